@@ -1,0 +1,113 @@
+"""What a user reads when something is wrong: one type, one renderer.
+
+Messages are lower case without a final period; names stand in backticks; the remedy stands in
+``help`` alone. Codes: D1xx syntax, D2xx names and structure, D3xx shapes, D4xx command line and
+settings, D5xx data, D6xx search and training.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+from attrs import field, frozen
+
+
+@frozen
+class Source:
+    """A text with the name it is reported under."""
+
+    name: str
+    text: str = field(repr=False)
+
+    def line(self, number: int) -> str:
+        """Line ``number`` (from 1) without its end; empty past the end of the text."""
+        lines = self.text.splitlines()
+        return lines[number - 1] if 0 < number <= len(lines) else ""
+
+
+@frozen
+class Span:
+    """A place in a source: lines and columns count from 1, the end column is exclusive."""
+
+    source: Source = field(repr=False)
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+
+    def __str__(self) -> str:
+        return f"{self.source.name}:{self.line}:{self.column}"
+
+
+@frozen
+class Diagnostic:
+    """One thing that is wrong, where, and what to do about it."""
+
+    code: str
+    message: str
+    span: Span | None = None
+    label: str = ""  # stands beside the carets
+    notes: tuple[str, ...] = ()
+    help: str = ""
+
+
+class DiagnosticError(Exception):
+    """Carries diagnostics to the command line; ``status`` is the exit status (2 input, 1 work)."""
+
+    def __init__(self, *diagnostics: Diagnostic, status: int = 2) -> None:
+        super().__init__("\n".join(f"{d.code}: {d.message}" for d in diagnostics))
+        self.diagnostics = diagnostics
+        self.status = status
+
+
+def render(diagnostic: Diagnostic) -> str:
+    """The diagnostic as a compiler prints it: place, the line itself with carets, notes, help."""
+    lines = [f"error[{diagnostic.code}]: {diagnostic.message}"]
+    margin = " "
+    if (span := diagnostic.span) is not None:
+        text = span.source.line(span.line)
+        number = str(span.line)
+        margin = " " * (len(number) + 1)
+        end = span.end_column if span.end_line == span.line else len(text) + 1
+        carets = "^" * max(1, min(end, len(text) + 1) - span.column)
+        # Tabs are kept so that the carets stay under what they mark.
+        indent = "".join("\t" if c == "\t" else " " for c in text[: span.column - 1])
+        lines += [
+            f"{margin}--> {span}",
+            f"{margin} |",
+            f" {number} | {text}",
+            f"{margin} | {indent}{carets} {diagnostic.label}".rstrip(),
+        ]
+    lines += [f"{margin} = note: {note}" for note in diagnostic.notes]
+    if diagnostic.help:
+        lines.append(f"{margin} = help: {diagnostic.help}")
+    return "\n".join(lines)
+
+
+def render_all(diagnostics: Sequence[Diagnostic]) -> str:
+    """All diagnostics, a blank line between, and a closing count where there are several."""
+    blocks = [render(diagnostic) for diagnostic in diagnostics]
+    if len(blocks) > 1:
+        blocks.append(f"{len(blocks)} errors")
+    return "\n\n".join(blocks)
+
+
+def quote(names: Iterable[str]) -> str:
+    """Names for a sentence: ```a`, `b` and `c```."""
+    quoted = [f"`{name}`" for name in names]
+    if len(quoted) < 2:
+        return "".join(quoted)
+    return f"{', '.join(quoted[:-1])} and {quoted[-1]}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like ``name``, or None where none is close."""
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return matches[0] if matches else None
+
+
+def suggest(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """The help line for an unknown name: the nearest known one, or ``otherwise``."""
+    match = nearest(name, known)
+    return f"did you mean `{match}`?" if match else otherwise

@@ -1,0 +1,179 @@
+"""Files to syntax trees: a spec and everything it imports, read from its own folder tree alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path, PurePosixPath
+
+from attrs import frozen
+
+from bayesnas.dsl import tree
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span
+from bayesnas.dsl.parser import parse
+
+MAX_BYTES = 1_000_000
+
+
+@frozen
+class Loaded:
+    """A spec, and the files it imports (each before the file that imports it).
+
+    ``local`` holds the imported files that do not come with the package, by their path relative
+    to the spec's folder: who copies the spec elsewhere copies these beside it.
+    """
+
+    main: tree.Spec
+    source: Source
+    imported: tuple[tree.Spec, ...]
+    local: dict[str, str]
+
+    def definitions(self) -> Iterator[tree.Definition]:
+        """All definitions, imported ones first."""
+        for spec in (*self.imported, self.main):
+            yield from spec.definitions
+
+
+def load(path: str | Path) -> Loaded:
+    """Read and parse a spec and its imports.
+
+    A name without a folder that is no file names a spec of the package: ``darts_cell``.
+
+    Raises:
+        DiagnosticError: D401 (no such file), D402 (unreadable), D110-D112 (imports), or the
+            parser's.
+    """
+    path = _find(Path(path))
+    return load_text(read_source(path), path.parent)
+
+
+def load_text(source: Source, folder: Path) -> Loaded:
+    """Like `load`, for a text whose imports are looked up from ``folder``."""
+    loader = _Loader(folder)
+    main = parse(source)
+    loader.follow(main, PurePosixPath(), (source.name,))
+    return Loaded(main, source, tuple(loader.specs.values()), loader.local)
+
+
+def read_source(path: Path) -> Source:
+    """The text of a file under its own name."""
+    try:
+        data = path.read_bytes()
+        if len(data) > MAX_BYTES:
+            raise DiagnosticError(
+                Diagnostic(
+                    "D402",
+                    f"`{path}` holds {len(data):,} bytes; a spec has at most {MAX_BYTES:,}",
+                    help="check that this is a spec; loops keep large spaces short",
+                )
+            )
+        return Source(str(path), data.decode("utf-8"))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DiagnosticError(
+            Diagnostic("D402", f"cannot read `{path}`: {reason}", help="name a readable spec file")
+        ) from None
+    except UnicodeDecodeError as error:
+        raise DiagnosticError(
+            Diagnostic(
+                "D402",
+                f"`{path}` is not UTF-8 text (byte {error.start})",
+                help="save the spec as UTF-8, or check that this is a spec",
+            )
+        ) from None
+
+
+def packaged_specs() -> list[str]:
+    """Names of the specs that come with the package."""
+    folder = files("bayesnas.specs")
+    return sorted(f.name.removesuffix(".nas") for f in folder.iterdir() if f.name.endswith(".nas"))
+
+
+def _find(path: Path) -> Path:
+    if path.exists():
+        return path
+    names = packaged_specs()
+    if str(path) in names:
+        return Path(str(files("bayesnas.specs").joinpath(f"{path}.nas")))
+    beside = path.parent if path.parent.is_dir() else Path()
+    found = sorted(str(p) for p in beside.glob("*.nas"))[:5]
+    known = ", ".join(found) or "none"
+    raise DiagnosticError(
+        Diagnostic(
+            "D401",
+            f"no spec at `{path}`",
+            notes=(f"specs in `{beside}`: {known}", f"packaged specs: {', '.join(names)}"),
+            help="name a spec file, or a packaged spec",
+        )
+    )
+
+
+class _Loader:
+    """Follows imports depth first; each file is read once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.specs: dict[str, tree.Spec] = {}
+        self.local: dict[str, str] = {}
+
+    def follow(self, spec: tree.Spec, base: PurePosixPath, trail: tuple[str, ...]) -> None:
+        for definition in spec.definitions:
+            if isinstance(definition, tree.Import):
+                self._import(definition, base, trail)
+
+    def _import(self, statement: tree.Import, base: PurePosixPath, trail: tuple[str, ...]) -> None:
+        path = PurePosixPath(statement.path)
+        if path.is_absolute() or ".." in path.parts or "\\" in statement.path or not path.parts:
+            raise _import_error(
+                "D110",
+                f"invalid import path `{statement.path}`",
+                statement.span,
+                "write a path below the spec's own folder, without `..`",
+            )
+        name, source = self._locate(path, base, statement.span)
+        if source.name in trail:
+            circle = " -> ".join((*trail[trail.index(source.name) :], source.name))
+            raise _import_error(
+                "D112",
+                f"`{statement.path}` imports itself",
+                statement.span,
+                "move what both need into a third file",
+                circle,
+            )
+        if source.name in self.specs:
+            return
+        spec = parse(source)
+        self.follow(spec, PurePosixPath(name).parent, (*trail, source.name))
+        self.specs[source.name] = spec
+
+    def _locate(self, path: PurePosixPath, base: PurePosixPath, span: Span) -> tuple[str, Source]:
+        relative = str(base / path)
+        local = self.folder / relative
+        if local.is_file():
+            if not local.resolve().is_relative_to(self.folder.resolve()):
+                raise _import_error(
+                    "D110",
+                    f"`{path}` leads out of the spec's folder through a link",
+                    span,
+                    "copy the file below the spec's own folder",
+                )
+            source = read_source(local)
+            self.local[relative] = source.text
+            return relative, source
+        packaged = files("bayesnas.dsl").joinpath("library", *path.parts)
+        if packaged.is_file():
+            return str(path), Source(f"<library>/{path}", packaged.read_text(encoding="utf-8"))
+        raise _import_error(
+            "D111",
+            f"nothing to import at `{path}`",
+            span,
+            "the packaged library has `ops/basic.nas` and `ops/darts.nas`",
+            f"looked in `{local.parent}` and in the packaged library",
+        )
+
+
+def _import_error(
+    code: str, message: str, span: Span, remedy: str, note: str = ""
+) -> DiagnosticError:
+    notes = (note,) if note else ()
+    return DiagnosticError(Diagnostic(code, message, span, notes=notes, help=remedy))

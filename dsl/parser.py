@@ -1,0 +1,465 @@
+"""Text to syntax tree. Syntax errors become diagnostics in human sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any, TypeVar
+
+from lark import Lark, Token, Transformer, UnexpectedInput, v_args
+from lark.exceptions import UnexpectedCharacters, UnexpectedToken, VisitError
+from lark.tree import Meta
+
+from bayesnas.dsl import tree
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span, quote
+
+MAX_NESTING = 100
+_OPENING = {"(": ")", "{": "}", "[": "]"}
+_CLOSING = {closing: opening for opening, closing in _OPENING.items()}
+# What may follow, said as a person would; read in this order, the first that fits is said.
+_EXPECTED = (
+    ({"COLON"}, "missing `:`", "write the operation after a colon, as in `x = a : conv(3)`"),
+    ({"RPAR", "COMMA"}, "missing `)` or `,`", "close the parenthesis, or separate with commas"),
+    ({"RSQB", "COMMA"}, "missing `]` or `,`", "close the bracket, or separate with commas"),
+    ({"RSQB"}, "missing `]`", "close the bracket"),
+    ({"RPAR"}, "missing `)`", "close the parenthesis"),
+    ({"LBRACE"}, "missing `{`", "a block stands in braces: `{ ... }`"),
+    ({"LPAR"}, "missing `(`", "a list of names stands in parentheses: `(a, b)`"),
+    ({"EQUAL"}, "missing `=`", "write `name = value`"),
+    ({"NAME"}, "missing name", "a name is letters, digits and `_`, and no keyword"),
+    ({"STRING"}, "missing text in quotes", 'write the path in quotes: `import "ops/darts.nas"`'),
+)
+_KEYWORDS = {
+    "import", "op", "choice", "motif", "network", "search", "train", "node", "for", "in", "if",
+    "then", "else", "chain", "times", "reduce", "at", "tied", "retain", "into", "sum", "concat",
+    "product", "and", "or", "not",
+}  # fmt: skip
+
+T = TypeVar("T")
+
+
+def parse(source: Source) -> tree.Spec:
+    """The syntax tree of a spec's text.
+
+    Raises:
+        DiagnosticError: D101 (syntax), D102 (character or text), D103 (brackets), D104 (nesting),
+            D105 (several targets where one is meant).
+    """
+    _check_brackets(source)
+    try:
+        parsed = _lark().parse(source.text)
+        spec: tree.Spec = _Builder(source).transform(parsed)
+        return spec
+    except UnexpectedInput as error:
+        raise DiagnosticError(_explain(error, source)) from None
+    except VisitError as error:
+        if isinstance(error.orig_exc, DiagnosticError):
+            raise error.orig_exc from None
+        if isinstance(error.orig_exc, RecursionError):
+            raise DiagnosticError(_too_deep(source)) from None
+        raise
+    except RecursionError:
+        raise DiagnosticError(_too_deep(source)) from None
+
+
+@cache
+def _lark() -> Lark:
+    grammar = files("bayesnas.dsl").joinpath("grammar.lark").read_text(encoding="utf-8")
+    return Lark(
+        grammar,
+        parser="lalr",
+        start="spec",
+        propagate_positions=True,
+        maybe_placeholders=True,
+    )
+
+
+# --------------------------------------------------------------------------------- syntax errors
+
+
+def _too_deep(source: Source, span: Span | None = None) -> Diagnostic:
+    return Diagnostic(
+        "D104",
+        f"nested deeper than {MAX_NESTING} levels",
+        span or Span(source, 1, 1, 1, 1),
+        help="name the inner parts with `op`, `choice` or `motif`",
+    )
+
+
+def _check_brackets(source: Source) -> None:
+    """Refuse unbalanced brackets first: the grammar would report them far from their cause."""
+    stack: list[tuple[str, Span]] = []
+    for number, line in enumerate(source.text.splitlines(), 1):
+        quoted = False
+        for column, character in enumerate(line, 1):
+            span = Span(source, number, column, number, column + 1)
+            if character == '"':
+                quoted = not quoted
+            elif quoted:
+                continue
+            elif character == "#":
+                break
+            elif character in _OPENING:
+                stack.append((character, span))
+                if len(stack) > MAX_NESTING:
+                    raise DiagnosticError(_too_deep(source, span))
+            elif character in _CLOSING:
+                _check_closing(character, span, stack)
+        if quoted:
+            start = line.rindex('"') + 1
+            raise DiagnosticError(
+                Diagnostic(
+                    "D102",
+                    "text is not closed",
+                    Span(source, number, start, number, len(line) + 1),
+                    help='end it with `"` on the same line',
+                )
+            )
+    if stack:
+        character, span = stack[-1]
+        raise DiagnosticError(
+            Diagnostic(
+                "D103",
+                f"missing `{_OPENING[character]}`",
+                span,
+                "opened here and never closed",
+                help=f"close it with `{_OPENING[character]}`",
+            )
+        )
+
+
+def _check_closing(character: str, span: Span, stack: list[tuple[str, Span]]) -> None:
+    if not stack:
+        raise DiagnosticError(
+            Diagnostic(
+                "D103",
+                f"`{character}` closes nothing",
+                span,
+                help=f"remove it, or open with `{_CLOSING[character]}`",
+            )
+        )
+    opening, opened = stack.pop()
+    if _OPENING[opening] != character:
+        raise DiagnosticError(
+            Diagnostic(
+                "D103",
+                f"`{character}` does not close `{opening}`",
+                span,
+                f"expected `{_OPENING[opening]}`",
+                notes=(f"`{opening}` was opened at {opened}",),
+                help=f"write `{_OPENING[opening]}` first",
+            )
+        )
+
+
+def _explain(error: UnexpectedInput, source: Source) -> Diagnostic:
+    if isinstance(error, UnexpectedCharacters):
+        return _explain_character(error, source)
+    if not isinstance(error, UnexpectedToken):
+        return Diagnostic("D101", "the spec ends too early", help="finish the last definition")
+    token: Token = error.token
+    if token.type == "$END":
+        lines = source.text.splitlines() or [""]
+        line = max(i for i, text in enumerate(lines, 1) if text.strip() or i == 1)
+        end = len(lines[line - 1].rstrip()) + 1
+        span = Span(source, line, end, line, end + 1)
+        found = "the end of the file"
+    else:
+        span = _token_span(token, source)
+        found = f"`{token}`"
+    expected = set(error.interactive_parser.accepts()) if error.interactive_parser else set()
+    if token in _KEYWORDS and "NAME" in expected:
+        return Diagnostic(
+            "D101",
+            f"`{token}` is a keyword and cannot be a name",
+            span,
+            help=f"choose another name, such as `{token}_1`",
+        )
+    for terminals, message, remedy in _EXPECTED:
+        if terminals <= expected and len(expected) <= len(terminals) + 1:
+            return Diagnostic("D101", f"{message} before {found}", span, help=remedy)
+    return Diagnostic("D101", f"unexpected {found}", span, help=_hint(token, expected))
+
+
+def _hint(token: Token, expected: set[str]) -> str:
+    if token == "->" or token == "~>":
+        return "an arrow stands between nodes: `a -> b : operation`"
+    if token == "=":
+        return "`=` defines a node or an operation: `x = a : conv(3)`"
+    if token == "|":
+        return "`|` separates candidate operations of a choice or a searched edge"
+    if "EQUAL" in expected and "ARROW" in expected:
+        return "a statement defines (`x = ...`) or connects (`a -> b`)"
+    if "__ANON_0" in expected or "MOTIF" in expected:
+        return "a file holds `import`, `op`, `choice`, `motif`, `network`, `search` and `train`"
+    return "see docs/language.md for the form of each construct"
+
+
+def _explain_character(error: UnexpectedCharacters, source: Source) -> Diagnostic:
+    character = error.char
+    span = Span(source, error.line, error.column, error.line, error.column + 1)
+    remedies = {
+        "/": "division of whole numbers is written `//`",
+        "'": 'texts stand in double quotes: `"ops/darts.nas"`',
+        ".": "a range is written `0..4`; parameters are whole numbers",
+        "!": "write `not`, or `!=`",
+        "&": "write `and`",
+    }
+    keyword = source.text[error.pos_in_stream :].split(maxsplit=1)[0].rstrip("(){}[],;:=")
+    if keyword in _KEYWORDS:
+        end = error.column + len(keyword)
+        return Diagnostic(
+            "D101",
+            f"unexpected keyword `{keyword}`",
+            Span(source, error.line, error.column, error.line, end),
+            help="a keyword cannot be a name; finish what stands before it first",
+        )
+    return Diagnostic(
+        "D102",
+        f"unexpected character `{character}`",
+        span,
+        help=remedies.get(character, "remove it"),
+    )
+
+
+def _token_span(token: Token, source: Source) -> Span:
+    line, column = token.line or 1, token.column or 1
+    return Span(
+        source, line, column, token.end_line or line, token.end_column or column + len(token)
+    )
+
+
+# ------------------------------------------------------------------------------------- building
+
+
+def _present(children: Sequence[T | None]) -> tuple[T, ...]:
+    return tuple(child for child in children if child is not None)
+
+
+def _fold(operators: bool) -> Callable[..., tree.Expression]:
+    """Left-associative binary expressions; ``operators`` says whether tokens name them."""
+
+    def build(self: _Builder, meta: Meta, children: list[Any], word: str = "") -> tree.Expression:
+        result: tree.Expression = children[0]
+        rest = children[1:] if operators else [x for c in children[1:] for x in (word, c)]
+        for operator, right in zip(rest[::2], rest[1::2], strict=True):
+            first, last = result.span, right.span
+            span = Span(self.source, first.line, first.column, last.end_line, last.end_column)
+            result = tree.Binary(str(operator), result, right, span=span)
+        return result
+
+    return build
+
+
+@v_args(meta=True)
+class _Builder(Transformer[Token, tree.Spec]):
+    """Lark's parse tree to ours, a method a rule."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(visit_tokens=False)
+        self.source = source
+
+    def span(self, meta: Meta) -> Span:
+        if meta.empty:
+            return Span(self.source, 1, 1, 1, 1)
+        return Span(self.source, meta.line, meta.column, meta.end_line, meta.end_column)
+
+    def token_span(self, token: Token) -> Span:
+        return _token_span(token, self.source)
+
+    # definitions
+
+    def spec(self, meta: Meta, children: list[Any]) -> tree.Spec:
+        return tree.Spec(tuple(children), span=self.span(meta))
+
+    def import_file(self, meta: Meta, children: list[Any]) -> tree.Import:
+        return tree.Import(str(children[0])[1:-1], span=self.span(meta))
+
+    def operation(self, _meta: Meta, children: list[Any]) -> tree.OperationDefinition:
+        name, formals, body = children
+        return tree.OperationDefinition(
+            str(name), formals or (), body, span=self.token_span(name)
+        )
+
+    def choice(self, _meta: Meta, children: list[Any]) -> tree.ChoiceDefinition:
+        name, formals, body = children
+        return tree.ChoiceDefinition(str(name), formals or (), body, span=self.token_span(name))
+
+    def motif(self, _meta: Meta, children: list[Any]) -> tree.Motif:
+        name, inputs, parameters, outputs, body = children
+        return tree.Motif(
+            str(name), inputs, parameters or (), outputs, body, span=self.token_span(name)
+        )
+
+    def network(self, _meta: Meta, children: list[Any]) -> tree.Network:
+        name, inputs, parameters, outputs, body = children
+        return tree.Network(
+            str(name), inputs, parameters or (), outputs, body, span=self.token_span(name)
+        )
+
+    def settings(self, meta: Meta, children: list[Any]) -> tree.Settings:
+        return tree.Settings(str(children[0]), tuple(children[1:]), span=self.span(meta))
+
+    def setting(self, meta: Meta, children: list[Any]) -> tree.Setting:
+        name, token = children
+        value: int | float | str = str(token)
+        if token.type == "INTEGER":
+            value = int(token)
+        elif token.type == "REAL":
+            value = float(token)
+        elif token.type == "STRING":
+            value = str(token)[1:-1]
+        return tree.Setting(str(name), value, span=self.span(meta))
+
+    def formals(self, _meta: Meta, children: list[Any]) -> tuple[tree.Parameter, ...]:
+        return children[0]  # type: ignore[no-any-return]
+
+    def parameters(self, _meta: Meta, children: list[Any]) -> tuple[tree.Parameter, ...]:
+        return tuple(children)
+
+    def parameter(self, meta: Meta, children: list[Any]) -> tree.Parameter:
+        return tree.Parameter(str(children[0]), children[1], span=self.span(meta))
+
+    def ports(self, _meta: Meta, children: list[Any]) -> tuple[tree.Port, ...]:
+        return tuple(children)
+
+    def port(self, meta: Meta, children: list[Any]) -> tree.Port:
+        return tree.Port(str(children[0]), span=self.span(meta))
+
+    def shaped_ports(self, _meta: Meta, children: list[Any]) -> tuple[tree.Port, ...]:
+        return tuple(children)
+
+    def shaped_port(self, _meta: Meta, children: list[Any]) -> tree.Port:
+        name = children[0]
+        return tree.Port(str(name), tuple(children[1:]), span=self.token_span(name))
+
+    # statements
+
+    def block(self, _meta: Meta, children: list[Any]) -> tuple[tree.Statement, ...]:
+        return tuple(children)
+
+    def nodes(self, meta: Meta, children: list[Any]) -> tree.NodeDeclaration:
+        return tree.NodeDeclaration(tuple(children), span=self.span(meta))
+
+    def declared(self, meta: Meta, children: list[Any]) -> tree.Declared:
+        return tree.Declared(str(children[0]), children[1], span=self.span(meta))
+
+    def merge(self, meta: Meta, children: list[Any]) -> tree.Merge:
+        target = self._single(children[0])
+        return tree.Merge(target, str(children[1]), _present(children[2:]), span=self.span(meta))
+
+    def transform_statement(self, meta: Meta, children: list[Any]) -> tree.Transform:
+        targets, source, term = children
+        return tree.Transform(self._single(targets), source, term, span=self.span(meta))
+
+    def connect(self, meta: Meta, children: list[Any]) -> tree.Connect:
+        sources, arrow, targets, term = children
+        return tree.Connect(sources, targets, str(arrow) == "~>", term, span=self.span(meta))
+
+    def instance(self, meta: Meta, children: list[Any]) -> tree.Instantiation:
+        targets, (name, inputs, arguments) = children
+        return tree.Instantiation(targets, name, inputs, arguments, span=self.span(meta))
+
+    def chain(self, meta: Meta, children: list[Any]) -> tree.Chain:
+        targets, tied, (name, inputs, arguments), length, reductions = children
+        return tree.Chain(
+            targets,
+            name,
+            inputs,
+            arguments,
+            length,
+            reductions or (),
+            tied is not None,
+            span=self.span(meta),
+        )
+
+    def reductions(self, _meta: Meta, children: list[Any]) -> tuple[tree.Expression, ...]:
+        return tuple(children)
+
+    def call_motif(self, _meta: Meta, children: list[Any]) -> tuple[str, Any, Any]:
+        rest = _present(children[1:])
+        inputs = tuple(x for x in rest if isinstance(x, tree.Reference))
+        arguments = tuple(x for x in rest if isinstance(x, tree.Argument))
+        return str(children[0]), inputs, arguments
+
+    def loop(self, meta: Meta, children: list[Any]) -> tree.Loop:
+        variable, start, stop, body = children
+        return tree.Loop(str(variable), start, stop, body, span=self.span(meta))
+
+    def branch(self, meta: Meta, children: list[Any]) -> tree.Branch:
+        condition, then, otherwise = children
+        return tree.Branch(condition, then, otherwise or (), span=self.span(meta))
+
+    def retain(self, meta: Meta, children: list[Any]) -> tree.Retain:
+        return tree.Retain(children[0], tuple(children[1:]), span=self.span(meta))
+
+    def targets(self, _meta: Meta, children: list[Any]) -> tuple[tree.Reference, ...]:
+        return tuple(children)
+
+    references = targets
+
+    def reference(self, meta: Meta, children: list[Any]) -> tree.Reference:
+        return tree.Reference(str(children[0]), children[1], span=self.span(meta))
+
+    def index(self, meta: Meta, children: list[Any]) -> tree.Index:
+        return tree.Index(children[0], span=self.span(meta))
+
+    def slice(self, meta: Meta, children: list[Any]) -> tree.Slice:
+        return tree.Slice(children[0], children[1], span=self.span(meta))
+
+    def _single(self, targets: tuple[tree.Reference, ...]) -> tree.Reference:
+        if len(targets) > 1:
+            raise DiagnosticError(
+                Diagnostic(
+                    "D105",
+                    f"{quote(t.name for t in targets)} cannot be defined together here",
+                    targets[1].span,
+                    "a second target",
+                    help="only a motif has several outputs; define one node a statement",
+                )
+            )
+        return targets[0]
+
+    # operations
+
+    def conditional(self, meta: Meta, children: list[Any]) -> tree.Conditional:
+        return tree.Conditional(*children, span=self.span(meta))
+
+    def alternatives(self, meta: Meta, children: list[Any]) -> tree.Alternatives:
+        return tree.Alternatives(tuple(children), span=self.span(meta))
+
+    def parallel(self, meta: Meta, children: list[Any]) -> tree.Parallel:
+        return tree.Parallel(tuple(children), span=self.span(meta))
+
+    def pipeline(self, meta: Meta, children: list[Any]) -> tree.Pipeline:
+        return tree.Pipeline(tuple(children), span=self.span(meta))
+
+    def call(self, meta: Meta, children: list[Any]) -> tree.Call:
+        return tree.Call(str(children[0]), _present(children[1:]), span=self.span(meta))
+
+    def argument(self, meta: Meta, children: list[Any]) -> tree.Argument:
+        name, value = children
+        return tree.Argument(None if name is None else str(name), value, span=self.span(meta))
+
+    # expressions
+
+    def number(self, meta: Meta, children: list[Any]) -> tree.Number:
+        return tree.Number(int(children[0]), span=self.span(meta))
+
+    def name(self, meta: Meta, children: list[Any]) -> tree.Name:
+        return tree.Name(str(children[0]), span=self.span(meta))
+
+    def unary(self, meta: Meta, children: list[Any]) -> tree.Unary:
+        return tree.Unary("not", children[0], span=self.span(meta))
+
+    def negative(self, meta: Meta, children: list[Any]) -> tree.Unary:
+        return tree.Unary("-", children[0], span=self.span(meta))
+
+    sum = product = comparison = _fold(operators=True)
+
+    def conjunction(self, meta: Meta, children: list[Any]) -> tree.Expression:
+        return _fold(operators=False)(self, meta, children, "and")
+
+    def expression(self, meta: Meta, children: list[Any]) -> tree.Expression:
+        return _fold(operators=False)(self, meta, children, "or")

@@ -1,0 +1,364 @@
+"""The syntax tree: one frozen class a construct, named after the grammar's rules.
+
+Every node carries its span outside equality, so that trees compare by meaning alone.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from attrs import field, frozen
+
+from bayesnas.dsl.diagnostics import Span
+
+
+def _span() -> Span:
+    return field(eq=False, repr=False, kw_only=True)  # type: ignore[no-any-return]
+
+
+# ---------------------------------------------------------------------------------- expressions
+
+
+@frozen
+class Number:
+    """A whole number, 0 or more."""
+
+    value: int
+    span: Span = _span()
+
+
+@frozen
+class Name:
+    """A parameter or loop variable."""
+
+    name: str
+    span: Span = _span()
+
+
+@frozen
+class Unary:
+    """``-x`` or ``not x``."""
+
+    operator: str
+    operand: Expression
+    span: Span = _span()
+
+
+@frozen
+class Binary:
+    """``left operator right``: ``+ - * // %``, comparisons, ``and``, ``or``."""
+
+    operator: str
+    left: Expression
+    right: Expression
+    span: Span = _span()
+
+
+Expression: TypeAlias = Number | Name | Unary | Binary
+
+
+# ----------------------------------------------------------------------------------- operations
+
+
+@frozen
+class Argument:
+    """``value`` or ``name = value`` in a call."""
+
+    name: str | None
+    value: Expression
+    span: Span = _span()
+
+
+@frozen
+class Call:
+    """An operation, choice or primitive applied: ``sep_conv(3, stride = 2)``."""
+
+    name: str
+    arguments: tuple[Argument, ...]
+    span: Span = _span()
+
+
+@frozen
+class Pipeline:
+    """``a >> b``: one after the other."""
+
+    stages: tuple[OperationTerm, ...]
+    span: Span = _span()
+
+
+@frozen
+class Parallel:
+    """``a + b``: several operations on one edge, summed."""
+
+    branches: tuple[OperationTerm, ...]
+    span: Span = _span()
+
+
+@frozen
+class Alternatives:
+    """``a | b``: candidate operations of a searched edge."""
+
+    options: tuple[OperationTerm, ...]
+    span: Span = _span()
+
+
+@frozen
+class Conditional:
+    """``if condition then a else b``, decided when the spec is expanded."""
+
+    condition: Expression
+    then: OperationTerm
+    otherwise: OperationTerm
+    span: Span = _span()
+
+
+OperationTerm: TypeAlias = Call | Pipeline | Parallel | Alternatives | Conditional
+
+
+# ----------------------------------------------------------------------------------- statements
+
+
+@frozen
+class Index:
+    """``[k]``: one element of a node list."""
+
+    value: Expression
+    span: Span = _span()
+
+
+@frozen
+class Slice:
+    """``[start..stop]``: elements from start up to, without, stop."""
+
+    start: Expression | None
+    stop: Expression | None
+    span: Span = _span()
+
+
+@frozen
+class Reference:
+    """A node, an element of a node list, a slice of one, or all of it."""
+
+    name: str
+    index: Index | Slice | None = None
+    span: Span = _span()
+
+
+@frozen
+class Declared:
+    """One name of a ``node`` statement, with its length if it is a list."""
+
+    name: str
+    size: Expression | None = None
+    span: Span = _span()
+
+
+@frozen
+class NodeDeclaration:
+    """``node x, h[4]``: nodes that sum what arrives."""
+
+    nodes: tuple[Declared, ...]
+    span: Span = _span()
+
+
+@frozen
+class Merge:
+    """``target = concat(a, b)``: how the target joins what arrives, and first arrivals."""
+
+    target: Reference
+    merge: str
+    sources: tuple[Reference, ...]
+    span: Span = _span()
+
+
+@frozen
+class Transform:
+    """``target = source : operation``."""
+
+    target: Reference
+    source: Reference
+    operation: OperationTerm
+    span: Span = _span()
+
+
+@frozen
+class Connect:
+    """``{a, b} ~> {c} : operations`` (searched) or ``a -> b : operation`` (fixed)."""
+
+    sources: tuple[Reference, ...]
+    targets: tuple[Reference, ...]
+    searched: bool
+    operation: OperationTerm | None
+    span: Span = _span()
+
+
+@frozen
+class Instantiation:
+    """``y, z = motif(a, b; width = 16)``."""
+
+    targets: tuple[Reference, ...]
+    motif: str
+    inputs: tuple[Reference, ...]
+    arguments: tuple[Argument, ...]
+    span: Span = _span()
+
+
+@frozen
+class Chain:
+    """``y = tied chain cell(a, b; width = 16) times n reduce at i, j``."""
+
+    targets: tuple[Reference, ...]
+    motif: str
+    inputs: tuple[Reference, ...]
+    arguments: tuple[Argument, ...]
+    length: Expression
+    reductions: tuple[Expression, ...] = ()
+    tied: bool = False
+    span: Span = _span()
+
+
+@frozen
+class Loop:
+    """``for k in start..stop { ... }``."""
+
+    variable: str
+    start: Expression
+    stop: Expression
+    body: tuple[Statement, ...]
+    span: Span = _span()
+
+
+@frozen
+class Branch:
+    """``if condition { ... } else { ... }``, decided when the spec is expanded."""
+
+    condition: Expression
+    then: tuple[Statement, ...]
+    otherwise: tuple[Statement, ...]
+    span: Span = _span()
+
+
+@frozen
+class Retain:
+    """``retain k into h``: at most k searched edges survive into each node."""
+
+    count: Expression
+    targets: tuple[Reference, ...]
+    span: Span = _span()
+
+
+Statement: TypeAlias = (
+    NodeDeclaration
+    | Merge
+    | Transform
+    | Connect
+    | Instantiation
+    | Chain
+    | Loop
+    | Branch
+    | Retain
+)
+
+
+# ---------------------------------------------------------------------------------- definitions
+
+
+@frozen
+class Parameter:
+    """A whole-number parameter, with its default if it has one."""
+
+    name: str
+    default: Expression | None = None
+    span: Span = _span()
+
+
+@frozen
+class Import:
+    """``import "ops/darts.nas"``."""
+
+    path: str
+    span: Span = _span()
+
+
+@frozen
+class OperationDefinition:
+    """``op name(parameters) = operation``."""
+
+    name: str
+    parameters: tuple[Parameter, ...]
+    body: OperationTerm
+    span: Span = _span()
+
+
+@frozen
+class ChoiceDefinition:
+    """``choice name(parameters) = a | b``."""
+
+    name: str
+    parameters: tuple[Parameter, ...]
+    body: OperationTerm
+    span: Span = _span()
+
+
+@frozen
+class Port:
+    """A named input or output of a motif, or of a network with its shape."""
+
+    name: str
+    shape: tuple[Expression, ...] | None = None
+    span: Span = _span()
+
+
+@frozen
+class Motif:
+    """``motif name(inputs; parameters) -> (outputs) { ... }``."""
+
+    name: str
+    inputs: tuple[Port, ...]
+    parameters: tuple[Parameter, ...]
+    outputs: tuple[Port, ...]
+    body: tuple[Statement, ...]
+    span: Span = _span()
+
+
+@frozen
+class Network:
+    """A motif whose inputs are data and whose outputs are predictions: its ports have shapes."""
+
+    name: str
+    inputs: tuple[Port, ...]
+    parameters: tuple[Parameter, ...]
+    outputs: tuple[Port, ...]
+    body: tuple[Statement, ...]
+    span: Span = _span()
+
+
+@frozen
+class Setting:
+    """``name = value`` in a settings block; the value is a number, a word or a text."""
+
+    name: str
+    value: int | float | str
+    span: Span = _span()
+
+
+@frozen
+class Settings:
+    """``search { ... }`` or ``train { ... }``: default settings of the space."""
+
+    kind: str
+    entries: tuple[Setting, ...]
+    span: Span = _span()
+
+
+Definition: TypeAlias = (
+    Import | OperationDefinition | ChoiceDefinition | Motif | Network | Settings
+)
+
+
+@frozen
+class Spec:
+    """A whole file."""
+
+    definitions: tuple[Definition, ...]
+    span: Span = _span()

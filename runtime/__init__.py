@@ -1,0 +1,1 @@
+"""The supernet at work: data, training, curvature, Bayesian updates, pruning and reports."""
