@@ -1,0 +1,111 @@
+"""What a ``search`` or ``train`` block may set, with defaults and domains.
+
+They stand in the compiler so that a wrong setting is refused with its place in the spec before
+anything runs; the runtime reads the same classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from attrs import field, fields_dict, frozen
+
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span, quote, suggest
+
+S = TypeVar("S", "SearchSettings", "TrainSettings")
+AUGMENTATIONS = ("auto", "none", "shift", "shift_flip")
+
+
+def _number(default: float, least: float, most: float, about: str) -> Any:
+    return field(default=default, metadata={"least": least, "most": most, "about": about})
+
+
+def _word(default: str, words: tuple[str, ...], about: str) -> Any:
+    return field(default=default, metadata={"words": words, "about": about})
+
+
+@frozen
+class SearchSettings:
+    """Settings of ``bayesnas search``; an epoch is a pass over the part that trains weights."""
+
+    strategy: str = _word("bayesnas", ("bayesnas",), "how operations are judged and removed")
+    dependency: str = _word("local", ("local", "recursive"), "which gamma expression")
+    warmup_epochs: int = _number(10, 0, 10_000, "epochs before the first update, gates at 1")
+    rounds: int = _number(8, 1, 1000, "T_max: updates of gamma, each after its training")
+    epochs: int = _number(2, 0, 10_000, "epochs of training before each update")
+    batch_size: int = _number(64, 1, 100_000, "examples a step")
+    learning_rate: float = _number(0.05, 1e-8, 100, "of the weights, at the start of a cosine")
+    momentum: float = _number(0.9, 0, 0.999, "of the weights")
+    weight_decay: float = _number(3e-4, 0, 1, "lambda of (16): times half the squared weights")
+    gate_learning_rate: float = _number(0.01, 0, 100, "of the architecture weights w")
+    lambda_w: float = _number(0.01, 1e-9, 100, "of (16), in units of the mean loss")
+    curvature_examples: int = _number(512, 1, 10**7, "examples the curvature is computed from")
+    prune_fraction: float = _number(
+        0.25, 0, 1, "largest share of the living operations removed in one round"
+    )
+    augment: str = _word("auto", AUGMENTATIONS, "augmentation of training images")
+
+
+@frozen
+class TrainSettings:
+    """Settings of ``bayesnas train``."""
+
+    epochs: int = _number(60, 1, 100_000, "passes over the training part")
+    batch_size: int = _number(64, 1, 100_000, "examples a step")
+    learning_rate: float = _number(0.05, 1e-8, 100, "at the start of a cosine")
+    momentum: float = _number(0.9, 0, 0.999, "of SGD, Nesterov's form")
+    weight_decay: float = _number(3e-4, 0, 1, "times half the squared weights")
+    gradient_clip: float = _number(5.0, 0, 1e9, "largest gradient norm; 0 is none")
+    augment: str = _word("auto", AUGMENTATIONS, "augmentation of training images")
+
+
+KINDS: Mapping[str, type[SearchSettings] | type[TrainSettings]] = {
+    "search": SearchSettings,
+    "train": TrainSettings,
+}
+
+
+def check_setting(kind: str, name: str, value: int | float | str, span: Span | None) -> None:
+    """Refuse an unknown setting or a value outside its domain.
+
+    Raises:
+        DiagnosticError: D230 (unknown name), D231 (value).
+    """
+    known = fields_dict(KINDS[kind])
+    if name not in known:
+        raise DiagnosticError(
+            Diagnostic(
+                "D230",
+                f"unknown {kind} setting `{name}`",
+                span,
+                notes=(f"{kind} settings are {quote(known)}",),
+                help=suggest(name, known, "use one of the settings above"),
+            )
+        )
+    meta = known[name].metadata
+    whole = isinstance(known[name].default, int)
+    if "words" in meta:
+        if value not in meta["words"]:
+            remedy = suggest(str(value), meta["words"], f"write {quote(meta['words'])}")
+            raise _bad_value(name, value, span, remedy)
+        return
+    domain = f"a {'whole ' if whole else ''}number from {meta['least']} to {meta['most']}"
+    if isinstance(value, str) or (whole and value != int(value)):
+        raise _bad_value(name, value, span, f"write {domain}")
+    if not meta["least"] <= value <= meta["most"]:
+        raise _bad_value(name, value, span, f"write {domain}")
+
+
+def _bad_value(
+    name: str, value: int | float | str, span: Span | None, remedy: str
+) -> DiagnosticError:
+    return DiagnosticError(
+        Diagnostic("D231", f"invalid value `{value}` of `{name}`", span, help=remedy)
+    )
+
+
+def make_settings(cls: type[S], values: Mapping[str, int | float | str]) -> S:
+    """Settings of checked values, each in its field's type; the rest are defaults."""
+    known = fields_dict(cls)
+    return cls(**{name: type(known[name].default)(value) for name, value in values.items()})
