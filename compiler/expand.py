@@ -618,6 +618,8 @@ class _Expander:
         for k in range(length):
             arguments = {str(a.name): evaluate(a.value, values) for a in statement.arguments}
             if reductions:
+                if "width" not in arguments:
+                    arguments["width"] = _default(motif, "width")
                 arguments["width"] *= 2 ** sum(r <= k for r in reductions)
                 arguments["stride"] = 2 if k in reductions else 1
                 if "lag" in known:
@@ -659,6 +661,12 @@ class _Expander:
                 )
             reductions.add(index)
         return reductions
+
+
+def _default(motif: tree.Motif, name: str) -> int:
+    [default] = [p.default for p in motif.parameters if p.name == name]
+    assert default is not None
+    return evaluate(default, {})
 
 
 def _chain_group(statement: tree.Chain, local: str, reduced: bool) -> str:

@@ -1,0 +1,77 @@
+"""The compiler in one place: the passes in order, with the invariants checked between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from attrs import frozen
+
+from bayesnas.compiler.expand import expand
+from bayesnas.compiler.graph import Graph
+from bayesnas.compiler.relays import insert_relays
+from bayesnas.compiler.resolve import Program, resolve
+from bayesnas.compiler.shapes import infer_shapes
+from bayesnas.compiler.structure import check_structure
+from bayesnas.compiler.verify import verify
+from bayesnas.dsl import tree
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.dsl.loader import Loaded, load
+
+# Each takes a graph and returns one; their modules' docstrings say what holds before and after.
+PASSES: Final[tuple[Callable[[Graph], Graph], ...]] = (
+    check_structure,
+    infer_shapes,
+    insert_relays,
+)
+
+
+@frozen
+class Compiled:
+    """A network with all that led to it."""
+
+    loaded: Loaded
+    program: Program
+    network: tree.Network
+    values: Mapping[str, int]
+    graph: Graph
+
+    def settings(self, kind: str) -> dict[str, int | float | str]:
+        """Entries of the spec's ``search`` or ``train`` block."""
+        return {entry.name: entry.value for entry in self.program.settings[kind]}
+
+
+def compile_spec(
+    path: str | Path, values: Mapping[str, int] | None = None, network: str | None = None
+) -> Compiled:
+    """Compile a spec file (or a packaged spec, by name) up to its graph with i' nodes.
+
+    Args:
+        path: the spec.
+        values: parameters of the network, over their defaults.
+        network: which network of the file; needed where it has several.
+
+    Raises:
+        DiagnosticError: whatever is wrong with the spec, all errors of a pass at once.
+    """
+    return compile_loaded(load(path), values, network)
+
+
+def compile_loaded(
+    loaded: Loaded, values: Mapping[str, int] | None = None, network: str | None = None
+) -> Compiled:
+    """Like `compile_spec`, for a spec that has been read."""
+    try:
+        program = resolve(loaded)
+        chosen = program.network(network)
+        graph = verify(expand(program, chosen, values or {}), "expand")
+        for apply in PASSES:
+            graph = verify(apply(graph), apply.__name__)
+    except RecursionError:
+        span = loaded.main.span
+        remedy = "name the inner parts with `op`, `choice` or `motif`"
+        raise DiagnosticError(
+            Diagnostic("D104", "nested too deeply", span, help=remedy)
+        ) from None
+    return Compiled(loaded, program, chosen, dict(values or {}), graph)
