@@ -86,26 +86,21 @@ def substitute(
     expression: tree.Expression, values: Mapping[str, tree.Expression]
 ) -> tree.Expression:
     """The expression with names replaced; what has become constant is computed."""
+    result: tree.Unary | tree.Binary
+    parts: tuple[tree.Expression, ...]
     match expression:
         case tree.Number():
             return expression
         case tree.Name(name=name):
             return values.get(name, expression)
         case tree.Unary():
-            result: tree.Expression = evolve(
-                expression, operand=substitute(expression.operand, values)
-            )
+            parts = (substitute(expression.operand, values),)
+            result = evolve(expression, operand=parts[0])
         case tree.Binary():
-            result = evolve(
-                expression,
-                left=substitute(expression.left, values),
-                right=substitute(expression.right, values),
-            )
+            parts = (substitute(expression.left, values), substitute(expression.right, values))
+            result = evolve(expression, left=parts[0], right=parts[1])
         case _:
             assert_never(expression)
-    parts = (
-        (result.operand,) if isinstance(result, tree.Unary) else (result.left, result.right)
-    )
     if all(isinstance(part, tree.Number) for part in parts):
         value = evaluate(result, {})
         if value >= 0:
@@ -119,9 +114,7 @@ def substitute_term(
     """The operation with names in its arguments and conditions replaced."""
     match term:
         case tree.Call():
-            arguments = tuple(
-                evolve(a, value=substitute(a.value, values)) for a in term.arguments
-            )
+            arguments = tuple(evolve(a, value=substitute(a.value, values)) for a in term.arguments)
             return evolve(term, arguments=arguments)
         case tree.Pipeline():
             return evolve(term, stages=tuple(substitute_term(t, values) for t in term.stages))

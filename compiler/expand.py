@@ -47,9 +47,7 @@ def expand(program: Program, network: tree.Network, values: Mapping[str, int]) -
         raise DiagnosticError(*_distinct(expander.errors))
     nodes = expander.nodes.values()
     instances = {path: expander.instances[path] for path in expander.paths}
-    return Graph.build(
-        network.name, nodes, expander.edges, instances, tuple(expander.retains)
-    )
+    return Graph.build(network.name, nodes, expander.edges, instances, tuple(expander.retains))
 
 
 def _distinct(errors: list[Diagnostic]) -> list[Diagnostic]:
@@ -312,9 +310,7 @@ class _Expander:
             node = self.nodes[identifier]
             self.nodes[identifier] = evolve(node, merge=merge)  # type: ignore[arg-type]
 
-    def _declare_chain(
-        self, scope: _Scope, chain: tree.Chain, values: Mapping[str, int]
-    ) -> None:
+    def _declare_chain(self, scope: _Scope, chain: tree.Chain, values: Mapping[str, int]) -> None:
         length = evaluate(chain.length, values)
         if not 1 <= length <= MAX_EDGES:
             message = f"a chain of {length} motifs"
@@ -353,7 +349,9 @@ class _Expander:
                 assert_never(reference.index)
         return [
             (
-                evolve(reference, index=tree.Index(_number(k, reference.span), span=reference.span)),
+                evolve(
+                    reference, index=tree.Index(_number(k, reference.span), span=reference.span)
+                ),
                 elements[k],
             )
             for k in indices
@@ -388,9 +386,7 @@ class _Expander:
                 operation = substitute_term(statement.operation, symbols)
                 [(target, target_id)] = self._lookup(scope, statement.target, values)
                 for source, source_id in self._lookup(scope, statement.source, values):
-                    statement = evolve(
-                        statement, target=target, source=source, operation=operation
-                    )
+                    statement = evolve(statement, target=target, source=source, operation=operation)
                     self._lay(scope, statement, source_id, target_id, operation, False, values)
             case tree.Connect() as statement:
                 self._connect(scope, statement, values, symbols)
@@ -471,6 +467,7 @@ class _Expander:
                     evolve(lowered, name=name),
                     statement.span,
                     connection,
+                    operation.name if searched and isinstance(operation, tree.Call) else None,
                 )
             )
         scope.body.append(Residual(statement, tuple(e.id for e in edges), terms))
@@ -489,6 +486,7 @@ class _Expander:
         operation: Operation,
         span: Span,
         connection: str | None = None,
+        choice: str | None = None,
     ) -> Edge:
         if len(self.edges) >= MAX_EDGES:
             message = f"the spec expands past {MAX_EDGES:,} edges"
@@ -511,6 +509,7 @@ class _Expander:
             operation,
             gate,
             group,
+            choice,
             span,
         )
         self.edges.append(edge)
@@ -552,9 +551,7 @@ class _Expander:
             inputs=tuple(r for r, _ in inputs),
             arguments=_substitute_arguments(statement.arguments, symbols),
         )
-        scope.body.append(
-            Residual(literal, tuple(e.id for e in edges), instances=(instance.path,))
-        )
+        scope.body.append(Residual(literal, tuple(e.id for e in edges), instances=(instance.path,)))
 
     def _place(
         self,
@@ -582,9 +579,7 @@ class _Expander:
             else:
                 assert parameter.default is not None
                 parameters[parameter.name] = evaluate(parameter.default, parameters)
-        inner = _Scope(
-            scope.identifier(local), scope.group(group), parameters, scope.depth + 1
-        )
+        inner = _Scope(scope.identifier(local), scope.group(group), parameters, scope.depth + 1)
         instance = self._instantiate(motif, inner, scope.path, chain)
         edges = [
             self._edge(scope, source, port, "fixed", IDENTITY, statement.span)

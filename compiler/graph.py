@@ -49,13 +49,14 @@ class Operation:
     """What one edge computes.
 
     ``label`` is for people (``sep_conv(3)``), ``name`` for source (``sep_conv_3``);
-    ``definition`` names the ``op`` it comes from, if it is one.
+    ``definition`` names the ``op`` it comes from, if it is one, and ``span`` is where that stands.
     """
 
     label: str
     name: str
     stages: tuple[AnyStage, ...]
     definition: str | None = None
+    span: Span | None = field(default=None, eq=False, repr=False)
 
     @property
     def is_identity(self) -> bool:
@@ -81,7 +82,8 @@ class Edge:
     """One operation between two nodes.
 
     ``gate`` numbers the searched edges from 0 in their order; ``group`` names the tied gates that
-    share one architecture. ``order`` is the order of arrival at a merge.
+    share one architecture; ``choice`` is the choice the candidate was drawn from, if it has a
+    name. ``order`` is the order of arrival at a merge.
     """
 
     id: str
@@ -94,6 +96,7 @@ class Edge:
     operation: Operation
     gate: int | None = None
     group: str | None = None
+    choice: str | None = None
     span: Span | None = field(default=None, eq=False, repr=False)
 
 
@@ -154,6 +157,11 @@ class RetainConstraint:
     span: Span | None = field(default=None, eq=False, repr=False)
 
 
+def _payloads(view: Any) -> list[Edge]:
+    """The edges of a networkx view by their order."""
+    return sorted((edge for _, _, edge in view), key=lambda edge: edge.order)
+
+
 @frozen
 class Graph:
     """A network: nodes and edges in ``network``, motif instances by path (parents first)."""
@@ -193,13 +201,13 @@ class Graph:
 
     def nodes(self) -> Iterator[Node]:
         """All nodes in the order of their making."""
-        for _, payload in self.network.nodes(data="payload"):
+        payloads: Any = self.network.nodes(data="payload")
+        for _, payload in payloads:
             yield payload
 
     def edges(self) -> list[Edge]:
         """All edges by their order."""
-        payloads: Any = (payload for _, _, payload in self.network.edges(data="payload"))
-        return sorted(payloads, key=lambda edge: edge.order)
+        return _payloads(self.network.edges(data="payload"))
 
     def searched(self) -> list[Edge]:
         """The searched edges by gate number."""
@@ -207,13 +215,11 @@ class Graph:
 
     def incoming(self, node: str) -> list[Edge]:
         """Edges into a node by their order."""
-        payloads: Any = (p for _, _, p in self.network.in_edges(node, data="payload"))
-        return sorted(payloads, key=lambda edge: edge.order)
+        return _payloads(self.network.in_edges(node, data="payload"))
 
     def outgoing(self, node: str) -> list[Edge]:
         """Edges out of a node by their order."""
-        payloads: Any = (p for _, _, p in self.network.out_edges(node, data="payload"))
-        return sorted(payloads, key=lambda edge: edge.order)
+        return _payloads(self.network.out_edges(node, data="payload"))
 
     def connections(self, node: str) -> list[Connection]:
         """The connections into a node, seen through their i' nodes."""

@@ -68,10 +68,10 @@ def lower(term: tree.OperationTerm, program: Program, values: Mapping[str, int])
     term = _decide(term, values)
     label = _label(term, program, values)
     name = re.sub(r"\W+", "_", _name(term, program, values)).strip("_")
-    definition = None
+    definition, span = None, None
     if isinstance(term, tree.Call) and term.name in program.operations:
-        definition = term.name
-    return Operation(label, name, _stages(term, program, values), definition)
+        definition, span = term.name, program.operations[term.name].span
+    return Operation(label, name, _stages(term, program, values), definition, span)
 
 
 def _decide(term: tree.OperationTerm, values: Mapping[str, int]) -> tree.OperationTerm:
@@ -111,7 +111,9 @@ def _values(call: tree.Call, program: Program, values: Mapping[str, int]) -> dic
     """The numbers of a call by parameter; an operation's defaults included, in order."""
     if call.name in PRIMITIVES:
         names = list(PRIMITIVES[call.name].parameters)
-        return {(a.name or names[n]): evaluate(a.value, values) for n, a in enumerate(call.arguments)}
+        return {
+            (a.name or names[n]): evaluate(a.value, values) for n, a in enumerate(call.arguments)
+        }
     parameters = program.operations[call.name].parameters
     given = {
         (a.name or parameters[n].name): evaluate(a.value, values)
@@ -125,6 +127,10 @@ def _values(call: tree.Call, program: Program, values: Mapping[str, int]) -> dic
             assert parameter.default is not None
             result[parameter.name] = evaluate(parameter.default, result)
     return result
+
+
+def _given(call: tree.Call, names: list[str], values: Mapping[str, int]) -> dict[str, int]:
+    return {(a.name or names[n]): evaluate(a.value, values) for n, a in enumerate(call.arguments)}
 
 
 def _required(call: tree.Call, program: Program) -> dict[str, int | None]:

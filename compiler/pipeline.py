@@ -71,7 +71,5 @@ def compile_loaded(
     except RecursionError:
         span = loaded.main.span
         remedy = "name the inner parts with `op`, `choice` or `motif`"
-        raise DiagnosticError(
-            Diagnostic("D104", "nested too deeply", span, help=remedy)
-        ) from None
+        raise DiagnosticError(Diagnostic("D104", "nested too deeply", span, help=remedy)) from None
     return Compiled(loaded, program, chosen, dict(values or {}), graph)

@@ -69,9 +69,7 @@ def complete(primitive: Primitive, shape: Shape, arguments: Arguments) -> dict[s
     for name, value in result.items():
         least = 0 if name in ("bias", "affine", "percent") else 1
         if value < least:
-            raise ShapeError(
-                f"`{name}` of `{primitive.name}` is {value}", f"write {least} or more"
-            )
+            raise ShapeError(f"`{name}` of `{primitive.name}` is {value}", f"write {least} or more")
     return result
 
 

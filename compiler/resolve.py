@@ -7,8 +7,8 @@ sizes, shapes), which later passes check once parameters have values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TypeAlias
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias, TypeVar
 
 from attrs import field, frozen
 from typing_extensions import assert_never
@@ -20,6 +20,7 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span, quote, s
 from bayesnas.dsl.loader import Loaded
 
 OperationLike: TypeAlias = tree.OperationDefinition | tree.ChoiceDefinition
+T = TypeVar("T", OperationLike, tree.Motif, tree.Network)
 
 
 @frozen
@@ -40,7 +41,7 @@ class Program:
         """
         if name is None and len(self.networks) == 1:
             return next(iter(self.networks.values()))
-        if name in self.networks:
+        if name is not None and name in self.networks:
             return self.networks[name]
         if not self.networks:
             remedy = "add `network name(image: [3, 32, 32]) -> (logits: [10]) { ... }`"
@@ -111,7 +112,7 @@ class _Collector:
             case _:
                 assert_never(definition)
 
-    def _put(self, table: dict[str, Any_], name: str, definition: Any_) -> None:
+    def _put(self, table: dict[str, T], name: str, definition: T) -> None:
         if name in table:
             self._duplicate(name, definition.span, f"defined at {table[name].span}")
         else:
@@ -140,9 +141,6 @@ class _Collector:
             except DiagnosticError as error:
                 self.errors += error.diagnostics
             self.settings[definition.kind].append(entry)
-
-
-Any_: TypeAlias = OperationLike | tree.Motif | tree.Network  # what a table of names holds
 
 
 # ----------------------------------------------------------------------------------------- scopes
@@ -206,8 +204,10 @@ class _Checker:
             names = self._parameters(definition.parameters)
             choice = isinstance(definition, tree.ChoiceDefinition)
             self._term(definition.body, names, choice)
-        for graph in (*self.program.motifs.values(), *self.program.networks.values()):
-            _BodyChecker(self, graph).check()
+        for motif in self.program.motifs.values():
+            _BodyChecker(self, motif).check()
+        for network in self.program.networks.values():
+            _BodyChecker(self, network).check()
         return self.errors
 
     def error(
@@ -347,9 +347,7 @@ class _BodyChecker:
             self.nodes.setdefault(name, declaration)
         self._body(self.graph.body, names, inside_loop=False)
 
-    def _body(
-        self, body: tuple[tree.Statement, ...], names: set[str], inside_loop: bool
-    ) -> None:
+    def _body(self, body: tuple[tree.Statement, ...], names: set[str], inside_loop: bool) -> None:
         for statement in body:
             if inside_loop:
                 self._check_loop_definition(statement)
@@ -505,9 +503,7 @@ class _BodyChecker:
         declaration = self.nodes.get(reference.name)
         if declaration is None:
             where = f"not declared in `{self.graph.name}`"
-            remedy = suggest(
-                reference.name, self.nodes, f"declare it: `node {reference.name}`"
-            )
+            remedy = suggest(reference.name, self.nodes, f"declare it: `node {reference.name}`")
             message = f"`{reference.name}` is not a node of `{self.graph.name}`"
             note = f"declared nodes are {quote(self.nodes)}"
             self.checker.error("D203", message, reference.span, where, remedy, note)
@@ -581,5 +577,3 @@ def _circles(table: Mapping[str, list[str]]) -> list[list[str]]:
             inside = graph.subgraph(part)
             circles.append([edge[0] for edge in nx.find_cycle(inside, first)])
     return circles
-
-

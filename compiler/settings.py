@@ -6,7 +6,7 @@ anything runs; the runtime reads the same classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from attrs import field, fields_dict, frozen
@@ -108,4 +108,5 @@ def _bad_value(
 def make_settings(cls: type[S], values: Mapping[str, int | float | str]) -> S:
     """Settings of checked values, each in its field's type; the rest are defaults."""
     known = fields_dict(cls)
-    return cls(**{name: type(known[name].default)(value) for name, value in values.items()})
+    make: Callable[..., S] = cls
+    return make(**{name: type(known[name].default)(value) for name, value in values.items()})

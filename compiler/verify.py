@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Any, Final
 
 import networkx as nx
 
@@ -39,7 +39,8 @@ def _kinds(graph: Graph) -> Iterator[str]:
 
 
 def _keys(graph: Graph) -> Iterator[str]:
-    for source, target, key, edge in graph.network.edges(keys=True, data="payload"):
+    view: Any = graph.network.edges(keys=True, data="payload")
+    for source, target, key, edge in view:
         if (source, target, key) != (edge.source, edge.target, edge.id):
             yield str(key)
 

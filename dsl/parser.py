@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ _OPENING = {"(": ")", "{": "}", "[": "]"}
 _CLOSING = {closing: opening for opening, closing in _OPENING.items()}
 # What may follow, said as a person would; read in this order, the first that fits is said.
 _EXPECTED = (
+    ({"STRING"}, "missing text in quotes", 'write the path in quotes: `import "ops/darts.nas"`'),
     ({"COLON"}, "missing `:`", "write the operation after a colon, as in `x = a : conv(3)`"),
     ({"RPAR", "COMMA"}, "missing `)` or `,`", "close the parenthesis, or separate with commas"),
     ({"RSQB", "COMMA"}, "missing `]` or `,`", "close the bracket, or separate with commas"),
@@ -27,8 +28,6 @@ _EXPECTED = (
     ({"LBRACE"}, "missing `{`", "a block stands in braces: `{ ... }`"),
     ({"LPAR"}, "missing `(`", "a list of names stands in parentheses: `(a, b)`"),
     ({"EQUAL"}, "missing `=`", "write `name = value`"),
-    ({"NAME"}, "missing name", "a name is letters, digits and `_`, and no keyword"),
-    ({"STRING"}, "missing text in quotes", 'write the path in quotes: `import "ops/darts.nas"`'),
 )
 _KEYWORDS = {
     "import", "op", "choice", "motif", "network", "search", "train", "node", "for", "in", "if",
@@ -168,7 +167,7 @@ def _explain(error: UnexpectedInput, source: Source) -> Diagnostic:
     else:
         span = _token_span(token, source)
         found = f"`{token}`"
-    expected = set(error.interactive_parser.accepts()) if error.interactive_parser else set()
+    expected = _accepted(error)
     if token in _KEYWORDS and "NAME" in expected:
         return Diagnostic(
             "D101",
@@ -176,10 +175,19 @@ def _explain(error: UnexpectedInput, source: Source) -> Diagnostic:
             span,
             help=f"choose another name, such as `{token}_1`",
         )
+    if "NAME" in expected and len(expected) <= 4:
+        remedy = "a name is letters, digits and `_`, and no keyword"
+        return Diagnostic("D101", f"missing name before {found}", span, help=remedy)
     for terminals, message, remedy in _EXPECTED:
         if terminals <= expected and len(expected) <= len(terminals) + 1:
             return Diagnostic("D101", f"{message} before {found}", span, help=remedy)
     return Diagnostic("D101", f"unexpected {found}", span, help=_hint(token, expected))
+
+
+def _accepted(error: UnexpectedToken) -> set[str]:
+    """Names of the terminals that could have followed."""
+    parser: Any = error.interactive_parser
+    return set(parser.accepts()) if parser else set()
 
 
 def _hint(token: Token, expected: set[str]) -> str:
@@ -237,19 +245,15 @@ def _present(children: Sequence[T | None]) -> tuple[T, ...]:
     return tuple(child for child in children if child is not None)
 
 
-def _fold(operators: bool) -> Callable[..., tree.Expression]:
-    """Left-associative binary expressions; ``operators`` says whether tokens name them."""
-
-    def build(self: _Builder, meta: Meta, children: list[Any], word: str = "") -> tree.Expression:
-        result: tree.Expression = children[0]
-        rest = children[1:] if operators else [x for c in children[1:] for x in (word, c)]
-        for operator, right in zip(rest[::2], rest[1::2], strict=True):
-            first, last = result.span, right.span
-            span = Span(self.source, first.line, first.column, last.end_line, last.end_column)
-            result = tree.Binary(str(operator), result, right, span=span)
-        return result
-
-    return build
+def _fold(children: list[Any], word: str | None = None) -> tree.Expression:
+    """Left-associative binary expression of ``a + b - c``, or of operands joined by ``word``."""
+    result: tree.Expression = children[0]
+    rest = children[1:] if word is None else [x for c in children[1:] for x in (word, c)]
+    for operator, right in zip(rest[::2], rest[1::2], strict=True):
+        first, last = result.span, right.span
+        span = Span(first.source, first.line, first.column, last.end_line, last.end_column)
+        result = tree.Binary(str(operator), result, right, span=span)
+    return result
 
 
 @v_args(meta=True)
@@ -278,9 +282,7 @@ class _Builder(Transformer[Token, tree.Spec]):
 
     def operation(self, _meta: Meta, children: list[Any]) -> tree.OperationDefinition:
         name, formals, body = children
-        return tree.OperationDefinition(
-            str(name), formals or (), body, span=self.token_span(name)
-        )
+        return tree.OperationDefinition(str(name), formals or (), body, span=self.token_span(name))
 
     def choice(self, _meta: Meta, children: list[Any]) -> tree.ChoiceDefinition:
         name, formals, body = children
@@ -456,10 +458,13 @@ class _Builder(Transformer[Token, tree.Spec]):
     def negative(self, meta: Meta, children: list[Any]) -> tree.Unary:
         return tree.Unary("-", children[0], span=self.span(meta))
 
-    sum = product = comparison = _fold(operators=True)
+    def sum(self, _meta: Meta, children: list[Any]) -> tree.Expression:
+        return _fold(children)
 
-    def conjunction(self, meta: Meta, children: list[Any]) -> tree.Expression:
-        return _fold(operators=False)(self, meta, children, "and")
+    product = comparison = sum
 
-    def expression(self, meta: Meta, children: list[Any]) -> tree.Expression:
-        return _fold(operators=False)(self, meta, children, "or")
+    def conjunction(self, _meta: Meta, children: list[Any]) -> tree.Expression:
+        return _fold(children, "and")
+
+    def expression(self, _meta: Meta, children: list[Any]) -> tree.Expression:
+        return _fold(children, "or")

@@ -125,7 +125,8 @@ def print_statement(statement: tree.Statement, indent: str = "") -> str:
         case tree.NodeDeclaration():
             return "node " + ", ".join(map(_declared, statement.nodes))
         case tree.Merge():
-            return f"{print_reference(statement.target)} = {statement.merge}({_references(statement.sources)})"
+            target, sources = print_reference(statement.target), _references(statement.sources)
+            return f"{target} = {statement.merge}({sources})"
         case tree.Transform():
             head = f"{print_reference(statement.target)} = {print_reference(statement.source)} :"
             return f"{head} {print_term(statement.operation)}"

@@ -11,11 +11,6 @@ from attrs import field, frozen
 
 from bayesnas.dsl.diagnostics import Span
 
-
-def _span() -> Span:
-    return field(eq=False, repr=False, kw_only=True)  # type: ignore[no-any-return]
-
-
 # ---------------------------------------------------------------------------------- expressions
 
 
@@ -24,7 +19,7 @@ class Number:
     """A whole number, 0 or more."""
 
     value: int
-    span: Span = _span()
+    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
@@ -32,7 +27,7 @@ class Name:
     """A parameter or loop variable."""
 
     name: str
-    span: Span = _span()
+    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
@@ -41,7 +36,7 @@ class Unary:
 
     operator: str
     operand: Expression
-    span: Span = _span()
+    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
@@ -51,7 +46,7 @@ class Binary:
     operator: str
     left: Expression
     right: Expression
-    span: Span = _span()
+    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 Expression: TypeAlias = Number | Name | Unary | Binary
@@ -66,7 +61,7 @@ class Argument:
 
     name: str | None
     value: Expression
-    span: Span = _span()
+    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
@@ -75,7 +70,7 @@ class Call:
 
     name: str
     arguments: tuple[Argument, ...]
-    span: Span = _span()
+    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
@@ -83,7 +78,7 @@ class Pipeline:
     """``a >> b``: one after the other."""
 
     stages: tuple[OperationTerm, ...]
-    span: Span = _span()
+    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
@@ -91,7 +86,7 @@ class Parallel:
     """``a + b``: several operations on one edge, summed."""
 
     branches: tuple[OperationTerm, ...]
-    span: Span = _span()
+    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
@@ -99,7 +94,7 @@ class Alternatives:
     """``a | b``: candidate operations of a searched edge."""
 
     options: tuple[OperationTerm, ...]
-    span: Span = _span()
+    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
@@ -109,7 +104,7 @@ class Conditional:
     condition: Expression
     then: OperationTerm
     otherwise: OperationTerm
-    span: Span = _span()
+    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 OperationTerm: TypeAlias = Call | Pipeline | Parallel | Alternatives | Conditional
@@ -123,7 +118,7 @@ class Index:
     """``[k]``: one element of a node list."""
 
     value: Expression
-    span: Span = _span()
+    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
@@ -132,7 +127,7 @@ class Slice:
 
     start: Expression | None
     stop: Expression | None
-    span: Span = _span()
+    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
@@ -141,7 +136,7 @@ class Reference:
 
     name: str
     index: Index | Slice | None = None
-    span: Span = _span()
+    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
@@ -150,7 +145,7 @@ class Declared:
 
     name: str
     size: Expression | None = None
-    span: Span = _span()
+    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
@@ -158,7 +153,7 @@ class NodeDeclaration:
     """``node x, h[4]``: nodes that sum what arrives."""
 
     nodes: tuple[Declared, ...]
-    span: Span = _span()
+    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
@@ -168,7 +163,7 @@ class Merge:
     target: Reference
     merge: str
     sources: tuple[Reference, ...]
-    span: Span = _span()
+    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
@@ -178,7 +173,7 @@ class Transform:
     target: Reference
     source: Reference
     operation: OperationTerm
-    span: Span = _span()
+    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
@@ -189,7 +184,7 @@ class Connect:
     targets: tuple[Reference, ...]
     searched: bool
     operation: OperationTerm | None
-    span: Span = _span()
+    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
@@ -200,7 +195,7 @@ class Instantiation:
     motif: str
     inputs: tuple[Reference, ...]
     arguments: tuple[Argument, ...]
-    span: Span = _span()
+    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
@@ -214,7 +209,7 @@ class Chain:
     length: Expression
     reductions: tuple[Expression, ...] = ()
     tied: bool = False
-    span: Span = _span()
+    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
@@ -225,7 +220,7 @@ class Loop:
     start: Expression
     stop: Expression
     body: tuple[Statement, ...]
-    span: Span = _span()
+    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
@@ -235,7 +230,7 @@ class Branch:
     condition: Expression
     then: tuple[Statement, ...]
     otherwise: tuple[Statement, ...]
-    span: Span = _span()
+    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
@@ -244,19 +239,11 @@ class Retain:
 
     count: Expression
     targets: tuple[Reference, ...]
-    span: Span = _span()
+    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 Statement: TypeAlias = (
-    NodeDeclaration
-    | Merge
-    | Transform
-    | Connect
-    | Instantiation
-    | Chain
-    | Loop
-    | Branch
-    | Retain
+    NodeDeclaration | Merge | Transform | Connect | Instantiation | Chain | Loop | Branch | Retain
 )
 
 
@@ -269,7 +256,7 @@ class Parameter:
 
     name: str
     default: Expression | None = None
-    span: Span = _span()
+    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
@@ -277,7 +264,7 @@ class Import:
     """``import "ops/darts.nas"``."""
 
     path: str
-    span: Span = _span()
+    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
@@ -287,7 +274,7 @@ class OperationDefinition:
     name: str
     parameters: tuple[Parameter, ...]
     body: OperationTerm
-    span: Span = _span()
+    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
@@ -297,7 +284,7 @@ class ChoiceDefinition:
     name: str
     parameters: tuple[Parameter, ...]
     body: OperationTerm
-    span: Span = _span()
+    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
@@ -306,7 +293,7 @@ class Port:
 
     name: str
     shape: tuple[Expression, ...] | None = None
-    span: Span = _span()
+    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
@@ -318,7 +305,7 @@ class Motif:
     parameters: tuple[Parameter, ...]
     outputs: tuple[Port, ...]
     body: tuple[Statement, ...]
-    span: Span = _span()
+    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
@@ -330,7 +317,7 @@ class Network:
     parameters: tuple[Parameter, ...]
     outputs: tuple[Port, ...]
     body: tuple[Statement, ...]
-    span: Span = _span()
+    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
@@ -339,7 +326,7 @@ class Setting:
 
     name: str
     value: int | float | str
-    span: Span = _span()
+    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
@@ -348,12 +335,10 @@ class Settings:
 
     kind: str
     entries: tuple[Setting, ...]
-    span: Span = _span()
+    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
-Definition: TypeAlias = (
-    Import | OperationDefinition | ChoiceDefinition | Motif | Network | Settings
-)
+Definition: TypeAlias = Import | OperationDefinition | ChoiceDefinition | Motif | Network | Settings
 
 
 @frozen
@@ -361,4 +346,4 @@ class Spec:
     """A whole file."""
 
     definitions: tuple[Definition, ...]
-    span: Span = _span()
+    span: Span = field(eq=False, repr=False, kw_only=True)

@@ -1,0 +1,685 @@
+"""Graph to PyTorch source that reads as if a person had written it.
+
+The source imports torch alone. Operations of the spec become functions, motifs become classes:
+instances that differ in numbers alone share one, whose parameters are the numbers that differ.
+
+Numbers travel through *expressions*: an `Expression` knows the values of its numbers in one place
+of the graph, and how to write itself once each number has a text (a literal, or a parameter's
+name). Expressions of equal ``key`` differ in numbers alone; `_unify` gives such a family its
+parameters.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Final
+
+from attrs import frozen
+
+from bayesnas.compiler.graph import (
+    AnyStage,
+    Connection,
+    Edge,
+    Graph,
+    Instance,
+    Operation,
+    ParallelStage,
+)
+from bayesnas.compiler.primitives import PRELUDES, PRIMITIVES
+from bayesnas.compiler.structure import scope_graphs
+from bayesnas.dsl.diagnostics import Span
+
+LINE: Final = 100
+_INDENT: Final = "    "
+_TAKEN: Final = frozenset({"self", "gates", "torch", "nn", "MixedEdge", "super", *PRELUDES})
+_MIXED_EDGE: Final = '''
+class MixedEdge(nn.Module):
+    """A searched edge: its candidate operations, each scaled by its gate, summed.
+
+    Candidates named in `pruned` are left out; an edge without any passes zeros on.
+    """
+
+    def __init__(self, **candidates):
+        super().__init__()
+        self.candidates = nn.ModuleDict(candidates)
+        self.pruned = set()
+
+    def forward(self, z, gates):
+        """z: [N, ...]; gates: [1, K] for all examples, or [N, K], one row for each."""
+        total = None
+        for k, (name, operation) in enumerate(self.candidates.items()):
+            if name not in self.pruned:
+                y = operation(z)
+                y = y * gates[:, k].view(-1, *[1] * (y.dim() - 1))
+                total = y if total is None else total + y
+        if total is None:
+            with torch.no_grad():
+                total = torch.zeros_like(operation(z))
+        return total
+'''
+
+
+@frozen
+class Emitted:
+    """Source of a network.
+
+    ``class_name`` is the network's class; ``gates`` tells, for each gate, the path of the mixed
+    edge in the module and the name of the candidate.
+    """
+
+    source: str
+    class_name: str
+    gates: tuple[tuple[str, str], ...]
+
+
+def emit_torch(graph: Graph, origin: str) -> Emitted:
+    """PyTorch source of a graph whose shapes are known; ``origin`` says where it comes from."""
+    return _Emitter(graph).emit(origin)
+
+
+# ------------------------------------------------------------------------------------ expressions
+
+
+@frozen
+class Expression:
+    """Source of one module, as long as its numbers are open."""
+
+    key: Hashable
+    values: tuple[int, ...]
+    hints: tuple[str, ...]  # what each number is called
+    write: Callable[[Sequence[str]], str]
+
+
+@frozen
+class _Family:
+    """Expressions of one key: which numbers are parameters, and the text of each number."""
+
+    parameters: tuple[str, ...]
+    texts: tuple[str, ...]
+    picks: tuple[int, ...]  # for each parameter, a position of its number
+
+    def arguments(self, values: Sequence[int]) -> tuple[int, ...]:
+        """The parameters' values for a member of the family."""
+        return tuple(values[k] for k in self.picks)
+
+
+def _unify(
+    members: Sequence[Sequence[int]],
+    hints: Sequence[str],
+    known: Mapping[tuple[int, ...], str] | None = None,
+) -> _Family:
+    """Numbers that vary become parameters; those that vary together become one.
+
+    ``known`` names columns of numbers that are already called something.
+    """
+    names: dict[tuple[int, ...], str] = {}
+    picks: list[int] = []
+    texts = []
+    for k, hint in enumerate(hints):
+        column = tuple(values[k] for values in members)
+        if len(set(column)) == 1:
+            texts.append(str(column[0]))
+            continue
+        if column not in names:
+            hint = (known or {}).get(column, hint)
+            names[column] = _unique(hint, set(names.values()) | _TAKEN)
+            picks.append(k)
+        texts.append(names[column])
+    return _Family(tuple(names.values()), tuple(texts), tuple(picks))
+
+
+def _stages_expression(stages: Sequence[AnyStage]) -> Expression:
+    """The modules of an operation in a row, as arguments of ``nn.Sequential``."""
+    parts = [_stage_expression(stage) for stage in stages]
+
+    def write(texts: Sequence[str]) -> str:
+        return ", ".join(_spread(parts, texts))
+
+    return _join("stages", parts, write)
+
+
+def _stage_expression(stage: AnyStage) -> Expression:
+    if isinstance(stage, ParallelStage):
+        parts = [_sequence_expression(branch) for branch in stage.branches]
+        return _join("parallel", parts, lambda t: f"Sum([{', '.join(_spread(parts, t))}])")
+    primitive = PRIMITIVES[stage.primitive]
+    assert stage.input_shape is not None
+    numbers = {"channels": stage.input_shape[0], **dict(stage.arguments)}
+    names = tuple(numbers)
+
+    def write(texts: Sequence[str]) -> str:
+        return primitive.emit(dict(zip(names, texts, strict=True)))
+
+    return Expression(("stage", stage.primitive), tuple(numbers.values()), names, write)
+
+
+def _sequence_expression(stages: Sequence[AnyStage]) -> Expression:
+    inner = _stages_expression(stages)
+
+    def write(texts: Sequence[str]) -> str:
+        text = inner.write(texts)
+        return f"nn.Sequential({text})" if _several(text) else text
+
+    return Expression(("sequence", inner.key), inner.values, inner.hints, write)
+
+
+def _join(
+    kind: str, parts: Sequence[Expression], write: Callable[[Sequence[str]], str]
+) -> Expression:
+    return Expression(
+        (kind, tuple(p.key for p in parts)),
+        tuple(v for p in parts for v in p.values),
+        tuple(h for p in parts for h in p.hints),
+        write,
+    )
+
+
+def _spread(parts: Sequence[Expression], texts: Sequence[str]) -> list[str]:
+    """Each part's source, the texts dealt out in order."""
+    result, start = [], 0
+    for part in parts:
+        stop = start + len(part.values)
+        result.append(part.write(texts[start:stop]))
+        start = stop
+    return result
+
+
+def _several(text: str) -> bool:
+    return len(_arguments(text)) > 1
+
+
+def _arguments(text: str) -> list[str]:
+    """The text split at the commas outside brackets."""
+    parts, depth, start = [], 0, 0
+    for k, character in enumerate(text):
+        depth += (character in "([{") - (character in ")]}")
+        if character == "," and depth == 0:
+            parts.append(text[start:k].strip())
+            start = k + 1
+    return [*parts, text[start:].strip()]
+
+
+# -------------------------------------------------------------------------------------- functions
+
+
+class _Functions:
+    """Functions that build operations and mixed edges: one for each name and structure.
+
+    Uses are announced first (`announce`), because a family's parameters depend on all of them.
+    """
+
+    def __init__(self) -> None:
+        self.members: dict[tuple[str, Hashable], list[Expression]] = {}
+        self.places: dict[tuple[str, Hashable], Span | None] = {}
+        self.families: dict[tuple[str, Hashable], _Family] = {}
+        self.names: dict[tuple[str, Hashable], str] = {}
+        self.taken: set[str] = set()
+
+    def announce(self, name: str, expression: Expression, span: Span | None) -> None:
+        key = (name, expression.key)
+        self.members.setdefault(key, []).append(expression)
+        self.places.setdefault(key, span)
+
+    def settle(self) -> None:
+        """All uses are known: give each family its name and parameters."""
+        for key, members in self.members.items():
+            if key not in self.families:
+                self.names[key] = _unique(identifier(key[0]), self.taken | _TAKEN)
+                self.taken.add(self.names[key])
+                self.families[key] = _unify([m.values for m in members], members[0].hints)
+
+    def call(self, name: str, expression: Expression) -> Expression:
+        """A call of the function in the place of what it returns."""
+        key = (name, expression.key)
+        family, function = self.families[key], self.names[key]
+        return Expression(
+            ("call", function),
+            family.arguments(expression.values),
+            family.parameters,
+            lambda texts: f"{function}({', '.join(texts)})",
+        )
+
+    def source(self, only: Callable[[Hashable], bool]) -> list[str]:
+        """Definitions, in order of first use."""
+        blocks = []
+        for key, members in self.members.items():
+            if only(key[1]):
+                family = self.families[key]
+                body = members[0].write(family.texts)
+                head = f"def {self.names[key]}({', '.join(family.parameters)}):"
+                place = f" ({_place(self.places[key])})" if self.places[key] else ""
+                doc = f'{_INDENT}"""`{key[0]}`{place}."""'
+                lines = _wrapped(f"{_INDENT}return ", body, "", 1, always=True)
+                blocks.append("\n".join(["", "", head, doc, *lines, ""]))
+        return blocks
+
+
+# ---------------------------------------------------------------------------------------- emitter
+
+
+@frozen
+class _Attribute:
+    """One ``self.name = expression``; ``comment`` is its place in the spec."""
+
+    name: str
+    expression: Expression
+    comment: str
+
+
+@frozen
+class _Body:
+    """One instance as it stands in source: two of equal ``key`` share a class."""
+
+    attributes: tuple[_Attribute, ...]
+    lines: tuple[str, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    gates: int
+
+    @property
+    def key(self) -> Hashable:
+        names = tuple((a.name, a.expression.key) for a in self.attributes)
+        return names, self.lines, self.inputs, self.outputs
+
+
+@frozen
+class _Class:
+    name: str
+    family: _Family
+
+
+class _Emitter:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.scopes = scope_graphs(graph)
+        self.functions = _Functions()
+        self.classes: dict[str, _Class] = {}  # by instance path
+        self.bodies: dict[str, _Body] = {}
+        self.child_names: dict[str, str] = {}  # instance path -> its attribute in its parent
+        self.gate_places: dict[int, tuple[str, str, str]] = {}  # instance, attribute, candidate
+        self.ranges = self._gate_ranges()
+        self.taken: set[str] = set(_TAKEN)
+
+    def emit(self, origin: str) -> Emitted:
+        self._announce()
+        blocks = self._class_blocks()
+        operations = self.functions.source(lambda key: not _is_mixed(key))
+        mixed = self.functions.source(_is_mixed)
+        text = "".join((*operations, *mixed, *blocks))
+        preludes = [source for name, source in PRELUDES.items() if f"{name}(" in text]
+        if self.graph.searched():
+            preludes.append(_MIXED_EDGE)
+        title = f"Network `{self.graph.name}`, emitted by bayesnas from {origin}."
+        helpers = "".join(f"\n\n{prelude.strip()}\n" for prelude in preludes)
+        source = f'"""{title}"""\n\nimport torch\nfrom torch import nn\n{helpers}{text}'
+        count = len(self.graph.searched())
+        gates = tuple(self._gate_path(*self.gate_places[n]) for n in range(count))
+        return Emitted(source, self.classes[""].name, gates)
+
+    def _gate_path(self, instance: str, attribute: str, candidate: str) -> tuple[str, str]:
+        path = [attribute]
+        while (parent := self.graph.instances[instance].parent) is not None:
+            path.append(self.child_names[instance])
+            instance = parent
+        return ".".join(reversed(path)), candidate
+
+    # ------------------------------------------------------------------------ what is announced
+
+    def _announce(self) -> None:
+        """Operations first, then mixed edges, whose candidates call operations."""
+        for edge in self.graph.edges():
+            operation = edge.operation
+            if operation.definition and not operation.is_identity:
+                sequence = _stages_expression(operation.stages)
+                self.functions.announce(operation.definition, _sequential(sequence), operation.span)
+        self.functions.settle()
+        for connection in self.graph.all_connections():
+            if connection.searched and connection.edges[0].choice:
+                mixed = self._mixed(connection)
+                choice = connection.edges[0].choice
+                self.functions.announce(choice, mixed, connection.edges[0].span)
+        self.functions.settle()
+
+    def _operation(self, operation: Operation) -> Expression:
+        if operation.definition and not operation.is_identity:
+            sequence = _sequential(_stages_expression(operation.stages))
+            return self.functions.call(operation.definition, sequence)
+        return _sequence_expression(operation.stages)
+
+    def _mixed(self, connection: Connection) -> Expression:
+        parts = [self._operation(edge.operation) for edge in connection.edges]
+        names = [_candidate(edge) for edge in connection.edges]
+
+        def write(texts: Sequence[str]) -> str:
+            pairs = zip(names, _spread(parts, texts), strict=True)
+            return f"MixedEdge({', '.join(f'{n}={p}' for n, p in pairs)})"
+
+        joined = _join("mixed", parts, write)
+        return Expression(("mixed", tuple(names), joined.key), joined.values, joined.hints, write)
+
+    def _gate_ranges(self) -> dict[str, tuple[int, int]]:
+        """First and past-the-last gate inside each instance: they are numbered without gaps."""
+        ranges: dict[str, tuple[int, int]] = {}
+        for edge in self.graph.searched():
+            assert edge.gate is not None
+            path: str | None = edge.scope
+            while path is not None:
+                first, last = ranges.get(path, (edge.gate, edge.gate))
+                ranges[path] = min(first, edge.gate), max(last, edge.gate + 1)
+                path = self.graph.instances[path].parent
+        return ranges
+
+    # ---------------------------------------------------------------------------------- classes
+
+    def _class_blocks(self) -> list[str]:
+        """Classes, those used by others first; instances of one key share one."""
+        by_depth: dict[int, list[Instance]] = {}
+        for instance in self.graph.instances.values():
+            by_depth.setdefault(self._depth(instance), []).append(instance)
+        blocks = []
+        for depth in sorted(by_depth, reverse=True):
+            groups: dict[Hashable, list[tuple[Instance, _Body]]] = {}
+            for instance in by_depth[depth]:
+                body = self._body(instance)
+                groups.setdefault((instance.motif, body.key), []).append((instance, body))
+            blocks += [self._class(members) for members in groups.values()]
+        return blocks
+
+    def _depth(self, instance: Instance) -> int:
+        depth = 0
+        while instance.parent is not None:
+            instance, depth = self.graph.instances[instance.parent], depth + 1
+        return depth
+
+    def _class(self, members: list[tuple[Instance, _Body]]) -> str:
+        instance, body = members[0]
+        values = [[v for a in b.attributes for v in a.expression.values] for _, b in members]
+        hints = [
+            f"{a.name}_{hint}" if hint in ("channels", "width") else hint
+            for a in body.attributes
+            for hint in a.expression.hints
+        ]
+        parameters = [dict(member.parameters) for member, _ in members]
+        known = {tuple(p[name] for p in parameters): name for name in reversed(parameters[0])}
+        family = _unify(values, hints, known)
+        name = _unique(_camel(instance.motif), self.taken, "")
+        self.taken.add(name)
+        for member, _ in members:
+            self.classes[member.path] = _Class(name, family)
+        formals = "".join(f", {p}" for p in family.parameters)
+        texts = _spread([a.expression for a in body.attributes], family.texts)
+        lines = ["", "", f"class {name}(nn.Module):"]
+        lines.append(f'{_INDENT}"""{self._class_doc(instance, members)}"""')
+        lines += ["", f"{_INDENT}def __init__(self{formals}):"]
+        lines.append(f"{_INDENT * 2}super().__init__()")
+        for attribute, text in zip(body.attributes, texts, strict=True):
+            prefix = f"{_INDENT * 2}self.{attribute.name} = "
+            lines += _wrapped(prefix, text, attribute.comment, 2)
+        return "\n".join([*lines, "", *self._forward(instance, body), ""])
+
+    def _class_doc(self, instance: Instance, members: list[tuple[Instance, _Body]]) -> str:
+        if instance.path == "":
+            return f"The network; {self.ranges.get('', (0, 0))[1]} gates."
+        paths = [member.path for member, _ in members]
+        shown = ", ".join(paths[:4]) + (f" and {len(paths) - 4} more" if len(paths) > 4 else "")
+        return f"Motif `{instance.motif}`: {shown}."
+
+    def _forward(self, instance: Instance, body: _Body) -> list[str]:
+        lines = []
+        arguments = ["self", *body.inputs]
+        if instance.path == "" and body.gates:
+            arguments.append("gates=None")
+            sizes = ", ".join(f"{n}: {_shape(self.graph, n)}" for n in instance.inputs)
+            lines += [
+                f'"""{sizes}; gates: [{body.gates}], or [N, {body.gates}], a row an example."""',
+                "if gates is None:",
+                f"{_INDENT}gates = {body.inputs[0]}.new_ones({body.gates})",
+                f"gates = gates.view(-1, {body.gates})",
+            ]
+        elif instance.path == "":
+            sizes = ", ".join(f"{n}: {_shape(self.graph, n)}" for n in instance.inputs)
+            lines.append(f'"""{sizes}."""')
+        elif body.gates:
+            arguments.append("gates")
+        lines += [*body.lines, f"return {', '.join(body.outputs)}"]
+        head = f"{_INDENT}def forward({', '.join(arguments)}):"
+        return [head, *(f"{_INDENT * 2}{line}" for line in lines)]
+
+    # ------------------------------------------------------------------------------------ bodies
+
+    def _body(self, instance: Instance) -> _Body:
+        if instance.path in self.bodies:
+            return self.bodies[instance.path]
+        writer = _BodyWriter(self, instance)
+        writer.run()
+        first, last = self.ranges.get(instance.path, (0, 0))
+        self.bodies[instance.path] = body = _Body(
+            tuple(writer.attributes),
+            tuple(writer.lines),
+            tuple(writer.variables[i] for i in instance.inputs),
+            tuple(writer.variables[o] for o in instance.outputs),
+            last - first,
+        )
+        return body
+
+
+class _BodyWriter:
+    """Attributes and forward lines of one instance, items in topological order."""
+
+    def __init__(self, emitter: _Emitter, instance: Instance) -> None:
+        self.emitter = emitter
+        self.graph = emitter.graph
+        self.instance = instance
+        self.variables: dict[str, str] = {}  # node id -> what holds it
+        self.names: set[str] = set(_TAKEN)
+        self.attributes: list[_Attribute] = []
+        self.attribute_names: set[str] = set(_RESERVED)
+        self.lines: list[str] = []
+        self.first_gate = emitter.ranges.get(instance.path, (0, 0))[0]
+
+    def run(self) -> None:
+        import networkx as nx
+
+        for identifier_ in self.instance.inputs:
+            self.variables[identifier_] = self._variable(self.graph.node(identifier_).name)
+        children = {f"<{child.path}>": child for child in self.graph.children(self.instance.path)}
+        inside = self.emitter.scopes[self.instance.path]
+        order = {name: k for k, name in enumerate(inside)}
+        for name in nx.lexicographical_topological_sort(inside, key=order.__getitem__):
+            if name in children:
+                self._child(children[name])
+            elif name not in self.variables and self.graph.node(name).role != "relay":
+                self._node(name)
+
+    def _variable(self, name: str) -> str:
+        result = _unique(identifier(name), self.names)
+        self.names.add(result)
+        return result
+
+    def _attribute(self, name: str, expression: Expression, span: Span | None) -> str:
+        name = _unique(identifier(name), self.attribute_names)
+        self.attribute_names.add(name)
+        self.attributes.append(_Attribute(name, expression, _place(span)))
+        return name
+
+    def _node(self, node: str) -> None:
+        connections = self.graph.connections(node)
+        terms = [self._connection(c, alone=len(connections) == 1) for c in connections]
+        merge = self.graph.node(node).merge
+        if len(terms) == 1 and terms[0].isidentifier():  # passed on: the same variable serves
+            self.variables[node] = terms[0]
+            return
+        variable = self.variables[node] = self._variable(self.graph.node(node).name)
+        if len(terms) == 1:
+            self.lines += _wrapped(f"{variable} = ", terms[0], "", 0)
+        elif merge == "concat":
+            self.lines += _wrapped(
+                f"{variable} = ", f"torch.cat([{', '.join(terms)}], dim=1)", "", 0
+            )
+        else:
+            self.lines += _joined(variable, " + " if merge == "sum" else " * ", terms)
+
+    def _connection(self, connection: Connection, alone: bool) -> str:
+        """Source of what one connection brings."""
+        source = self.variables[connection.source]
+        target = self.graph.node(connection.target).name
+        local = self.graph.node(connection.source).name
+        if self.graph.node(connection.source).scope != self.instance.path:
+            local = source
+        full = f"{identifier(target)}_from_{identifier(local)}"
+        if connection.searched:
+            return self._mixed(connection, full, source)
+        name = target if alone else full
+        terms = []
+        for edge in connection.edges:
+            if edge.operation.is_identity:
+                terms.append(source)
+                continue
+            several = len(connection.edges) > 1
+            expression = self.emitter._operation(edge.operation)
+            attribute = self._attribute(
+                f"{name}_{edge.operation.name}" if several else name, expression, edge.span
+            )
+            terms.append(f"self.{attribute}({source})")
+        return terms[0] if len(terms) == 1 else f"({' + '.join(terms)})"
+
+    def _mixed(self, connection: Connection, name: str, source: str) -> str:
+        expression = self.emitter._mixed(connection)
+        choice = connection.edges[0].choice
+        if choice:
+            expression = self.emitter.functions.call(choice, expression)
+        attribute = self._attribute(name, expression, connection.edges[0].span)
+        for edge in connection.edges:
+            assert edge.gate is not None
+            place = (self.instance.path, attribute, _candidate(edge))
+            self.emitter.gate_places[edge.gate] = place
+        first = (connection.edges[0].gate or 0) - self.first_gate
+        return f"self.{attribute}({source}, gates[:, {first}:{first + len(connection.edges)}])"
+
+    def _child(self, child: Instance) -> None:
+        name = _local(child.path, self.instance.path)
+        made = self.emitter.classes[child.path]
+        body_values = self._child_values(child, made)
+        expression = Expression(
+            ("class", made.name),
+            body_values,
+            made.family.parameters,
+            lambda texts: f"{made.name}({', '.join(texts)})",
+        )
+        span = self.graph.incoming(child.inputs[0])[0].span
+        attribute = self._attribute(name, expression, span)
+        self.emitter.child_names[child.path] = attribute
+        arguments = [self.variables[self.graph.incoming(i)[0].source] for i in child.inputs]
+        if child.path in self.emitter.ranges:
+            first, last = (g - self.first_gate for g in self.emitter.ranges[child.path])
+            arguments.append(f"gates[:, {first}:{last}]")
+        outputs = []
+        for output in child.outputs:
+            label = name if len(child.outputs) == 1 else f"{name}_{self.graph.node(output).name}"
+            self.variables[output] = self._variable(label)
+            outputs.append(self.variables[output])
+        call = f"self.{attribute}({', '.join(arguments)})"
+        self.lines += _wrapped(f"{', '.join(outputs)} = ", call, "", 0)
+
+    def _child_values(self, child: Instance, made: _Class) -> tuple[int, ...]:
+        body = self.emitter._body(child)
+        values = [v for a in body.attributes for v in a.expression.values]
+        return made.family.arguments(values)
+
+
+# ------------------------------------------------------------------------------------------ texts
+
+# Names that modules and their dictionaries keep for themselves.
+_RESERVED: Final = frozenset({
+    "add_module", "apply", "bfloat16", "buffers", "children", "clear", "compile", "cpu", "cuda",
+    "double", "dump_patches", "eval", "extra_repr", "float", "forward", "half", "ipu", "items",
+    "keys", "modules", "mtia", "parameters", "pop", "share_memory", "state_dict", "to", "train",
+    "training", "type", "update", "values", "xpu", "zero_grad",
+})  # fmt: skip
+
+
+def _candidate(edge: Edge) -> str:
+    """The name of a candidate in its mixed edge."""
+    name = identifier(edge.operation.name)
+    return f"{name}_" if name in _RESERVED else name
+
+
+def _sequential(stages: Expression) -> Expression:
+    """As a function returns it: always ``nn.Sequential``, so that weights keep their names."""
+    return Expression(
+        ("sequential", stages.key),
+        stages.values,
+        stages.hints,
+        lambda texts: f"nn.Sequential({stages.write(texts)})",
+    )
+
+
+def _is_mixed(key: Hashable) -> bool:
+    return isinstance(key, tuple) and key[0] == "mixed"
+
+
+def identifier(name: str) -> str:
+    """A Python name for a node, operation or instance: ``h[0]`` is ``h_0``."""
+    result = re.sub(r"\W+", "_", name).strip("_") or "_"
+    return f"{result}_" if keyword.iskeyword(result) or result in _TAKEN else result
+
+
+def _camel(name: str) -> str:
+    return "".join(part[:1].upper() + part[1:] for part in name.split("_")) or "_"
+
+
+def _unique(name: str, taken: Iterable[str], separator: str = "_") -> str:
+    result, count = name, 1
+    while result in taken:
+        count += 1
+        result = f"{name}{separator}{count}"
+    return result
+
+
+def _local(path: str, parent: str) -> str:
+    return path.removeprefix(f"{parent}.") if parent else path
+
+
+def _place(span: Span | None) -> str:
+    if span is None:
+        return ""
+    return f"{span.source.name.rsplit('/', 1)[-1]}:{span.line}"
+
+
+def _shape(graph: Graph, node: str) -> str:
+    shape = graph.node(node).shape
+    assert shape is not None
+    return f"[N, {', '.join(map(str, shape))}]"
+
+
+def _joined(variable: str, operator: str, terms: list[str]) -> list[str]:
+    line = f"{variable} = {operator.join(terms)}"
+    if len(line) + 2 * len(_INDENT) <= LINE:
+        return [line]
+    first, *rest = terms
+    inner = [f"{_INDENT}{first}", *(f"{_INDENT}{operator.strip()} {term}" for term in rest)]
+    return [f"{variable} = (", *inner, ")"]
+
+
+def _wrapped(prefix: str, text: str, comment: str, level: int, always: bool = False) -> list[str]:
+    """``prefix text  # comment`` on one line, or a call broken at its commas where too long.
+
+    ``level`` is how deep the closing bracket stands; ``always`` breaks calls of several arguments
+    that hold calls themselves.
+    """
+    note = f"  # {comment}" if comment else ""
+    whole = f"{prefix}{text}"
+    head, bracket, rest = text.partition("(")
+    parts = _arguments(rest[:-1]) if bracket else []
+    nested = always and len(parts) > 1 and any("(" in part for part in parts)
+    if (len(whole + note) + (0 if level else 8) <= LINE and not nested) or len(parts) < 2:
+        return [whole + note]
+    inner = _INDENT * (level + 1)
+    lines = [f"{prefix}{head}({note}"]
+    for part in parts:
+        lines += _wrapped(inner, part, "", level + 1)[:-1]
+        last = _wrapped(inner, part, "", level + 1)[-1]
+        lines.append(f"{last},")
+    return [*lines, f"{_INDENT * level})"]
