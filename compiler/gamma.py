@@ -223,9 +223,13 @@ class GammaPrinter:
         self._printed: dict[Expression, tuple[str, str]] = {}
         self._names: dict[Any, str] = {}
 
-    def symbol(self, expression: Expression) -> str:
-        """The short name of a switch or flow, as it stands in texts."""
-        return self.symbols[expression][0]
+    def symbol_of_flow(self, node: str) -> str:
+        """The short name of what arrives at a node, as it stands in texts."""
+        return self.symbols[Flow(node)][0]
+
+    def symbol_of_relay(self, connection: str) -> str:
+        """The short name of an i' node's switch, as it stands in texts."""
+        return self.symbols[RelaySwitch(connection)][0]
 
     def print(self, expression: Expression) -> tuple[str, str]:
         """Text and LaTeX of an expression."""

@@ -519,7 +519,7 @@ class _BodyChecker:
 def _recursion(program: Program) -> list[Diagnostic]:
     """Operations and motifs that are made of themselves."""
     operations = {
-        name: [c for c in _called(d.body) if c in program.operations]
+        name: [c for c in called_names(d.body) if c in program.operations]
         for name, d in program.operations.items()
     }
     motifs = {
@@ -548,19 +548,20 @@ def _recursion(program: Program) -> list[Diagnostic]:
     return errors
 
 
-def _called(term: tree.OperationTerm) -> Iterator[str]:
+def called_names(term: tree.OperationTerm) -> Iterator[str]:
+    """Names of the operations a term applies."""
     match term:
         case tree.Call(name=name):
             yield name
         case tree.Pipeline(stages=parts) | tree.Parallel(branches=parts):
             for part in parts:
-                yield from _called(part)
+                yield from called_names(part)
         case tree.Alternatives(options=parts):
             for part in parts:
-                yield from _called(part)
+                yield from called_names(part)
         case tree.Conditional(then=then, otherwise=otherwise):
-            yield from _called(then)
-            yield from _called(otherwise)
+            yield from called_names(then)
+            yield from called_names(otherwise)
         case _:
             assert_never(term)
 

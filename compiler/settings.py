@@ -13,7 +13,6 @@ from attrs import field, fields_dict, frozen
 
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span, quote, suggest
 
-S = TypeVar("S", "SearchSettings", "TrainSettings")
 AUGMENTATIONS = ("auto", "none", "shift", "shift_flip")
 
 
@@ -60,6 +59,7 @@ class TrainSettings:
     augment: str = _word("auto", AUGMENTATIONS, "augmentation of training images")
 
 
+S = TypeVar("S", SearchSettings, TrainSettings)
 KINDS: Mapping[str, type[SearchSettings] | type[TrainSettings]] = {
     "search": SearchSettings,
     "train": TrainSettings,
@@ -107,6 +107,6 @@ def _bad_value(
 
 def make_settings(cls: type[S], values: Mapping[str, int | float | str]) -> S:
     """Settings of checked values, each in its field's type; the rest are defaults."""
-    known = fields_dict(cls)
+    kinds: dict[str, Any] = {name: type(f.default) for name, f in fields_dict(cls).items()}
     make: Callable[..., S] = cls
-    return make(**{name: type(known[name].default)(value) for name, value in values.items()})
+    return make(**{name: kinds[name](value) for name, value in values.items()})
