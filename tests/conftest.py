@@ -1,0 +1,16 @@
+"""Settings of hypothesis: reproducible by default, `HYPOTHESIS_PROFILE=deep` to hunt."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "quick",
+    max_examples=50,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("deep", settings.get_profile("quick"), max_examples=2000)
+settings.register_profile("deep", settings.get_profile("deep"), derandomize=False, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))

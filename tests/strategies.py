@@ -1,0 +1,242 @@
+"""Hypothesis strategies, in one place for every law.
+
+`specs` draws arbitrary syntax trees, sensible or not: for the laws of printing and parsing.
+`spaces` draws the text of a valid search space whose network reads an image [4, 8, 8].
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+from hypothesis import strategies as st
+from support import KEYWORDS
+
+from bayesnas.dsl import tree
+from bayesnas.dsl.diagnostics import Source, Span
+
+# ------------------------------------------------------------------------------ syntax trees
+
+SPAN = Span(Source("drawn", ""), 1, 1, 1, 1)
+
+names = st.sampled_from(["a", "b", "h", "conv", "k", "width", "ifs", "in_", "_", "X1"]) | (
+    st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True).filter(
+        lambda name: name not in KEYWORDS
+    )
+)
+texts = st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters='"'), max_size=12)
+
+
+def _some(items: st.SearchStrategy, most: int = 3, least: int = 1) -> st.SearchStrategy:
+    return st.lists(items, min_size=least, max_size=most).map(tuple)
+
+
+def _node(cls: type, *fields: st.SearchStrategy) -> st.SearchStrategy:
+    return st.builds(cls, *fields, span=st.just(SPAN))
+
+
+_numbers = _node(tree.Number, st.integers(0, 3) | st.integers(0, 10**15))
+_binary = ["+", "-", "*", "//", "%", "==", "!=", "<", "<=", ">", ">=", "and", "or"]
+expressions = st.recursive(
+    _numbers | _node(tree.Name, names),
+    lambda inner: (
+        _node(tree.Unary, st.sampled_from(["-", "not"]), inner)
+        | _node(tree.Binary, st.sampled_from(_binary), inner, inner)
+    ),
+    max_leaves=6,
+)
+arguments = _node(tree.Argument, st.none() | names, expressions)
+terms = st.recursive(
+    _node(tree.Call, names, _some(arguments, 2, 0)),
+    lambda inner: (
+        _node(tree.Pipeline, _some(inner, 3, 2))
+        | _node(tree.Parallel, _some(inner, 3, 2))
+        | _node(tree.Alternatives, _some(inner, 3, 2))
+        | _node(tree.Conditional, expressions, inner, inner)
+    ),
+    max_leaves=6,
+)
+
+_bounds = st.none() | expressions
+references = _node(
+    tree.Reference,
+    names,
+    st.none() | _node(tree.Index, expressions) | _node(tree.Slice, _bounds, _bounds),
+)
+_declared = _node(tree.Declared, names, st.none() | expressions)
+_simple_statements = st.one_of(
+    _node(tree.NodeDeclaration, _some(_declared)),
+    _node(
+        tree.Merge,
+        references,
+        st.sampled_from(["sum", "concat", "product"]),
+        _some(references, 3, 0),
+    ),
+    _node(tree.Transform, references, references, terms),
+    _node(tree.Connect, _some(references), _some(references), st.booleans(), st.none() | terms),
+    _node(tree.Instantiation, _some(references), names, _some(references), _some(arguments, 2, 0)),
+    _node(
+        tree.Chain,
+        _some(references),
+        names,
+        _some(references),
+        _some(arguments, 2, 0),
+        expressions,
+        _some(expressions, 2, 0),
+        st.booleans(),
+    ),
+    _node(tree.Retain, expressions, _some(references)),
+)
+statements = st.recursive(
+    _simple_statements,
+    lambda inner: (
+        _node(tree.Loop, names, expressions, expressions, _some(inner, 3, 0))
+        | _node(tree.Branch, expressions, _some(inner, 3, 0), _some(inner, 3, 0))
+    ),
+    max_leaves=4,
+)
+
+_parameters = _some(_node(tree.Parameter, names, st.none() | expressions), 2, 0)
+_ports = _some(_node(tree.Port, names, st.none()), 2)
+_shaped_ports = _some(_node(tree.Port, names, _some(expressions)), 2)
+_body = _some(statements, 3, 0)
+_values = (
+    st.integers(0, 10**9)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from(["bayesnas", "shift_flip", "", "a b", "3", "x#y", "{"])
+    | texts.filter(lambda text: text not in KEYWORDS)
+)
+definitions = st.one_of(
+    _node(tree.Import, texts),
+    _node(tree.OperationDefinition, names, _parameters, terms),
+    _node(tree.ChoiceDefinition, names, _parameters, terms),
+    _node(tree.Motif, names, _ports, _parameters, _ports, _body),
+    _node(tree.Network, names, _shaped_ports, _parameters, _shaped_ports, _body),
+    _node(
+        tree.Settings,
+        st.sampled_from(["search", "train"]),
+        _some(_node(tree.Setting, names, _values), 3, 0),
+    ),
+)
+specs = _node(tree.Spec, _some(definitions, 3, 0))
+
+
+# ------------------------------------------------------------------------------ search spaces
+
+_SAME_SHAPE = ("conv(1)", "conv(3)", "max_pool(3)", "skip", "relu >> conv(3) >> bn")
+_ONE_OF = (*_SAME_SHAPE, "conv(1) + skip", "if width > 4 then conv(3) else skip")
+
+
+@frozen
+class _MotifText:
+    name: str
+    inputs: int
+    outputs: int
+    text: str
+
+
+@st.composite
+def _flows(
+    draw: st.DrawFn, start: list[str], motifs: list[_MotifText], most: int
+) -> tuple[list[str], list[str]]:
+    """Statements that read the nodes of ``start``, and the nodes that nothing reads yet."""
+    lines: list[str] = []
+    nodes, unread = list(start), list(start)
+
+    def pick(count: int) -> list[str]:
+        chosen = draw(st.lists(st.sampled_from(nodes), min_size=count, max_size=count))
+        unread[:] = [n for n in unread if n not in chosen]
+        return chosen
+
+    def add(made: list[str], *statements: str) -> None:
+        lines.extend(statements)
+        nodes.extend(made)
+        unread.extend(made)
+
+    for step in range(draw(st.integers(1, most))):
+        kinds = ["list", "fixed", "searched", "merge", "concat"] + ["instance"] * 2 * bool(motifs)
+        kind = draw(st.sampled_from(kinds))
+        name = f"{kind[0]}{step}"
+        if kind == "list":
+            size = draw(st.integers(1, 3))
+            read = ", ".join([*dict.fromkeys(pick(2)), f"{name}[..k]"])
+            searched = f"{{{read}}} ~> {name}[k] : {draw(_candidates())}"
+            loop = f"for k in 0..{size} {{ {searched} }}"
+            retain = f"retain {draw(st.integers(1, 2))} into {name}"
+            add([f"{name}[{size - 1}]"], f"node {name}[{size}]", loop, retain)
+        elif kind == "fixed":
+            add([name], f"{name} = {pick(1)[0]} : {draw(st.sampled_from(_ONE_OF))}")
+        elif kind == "searched":
+            merge = draw(st.sampled_from([f"node {name}", f"{name} = product()"]))
+            edges = [f"{source} ~> {name} : {draw(_candidates())}" for source in pick(2)]
+            add([name], merge, *edges)
+        elif kind == "merge":
+            merge = draw(st.sampled_from(["sum", "product"]))
+            add([name], f"{name} = {merge}({', '.join(pick(draw(st.integers(1, 3))))})")
+        elif kind == "concat":
+            wide = f"{name}_wide = concat({', '.join(pick(2))})"
+            add([name], wide, f"{name} = {name}_wide : conv(1, width)")
+        else:
+            motif = draw(st.sampled_from(motifs))
+            made = [f"{name}_{k}" for k in range(motif.outputs)]
+            call = f"{motif.name}({', '.join(pick(motif.inputs))}; width = width)"
+            add(made, f"{', '.join(made)} = {call}")
+    return lines, unread
+
+
+@st.composite
+def _candidates(draw: st.DrawFn) -> str:
+    options = draw(st.lists(st.sampled_from(_ONE_OF[:-1]), min_size=1, max_size=3))
+    return draw(st.sampled_from(["two", " | ".join(options)]))
+
+
+@st.composite
+def _motif_texts(draw: st.DrawFn, name: str, motifs: list[_MotifText]) -> _MotifText:
+    """A motif that takes part in reducing chains: its inputs are brought to `width` and stride."""
+    inputs = draw(st.integers(1, 3))
+    outputs = draw(st.sampled_from(sorted({1, inputs})))
+    ports = [f"p{k}" for k in range(inputs)]
+    # In a chain of one output the inputs are states, the oldest first: only it may lag behind.
+    lags = ["stride * lag"] + ["stride"] * (inputs - 1) if outputs == 1 else ["stride"] * inputs
+    aligned = [f"i{k} = p{k} : conv(1, width, {lag})" for k, lag in enumerate(lags)]
+    lines, unread = draw(_flows([f"i{k}" for k in range(inputs)], motifs, 2))
+    merge = draw(st.sampled_from(["sum", "product", "concat"]))
+    ends = [f"o0 = {merge}({', '.join(unread)})"]
+    ends += [f"o{k} = i{k} : skip" for k in range(1, outputs)]
+    if merge == "concat":
+        ends[0] = f"all = concat({', '.join(unread)})"
+        ends.append("o0 = all : conv(1, width)")
+    head = f"motif {name}({', '.join(ports)}; width = 4, stride = 1, lag = 1)"
+    head += f" -> ({', '.join(f'o{k}' for k in range(outputs))})"
+    return _MotifText(name, inputs, outputs, _block(head, [*aligned, *lines, *ends]))
+
+
+def _block(head: str, lines: list[str]) -> str:
+    return "\n".join([f"{head} {{", *(f"    {line}" for line in lines), "}"])
+
+
+@st.composite
+def _chains(draw: st.DrawFn, motif: _MotifText) -> list[str]:
+    """A chain from node `stem`, its last outputs summed into node `last`."""
+    made = [f"chain{k}" for k in range(motif.outputs)]
+    tied = draw(st.sampled_from(["", "tied "]))
+    length = draw(st.integers(1, 3))
+    call = f"chain {motif.name}({', '.join(['stem'] * motif.inputs)}; width = width) times {length}"
+    # Three states at two resolutions cannot be aligned by one lag.
+    may_reduce = motif.outputs > 1 or motif.inputs < 3
+    reduced = may_reduce and draw(st.booleans())
+    tail = f" reduce at {draw(st.integers(0, length - 1))}" if reduced else ""
+    return [f"{', '.join(made)} = {tied}{call}{tail}", f"last = sum({', '.join(made)})"]
+
+
+@st.composite
+def spaces(draw: st.DrawFn) -> str:
+    """A search space that compiles, mostly of fewer than 150 edges."""
+    inner = draw(_motif_texts("leaf", []))
+    outer = draw(_motif_texts("cell", [inner]))
+    motifs = [inner, outer]
+    lines, unread = draw(_flows(["image"], motifs, 2))
+    lines.append(f"stem = sum({', '.join(unread)})")
+    lines += draw(_chains(draw(st.sampled_from(motifs))))
+    lines.append("last -> logits : global_avg_pool >> linear(3)")
+    head = "network net(image: [4, 8, 8]; width = 4) -> (logits: [3])"
+    choice = "choice two(kernel = 3) = conv(kernel) >> bn | skip"
+    return "\n\n".join([choice, *(m.text for m in motifs), _block(head, lines)]) + "\n"
