@@ -311,7 +311,7 @@ class _Emitter:
         preludes = [source for name, source in PRELUDES.items() if f"{name}(" in text]
         if self.graph.searched():
             preludes.append(_MIXED_EDGE)
-        title = f"Network `{self.graph.name}`, emitted by bayesnas from {origin}."
+        title = f"Network `{self.graph.name}`, emitted by bayesnas from {_printable(origin)}."
         helpers = "".join(f"\n\n{prelude.strip()}\n" for prelude in preludes)
         source = f'"""{title}"""\n\nimport torch\nfrom torch import nn\n{helpers}{text}'
         count = len(self.graph.searched())
@@ -645,7 +645,12 @@ def _local(path: str, parent: str) -> str:
 def _place(span: Span | None) -> str:
     if span is None:
         return ""
-    return f"{span.source.name.rsplit('/', 1)[-1]}:{span.line}"
+    return f"{_printable(span.source.name.rsplit('/', 1)[-1])}:{span.line}"
+
+
+def _printable(text: str) -> str:
+    """Text that cannot end the comment or docstring it stands in."""
+    return "".join(c if c.isprintable() and c not in '"\\' else "?" for c in text)
 
 
 def _shape(graph: Graph, node: str) -> str:

@@ -205,9 +205,7 @@ class _Figure:
     def _connection(self, figure: graphviz.Digraph, connection: Connection) -> None:
         scope = connection.edges[0].scope
         source, target = self._end(connection.source, scope), self._end(connection.target, scope)
-        if (
-            source.partition(":")[0] == target.partition(":")[0]
-        ):  # an alias of the instance
+        if source.partition(":")[0] == target.partition(":")[0]:  # an alias of the instance
             return
         if not connection.searched:
             labels = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 from typing_extensions import assert_never
 
 from bayesnas.dsl import tree
@@ -265,3 +266,18 @@ def print_expression(expression: tree.Expression, binding: int = 0) -> str:
         case _:
             assert_never(expression)
     return f"({text})" if level < binding else text
+
+
+def tree_to_json(node: object) -> object:
+    """A syntax tree as plain JSON values: each node with its ``kind`` and ``place``."""
+    if isinstance(node, tuple):
+        return [tree_to_json(part) for part in node]
+    if not attrs.has(type(node)):
+        return node
+    values = {
+        field.name: tree_to_json(getattr(node, field.name))
+        for field in type(node).__attrs_attrs__
+        if field.name != "span"
+    }
+    span = getattr(node, "span", None)
+    return {"kind": type(node).__name__, **values, "place": None if span is None else str(span)}

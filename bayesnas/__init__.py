@@ -1,0 +1,32 @@
+"""BayesNAS: a language for neural architecture search spaces, its compiler, a Bayesian search.
+
+The public API; importing it does not import torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bayesnas.compiler.pipeline import compile_spec as compile_spec
+    from bayesnas.dsl.diagnostics import DiagnosticError as DiagnosticError
+    from bayesnas.runtime.modules import build as build
+    from bayesnas.runtime.training import load_network as load_network
+
+__version__ = "0.1.0"
+__all__ = ["DiagnosticError", "build", "compile_spec", "load_network"]
+
+_HOMES = {
+    "DiagnosticError": "bayesnas.dsl.diagnostics",
+    "build": "bayesnas.runtime.modules",
+    "compile_spec": "bayesnas.compiler.pipeline",
+    "load_network": "bayesnas.runtime.training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module `bayesnas` has no attribute `{name}`")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

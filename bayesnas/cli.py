@@ -1,0 +1,281 @@
+"""The command line. Results go to stdout, diagnostics and progress to stderr.
+
+Exit status: 0 done, 1 the work failed, 2 the input is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import bayesnas
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, render_all
+
+EMITS = ("ast", "graph", "gamma", "torch", "dot")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command ``bayesnas``; the exit status."""
+    return _run(_parser().parse_args(arguments))
+
+
+def compile_main(arguments: Sequence[str] | None = None) -> int:
+    """The command ``bayesnas-compile``: ``bayesnas compile`` under its own name."""
+    parser = argparse.ArgumentParser("bayesnas-compile", description=_COMPILE)
+    _compile_arguments(parser)
+    return _run(parser.parse_args(arguments))
+
+
+def _run(options: argparse.Namespace) -> int:
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except DiagnosticError as error:
+        print(render_all(error.diagnostics), file=sys.stderr)
+        return error.status
+    except KeyboardInterrupt:
+        print("interrupted; `--resume` goes on from the last checkpoint", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except (OSError, MemoryError, RuntimeError) as error:
+        diagnostic = _work_failed(error)
+        if diagnostic is None:
+            raise
+        print(render_all([diagnostic]), file=sys.stderr)
+        return 1
+
+
+def _work_failed(error: Exception) -> Diagnostic | None:
+    """What a failure of the machine is to a user; None where it is a fault of ours."""
+    if isinstance(error, OSError):
+        reason = (error.strerror or str(error)).lower()
+        place = f" `{error.filename}`" if error.filename else ""
+        remedy = "check permissions and free space, or name another folder"
+        return Diagnostic("D419", f"cannot read or write{place}: {reason}", help=remedy)
+    text = str(error)
+    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text:
+        remedy = "lower `--option batch_size=...`, or the network's width"
+        return Diagnostic("D603", "out of memory", notes=(text.splitlines()[0],), help=remedy)
+    return None
+
+
+# --------------------------------------------------------------------------------------- arguments
+
+_COMPILE = "Compile a search space: PyTorch source, graph, gamma expressions and figure."
+_EXAMPLES = """\
+examples:
+  bayesnas compile specs/darts_cell.nas -o build/darts
+  bayesnas search digits_cell --data digits -o runs/search
+  bayesnas train runs/search/pruned.nas --data digits -o runs/train
+  bayesnas eval runs/train
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "bayesnas",
+        description="Neural architecture search spaces as text: compile, search, train.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"bayesnas {bayesnas.__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for name, fill, about in (
+        ("compile", _compile_arguments, _COMPILE),
+        ("check", _check_arguments, "Check specs and report every error."),
+        ("render", _render_arguments, "Draw a spec or a graph.json."),
+        ("search", _search_arguments, "Search a space; writes pruned.nas and its figure."),
+        ("train", _train_arguments, "Train a network from scratch; writes its weights."),
+        ("eval", _eval_arguments, "Evaluate what `train` wrote on the test part."),
+        ("demo", _demo_arguments, "Search, retrain and compare on the embedded digits."),
+    ):
+        fill(commands.add_parser(name, help=about, description=about))
+    return parser
+
+
+def _spec_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("spec", metavar="SPEC", help="a .nas file, or the name of a packaged spec")
+    parser.add_argument(
+        "--set",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a parameter of the network, over its default; may be repeated",
+    )
+    parser.add_argument("--network", metavar="NAME", help="which network, if there are several")
+
+
+def _out_argument(parser: argparse.ArgumentParser, required: bool, about: str) -> None:
+    parser.add_argument("-o", "--out", type=Path, metavar="DIR", required=required, help=about)
+    parser.add_argument("--force", action="store_true", help="replace what is there")
+
+
+def _compile_arguments(parser: argparse.ArgumentParser) -> None:
+    _spec_arguments(parser)
+    _out_argument(parser, False, "folder to write; default build/<name of the spec>")
+    parser.add_argument(
+        "--emit",
+        metavar="LIST",
+        default="graph,gamma,torch,dot",
+        help=f"what to write, separated by commas, from {','.join(EMITS)}; default %(default)s",
+    )
+    parser.set_defaults(command=_compile)
+
+
+def _check_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("specs", metavar="SPEC", nargs="+")
+    parser.set_defaults(command=_check)
+
+
+def _render_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("spec", metavar="SPEC|GRAPH.json", help="a spec, or a compiled graph")
+    parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[])
+    parser.add_argument("--network", metavar="NAME")
+    parser.add_argument(
+        "-o", "--out", type=Path, metavar="FILE", help=".svg, .pdf, .png or .dot; default NAME.svg"
+    )
+    parser.add_argument("--force", action="store_true", help="replace what is there")
+    parser.set_defaults(command=_render)
+
+
+def _work_arguments(parser: argparse.ArgumentParser, kind: str) -> None:
+    _spec_arguments(parser)
+    _data_arguments(parser, required=True)
+    _out_argument(parser, True, "the run's folder")
+    parser.add_argument("--seed", type=int, default=0, help="default %(default)s")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    parser.add_argument(
+        "--option",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help=f"a {kind} setting, over the spec's; `--option help` lists them",
+    )
+
+
+def _data_arguments(parser: argparse.ArgumentParser, required: bool) -> None:
+    parser.add_argument(
+        "--data", required=required, metavar="DATA", help="digits, cifar10 or folder:PATH"
+    )
+    parser.add_argument("--resize", action="store_true", help="fit image files to the spec's size")
+    parser.add_argument("--download", action="store_true", help="allow cifar10 to be downloaded")
+    parser.add_argument(
+        "--data-root", type=Path, default=Path("data"), help="where cifar10 lies; default data"
+    )
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda or cuda:N; default %(default)s"
+    )
+
+
+def _search_arguments(parser: argparse.ArgumentParser) -> None:
+    _work_arguments(parser, "search")
+    parser.set_defaults(command=_search)
+
+
+def _train_arguments(parser: argparse.ArgumentParser) -> None:
+    _work_arguments(parser, "train")
+    parser.set_defaults(command=_train)
+
+
+def _eval_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="a folder that `train` wrote")
+    _data_arguments(parser, required=False)
+    parser.set_defaults(command=_eval)
+
+
+def _demo_arguments(parser: argparse.ArgumentParser) -> None:
+    _out_argument(parser, False, "folder to write; default build/demo")
+    parser.add_argument("--seed", type=int, default=0, help="default %(default)s")
+    parser.add_argument("--device", default="auto")
+    parser.set_defaults(command=_demo)
+
+
+# ----------------------------------------------------------------------------------------- commands
+
+
+def _compile(options: argparse.Namespace) -> int:
+    from bayesnas.commands import compile_command
+
+    emits = [name.strip() for name in options.emit.split(",") if name.strip()]
+    unknown = [name for name in emits if name not in EMITS]
+    if unknown or not emits:
+        raise DiagnosticError(
+            Diagnostic(
+                "D418",
+                f"cannot emit `{unknown[0] if unknown else ''}`",
+                help=f"choose from {', '.join(EMITS)}, separated by commas",
+            )
+        )
+    out = options.out or Path("build") / Path(options.spec).stem
+    values = parse_values(options.set)
+    return compile_command(options.spec, values, options.network, out, emits, options.force)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from bayesnas.commands import check_command
+
+    return check_command(options.specs)
+
+
+def _render(options: argparse.Namespace) -> int:
+    from bayesnas.commands import render_command
+
+    values = parse_values(options.set)
+    return render_command(options.spec, values, options.network, options.out, options.force)
+
+
+def _search(options: argparse.Namespace) -> int:
+    from bayesnas.commands import search_command
+
+    return search_command(options)
+
+
+def _train(options: argparse.Namespace) -> int:
+    from bayesnas.commands import train_command
+
+    return train_command(options)
+
+
+def _eval(options: argparse.Namespace) -> int:
+    from bayesnas.commands import eval_command
+
+    return eval_command(options)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from bayesnas.commands import demo_command
+
+    out = options.out or Path("build/demo")
+    return demo_command(out, options.seed, options.device, options.force)
+
+
+def parse_values(texts: Sequence[str]) -> dict[str, int]:
+    """``--set`` arguments as numbers by name.
+
+    Raises:
+        DiagnosticError: D417 (not ``name=whole number``).
+    """
+    values = {}
+    for text in texts:
+        name, equals, number = (part.strip() for part in text.partition("="))
+        try:
+            values[name] = int(number)
+        except ValueError:
+            equals = ""
+        if not equals or not name.isidentifier():
+            raise DiagnosticError(
+                Diagnostic(
+                    "D417",
+                    f"cannot read `--set {text}`",
+                    help="write `--set NAME=NUMBER` with a whole number, as in `--set cells=3`",
+                )
+            )
+    return values
+
+
+if __name__ == "__main__":
+    sys.exit(main())

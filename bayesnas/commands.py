@@ -1,0 +1,315 @@
+"""What each command does, once its arguments are read."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import fields_dict
+
+from bayesnas.cli import parse_values
+from bayesnas.compiler.artifacts import (
+    Annotation,
+    gamma_report,
+    graph_from_json,
+    graph_to_json,
+    write_text,
+)
+from bayesnas.compiler.cost import Cost, graph_cost
+from bayesnas.compiler.emit import emit_torch
+from bayesnas.compiler.figure import draw, write_figure
+from bayesnas.compiler.graph import Graph
+from bayesnas.compiler.pipeline import Compiled, compile_spec
+from bayesnas.compiler.settings import (
+    KINDS,
+    SearchSettings,
+    TrainSettings,
+    check_setting,
+    make_settings,
+)
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, render_all
+from bayesnas.dsl.loader import read_source
+from bayesnas.dsl.printer import tree_to_json
+
+if TYPE_CHECKING:
+    from bayesnas.runtime.runs import RunOptions
+
+GAMMA_LIMIT = 20_000  # searched operations beyond which sympy would take minutes
+
+
+def compile_command(
+    spec: str,
+    values: Mapping[str, int],
+    network: str | None,
+    out: Path,
+    emits: Sequence[str],
+    force: bool,
+) -> int:
+    """``bayesnas compile``: write what is asked for, print a summary."""
+    compiled = compile_spec(spec, values, network)
+    check_empty(out, force)
+    graph = compiled.graph
+    texts = {}
+    if "ast" in emits:
+        texts["ast.json"] = json.dumps(tree_to_json(compiled.loaded.main), indent=1) + "\n"
+    if "torch" in emits:
+        name = "supernet.py" if graph.searched() else "network.py"
+        texts[name] = emit_torch(graph, compiled.loaded.source.name).source
+    if "graph" in emits:
+        texts["graph.json"] = graph_to_json(graph)
+    if "gamma" in emits and graph.searched():
+        report = gamma_report(graph)
+        texts["gamma.json"], texts["gamma.md"] = report.json, report.markdown
+    for name, text in texts.items():
+        write_text(out / name, text)
+    written = list(texts)
+    advice = None
+    if "dot" in emits:
+        advice = write_figure(draw(graph), out / "graph.svg")
+        written += ["graph.dot"] if advice else ["graph.dot", "graph.svg"]
+    print(summary(compiled))
+    print(f"written to {out}: {', '.join(written)}")
+    _say_advice(advice)
+    return 0
+
+
+def check_empty(out: Path, force: bool) -> None:
+    """Refuse a folder that holds something, unless forced.
+
+    Raises:
+        DiagnosticError: D413.
+    """
+    if out.exists() and not out.is_dir():
+        remedy = "name a folder with `-o`"
+        raise DiagnosticError(Diagnostic("D413", f"`{out}` is a file", help=remedy))
+    if not force and out.is_dir() and any(out.iterdir()):
+        remedy = "choose another folder with `-o`, or pass `--force` to replace its files"
+        raise DiagnosticError(Diagnostic("D413", f"`{out}` is not empty", help=remedy))
+
+
+def summary(compiled: Compiled) -> str:
+    """What a network consists of, in a few lines."""
+    graph = compiled.graph
+    roles = [node.role for node in graph.nodes()]
+    cost = graph_cost(graph)
+    rows = {
+        "nodes": f"{len(roles) - roles.count('relay'):,}",
+        "i' nodes": f"{roles.count('relay'):,}",
+        "searched operations": f"{len(graph.searched()):,}",
+        "tied groups": f"{len(graph.groups()):,}",
+        "parameters": f"{cost.parameters:,}",
+        "FLOPs per example": f"{cost.flops:,} (multiply-accumulates)",
+    }
+    width = max(map(len, rows))
+    lines = [f"network `{compiled.network.name}` of {compiled.loaded.source.name}"]
+    return "\n".join([*lines, *(f"  {name:<{width}}  {value}" for name, value in rows.items())])
+
+
+def _say_advice(advice: str | None) -> None:
+    if advice is not None:
+        print(f"note: {advice}", file=sys.stderr)
+
+
+def check_command(specs: Sequence[str]) -> int:
+    """``bayesnas check``: every diagnostic of every spec; 2 if there is any."""
+    status = 0
+    for spec in specs:
+        try:
+            compile_spec(spec)
+        except DiagnosticError as error:
+            print(render_all(error.diagnostics), file=sys.stderr)
+            status = error.status
+        else:
+            print(f"{spec}: ok")
+    return status
+
+
+def render_command(
+    spec: str, values: Mapping[str, int], network: str | None, out: Path | None, force: bool
+) -> int:
+    """``bayesnas render``: one figure of a spec or of a graph.json."""
+    annotation: Annotation | None = None
+    graph: Graph
+    if Path(spec).suffix == ".json":
+        graph, annotation = graph_from_json(read_source(Path(spec)).text, spec)
+    else:
+        graph = compile_spec(spec, values, network).graph
+    out = out or Path(f"{Path(spec).stem}.svg")
+    for file in (out, out.with_suffix(".dot")):
+        if file.exists() and not force:
+            remedy = "choose another name with `-o`, or pass `--force` to replace it"
+            raise DiagnosticError(Diagnostic("D413", f"`{file}` exists", help=remedy))
+    advice = write_figure(draw(graph, annotation), out)
+    print(f"written to {out if advice is None else out.with_suffix('.dot')}")
+    _say_advice(advice)
+    return 0
+
+
+# ------------------------------------------------------------------------------------------- work
+
+
+def search_command(options: argparse.Namespace) -> int:
+    """``bayesnas search``."""
+    if "help" in options.option:
+        return _list_settings("search")
+    from bayesnas.runtime.search import search
+
+    compiled = compile_spec(options.spec, parse_values(options.set), options.network)
+    settings = make_settings(SearchSettings, _settings(compiled, "search", options.option))
+    result = search(compiled, settings, _run_options(options))
+    print(f"searched in {result.seconds:.0f} s; {options.out / 'pruned.nas'}:")
+    print(_table(("", "parameters", "FLOPs", "operations"), [
+        ("supernet", *_cost(result.supernet), f"{result.operations:,}"),
+        ("found", *_cost(result.found), f"{result.operations_left:,}"),
+    ]))  # fmt: skip
+    print(f"figure: {result.figure}")
+    _say_advice(result.advice)
+    return 0
+
+
+def train_command(options: argparse.Namespace) -> int:
+    """``bayesnas train``."""
+    if "help" in options.option:
+        return _list_settings("train")
+    from bayesnas.runtime.training import train
+
+    compiled = compile_spec(options.spec, parse_values(options.set), options.network)
+    settings = make_settings(TrainSettings, _settings(compiled, "train", options.option))
+    if compiled.graph.searched():
+        print("note: a supernet is trained with every gate at 1", file=sys.stderr)
+    result = train(compiled, settings, _run_options(options))
+    print(
+        f"test accuracy {result.test_accuracy:.2%} of {result.test_examples:,} examples, "
+        f"{result.parameters:,} parameters, {result.flops:,} FLOPs, {result.seconds:.0f} s"
+    )
+    print(f"weights: {options.out / 'weights.pt'}")
+    return 0
+
+
+def eval_command(options: argparse.Namespace) -> int:
+    """``bayesnas eval``."""
+    from bayesnas.runtime.training import evaluate_run
+
+    options.out, options.seed, options.resume, options.force = options.run, 0, False, False
+    accuracy, data = evaluate_run(_run_options(options))
+    print(f"test accuracy {accuracy:.2%} of {len(data.test):,} examples of {data.name}")
+    return 0
+
+
+def _run_options(options: argparse.Namespace) -> RunOptions:
+    from bayesnas.runtime.data import DataOptions
+    from bayesnas.runtime.runs import RunOptions
+
+    data = DataOptions(options.resize, options.download, options.data_root)
+    return RunOptions(
+        options.data or "",
+        options.out,
+        options.seed,
+        options.device,
+        options.resume,
+        options.force,
+        data,
+    )
+
+
+def _settings(compiled: Compiled, kind: str, given: Sequence[str]) -> dict[str, Any]:
+    """The spec's settings with those of ``--option`` over them.
+
+    Raises:
+        DiagnosticError: D418 (not ``name=value``), D230, D231.
+    """
+    result: dict[str, Any] = compiled.settings(kind)
+    for text in given:
+        name, equals, word = (part.strip() for part in text.partition("="))
+        if not equals or not word:
+            remedy = f"write `--option NAME=VALUE`; `bayesnas {kind} SPEC --option help` lists them"
+            raise DiagnosticError(Diagnostic("D418", f"cannot read `--option {text}`", help=remedy))
+        value = _value(word)
+        check_setting(kind, name, value, None)
+        result[name] = value
+    return result
+
+
+def _value(word: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            continue
+    return word
+
+
+def _list_settings(kind: str) -> int:
+    rows = [
+        (name, str(known.default), known.metadata["about"])
+        for name, known in fields_dict(KINDS[kind]).items()
+    ]
+    print(_table((f"{kind} setting", "default", ""), rows, left=3))
+    return 0
+
+
+# ------------------------------------------------------------------------------------------- demo
+
+
+def demo_command(out: Path, seed: int, device: str, force: bool) -> int:
+    """``bayesnas demo``: the main job on the embedded data, with a table at the end."""
+    from attrs import evolve
+
+    from bayesnas.runtime.runs import RunOptions
+    from bayesnas.runtime.search import search
+    from bayesnas.runtime.training import train
+
+    check_empty(out, force)
+    start = time.perf_counter()
+    space = compile_spec("digits_cell")
+    compile_seconds = time.perf_counter() - start
+    print(summary(space))
+    run = RunOptions("digits", out / "search", seed, device, force=force)
+    settings = make_settings(SearchSettings, space.settings("search"))
+    found = search(space, settings, run)
+    pruned = compile_spec(out / "search" / "pruned.nas")
+    schedule = make_settings(TrainSettings, space.settings("train"))
+    results = [
+        (name, train(compiled, schedule, evolve(run, out=out / folder)), compiled)
+        for name, compiled, folder in (
+            ("found network", pruned, "train"),
+            ("supernet", space, "supernet"),
+        )
+    ]
+    print()
+    print(_table(
+        ("", "parameters", "FLOPs", "test accuracy", "trained in"),
+        [
+            (name, *_cost(graph_cost(c.graph)), f"{r.test_accuracy:.2%}", f"{r.seconds:.0f} s")
+            for name, r, c in reversed(results)
+        ],
+    ))  # fmt: skip
+    share = found.found.parameters / found.supernet.parameters
+    print(f"compiled in {compile_seconds:.1f} s, searched in {found.seconds:.0f} s, seed {seed}")
+    print(f"the found network has {share:.0%} of the supernet's parameters")
+    print(f"spec: {out / 'search' / 'pruned.nas'}")
+    print(f"figure: {found.figure}")
+    _say_advice(found.advice)
+    return 0
+
+
+def _cost(cost: Cost) -> tuple[str, str]:
+    return f"{cost.parameters:,}", f"{cost.flops:,}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Columns side by side; the first ``left`` are flush left, the others flush right."""
+    widths = [max(len(row[k]) for row in (head, *rows)) for k in range(len(head))]
+    lines = []
+    for row in (head, *rows):
+        cells = [
+            cell.ljust(width) if k < left else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)

@@ -1,0 +1,233 @@
+"""The state of the architecture: weights w of the gates, and the posterior over them.
+
+Gates that are tied form a group, which lives and dies as one; an untied gate is a group of its
+own. The i' node of a searched edge has the fixed weight 1, so that its curvature follows from
+that of the edge's gates: scaling an edge by r moves every gate of it by w dr, hence
+H_rr = w_e^T H_ee w_e.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from attrs import define, frozen
+from torch import Tensor
+
+from bayesnas.compiler.gamma import Gammas, evaluate_gamma
+from bayesnas.compiler.graph import Connection, Graph
+from bayesnas.runtime import updates
+
+
+@frozen
+class Layout:
+    """Which gates belong together.
+
+    ``groups`` [G] numbers the group of each gate; ``names`` the groups; ``connections`` the
+    searched edges, ``relay_groups`` [E] the group of each one's i' node; ``edge_gates`` the gates
+    of each; ``targets`` [G] numbers the node each gate's edge enters.
+    """
+
+    groups: Tensor
+    names: tuple[str, ...]
+    connections: tuple[Connection, ...]
+    relay_groups: Tensor
+    relay_count: int
+    edge_gates: tuple[Tensor, ...]
+    targets: Tensor
+
+    @property
+    def gates(self) -> int:
+        """G."""
+        return len(self.groups)
+
+    @classmethod
+    def of(cls, graph: Graph, device: torch.device) -> Layout:
+        """The layout of a graph with i' nodes."""
+        by_name = graph.groups()
+        groups = torch.zeros(sum(map(len, by_name.values())), dtype=torch.int64)
+        for number, members in enumerate(by_name.values()):
+            for edge in members:
+                groups[_gate(edge.gate)] = number
+        connections = tuple(c for c in graph.all_connections() if c.searched)
+        targets = torch.zeros_like(groups)
+        nodes: dict[str, int] = {}
+        relays: dict[frozenset[str], int] = {}
+        relay_groups = []
+        for connection in connections:
+            number = nodes.setdefault(connection.target, len(nodes))
+            for edge in connection.edges:
+                targets[_gate(edge.gate)] = number
+            key = frozenset(str(edge.group) for edge in connection.edges)
+            relay_groups.append(relays.setdefault(key, len(relays)))
+        return cls(
+            groups.to(device),
+            tuple(by_name),
+            connections,
+            torch.tensor(relay_groups, dtype=torch.int64, device=device),
+            len(relays),
+            tuple(
+                torch.tensor([_gate(e.gate) for e in c.edges], device=device) for c in connections
+            ),
+            targets.to(device),
+        )
+
+
+def _gate(number: int | None) -> int:
+    assert number is not None
+    return number
+
+
+@define
+class Posterior:
+    """w, and what the updates make of it; all float64 [G], or [E] for i' nodes.
+
+    ``alive`` [G] marks the gates that have not been pruned. Everything starts at 1.
+    """
+
+    layout: Layout
+    w: Tensor
+    alive: Tensor
+    gamma: Tensor
+    variance: Tensor  # C
+    omega: Tensor  # of each gate's group
+    s: Tensor  # of each gate's group
+    relay_gamma: Tensor
+
+    @classmethod
+    def start(cls, layout: Layout) -> Posterior:
+        """gamma = omega = w = 1."""
+
+        def ones(count: int) -> Tensor:
+            return torch.ones(count, dtype=torch.float64, device=layout.groups.device)
+
+        count = layout.gates
+        alive = torch.ones(count, dtype=torch.bool, device=layout.groups.device)
+        return cls(
+            layout,
+            ones(count),
+            alive,
+            ones(count),
+            ones(count),
+            ones(count),
+            ones(count),
+            ones(len(layout.connections)),
+        )
+
+    def gates(self) -> Tensor:
+        """What the supernet takes: w, and 0 where a gate is pruned; float32 [G]."""
+        return (self.w * self.alive).to(torch.float32)
+
+    def fix_gauge(self) -> None:
+        """Scale w so that the living gates into each node have mean absolute value 1.
+
+        Batch normalisation behind a merge makes the network blind to a common factor of the gates
+        into it, which a penalty on w would otherwise drive to zero.
+        """
+        targets = self.layout.targets
+        count = int(targets.max()) + 1 if len(targets) else 0
+        living = self.alive.to(self.w.dtype)
+        zeros = torch.zeros(count, dtype=self.w.dtype, device=self.w.device)
+        total = zeros.index_add(0, targets, self.w.abs() * living)
+        number = zeros.index_add(0, targets, living)
+        scale = torch.where(total > 0, number / total, torch.ones_like(total))
+        self.w = self.w * scale[targets]
+
+    def shrink(self, threshold: float) -> None:
+        """A proximal step of size ``threshold`` = rate * lambda_w, weighted by omega (21)."""
+        layout = self.layout
+        count = len(layout.names)
+        by_group = torch.zeros(count, dtype=self.w.dtype, device=self.w.device)
+        by_group[layout.groups] = self.omega
+        self.w = updates.proximal_step(
+            self.w * self.alive, layout.groups, count, threshold * by_group
+        )
+
+    def update(self, curvature: Tensor, gammas: Gammas) -> None:
+        """(17) to (20) and (8): from the curvature H [G, G], already divided by lambda_w."""
+        layout = self.layout
+        w = self.w * self.alive
+        diagonal = curvature.diagonal()
+        self.variance = updates.posterior_variance(self.gamma, diagonal)
+        count = len(layout.names)
+        omega = updates.reweighting(self.gamma, self.variance, layout.groups, count)
+        s = updates.switches(updates.group_norm(w, layout.groups, count), omega)
+        relay_s = self._relay_switches(curvature, w)
+        tiny = 1e-12  # keeps a switch that is off from dividing by zero; far below the threshold
+        relays = {c.id: relay_s[n].clamp_min(tiny) for n, c in enumerate(layout.connections)}
+        gamma, relay_gamma = evaluate_gamma(gammas, s[layout.groups].clamp_min(tiny), relays)
+        self.omega, self.s = omega[layout.groups], s[layout.groups]
+        self.gamma = self._group_maximum(gamma)
+        self.relay_gamma = torch.stack([relay_gamma[c.id] for c in layout.connections])
+
+    def _relay_switches(self, curvature: Tensor, w: Tensor) -> Tensor:
+        """s of the i' nodes [E], tied like their edges; their weight is 1."""
+        layout = self.layout
+        own = torch.stack([w[e] @ curvature[e][:, e] @ w[e] for e in layout.edge_gates]).clamp_min(
+            0
+        )
+        variance = updates.posterior_variance(self.relay_gamma, own)
+        omega = updates.reweighting(
+            self.relay_gamma, variance, layout.relay_groups, layout.relay_count
+        )
+        norm = updates.group_norm(torch.ones_like(own), layout.relay_groups, layout.relay_count)
+        return updates.switches(norm, omega)[layout.relay_groups]
+
+    def _group_maximum(self, gamma: Tensor) -> Tensor:
+        """One gamma a group: a group is off only if every instance of it is.
+
+        The local expression is the same for all instances; the recursive one is not.
+        """
+        layout = self.layout
+        most = torch.zeros(len(layout.names), dtype=gamma.dtype, device=gamma.device)
+        most = most.scatter_reduce(0, layout.groups, gamma, "amax")
+        return most[layout.groups]
+
+    def evidence_change(self, gradient: Tensor, curvature: Tensor) -> Tensor:
+        """Second-order change of the mean loss if a group is removed: -g w + w^2 H / 2, [G].
+
+        Summed over tied gates; positive where the operation is needed. For the report.
+        """
+        w = self.w * self.alive
+        change = -gradient * w + 0.5 * w**2 * curvature.diagonal()
+        count = len(self.layout.names)
+        zeros = torch.zeros(count, dtype=w.dtype, device=w.device)
+        return zeros.index_add(0, self.layout.groups, change)[self.layout.groups]
+
+    def remove(self, gates: Iterable[int]) -> None:
+        """Prune these gates."""
+        for gate in gates:
+            self.alive[gate] = False
+
+    def state(self) -> dict[str, Any]:
+        """Plain tensors, for a checkpoint."""
+        names = ("w", "alive", "gamma", "variance", "omega", "s", "relay_gamma")
+        return {name: getattr(self, name) for name in names}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Back to what `state` gave."""
+        for name, value in state.items():
+            setattr(self, name, value.to(self.w.device))
+
+    def rows(self) -> list[dict[str, float]]:
+        """One row a gate, for the report."""
+        error = (self.variance.clamp_min(0)).sqrt()
+        columns = {
+            "w": self.w * self.alive,
+            "s": self.s,
+            "gamma": self.gamma,
+            "omega": self.omega,
+            "C": self.variance,
+            "error": error,
+        }
+        lists = {name: column.tolist() for name, column in columns.items()}
+        return [
+            {name: _finite(values[n]) for name, values in lists.items()}
+            for n in range(self.layout.gates)
+        ]
+
+
+def _finite(value: float) -> float:
+    return value if math.isfinite(value) else math.copysign(1e308, value)

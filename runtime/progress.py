@@ -1,0 +1,49 @@
+"""What long work shows: a progress bar on a terminal, plain lines elsewhere; both on stderr."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Any
+
+from tqdm import tqdm
+
+
+class Progress:
+    """Counts steps of a known total; lines said meanwhile do not break the bar."""
+
+    def __init__(self, total: int, about: str) -> None:
+        self.bar: Any = None
+        if sys.stderr.isatty():
+            self.bar = tqdm(total=total, desc=about, unit="step", leave=False, dynamic_ncols=True)
+
+    def step(self, **shown: str) -> None:
+        """One step done; ``shown`` stands behind the bar."""
+        if self.bar is not None:
+            if shown:
+                self.bar.set_postfix(shown, refresh=False)
+            self.bar.update()
+
+    def skip(self, steps: int) -> None:
+        """Steps that were done before, when a run is resumed."""
+        if self.bar is not None:
+            self.bar.update(steps)
+
+    def say(self, line: str) -> None:
+        """A line of its own."""
+        if self.bar is not None:
+            self.bar.write(line, file=sys.stderr)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.bar is not None:
+            self.bar.close()

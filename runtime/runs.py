@@ -1,0 +1,198 @@
+"""The folder of a run: settings, history, checkpoint and results, each file whole or absent."""
+
+from __future__ import annotations
+
+import io
+import json
+import platform
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from attrs import asdict, field, frozen
+
+import bayesnas
+from bayesnas.compiler.artifacts import write_bytes, write_text
+from bayesnas.compiler.pipeline import Compiled, compile_spec
+from bayesnas.compiler.settings import SearchSettings, TrainSettings
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.runtime.data import DataOptions
+
+
+@frozen
+class RunOptions:
+    """What a run is told besides its settings."""
+
+    data: str
+    out: Path
+    seed: int = 0
+    device: str = "auto"
+    resume: bool = False
+    force: bool = False
+    data_options: DataOptions = field(factory=DataOptions)
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of that name; ``auto`` is CUDA where there is one.
+
+    Raises:
+        DiagnosticError: D412 (unknown, or not on this machine).
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise DiagnosticError(
+            Diagnostic(
+                "D412",
+                f"no device `{name}` on this machine",
+                notes=(str(error).splitlines()[0],),
+                help="choose `auto`, `cpu`, or `cuda` where PyTorch sees a GPU",
+            )
+        ) from None
+    return device
+
+
+def check_out(out: Path, resume: bool, force: bool, marker: str = "settings.json") -> None:
+    """Refuse to write over what is there.
+
+    Raises:
+        DiagnosticError: D413 (something is there), D414 (nothing to resume).
+    """
+    if resume:
+        if not (out / "checkpoint.pt").is_file():
+            raise DiagnosticError(
+                Diagnostic(
+                    "D414",
+                    f"nothing to resume in `{out}`",
+                    help="leave `--resume` out to begin the run there",
+                )
+            )
+        return
+    if out.exists() and not out.is_dir():
+        raise DiagnosticError(
+            Diagnostic("D413", f"`{out}` is a file", help="name a folder with `-o`")
+        )
+    if not out.exists() or not any(out.iterdir()):
+        return
+    if not force:
+        remedy = "choose another folder, or pass `--force` to replace it"
+        if (out / "checkpoint.pt").is_file():
+            remedy += ", or `--resume` to go on with it"
+        raise DiagnosticError(Diagnostic("D413", f"`{out}` is not empty", help=remedy))
+    if not (out / marker).is_file():
+        raise DiagnosticError(
+            Diagnostic(
+                "D413",
+                f"`{out}` is not the folder of a run and will not be replaced",
+                help="choose another folder, or empty this one yourself",
+            )
+        )
+
+
+class Run:
+    """A run's folder; made only once everything given has been found right."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+
+    @classmethod
+    def begin(
+        cls,
+        command: str,
+        compiled: Compiled,
+        settings: SearchSettings | TrainSettings,
+        options: RunOptions,
+    ) -> Run:
+        """Make the folder with the spec and the settings, or return to it."""
+        run = cls(options.out)
+        if options.resume:
+            return run
+        if options.force and options.out.is_dir():
+            shutil.rmtree(options.out)
+        for name, text in compiled.loaded.local.items():
+            write_text(options.out / name, text)
+        write_text(options.out / "spec.nas", compiled.loaded.source.text)
+        run.write_json(
+            "settings.json",
+            {
+                "command": command,
+                "spec": compiled.loaded.source.name,
+                "network": compiled.network.name,
+                "values": dict(compiled.values),
+                "data": options.data,
+                "resize": options.data_options.resize,
+                "seed": options.seed,
+                "device": options.device,
+                "settings": asdict(settings),
+                "versions": {
+                    "bayesnas": bayesnas.__version__,
+                    "torch": str(torch.__version__),
+                    "python": platform.python_version(),
+                },
+            },
+        )
+        return run
+
+    @classmethod
+    def open(cls, out: Path) -> tuple[Run, dict[str, Any], Compiled]:
+        """An existing run, its settings, and its spec compiled again.
+
+        Raises:
+            DiagnosticError: D415 (no run there).
+        """
+        try:
+            settings: dict[str, Any] = json.loads((out / "settings.json").read_text("utf-8"))
+            values, network = settings["values"], settings["network"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise DiagnosticError(
+                Diagnostic(
+                    "D415",
+                    f"no run in `{out}`",
+                    help="name the folder that `bayesnas train` or `bayesnas search` wrote",
+                )
+            ) from None
+        return cls(out), settings, compile_spec(out / "spec.nas", values, network)
+
+    def write_text(self, name: str, text: str) -> None:
+        """One text file."""
+        write_text(self.out / name, text)
+
+    def write_json(self, name: str, data: Any) -> None:
+        """One JSON file."""
+        self.write_text(name, json.dumps(data, indent=1) + "\n")
+
+    def write_lines(self, name: str, rows: list[dict[str, Any]]) -> None:
+        """A file of JSON lines, readable by ``pandas.read_json(..., lines=True)``."""
+        self.write_text(name, "".join(json.dumps(row) + "\n" for row in rows))
+
+    def save(self, name: str, state: Mapping[str, Any]) -> None:
+        """Tensors and plain values, for `load`."""
+        buffer = io.BytesIO()
+        torch.save(dict(state), buffer)
+        write_bytes(self.out / name, buffer.getvalue())
+
+    def load(self, name: str, device: torch.device | str = "cpu") -> dict[str, Any]:
+        """What `save` wrote; runs no code that a file may hold.
+
+        Raises:
+            DiagnosticError: D416 (missing or broken).
+        """
+        path = self.out / name
+        try:
+            state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        except Exception as error:  # torch raises many kinds for a broken file
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise DiagnosticError(
+                Diagnostic(
+                    "D416",
+                    f"cannot load `{path}`",
+                    notes=(reason,),
+                    help="run `bayesnas train` to its end, or name another folder",
+                )
+            ) from None
+        return state
