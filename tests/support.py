@@ -154,7 +154,7 @@ def deadline(seconds: float) -> Iterator[None]:
     try:
         yield
     except TooSlowError:
-        pytest.fail(f"not done within {seconds} s of computing")
+        pytest.fail(f"not done within {seconds} s of computing", pytrace=False)
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, before)
