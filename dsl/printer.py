@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 from typing_extensions import assert_never
 
@@ -272,12 +274,10 @@ def tree_to_json(node: object) -> object:
     """A syntax tree as plain JSON values: each node with its ``kind`` and ``place``."""
     if isinstance(node, tuple):
         return [tree_to_json(part) for part in node]
-    if not attrs.has(type(node)):
+    kind: Any = type(node)
+    if not attrs.has(kind):
         return node
-    values = {
-        field.name: tree_to_json(getattr(node, field.name))
-        for field in type(node).__attrs_attrs__
-        if field.name != "span"
-    }
+    names = (field.name for field in attrs.fields(kind) if field.name != "span")
+    values = {name: tree_to_json(getattr(node, name)) for name in names}
     span = getattr(node, "span", None)
     return {"kind": type(node).__name__, **values, "place": None if span is None else str(span)}

@@ -70,7 +70,8 @@ class Data:
     def normalize(self, images: Tensor) -> Tensor:
         """Bytes [N, C, H, W] to float32 of mean 0 and deviation 1 in each channel."""
         scaled = images.to(torch.float32) / 255
-        return (scaled - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)
+        normal = (scaled - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)
+        return normal.contiguous(memory_format=torch.channels_last)
 
 
 @frozen

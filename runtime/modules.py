@@ -28,7 +28,9 @@ def build(graph: Graph, origin: str, seed: int) -> tuple[nn.Module, Emitted]:
     emitted = emit_torch(graph, origin)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return load_source(emitted), emitted
+        module = load_source(emitted)
+    # Depthwise and dilated convolutions are several times faster in this format on a CPU.
+    return module.to(memory_format=torch.channels_last), emitted
 
 
 def set_pruned(module: nn.Module, emitted: Emitted, gates: Iterable[int]) -> None:

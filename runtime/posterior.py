@@ -13,12 +13,15 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from attrs import define, frozen
+from attrs import define, field, frozen
 from torch import Tensor
 
 from bayesnas.compiler.gamma import Gammas, evaluate_gamma
 from bayesnas.compiler.graph import Connection, Graph
 from bayesnas.runtime import updates
+
+MAX_ITERATIONS = 50
+TOLERANCE = 1e-3
 
 
 @frozen
@@ -84,17 +87,20 @@ def _gate(number: int | None) -> int:
 class Posterior:
     """w, and what the updates make of it; all float64 [G], or [E] for i' nodes.
 
-    ``alive`` [G] marks the gates that have not been pruned. Everything starts at 1.
+    ``alive`` [G] marks the gates that have not been pruned; ``solved`` is the minimiser of (16) on
+    the quadratic model at w. Everything starts at 1.
     """
 
     layout: Layout
     w: Tensor
+    solved: Tensor
     alive: Tensor
     gamma: Tensor
     variance: Tensor  # C
     omega: Tensor  # of each gate's group
     s: Tensor  # of each gate's group
     relay_gamma: Tensor
+    report: dict[str, Tensor] = field(factory=dict)
 
     @classmethod
     def start(cls, layout: Layout) -> Posterior:
@@ -107,6 +113,7 @@ class Posterior:
         alive = torch.ones(count, dtype=torch.bool, device=layout.groups.device)
         return cls(
             layout,
+            ones(count),
             ones(count),
             alive,
             ones(count),
@@ -135,31 +142,75 @@ class Posterior:
         scale = torch.where(total > 0, number / total, torch.ones_like(total))
         self.w = self.w * scale[targets]
 
-    def shrink(self, threshold: float) -> None:
-        """A proximal step of size ``threshold`` = rate * lambda_w, weighted by omega (21)."""
-        layout = self.layout
-        count = len(layout.names)
-        by_group = torch.zeros(count, dtype=self.w.dtype, device=self.w.device)
-        by_group[layout.groups] = self.omega
-        self.w = updates.proximal_step(
-            self.w * self.alive, layout.groups, count, threshold * by_group
-        )
+    def infer(self, gradient: Tensor, curvature: Tensor, gammas: Gammas) -> None:
+        """(16) to (20) and (8) iterated to their fixed point on one quadratic model of the loss.
 
-    def update(self, curvature: Tensor, gammas: Gammas) -> None:
-        """(17) to (20) and (8): from the curvature H [G, G], already divided by lambda_w."""
-        layout = self.layout
+        Args:
+            gradient: of the mean loss in the gates, divided by lambda_w, [G].
+            curvature: the GGN of the mean loss, divided by lambda_w, [G, G].
+            gammas: the dependency expressions.
+        """
+        self._start_again()
+        H = self._with_gauge(curvature)
+        model = updates.PenalisedQuadratic.of(
+            gradient * self.alive, H, self.w * self.alive, self.layout.groups
+        )
+        for _ in range(MAX_ITERATIONS):
+            before = self.gamma
+            self._update(model, H, gammas)
+            if float((self.gamma - before).abs().max()) < TOLERANCE:
+                break
+        self._report()
+
+    def _report(self) -> None:
+        """Keep what was found of each living gate; of a pruned one, what was found last."""
+        columns = {
+            "w": self.w,
+            "w_solved": self.solved,
+            "s": self.s,
+            "gamma": self.gamma,
+            "omega": self.omega,
+            "C": self.variance,
+            "error": self.variance.clamp_min(0).sqrt(),
+        }
+        for name, column in columns.items():
+            known = self.report.get(name, column)
+            self.report[name] = torch.where(self.alive, column, known)
+
+    def _start_again(self) -> None:
+        """The prior is inferred anew in each round: gamma = 1 wherever a gate lives."""
+        self.gamma = self.alive.to(self.w.dtype)
+        self.relay_gamma = torch.ones_like(self.relay_gamma)
+
+    def _with_gauge(self, curvature: Tensor) -> Tensor:
+        """H with the common scale of the gates into a node held fast.
+
+        Along that direction the loss is flat (see `fix_gauge`), so that the penalty alone would
+        drive all gates of the node to zero.
+        """
+        H = curvature.clone()
         w = self.w * self.alive
-        diagonal = curvature.diagonal()
-        self.variance = updates.posterior_variance(self.gamma, diagonal)
+        for node in range(int(self.layout.targets.max()) + 1):
+            gates = ((self.layout.targets == node) & (w != 0)).nonzero()[:, 0]
+            if len(gates) > 1:
+                direction = w[gates] / w[gates].norm()
+                stiffness = 1 + H[gates, gates].sum()
+                H[gates[:, None], gates] += stiffness * direction[:, None] * direction
+        return H
+
+    def _update(self, model: updates.PenalisedQuadratic, H: Tensor, gammas: Gammas) -> None:
+        layout = self.layout
         count = len(layout.names)
+        self.variance = updates.posterior_variance(self.gamma, H)
         omega = updates.reweighting(self.gamma, self.variance, layout.groups, count)
+        w = model.minimise(omega) * self.alive
         s = updates.switches(updates.group_norm(w, layout.groups, count), omega)
-        relay_s = self._relay_switches(curvature, w)
+        relay_s = self._relay_switches(H, w)
         tiny = 1e-12  # keeps a switch that is off from dividing by zero; far below the threshold
         relays = {c.id: relay_s[n].clamp_min(tiny) for n, c in enumerate(layout.connections)}
         gamma, relay_gamma = evaluate_gamma(gammas, s[layout.groups].clamp_min(tiny), relays)
-        self.omega, self.s = omega[layout.groups], s[layout.groups]
-        self.gamma = self._group_maximum(gamma)
+        self.solved, self.omega, self.s = w, omega[layout.groups], s[layout.groups]
+        self.gamma = self._group_maximum(gamma) * self.alive
         self.relay_gamma = torch.stack([relay_gamma[c.id] for c in layout.connections])
 
     def _relay_switches(self, curvature: Tensor, w: Tensor) -> Tensor:
@@ -203,26 +254,17 @@ class Posterior:
 
     def state(self) -> dict[str, Any]:
         """Plain tensors, for a checkpoint."""
-        names = ("w", "alive", "gamma", "variance", "omega", "s", "relay_gamma")
-        return {name: getattr(self, name) for name in names}
+        names = ("w", "solved", "alive", "gamma", "variance", "omega", "s", "relay_gamma")
+        return {"report": self.report, **{name: getattr(self, name) for name in names}}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Back to what `state` gave."""
         for name, value in state.items():
-            setattr(self, name, value.to(self.w.device))
+            setattr(self, name, value if name == "report" else value.to(self.w.device))
 
     def rows(self) -> list[dict[str, float]]:
-        """One row a gate, for the report."""
-        error = (self.variance.clamp_min(0)).sqrt()
-        columns = {
-            "w": self.w * self.alive,
-            "s": self.s,
-            "gamma": self.gamma,
-            "omega": self.omega,
-            "C": self.variance,
-            "error": error,
-        }
-        lists = {name: column.tolist() for name, column in columns.items()}
+        """One row a gate: what was found of it last; empty before the first round."""
+        lists = {name: column.tolist() for name, column in self.report.items()}
         return [
             {name: _finite(values[n]) for name, values in lists.items()}
             for n in range(self.layout.gates)

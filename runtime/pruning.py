@@ -46,19 +46,25 @@ class Pruner:
         return prune_graph(self.graph, edges)
 
     def decide(
-        self, posterior: Posterior, removed: frozenset[str], fraction: float, progress: float
+        self,
+        posterior: Posterior,
+        changes: Tensor,
+        removed: frozenset[str],
+        fraction: float,
+        progress: float,
     ) -> Removal:
         """What goes after an update.
 
         Args:
             posterior: after the update.
+            changes: what removing each gate's group changes in the loss [G]; orders equal gammas.
             removed: groups that have gone before.
             fraction: largest share of the living groups that entropy may remove.
             progress: from 0 to 1; at 1 every `retain` is met, before that in proportion.
         """
         gone = set(removed)
         reasons: dict[str, str] = {}
-        for group in self._by_entropy(posterior, gone, fraction):
+        for group in self._by_entropy(posterior, changes, gone, fraction):
             self._try(gone, {group}, "entropy", reasons)
         for connection in self._by_retain(posterior.gamma, gone, progress):
             self._try(gone, self._groups_in(connection) - gone, "retain", reasons)
@@ -81,12 +87,14 @@ class Pruner:
         assert gate is not None
         return float(gamma[gate])
 
-    def _by_entropy(self, posterior: Posterior, gone: set[str], fraction: float) -> list[str]:
+    def _by_entropy(
+        self, posterior: Posterior, changes: Tensor, gone: set[str], fraction: float
+    ) -> list[str]:
         """Groups of no positive entropy, the smallest gamma first, as many as may go."""
         bits = entropy(posterior.gamma)
         living = [g for g in self.groups if g not in gone]
         low = [g for g in living if self._gamma(bits, g) <= 0]
-        low.sort(key=lambda g: self._gamma(posterior.gamma, g))
+        low.sort(key=lambda g: (self._gamma(posterior.gamma, g), self._gamma(changes, g)))
         return low[: math.floor(fraction * len(living))]
 
     def _groups_in(self, connection: Connection) -> set[str]:

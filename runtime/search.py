@@ -38,6 +38,7 @@ from bayesnas.runtime.training import check_loss, cosine, evaluate, sgd
 
 HOLDOUT = 0.2  # share of the training part that trains nothing and judges
 CURVATURE_BATCH = 128
+RETAINED_BY = 0.75  # share of the rounds after which `retain` holds; the rest trains what is left
 
 
 @frozen
@@ -126,12 +127,12 @@ class _Search:
             if self.step == 0:
                 start = time.perf_counter()
                 loss = self._train(self.settings.warmup_epochs, progress, search=False)
-                self._record(loss, {}, start, progress)
+                self._record(loss, self._judge(), {}, start, progress)
             while self.round < self.settings.rounds:
                 start = time.perf_counter()
                 loss = self._train(self.settings.epochs, progress, search=True)
                 self.round += 1
-                self._record(loss, self._update(), start, progress)
+                self._record(loss, self._judge(), self._update(), start, progress)
         return self._finish()
 
     def _train(self, epochs: int, progress: Progress, search: bool) -> float:
@@ -168,7 +169,6 @@ class _Search:
             assert gates.grad is not None
             rate = settings.gate_learning_rate
             self.posterior.w = self.posterior.w - rate * gates.grad.to(torch.float64)
-            self.posterior.shrink(rate * settings.lambda_w)
             self.posterior.fix_gauge()
         self.step += 1
         return value
@@ -189,12 +189,15 @@ class _Search:
         curvature = ggn(self.module, passes, gates)
         gradient = self._gradient(gates)
         self.changes = self.posterior.evidence_change(gradient, curvature).cpu()
-        self.posterior.update(curvature / settings.lambda_w, self.gammas)
+        self.posterior.infer(
+            gradient / settings.lambda_w, curvature / settings.lambda_w, self.gammas
+        )
         removal = self.pruner.decide(
             self.posterior,
+            self.changes,
             frozenset(self.removed),
             settings.prune_fraction,
-            self.round / settings.rounds,
+            min(1.0, self.round / (RETAINED_BY * settings.rounds)),
         )
         for group, reason in removal.reasons.items():
             self.removed[group] = (self.round, reason)
@@ -220,10 +223,13 @@ class _Search:
 
     # ------------------------------------------------------------------------------------- record
 
+    def _judge(self) -> float:
+        """Accuracy of the supernet on the part of the training data that trains nothing."""
+        return evaluate(self.module, self.data, self.held_part, self.posterior.gates())
+
     def _record(
-        self, loss: float, reasons: dict[str, str], start: float, progress: Progress
+        self, loss: float, held: float, reasons: dict[str, str], start: float, progress: Progress
     ) -> None:
-        held = evaluate(self.module, self.data, self.held_part, self.posterior.gates())
         self.seconds += time.perf_counter() - start
         row = {
             "round": self.round,

@@ -60,7 +60,7 @@ def check_loss(loss: Tensor, place: str) -> float:
     Raises:
         DiagnosticError: D602 (status 1) if it is not finite.
     """
-    value = float(loss)
+    value = float(loss.detach())
     if not math.isfinite(value):
         raise DiagnosticError(
             Diagnostic(

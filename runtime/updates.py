@@ -17,15 +17,28 @@ import math
 from typing import Final
 
 import torch
+from attrs import define
 from torch import Tensor
 
 # Where the entropy ln(2 pi e gamma) / 2 of a gate is zero.
 ENTROPY_THRESHOLD: Final = 1 / (2 * math.pi * math.e)
+MAX_STEPS: Final = 300
 
 
 def posterior_variance(gamma: Tensor, curvature: Tensor) -> Tensor:
-    """(17): C = (1/gamma + H)^-1, elementwise; gamma > 0, H >= 0."""
-    return 1 / (1 / gamma + curvature)
+    """(17) with the full curvature: the diagonal of C = (diag(1/gamma) + H)^-1, [G].
+
+    Args:
+        gamma: [G], at least 0; a gamma of 0 gives a C of 0.
+        curvature: H [G, G] positive semidefinite, or its diagonal [G] as in the paper.
+    """
+    if curvature.dim() == 1:
+        return gamma / (1 + gamma * curvature)
+    root = gamma.sqrt()
+    inner = torch.eye(len(gamma), dtype=gamma.dtype, device=gamma.device)
+    inner = inner + root[:, None] * curvature * root[None, :]
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(inner))
+    return gamma * inverse.diagonal()
 
 
 def reweighting(gamma: Tensor, variance: Tensor, groups: Tensor, count: int) -> Tensor:
@@ -37,7 +50,9 @@ def reweighting(gamma: Tensor, variance: Tensor, groups: Tensor, count: int) -> 
         groups: the group of each gate, int64 [G] in 0..count-1; one gate a group is (18) itself.
         count: how many groups there are.
     """
-    terms = (1 / gamma - variance / gamma**2).clamp_min(0)  # rounding alone makes it negative
+    tiny = torch.finfo(gamma.dtype).tiny ** 0.25  # a gate of gamma 0 has an endless penalty
+    safe = gamma.clamp_min(tiny)
+    terms = ((1 - variance / safe) / safe).clamp_min(0)  # rounding alone makes it negative
     return (
         torch.zeros(count, dtype=gamma.dtype, device=gamma.device)
         .index_add(0, groups, terms)
@@ -62,16 +77,49 @@ def entropy(gamma: Tensor) -> Tensor:
     return 0.5 * torch.log(2 * math.pi * math.e * gamma)
 
 
-def proximal_step(w: Tensor, groups: Tensor, count: int, threshold: Tensor) -> Tensor:
-    """The minimiser of the group penalty near w: each group shrunk towards zero, or onto it.
+@define
+class PenalisedQuadratic:
+    """(16) in w for fixed weights W, on the quadratic model of the loss round a start w0.
 
-    Args:
-        w: [G].
-        groups: the group of each gate, int64 [G].
-        count: how many groups there are.
-        threshold: step size times lambda_w omega_g, [count].
+    The minimum of ``g (w - w0) + (w - w0)^T H (w - w0) / 2 + sum_g omega_g ||w_g||_2``, by the
+    alternating direction method of multipliers: the quadratic is solved exactly with one
+    factorisation for all calls, the penalty by its proximal step, which lands on zero exactly.
+    Calls with other omega start where the last one ended.
     """
-    norm = group_norm(w, groups, count)
+
+    target: Tensor  # H w0 - g
+    inverse: Tensor  # (H + rho)^-1
+    rho: float
+    groups: Tensor
+    z: Tensor
+    u: Tensor
+
+    @classmethod
+    def of(
+        cls, gradient: Tensor, curvature: Tensor, start: Tensor, groups: Tensor
+    ) -> PenalisedQuadratic:
+        """The model of g [G] and H [G, G] round w0 [G]; ``groups`` [G] numbers groups."""
+        rho = float(curvature.diagonal().mean().clamp_min(1e-6))
+        eye = torch.eye(len(start), dtype=start.dtype, device=start.device)
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(curvature + rho * eye))
+        target = curvature @ start - gradient
+        return cls(target, inverse, rho, groups, start.clone(), torch.zeros_like(start))
+
+    def minimise(self, omega: Tensor) -> Tensor:
+        """The minimiser w [G] for penalties omega [groups]."""
+        for _ in range(MAX_STEPS):
+            w = self.inverse @ (self.target + self.rho * (self.z - self.u))
+            before, self.z = self.z, proximal_step(w + self.u, self.groups, omega / self.rho)
+            self.u = self.u + w - self.z
+            gap = torch.maximum((w - self.z).abs().max(), (self.z - before).abs().max())
+            if float(gap) < 1e-6:
+                break
+        return self.z
+
+
+def proximal_step(w: Tensor, groups: Tensor, threshold: Tensor) -> Tensor:
+    """Each group of w [G] shrunk towards zero by its threshold [groups], or onto it."""
+    norm = group_norm(w, groups, len(threshold))
     tiny = torch.finfo(w.dtype).tiny
     scale = (1 - threshold / norm.clamp_min(tiny)).clamp_min(0)
     return w * scale[groups]

@@ -9,7 +9,7 @@ op skip_bn(stride = 1) =
 op fit(width, stride = 1) =
     (if stride == 1 then relu >> conv(1, width) else relu >> factorized_reduce(width)) >> bn
 
-choice ops(stride = 1) = sep(3, stride) | sep(5, stride) | full(3, stride) | pool(stride) | skip_bn(stride)
+choice ops(stride = 1) = sep(3, stride) | full(3, stride) | pool(stride) | skip_bn(stride)
 
 motif cell(before, last; width, stride = 1, lag = 1) -> (out) {
     a = before : fit(width, lag)
@@ -23,7 +23,7 @@ motif cell(before, last; width, stride = 1, lag = 1) -> (out) {
     out = concat(h)
 }
 
-network digits(image: [1, 8, 8]; cells = 3, width = 16) -> (logits: [10]) {
+network digits(image: [1, 8, 8]; cells = 3, width = 8) -> (logits: [10]) {
     stem = image : conv(3, width) >> bn
     body = tied chain cell(stem, stem; width = width) times cells reduce at cells // 3, 2 * cells // 3
     body -> logits : global_avg_pool >> linear(10)
