@@ -33,6 +33,7 @@ from bayesnas.dsl.diagnostics import Span
 
 LINE: Final = 100
 _INDENT: Final = "    "
+_CLOSING: Final = {"(": ")", "[": "]"}
 _TAKEN: Final = frozenset({"self", "gates", "torch", "nn", "MixedEdge", "super", *PRELUDES})
 _MIXED_EDGE: Final = '''
 class MixedEdge(nn.Module):
@@ -396,11 +397,7 @@ class _Emitter:
     def _class(self, members: list[tuple[Instance, _Body]]) -> str:
         instance, body = members[0]
         values = [[v for a in b.attributes for v in a.expression.values] for _, b in members]
-        hints = [
-            f"{a.name}_{hint}" if hint in ("channels", "width") else hint
-            for a in body.attributes
-            for hint in a.expression.hints
-        ]
+        hints = _hints(body.attributes, values)
         parameters = [dict(member.parameters) for member, _ in members]
         known = {tuple(p[name] for p in parameters): name for name in reversed(parameters[0])}
         family = _unify(values, hints, known)
@@ -616,6 +613,21 @@ def _sequential(stages: Expression) -> Expression:
     )
 
 
+def _hints(attributes: Sequence[_Attribute], values: Sequence[Sequence[int]]) -> list[str]:
+    """What each number is called: ``channels``, or ``a_channels`` where several of them vary."""
+    plain = [hint for a in attributes for hint in a.expression.hints]
+    owners = [a.name.rpartition("_from_")[2] for a in attributes for _ in a.expression.hints]
+    columns: dict[str, set[tuple[int, ...]]] = {}
+    for k, hint in enumerate(plain):
+        column = tuple(row[k] for row in values)
+        if len(set(column)) > 1:
+            columns.setdefault(hint, set()).add(column)
+    return [
+        f"{owner}_{hint}" if len(columns.get(hint, ())) > 1 else hint
+        for owner, hint in zip(owners, plain, strict=True)
+    ]
+
+
 def _is_mixed(key: Hashable) -> bool:
     return isinstance(key, tuple) and key[0] == "mixed"
 
@@ -676,15 +688,28 @@ def _wrapped(prefix: str, text: str, comment: str, level: int, always: bool = Fa
     """
     note = f"  # {comment}" if comment else ""
     whole = f"{prefix}{text}"
-    head, bracket, rest = text.partition("(")
-    parts = _arguments(rest[:-1]) if bracket else []
+    head, opening, inside = _bracketed(text)
+    parts = _arguments(inside) if opening else []
     nested = always and len(parts) > 1 and any("(" in part for part in parts)
-    if (len(whole + note) + (0 if level else 8) <= LINE and not nested) or len(parts) < 2:
+    fits = len(whole + note) + (0 if level else 8) <= LINE
+    if (fits and not nested) or not parts:
         return [whole + note]
     inner = _INDENT * (level + 1)
-    lines = [f"{prefix}{head}({note}"]
+    lines = [f"{prefix}{head}{opening}{note}"]
     for part in parts:
-        lines += _wrapped(inner, part, "", level + 1)[:-1]
-        last = _wrapped(inner, part, "", level + 1)[-1]
-        lines.append(f"{last},")
-    return [*lines, f"{_INDENT * level})"]
+        *before, last = _wrapped(inner, part, "", level + 1)
+        lines += [*before, f"{last},"]
+    return [*lines, f"{_INDENT * level}{_CLOSING[opening]}"]
+
+
+def _bracketed(text: str) -> tuple[str, str, str]:
+    """``f(a, b)`` or ``[a, b]`` as what stands before, the bracket, and what stands inside."""
+    first = next((k for k, c in enumerate(text) if c in "(["), None)
+    if first is None or text[-1] != _CLOSING[text[first]]:
+        return text, "", ""
+    depth = 0
+    for k, character in enumerate(text):
+        depth += (character in "([{") - (character in ")]}")
+        if depth == 0 and first < k < len(text) - 1:  # it closes early: several in a row
+            return text, "", ""
+    return text[:first], text[first], text[first + 1 : -1]
