@@ -6,6 +6,7 @@ Exit status: 0 done, 1 the work failed, 2 the input is wrong.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,6 +30,8 @@ def compile_main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    # Threads that spin while they wait stall each other on a busy machine; torch reads this once.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         return command(options)
@@ -166,8 +169,19 @@ def _data_arguments(parser: argparse.ArgumentParser, required: bool) -> None:
     parser.add_argument(
         "--data-root", type=Path, default=Path("data"), help="where cifar10 lies; default data"
     )
+    _device_arguments(parser, None)
+
+
+def _device_arguments(parser: argparse.ArgumentParser, threads: int | None) -> None:
     parser.add_argument(
         "--device", default="auto", help="auto, cpu, cuda or cuda:N; default %(default)s"
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        default=threads,
+        help=f"CPU threads of PyTorch; default {threads or 'PyTorch decides'}",
     )
 
 
@@ -190,7 +204,7 @@ def _eval_arguments(parser: argparse.ArgumentParser) -> None:
 def _demo_arguments(parser: argparse.ArgumentParser) -> None:
     _out_argument(parser, False, "folder to write; default build/demo")
     parser.add_argument("--seed", type=int, default=0, help="default %(default)s")
-    parser.add_argument("--device", default="auto")
+    _device_arguments(parser, 1)  # so small a network is no faster with more
     parser.set_defaults(command=_demo)
 
 
@@ -249,8 +263,8 @@ def _eval(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from bayesnas.commands import demo_command
 
-    out = options.out or Path("build/demo")
-    return demo_command(out, options.seed, options.device, options.force)
+    options.out = options.out or Path("build/demo")
+    return demo_command(options)
 
 
 def parse_values(texts: Sequence[str]) -> dict[str, int]:

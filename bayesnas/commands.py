@@ -201,10 +201,27 @@ def eval_command(options: argparse.Namespace) -> int:
     return 0
 
 
+def set_threads(count: int | None) -> None:
+    """How many CPU threads PyTorch uses, if that was asked for.
+
+    Raises:
+        DiagnosticError: D418 (fewer than one).
+    """
+    if count is None:
+        return
+    if count < 1:
+        remedy = "write 1 or more, or leave `--threads` out"
+        raise DiagnosticError(Diagnostic("D418", f"cannot use {count} threads", help=remedy))
+    import torch
+
+    torch.set_num_threads(count)
+
+
 def _run_options(options: argparse.Namespace) -> RunOptions:
     from bayesnas.runtime.data import DataOptions
     from bayesnas.runtime.runs import RunOptions
 
+    set_threads(options.threads)
     data = DataOptions(options.resize, options.download, options.data_root)
     return RunOptions(
         options.data or "",
@@ -256,20 +273,22 @@ def _list_settings(kind: str) -> int:
 # ------------------------------------------------------------------------------------------- demo
 
 
-def demo_command(out: Path, seed: int, device: str, force: bool) -> int:
+def demo_command(options: argparse.Namespace) -> int:
     """``bayesnas demo``: the main job on the embedded data, with a table at the end."""
+    out, seed = options.out, options.seed
+    set_threads(options.threads)
     from attrs import evolve
 
     from bayesnas.runtime.runs import RunOptions
     from bayesnas.runtime.search import search
     from bayesnas.runtime.training import train
 
-    check_empty(out, force)
+    check_empty(out, options.force)
     start = time.perf_counter()
     space = compile_spec("digits_cell")
     compile_seconds = time.perf_counter() - start
     print(summary(space))
-    run = RunOptions("digits", out / "search", seed, device, force=force)
+    run = RunOptions("digits", out / "search", seed, options.device, force=options.force)
     settings = make_settings(SearchSettings, space.settings("search"))
     found = search(space, settings, run)
     pruned = compile_spec(out / "search" / "pruned.nas")
