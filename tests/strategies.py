@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import frozen
 from hypothesis import strategies as st
 from support import KEYWORDS
@@ -29,22 +31,28 @@ def _some(items: st.SearchStrategy, most: int = 3, least: int = 1) -> st.SearchS
     return st.lists(items, min_size=least, max_size=most).map(tuple)
 
 
+def _recursive(base: st.SearchStrategy, extend: Callable, leaves: int) -> st.SearchStrategy:
+    # Deferred, because hypothesis warns of strategies whose repr is long.
+    strategy = st.recursive(base, extend, max_leaves=leaves)
+    return st.deferred(lambda: strategy)
+
+
 def _node(cls: type, *fields: st.SearchStrategy) -> st.SearchStrategy:
     return st.builds(cls, *fields, span=st.just(SPAN))
 
 
 _numbers = _node(tree.Number, st.integers(0, 3) | st.integers(0, 10**15))
 _binary = ["+", "-", "*", "//", "%", "==", "!=", "<", "<=", ">", ">=", "and", "or"]
-expressions = st.recursive(
+expressions = _recursive(
     _numbers | _node(tree.Name, names),
     lambda inner: (
         _node(tree.Unary, st.sampled_from(["-", "not"]), inner)
         | _node(tree.Binary, st.sampled_from(_binary), inner, inner)
     ),
-    max_leaves=6,
+    6,
 )
 arguments = _node(tree.Argument, st.none() | names, expressions)
-terms = st.recursive(
+terms = _recursive(
     _node(tree.Call, names, _some(arguments, 2, 0)),
     lambda inner: (
         _node(tree.Pipeline, _some(inner, 3, 2))
@@ -52,15 +60,12 @@ terms = st.recursive(
         | _node(tree.Alternatives, _some(inner, 3, 2))
         | _node(tree.Conditional, expressions, inner, inner)
     ),
-    max_leaves=6,
+    6,
 )
 
 _bounds = st.none() | expressions
-references = _node(
-    tree.Reference,
-    names,
-    st.none() | _node(tree.Index, expressions) | _node(tree.Slice, _bounds, _bounds),
-)
+_indices = st.none() | _node(tree.Index, expressions) | _node(tree.Slice, _bounds, _bounds)
+references = st.deferred(lambda: _node(tree.Reference, names, _indices))
 _declared = _node(tree.Declared, names, st.none() | expressions)
 _simple_statements = st.one_of(
     _node(tree.NodeDeclaration, _some(_declared)),
@@ -85,13 +90,13 @@ _simple_statements = st.one_of(
     ),
     _node(tree.Retain, expressions, _some(references)),
 )
-statements = st.recursive(
+statements = _recursive(
     _simple_statements,
     lambda inner: (
         _node(tree.Loop, names, expressions, expressions, _some(inner, 3, 0))
         | _node(tree.Branch, expressions, _some(inner, 3, 0), _some(inner, 3, 0))
     ),
-    max_leaves=4,
+    4,
 )
 
 _parameters = _some(_node(tree.Parameter, names, st.none() | expressions), 2, 0)
@@ -142,7 +147,8 @@ def _flows(
     nodes, unread = list(start), list(start)
 
     def pick(count: int) -> list[str]:
-        chosen = draw(st.lists(st.sampled_from(nodes), min_size=count, max_size=count))
+        # The newest nodes, so that graphs grow deep; what stays unread is joined at the end.
+        chosen = draw(st.lists(st.sampled_from(nodes[-3:]), min_size=count, max_size=count))
         unread[:] = [n for n in unread if n not in chosen]
         return chosen
 
@@ -152,7 +158,9 @@ def _flows(
         unread.extend(made)
 
     for step in range(draw(st.integers(1, most))):
-        kinds = ["list", "fixed", "searched", "merge", "concat"] + ["instance"] * 2 * bool(motifs)
+        kinds = ["list", "fixed", "searched", "searched", "merge", "concat"] + [
+            "instance"
+        ] * 2 * bool(motifs)
         kind = draw(st.sampled_from(kinds))
         name = f"{kind[0]}{step}"
         if kind == "list":
@@ -197,7 +205,7 @@ def _motif_texts(draw: st.DrawFn, name: str, motifs: list[_MotifText]) -> _Motif
     # In a chain of one output the inputs are states, the oldest first: only it may lag behind.
     lags = ["stride * lag"] + ["stride"] * (inputs - 1) if outputs == 1 else ["stride"] * inputs
     aligned = [f"i{k} = p{k} : conv(1, width, {lag})" for k, lag in enumerate(lags)]
-    lines, unread = draw(_flows([f"i{k}" for k in range(inputs)], motifs, 2))
+    lines, unread = draw(_flows([f"i{k}" for k in range(inputs)], motifs, 3))
     merge = draw(st.sampled_from(["sum", "product", "concat"]))
     ends = [f"o0 = {merge}({', '.join(unread)})"]
     ends += [f"o{k} = i{k} : skip" for k in range(1, outputs)]

@@ -36,6 +36,12 @@ def test_a_searched_edge_runs_through_its_relay() -> None:
     assert identity.operation.is_identity
     assert [e.operation.label for e in graph.outgoing(relay.id)] == ["conv(3)", "skip"]
     assert [e.operation.label for e in graph.outgoing("x")] == ["skip", "relu"]
+    assert [e.id for e in graph.edges()] == [
+        "x->y'",
+        "x->y:conv_3",
+        "x->y:skip",
+        "x->y#2:relu",
+    ]
 
 
 def test_connections_are_seen_through_the_relay() -> None:

@@ -129,6 +129,22 @@ def test_retained_nodes_of_dead_cells_are_dropped() -> None:
     assert [retain.node for retain in graph.retains] == ["c[1].out", "c[3].out"]
 
 
+def test_what_no_input_reaches_is_dropped_after_pruning() -> None:
+    text = network("node g, h\nx -> g : relu\ng -> h : relu\n{x, h} -> y\nretain 1 into h")
+    graph = structure(text)
+    kept = {e.id for e in graph.edges()} - {"x->g:relu"}
+    pruned = drop_dead(graph.subgraph(set(graph.network), kept))
+    assert ids(pruned) == (["x", "y"], ["x->y:skip"])
+    assert pruned.retains == ()
+
+
+def test_what_reaches_no_output_is_dropped_after_pruning() -> None:
+    graph = structure(network("node g, h\nx -> g : relu\ng -> h : relu\n{x, h} -> y"))
+    kept = {e.id for e in graph.edges()} - {"h->y:skip"}
+    pruned = drop_dead(graph.subgraph(set(graph.network), kept))
+    assert ids(pruned) == (["x", "y"], ["x->y:skip"])
+
+
 # ------------------------------------------------------------------------------ laws
 
 
