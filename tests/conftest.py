@@ -5,7 +5,7 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest.register_assert_rewrite("support")
+pytest.register_assert_rewrite("support", "living")
 
 settings.register_profile(
     "quick",

@@ -1,0 +1,85 @@
+"""What the tests of networks at work share: weights known by shape, snapshots of folders.
+
+Apart from `support`, because the tests of the language need no torch.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from functools import cache
+from math import prod
+from pathlib import Path
+from subprocess import CompletedProcess
+from zlib import crc32
+
+import torch
+from torch import Tensor, nn
+
+from bayesnas.compiler.pipeline import Compiled, compile_spec
+
+
+# ------------------------------------------------------------------------------ living networks
+
+# Specs of the package, with the parameters that make them cheap.
+PACKAGED: dict[str, dict[str, int]] = {
+    "darts_cell": {"cells": 2, "width": 4},
+    "dense_motif": {"layers": 2, "growth": 2},
+    "digits_cell": {"cells": 2, "width": 4},
+}
+
+
+def packaged(name: str) -> Compiled:
+    """A spec of the package, small."""
+    return compile_spec(name, PACKAGED[name])
+
+
+def with_known_weights(module: nn.Module) -> nn.Module:
+    """The module in float64 and evaluation mode, each tensor set from its kind and shape alone.
+
+    A reference can know the weights then without knowing the module's names.
+    """
+    module.double().eval()
+    with torch.no_grad():
+        for name, tensor in module.state_dict().items():
+            if not name.endswith("num_batches_tracked"):
+                tensor.copy_(known_weight(name.rpartition(".")[2], tuple(tensor.shape)))
+    return module
+
+
+@cache
+def known_weight(kind: str, shape: tuple[int, ...]) -> Tensor:
+    """`weight`, `bias`, `running_mean` or `running_var` of that shape."""
+    generator = torch.Generator().manual_seed(crc32(f"{kind} {shape}".encode()))
+    values = torch.randn(shape, generator=generator, dtype=torch.float64)
+    if kind == "running_var":
+        return values.abs() + 0.5
+    return values / max(1, prod(shape[1:])) ** 0.5
+
+
+# ------------------------------------------------------------------------------ files
+
+
+def snapshot(folder: Path) -> dict[str, bytes | None]:
+    """Everything below a folder by path, folders as None: equal snapshots, nothing was touched."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def run_python(*arguments: str, folder: Path) -> CompletedProcess[str]:
+    """This Python in a process of its own, with this package, from ``folder``."""
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    absolute = os.pathsep.join(str(Path(p).resolve()) for p in paths if p)
+    environment = {**os.environ, "PYTHONPATH": absolute, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
