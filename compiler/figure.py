@@ -248,7 +248,7 @@ class _Figure:
         labels = tuple(edge.operation.label for edge in connection.edges)
         choice = connection.edges[0].choice
         if choice is None or len(labels) == 1:
-            return "\n".join(labels)
+            return " |\n".join(labels)
         known = self.choices.setdefault(choice, labels)
         if known != labels:  # the same choice with other numbers, at another stride say
             shared = [one for one in labels if one in known]
@@ -272,9 +272,12 @@ def _rows(labels: Iterable[str]) -> str:
 
 def _label(text: str) -> str:
     """Room on both sides, so that labels do not touch their edge."""
-    if len(text) > 28 and " >> " in text:
-        text = text.replace(" >> ", "\n>> ")
-    return "\n".join(f" {line} " for line in text.split("\n")) if text else ""
+    lines = [
+        part
+        for line in text.split("\n")
+        for part in (line.replace(" >> ", "\n>> ") if len(line) > 28 else line).split("\n")
+    ]
+    return "\n".join(f" {line} " for line in lines) if text else ""
 
 
 def _size(shape: tuple[int, ...] | None) -> str:
