@@ -5,7 +5,7 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest.register_assert_rewrite("support", "living")
+pytest.register_assert_rewrite("support", "living", "reference")
 
 settings.register_profile(
     "quick",

@@ -1,0 +1,136 @@
+"""A plain interpreter of graphs: what an emitted network must compute, node by node.
+
+Weights come from `living.known_weight`, by kind and shape, so that no name of a module is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from living import known_weight
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from bayesnas.compiler.graph import AnyStage, Edge, Graph, ParallelStage
+
+
+def run_graph(graph: Graph, inputs: Sequence[Tensor], gates: Tensor) -> list[Tensor]:
+    """The network's outputs in evaluation mode; ``gates`` [G], or [N, G]."""
+    values: dict[str, Tensor] = dict(zip(graph.root.inputs, inputs, strict=True))
+    for identifier in graph.topological():
+        if identifier not in values:
+            values[identifier] = _node(graph, identifier, values, gates)
+    return [values[output] for output in graph.root.outputs]
+
+
+def _node(graph: Graph, identifier: str, values: Mapping[str, Tensor], gates: Tensor) -> Tensor:
+    arrivals: dict[str, Tensor] = {}
+    for edge in graph.incoming(identifier):
+        arrived = _edge(edge, values[edge.source], gates)
+        before = arrivals.get(edge.connection)
+        arrivals[edge.connection] = arrived if before is None else before + arrived
+    first, *rest = arrivals.values()
+    match graph.node(identifier).merge:
+        case "concat":
+            return torch.cat([first, *rest], dim=1)
+        case "product":
+            for one in rest:
+                first = first * one
+        case "sum":
+            for one in rest:
+                first = first + one
+    return first
+
+
+def _edge(edge: Edge, z: Tensor, gates: Tensor) -> Tensor:
+    result = run_stages(edge.operation.stages, z)
+    if edge.gate is None:
+        return result
+    gate = gates[..., edge.gate].reshape(-1, *[1] * (result.dim() - 1))
+    return gate * result
+
+
+def run_stages(stages: Sequence[AnyStage], z: Tensor) -> Tensor:
+    for stage in stages:
+        if isinstance(stage, ParallelStage):
+            total = run_stages(stage.branches[0], z)
+            for branch in stage.branches[1:]:
+                total = total + run_stages(branch, z)
+            z = total
+        else:
+            z = OPERATIONS[stage.primitive](z, dict(stage.arguments))
+    return z
+
+
+def _conv(z: Tensor, a: Mapping[str, int], depthwise: bool = False) -> Tensor:
+    channels, kernel, dilation = z.shape[1], a["kernel"], a["dilation"]
+    groups = channels if depthwise else a["groups"]
+    width = channels if depthwise else a["width"]
+    weight = known_weight("weight", (width, channels // groups, kernel, kernel))
+    bias = known_weight("bias", (width,)) if a.get("bias") else None
+    padding = dilation * (kernel - 1) // 2
+    return F.conv2d(z, weight, bias, a["stride"], padding, dilation, groups)
+
+
+def _factorized_reduce(z: Tensor, a: Mapping[str, int]) -> Tensor:
+    weight = known_weight("weight", (a["width"] // 2, z.shape[1], 1, 1))
+    halves = F.conv2d(z, weight, stride=2), F.conv2d(z[:, :, 1:, 1:], weight, stride=2)
+    return torch.cat(halves, dim=1)
+
+
+def _norm(z: Tensor, a: Mapping[str, int]) -> Tensor:
+    def by_channel(kind: str) -> Tensor:
+        return known_weight(kind, (z.shape[1],)).view(-1, 1, 1)
+
+    z = (z - by_channel("running_mean")) / torch.sqrt(by_channel("running_var") + 1e-5)
+    return z * by_channel("weight") + by_channel("bias") if a["affine"] else z
+
+
+def _max_pool(z: Tensor, a: Mapping[str, int]) -> Tensor:
+    reach = a["kernel"] // 2
+    padded = F.pad(z, (reach,) * 4, value=-torch.inf)
+    return _windows(padded, a).amax(dim=-1)
+
+
+def _avg_pool(z: Tensor, a: Mapping[str, int]) -> Tensor:
+    padding = (a["kernel"] // 2,) * 4
+    count = _windows(F.pad(torch.ones_like(z), padding), a).sum(dim=-1)
+    return _windows(F.pad(z, padding), a).sum(dim=-1) / count
+
+
+def _windows(z: Tensor, a: Mapping[str, int]) -> Tensor:
+    """[N, C, H, W, kernel * kernel]."""
+    kernel, stride = a["kernel"], a["stride"]
+    return z.unfold(2, kernel, stride).unfold(3, kernel, stride).flatten(-2)
+
+
+def _linear(z: Tensor, a: Mapping[str, int]) -> Tensor:
+    result = z @ known_weight("weight", (a["width"], z.shape[1])).T
+    return result + known_weight("bias", (a["width"],)) if a["bias"] else result
+
+
+def _upsample(z: Tensor, a: Mapping[str, int]) -> Tensor:
+    return z.repeat_interleave(a["factor"], dim=2).repeat_interleave(a["factor"], dim=3)
+
+
+OPERATIONS: Mapping[str, Callable[[Tensor, Mapping[str, int]], Tensor]] = {
+    "skip": lambda z, _: z,
+    "conv": _conv,
+    "depthwise_conv": lambda z, a: _conv(z, a, depthwise=True),
+    "factorized_reduce": _factorized_reduce,
+    "bn": _norm,
+    "max_pool": _max_pool,
+    "avg_pool": _avg_pool,
+    "upsample": _upsample,
+    "global_avg_pool": lambda z, _: z.mean(dim=(2, 3)),
+    "flatten": lambda z, _: z.reshape(len(z), -1),
+    "linear": _linear,
+    "dropout": lambda z, _: z,
+    "relu": lambda z, _: z.clamp_min(0),
+    "relu6": lambda z, _: z.clamp(0, 6),
+    "silu": lambda z, _: z / (1 + torch.exp(-z)),
+    "gelu": lambda z, _: z * 0.5 * (1 + torch.erf(z / 2**0.5)),
+    "tanh": lambda z, _: torch.tanh(z),
+    "sigmoid": lambda z, _: 1 / (1 + torch.exp(-z)),
+}
