@@ -75,6 +75,11 @@ def graph_schema() -> dict[str, Any]:
     return schema
 
 
+@cache
+def _validator() -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(graph_schema())
+
+
 def graph_to_json(graph: Graph, annotation: Annotation | None = None) -> str:
     """The graph as JSON text that fits `graph_schema`."""
     found = annotation or Annotation()
@@ -87,8 +92,8 @@ def graph_to_json(graph: Graph, annotation: Annotation | None = None) -> str:
         "instances": [_instance(i) for i in graph.instances.values()],
         "retain": [{"node": r.node, "count": r.count} for r in graph.retains],
     }
-    jsonschema.validate(data, graph_schema())
-    return json.dumps(data, indent=1) + "\n"
+    _validator().validate(data)
+    return _one_a_line(data)
 
 
 def graph_from_json(text: str, name: str) -> tuple[Graph, Annotation]:
@@ -101,7 +106,7 @@ def graph_from_json(text: str, name: str) -> tuple[Graph, Annotation]:
     """
     try:
         data = json.loads(text)
-        jsonschema.validate(data, graph_schema())
+        _validator().validate(data)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise _not_a_graph(name, f"no JSON at {place}: {error.msg.lower()}") from None
@@ -120,6 +125,18 @@ def graph_from_json(text: str, name: str) -> tuple[Graph, Annotation]:
     gammas = {e["id"]: e["gamma"] for e in data["edges"] if e.get("gamma") is not None}
     removed = frozenset(e["id"] for e in data["edges"] if e.get("removed"))
     return graph, Annotation(gammas, removed)
+
+
+def _one_a_line(data: Mapping[str, Any]) -> str:
+    """JSON with a line for each node, edge and instance."""
+    entries = []
+    for key, value in data.items():
+        if isinstance(value, list) and value:
+            rows = ",\n  ".join(json.dumps(row) for row in value)
+            entries.append(f"{json.dumps(key)}: [\n  {rows}\n ]")
+        else:
+            entries.append(f"{json.dumps(key)}: {json.dumps(value)}")
+    return "{\n " + ",\n ".join(entries) + "\n}\n"
 
 
 def _not_a_graph(name: str, reason: str) -> DiagnosticError:
@@ -197,7 +214,8 @@ def _instance(instance: Instance) -> dict[str, Any]:
 
 
 def _place(span: Span | None) -> str | None:
-    return None if span is None else str(span)
+    """File and place, without the folders of the machine it was compiled on."""
+    return None if span is None else str(span).rsplit("/", 1)[-1]
 
 
 def _optional_shape(shape: list[int] | None) -> tuple[int, ...] | None:
@@ -272,7 +290,7 @@ def gamma_report(graph: Graph) -> GammaReport:
             printer.symbol_of_relay(c.id): c.id for c in graph.all_connections() if c.searched
         },
     }
-    return GammaReport(json.dumps(data, indent=1) + "\n", _markdown(graph, data))
+    return GammaReport(_one_a_line(data), _markdown(graph, data))
 
 
 def _gate(
