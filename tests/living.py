@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 
-
 # ------------------------------------------------------------------------------ living networks
 
 # Specs of the package, with the parameters that make them cheap.

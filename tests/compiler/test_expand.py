@@ -273,7 +273,7 @@ def test_numbers_that_make_no_sense(body: str, message: str) -> None:
 
 
 def test_one_wrong_size_does_not_hide_other_errors() -> None:
-    body = "node h[0 - 1], g[2]\nh[0] = x : skip\nx -> h\ng[2] -> y\nx -> y : conv(1 // 0)"
+    body = "node h[0 - 1]\nnode g[2]\nh[0] = x : skip\nx -> h\ng[2] -> y\nx -> y : conv(1 // 0)"
     codes = [found.code for found in refused(network(body), expand_text)]
     assert codes == ["D222", "D223", "D220"]
 

@@ -57,6 +57,15 @@ def relay_without_identity(graph: Graph) -> Graph:
     return with_edges(graph, lambda e: evolve(e, kind="fixed") if e.kind == "relay" else e)
 
 
+def relay_that_computes(graph: Graph) -> Graph:
+    [convolution] = [e.operation for e in graph.searched() if e.gate == 0]
+    return with_edges(graph, lambda e: evolve(e, operation=convolution) if e.kind == "relay" else e)
+
+
+def relay_without_candidates(graph: Graph) -> Graph:
+    return graph.subgraph(set(graph.network), {e.id for e in graph.edges() if e.kind != "searched"})
+
+
 def node_without_instance(graph: Graph) -> Graph:
     return with_nodes(graph, lambda n: evolve(n, scope="gone") if n.id == "h" else n)
 
@@ -85,6 +94,8 @@ BREAKS = {
     misplaced_edge: ("edges stand under their own ends and id", "h->y:skip"),
     relay_of_two: ("i' has one identity before it and candidates after it", "x->h'"),
     relay_without_identity: ("i' has one identity before it and candidates after it", "x->h'"),
+    relay_that_computes: ("i' has one identity before it and candidates after it", "x->h'"),
+    relay_without_candidates: ("i' has one identity before it and candidates after it", "x->h'"),
     node_without_instance: ("every node lies in an instance", "h"),
     cycle: ("no cycle", "net"),
     retain_nothing: ("retained nodes exist", "gone"),
