@@ -1,0 +1,93 @@
+"""Documents are true: their paths exist, their commands are ours, their specs compile."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from bayesnas.cli import _parser
+from bayesnas.compiler.pipeline import compile_loaded
+from bayesnas.compiler.primitives import PRIMITIVES
+from bayesnas.dsl.diagnostics import DiagnosticError, Source
+from bayesnas.dsl.loader import load_text
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+ROOMS = ("bayesnas", "dsl", "compiler", "runtime")
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", path.read_text("utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
+def test_links_and_paths_exist(path: Path) -> None:
+    text = path.read_text("utf-8")
+    links = [m for m in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in m]
+    named = re.findall(r"`((?:bayesnas|dsl|compiler|runtime|specs|docs|tests)/[\w./-]*)`", text)
+    for target in links:
+        assert (path.parent / target).exists(), target
+    for target in named:
+        assert (ROOT / target).exists(), target
+
+
+def test_architecture_has_a_line_for_every_module_and_no_other() -> None:
+    table = re.findall(r"^\| `([^`]+)` \|", (ROOT / "docs/architecture.md").read_text(), re.M)
+    listed = {t for t in table if not t.endswith("/")}
+    files = {
+        f"{room}/{file.name}"
+        for room in ROOMS
+        for file in (ROOT / room).iterdir()
+        if file.suffix in (".py", ".lark", ".json")
+    }
+    files -= {f"{room}/__init__.py" for room in ROOMS if room != "bayesnas"}
+    assert listed == files
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
+def test_commands_parse(path: Path) -> None:
+    for line in re.findall(r"^ {4}(bayesnas .*|bayesnas-compile .*)$", path.read_text(), re.M):
+        words = shlex.split(line.partition("  #")[0])
+        if words[0] == "bayesnas-compile":
+            words.insert(1, "compile")
+        options = _parser().parse_args(words[1:])
+        spec = getattr(options, "spec", "")
+        if spec.startswith("specs/"):
+            assert (ROOT / spec).is_file(), line
+
+
+def test_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^ {4}make (\w+)", (ROOT / "README.md").read_text(), re.M):
+        assert re.search(rf"^{target}:", makefile, re.M), target
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
+def test_specs_in_documents_compile(path: Path) -> None:
+    for number, text in enumerate(blocks(path, "nas")):
+        source = Source(f"{path.name}#{number}", text)
+        try:
+            compile_loaded(load_text(source, ROOT))
+        except DiagnosticError as error:  # a block of operations alone has no network
+            assert [d.code for d in error.diagnostics] == ["D216"], text
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
+def test_python_in_documents_runs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    for text in blocks(path, "python"):
+        exec(compile(text, path.name, "exec"), {})
+
+
+def test_the_readme_shows_the_spec_of_its_figure() -> None:
+    [shown] = blocks(ROOT / "README.md", "nas")
+    assert shown == (ROOT / "docs/example.nas").read_text()
+    assert len(shown.splitlines()) <= 12
+
+
+def test_the_language_reference_lists_every_primitive() -> None:
+    text = (ROOT / "docs/language.md").read_text("utf-8")
+    for name, primitive in PRIMITIVES.items():
+        assert f"`{name}`" in text
+        assert all(f"`{p}" in text for p in primitive.parameters), name
