@@ -18,7 +18,7 @@ from attrs import define, field
 
 from bayesnas.compiler.artifacts import Annotation, write_bytes, write_text
 from bayesnas.compiler.graph import Connection, Edge, Graph, Instance, Node
-from bayesnas.compiler.structure import item
+from bayesnas.compiler.structure import drop_dead, item
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 
 FORMATS: Final = ("svg", "pdf", "png", "dot")
@@ -34,7 +34,11 @@ _FONT: Final = "Helvetica"
 
 def draw(graph: Graph, annotation: Annotation | None = None) -> str:
     """The graph in the DOT language."""
-    return _Figure(graph, annotation or Annotation()).source()
+    found = annotation or Annotation()
+    left = drop_dead(
+        graph.subgraph({n.id for n in graph.nodes()}, {e.id for e in graph.edges()} - found.removed)
+    )
+    return _Figure(graph, found, frozenset(left.network)).source()
 
 
 def has_dot() -> bool:
@@ -86,6 +90,7 @@ def write_figure(dot: str, path: Path) -> str | None:
 class _Figure:
     graph: Graph
     found: Annotation
+    alive: frozenset[str]  # nodes that what was removed has not left dead
     choices: dict[str, tuple[str, ...]] = field(factory=dict)  # legend: name -> labels
 
     def source(self) -> str:
@@ -161,6 +166,7 @@ class _Figure:
         arrivals = self.graph.connections(node.id)
         merge = f"  ({_MERGES[node.merge]})" if len(arrivals) > 1 else ""
         fill = {"input": _INPUT, "output": _OUTPUT}.get(node.role, "white")
+        pale = {} if node.id in self.alive else {"color": _PALE, "fontcolor": _PALE}
         style = "rounded,filled"
         penwidth = "1"
         if node.role in ("input", "output"):
@@ -172,6 +178,7 @@ class _Figure:
             style=style,
             fillcolor=fill,
             penwidth=penwidth,
+            **pale,
         )
 
     def _is_alias(self, node: Node) -> bool:
@@ -211,8 +218,10 @@ class _Figure:
             labels = [
                 "" if e.operation.is_identity else e.operation.label for e in connection.edges
             ]
+            dead = not {connection.source, connection.target} <= self.alive
+            pale = {"color": _PALE, "fontcolor": _PALE} if dead else {}
             for label in labels:
-                figure.edge(source, target, _label(label))
+                figure.edge(source, target, _label(label), **pale)
         elif self.found.gammas or self.found.removed:
             self._searched(figure, connection.edges, source, target)
         else:

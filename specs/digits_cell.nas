@@ -2,13 +2,16 @@
 # Every candidate ends in a normalisation, so that the gates compare use and not scale.
 op sep(kernel, stride = 1) =
     relu >> depthwise_conv(kernel, stride) >> conv(1) >> bn(affine = 0)
+op dil(kernel, stride = 1) =
+    relu >> depthwise_conv(kernel, stride, dilation = 2) >> conv(1) >> bn(affine = 0)
 op pool(stride = 1) = max_pool(3, stride) >> bn(affine = 0)
 op skip_bn(stride = 1) =
     (if stride == 1 then skip else factorized_reduce) >> bn(affine = 0)
 op fit(width, stride = 1) =
     (if stride == 1 then relu >> conv(1, width) else relu >> factorized_reduce(width)) >> bn
 
-choice ops(stride = 1) = sep(3, stride) | sep(5, stride) | pool(stride) | skip_bn(stride)
+choice ops(stride = 1) =
+      sep(3, stride) | sep(5, stride) | dil(3, stride) | pool(stride) | skip_bn(stride)
 
 motif cell(before, last; width, stride = 1, lag = 1) -> (out) {
     a = before : fit(width, lag)
@@ -32,10 +35,10 @@ search {
     warmup_epochs = 8
     rounds = 8
     epochs = 3
-    lambda_w = 0.02
+    lambda_w = 0.06
     gate_learning_rate = 0.1
 }
 
 train {
-    epochs = 40
+    epochs = 30
 }
