@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Final
 
+import networkx as nx
 from attrs import frozen
 
 from bayesnas.compiler.graph import (
@@ -477,8 +478,6 @@ class _BodyWriter:
         self.first_gate = emitter.ranges.get(instance.path, (0, 0))[0]
 
     def run(self) -> None:
-        import networkx as nx
-
         for identifier_ in self.instance.inputs:
             self.variables[identifier_] = self._variable(self.graph.node(identifier_).name)
         children = {f"<{child.path}>": child for child in self.graph.children(self.instance.path)}

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias, TypeVar
 
+import networkx as nx
 from attrs import field, frozen
 from typing_extensions import assert_never
 
@@ -568,8 +569,6 @@ def called_names(term: tree.OperationTerm) -> Iterator[str]:
 
 def _circles(table: Mapping[str, list[str]]) -> list[list[str]]:
     """One circle for each strongly connected part of a call graph."""
-    import networkx as nx  # here: resolving a wrong spec should not wait for it
-
     graph = nx.DiGraph((name, called) for name, many in table.items() for called in many)
     circles = []
     for part in nx.strongly_connected_components(graph):

@@ -186,16 +186,19 @@ class Posterior:
         """H with the common scale of the gates into a node held fast.
 
         Along that direction the loss is flat (see `fix_gauge`), so that the penalty alone would
-        drive all gates of the node to zero.
+        drive all gates of the node to zero. The stiffness is that of the node or of the average
+        node, whichever is more: where the data say nothing anywhere, nothing is held.
         """
         H = curvature.clone()
+        targets = self.layout.targets
         w = self.w * self.alive
-        for node in range(int(self.layout.targets.max()) + 1):
-            gates = ((self.layout.targets == node) & (w != 0)).nonzero()[:, 0]
-            if len(gates) > 1:
-                direction = w[gates] / w[gates].norm()
-                stiffness = 1 + H[gates, gates].sum()
-                H[gates[:, None], gates] += stiffness * direction[:, None] * direction
+        nodes = [((targets == n) & (w != 0)).nonzero()[:, 0] for n in range(int(targets.max()) + 1)]
+        nodes = [gates for gates in nodes if len(gates)]
+        own = [float(curvature[gates, gates].sum()) for gates in nodes]
+        for gates, stiffness in zip(nodes, own, strict=True):
+            direction = w[gates] / w[gates].norm()
+            stiffness = 2 * max(stiffness, sum(own) / len(own))
+            H[gates[:, None], gates] += stiffness * direction[:, None] * direction
         return H
 
     def _update(self, model: updates.PenalisedQuadratic, H: Tensor, gammas: Gammas) -> None:

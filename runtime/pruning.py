@@ -21,9 +21,14 @@ from bayesnas.runtime.updates import entropy
 
 @frozen
 class Removal:
-    """Groups that go, each with its reason: ``entropy``, ``retain`` or ``dead``."""
+    """Groups that go, each with its reason: ``entropy``, ``retain`` or ``dead``.
+
+    ``refused`` are groups of no positive entropy that stay, since without them an output would no
+    longer hear of any input.
+    """
 
     reasons: Mapping[str, str]
+    refused: tuple[str, ...] = ()
 
 
 class Pruner:
@@ -64,23 +69,27 @@ class Pruner:
         """
         gone = set(removed)
         reasons: dict[str, str] = {}
-        for group in self._by_entropy(posterior, changes, gone, fraction):
-            self._try(gone, {group}, "entropy", reasons)
+        refused = [
+            group
+            for group in self._by_entropy(posterior, changes, gone, fraction)
+            if not self._try(gone, {group}, "entropy", reasons)
+        ]
         for connection in self._by_retain(posterior.gamma, gone, progress):
             self._try(gone, self._groups_in(connection) - gone, "retain", reasons)
         for group in self._dead(gone):
             gone.add(group)
             reasons[group] = "dead"
-        return Removal(reasons)
+        return Removal(reasons, tuple(refused))
 
-    def _try(self, gone: set[str], groups: set[str], reason: str, reasons: dict[str, str]) -> None:
-        """Remove groups unless that cuts an output off."""
+    def _try(self, gone: set[str], groups: set[str], reason: str, reasons: dict[str, str]) -> bool:
+        """Remove groups unless that cuts an output off; whether they went."""
         try:
             self.alive_graph(gone | groups)
         except DiagnosticError:
-            return
+            return False
         gone |= groups
         reasons.update(dict.fromkeys(groups, reason))
+        return True
 
     def _gamma(self, gamma: Tensor, group: str) -> float:
         gate = self.groups[group][0].gate

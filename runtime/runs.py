@@ -110,33 +110,53 @@ class Run:
     ) -> Run:
         """Make the folder with the spec and the settings, or return to it."""
         run = cls(options.out)
+        record = {
+            "command": command,
+            "spec": compiled.loaded.source.name,
+            "network": compiled.network.name,
+            "values": dict(compiled.values),
+            "data": options.data,
+            "resize": options.data_options.resize,
+            "seed": options.seed,
+            "device": options.device,
+            "settings": asdict(settings),
+            "versions": {
+                "bayesnas": bayesnas.__version__,
+                "torch": str(torch.__version__),
+                "python": platform.python_version(),
+            },
+        }
         if options.resume:
+            run.check_same(record, compiled.loaded.source.text)
             return run
         if options.force and options.out.is_dir():
             shutil.rmtree(options.out)
         for name, text in compiled.loaded.local.items():
             write_text(options.out / name, text)
         write_text(options.out / "spec.nas", compiled.loaded.source.text)
-        run.write_json(
-            "settings.json",
-            {
-                "command": command,
-                "spec": compiled.loaded.source.name,
-                "network": compiled.network.name,
-                "values": dict(compiled.values),
-                "data": options.data,
-                "resize": options.data_options.resize,
-                "seed": options.seed,
-                "device": options.device,
-                "settings": asdict(settings),
-                "versions": {
-                    "bayesnas": bayesnas.__version__,
-                    "torch": str(torch.__version__),
-                    "python": platform.python_version(),
-                },
-            },
-        )
+        run.write_json("settings.json", record)
         return run
+
+    def check_same(self, record: Mapping[str, Any], spec: str) -> None:
+        """Refuse to resume a run that was begun otherwise.
+
+        Raises:
+            DiagnosticError: D414, naming what differs.
+        """
+        _, begun, compiled = Run.open(self.out)
+        names = ("command", "network", "values", "data", "resize", "seed", "settings")
+        differ = [name for name in names if begun.get(name) != record[name]]
+        if compiled.loaded.source.text != spec:
+            differ.insert(0, "spec")
+        if differ:
+            raise DiagnosticError(
+                Diagnostic(
+                    "D414",
+                    f"the run in `{self.out}` was begun with another {differ[0]}",
+                    notes=(f"different: {', '.join(differ)}",),
+                    help="resume with what `settings.json` there says, or begin in a new folder",
+                )
+            )
 
     @classmethod
     def open(cls, out: Path) -> tuple[Run, dict[str, Any], Compiled]:

@@ -24,7 +24,7 @@ from bayesnas.compiler.gamma import Dependency, derive_gamma
 from bayesnas.compiler.graph import Graph
 from bayesnas.compiler.pipeline import Compiled, compile_loaded
 from bayesnas.compiler.settings import SearchSettings
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, quote
 from bayesnas.dsl.loader import load_text
 from bayesnas.dsl.printer import print_spec
 from bayesnas.runtime.curvature import ggn
@@ -112,6 +112,7 @@ class _Search:
         self.round = 0
         self.seconds = 0.0
         self.removed: dict[str, tuple[int, str]] = {}  # group -> round, reason
+        self.refused: tuple[str, ...] = ()  # by the last round
         self.changes: Tensor = torch.zeros(self.posterior.layout.gates, dtype=torch.float64)
         self.history: list[dict[str, Any]] = []
 
@@ -199,6 +200,7 @@ class _Search:
             settings.prune_fraction,
             min(1.0, self.round / (RETAINED_BY * settings.rounds)),
         )
+        self.refused = removal.refused
         for group, reason in removal.reasons.items():
             self.removed[group] = (self.round, reason)
         self._apply(removal.reasons)
@@ -274,6 +276,7 @@ class _Search:
             "seconds": self.seconds,
             "removed": {group: list(why) for group, why in self.removed.items()},
             "changes": self.changes,
+            "refused": list(self.refused),
             "history": self.history,
             "posterior": self.posterior.state(),
             "model": self.module.state_dict(),
@@ -285,6 +288,7 @@ class _Search:
     def _restore(self, state: dict[str, Any]) -> None:
         self.step, self.round, self.seconds = state["step"], state["round"], state["seconds"]
         self.history, self.changes = state["history"], state["changes"].cpu()
+        self.refused = tuple(state["refused"])
         self.posterior.restore(state["posterior"])
         removed = {group: (int(n), str(why)) for group, (n, why) in state["removed"].items()}
         self.removed = removed
@@ -297,6 +301,17 @@ class _Search:
     # ------------------------------------------------------------------------------------- result
 
     def _finish(self) -> SearchResult:
+        if self.refused:
+            raise DiagnosticError(
+                Diagnostic(
+                    "D601",
+                    "the posterior keeps no operation on the only way to an output",
+                    notes=(f"it would remove {quote(self.refused[:3])} and leave no network",),
+                    help="lower `lambda_w`, for instance "
+                    f"`--option lambda_w={self.settings.lambda_w / 10:g}`",
+                ),
+                status=1,
+            )
         pruned = self.pruner.alive_graph(self.removed)
         spec = derive_spec(self.compiled, pruned)
         text = self._header() + print_spec(spec)
