@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from living import PACKAGED, packaged, run_python, with_known_weights
 from reference import OPERATIONS, run_graph
 from strategies import spaces
@@ -101,7 +101,6 @@ def test_packaged_specs(name: str) -> None:
     assert_sound(packaged(name).graph, f"{name}.nas")
 
 
-@settings(max_examples=25)
 @given(spaces())
 def test_any_space_computes_what_its_graph_says(text: str) -> None:
     assert_sound(graph_of(text))
