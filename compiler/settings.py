@@ -38,7 +38,7 @@ class SearchSettings:
     momentum: float = _number(0.9, 0, 0.999, "of the weights")
     weight_decay: float = _number(3e-4, 0, 1, "lambda of (16): times half the squared weights")
     gate_learning_rate: float = _number(0.01, 0, 100, "of the architecture weights w")
-    lambda_w: float = _number(0.01, 1e-9, 100, "of (16), in units of the mean loss")
+    lambda_w: float = _number(0.01, 1e-9, 1000, "of (16), in units of the mean loss")
     curvature_examples: int = _number(512, 1, 10**7, "examples the curvature is computed from")
     prune_fraction: float = _number(
         0.25, 0, 1, "largest share of the living operations removed in one round"

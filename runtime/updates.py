@@ -87,9 +87,9 @@ class PenalisedQuadratic:
     Calls with other omega start where the last one ended.
     """
 
+    scale: float  # mean of H's diagonal; all is divided by it, which leaves the minimum in place
     target: Tensor  # H w0 - g
-    inverse: Tensor  # (H + rho)^-1
-    rho: float
+    inverse: Tensor  # (H + 1)^-1
     groups: Tensor
     z: Tensor
     u: Tensor
@@ -99,17 +99,17 @@ class PenalisedQuadratic:
         cls, gradient: Tensor, curvature: Tensor, start: Tensor, groups: Tensor
     ) -> PenalisedQuadratic:
         """The model of g [G] and H [G, G] round w0 [G]; ``groups`` [G] numbers groups."""
-        rho = float(curvature.diagonal().mean().clamp_min(1e-6))
+        scale = float(curvature.diagonal().mean().clamp_min(torch.finfo(start.dtype).tiny))
+        H, g = curvature / scale, gradient / scale
         eye = torch.eye(len(start), dtype=start.dtype, device=start.device)
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(curvature + rho * eye))
-        target = curvature @ start - gradient
-        return cls(target, inverse, rho, groups, start.clone(), torch.zeros_like(start))
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(H + eye))
+        return cls(scale, H @ start - g, inverse, groups, start.clone(), torch.zeros_like(start))
 
     def minimise(self, omega: Tensor) -> Tensor:
         """The minimiser w [G] for penalties omega [groups]."""
         for _ in range(MAX_STEPS):
-            w = self.inverse @ (self.target + self.rho * (self.z - self.u))
-            before, self.z = self.z, proximal_step(w + self.u, self.groups, omega / self.rho)
+            w = self.inverse @ (self.target + self.z - self.u)
+            before, self.z = self.z, proximal_step(w + self.u, self.groups, omega / self.scale)
             self.u = self.u + w - self.z
             gap = torch.maximum((w - self.z).abs().max(), (self.z - before).abs().max())
             if float(gap) < 1e-6:
