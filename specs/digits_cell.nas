@@ -35,7 +35,7 @@ search {
     warmup_epochs = 8
     rounds = 8
     epochs = 3
-    lambda_w = 0.06
+    lambda_w = 0.12
     gate_learning_rate = 0.1
 }
 
