@@ -444,8 +444,8 @@ def test_printed_texts_compute_the_same_numbers_on_figure_1(dependency: Dependen
 
 
 @both
-@hypothesis_settings(max_examples=5)
-@given(text=spaces().filter(lambda text: text.count("~>") < 6))
+@hypothesis_settings(max_examples=4)
+@given(text=spaces().filter(lambda text: text.count("~>") < 5))
 def test_printed_texts_compute_the_same_numbers(dependency: Dependency, text: str) -> None:
     assert_printed_texts_compute(graph_of(text), dependency, 2)
 
