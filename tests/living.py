@@ -14,7 +14,9 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from zlib import crc32
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from bayesnas.compiler.pipeline import Compiled, compile_spec
@@ -82,3 +84,52 @@ def run_python(*arguments: str, folder: Path) -> CompletedProcess[str]:
         timeout=120,
         check=False,
     )
+
+
+# ------------------------------------------------------------------------------ a small job
+
+# Searched in a second on `striped`; dropout, so that its generator counts in a resumed run.
+TINY = """\
+import "ops/basic.nas"
+
+op sep(kernel) = depthwise_conv(kernel) >> conv(1) >> bn(affine = 0)
+choice ops = sep(3) | max_pool(3) >> bn(affine = 0) | bn(affine = 0)
+
+motif cell(a; width) -> (out) {
+    b = a : conv_bn(1, width)
+    node h[2]
+    for k in 0..2 { {b, h[..k]} ~> h[k] : ops }
+    retain 1 into h
+    out = concat(h)
+}
+
+network tiny(image: [1, 8, 8]; cells = 2, width = 2) -> (logits: [3]) {
+    stem = image : conv_bn_relu(3, width)
+    body = tied chain cell(stem; width = width) times cells
+    body -> logits : relu >> flatten >> dropout(20) >> linear(3)
+}
+
+search { warmup_epochs = 1; rounds = 3; epochs = 1; batch_size = 16; lambda_w = 0.02 }
+train { epochs = 2; batch_size = 16 }
+"""
+
+
+def write_tiny(folder: Path) -> Path:
+    """The spec above as a file."""
+    path = folder / "tiny.nas"
+    path.write_text(TINY, encoding="utf-8")
+    return path
+
+
+def striped(root: Path, train: int = 16, test: int = 6) -> Path:
+    """A folder of three classes of noisy stripes, [1, 8, 8]: rows, columns, diagonals."""
+    chance = np.random.default_rng(0)
+    row, column = np.mgrid[0:8, 0:8]
+    for part, count in (("train", train), ("test", test)):
+        for name, position in (("columns", column), ("diagonals", row + column), ("rows", row)):
+            (root / part / name).mkdir(parents=True)
+            for k in range(count):
+                stripes = 160 * ((position + chance.integers(4)) // 2 % 2)
+                array = (stripes + chance.integers(0, 90, (8, 8))).astype(np.uint8)
+                Image.fromarray(array).save(root / part / name / f"{k}.png")
+    return root

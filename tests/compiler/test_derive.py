@@ -86,7 +86,7 @@ def assert_computes_the_same(found: Graph, left: Graph) -> None:
     ones = torch.ones(len(left.searched()), dtype=torch.float64)
     results = run_graph(found, images, ones), run_graph(left, images, ones)
     for one, other in zip(*results, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9, equal_nan=True)
 
 
 def drawn(compiled: Compiled, seed: int, by_group: bool) -> list[str]:

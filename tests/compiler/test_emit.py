@@ -58,7 +58,7 @@ def outputs_of(module: nn.Module, graph: Graph, gates: Tensor | None) -> list[Te
 def assert_close(found: list[Tensor], expected: list[Tensor]) -> None:
     assert len(found) == len(expected)
     for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9, equal_nan=True)
 
 
 def assert_sound(graph: Graph, origin: str = "spec.nas") -> tuple[nn.Module, Emitted]:

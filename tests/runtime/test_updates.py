@@ -95,6 +95,16 @@ def test_reweighting_of_a_gate_that_is_off() -> None:
     assert float(found[2]) == 0
 
 
+@pytest.mark.parametrize("h", [1e-8, 1e-14, 1e-18])
+def test_reweighting_of_a_nearly_flat_gate(h: float) -> None:
+    """(18) is sqrt(H / (1 + gamma H)): small, and no rounding may make it nothing at all."""
+    gamma = vector(0.5)
+    for curvature in (vector(h), vector(h)[:, None]):
+        variance = posterior_variance(gamma, curvature)
+        found = reweighting(gamma, variance, torch.tensor([0]), 1)
+        assert float(found) == pytest.approx(math.sqrt(h / (1 + 0.5 * h)), rel=1e-3)
+
+
 def test_norms_of_groups() -> None:
     found = group_norm(vector(3, -1, 4), torch.tensor([1, 0, 1]), 3)
     assert found.tolist() == [1, 5, 0]
