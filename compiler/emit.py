@@ -2,40 +2,44 @@
 
 The source imports torch alone. Operations of the spec become functions, motifs become classes:
 instances that differ in numbers alone share one, whose parameters are the numbers that differ.
-
-Numbers travel through *expressions*: an `Expression` knows the values of its numbers in one place
-of the graph, and how to write itself once each number has a text (a literal, or a parameter's
-name). Expressions of equal ``key`` differ in numbers alone; `_unify` gives such a family its
-parameters.
 """
 
 from __future__ import annotations
 
-import keyword
-import re
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Final
 
 import networkx as nx
 from attrs import frozen
 
 from bayesnas.compiler.graph import (
-    AnyStage,
     Connection,
     Edge,
     Graph,
     Instance,
     Operation,
-    ParallelStage,
 )
-from bayesnas.compiler.primitives import PRELUDES, PRIMITIVES
+from bayesnas.compiler.primitives import PRELUDES
+from bayesnas.compiler.source import (
+    INDENT,
+    TAKEN,
+    Expression,
+    Family,
+    camel,
+    identifier,
+    join,
+    joined,
+    sequence_expression,
+    sequential,
+    spread,
+    stages_expression,
+    unify,
+    unique,
+    wrapped,
+)
 from bayesnas.compiler.structure import scope_graphs
 from bayesnas.dsl.diagnostics import Span
 
-LINE: Final = 100
-_INDENT: Final = "    "
-_CLOSING: Final = {"(": ")", "[": "]"}
-_TAKEN: Final = frozenset({"self", "gates", "torch", "nn", "MixedEdge", "super", *PRELUDES})
 _MIXED_EDGE: Final = '''
 class MixedEdge(nn.Module):
     """A searched edge: its candidate operations, each scaled by its gate, summed.
@@ -81,128 +85,6 @@ def emit_torch(graph: Graph, origin: str) -> Emitted:
     return _Emitter(graph).emit(origin)
 
 
-# ------------------------------------------------------------------------------------ expressions
-
-
-@frozen
-class Expression:
-    """Source of one module, as long as its numbers are open."""
-
-    key: Hashable
-    values: tuple[int, ...]
-    hints: tuple[str, ...]  # what each number is called
-    write: Callable[[Sequence[str]], str]
-
-
-@frozen
-class _Family:
-    """Expressions of one key: which numbers are parameters, and the text of each number."""
-
-    parameters: tuple[str, ...]
-    texts: tuple[str, ...]
-    picks: tuple[int, ...]  # for each parameter, a position of its number
-
-    def arguments(self, values: Sequence[int]) -> tuple[int, ...]:
-        """The parameters' values for a member of the family."""
-        return tuple(values[k] for k in self.picks)
-
-
-def _unify(
-    members: Sequence[Sequence[int]],
-    hints: Sequence[str],
-    known: Mapping[tuple[int, ...], str] | None = None,
-) -> _Family:
-    """Numbers that vary become parameters; those that vary together become one.
-
-    ``known`` names columns of numbers that are already called something.
-    """
-    names: dict[tuple[int, ...], str] = {}
-    picks: list[int] = []
-    texts = []
-    for k, hint in enumerate(hints):
-        column = tuple(values[k] for values in members)
-        if len(set(column)) == 1:
-            texts.append(str(column[0]))
-            continue
-        if column not in names:
-            hint = (known or {}).get(column, hint)
-            names[column] = _unique(hint, set(names.values()) | _TAKEN)
-            picks.append(k)
-        texts.append(names[column])
-    return _Family(tuple(names.values()), tuple(texts), tuple(picks))
-
-
-def _stages_expression(stages: Sequence[AnyStage]) -> Expression:
-    """The modules of an operation in a row, as arguments of ``nn.Sequential``."""
-    parts = [_stage_expression(stage) for stage in stages]
-
-    def write(texts: Sequence[str]) -> str:
-        return ", ".join(_spread(parts, texts))
-
-    return _join("stages", parts, write)
-
-
-def _stage_expression(stage: AnyStage) -> Expression:
-    if isinstance(stage, ParallelStage):
-        parts = [_sequence_expression(branch) for branch in stage.branches]
-        return _join("parallel", parts, lambda t: f"Sum([{', '.join(_spread(parts, t))}])")
-    primitive = PRIMITIVES[stage.primitive]
-    assert stage.input_shape is not None
-    numbers = {"channels": stage.input_shape[0], **dict(stage.arguments)}
-    names = tuple(numbers)
-
-    def write(texts: Sequence[str]) -> str:
-        return primitive.emit(dict(zip(names, texts, strict=True)))
-
-    return Expression(("stage", stage.primitive), tuple(numbers.values()), names, write)
-
-
-def _sequence_expression(stages: Sequence[AnyStage]) -> Expression:
-    inner = _stages_expression(stages)
-
-    def write(texts: Sequence[str]) -> str:
-        text = inner.write(texts)
-        return f"nn.Sequential({text})" if _several(text) else text
-
-    return Expression(("sequence", inner.key), inner.values, inner.hints, write)
-
-
-def _join(
-    kind: str, parts: Sequence[Expression], write: Callable[[Sequence[str]], str]
-) -> Expression:
-    return Expression(
-        (kind, tuple(p.key for p in parts)),
-        tuple(v for p in parts for v in p.values),
-        tuple(h for p in parts for h in p.hints),
-        write,
-    )
-
-
-def _spread(parts: Sequence[Expression], texts: Sequence[str]) -> list[str]:
-    """Each part's source, the texts dealt out in order."""
-    result, start = [], 0
-    for part in parts:
-        stop = start + len(part.values)
-        result.append(part.write(texts[start:stop]))
-        start = stop
-    return result
-
-
-def _several(text: str) -> bool:
-    return len(_arguments(text)) > 1
-
-
-def _arguments(text: str) -> list[str]:
-    """The text split at the commas outside brackets."""
-    parts, depth, start = [], 0, 0
-    for k, character in enumerate(text):
-        depth += (character in "([{") - (character in ")]}")
-        if character == "," and depth == 0:
-            parts.append(text[start:k].strip())
-            start = k + 1
-    return [*parts, text[start:].strip()]
-
-
 # -------------------------------------------------------------------------------------- functions
 
 
@@ -215,7 +97,7 @@ class _Functions:
     def __init__(self) -> None:
         self.members: dict[tuple[str, Hashable], list[Expression]] = {}
         self.places: dict[tuple[str, Hashable], Span | None] = {}
-        self.families: dict[tuple[str, Hashable], _Family] = {}
+        self.families: dict[tuple[str, Hashable], Family] = {}
         self.names: dict[tuple[str, Hashable], str] = {}
         self.taken: set[str] = set()
 
@@ -228,9 +110,9 @@ class _Functions:
         """All uses are known: give each family its name and parameters."""
         for key, members in self.members.items():
             if key not in self.families:
-                self.names[key] = _unique(identifier(key[0]), self.taken | _TAKEN)
+                self.names[key] = unique(identifier(key[0]), self.taken | TAKEN)
                 self.taken.add(self.names[key])
-                self.families[key] = _unify([m.values for m in members], members[0].hints)
+                self.families[key] = unify([m.values for m in members], members[0].hints)
 
     def call(self, name: str, expression: Expression) -> Expression:
         """A call of the function in the place of what it returns."""
@@ -252,8 +134,8 @@ class _Functions:
                 body = members[0].write(family.texts)
                 head = f"def {self.names[key]}({', '.join(family.parameters)}):"
                 place = f" ({_place(self.places[key])})" if self.places[key] else ""
-                doc = f'{_INDENT}"""`{key[0]}`{place}."""'
-                lines = _wrapped(f"{_INDENT}return ", body, "", 1, always=True)
+                doc = f'{INDENT}"""`{key[0]}`{place}."""'
+                lines = wrapped(f"{INDENT}return ", body, "", 1, always=True)
                 blocks.append("\n".join(["", "", head, doc, *lines, ""]))
         return blocks
 
@@ -289,7 +171,7 @@ class _Body:
 @frozen
 class _Class:
     name: str
-    family: _Family
+    family: Family
 
 
 class _Emitter:
@@ -302,7 +184,7 @@ class _Emitter:
         self.child_names: dict[str, str] = {}  # instance path -> its attribute in its parent
         self.gate_places: dict[int, tuple[str, str, str]] = {}  # instance, attribute, candidate
         self.ranges = self._gate_ranges()
-        self.taken: set[str] = set(_TAKEN)
+        self.taken: set[str] = set(TAKEN)
 
     def emit(self, origin: str) -> Emitted:
         self._announce()
@@ -334,8 +216,8 @@ class _Emitter:
         for edge in self.graph.edges():
             operation = edge.operation
             if operation.definition and not operation.is_identity:
-                sequence = _stages_expression(operation.stages)
-                self.functions.announce(operation.definition, _sequential(sequence), operation.span)
+                sequence = stages_expression(operation.stages)
+                self.functions.announce(operation.definition, sequential(sequence), operation.span)
         self.functions.settle()
         for connection in self.graph.all_connections():
             if connection.searched and connection.edges[0].choice:
@@ -346,19 +228,19 @@ class _Emitter:
 
     def _operation(self, operation: Operation) -> Expression:
         if operation.definition and not operation.is_identity:
-            sequence = _sequential(_stages_expression(operation.stages))
+            sequence = sequential(stages_expression(operation.stages))
             return self.functions.call(operation.definition, sequence)
-        return _sequence_expression(operation.stages)
+        return sequence_expression(operation.stages)
 
     def _mixed(self, connection: Connection) -> Expression:
         parts = [self._operation(edge.operation) for edge in connection.edges]
         names = [_candidate(edge) for edge in connection.edges]
 
         def write(texts: Sequence[str]) -> str:
-            pairs = zip(names, _spread(parts, texts), strict=True)
+            pairs = zip(names, spread(parts, texts), strict=True)
             return f"MixedEdge({', '.join(f'{n}={p}' for n, p in pairs)})"
 
-        joined = _join("mixed", parts, write)
+        joined = join("mixed", parts, write)
         return Expression(("mixed", tuple(names), joined.key), joined.values, joined.hints, write)
 
     def _gate_ranges(self) -> dict[str, tuple[int, int]]:
@@ -401,20 +283,20 @@ class _Emitter:
         hints = _hints(body.attributes, values)
         parameters = [dict(member.parameters) for member, _ in members]
         known = {tuple(p[name] for p in parameters): name for name in reversed(parameters[0])}
-        family = _unify(values, hints, known)
-        name = _unique(_camel(instance.motif), self.taken, "")
+        family = unify(values, hints, known)
+        name = unique(camel(instance.motif), self.taken, "")
         self.taken.add(name)
         for member, _ in members:
             self.classes[member.path] = _Class(name, family)
         formals = "".join(f", {p}" for p in family.parameters)
-        texts = _spread([a.expression for a in body.attributes], family.texts)
+        texts = spread([a.expression for a in body.attributes], family.texts)
         lines = ["", "", f"class {name}(nn.Module):"]
-        lines.append(f'{_INDENT}"""{self._class_doc(instance, members)}"""')
-        lines += ["", f"{_INDENT}def __init__(self{formals}):"]
-        lines.append(f"{_INDENT * 2}super().__init__()")
+        lines.append(f'{INDENT}"""{self._class_doc(instance, members)}"""')
+        lines += ["", f"{INDENT}def __init__(self{formals}):"]
+        lines.append(f"{INDENT * 2}super().__init__()")
         for attribute, text in zip(body.attributes, texts, strict=True):
-            prefix = f"{_INDENT * 2}self.{attribute.name} = "
-            lines += _wrapped(prefix, text, attribute.comment, 2)
+            prefix = f"{INDENT * 2}self.{attribute.name} = "
+            lines += wrapped(prefix, text, attribute.comment, 2)
         return "\n".join([*lines, "", *self._forward(instance, body), ""])
 
     def _class_doc(self, instance: Instance, members: list[tuple[Instance, _Body]]) -> str:
@@ -433,7 +315,7 @@ class _Emitter:
             lines += [
                 f'"""{sizes}; gates: [{body.gates}], or [N, {body.gates}], a row an example."""',
                 "if gates is None:",
-                f"{_INDENT}gates = {body.inputs[0]}.new_ones({body.gates})",
+                f"{INDENT}gates = {body.inputs[0]}.new_ones({body.gates})",
                 f"gates = gates.view(-1, {body.gates})",
             ]
         elif instance.path == "":
@@ -442,8 +324,8 @@ class _Emitter:
         elif body.gates:
             arguments.append("gates")
         lines += [*body.lines, f"return {', '.join(body.outputs)}"]
-        head = f"{_INDENT}def forward({', '.join(arguments)}):"
-        return [head, *(f"{_INDENT * 2}{line}" for line in lines)]
+        head = f"{INDENT}def forward({', '.join(arguments)}):"
+        return [head, *(f"{INDENT * 2}{line}" for line in lines)]
 
     # ------------------------------------------------------------------------------------ bodies
 
@@ -471,7 +353,7 @@ class _BodyWriter:
         self.graph = emitter.graph
         self.instance = instance
         self.variables: dict[str, str] = {}  # node id -> what holds it
-        self.names: set[str] = set(_TAKEN)
+        self.names: set[str] = set(TAKEN)
         self.attributes: list[_Attribute] = []
         self.attribute_names: set[str] = set(_RESERVED)
         self.lines: list[str] = []
@@ -490,12 +372,12 @@ class _BodyWriter:
                 self._node(name)
 
     def _variable(self, name: str) -> str:
-        result = _unique(identifier(name), self.names)
+        result = unique(identifier(name), self.names)
         self.names.add(result)
         return result
 
     def _attribute(self, name: str, expression: Expression, span: Span | None) -> str:
-        name = _unique(identifier(name), self.attribute_names)
+        name = unique(identifier(name), self.attribute_names)
         self.attribute_names.add(name)
         self.attributes.append(_Attribute(name, expression, _place(span)))
         return name
@@ -509,13 +391,13 @@ class _BodyWriter:
             return
         variable = self.variables[node] = self._variable(self.graph.node(node).name)
         if len(terms) == 1:
-            self.lines += _wrapped(f"{variable} = ", terms[0], "", 0)
+            self.lines += wrapped(f"{variable} = ", terms[0], "", 0)
         elif merge == "concat":
-            self.lines += _wrapped(
+            self.lines += wrapped(
                 f"{variable} = ", f"torch.cat([{', '.join(terms)}], dim=1)", "", 0
             )
         else:
-            self.lines += _joined(variable, " + " if merge == "sum" else " * ", terms)
+            self.lines += joined(variable, " + " if merge == "sum" else " * ", terms)
 
     def _connection(self, connection: Connection, alone: bool) -> str:
         """Source of what one connection brings."""
@@ -577,15 +459,13 @@ class _BodyWriter:
             self.variables[output] = self._variable(label)
             outputs.append(self.variables[output])
         call = f"self.{attribute}({', '.join(arguments)})"
-        self.lines += _wrapped(f"{', '.join(outputs)} = ", call, "", 0)
+        self.lines += wrapped(f"{', '.join(outputs)} = ", call, "", 0)
 
     def _child_values(self, child: Instance, made: _Class) -> tuple[int, ...]:
         body = self.emitter._body(child)
         values = [v for a in body.attributes for v in a.expression.values]
         return made.family.arguments(values)
 
-
-# ------------------------------------------------------------------------------------------ texts
 
 # Names that modules and their dictionaries keep for themselves.
 _RESERVED: Final = frozenset({
@@ -600,16 +480,6 @@ def _candidate(edge: Edge) -> str:
     """The name of a candidate in its mixed edge."""
     name = identifier(edge.operation.name)
     return f"{name}_" if name in _RESERVED else name
-
-
-def _sequential(stages: Expression) -> Expression:
-    """As a function returns it: always ``nn.Sequential``, so that weights keep their names."""
-    return Expression(
-        ("sequential", stages.key),
-        stages.values,
-        stages.hints,
-        lambda texts: f"nn.Sequential({stages.write(texts)})",
-    )
 
 
 def _hints(attributes: Sequence[_Attribute], values: Sequence[Sequence[int]]) -> list[str]:
@@ -631,24 +501,6 @@ def _is_mixed(key: Hashable) -> bool:
     return isinstance(key, tuple) and key[0] == "mixed"
 
 
-def identifier(name: str) -> str:
-    """A Python name for a node, operation or instance: ``h[0]`` is ``h_0``."""
-    result = re.sub(r"\W+", "_", name).strip("_") or "_"
-    return f"{result}_" if keyword.iskeyword(result) or result in _TAKEN else result
-
-
-def _camel(name: str) -> str:
-    return "".join(part[:1].upper() + part[1:] for part in name.split("_")) or "_"
-
-
-def _unique(name: str, taken: Iterable[str], separator: str = "_") -> str:
-    result, count = name, 1
-    while result in taken:
-        count += 1
-        result = f"{name}{separator}{count}"
-    return result
-
-
 def _local(path: str, parent: str) -> str:
     return path.removeprefix(f"{parent}.") if parent else path
 
@@ -668,47 +520,3 @@ def _shape(graph: Graph, node: str) -> str:
     shape = graph.node(node).shape
     assert shape is not None
     return f"[N, {', '.join(map(str, shape))}]"
-
-
-def _joined(variable: str, operator: str, terms: list[str]) -> list[str]:
-    line = f"{variable} = {operator.join(terms)}"
-    if len(line) + 2 * len(_INDENT) <= LINE:
-        return [line]
-    first, *rest = terms
-    inner = [f"{_INDENT}{first}", *(f"{_INDENT}{operator.strip()} {term}" for term in rest)]
-    return [f"{variable} = (", *inner, ")"]
-
-
-def _wrapped(prefix: str, text: str, comment: str, level: int, always: bool = False) -> list[str]:
-    """``prefix text  # comment`` on one line, or a call broken at its commas where too long.
-
-    ``level`` is how deep the closing bracket stands; ``always`` breaks calls of several arguments
-    that hold calls themselves.
-    """
-    note = f"  # {comment}" if comment else ""
-    whole = f"{prefix}{text}"
-    head, opening, inside = _bracketed(text)
-    parts = _arguments(inside) if opening else []
-    nested = always and len(parts) > 1 and any("(" in part for part in parts)
-    fits = len(whole + note) + (0 if level else 8) <= LINE
-    if (fits and not nested) or not parts:
-        return [whole + note]
-    inner = _INDENT * (level + 1)
-    lines = [f"{prefix}{head}{opening}{note}"]
-    for part in parts:
-        *before, last = _wrapped(inner, part, "", level + 1)
-        lines += [*before, f"{last},"]
-    return [*lines, f"{_INDENT * level}{_CLOSING[opening]}"]
-
-
-def _bracketed(text: str) -> tuple[str, str, str]:
-    """``f(a, b)`` or ``[a, b]`` as what stands before, the bracket, and what stands inside."""
-    first = next((k for k, c in enumerate(text) if c in "(["), None)
-    if first is None or text[-1] != _CLOSING[text[first]]:
-        return text, "", ""
-    depth = 0
-    for k, character in enumerate(text):
-        depth += (character in "([{") - (character in ")]}")
-        if depth == 0 and first < k < len(text) - 1:  # it closes early: several in a row
-            return text, "", ""
-    return text[:first], text[first], text[first + 1 : -1]

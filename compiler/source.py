@@ -1,0 +1,225 @@
+"""Pieces of Python source: modules whose numbers are still open, names, and wrapped lines.
+
+Numbers travel through *expressions*: an `Expression` knows the values of its numbers in one place
+of the graph, and how to write itself once each number has a text (a literal, or a parameter's
+name). Expressions of equal ``key`` differ in numbers alone; `unify` gives such a family its
+parameters.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Final
+
+from attrs import frozen
+
+from bayesnas.compiler.graph import AnyStage, ParallelStage
+from bayesnas.compiler.primitives import PRELUDES, PRIMITIVES
+
+LINE: Final = 100
+INDENT: Final = "    "
+TAKEN: Final = frozenset({"self", "gates", "torch", "nn", "MixedEdge", "super", *PRELUDES})
+_CLOSING: Final = {"(": ")", "[": "]"}
+
+# ------------------------------------------------------------------------------------ expressions
+
+
+@frozen
+class Expression:
+    """Source of one module, as long as its numbers are open."""
+
+    key: Hashable
+    values: tuple[int, ...]
+    hints: tuple[str, ...]  # what each number is called
+    write: Callable[[Sequence[str]], str]
+
+
+@frozen
+class Family:
+    """Expressions of one key: which numbers are parameters, and the text of each number."""
+
+    parameters: tuple[str, ...]
+    texts: tuple[str, ...]
+    picks: tuple[int, ...]  # for each parameter, a position of its number
+
+    def arguments(self, values: Sequence[int]) -> tuple[int, ...]:
+        """The parameters' values for a member of the family."""
+        return tuple(values[k] for k in self.picks)
+
+
+def unify(
+    members: Sequence[Sequence[int]],
+    hints: Sequence[str],
+    known: Mapping[tuple[int, ...], str] | None = None,
+) -> Family:
+    """Numbers that vary become parameters; those that vary together become one.
+
+    ``known`` names columns of numbers that are already called something.
+    """
+    names: dict[tuple[int, ...], str] = {}
+    picks: list[int] = []
+    texts = []
+    for k, hint in enumerate(hints):
+        column = tuple(values[k] for values in members)
+        if len(set(column)) == 1:
+            texts.append(str(column[0]))
+            continue
+        if column not in names:
+            hint = (known or {}).get(column, hint)
+            names[column] = unique(hint, set(names.values()) | TAKEN)
+            picks.append(k)
+        texts.append(names[column])
+    return Family(tuple(names.values()), tuple(texts), tuple(picks))
+
+
+def stages_expression(stages: Sequence[AnyStage]) -> Expression:
+    """The modules of an operation in a row, as arguments of ``nn.Sequential``."""
+    parts = [_stage_expression(stage) for stage in stages]
+
+    def write(texts: Sequence[str]) -> str:
+        return ", ".join(spread(parts, texts))
+
+    return join("stages", parts, write)
+
+
+def _stage_expression(stage: AnyStage) -> Expression:
+    if isinstance(stage, ParallelStage):
+        parts = [sequence_expression(branch) for branch in stage.branches]
+        return join("parallel", parts, lambda t: f"Sum([{', '.join(spread(parts, t))}])")
+    primitive = PRIMITIVES[stage.primitive]
+    assert stage.input_shape is not None
+    numbers = {"channels": stage.input_shape[0], **dict(stage.arguments)}
+    names = tuple(numbers)
+
+    def write(texts: Sequence[str]) -> str:
+        return primitive.emit(dict(zip(names, texts, strict=True)))
+
+    return Expression(("stage", stage.primitive), tuple(numbers.values()), names, write)
+
+
+def sequence_expression(stages: Sequence[AnyStage]) -> Expression:
+    """The modules of an operation as one: itself, or ``nn.Sequential`` where there are several."""
+    inner = stages_expression(stages)
+
+    def write(texts: Sequence[str]) -> str:
+        text = inner.write(texts)
+        return f"nn.Sequential({text})" if _several(text) else text
+
+    return Expression(("sequence", inner.key), inner.values, inner.hints, write)
+
+
+def join(
+    kind: str, parts: Sequence[Expression], write: Callable[[Sequence[str]], str]
+) -> Expression:
+    """Several expressions as one, with their numbers in a row; ``kind`` tells joins apart."""
+    return Expression(
+        (kind, tuple(p.key for p in parts)),
+        tuple(v for p in parts for v in p.values),
+        tuple(h for p in parts for h in p.hints),
+        write,
+    )
+
+
+def spread(parts: Sequence[Expression], texts: Sequence[str]) -> list[str]:
+    """Each part's source, the texts dealt out in order."""
+    result, start = [], 0
+    for part in parts:
+        stop = start + len(part.values)
+        result.append(part.write(texts[start:stop]))
+        start = stop
+    return result
+
+
+def _several(text: str) -> bool:
+    return len(_arguments(text)) > 1
+
+
+def _arguments(text: str) -> list[str]:
+    """The text split at the commas outside brackets."""
+    parts, depth, start = [], 0, 0
+    for k, character in enumerate(text):
+        depth += (character in "([{") - (character in ")]}")
+        if character == "," and depth == 0:
+            parts.append(text[start:k].strip())
+            start = k + 1
+    return [*parts, text[start:].strip()]
+
+
+def sequential(stages: Expression) -> Expression:
+    """As a function returns it: always ``nn.Sequential``, so that weights keep their names."""
+    return Expression(
+        ("sequential", stages.key),
+        stages.values,
+        stages.hints,
+        lambda texts: f"nn.Sequential({stages.write(texts)})",
+    )
+
+
+# ------------------------------------------------------------------------------------------ texts
+
+
+def identifier(name: str) -> str:
+    """A Python name for a node, operation or instance: ``h[0]`` is ``h_0``."""
+    result = re.sub(r"\W+", "_", name).strip("_") or "_"
+    return f"{result}_" if keyword.iskeyword(result) or result in TAKEN else result
+
+
+def camel(name: str) -> str:
+    """A class's name for a motif: ``dense_block`` is ``DenseBlock``."""
+    return "".join(part[:1].upper() + part[1:] for part in name.split("_")) or "_"
+
+
+def unique(name: str, taken: Iterable[str], separator: str = "_") -> str:
+    """The name, or the first of ``name_2``, ``name_3``, ... that is not taken."""
+    result, count = name, 1
+    while result in taken:
+        count += 1
+        result = f"{name}{separator}{count}"
+    return result
+
+
+def wrapped(prefix: str, text: str, comment: str, level: int, always: bool = False) -> list[str]:
+    """``prefix text  # comment`` on one line, or a call broken at its commas where too long.
+
+    ``level`` is how deep the closing bracket stands; ``always`` breaks calls of several arguments
+    that hold calls themselves.
+    """
+    note = f"  # {comment}" if comment else ""
+    whole = f"{prefix}{text}"
+    head, opening, inside = _bracketed(text)
+    parts = _arguments(inside) if opening else []
+    nested = always and len(parts) > 1 and any("(" in part for part in parts)
+    fits = len(whole + note) + (0 if level else 8) <= LINE
+    if (fits and not nested) or not parts:
+        return [whole + note]
+    inner = INDENT * (level + 1)
+    lines = [f"{prefix}{head}{opening}{note}"]
+    for part in parts:
+        *before, last = wrapped(inner, part, "", level + 1)
+        lines += [*before, f"{last},"]
+    return [*lines, f"{INDENT * level}{_CLOSING[opening]}"]
+
+
+def _bracketed(text: str) -> tuple[str, str, str]:
+    """``f(a, b)`` or ``[a, b]`` as what stands before, the bracket, and what stands inside."""
+    first = next((k for k, c in enumerate(text) if c in "(["), None)
+    if first is None or text[-1] != _CLOSING[text[first]]:
+        return text, "", ""
+    depth = 0
+    for k, character in enumerate(text):
+        depth += (character in "([{") - (character in ")]}")
+        if depth == 0 and first < k < len(text) - 1:  # it closes early: several in a row
+            return text, "", ""
+    return text[:first], text[first], text[first + 1 : -1]
+
+
+def joined(variable: str, operator: str, terms: list[str]) -> list[str]:
+    """``variable = a + b`` on one line, or a line a term where it is too long."""
+    line = f"{variable} = {operator.join(terms)}"
+    if len(line) + 2 * len(INDENT) <= LINE:
+        return [line]
+    first, *rest = terms
+    inner = [f"{INDENT}{first}", *(f"{INDENT}{operator.strip()} {term}" for term in rest)]
+    return [f"{variable} = (", *inner, ")"]
