@@ -92,7 +92,9 @@ def substitute(
         case tree.Number():
             return expression
         case tree.Name(name=name):
-            return values.get(name, expression)
+            found = values.get(name, expression)
+            # A number stands where the name stood, so that an error there has its place.
+            return evolve(found, span=expression.span) if isinstance(found, tree.Number) else found
         case tree.Unary():
             parts = (substitute(expression.operand, values),)
             result = evolve(expression, operand=parts[0])
@@ -102,7 +104,10 @@ def substitute(
         case _:
             assert_never(expression)
     if all(isinstance(part, tree.Number) for part in parts):
-        value = evaluate(result, {})
+        try:
+            value = evaluate(result, {})
+        except DiagnosticError:  # what a condition guards may have no value
+            return result
         if value >= 0:
             return tree.Number(value, span=expression.span)
     return result

@@ -25,12 +25,12 @@ from bayesnas.compiler.graph import (
     RetainConstraint,
     Role,
 )
-from bayesnas.compiler.lower import IDENTITY, candidates, lower
+from bayesnas.compiler.lower import IDENTITY, candidates, lower, tie_name
 from bayesnas.compiler.resolve import Program
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span, quote, suggest
 
-MAX_EDGES = 1_000_000
+MAX_SIZE = 50_000  # nodes, edges, instances, turns of loops and retained nodes together
 MAX_DEPTH = 100
 
 
@@ -132,6 +132,7 @@ class _Expander:
         self.retains: list[RetainConstraint] = []
         self.errors: list[Diagnostic] = []
         self.gates = 0
+        self.size = 0
         self.connections: dict[str, int] = {}
 
     # ------------------------------------------------------------------------------- instances
@@ -149,6 +150,7 @@ class _Expander:
         if scope.depth > MAX_DEPTH:
             message = f"motifs nest deeper than {MAX_DEPTH} levels"
             raise _error("D224", message, graph.span, "nest fewer motifs")
+        self._spend(1, graph.span)
         self.paths.append(scope.path)
         inputs = [self._port(scope, port, "input") for port in graph.inputs]
         outputs = [self._port(scope, port, "output") for port in graph.outputs]
@@ -171,6 +173,13 @@ class _Expander:
         )
         self.instances[scope.path] = instance
         return instance
+
+    def _spend(self, count: int, span: Span) -> None:
+        """Refuse a spec of a few lines that would fill the memory."""
+        self.size += count
+        if self.size > MAX_SIZE:
+            message = f"the spec expands past {MAX_SIZE:,} nodes, edges and turns of loops"
+            raise _error("D224", message, span, "choose smaller sizes, or fewer instances")
 
     def _guard(self, action: _Action, scope: _Scope, statement: _Unrolled) -> None:
         """Collect a statement's errors and go on, except where the spec is too large."""
@@ -233,10 +242,8 @@ class _Expander:
                     here = {**values, **loops}
                     start = evaluate(statement.start, here)
                     stop = evaluate(statement.stop, here)
-                    if stop - start > MAX_EDGES:
-                        message = f"a loop of {stop - start:,} turns"
-                        raise _error("D224", message, statement.span, "choose smaller bounds")
                     for k in range(start, stop):
+                        self._spend(1, statement.span)
                         yield from self._unroll(
                             statement.body, values, {**loops, statement.variable: k}
                         )
@@ -278,9 +285,10 @@ class _Expander:
         if declared.size is None:
             return [self._node(scope, declared.name, declared.name, declared.span)]
         size = evaluate(declared.size, values)
-        if not 0 <= size <= MAX_EDGES:
+        if size < 0:
             message = f"`{declared.name}` would have {size:,} nodes"
-            raise _error("D222", message, declared.span, f"choose a size from 0 to {MAX_EDGES:,}")
+            raise _error("D222", message, declared.span, "choose a size of 0 or more")
+        self._spend(size, declared.span)
         scope.lists.setdefault(declared.name, [])
         return [
             self._node(scope, declared.name, f"{declared.name}[{k}]", declared.span)
@@ -312,9 +320,10 @@ class _Expander:
 
     def _declare_chain(self, scope: _Scope, chain: tree.Chain, values: Mapping[str, int]) -> None:
         length = evaluate(chain.length, values)
-        if not 1 <= length <= MAX_EDGES:
+        if length < 1:
             message = f"a chain of {length} motifs"
             raise _error("D222", message, chain.length.span, "chain 1 motif or more")
+        self._spend(length * len(chain.targets), chain.span)
         for target in chain.targets:
             scope.chains.add(target.name)
             for k in range(length):
@@ -384,7 +393,10 @@ class _Expander:
                 self._merge(scope, unrolled.statement, values)
             case tree.Transform() as statement:
                 operation = substitute_term(statement.operation, symbols)
-                [(target, target_id)] = self._lookup(scope, statement.target, values)
+                found = self._lookup(scope, statement.target, values)
+                if not found:  # its declaration failed, and that has been said
+                    return
+                [(target, target_id)] = found
                 for source, source_id in self._lookup(scope, statement.source, values):
                     statement = evolve(statement, target=target, source=source, operation=operation)
                     self._lay(scope, statement, source_id, target_id, operation, False, values)
@@ -402,7 +414,10 @@ class _Expander:
                 assert_never(unrolled.statement)
 
     def _merge(self, scope: _Scope, statement: tree.Merge, values: Mapping[str, int]) -> None:
-        [(target, target_id)] = self._lookup(scope, statement.target, values)
+        found = self._lookup(scope, statement.target, values)
+        if not found:  # its declaration failed, and that has been said
+            return
+        [(target, target_id)] = found
         sources = self._lookup_all(scope, statement.sources, values)
         edges = [
             self._edge(scope, identifier, target_id, "fixed", IDENTITY, statement.span)
@@ -446,13 +461,18 @@ class _Expander:
         if operation is None:
             terms = (tree.Call("skip", (), span=statement.span),)
         elif searched:
-            terms = tuple(candidates(operation, self.program, values))
+            found = []
+            for term in candidates(operation, self.program, values):
+                self._spend(1, statement.span)
+                found.append(term)
+            terms = tuple(found)
         elif isinstance(operation, tree.Parallel):
             terms = operation.branches
         else:
             terms = (operation,)
         connection = self._connection(source, target)
         taken: set[str] = set()
+        ties: set[str] = set()
         edges = []
         for term in terms:
             lowered = lower(term, self.program, values)
@@ -468,6 +488,7 @@ class _Expander:
                     statement.span,
                     connection,
                     operation.name if searched and isinstance(operation, tree.Call) else None,
+                    _unique(tie_name(term, self.program, values), ties),
                 )
             )
         scope.body.append(Residual(statement, tuple(e.id for e in edges), terms))
@@ -487,17 +508,16 @@ class _Expander:
         span: Span,
         connection: str | None = None,
         choice: str | None = None,
+        tie: str = "",
     ) -> Edge:
-        if len(self.edges) >= MAX_EDGES:
-            message = f"the spec expands past {MAX_EDGES:,} edges"
-            raise _error("D224", message, span, "choose smaller sizes, or fewer instances")
+        self._spend(1, span)
         connection = connection or self._connection(source, target)
         gate = group = None
         if kind == "searched":
             gate, self.gates = self.gates, self.gates + 1
             prefix = f"{scope.path}." if scope.path else ""
             local = connection.replace(f"->{prefix}", "->", 1).removeprefix(prefix)
-            group = scope.group(f"{local}:{operation.name}")
+            group = scope.group(f"{local}:{tie}")
         edge = Edge(
             f"{connection}:{operation.name}",
             source,
@@ -521,6 +541,7 @@ class _Expander:
             message = f"`retain {count}` would leave nothing"
             raise _error("D222", message, statement.count.span, "retain 1 edge or more")
         for _, identifier in self._lookup_all(scope, statement.targets, values):
+            self._spend(1, statement.span)
             self.retains.append(RetainConstraint(identifier, count, statement.span))
 
     # ------------------------------------------------------------------------ nested instances
@@ -608,13 +629,17 @@ class _Expander:
         reductions = self._reductions(statement, length, values)
         states = [i for _, i in self._lookup_all(scope, statement.inputs, values)]
         seeds = tuple(r for r, _ in self._lookup_all(scope, statement.inputs, values))
+        if len(states) != len(motif.inputs):
+            message = f"`{motif.name}` has {len(motif.inputs)} inputs, {len(states)} given"
+            remedy = f"its inputs are {quote(p.name for p in motif.inputs)}"
+            raise _error("D212", message, statement.span, remedy)
         edges: list[Edge] = []
         paths: list[str] = []
         for k in range(length):
             arguments = {str(a.name): evaluate(a.value, values) for a in statement.arguments}
             if reductions:
                 if "width" not in arguments:
-                    arguments["width"] = _default(motif, "width")
+                    arguments["width"] = _default(motif, "width", arguments)
                 arguments["width"] *= 2 ** sum(r <= k for r in reductions)
                 arguments["stride"] = 2 if k in reductions else 1
                 if "lag" in known:
@@ -658,10 +683,17 @@ class _Expander:
         return reductions
 
 
-def _default(motif: tree.Motif, name: str) -> int:
-    [default] = [p.default for p in motif.parameters if p.name == name]
-    assert default is not None
-    return evaluate(default, {})
+def _default(motif: tree.Motif, name: str, given: Mapping[str, int]) -> int:
+    """The default of a parameter, which may use the parameters before it."""
+    values: dict[str, int] = {}
+    for parameter in motif.parameters:
+        if parameter.name in given:
+            values[parameter.name] = given[parameter.name]
+        elif parameter.default is not None:
+            values[parameter.name] = evaluate(parameter.default, values)
+        if parameter.name == name:
+            break
+    return values[name]
 
 
 def _chain_group(statement: tree.Chain, local: str, reduced: bool) -> str:

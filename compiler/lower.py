@@ -3,37 +3,39 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from typing_extensions import assert_never
 
-from bayesnas.compiler.evaluate import evaluate, substitute_term
+from bayesnas.compiler.evaluate import evaluate, substitute, substitute_term
 from bayesnas.compiler.graph import AnyStage, Operation, ParallelStage, Stage
 from bayesnas.compiler.primitives import PRIMITIVES
 from bayesnas.compiler.resolve import OperationLike, Program
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import DiagnosticError
+from bayesnas.dsl.printer import print_expression
 
 IDENTITY = Operation("skip", "skip", (Stage("skip", ()),))
 
 
 def candidates(
     term: tree.OperationTerm, program: Program, values: Mapping[str, int]
-) -> list[tree.OperationTerm]:
+) -> Iterator[tree.OperationTerm]:
     """The candidate operations a searched edge's term stands for, as written, choices opened."""
     match term:
         case tree.Alternatives(options=options):
-            return [c for option in options for c in candidates(option, program, values)]
+            for option in options:
+                yield from candidates(option, program, values)
         case tree.Call() if isinstance(
             choice := program.operations.get(term.name), tree.ChoiceDefinition
         ):
             actual = _bind(choice, term)
-            return candidates(substitute_term(choice.body, actual), program, values)
+            yield from candidates(substitute_term(choice.body, actual), program, values)
         case tree.Conditional() if _has_candidates(term, program):
             chosen = term.then if evaluate(term.condition, values) else term.otherwise
-            return candidates(chosen, program, values)
+            yield from candidates(chosen, program, values)
         case _:
-            return [term]
+            yield term
 
 
 def _has_candidates(term: tree.OperationTerm, program: Program) -> bool:
@@ -55,7 +57,7 @@ def _bind(definition: OperationLike, call: tree.Call) -> dict[str, tree.Expressi
     for parameter in definition.parameters:
         if parameter.name not in actual:
             assert parameter.default is not None
-            actual[parameter.name] = parameter.default
+            actual[parameter.name] = substitute(parameter.default, actual)
     return actual
 
 
@@ -67,11 +69,30 @@ def lower(term: tree.OperationTerm, program: Program, values: Mapping[str, int])
     """
     term = _decide(term, values)
     label = _label(term, program, values)
-    name = re.sub(r"\W+", "_", _name(term, program, values)).strip("_")
+    name = _plain(_name(term, program, values))
     definition, span = None, None
     if isinstance(term, tree.Call) and term.name in program.operations:
         definition, span = term.name, program.operations[term.name].span
     return Operation(label, name, _stages(term, program, values), definition, span)
+
+
+def tie_name(term: tree.OperationTerm, program: Program, values: Mapping[str, int]) -> str:
+    """Like an operation's name, but with its arguments as written.
+
+    Tied instances of different widths share it: ``f(width)`` is `f_width` in all of them.
+    """
+    term = _decide(term, values)
+    if not isinstance(term, tree.Call):
+        return _plain(_name(term, program, values))
+    names = list(_required(term, program))
+    given = {(a.name or names[n]): a.value for n, a in enumerate(term.arguments)}
+    required = [n for n, default in _required(term, program).items() if default is None]
+    texts = [print_expression(given[n]) if n in given else n for n in required]
+    return _plain("_".join([term.name, *texts]))
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"\W+", "_", name).strip("_")
 
 
 def _decide(term: tree.OperationTerm, values: Mapping[str, int]) -> tree.OperationTerm:

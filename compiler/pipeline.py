@@ -65,7 +65,7 @@ def compile_loaded(
     try:
         program = resolve(loaded)
         chosen = program.network(network)
-        graph = verify(expand(program, chosen, values or {}), "expand")
+        graph = expand(program, chosen, values or {})  # may hold cycles, which are refused next
         for apply in PASSES:
             graph = verify(apply(graph), apply.__name__)
     except RecursionError:

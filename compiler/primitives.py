@@ -65,11 +65,14 @@ def complete(primitive: Primitive, shape: Shape, arguments: Arguments) -> dict[s
     for name, default in primitive.parameters.items():
         value = arguments.get(name, default)
         assert value is not None, f"{primitive.name} without {name}: resolve lets none pass"
-        result[name] = shape[0] if value == SAME else value
+        result[name] = shape[0] if value == SAME and name == "width" else value
     for name, value in result.items():
         least = 0 if name in ("bias", "affine", "percent") else 1
         if value < least:
             raise ShapeError(f"`{name}` of `{primitive.name}` is {value}", f"write {least} or more")
+        most = {"bias": 1, "affine": 1, "percent": 100}.get(name, value)
+        if value > most:
+            raise ShapeError(f"`{name}` of `{primitive.name}` is {value}", f"write {most} or less")
     return result
 
 

@@ -20,6 +20,7 @@ from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span, quote, suggest
 from bayesnas.dsl.loader import Loaded
 
+MAX_PRIMITIVES = 1000
 OperationLike: TypeAlias = tree.OperationDefinition | tree.ChoiceDefinition
 T = TypeVar("T", OperationLike, tree.Motif, tree.Network)
 
@@ -74,7 +75,8 @@ def resolve(loaded: Loaded) -> Program:
     )
     errors = list(collector.errors)
     errors += _Checker(program).check()
-    errors += _recursion(program)
+    circles = _recursion(program)
+    errors += circles or _oversized(program)
     if errors:
         raise DiagnosticError(*sorted(errors, key=_position))
     return program
@@ -370,10 +372,10 @@ class _BodyChecker:
                     if node.size is not None:
                         checker._expression(node.size, names)
             case tree.Merge(target=target, sources=sources):
-                self._target(target, names)
+                self._defined(target, names)
                 self._references(sources, names)
             case tree.Transform(target=target, source=source, operation=operation):
-                self._target(target, names)
+                self._defined(target, names)
                 self._reference(source, names)
                 checker._term(operation, names, False)
             case tree.Connect():
@@ -434,7 +436,11 @@ class _BodyChecker:
         self, statement: tree.Instantiation | tree.Chain, names: set[str]
     ) -> tree.Motif | None:
         for target in statement.targets:
-            self._target(target, names)
+            self._defined(target, names)
+            if isinstance(statement, tree.Chain) and isinstance(target.index, tree.Index):
+                message = f"a chain makes the list `{target.name}`, not an element of it"
+                remedy = f"write `{target.name} = chain ...`; its first motif is `{target.name}[0]`"
+                self.checker.error("D209", message, target.span, "", remedy)
         self._references(statement.inputs, names)
         for argument in statement.arguments:
             self.checker._expression(argument.value, names)
@@ -483,6 +489,14 @@ class _BodyChecker:
     def _references(self, references: tuple[tree.Reference, ...], names: set[str]) -> None:
         for reference in references:
             self._reference(reference, names)
+
+    def _defined(self, reference: tree.Reference, names: set[str]) -> None:
+        """The left of `=`: one node."""
+        if isinstance(reference.index, tree.Slice):
+            message = f"`=` defines one node, and this is a slice of `{reference.name}`"
+            remedy = f"define each: `for k in 0..n {{ {reference.name}[k] = ... }}`"
+            self.checker.error("D209", message, reference.span, "", remedy)
+        self._target(reference, names)
 
     def _target(self, reference: tree.Reference, names: set[str]) -> None:
         if reference.name in {port.name for port in self.graph.inputs}:
@@ -547,6 +561,30 @@ def _recursion(program: Program) -> list[Diagnostic]:
                 )
             )
     return errors
+
+
+def _oversized(program: Program) -> list[Diagnostic]:
+    """Operations made of operations until no memory holds them; call after `_recursion`."""
+    sizes: dict[str, int] = {}
+
+    def size(name: str) -> int:
+        definition = program.operations.get(name)
+        if definition is None or isinstance(definition, tree.ChoiceDefinition):
+            return 1
+        if name not in sizes:
+            sizes[name] = sum(map(size, called_names(definition.body)))
+        return sizes[name]
+
+    return [
+        Diagnostic(
+            "D224",
+            f"`{name}` is made of {size(name):,} primitives",
+            definition.span,
+            help=f"an operation has at most {MAX_PRIMITIVES:,}; use fewer",
+        )
+        for name, definition in program.operations.items()
+        if size(name) > MAX_PRIMITIVES
+    ][:1]
 
 
 def called_names(term: tree.OperationTerm) -> Iterator[str]:

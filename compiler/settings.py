@@ -91,7 +91,8 @@ def check_setting(kind: str, name: str, value: int | float | str, span: Span | N
             raise _bad_value(name, value, span, remedy)
         return
     domain = f"a {'whole ' if whole else ''}number from {meta['least']} to {meta['most']}"
-    if isinstance(value, str) or (whole and value != int(value)):
+    fraction = isinstance(value, float) and not value.is_integer()
+    if isinstance(value, str) or (whole and fraction):
         raise _bad_value(name, value, span, f"write {domain}")
     if not meta["least"] <= value <= meta["most"]:
         raise _bad_value(name, value, span, f"write {domain}")

@@ -25,8 +25,8 @@ def infer_shapes(graph: Graph) -> Graph:
     for identifier in graph.topological():
         inference.visit(graph.node(identifier))
     if inference.errors:
-        distinct = {(e.code, e.span): e for e in inference.errors}
-        raise DiagnosticError(*distinct.values())
+        distinct = {(e.code, e.span): e for e in reversed(inference.errors)}
+        raise DiagnosticError(*reversed(distinct.values()))
     nodes = [evolve(n, shape=inference.shapes[n.id]) for n in graph.nodes()]
     edges = [inference.edges[e.id] for e in graph.edges()]
     return Graph.build(graph.name, nodes, edges, graph.instances, graph.retains)

@@ -32,13 +32,15 @@ def check_structure(graph: Graph) -> Graph:
     kept = drop_dead(graph)
     unused = [i for i in graph.root.inputs if i not in kept.network]
     if unused:
-        span = graph.node(unused[0]).span
         raise DiagnosticError(
-            Diagnostic(
-                "D218",
-                f"input `{unused[0]}` of the network leads to no output",
-                span,
-                help="connect it, or leave it out",
+            *(
+                Diagnostic(
+                    "D218",
+                    f"input `{name}` of the network leads to no output",
+                    graph.node(name).span,
+                    help="connect it, or leave it out",
+                )
+                for name in unused
             )
         )
     return kept

@@ -48,8 +48,9 @@ def _keys(graph: Graph) -> Iterator[str]:
 def _relays(graph: Graph) -> Iterator[str]:
     for node in graph.nodes():
         if node.role == "relay":
-            kinds = [edge.kind for edge in graph.incoming(node.id)]
-            if kinds != ["relay"] or any(e.kind != "searched" for e in graph.outgoing(node.id)):
+            before, after = graph.incoming(node.id), graph.outgoing(node.id)
+            identity = [edge.kind == "relay" and edge.operation.is_identity for edge in before]
+            if identity != [True] or {edge.kind for edge in after} != {"searched"}:
                 yield node.id
 
 

@@ -22,8 +22,12 @@ class Source:
 
     def line(self, number: int) -> str:
         """Line ``number`` (from 1) without its end; empty past the end of the text."""
-        lines = self.text.splitlines()
+        lines = self.lines()
         return lines[number - 1] if 0 < number <= len(lines) else ""
+
+    def lines(self) -> list[str]:
+        """All lines; only a newline ends one, as for the parser."""
+        return [line.removesuffix("\r") for line in self.text.split("\n")]
 
 
 @frozen

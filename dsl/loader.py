@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
@@ -67,7 +68,7 @@ def read_source(path: Path) -> Source:
                     help="check that this is a spec; loops keep large spaces short",
                 )
             )
-        return Source(str(path), data.decode("utf-8"))
+        return Source(str(path), data.decode("utf-8-sig"))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise DiagnosticError(
@@ -90,7 +91,7 @@ def packaged_specs() -> list[str]:
 
 
 def _find(path: Path) -> Path:
-    if path.exists():
+    if os.path.exists(path):  # noqa: PTH110 - no error for a name no file can have
         return path
     names = packaged_specs()
     if str(path) in names:
@@ -149,7 +150,7 @@ class _Loader:
     def _locate(self, path: PurePosixPath, base: PurePosixPath, span: Span) -> tuple[str, Source]:
         relative = str(base / path)
         local = self.folder / relative
-        if local.is_file():
+        if os.path.isfile(local):  # noqa: PTH113 - likewise
             if not local.resolve().is_relative_to(self.folder.resolve()):
                 raise _import_error(
                     "D110",
@@ -161,7 +162,7 @@ class _Loader:
             self.local[relative] = source.text
             return relative, source
         packaged = files("bayesnas.dsl").joinpath("library", *path.parts)
-        if packaged.is_file():
+        if os.path.isfile(str(packaged)):  # noqa: PTH113
             return str(path), Source(f"<library>/{path}", packaged.read_text(encoding="utf-8"))
         raise _import_error(
             "D111",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -15,6 +16,7 @@ from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span, quote
 
 MAX_NESTING = 100
+MAX_DIGITS = 100
 _OPENING = {"(": ")", "{": "}", "[": "]"}
 _CLOSING = {closing: opening for opening, closing in _OPENING.items()}
 # What may follow, said as a person would; read in this order, the first that fits is said.
@@ -29,7 +31,7 @@ _EXPECTED = (
     ({"LPAR"}, "missing `(`", "a list of names stands in parentheses: `(a, b)`"),
     ({"EQUAL"}, "missing `=`", "write `name = value`"),
 )
-_KEYWORDS = {
+KEYWORDS = {
     "import", "op", "choice", "motif", "network", "search", "train", "node", "for", "in", "if",
     "then", "else", "chain", "times", "reduce", "at", "tied", "retain", "into", "sum", "concat",
     "product", "and", "or", "not",
@@ -89,7 +91,7 @@ def _too_deep(source: Source, span: Span | None = None) -> Diagnostic:
 def _check_brackets(source: Source) -> None:
     """Refuse unbalanced brackets first: the grammar would report them far from their cause."""
     stack: list[tuple[str, Span]] = []
-    for number, line in enumerate(source.text.splitlines(), 1):
+    for number, line in enumerate(source.lines(), 1):
         quoted = False
         for column, character in enumerate(line, 1):
             span = Span(source, number, column, number, column + 1)
@@ -159,7 +161,7 @@ def _explain(error: UnexpectedInput, source: Source) -> Diagnostic:
         return Diagnostic("D101", "the spec ends too early", help="finish the last definition")
     token: Token = error.token
     if token.type == "$END":
-        lines = source.text.splitlines() or [""]
+        lines = source.lines()
         line = max(i for i, text in enumerate(lines, 1) if text.strip() or i == 1)
         end = len(lines[line - 1].rstrip()) + 1
         span = Span(source, line, end, line, end + 1)
@@ -168,7 +170,7 @@ def _explain(error: UnexpectedInput, source: Source) -> Diagnostic:
         span = _token_span(token, source)
         found = f"`{token}`"
     expected = _accepted(error)
-    if token in _KEYWORDS and "NAME" in expected:
+    if token in KEYWORDS and "NAME" in expected:
         return Diagnostic(
             "D101",
             f"`{token}` is a keyword and cannot be a name",
@@ -214,8 +216,9 @@ def _explain_character(error: UnexpectedCharacters, source: Source) -> Diagnosti
         "!": "write `not`, or `!=`",
         "&": "write `and`",
     }
-    keyword = source.text[error.pos_in_stream :].split(maxsplit=1)[0].rstrip("(){}[],;:=")
-    if keyword in _KEYWORDS:
+    word = re.match(r"\w+", source.text[error.pos_in_stream :])
+    keyword = word[0] if word else ""
+    if keyword in KEYWORDS:
         end = error.column + len(keyword)
         return Diagnostic(
             "D101",
@@ -307,7 +310,7 @@ class _Builder(Transformer[Token, tree.Spec]):
         name, token = children
         value: int | float | str = str(token)
         if token.type == "INTEGER":
-            value = int(token)
+            value = self._whole(token)
         elif token.type == "REAL":
             value = float(token)
         elif token.type == "STRING":
@@ -447,7 +450,19 @@ class _Builder(Transformer[Token, tree.Spec]):
     # expressions
 
     def number(self, meta: Meta, children: list[Any]) -> tree.Number:
-        return tree.Number(int(children[0]), span=self.span(meta))
+        return tree.Number(self._whole(children[0]), span=self.span(meta))
+
+    def _whole(self, token: Token) -> int:
+        if len(token) > MAX_DIGITS:
+            raise DiagnosticError(
+                Diagnostic(
+                    "D102",
+                    f"a number of {len(token)} digits",
+                    self.token_span(token),
+                    help=f"write at most {MAX_DIGITS} digits",
+                )
+            )
+        return int(token)
 
     def name(self, meta: Meta, children: list[Any]) -> tree.Name:
         return tree.Name(str(children[0]), span=self.span(meta))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import attrs
 from typing_extensions import assert_never
 
 from bayesnas.dsl import tree
+from bayesnas.dsl.parser import KEYWORDS
 
 LINE = 100
 _INDENT = "    "
@@ -58,8 +60,9 @@ def print_definition(definition: tree.Definition) -> str:
 
 def _setting(value: int | float | str) -> str:
     if isinstance(value, str):
-        return value if value.isidentifier() else f'"{value}"'
-    return repr(value)
+        bare = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value) and value not in KEYWORDS
+        return value if bare else f'"{value}"'
+    return repr(value).replace("inf", "1e999")
 
 
 def _formals(parameters: tuple[tree.Parameter, ...]) -> str:
