@@ -110,6 +110,8 @@ def graph_from_json(text: str, name: str) -> tuple[Graph, Annotation]:
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise _not_a_graph(name, f"no JSON at {place}: {error.msg.lower()}") from None
+    except RecursionError:
+        raise _not_a_graph(name, "nested too deeply") from None
     except jsonschema.ValidationError as error:
         raise _not_a_graph(name, f"at {error.json_path}: {error.message}") from None
     graph = Graph.build(

@@ -31,8 +31,15 @@ def prune_graph(graph: Graph, removed: Iterable[str]) -> Graph:
             is no longer heard.
     """
     gone = set(removed)
+    factors = {n.id: len(graph.connections(n.id)) for n in graph.nodes() if n.merge == "product"}
     left = graph.subgraph({node.id for node in graph.nodes()}, {e.id for e in graph.edges()} - gone)
     pruned = drop_dead(left)
+    while lost := [n for n in factors if _lost_factor(pruned, n, factors[n])]:
+        for node in lost:  # a product without one of its factors is zero
+            gone |= {edge.id for edge in pruned.incoming(node)}
+        pruned = drop_dead(
+            graph.subgraph({n.id for n in graph.nodes()}, {e.id for e in graph.edges()} - gone)
+        )
     for port in (*graph.root.outputs, *graph.root.inputs):
         if port not in pruned.network:
             raise DiagnosticError(
@@ -45,6 +52,10 @@ def prune_graph(graph: Graph, removed: Iterable[str]) -> Graph:
                 status=1,
             )
     return pruned
+
+
+def _lost_factor(pruned: Graph, node: str, count: int) -> bool:
+    return node in pruned.network and len(pruned.connections(node)) < count
 
 
 def derive_spec(compiled: Compiled, pruned: Graph) -> tree.Spec:
@@ -78,9 +89,7 @@ class _Deriver:
         body = self._body(root)
         values = dict(root.parameters)
         parameters = tuple(
-            evolve(p, default=tree.Number(values[p.name], span=p.span))
-            if values[p.name] >= 0
-            else p
+            evolve(p, default=_literal_number(values[p.name], p.span))
             for p in self.network.parameters
         )
         network = evolve(self.network, parameters=parameters, body=body)
@@ -121,6 +130,9 @@ class _Deriver:
 
     def _body(self, instance: Instance) -> tuple[tree.Statement, ...]:
         writer = _BodyDeriver(self, instance)
+        for residual in instance.body:  # a chain may be read before the statement that makes it
+            if isinstance(residual.statement, tree.Chain):
+                writer.decide(residual.statement, residual.instances)
         return tuple(s for residual in instance.body for s in writer.statements(residual))
 
     def variant(self, path: str) -> _Variant:
@@ -191,6 +203,7 @@ class _BodyDeriver:
     deriver: _Deriver
     instance: Instance
     unrolled: dict[str, int] = field(factory=dict)  # chains written out: name -> last index
+    folded: dict[str, _Variant | None] = field(factory=dict)  # by the chain's first target
 
     def statements(self, residual: Residual) -> Iterator[tree.Statement]:
         alive = [edge in self.deriver.alive_edges for edge in residual.edges]
@@ -263,9 +276,12 @@ class _BodyDeriver:
             yield tree.NodeDeclaration((declared,), span=target.span)
 
     def _instantiation(self, statement: tree.Instantiation, path: str) -> Iterator[tree.Statement]:
+        instance = self.deriver.full.instances[path]
+        for target, port in zip(statement.targets, instance.outputs, strict=True):
+            if port not in self.deriver.pruned.network and self._is_alive(target):
+                yield from self._bare(target)
         if path not in self.deriver.pruned.instances:
             return
-        instance = self.deriver.full.instances[path]
         variant = self.deriver.variant(path)
         alive = self.deriver.pruned.network
         inputs = zip(statement.inputs, instance.inputs, strict=True)
@@ -278,20 +294,28 @@ class _BodyDeriver:
         )
 
     def _chain(self, statement: tree.Chain, paths: tuple[str, ...]) -> Iterator[tree.Statement]:
-        folded = self.deriver.fold(statement, paths)
-        if folded is not None and all(map(self._is_alive_or_chain, statement.inputs)):
+        folded = self.folded[statement.targets[0].name]
+        if folded is not None:
             inputs = tuple(map(self._literal, statement.inputs))
             name = self.deriver.name(folded)
             yield evolve(statement, motif=name, inputs=inputs)
             return
-        for target in statement.targets:
-            self.unrolled[target.name] = len(paths) - 1
         size = tree.Number(len(paths), span=statement.span)
         declared = tuple(tree.Declared(t.name, size, span=t.span) for t in statement.targets)
         yield tree.NodeDeclaration(declared, span=statement.span)
         for k, path in enumerate(paths):
             if path in self.deriver.pruned.instances:
                 yield self._link(statement, k, path)
+
+    def decide(self, statement: tree.Chain, paths: tuple[str, ...]) -> None:
+        """Whether a chain stays one, or is written out."""
+        folded = self.deriver.fold(statement, paths)
+        if not all(map(self._is_alive_or_chain, statement.inputs)):
+            folded = None
+        self.folded[statement.targets[0].name] = folded
+        if folded is None:
+            for target in statement.targets:
+                self.unrolled[target.name] = len(paths) - 1
 
     def _is_alive_or_chain(self, reference: tree.Reference) -> bool:
         listed = self._identifier(f"{reference.name}[0]") in self.deriver.full.network

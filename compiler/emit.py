@@ -108,11 +108,14 @@ class _Functions:
 
     def settle(self) -> None:
         """All uses are known: give each family its name and parameters."""
-        for key, members in self.members.items():
-            if key not in self.families:
+        for key in self.members:
+            if key not in self.names:
                 self.names[key] = unique(identifier(key[0]), self.taken | TAKEN)
                 self.taken.add(self.names[key])
-                self.families[key] = unify([m.values for m in members], members[0].hints)
+        for key, members in self.members.items():
+            if key not in self.families:
+                values = [m.values for m in members]
+                self.families[key] = unify(values, members[0].hints, taken=self.taken)
 
     def call(self, name: str, expression: Expression) -> Expression:
         """A call of the function in the place of what it returns."""
@@ -283,8 +286,9 @@ class _Emitter:
         hints = _hints(body.attributes, values)
         parameters = [dict(member.parameters) for member, _ in members]
         known = {tuple(p[name] for p in parameters): name for name in reversed(parameters[0])}
-        family = unify(values, hints, known)
-        name = unique(camel(instance.motif), self.taken, "")
+        taken = self.taken | self.functions.taken
+        family = unify(values, hints, known, taken)
+        name = unique(camel(instance.motif), taken, "")
         self.taken.add(name)
         for member, _ in members:
             self.classes[member.path] = _Class(name, family)
@@ -469,10 +473,18 @@ class _BodyWriter:
 
 # Names that modules and their dictionaries keep for themselves.
 _RESERVED: Final = frozenset({
-    "add_module", "apply", "bfloat16", "buffers", "children", "clear", "compile", "cpu", "cuda",
-    "double", "dump_patches", "eval", "extra_repr", "float", "forward", "half", "ipu", "items",
-    "keys", "modules", "mtia", "parameters", "pop", "share_memory", "state_dict", "to", "train",
-    "training", "type", "update", "values", "xpu", "zero_grad",
+    "T_destination", "add_module", "append", "apply", "bfloat16", "buffers", "call_super_init",
+    "candidates", "children", "clear", "compile", "cpu", "cuda", "double", "dump_patches",
+    "eval", "extend", "extra_repr", "float", "forward", "get_buffer", "get_extra_state",
+    "get_parameter", "get_submodule", "half", "insert", "ipu", "items", "keys",
+    "load_state_dict", "modules", "mtia", "named_buffers", "named_children", "named_modules",
+    "named_parameters", "parameters", "pop", "pruned", "register_backward_hook",
+    "register_buffer", "register_forward_hook", "register_forward_pre_hook",
+    "register_full_backward_hook", "register_full_backward_pre_hook",
+    "register_load_state_dict_post_hook", "register_load_state_dict_pre_hook", "register_module",
+    "register_parameter", "register_state_dict_post_hook", "register_state_dict_pre_hook",
+    "requires_grad_", "set_extra_state", "set_submodule", "share_memory", "state_dict", "to",
+    "to_empty", "train", "training", "type", "update", "values", "xpu", "zero_grad",
 })  # fmt: skip
 
 

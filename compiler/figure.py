@@ -24,7 +24,7 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 FORMATS: Final = ("svg", "pdf", "png", "dot")
 NO_DOT: Final = (
     "the program `dot` is not installed: install Graphviz (Debian: `apt-get install graphviz`, "
-    "macOS: `brew install graphviz`), then run `dot -Tsvg {dot} -o {svg}`"
+    "macOS: `brew install graphviz`), then run `dot -T{kind} {dot} -o {picture}`"
 )
 _INPUT, _OUTPUT, _MOTIF = "#dbe9f6", "#dff0d8", "#fdf3d8"
 _FIXED, _SEARCHED, _KEPT, _PALE = "#444444", "#1f5fa8", "#b3261e", "#cccccc"
@@ -69,7 +69,7 @@ def write_figure(dot: str, path: Path) -> str | None:
     if kind == "dot":
         return None
     if not has_dot():
-        return NO_DOT.format(dot=source, svg=source.with_suffix(f".{kind}"))
+        return NO_DOT.format(dot=source, kind=kind, picture=path)
     try:
         write_bytes(path, graphviz.Source(dot).pipe(format=kind))
     except graphviz.backend.execute.CalledProcessError as error:

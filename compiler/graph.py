@@ -25,13 +25,17 @@ Kind: TypeAlias = Literal["fixed", "searched", "relay"]
 
 @frozen
 class Stage:
-    """One primitive with its numbers; shapes are known after shape inference."""
+    """One primitive with its numbers; shapes are known after shape inference.
+
+    ``written`` keeps the numbers as given, before the input's shape has completed them.
+    """
 
     primitive: str
     arguments: tuple[tuple[str, int], ...]
     span: Span | None = field(default=None, eq=False, repr=False)
     input_shape: Shape | None = None
     output_shape: Shape | None = None
+    written: tuple[tuple[str, int], ...] | None = field(default=None, eq=False, repr=False)
 
 
 @frozen

@@ -1,6 +1,7 @@
 """Pass 4: shapes. Gives every node and stage its channels and resolution, symbolically.
 
 In: a connected graph whose network inputs have shapes. Out: the same graph, all shapes known.
+Shapes inferred before are inferred anew, so that the pass serves pruned graphs too.
 A merge whose arrivals do not fit is refused with both shapes and where each comes from; what
 depends on a refused node is left alone, so that one slip gives one error.
 """
@@ -55,7 +56,8 @@ class _Inference:
         shape = self._merge(node)
         if shape is None:
             return
-        if node.shape is not None and node.shape != shape:
+        declared = node.shape if node.scope == "" and node.role == "output" else None
+        if declared not in (None, shape):
             self._wrong_output(node, shape)
             return
         self.shapes[node.id] = shape
@@ -152,7 +154,8 @@ def _stages(stages: tuple[AnyStage, ...], shape: Shape) -> tuple[tuple[AnyStage,
             continue
         primitive = PRIMITIVES[stage.primitive]
         try:
-            arguments = complete(primitive, shape, dict(stage.arguments))
+            written = stage.arguments if stage.written is None else stage.written
+            arguments = complete(primitive, shape, dict(written))
             output = primitive.shape(shape, arguments)
         except ShapeError as error:
             diagnostic = Diagnostic("D301", error.message, stage.span, help=error.remedy)
@@ -163,6 +166,7 @@ def _stages(stages: tuple[AnyStage, ...], shape: Shape) -> tuple[tuple[AnyStage,
                 arguments=tuple(arguments.items()),
                 input_shape=shape,
                 output_shape=output,
+                written=written,
             )
         )
         shape = output

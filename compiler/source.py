@@ -20,7 +20,10 @@ from bayesnas.compiler.primitives import PRELUDES, PRIMITIVES
 
 LINE: Final = 100
 INDENT: Final = "    "
-TAKEN: Final = frozenset({"self", "gates", "torch", "nn", "MixedEdge", "super", *PRELUDES})
+# Names that emitted source uses itself.
+TAKEN: Final = frozenset({
+    "self", "gates", "torch", "nn", "MixedEdge", "super", "set", "enumerate", "sum", *PRELUDES,
+})  # fmt: skip
 _CLOSING: Final = {"(": ")", "[": "]"}
 
 # ------------------------------------------------------------------------------------ expressions
@@ -53,11 +56,14 @@ def unify(
     members: Sequence[Sequence[int]],
     hints: Sequence[str],
     known: Mapping[tuple[int, ...], str] | None = None,
+    taken: Iterable[str] = (),
 ) -> Family:
     """Numbers that vary become parameters; those that vary together become one.
 
-    ``known`` names columns of numbers that are already called something.
+    ``known`` names columns of numbers that are already called something; ``taken`` are names that
+    mean something else where the parameters stand.
     """
+    avoid = TAKEN | set(taken)
     names: dict[tuple[int, ...], str] = {}
     picks: list[int] = []
     texts = []
@@ -68,7 +74,7 @@ def unify(
             continue
         if column not in names:
             hint = (known or {}).get(column, hint)
-            names[column] = unique(hint, set(names.values()) | TAKEN)
+            names[column] = unique(identifier(hint), set(names.values()) | avoid)
             picks.append(k)
         texts.append(names[column])
     return Family(tuple(names.values()), tuple(texts), tuple(picks))
@@ -162,13 +168,20 @@ def sequential(stages: Expression) -> Expression:
 
 def identifier(name: str) -> str:
     """A Python name for a node, operation or instance: ``h[0]`` is ``h_0``."""
-    result = re.sub(r"\W+", "_", name).strip("_") or "_"
-    return f"{result}_" if keyword.iskeyword(result) or result in TAKEN else result
+    result = re.sub(r"\W+", "_", name.replace("]", ""))
+    if not result[:1].isalpha():  # a leading underscore means something to Python
+        result = f"n{result}"
+    return _legal(result)
+
+
+def _legal(name: str) -> str:
+    return f"{name}_" if keyword.iskeyword(name) or name in TAKEN else name
 
 
 def camel(name: str) -> str:
     """A class's name for a motif: ``dense_block`` is ``DenseBlock``."""
-    return "".join(part[:1].upper() + part[1:] for part in name.split("_")) or "_"
+    parts = identifier(name).split("_")
+    return _legal("".join(part[:1].upper() + part[1:] for part in parts))
 
 
 def unique(name: str, taken: Iterable[str], separator: str = "_") -> str:

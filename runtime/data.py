@@ -251,23 +251,30 @@ def _folder(name: str, root: Path, shape: tuple[int, int, int], resize: bool) ->
 def _read_part(
     name: str, folder: Path, classes: Sequence[str], shape: tuple[int, int, int], resize: bool
 ) -> Part:
-    files = [(path, n) for n, c in enumerate(classes) for path in _images(folder / c)]
+    by_class = [list(_images(folder / name_)) for name_ in classes]
+    files = [(path, n) for n, paths in enumerate(by_class) for path in paths]
     if not files:
-        endings = ", ".join(sorted(_ENDINGS))
-        raise DiagnosticError(
-            Diagnostic(
-                "D503",
-                f"no images in `{folder}`",
-                notes=(f"class folders: {quote(classes[:8]) or 'none'}; endings: {endings}",),
-                help="put images into a folder for each class",
-            )
-        )
+        raise _no_images(folder, classes)
+    if folder.name == "train" and not all(by_class):
+        raise _no_images(folder / classes[by_class.index([])], classes)
     images = torch.empty((len(files), *shape), dtype=torch.uint8)
     reader = _Reader(name, shape, resize)
     with ThreadPoolExecutor() as pool:
         for k, image in enumerate(pool.map(reader.read, (path for path, _ in files))):
             images[k] = image
     return Part(images, torch.tensor([label for _, label in files]))
+
+
+def _no_images(folder: Path, classes: Sequence[str]) -> DiagnosticError:
+    endings = ", ".join(sorted(_ENDINGS))
+    return DiagnosticError(
+        Diagnostic(
+            "D503",
+            f"no images in `{folder}`",
+            notes=(f"class folders: {quote(classes[:8]) or 'none'}; endings: {endings}",),
+            help="put images into a folder for each class",
+        )
+    )
 
 
 def _images(folder: Path) -> Iterator[Path]:
@@ -334,7 +341,7 @@ def batches(
     order = torch.randperm(len(part), generator=generator).to(part.labels.device)
     for start in range(0, len(order), size):
         indices = order[start : start + size]
-        if len(indices) > 1 or len(part) == 1:
+        if len(indices) > 1 or size == 1 or len(part) == 1:
             chosen = part.subset(indices)
             images = augmented(chosen.images, kind, generator)
             yield data.normalize(images), chosen.labels

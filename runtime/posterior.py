@@ -209,7 +209,9 @@ class Posterior:
         w = model.minimise(omega) * self.alive
         s = updates.switches(updates.group_norm(w, layout.groups, count), omega)
         relay_s = self._relay_switches(H, w)
-        tiny = 1e-12  # keeps a switch that is off from dividing by zero; far below the threshold
+        # Keeps a switch that is off from dividing by zero: far below the threshold of pruning, far
+        # enough above rounding that (18) still knows the curvature.
+        tiny = 1e-6
         relays = {c.id: relay_s[n].clamp_min(tiny) for n, c in enumerate(layout.connections)}
         gamma, relay_gamma = evaluate_gamma(gammas, s[layout.groups].clamp_min(tiny), relays)
         self.solved, self.omega, self.s = w, omega[layout.groups], s[layout.groups]

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from bayesnas.compiler.derive import prune_graph
 from bayesnas.compiler.graph import Connection, Graph
+from bayesnas.compiler.shapes import infer_shapes
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.posterior import Posterior
 from bayesnas.runtime.updates import entropy
@@ -39,16 +40,19 @@ class Pruner:
         self.groups = graph.groups()
         self.group_of = {e.id: g for g, members in self.groups.items() for e in members}
         self.connections = {c.id: c for c in graph.all_connections() if c.searched}
+        # Where arrivals are concatenated, a removal changes channels, and a promise may break.
+        self.concats = any(node.merge == "concat" for node in graph.nodes())
         self.retained = {r.node: r.count for r in graph.retains}
 
     def alive_graph(self, removed: Iterable[str]) -> Graph:
         """The graph without the removed groups and what they leave dead.
 
         Raises:
-            DiagnosticError: D601 if nothing would be left.
+            DiagnosticError: D601 if nothing would be left, D3xx if what is left does not fit.
         """
         edges = [e.id for group in removed for e in self.groups[group]]
-        return prune_graph(self.graph, edges)
+        left = prune_graph(self.graph, edges)
+        return infer_shapes(left) if self.concats else left
 
     def decide(
         self,

@@ -44,7 +44,7 @@ def pick_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.empty(1, device=device).item()  # the device `meta` holds no numbers
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise DiagnosticError(
             Diagnostic(
@@ -110,8 +110,9 @@ class Run:
     ) -> Run:
         """Make the folder with the spec and the settings, or return to it."""
         run = cls(options.out)
-        record = {
+        record: dict[str, Any] = {
             "command": command,
+            "file": "spec.nas",
             "spec": compiled.loaded.source.name,
             "network": compiled.network.name,
             "values": dict(compiled.values),
@@ -133,7 +134,9 @@ class Run:
             shutil.rmtree(options.out)
         for name, text in compiled.loaded.local.items():
             write_text(options.out / name, text)
-        write_text(options.out / "spec.nas", compiled.loaded.source.text)
+        while record["file"] in compiled.loaded.local:
+            record["file"] = f"_{record['file']}"
+        write_text(options.out / str(record["file"]), compiled.loaded.source.text)
         run.write_json("settings.json", record)
         return run
 
@@ -168,6 +171,7 @@ class Run:
         try:
             settings: dict[str, Any] = json.loads((out / "settings.json").read_text("utf-8"))
             values, network = settings["values"], settings["network"]
+            file = out / settings["file"]
         except (OSError, ValueError, KeyError, TypeError):
             raise DiagnosticError(
                 Diagnostic(
@@ -176,7 +180,7 @@ class Run:
                     help="name the folder that `bayesnas train` or `bayesnas search` wrote",
                 )
             ) from None
-        return cls(out), settings, compile_spec(out / "spec.nas", values, network)
+        return cls(out), settings, compile_spec(file, values, network)
 
     def write_text(self, name: str, text: str) -> None:
         """One text file."""

@@ -125,7 +125,7 @@ class _Search:
             self.run.write_text("supernet.py", self.emitted.source)
         with Progress(self.epochs * self.steps, "search") as progress:
             progress.skip(self.step)
-            if self.step == 0:
+            if not self.history:
                 start = time.perf_counter()
                 loss = self._train(self.settings.warmup_epochs, progress, search=False)
                 self._record(loss, self._judge(), {}, start, progress)
@@ -315,7 +315,7 @@ class _Search:
         pruned = self.pruner.alive_graph(self.removed)
         spec = derive_spec(self.compiled, pruned)
         text = self._header() + print_spec(spec)
-        found = compile_loaded(load_text(Source("pruned.nas", text), Path()))
+        found = compile_loaded(load_text(Source("pruned.nas", text), self.run.out))
         self.run.write_text("pruned.nas", text)
         gammas = {
             e.id: float(self.posterior.gamma[e.gate])

@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 from bayesnas.compiler.cost import graph_cost
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import TrainSettings
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.runtime.data import Data, Part, batches, load_data, plain_batches
 from bayesnas.runtime.modules import build, logits
 from bayesnas.runtime.progress import Progress
@@ -257,5 +257,14 @@ def evaluate_run(options: RunOptions) -> tuple[float, Data]:
     if not options.data:
         data_options = evolve(data_options, resize=settings["resize"])
     data = load_data(options.data or settings["data"], compiled.graph, data_options).to(device)
+    if list(data.classes) != state["classes"]:
+        raise DiagnosticError(
+            Diagnostic(
+                "D506",
+                f"`{data.name}` has other classes than the run was trained on",
+                notes=(f"trained on {quote(state['classes'][:8])}",),
+                help="evaluate on data with the same class folders",
+            )
+        )
     data = evolve(data, mean=state["mean"], std=state["std"])  # as it was trained
     return evaluate(module, data, data.test), data

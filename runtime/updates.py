@@ -22,7 +22,7 @@ from torch import Tensor
 
 # Where the entropy ln(2 pi e gamma) / 2 of a gate is zero.
 ENTROPY_THRESHOLD: Final = 1 / (2 * math.pi * math.e)
-MAX_STEPS: Final = 300
+MAX_STEPS: Final = 2000
 
 
 def posterior_variance(gamma: Tensor, curvature: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ class PenalisedQuadratic:
             before, self.z = self.z, proximal_step(w + self.u, self.groups, omega / self.scale)
             self.u = self.u + w - self.z
             gap = torch.maximum((w - self.z).abs().max(), (self.z - before).abs().max())
-            if float(gap) < 1e-6:
+            if float(gap) < 1e-8:
                 break
         return self.z
 

@@ -307,7 +307,7 @@ def test_less_data_never_keep_more() -> None:
     graph = graph_of(network("x ~> y : conv(3) | conv(1) | skip"))
     gradient, curvature = drawn(3)
     counts = []
-    for scale in (1e4, 1, 1e-2, 1e-4, 1e-8, 1e-12, 1e-16, 1e-20):
+    for scale in (1e4, 1, 1e-2, 1e-4, 1e-8):  # below, a float64 C equals gamma
         posterior = start(graph)
         posterior.infer(scale * gradient, scale * curvature, derive_gamma(graph, "local"))
         counts.append(int((posterior.gamma > ENTROPY_THRESHOLD).sum()))
