@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+import bayesnas
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 
 # ------------------------------------------------------------------------------ living networks
@@ -72,9 +73,8 @@ def snapshot(folder: Path) -> dict[str, bytes | None]:
 
 def run_python(*arguments: str, folder: Path) -> CompletedProcess[str]:
     """This Python in a process of its own, with this package, from ``folder``."""
-    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    absolute = os.pathsep.join(str(Path(p).resolve()) for p in paths if p)
-    environment = {**os.environ, "PYTHONPATH": absolute, "OMP_NUM_THREADS": "1"}
+    home = str(Path(str(bayesnas.__file__)).parent.parent)
+    environment = {**os.environ, "PYTHONPATH": home, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
