@@ -174,7 +174,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
 
 
 # 36 images train in 3 steps an epoch: the warm-up ends after 3, the rounds after 6, 9 and 12.
-@pytest.mark.parametrize("step", [3, 4, 8, 11])
+@pytest.mark.parametrize("step", [3, 8])
 def test_a_resumed_search_ends_as_an_undisturbed_one(
     step: int,
     done: tuple[Path, SearchResult],
@@ -205,15 +205,15 @@ def test_a_search_without_warm_up_is_resumed_too(
     space: Compiled, folder: Path, tmp_path: Path
 ) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    run(space, folder, whole, warmup_epochs=0)
+    run(space, folder, whole, warmup_epochs=0, rounds=1)
     with pytest.MonkeyPatch.context() as patch:
         interrupt(patch, 1)
         with pytest.raises(KeyboardInterrupt):
-            run(space, folder, cut, warmup_epochs=0)
-    run(space, folder, cut, resume=True, warmup_epochs=0)
+            run(space, folder, cut, warmup_epochs=0, rounds=1)
+    run(space, folder, cut, resume=True, warmup_epochs=0, rounds=1)
     for name in SAME:
         assert (cut / name).read_bytes() == (whole / name).read_bytes(), name
-    assert [row["round"] for row in lines(cut / "history.jsonl")] == [0, 1, 2, 3]
+    assert [row["round"] for row in lines(cut / "history.jsonl")] == [0, 1]
 
 
 def test_a_finished_search_resumed_is_the_same(
@@ -227,7 +227,7 @@ def test_a_finished_search_resumed_is_the_same(
 def test_another_seed_finds_another(
     done: tuple[Path, SearchResult], space: Compiled, folder: Path, tmp_path: Path
 ) -> None:
-    chosen = make_settings(SearchSettings, space.settings("search"))
+    chosen = make_settings(SearchSettings, {**space.settings("search"), "rounds": 1})
     search(space, chosen, RunOptions(f"folder:{folder}", tmp_path / "o", seed=4, device="cpu"))
     assert (tmp_path / "o" / "gates.jsonl").read_bytes() != (done[0] / "gates.jsonl").read_bytes()
 
@@ -261,7 +261,7 @@ def test_a_search_is_not_resumed_with_other_settings(
         {"dependency": "recursive"},
         {"prune_fraction": 0},
         {"prune_fraction": 1, "lambda_w": 5e-4},
-        {"rounds": 1, "epochs": 0},
+        {"epochs": 0},
         {"curvature_examples": 1},
         {"momentum": 0, "augment": "none"},
     ],
@@ -270,7 +270,7 @@ def test_a_search_is_not_resumed_with_other_settings(
 def test_settings(
     settings: dict[str, float | str], space: Compiled, folder: Path, tmp_path: Path
 ) -> None:
-    result = run(space, folder, tmp_path / "o", **settings)
+    result = run(space, folder, tmp_path / "o", **{"rounds": 1, **settings})
     assert graph_cost(compile_spec(tmp_path / "o" / "pruned.nas").graph) == result.found
     if settings.get("prune_fraction") == 0:
         reasons = {row["removed_by"] for row in lines(tmp_path / "o" / "gates.jsonl")}
@@ -300,7 +300,7 @@ def test_the_test_part_is_never_touched(
         return evolve(data, test=UntouchedPart(data.test.images, data.test.labels))
 
     monkeypatch.setattr(search_module, "load_data", guarded)
-    run(space, folder, tmp_path / "o")
+    run(space, folder, tmp_path / "o", rounds=1)
     assert (tmp_path / "o" / "result.json").is_file()
 
 
