@@ -22,6 +22,7 @@ from bayesnas.compiler.graph import (
 from bayesnas.compiler.primitives import PRELUDES
 from bayesnas.compiler.source import (
     INDENT,
+    LINE,
     TAKEN,
     Expression,
     Family,
@@ -40,6 +41,7 @@ from bayesnas.compiler.source import (
 from bayesnas.compiler.structure import scope_graphs
 from bayesnas.dsl.diagnostics import Span
 
+_BODY: Final = INDENT * 2
 _MIXED_EDGE: Final = '''
 class MixedEdge(nn.Module):
     """A searched edge: its candidate operations, each scaled by its gate, summed.
@@ -135,11 +137,13 @@ class _Functions:
             if only(key[1]):
                 family = self.families[key]
                 body = members[0].write(family.texts)
-                head = f"def {self.names[key]}({', '.join(family.parameters)}):"
+                head = wrapped(
+                    "def ", f"{self.names[key]}({', '.join(family.parameters)})", tail=":"
+                )
                 place = f" ({_place(self.places[key])})" if self.places[key] else ""
                 doc = f'{INDENT}"""`{key[0]}`{place}."""'
-                lines = wrapped(f"{INDENT}return ", body, "", 1, always=True)
-                blocks.append("\n".join(["", "", head, doc, *lines, ""]))
+                lines = wrapped(f"{INDENT}return ", body, level=1, always=True)
+                blocks.append("\n".join(["", "", *head, doc, *lines, ""]))
         return blocks
 
 
@@ -198,7 +202,8 @@ class _Emitter:
         preludes = [source for name, source in PRELUDES.items() if f"{name}(" in text]
         if self.graph.searched():
             preludes.append(_MIXED_EDGE)
-        title = f"Network `{self.graph.name}`, emitted by bayesnas from {_printable(origin)}."
+        name = origin.rsplit("/", 1)[-1]
+        title = f"Network `{self.graph.name}`, emitted by bayesnas from {_printable(name)}."
         helpers = "".join(f"\n\n{prelude.strip()}\n" for prelude in preludes)
         source = f'"""{title}"""\n\nimport torch\nfrom torch import nn\n{helpers}{text}'
         count = len(self.graph.searched())
@@ -296,7 +301,7 @@ class _Emitter:
         texts = spread([a.expression for a in body.attributes], family.texts)
         lines = ["", "", f"class {name}(nn.Module):"]
         lines.append(f'{INDENT}"""{self._class_doc(instance, members)}"""')
-        lines += ["", f"{INDENT}def __init__(self{formals}):"]
+        lines += ["", *wrapped(f"{INDENT}def ", f"__init__(self{formals})", level=1, tail=":")]
         lines.append(f"{INDENT * 2}super().__init__()")
         for attribute, text in zip(body.attributes, texts, strict=True):
             prefix = f"{INDENT * 2}self.{attribute.name} = "
@@ -305,31 +310,34 @@ class _Emitter:
 
     def _class_doc(self, instance: Instance, members: list[tuple[Instance, _Body]]) -> str:
         if instance.path == "":
-            return f"The network; {self.ranges.get('', (0, 0))[1]} gates."
+            gates = self.ranges.get("", (0, 0))[1]
+            return f"The network; {gates} gates." if gates else "The network."
         paths = [member.path for member, _ in members]
         shown = ", ".join(paths[:4]) + (f" and {len(paths) - 4} more" if len(paths) > 4 else "")
-        return f"Motif `{instance.motif}`: {shown}."
+        text = f"Motif `{instance.motif}`: {shown}."
+        return text if len(text) < LINE - 10 else f"Motif `{instance.motif}`."
 
     def _forward(self, instance: Instance, body: _Body) -> list[str]:
-        lines = []
-        arguments = ["self", *body.inputs]
-        if instance.path == "" and body.gates:
-            arguments.append("gates=None")
-            sizes = ", ".join(f"{n}: {_shape(self.graph, n)}" for n in instance.inputs)
-            lines += [
-                f'"""{sizes}; gates: [{body.gates}], or [N, {body.gates}], a row an example."""',
-                "if gates is None:",
-                f"{INDENT}gates = {body.inputs[0]}.new_ones({body.gates})",
-                f"gates = gates.view(-1, {body.gates})",
-            ]
-        elif instance.path == "":
-            sizes = ", ".join(f"{n}: {_shape(self.graph, n)}" for n in instance.inputs)
-            lines.append(f'"""{sizes}."""')
+        arguments, lines = ["self", *body.inputs], []
+        if instance.path == "":
+            about = [f"{n}: {_shape(self.graph, n)}" for n in instance.inputs]
+            if body.gates:
+                arguments.append("gates=None")
+                about.append(f"gates: [{body.gates}], or [N, {body.gates}], a row an example")
+            lines += _docstring(about)
+            if body.gates:
+                lines += [
+                    f"{_BODY}if gates is None:",
+                    f"{_BODY}{INDENT}gates = {body.inputs[0]}.new_ones({body.gates})",
+                    f"{_BODY}gates = gates.view(-1, {body.gates})",
+                ]
         elif body.gates:
             arguments.append("gates")
-        lines += [*body.lines, f"return {', '.join(body.outputs)}"]
-        head = f"{INDENT}def forward({', '.join(arguments)}):"
-        return [head, *(f"{INDENT * 2}{line}" for line in lines)]
+        outputs = ", ".join(body.outputs)
+        if len(body.outputs) > 1 and len(f"{_BODY}return {outputs}") > LINE:
+            outputs = f"({outputs})"
+        head = wrapped(f"{INDENT}def ", f"forward({', '.join(arguments)})", level=1, tail=":")
+        return [*head, *lines, *body.lines, *wrapped(f"{_BODY}return ", outputs, level=2)]
 
     # ------------------------------------------------------------------------------------ bodies
 
@@ -395,13 +403,12 @@ class _BodyWriter:
             return
         variable = self.variables[node] = self._variable(self.graph.node(node).name)
         if len(terms) == 1:
-            self.lines += wrapped(f"{variable} = ", terms[0], "", 0)
+            self.lines += wrapped(f"{_BODY}{variable} = ", terms[0], level=2)
         elif merge == "concat":
-            self.lines += wrapped(
-                f"{variable} = ", f"torch.cat([{', '.join(terms)}], dim=1)", "", 0
-            )
+            call = f"torch.cat([{', '.join(terms)}], dim=1)"
+            self.lines += wrapped(f"{_BODY}{variable} = ", call, level=2)
         else:
-            self.lines += joined(variable, " + " if merge == "sum" else " * ", terms)
+            self.lines += joined(variable, " + " if merge == "sum" else " * ", terms, 2)
 
     def _connection(self, connection: Connection, alone: bool) -> str:
         """Source of what one connection brings."""
@@ -463,7 +470,12 @@ class _BodyWriter:
             self.variables[output] = self._variable(label)
             outputs.append(self.variables[output])
         call = f"self.{attribute}({', '.join(arguments)})"
-        self.lines += wrapped(f"{', '.join(outputs)} = ", call, "", 0)
+        prefix = f"{_BODY}{', '.join(outputs)} = "
+        if len(prefix) > LINE // 2:
+            self.lines += wrapped(f"{_BODY}outputs = ", call, level=2)
+            self.lines += wrapped(_BODY, f"({', '.join(outputs)})", level=2, tail=" = outputs")
+        else:
+            self.lines += wrapped(prefix, call, level=2)
 
     def _child_values(self, child: Instance, made: _Class) -> tuple[int, ...]:
         body = self.emitter._body(child)
@@ -492,6 +504,13 @@ def _candidate(edge: Edge) -> str:
     """The name of a candidate in its mixed edge."""
     name = identifier(edge.operation.name)
     return f"{name}_" if name in _RESERVED else name
+
+
+def _docstring(about: Sequence[str]) -> list[str]:
+    line = f'{_BODY}"""{"; ".join(about)}."""'
+    if len(line) <= LINE:
+        return [line]
+    return [f'{_BODY}"""', *(f"{_BODY}{one}" for one in about), f'{_BODY}"""']
 
 
 def _hints(attributes: Sequence[_Attribute], values: Sequence[Sequence[int]]) -> list[str]:

@@ -22,7 +22,8 @@ LINE: Final = 100
 INDENT: Final = "    "
 # Names that emitted source uses itself.
 TAKEN: Final = frozenset({
-    "self", "gates", "torch", "nn", "MixedEdge", "super", "set", "enumerate", "sum", *PRELUDES,
+    "self", "gates", "torch", "nn", "MixedEdge", "super", "set", "enumerate", "sum", "outputs",
+    *PRELUDES,
 })  # fmt: skip
 _CLOSING: Final = {"(": ")", "[": "]"}
 
@@ -139,17 +140,17 @@ def spread(parts: Sequence[Expression], texts: Sequence[str]) -> list[str]:
 
 
 def _several(text: str) -> bool:
-    return len(_arguments(text)) > 1
+    return len(_split(text, ",")) > 1
 
 
-def _arguments(text: str) -> list[str]:
-    """The text split at the commas outside brackets."""
+def _split(text: str, separator: str) -> list[str]:
+    """The text split at the separators outside brackets."""
     parts, depth, start = [], 0, 0
     for k, character in enumerate(text):
         depth += (character in "([{") - (character in ")]}")
-        if character == "," and depth == 0:
+        if depth == 0 and k >= start and text.startswith(separator, k):
             parts.append(text[start:k].strip())
-            start = k + 1
+            start = k + len(separator)
     return [*parts, text[start:].strip()]
 
 
@@ -193,26 +194,32 @@ def unique(name: str, taken: Iterable[str], separator: str = "_") -> str:
     return result
 
 
-def wrapped(prefix: str, text: str, comment: str, level: int, always: bool = False) -> list[str]:
-    """``prefix text  # comment`` on one line, or a call broken at its commas where too long.
+def wrapped(
+    prefix: str, text: str, comment: str = "", level: int = 0, always: bool = False, tail: str = ""
+) -> list[str]:
+    """``prefix text tail  # comment`` on one line, or broken at commas or sums where too long.
 
     ``level`` is how deep the closing bracket stands; ``always`` breaks calls of several arguments
     that hold calls themselves.
     """
     note = f"  # {comment}" if comment else ""
-    whole = f"{prefix}{text}"
+    whole = f"{prefix}{text}{tail}{note}"
     head, opening, inside = _bracketed(text)
-    parts = _arguments(inside) if opening else []
+    parts = _split(inside, ",") if inside else []
     nested = always and len(parts) > 1 and any("(" in part for part in parts)
-    fits = len(whole + note) + (0 if level else 8) <= LINE
-    if (fits and not nested) or not parts:
-        return [whole + note]
+    if (len(whole) <= LINE and not nested) or not parts:
+        return [whole]
     inner = INDENT * (level + 1)
     lines = [f"{prefix}{head}{opening}{note}"]
-    for part in parts:
-        *before, last = wrapped(inner, part, "", level + 1)
-        lines += [*before, f"{last},"]
-    return [*lines, f"{INDENT * level}{_CLOSING[opening]}"]
+    if not head and opening == "(" and len(parts) == 1:
+        first, *rest = _split(inside, " + ")
+        lines += wrapped(inner, first, level=level + 1)
+        for term in rest:
+            lines += wrapped(f"{inner}+ ", term, level=level + 1)
+    else:
+        for part in parts:
+            lines += wrapped(inner, part, level=level + 1, tail=",")
+    return [*lines, f"{INDENT * level}{_CLOSING[opening]}{tail}"]
 
 
 def _bracketed(text: str) -> tuple[str, str, str]:
@@ -228,11 +235,14 @@ def _bracketed(text: str) -> tuple[str, str, str]:
     return text[:first], text[first], text[first + 1 : -1]
 
 
-def joined(variable: str, operator: str, terms: list[str]) -> list[str]:
+def joined(variable: str, operator: str, terms: list[str], level: int) -> list[str]:
     """``variable = a + b`` on one line, or a line a term where it is too long."""
-    line = f"{variable} = {operator.join(terms)}"
-    if len(line) + 2 * len(INDENT) <= LINE:
+    pad, inner = INDENT * level, INDENT * (level + 1)
+    line = f"{pad}{variable} = {operator.join(terms)}"
+    if len(line) <= LINE:
         return [line]
     first, *rest = terms
-    inner = [f"{INDENT}{first}", *(f"{INDENT}{operator.strip()} {term}" for term in rest)]
-    return [f"{variable} = (", *inner, ")"]
+    lines = [f"{pad}{variable} = (", *wrapped(inner, first, level=level + 1)]
+    for term in rest:
+        lines += wrapped(f"{inner}{operator.strip()} ", term, level=level + 1)
+    return [*lines, f"{pad})"]
