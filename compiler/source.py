@@ -207,10 +207,14 @@ def wrapped(
     head, opening, inside = _bracketed(text)
     parts = _split(inside, ",") if inside else []
     nested = always and len(parts) > 1 and any("(" in part for part in parts)
+    if note and not parts and len(whole) > LINE:
+        return [f"{INDENT * level}# {comment}", f"{prefix}{text}{tail}"]
     if (len(whole) <= LINE and not nested) or not parts:
         return [whole]
     inner = INDENT * (level + 1)
     lines = [f"{prefix}{head}{opening}{note}"]
+    if note and len(lines[0]) > LINE:
+        lines = [f"{INDENT * level}# {comment}", f"{prefix}{head}{opening}"]
     if not head and opening == "(" and len(parts) == 1:
         first, *rest = _split(inside, " + ")
         lines += wrapped(inner, first, level=level + 1)

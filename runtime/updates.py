@@ -22,7 +22,7 @@ from torch import Tensor
 
 # Where the entropy ln(2 pi e gamma) / 2 of a gate is zero.
 ENTROPY_THRESHOLD: Final = 1 / (2 * math.pi * math.e)
-MAX_STEPS: Final = 2000
+MAX_STEPS: Final = 5000
 
 
 def posterior_variance(gamma: Tensor, curvature: Tensor) -> Tensor:
