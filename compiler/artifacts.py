@@ -30,6 +30,7 @@ from bayesnas.compiler.graph import (
     RetainConstraint,
     Stage,
 )
+from bayesnas.compiler.verify import verify
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span
 
 FORMAT: Final = "bayesnas-graph"
@@ -114,16 +115,12 @@ def graph_from_json(text: str, name: str) -> tuple[Graph, Annotation]:
         raise _not_a_graph(name, "nested too deeply") from None
     except jsonschema.ValidationError as error:
         raise _not_a_graph(name, f"at {error.json_path}: {error.message}") from None
-    graph = Graph.build(
-        data["name"],
-        [
-            Node(n["id"], n["name"], n["scope"], n["role"], n["merge"], _optional_shape(n["shape"]))
-            for n in data["nodes"]
-        ],
-        [_read_edge(e) for e in data["edges"]],
-        {i["path"]: _read_instance(i) for i in data["instances"]},
-        tuple(RetainConstraint(r["node"], r["count"]) for r in data["retain"]),
-    )
+    try:
+        graph = _build(data)
+        _check(graph)
+    except (AssertionError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else "an unknown name"
+        raise _not_a_graph(name, reason) from None
     gammas = {e["id"]: e["gamma"] for e in data["edges"] if e.get("gamma") is not None}
     removed = frozenset(e["id"] for e in data["edges"] if e.get("removed"))
     return graph, Annotation(gammas, removed)
@@ -139,6 +136,36 @@ def _one_a_line(data: Mapping[str, Any]) -> str:
         else:
             entries.append(f"{json.dumps(key)}: {json.dumps(value)}")
     return "{\n " + ",\n ".join(entries) + "\n}\n"
+
+
+def _build(data: dict[str, Any]) -> Graph:
+    for key, identifier in (("nodes", "id"), ("edges", "id"), ("instances", "path")):
+        names = [entry[identifier] for entry in data[key]]
+        assert len(set(names)) == len(names), f"a name stands twice in `{key}`"
+    return Graph.build(
+        data["name"],
+        [
+            Node(n["id"], n["name"], n["scope"], n["role"], n["merge"], _optional_shape(n["shape"]))
+            for n in data["nodes"]
+        ],
+        [_read_edge(e) for e in data["edges"]],
+        {i["path"]: _read_instance(i) for i in data["instances"]},
+        tuple(RetainConstraint(r["node"], r["count"]) for r in data["retain"]),
+    )
+
+
+def _check(graph: Graph) -> None:
+    """What the schema cannot say: names that mean something, and the graph's invariants."""
+    assert "" in graph.instances, "no instance is the network"
+    for instance in graph.instances.values():
+        parent = instance.parent
+        assert instance.path == "" or parent in graph.instances, f"no instance `{parent}`"
+        for port in (*instance.inputs, *instance.outputs):
+            assert port in graph.network, f"no node `{port}`"
+    for edge in graph.edges():
+        assert edge.scope in graph.instances, f"no instance `{edge.scope}`"
+        edge_cost(edge)  # every primitive is known and has its numbers
+    verify(graph, "reading")
 
 
 def _not_a_graph(name: str, reason: str) -> DiagnosticError:

@@ -189,8 +189,8 @@ class Graph:
         for node in nodes:
             network.add_node(node.id, payload=node)
         for edge in edges:
-            assert edge.source in network, edge
-            assert edge.target in network, edge
+            assert edge.source in network, f"no node `{edge.source}`"
+            assert edge.target in network, f"no node `{edge.target}`"
             network.add_edge(edge.source, edge.target, key=edge.id, payload=edge)
         return cls(name, network, instances, retains)
 
