@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bayesnas.dsl import __version__ as __version__
+
 if TYPE_CHECKING:
     from bayesnas.compiler.pipeline import compile_spec as compile_spec
     from bayesnas.dsl.diagnostics import DiagnosticError as DiagnosticError
     from bayesnas.runtime.modules import build as build
     from bayesnas.runtime.training import load_network as load_network
 
-__version__ = "0.1.0"
 __all__ = ["DiagnosticError", "build", "compile_spec", "load_network"]
 
 _HOMES = {

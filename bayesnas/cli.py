@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import bayesnas
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, render_all
@@ -19,7 +20,14 @@ EMITS = ("ast", "graph", "gamma", "torch", "dot")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command ``bayesnas``; the exit status."""
-    return _run(_parser().parse_args(arguments))
+    try:
+        options = _parser().parse_args(arguments)
+    except _SettingsAsked as asked:
+        from bayesnas.commands import settings_table
+
+        print(settings_table(str(asked)))
+        return 0
+    return _run(options)
 
 
 def compile_main(arguments: Sequence[str] | None = None) -> int:
@@ -62,7 +70,8 @@ def _work_failed(error: Exception) -> Diagnostic | None:
     text = str(error)
     if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text:
         remedy = "lower `--option batch_size=...`, or the network's width"
-        return Diagnostic("D603", "out of memory", notes=(text.splitlines()[0],), help=remedy)
+        notes = tuple(text.splitlines()[:1])
+        return Diagnostic("D603", "out of memory", notes=notes, help=remedy)
     return None
 
 
@@ -98,6 +107,25 @@ def _parser() -> argparse.ArgumentParser:
     ):
         fill(commands.add_parser(name, help=about, description=about))
     return parser
+
+
+class _SettingsAsked(Exception):  # noqa: N818 - a question, not an error
+    """``--option help`` was given: nothing else is needed."""
+
+
+class _OptionAction(argparse.Action):
+    """Collects ``--option``; ``--option help`` lists the settings at once."""
+
+    def __call__(
+        self,
+        _parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        _option_string: str | None = None,
+    ) -> None:
+        if values == "help":
+            raise _SettingsAsked(str(self.const))
+        setattr(namespace, self.dest, [*getattr(namespace, self.dest), values])
 
 
 def _spec_arguments(parser: argparse.ArgumentParser) -> None:
@@ -154,7 +182,8 @@ def _work_arguments(parser: argparse.ArgumentParser, kind: str) -> None:
     parser.add_argument(
         "--option",
         metavar="NAME=VALUE",
-        action="append",
+        action=_OptionAction,
+        const=kind,
         default=[],
         help=f"a {kind} setting, over the spec's; `--option help` lists them",
     )

@@ -155,8 +155,6 @@ def render_command(
 
 def search_command(options: argparse.Namespace) -> int:
     """``bayesnas search``."""
-    if "help" in options.option:
-        return _list_settings("search")
     from bayesnas.runtime.search import search
 
     compiled = compile_spec(options.spec, parse_values(options.set), options.network)
@@ -174,8 +172,6 @@ def search_command(options: argparse.Namespace) -> int:
 
 def train_command(options: argparse.Namespace) -> int:
     """``bayesnas train``."""
-    if "help" in options.option:
-        return _list_settings("train")
     from bayesnas.runtime.training import train
 
     compiled = compile_spec(options.spec, parse_values(options.set), options.network)
@@ -217,11 +213,23 @@ def set_threads(count: int | None) -> None:
     torch.set_num_threads(count)
 
 
+def check_seed(seed: int) -> None:
+    """Refuse a seed that PyTorch cannot take.
+
+    Raises:
+        DiagnosticError: D418.
+    """
+    if not 0 <= seed < 2**32:
+        remedy = f"write a whole number from 0 to {2**32 - 1}"
+        raise DiagnosticError(Diagnostic("D418", f"cannot use the seed {seed}", help=remedy))
+
+
 def _run_options(options: argparse.Namespace) -> RunOptions:
     from bayesnas.runtime.data import DataOptions
     from bayesnas.runtime.runs import RunOptions
 
     set_threads(options.threads)
+    check_seed(options.seed)
     data = DataOptions(options.resize, options.download, options.data_root)
     return RunOptions(
         options.data or "",
@@ -243,7 +251,7 @@ def _settings(compiled: Compiled, kind: str, given: Sequence[str]) -> dict[str, 
     result: dict[str, Any] = compiled.settings(kind)
     for text in given:
         name, equals, word = (part.strip() for part in text.partition("="))
-        if not equals or not word:
+        if not equals or not word or not name:
             remedy = f"write `--option NAME=VALUE`; `bayesnas {kind} SPEC --option help` lists them"
             raise DiagnosticError(Diagnostic("D418", f"cannot read `--option {text}`", help=remedy))
         value = _value(word)
@@ -261,13 +269,13 @@ def _value(word: str) -> int | float | str:
     return word
 
 
-def _list_settings(kind: str) -> int:
+def settings_table(kind: str) -> str:
+    """What ``--option help`` prints."""
     rows = [
         (name, str(known.default), known.metadata["about"])
         for name, known in fields_dict(KINDS[kind]).items()
     ]
-    print(_table((f"{kind} setting", "default", ""), rows, left=3))
-    return 0
+    return _table((f"{kind} setting", "default", ""), rows, left=3)
 
 
 # ------------------------------------------------------------------------------------------- demo
@@ -277,6 +285,7 @@ def demo_command(options: argparse.Namespace) -> int:
     """``bayesnas demo``: the main job on the embedded data, with a table at the end."""
     out, seed = options.out, options.seed
     set_threads(options.threads)
+    check_seed(seed)
     from attrs import evolve
 
     from bayesnas.runtime.runs import RunOptions

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from attrs import asdict, field, frozen
 
-import bayesnas
 from bayesnas.compiler.artifacts import write_bytes, write_text
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
+from bayesnas.dsl import __version__
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data import DataOptions
 
@@ -122,7 +122,7 @@ class Run:
             "device": options.device,
             "settings": asdict(settings),
             "versions": {
-                "bayesnas": bayesnas.__version__,
+                "bayesnas": __version__,
                 "torch": str(torch.__version__),
                 "python": platform.python_version(),
             },
