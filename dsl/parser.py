@@ -34,7 +34,7 @@ _EXPECTED = (
 KEYWORDS = {
     "import", "op", "choice", "motif", "network", "search", "train", "node", "for", "in", "if",
     "then", "else", "chain", "times", "reduce", "at", "tied", "retain", "into", "sum", "concat",
-    "product", "and", "or", "not",
+    "product", "and", "or", "not", "budget",
 }  # fmt: skip
 
 T = TypeVar("T")
@@ -317,14 +317,19 @@ class _Builder(Transformer[Token, tree.Spec]):
             value = str(token)[1:-1]
         return tree.Setting(str(name), value, span=self.span(meta))
 
-    def formals(self, _meta: Meta, children: list[Any]) -> tuple[tree.Parameter, ...]:
+    def formals(self, _meta: Meta, children: list[Any]) -> tuple[tree.AnyParameter, ...]:
         return children[0]  # type: ignore[no-any-return]
 
-    def parameters(self, _meta: Meta, children: list[Any]) -> tuple[tree.Parameter, ...]:
+    def parameters(self, _meta: Meta, children: list[Any]) -> tuple[tree.AnyParameter, ...]:
         return tuple(children)
 
     def parameter(self, meta: Meta, children: list[Any]) -> tree.Parameter:
         return tree.Parameter(str(children[0]), children[1], span=self.span(meta))
+
+    def motif_parameter(self, meta: Meta, children: list[Any]) -> tree.MotifParameter:
+        name, default = children
+        default = None if default is None else str(default)
+        return tree.MotifParameter(str(name), default, span=self.span(meta))
 
     def ports(self, _meta: Meta, children: list[Any]) -> tuple[tree.Port, ...]:
         return tuple(children)
@@ -363,11 +368,11 @@ class _Builder(Transformer[Token, tree.Spec]):
         return tree.Connect(sources, targets, str(arrow) == "~>", term, span=self.span(meta))
 
     def instance(self, meta: Meta, children: list[Any]) -> tree.Instantiation:
-        targets, (name, inputs, arguments) = children
-        return tree.Instantiation(targets, name, inputs, arguments, span=self.span(meta))
+        targets, tie, (name, inputs, arguments) = children
+        return tree.Instantiation(targets, name, inputs, arguments, tie, span=self.span(meta))
 
     def chain(self, meta: Meta, children: list[Any]) -> tree.Chain:
-        targets, tied, (name, inputs, arguments), length, reductions = children
+        targets, tie, (name, inputs, arguments), length, reductions = children
         return tree.Chain(
             targets,
             name,
@@ -375,9 +380,12 @@ class _Builder(Transformer[Token, tree.Spec]):
             arguments,
             length,
             reductions or (),
-            tied is not None,
+            tie,
             span=self.span(meta),
         )
+
+    def tie(self, meta: Meta, children: list[Any]) -> tree.Tie:
+        return tree.Tie(children[0], span=self.span(meta))
 
     def reductions(self, _meta: Meta, children: list[Any]) -> tuple[tree.Expression, ...]:
         return tuple(children)
@@ -398,6 +406,20 @@ class _Builder(Transformer[Token, tree.Spec]):
 
     def retain(self, meta: Meta, children: list[Any]) -> tree.Retain:
         return tree.Retain(children[0], tuple(children[1:]), span=self.span(meta))
+
+    def budget(self, meta: Meta, children: list[Any]) -> tree.Budget:
+        cost, comparison, limit = children
+        if comparison != "<=":
+            message = f"a budget is an upper bound, and this is `{comparison}`"
+            span = self.token_span(comparison)
+            raise DiagnosticError(Diagnostic("D101", message, span, help="write `<=`"))
+        if isinstance(limit, Token):
+            limit = self._amount(limit)
+        return tree.Budget(str(cost), limit, span=self.span(meta))
+
+    def _amount(self, token: Token) -> tree.Amount:
+        self._check_digits(token)
+        return tree.Amount(str(token), span=self.token_span(token))
 
     def targets(self, _meta: Meta, children: list[Any]) -> tuple[tree.Reference, ...]:
         return tuple(children)
@@ -453,6 +475,10 @@ class _Builder(Transformer[Token, tree.Spec]):
         return tree.Number(self._whole(children[0]), span=self.span(meta))
 
     def _whole(self, token: Token) -> int:
+        self._check_digits(token)
+        return int(token)
+
+    def _check_digits(self, token: Token) -> None:
         if len(token) > MAX_DIGITS:
             raise DiagnosticError(
                 Diagnostic(
@@ -462,7 +488,6 @@ class _Builder(Transformer[Token, tree.Spec]):
                     help=f"write at most {MAX_DIGITS} digits",
                 )
             )
-        return int(token)
 
     def name(self, meta: Meta, children: list[Any]) -> tree.Name:
         return tree.Name(str(children[0]), span=self.span(meta))

@@ -69,11 +69,18 @@ def _formals(parameters: tuple[tree.Parameter, ...]) -> str:
     return f"({_parameters(parameters)})" if parameters else ""
 
 
-def _parameters(parameters: tuple[tree.Parameter, ...]) -> str:
-    return ", ".join(
-        p.name if p.default is None else f"{p.name} = {print_expression(p.default)}"
-        for p in parameters
-    )
+def _parameters(parameters: tuple[tree.AnyParameter, ...]) -> str:
+    return ", ".join(map(_parameter, parameters))
+
+
+def _parameter(parameter: tree.AnyParameter) -> str:
+    match parameter:
+        case tree.MotifParameter(name=name, default=motif):
+            return f"motif {name}" if motif is None else f"motif {name} = {motif}"
+        case tree.Parameter(name=name, default=default):
+            return name if default is None else f"{name} = {print_expression(default)}"
+        case _:
+            assert_never(parameter)
 
 
 def _wrap(head: str, body: tree.OperationTerm) -> str:
@@ -139,7 +146,7 @@ def print_statement(statement: tree.Statement, indent: str = "") -> str:
         case tree.Connect():
             return _connect(statement)
         case tree.Instantiation():
-            return f"{_references(statement.targets)} = {_motif_call(statement)}"
+            return f"{_references(statement.targets)} = {_tie(statement)}{_motif_call(statement)}"
         case tree.Chain():
             return _chain(statement, indent)
         case tree.Loop():
@@ -154,6 +161,9 @@ def print_statement(statement: tree.Statement, indent: str = "") -> str:
         case tree.Retain():
             count = print_expression(statement.count)
             return f"retain {count} into {_references(statement.targets)}"
+        case tree.Budget(limit=limit):
+            text = limit.text if isinstance(limit, tree.Amount) else print_expression(limit)
+            return f"budget {statement.cost} <= {text}"
         case _:
             assert_never(statement)
 
@@ -173,8 +183,7 @@ def _connect(statement: tree.Connect) -> str:
 
 
 def _chain(statement: tree.Chain, indent: str) -> str:
-    tied = "tied " if statement.tied else ""
-    head = f"{_references(statement.targets)} = {tied}chain {_motif_call(statement)}"
+    head = f"{_references(statement.targets)} = {_tie(statement)}chain {_motif_call(statement)}"
     head += f" times {print_expression(statement.length)}"
     if not statement.reductions:
         return head
@@ -182,6 +191,13 @@ def _chain(statement: tree.Chain, indent: str) -> str:
     if len(indent) + len(head) + 1 + len(tail) <= LINE:
         return f"{head} {tail}"
     return f"{head}\n{indent}{_INDENT}{tail}"
+
+
+def _tie(statement: tree.Instantiation | tree.Chain) -> str:
+    if statement.tie is None:
+        return ""
+    index = statement.tie.index
+    return "tied " if index is None else f"tied({print_expression(index)}) "
 
 
 def _motif_call(statement: tree.Instantiation | tree.Chain) -> str:

@@ -188,13 +188,22 @@ class Connect:
 
 
 @frozen
+class Tie:
+    """``tied`` or ``tied(k)``: instances of one motif and k share one architecture."""
+
+    index: Expression | None = None
+    span: Span = field(eq=False, repr=False, kw_only=True)
+
+
+@frozen
 class Instantiation:
-    """``y, z = motif(a, b; width = 16)``."""
+    """``y, z = tied motif(a, b; width = 16)``."""
 
     targets: tuple[Reference, ...]
     motif: str
     inputs: tuple[Reference, ...]
     arguments: tuple[Argument, ...]
+    tie: Tie | None = None
     span: Span = field(eq=False, repr=False, kw_only=True)
 
 
@@ -208,7 +217,7 @@ class Chain:
     arguments: tuple[Argument, ...]
     length: Expression
     reductions: tuple[Expression, ...] = ()
-    tied: bool = False
+    tie: Tie | None = None
     span: Span = field(eq=False, repr=False, kw_only=True)
 
 
@@ -242,8 +251,42 @@ class Retain:
     span: Span = field(eq=False, repr=False, kw_only=True)
 
 
+@frozen
+class Amount:
+    """A number with a unit as written: ``600K``, ``3.5M`` or ``2G``."""
+
+    text: str
+    span: Span = field(eq=False, repr=False, kw_only=True)
+
+    @property
+    def value(self) -> int:
+        """The number it stands for, rounded down to a whole one."""
+        digits, unit = self.text[:-1], self.text[-1]
+        whole, _, fraction = digits.partition(".")
+        zeros = {"K": 3, "M": 6, "G": 9}[unit]
+        return int(whole + fraction[:zeros].ljust(zeros, "0"))
+
+
+@frozen
+class Budget:
+    """``budget parameters <= 3.5M``: what a found network may cost at most."""
+
+    cost: str
+    limit: Expression | Amount
+    span: Span = field(eq=False, repr=False, kw_only=True)
+
+
 Statement: TypeAlias = (
-    NodeDeclaration | Merge | Transform | Connect | Instantiation | Chain | Loop | Branch | Retain
+    NodeDeclaration
+    | Merge
+    | Transform
+    | Connect
+    | Instantiation
+    | Chain
+    | Loop
+    | Branch
+    | Retain
+    | Budget
 )
 
 
@@ -257,6 +300,18 @@ class Parameter:
     name: str
     default: Expression | None = None
     span: Span = field(eq=False, repr=False, kw_only=True)
+
+
+@frozen
+class MotifParameter:
+    """``motif name`` or ``motif name = default``: a motif given where this one is used."""
+
+    name: str
+    default: str | None = None
+    span: Span = field(eq=False, repr=False, kw_only=True)
+
+
+AnyParameter: TypeAlias = Parameter | MotifParameter
 
 
 @frozen
@@ -302,7 +357,7 @@ class Motif:
 
     name: str
     inputs: tuple[Port, ...]
-    parameters: tuple[Parameter, ...]
+    parameters: tuple[AnyParameter, ...]
     outputs: tuple[Port, ...]
     body: tuple[Statement, ...]
     span: Span = field(eq=False, repr=False, kw_only=True)
@@ -314,7 +369,7 @@ class Network:
 
     name: str
     inputs: tuple[Port, ...]
-    parameters: tuple[Parameter, ...]
+    parameters: tuple[AnyParameter, ...]
     outputs: tuple[Port, ...]
     body: tuple[Statement, ...]
     span: Span = field(eq=False, repr=False, kw_only=True)

@@ -67,6 +67,8 @@ _bounds = st.none() | expressions
 _indices = st.none() | _node(tree.Index, expressions) | _node(tree.Slice, _bounds, _bounds)
 references = st.deferred(lambda: _node(tree.Reference, names, _indices))
 _declared = _node(tree.Declared, names, st.none() | expressions)
+_ties = st.none() | _node(tree.Tie, st.none() | expressions)
+_amounts = _node(tree.Amount, st.from_regex(r"[0-9]{1,4}(\.[0-9]{1,4})?[KMG]", fullmatch=True))
 _simple_statements = st.one_of(
     _node(tree.NodeDeclaration, _some(_declared)),
     _node(
@@ -77,7 +79,14 @@ _simple_statements = st.one_of(
     ),
     _node(tree.Transform, references, references, terms),
     _node(tree.Connect, _some(references), _some(references), st.booleans(), st.none() | terms),
-    _node(tree.Instantiation, _some(references), names, _some(references), _some(arguments, 2, 0)),
+    _node(
+        tree.Instantiation,
+        _some(references),
+        names,
+        _some(references),
+        _some(arguments, 2, 0),
+        _ties,
+    ),
     _node(
         tree.Chain,
         _some(references),
@@ -86,9 +95,10 @@ _simple_statements = st.one_of(
         _some(arguments, 2, 0),
         expressions,
         _some(expressions, 2, 0),
-        st.booleans(),
+        _ties,
     ),
     _node(tree.Retain, expressions, _some(references)),
+    _node(tree.Budget, names, expressions | _amounts),
 )
 statements = _recursive(
     _simple_statements,
@@ -103,6 +113,12 @@ _parameters = _some(_node(tree.Parameter, names, st.none() | expressions), 2, 0)
 _ports = _some(_node(tree.Port, names, st.none()), 2)
 _shaped_ports = _some(_node(tree.Port, names, _some(expressions)), 2)
 _body = _some(statements, 3, 0)
+_motif_parameters = _some(
+    _node(tree.Parameter, names, st.none() | expressions)
+    | _node(tree.MotifParameter, names, st.none() | names),
+    3,
+    0,
+)
 _values = (
     st.integers(0, 10**9)
     | st.floats(allow_nan=False, allow_infinity=False)
@@ -113,8 +129,8 @@ definitions = st.one_of(
     _node(tree.Import, texts),
     _node(tree.OperationDefinition, names, _parameters, terms),
     _node(tree.ChoiceDefinition, names, _parameters, terms),
-    _node(tree.Motif, names, _ports, _parameters, _ports, _body),
-    _node(tree.Network, names, _shaped_ports, _parameters, _shaped_ports, _body),
+    _node(tree.Motif, names, _ports, _motif_parameters, _ports, _body),
+    _node(tree.Network, names, _shaped_ports, _motif_parameters, _shaped_ports, _body),
     _node(
         tree.Settings,
         st.sampled_from(["search", "train"]),
