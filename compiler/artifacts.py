@@ -142,15 +142,14 @@ def _build(data: dict[str, Any]) -> Graph:
     for key, identifier in (("nodes", "id"), ("edges", "id"), ("instances", "path")):
         names = [entry[identifier] for entry in data[key]]
         assert len(set(names)) == len(names), f"a name stands twice in `{key}`"
-    return Graph.build(
-        data["name"],
+    instances = {i["path"]: _read_instance(i) for i in data["instances"]}
+    retains = tuple(RetainConstraint(r["node"], r["count"]) for r in data["retain"])
+    return Graph(data["name"], instances, retains=retains).rebuild(
         [
             Node(n["id"], n["name"], n["scope"], n["role"], n["merge"], _optional_shape(n["shape"]))
             for n in data["nodes"]
         ],
         [_read_edge(e) for e in data["edges"]],
-        {i["path"]: _read_instance(i) for i in data["instances"]},
-        tuple(RetainConstraint(r["node"], r["count"]) for r in data["retain"]),
     )
 
 

@@ -15,7 +15,7 @@ from attrs import evolve, field, frozen
 
 from bayesnas.compiler.graph import Graph, Instance, Residual
 from bayesnas.compiler.pipeline import Compiled
-from bayesnas.compiler.resolve import called_names
+from bayesnas.compiler.program import called_names
 from bayesnas.compiler.structure import drop_dead
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span
@@ -91,6 +91,7 @@ class _Deriver:
         parameters = tuple(
             evolve(p, default=_literal_number(values[p.name], p.span))
             for p in self.network.parameters
+            if isinstance(p, tree.Parameter)
         )
         network = evolve(self.network, parameters=parameters, body=body)
         graphs: list[tree.Definition] = [*self.motifs, network]
@@ -158,6 +159,9 @@ class _Deriver:
                 evolve(
                     original,
                     name=name,
+                    parameters=tuple(
+                        p for p in original.parameters if isinstance(p, tree.Parameter)
+                    ),
                     inputs=tuple(p for p in original.inputs if p.name in variant.inputs),
                     outputs=tuple(p for p in original.outputs if p.name in variant.outputs),
                     body=variant.body,

@@ -19,7 +19,7 @@ from bayesnas.compiler.graph import (
     Instance,
     Operation,
 )
-from bayesnas.compiler.primitives import PRELUDES
+from bayesnas.compiler.layers import PRELUDES
 from bayesnas.compiler.source import (
     INDENT,
     LINE,

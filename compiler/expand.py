@@ -14,6 +14,8 @@ from typing_extensions import assert_never
 
 from bayesnas.compiler.evaluate import evaluate, substitute, substitute_term
 from bayesnas.compiler.graph import (
+    BudgetConstraint,
+    CostName,
     Edge,
     Graph,
     Instance,
@@ -26,7 +28,8 @@ from bayesnas.compiler.graph import (
     Role,
 )
 from bayesnas.compiler.lower import IDENTITY, candidates, lower, tie_name
-from bayesnas.compiler.resolve import Program
+from bayesnas.compiler.names import MotifCall, check_call, wrong_count
+from bayesnas.compiler.program import Program
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span, quote, suggest
 
@@ -47,7 +50,13 @@ def expand(program: Program, network: tree.Network, values: Mapping[str, int]) -
         raise DiagnosticError(*_distinct(expander.errors))
     nodes = expander.nodes.values()
     instances = {path: expander.instances[path] for path in expander.paths}
-    return Graph.build(network.name, nodes, expander.edges, instances, tuple(expander.retains))
+    graph = Graph(
+        network.name,
+        instances,
+        retains=tuple(expander.retains),
+        budgets=tuple(expander.budgets),
+    )
+    return graph.rebuild(nodes, expander.edges)
 
 
 def _distinct(errors: list[Diagnostic]) -> list[Diagnostic]:
@@ -56,7 +65,8 @@ def _distinct(errors: list[Diagnostic]) -> list[Diagnostic]:
 
 
 def _parameters(network: tree.Network, given: Mapping[str, int]) -> dict[str, int]:
-    known = {p.name for p in network.parameters}
+    parameters = [p for p in network.parameters if isinstance(p, tree.Parameter)]
+    known = {p.name for p in parameters}
     for name in given:
         if name not in known:
             has = f"its parameters are {quote(sorted(known))}" if known else "it has none"
@@ -70,7 +80,7 @@ def _parameters(network: tree.Network, given: Mapping[str, int]) -> dict[str, in
                 )
             )
     values: dict[str, int] = {}
-    for parameter in network.parameters:
+    for parameter in parameters:
         if parameter.name in given:
             values[parameter.name] = given[parameter.name]
         elif parameter.default is not None:
@@ -102,6 +112,7 @@ class _Scope:
     path: str
     group_path: str
     values: Mapping[str, int]
+    motifs: Mapping[str, tree.Motif]  # those passed as parameters
     depth: int
     singles: dict[str, str] = field(factory=dict)  # name -> node id
     lists: dict[str, list[str]] = field(factory=dict)  # name -> node ids
@@ -130,6 +141,7 @@ class _Expander:
         self.instances: dict[str, Instance] = {}
         self.paths: list[str] = []  # parents before children
         self.retains: list[RetainConstraint] = []
+        self.budgets: list[BudgetConstraint] = []
         self.errors: list[Diagnostic] = []
         self.gates = 0
         self.size = 0
@@ -138,7 +150,7 @@ class _Expander:
     # ------------------------------------------------------------------------------- instances
 
     def network(self, network: tree.Network, values: dict[str, int]) -> None:
-        self._instantiate(network, _Scope("", "", values, 0), None, None)
+        self._instantiate(network, _Scope("", "", values, {}, 0), None, None)
 
     def _instantiate(
         self,
@@ -194,12 +206,13 @@ class _Expander:
         shape = None
         if port.shape is not None:
             shape = tuple(evaluate(size, scope.values) for size in port.shape)
-            if len(shape) not in (1, 3) or min(shape) < 1:
+            if len(shape) not in (1, 2, 3) or min(shape) < 1:
                 raise _error(
                     "D222",
                     f"invalid shape {list(shape)} of `{port.name}`",
                     port.span,
-                    "write [channels, height, width] or [features], each 1 or more",
+                    "write [channels, height, width], [channels, length] or [features], "
+                    "each 1 or more",
                 )
         return self._node(scope, port.name, port.name, port.span, role, shape=shape)
 
@@ -408,6 +421,8 @@ class _Expander:
                 self._chain(scope, statement, values, symbols)
             case tree.Retain() as statement:
                 self._retain(scope, statement, values)
+            case tree.Budget() as statement:
+                self._budget(statement, values)
             case tree.Loop() | tree.Branch():
                 raise AssertionError("unrolled")
             case _:
@@ -544,6 +559,15 @@ class _Expander:
             self._spend(1, statement.span)
             self.retains.append(RetainConstraint(identifier, count, statement.span))
 
+    def _budget(self, statement: tree.Budget, values: Mapping[str, int]) -> None:
+        limit = statement.limit
+        most = limit.value if isinstance(limit, tree.Amount) else evaluate(limit, values)
+        if most < 1:
+            message = f"a budget of {most} {statement.cost}"
+            raise _error("D222", message, limit.span, "allow 1 or more")
+        cost: CostName = "flops" if statement.cost == "flops" else "parameters"
+        self.budgets.append(BudgetConstraint(cost, most, statement.span))
+
     # ------------------------------------------------------------------------ nested instances
 
     def _instance(
@@ -553,57 +577,98 @@ class _Expander:
         values: Mapping[str, int],
         symbols: Mapping[str, tree.Expression],
     ) -> None:
-        inputs = self._lookup_all(scope, statement.inputs, values)
+        motif = self._motif(scope, statement)
+        inputs = self._inputs(scope, statement, motif, values)
         targets = self._lookup_all(scope, statement.targets, values)
         if not targets:  # their definition failed, and that has been said
             return
-        arguments = {str(a.name): evaluate(a.value, values) for a in statement.arguments}
-        local = self.nodes[targets[0][1]].name
-        instance, edges = self._place(
-            scope, statement, local, local, [i for _, i in inputs], arguments, None
-        )
+        numbers, motifs = self._arguments(scope, statement, motif, values)
+        local = group = self.nodes[targets[0][1]].name
+        if statement.tie is not None:
+            group = _tie_group(statement.tie, motif, values)
+        inner = self._inner(scope, local, group, _complete(motif, numbers), motifs)
+        instance, edges = self._place(scope, statement, motif, inner, [i for _, i in inputs], None)
         edges += [
             self._edge(scope, output, target, "fixed", IDENTITY, statement.span)
             for output, (_, target) in zip(instance.outputs, targets, strict=True)
         ]
         literal = evolve(
             statement,
+            motif=motif.name,
             targets=tuple(r for r, _ in targets),
             inputs=tuple(r for r, _ in inputs),
-            arguments=_substitute_arguments(statement.arguments, symbols),
+            arguments=_substitute_arguments(statement.arguments, numbers, symbols),
         )
         scope.body.append(Residual(literal, tuple(e.id for e in edges), instances=(instance.path,)))
+
+    def _motif(self, scope: _Scope, call: MotifCall) -> tree.Motif:
+        """The motif that is called; one that was passed is checked now."""
+        passed = scope.motifs.get(call.motif)
+        if passed is None:
+            return self.program.motifs[call.motif]
+        check_call(self.program, call, passed)
+        return passed
+
+    def _inputs(
+        self, scope: _Scope, call: MotifCall, motif: tree.Motif, values: Mapping[str, int]
+    ) -> list[tuple[tree.Reference, str]]:
+        inputs = self._lookup_all(scope, call.inputs, values)
+        if len(inputs) != len(motif.inputs):
+            found = wrong_count("inputs", motif, motif.inputs, len(inputs), call.span)
+            raise DiagnosticError(found)
+        return inputs
+
+    def _arguments(
+        self, scope: _Scope, call: MotifCall, motif: tree.Motif, values: Mapping[str, int]
+    ) -> tuple[dict[str, int], dict[str, tree.Motif]]:
+        """What a call gives: numbers as written, and every motif the called one asks for."""
+        kinds = {p.name: p for p in motif.parameters}
+        numbers: dict[str, int] = {}
+        given: dict[str, str] = {}
+        for argument in call.arguments:
+            name = str(argument.name)
+            if not isinstance(kinds[name], tree.MotifParameter):
+                numbers[name] = evaluate(argument.value, values)
+            elif isinstance(argument.value, tree.Name):
+                given[name] = argument.value.name
+        motifs = {}
+        for parameter in motif.parameters:
+            if isinstance(parameter, tree.MotifParameter):
+                chosen = given.get(parameter.name, parameter.default or "")
+                inside = scope.motifs if parameter.name in given else {}
+                motifs[parameter.name] = inside.get(chosen) or self._passed(chosen, call)
+        return numbers, motifs
+
+    def _passed(self, name: str, call: MotifCall) -> tree.Motif:
+        if name not in self.program.motifs:
+            remedy = suggest(name, self.program.motifs, "pass the name of a motif")
+            raise _error("D211", f"unknown motif `{name}`", call.span, remedy)
+        return self.program.motifs[name]
+
+    def _inner(
+        self,
+        scope: _Scope,
+        local: str,
+        group: str,
+        values: Mapping[str, int],
+        motifs: Mapping[str, tree.Motif],
+    ) -> _Scope:
+        path = scope.identifier(local)
+        return _Scope(path, scope.group(group), values, motifs, scope.depth + 1)
 
     def _place(
         self,
         scope: _Scope,
-        statement: tree.Instantiation | tree.Chain,
-        local: str,
-        group: str,
+        call: MotifCall,
+        motif: tree.Motif,
+        inner: _Scope,
         inputs: list[str],
-        arguments: Mapping[str, int],
         chain: str | None,
     ) -> tuple[Instance, list[Edge]]:
         """Instantiate a motif and feed its inputs."""
-        motif = self.program.motifs[statement.motif]
-        if len(inputs) != len(motif.inputs):
-            raise _error(
-                "D212",
-                f"`{motif.name}` has {len(motif.inputs)} inputs, {len(inputs)} given",
-                statement.span,
-                f"its inputs are {quote(p.name for p in motif.inputs)}",
-            )
-        parameters: dict[str, int] = {}
-        for parameter in motif.parameters:
-            if parameter.name in arguments:
-                parameters[parameter.name] = arguments[parameter.name]
-            else:
-                assert parameter.default is not None
-                parameters[parameter.name] = evaluate(parameter.default, parameters)
-        inner = _Scope(scope.identifier(local), scope.group(group), parameters, scope.depth + 1)
         instance = self._instantiate(motif, inner, scope.path, chain)
         edges = [
-            self._edge(scope, source, port, "fixed", IDENTITY, statement.span)
+            self._edge(scope, source, port, "fixed", IDENTITY, call.span)
             for source, port in zip(inputs, instance.inputs, strict=True)
         ]
         return instance, edges
@@ -615,39 +680,24 @@ class _Expander:
         values: Mapping[str, int],
         symbols: Mapping[str, tree.Expression],
     ) -> None:
-        """Instances in a row, each reading the outputs before it; ``reduce at`` sets parameters.
-
-        An instance at a reduction gets ``stride = 2`` and from there on twice the ``width``; the
-        one after it gets ``lag = 2``: its first input has twice the resolution of its last.
-        """
-        motif = self.program.motifs[statement.motif]
-        known = {p.name for p in motif.parameters}
+        """Instances in a row, each reading the outputs before it."""
+        motif = self._motif(scope, statement)
         name = statement.targets[0].name
         length = len(scope.lists.get(name, ()))
         if not length:
             return
         reductions = self._reductions(statement, length, values)
-        states = [i for _, i in self._lookup_all(scope, statement.inputs, values)]
-        seeds = tuple(r for r, _ in self._lookup_all(scope, statement.inputs, values))
-        if len(states) != len(motif.inputs):
-            message = f"`{motif.name}` has {len(motif.inputs)} inputs, {len(states)} given"
-            remedy = f"its inputs are {quote(p.name for p in motif.inputs)}"
-            raise _error("D212", message, statement.span, remedy)
+        seeds = self._inputs(scope, statement, motif, values)
+        states = [i for _, i in seeds]
+        numbers, motifs = self._arguments(scope, statement, motif, values)
         edges: list[Edge] = []
         paths: list[str] = []
         for k in range(length):
-            arguments = {str(a.name): evaluate(a.value, values) for a in statement.arguments}
-            if reductions:
-                if "width" not in arguments:
-                    arguments["width"] = _default(motif, "width", arguments)
-                arguments["width"] *= 2 ** sum(r <= k for r in reductions)
-                arguments["stride"] = 2 if k in reductions else 1
-                if "lag" in known:
-                    arguments["lag"] = 2 if k - 1 in reductions else 1
-            local = f"{name}[{k}]"
+            given = _link_numbers(motif, numbers, reductions, k)
+            group = _chain_group(statement, motif, f"{name}[{k}]", k in reductions, values)
+            inner = self._inner(scope, f"{name}[{k}]", group, _complete(motif, given), motifs)
             inputs = states[-len(motif.inputs) :]
-            group = _chain_group(statement, local, k in reductions)
-            instance, laid = self._place(scope, statement, local, group, inputs, arguments, name)
+            instance, laid = self._place(scope, statement, motif, inner, inputs, name)
             paths.append(instance.path)
             edges += laid
             outputs = [scope.lists[t.name][k] for t in statement.targets]
@@ -658,8 +708,9 @@ class _Expander:
             states = outputs if len(outputs) > 1 else [*states, *outputs]
         literal = evolve(
             statement,
-            inputs=seeds,
-            arguments=_substitute_arguments(statement.arguments, symbols),
+            motif=motif.name,
+            inputs=tuple(r for r, _ in seeds),
+            arguments=_substitute_arguments(statement.arguments, numbers, symbols),
             length=substitute(statement.length, symbols),
             reductions=tuple(substitute(r, symbols) for r in statement.reductions),
         )
@@ -683,32 +734,63 @@ class _Expander:
         return reductions
 
 
-def _default(motif: tree.Motif, name: str, given: Mapping[str, int]) -> int:
-    """The default of a parameter, which may use the parameters before it."""
+def _link_numbers(
+    motif: tree.Motif, given: Mapping[str, int], reductions: set[int], k: int
+) -> dict[str, int]:
+    """Parameters of link k; an instance at a reduction gets ``stride = 2`` and from there on twice
+    the ``width``; the one after it gets ``lag = 2``: its first input has twice the resolution of
+    its last.
+    """
+    numbers = dict(given)
+    if reductions:
+        width = _complete(motif, {"stride": 1, "lag": 1, **given})["width"]
+        numbers["width"] = width * 2 ** sum(r <= k for r in reductions)
+        numbers["stride"] = 2 if k in reductions else 1
+        if any(p.name == "lag" for p in motif.parameters):
+            numbers["lag"] = 2 if k - 1 in reductions else 1
+    return numbers
+
+
+def _complete(motif: tree.Motif, given: Mapping[str, int]) -> dict[str, int]:
+    """Every number of a motif; a default may use the parameters before it."""
     values: dict[str, int] = {}
     for parameter in motif.parameters:
         if parameter.name in given:
             values[parameter.name] = given[parameter.name]
-        elif parameter.default is not None:
+        elif isinstance(parameter, tree.Parameter):
+            assert parameter.default is not None, "resolve has checked what is given"
             values[parameter.name] = evaluate(parameter.default, values)
-        if parameter.name == name:
-            break
-    return values[name]
+    return values
 
 
-def _chain_group(statement: tree.Chain, local: str, reduced: bool) -> str:
-    if not statement.tied:
+def _chain_group(
+    chain: tree.Chain, motif: tree.Motif, local: str, reduced: bool, values: Mapping[str, int]
+) -> str:
+    if chain.tie is None:
         return local
-    name = statement.targets[0].name
-    if not statement.reductions:
+    name = chain.targets[0].name
+    if chain.tie.index is not None:
+        name = _tie_group(chain.tie, motif, values)
+    if not chain.reductions:
         return name
     return f"{name}/reduction" if reduced else f"{name}/normal"
 
 
+def _tie_group(tie: tree.Tie, motif: tree.Motif, values: Mapping[str, int]) -> str:
+    """What instances of one motif and index share in the place of their own name."""
+    index = "" if tie.index is None else f"({evaluate(tie.index, values)})"
+    return f"tied {motif.name}{index}"
+
+
 def _substitute_arguments(
-    arguments: tuple[tree.Argument, ...], symbols: Mapping[str, tree.Expression]
+    arguments: tuple[tree.Argument, ...],
+    numbers: Mapping[str, int],
+    symbols: Mapping[str, tree.Expression],
 ) -> tuple[tree.Argument, ...]:
-    return tuple(evolve(a, value=substitute(a.value, symbols)) for a in arguments)
+    """Whole-number arguments without loop variables; motifs are bound and left out."""
+    return tuple(
+        evolve(a, value=substitute(a.value, symbols)) for a in arguments if a.name in numbers
+    )
 
 
 def _number(value: int, span: Span) -> tree.Number:

@@ -161,6 +161,18 @@ class RetainConstraint:
     span: Span | None = field(default=None, eq=False, repr=False)
 
 
+CostName: TypeAlias = Literal["parameters", "flops"]
+
+
+@frozen
+class BudgetConstraint:
+    """What a found network may cost at most: trainable numbers, or multiply-accumulates."""
+
+    cost: CostName
+    limit: int
+    span: Span | None = field(default=None, eq=False, repr=False)
+
+
 def _payloads(view: Any) -> list[Edge]:
     """The edges of a networkx view by their order."""
     return sorted((edge for _, _, edge in view), key=lambda edge: edge.order)
@@ -171,20 +183,13 @@ class Graph:
     """A network: nodes and edges in ``network``, motif instances by path (parents first)."""
 
     name: str
-    network: nx.MultiDiGraph[str]
     instances: dict[str, Instance]
+    network: nx.MultiDiGraph[str] = field(factory=nx.MultiDiGraph)
     retains: tuple[RetainConstraint, ...] = ()
+    budgets: tuple[BudgetConstraint, ...] = ()
 
-    @classmethod
-    def build(
-        cls,
-        name: str,
-        nodes: Iterable[Node],
-        edges: Iterable[Edge],
-        instances: dict[str, Instance],
-        retains: tuple[RetainConstraint, ...] = (),
-    ) -> Graph:
-        """A graph of these payloads; edges that miss an end are an error of the caller."""
+    def rebuild(self, nodes: Iterable[Node], edges: Iterable[Edge]) -> Graph:
+        """The graph with these payloads; edges that miss an end are an error of the caller."""
         network: nx.MultiDiGraph[str] = nx.MultiDiGraph()
         for node in nodes:
             network.add_node(node.id, payload=node)
@@ -192,7 +197,7 @@ class Graph:
             assert edge.source in network, f"no node `{edge.source}`"
             assert edge.target in network, f"no node `{edge.target}`"
             network.add_edge(edge.source, edge.target, key=edge.id, payload=edge)
-        return cls(name, network, instances, retains)
+        return evolve(self, network=network)
 
     @property
     def root(self) -> Instance:
@@ -268,10 +273,7 @@ class Graph:
         """The graph of these nodes and edges alone, gates renumbered in order."""
         kept = [e for e in self.edges() if e.id in edges and {e.source, e.target} <= nodes]
         numbers = {e.id: n for n, e in enumerate(e for e in kept if e.gate is not None)}
-        return Graph.build(
-            self.name,
+        return self.rebuild(
             [n for n in self.nodes() if n.id in nodes],
             [evolve(e, gate=numbers.get(e.id)) for e in kept],
-            self.instances,
-            self.retains,
         )

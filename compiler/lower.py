@@ -10,7 +10,7 @@ from typing_extensions import assert_never
 from bayesnas.compiler.evaluate import evaluate, substitute, substitute_term
 from bayesnas.compiler.graph import AnyStage, Operation, ParallelStage, Stage
 from bayesnas.compiler.primitives import PRIMITIVES
-from bayesnas.compiler.resolve import OperationLike, Program
+from bayesnas.compiler.program import OperationLike, Program
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.dsl.printer import print_expression

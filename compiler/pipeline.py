@@ -10,8 +10,9 @@ from attrs import frozen
 
 from bayesnas.compiler.expand import expand
 from bayesnas.compiler.graph import Graph
+from bayesnas.compiler.program import Program
 from bayesnas.compiler.relays import insert_relays
-from bayesnas.compiler.resolve import Program, resolve
+from bayesnas.compiler.resolve import resolve
 from bayesnas.compiler.shapes import infer_shapes
 from bayesnas.compiler.structure import check_structure
 from bayesnas.compiler.verify import verify

@@ -44,4 +44,4 @@ def insert_relays(graph: Graph) -> Graph:
         edges[identity.id] = identity
         for edge in connection.edges:
             edges[edge.id] = evolve(edge, source=relay.id)
-    return Graph.build(graph.name, nodes, edges.values(), graph.instances, graph.retains)
+    return graph.rebuild(nodes, edges.values())

@@ -30,7 +30,7 @@ def infer_shapes(graph: Graph) -> Graph:
         raise DiagnosticError(*reversed(distinct.values()))
     nodes = [evolve(n, shape=inference.shapes[n.id]) for n in graph.nodes()]
     edges = [inference.edges[e.id] for e in graph.edges()]
-    return Graph.build(graph.name, nodes, edges, graph.instances, graph.retains)
+    return graph.rebuild(nodes, edges)
 
 
 class _Inference:
@@ -90,11 +90,10 @@ class _Inference:
 
     def _agree(self, node: Node, merge: str, arrivals: list[tuple[Connection, Edge]]) -> bool:
         shapes = [self.results[edge.id] for _, edge in arrivals]
-        relevant = [s[1:] if merge == "concat" and len(s) > 1 else s for s in shapes]
-        if merge == "concat" and all(len(s) == 1 for s in shapes):
-            return True
-        for n, shape in enumerate(relevant):
-            if shape != relevant[0]:
+        # Only channels may differ in a concatenation: not the resolution, and not the rank.
+        relevant = [(len(s), s[1:] if merge == "concat" else s) for s in shapes]
+        for n, one in enumerate(relevant):
+            if one != relevant[0]:
                 self._disagreement(node, merge, arrivals[0][1], arrivals[n][1])
                 return False
         return True
@@ -105,6 +104,11 @@ class _Inference:
             return f"{shape} comes by `{edge.operation.label}` on {_arrow(self.graph, edge)}"
 
         one, two = (list(self.results[e.id]) for e in (first, second))
+        remedy = "give both the same stride"
+        if len(one) != len(two):
+            remedy = "bring both to the same rank: `global_avg_pool` or `flatten` make vectors"
+        elif merge != "concat":
+            remedy += " and width, or merge with `concat`"
         self.errors.append(
             Diagnostic(
                 "D302",
@@ -112,8 +116,7 @@ class _Inference:
                 second.span,
                 f"arrives as {two}",
                 notes=(f"{came(first)}, at {first.span}", f"{came(second)}, at {second.span}"),
-                help="give both the same stride"
-                + ("" if merge == "concat" else " and width, or merge with `concat`"),
+                help=remedy,
             )
         )
 

@@ -16,7 +16,8 @@ from typing import Final
 from attrs import frozen
 
 from bayesnas.compiler.graph import AnyStage, ParallelStage
-from bayesnas.compiler.primitives import PRELUDES, PRIMITIVES
+from bayesnas.compiler.layers import PRELUDES
+from bayesnas.compiler.primitives import PRIMITIVES, rank
 
 LINE: Final = 100
 INDENT: Final = "    "
@@ -97,13 +98,15 @@ def _stage_expression(stage: AnyStage) -> Expression:
         return join("parallel", parts, lambda t: f"Sum([{', '.join(spread(parts, t))}])")
     primitive = PRIMITIVES[stage.primitive]
     assert stage.input_shape is not None
+    dimensions = rank(stage.input_shape)
     numbers = {"channels": stage.input_shape[0], **dict(stage.arguments)}
     names = tuple(numbers)
 
     def write(texts: Sequence[str]) -> str:
-        return primitive.emit(dict(zip(names, texts, strict=True)))
+        return primitive.emit(dict(zip(names, texts, strict=True)), dimensions)
 
-    return Expression(("stage", stage.primitive), tuple(numbers.values()), names, write)
+    # Maps of different rank need different classes: they share no function.
+    return Expression(("stage", stage.primitive, dimensions), tuple(numbers.values()), names, write)
 
 
 def sequence_expression(stages: Sequence[AnyStage]) -> Expression:

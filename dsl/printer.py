@@ -1,9 +1,13 @@
-"""Syntax tree to canonical text: ``parse(print_spec(tree)) == tree`` for every tree."""
+"""Syntax tree to canonical text: ``parse(print_spec(tree)) == tree`` for every tree.
+
+`print_lines` is what `formatter` builds on, which puts comments and empty lines back.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, TypeAlias
 
 import attrs
 from typing_extensions import assert_never
@@ -20,42 +24,162 @@ _BINDING = {
 }  # fmt: skip
 _NOT, _NEGATIVE = 3, 7
 
+Position: TypeAlias = tuple[int, int]  # line and column, from 1
+Commented: TypeAlias = Callable[[Position, Position], bool]
+
+
+@attrs.frozen
+class Line:
+    """A line of canonical text.
+
+    ``start`` begins a statement or definition, ``more`` goes on with it, ``end`` begins with the
+    brace that closes a block, ``comment`` has no text. ``apart``: an empty line stands before it.
+    """
+
+    indent: str
+    text: str
+    role: Literal["start", "more", "end", "comment"] = "start"
+    apart: bool = False
+    comment: str = ""
+
+    def __str__(self) -> str:
+        gap = "  " if self.text and self.comment else ""
+        return f"{self.indent}{self.text}{gap}{self.comment}"
+
 
 def print_spec(spec: tree.Spec) -> str:
     """The whole file in canonical form, definitions separated by an empty line."""
-    blocks: list[str] = []
+    return join_lines(print_lines(spec))
+
+
+def join_lines(lines: Iterable[Line]) -> str:
+    """The text of these lines; a block that holds nothing becomes ``{ }``."""
+    text: list[str] = []
+    opened = False
+    for line in lines:
+        if opened and line.role == "end":
+            text[-1] += f" {attrs.evolve(line, indent='')}"
+        else:
+            text += ["", str(line)] if line.apart else [str(line)]
+        opened = line.text.endswith("{") and not line.comment
+    return "".join(f"{line}\n" for line in text)
+
+
+def print_lines(spec: tree.Spec, commented: Commented = lambda _start, _end: False) -> list[Line]:
+    """The lines of the canonical form.
+
+    ``commented`` tells whether a comment stands somewhere after what precedes the first position
+    and before the last word up to the second: what could stand on several lines then does.
+    """
+    printer = _Printer(commented)
+    lines: list[Line] = []
     previous: tree.Definition | None = None
     for definition in spec.definitions:
-        text = print_definition(definition)
+        first, *rest = printer.definition(definition)
         compact = not isinstance(definition, tree.Motif | tree.Network | tree.Settings)
-        if blocks and compact and type(previous) is type(definition):
-            blocks[-1] += "\n" + text
-        else:
-            blocks.append(text)
+        together = compact and type(previous) is type(definition)
+        lines += [attrs.evolve(first, apart=previous is not None and not together), *rest]
         previous = definition
-    return "\n\n".join(blocks) + "\n" if blocks else ""
+    return lines
 
 
-def print_definition(definition: tree.Definition) -> str:
-    """One top-level definition."""
-    match definition:
-        case tree.Import():
-            return f'import "{definition.path}"'
-        case tree.OperationDefinition():
-            head = f"op {definition.name}{_formals(definition.parameters)} ="
-            return _wrap(head, definition.body)
-        case tree.ChoiceDefinition():
-            head = f"choice {definition.name}{_formals(definition.parameters)} ="
-            return _wrap(head, definition.body)
-        case tree.Motif():
-            return _graph("motif", definition)
-        case tree.Network():
-            return _graph("network", definition)
-        case tree.Settings():
-            lines = [f"{_INDENT}{e.name} = {_setting(e.value)}" for e in definition.entries]
-            return "\n".join([f"{definition.kind} {{", *lines, "}"])
-        case _:
-            assert_never(definition)
+@attrs.frozen
+class _Printer:
+    """Definitions and statements, which may take several lines."""
+
+    commented: Commented
+
+    def definition(self, definition: tree.Definition) -> list[Line]:
+        match definition:
+            case tree.Import():
+                return [Line("", f'import "{definition.path}"')]
+            case tree.OperationDefinition():
+                head = f"op {definition.name}{_formals(definition.parameters)} ="
+                return self.with_term(head, definition.body, "")
+            case tree.ChoiceDefinition():
+                head = f"choice {definition.name}{_formals(definition.parameters)} ="
+                return self.with_term(head, definition.body, "")
+            case tree.Motif():
+                return self.block(_head("motif", definition), definition.body, "")
+            case tree.Network():
+                return self.block(_head("network", definition), definition.body, "")
+            case tree.Settings():
+                entries = (f"{e.name} = {_setting(e.value)}" for e in definition.entries)
+                lines = (Line(_INDENT, entry) for entry in entries)
+                return [Line("", f"{definition.kind} {{"), *lines, Line("", "}", "end")]
+            case _:
+                assert_never(definition)
+
+    def block(self, head: str, body: tuple[tree.Statement, ...], indent: str) -> list[Line]:
+        lines = [Line(indent, f"{head} {{")]
+        for statement in body:
+            lines += self.statement(statement, indent + _INDENT)
+        return [*lines, Line(indent, "}", "end")]
+
+    def statement(self, statement: tree.Statement, indent: str) -> list[Line]:
+        match statement:
+            case tree.Transform(target=target, source=source):
+                head = f"{print_reference(target)} = {print_reference(source)} :"
+                return self.with_term(head, statement.operation, indent)
+            case tree.Connect():
+                arrow = "~>" if statement.searched else "->"
+                head = f"{_set(statement.sources)} {arrow} {_set(statement.targets)}"
+                if statement.operation is None:
+                    return [Line(indent, head)]
+                return self.with_term(f"{head} :", statement.operation, indent)
+            case tree.Chain():
+                return self.chain(statement, indent)
+            case tree.Loop():
+                span = f"{print_expression(statement.start)}..{print_expression(statement.stop)}"
+                return self.block(f"for {statement.variable} in {span}", statement.body, indent)
+            case tree.Branch():
+                return self.branch(statement, indent)
+            case _:
+                return [Line(indent, _simple(statement))]
+
+    def branch(self, branch: tree.Branch, indent: str) -> list[Line]:
+        then = self.block(f"if {print_expression(branch.condition)}", branch.then, indent)
+        if not branch.otherwise:
+            return then
+        _, *rest = self.block("", branch.otherwise, indent)
+        return [*then[:-1], Line(indent, "} else {", "end"), *rest]
+
+    def chain(self, chain: tree.Chain, indent: str) -> list[Line]:
+        head = f"{_references(chain.targets)} = {_tie(chain)}chain {_motif_call(chain)}"
+        head += f" times {print_expression(chain.length)}"
+        if not chain.reductions:
+            return [Line(indent, head)]
+        tail = "reduce at " + ", ".join(map(print_expression, chain.reductions))
+        length, end = chain.length.span, (chain.span.end_line, chain.span.end_column)
+        commented = self.commented((length.end_line, length.end_column), end)
+        if not commented and len(indent) + len(head) + 1 + len(tail) <= LINE:
+            return [Line(indent, f"{head} {tail}")]
+        return [Line(indent, head), Line(indent + _INDENT, tail, "more")]
+
+    def with_term(self, head: str, body: tree.OperationTerm, indent: str) -> list[Line]:
+        """``head body`` on one line, or the body below where that is too long or commented."""
+        line = f"{head} {print_term(body)}"
+        place = body.span
+        commented = self.commented((place.line, place.column), (place.end_line, place.end_column))
+        if not commented and len(indent) + len(line) <= LINE:
+            return [Line(indent, line)]
+        inner = indent + _INDENT
+        rows = _rows(body, LINE - len(inner), one_each=commented)
+        return [Line(indent, head), *(Line(inner, row, "more") for row in rows)]
+
+
+def _head(keyword: str, graph: tree.Motif | tree.Network) -> str:
+    inputs = ", ".join(map(_port, graph.inputs))
+    if graph.parameters:
+        inputs += f"; {_parameters(graph.parameters)}"
+    outputs = ", ".join(map(_port, graph.outputs))
+    return f"{keyword} {graph.name}({inputs}) -> ({outputs})"
+
+
+def _port(port: tree.Port) -> str:
+    if port.shape is None:
+        return port.name
+    return f"{port.name}: [{', '.join(map(print_expression, port.shape))}]"
 
 
 def _setting(value: int | float | str) -> str:
@@ -83,81 +207,24 @@ def _parameter(parameter: tree.AnyParameter) -> str:
             assert_never(parameter)
 
 
-def _wrap(head: str, body: tree.OperationTerm) -> str:
-    """A definition on one line, or broken at its outermost operator where it is too long."""
-    line = f"{head} {print_term(body)}"
-    if len(line) <= LINE:
-        return line
-    match body:
-        case tree.Alternatives():
-            return _broken(head, "|", [print_term(option, 2) for option in body.options])
-        case tree.Parallel():
-            return _broken(head, "+", [print_term(branch, 3) for branch in body.branches])
-        case tree.Pipeline():
-            return _broken(head, ">>", [print_term(stage, 4) for stage in body.stages])
-        case _:
-            return line
-
-
-def _broken(head: str, operator: str, parts: list[str]) -> str:
-    first, *rest = parts
-    blank = " " * len(operator)
-    lines = [f"{_INDENT}{blank} {first}", *(f"{_INDENT}{operator} {part}" for part in rest)]
-    return "\n".join([head, *lines])
-
-
-def _graph(keyword: str, graph: tree.Motif | tree.Network) -> str:
-    inputs = ", ".join(map(_port, graph.inputs))
-    if graph.parameters:
-        inputs += f"; {_parameters(graph.parameters)}"
-    outputs = ", ".join(map(_port, graph.outputs))
-    head = f"{keyword} {graph.name}({inputs}) -> ({outputs}) "
-    return head + _block(graph.body, "")
-
-
-def _port(port: tree.Port) -> str:
-    if port.shape is None:
-        return port.name
-    return f"{port.name}: [{', '.join(map(print_expression, port.shape))}]"
-
-
 # ----------------------------------------------------------------------------------- statements
 
 
-def _block(body: tuple[tree.Statement, ...], indent: str) -> str:
-    if not body:
-        return "{ }"
-    inner = indent + _INDENT
-    lines = [inner + print_statement(statement, inner) for statement in body]
-    return "\n".join(["{", *lines, indent + "}"])
+_Simple: TypeAlias = (
+    tree.NodeDeclaration | tree.Merge | tree.Instantiation | tree.Retain | tree.Budget
+)
 
 
-def print_statement(statement: tree.Statement, indent: str = "") -> str:
-    """One statement; ``indent`` is what its following lines begin with."""
+def _simple(statement: _Simple) -> str:
+    """A statement of one line."""
     match statement:
         case tree.NodeDeclaration():
             return "node " + ", ".join(map(_declared, statement.nodes))
         case tree.Merge():
             target, sources = print_reference(statement.target), _references(statement.sources)
             return f"{target} = {statement.merge}({sources})"
-        case tree.Transform():
-            head = f"{print_reference(statement.target)} = {print_reference(statement.source)} :"
-            return f"{head} {print_term(statement.operation)}"
-        case tree.Connect():
-            return _connect(statement)
         case tree.Instantiation():
             return f"{_references(statement.targets)} = {_tie(statement)}{_motif_call(statement)}"
-        case tree.Chain():
-            return _chain(statement, indent)
-        case tree.Loop():
-            span = f"{print_expression(statement.start)}..{print_expression(statement.stop)}"
-            return f"for {statement.variable} in {span} {_block(statement.body, indent)}"
-        case tree.Branch():
-            condition = print_expression(statement.condition)
-            text = f"if {condition} {_block(statement.then, indent)}"
-            if statement.otherwise:
-                text += f" else {_block(statement.otherwise, indent)}"
-            return text
         case tree.Retain():
             count = print_expression(statement.count)
             return f"retain {count} into {_references(statement.targets)}"
@@ -172,25 +239,6 @@ def _declared(declared: tree.Declared) -> str:
     if declared.size is None:
         return declared.name
     return f"{declared.name}[{print_expression(declared.size)}]"
-
-
-def _connect(statement: tree.Connect) -> str:
-    arrow = "~>" if statement.searched else "->"
-    text = f"{_set(statement.sources)} {arrow} {_set(statement.targets)}"
-    if statement.operation is not None:
-        text += f" : {print_term(statement.operation)}"
-    return text
-
-
-def _chain(statement: tree.Chain, indent: str) -> str:
-    head = f"{_references(statement.targets)} = {_tie(statement)}chain {_motif_call(statement)}"
-    head += f" times {print_expression(statement.length)}"
-    if not statement.reductions:
-        return head
-    tail = "reduce at " + ", ".join(map(print_expression, statement.reductions))
-    if len(indent) + len(head) + 1 + len(tail) <= LINE:
-        return f"{head} {tail}"
-    return f"{head}\n{indent}{_INDENT}{tail}"
 
 
 def _tie(statement: tree.Instantiation | tree.Chain) -> str:
@@ -257,6 +305,68 @@ def print_term(term: tree.OperationTerm, binding: int = 0) -> str:
         case _:
             assert_never(term)
     return f"({text})" if level < binding else text
+
+
+def _rows(term: tree.OperationTerm, width: int, one_each: bool) -> list[str]:
+    """An operation on lines of its own, broken at its outermost operator where it must be.
+
+    Plain operations fill lines; composed ones, and all of them if ``one_each``, get a line each.
+    """
+    whole = print_term(term)
+    if len(whole) <= width and not one_each:
+        return [whole]
+    operator, parts, binding = "", tuple[tree.OperationTerm, ...](), 0
+    match term:
+        case tree.Call():
+            return [whole]
+        case tree.Conditional():
+            return _cases(term)
+        case tree.Alternatives():
+            operator, parts, binding = "|", term.options, 2
+        case tree.Parallel():
+            operator, parts, binding = "+", term.branches, 3
+        case tree.Pipeline():
+            operator, parts, binding = ">>", term.stages, 4
+        case _:
+            assert_never(term)
+    texts = [print_term(part, binding) for part in parts]
+    if not one_each and all(isinstance(part, tree.Call) for part in parts):
+        texts = _fill(texts, f" {operator} ", width - len(operator) - 1)
+    blank = " " * len(operator)
+    return [f"{operator if k else blank} {text}" for k, text in enumerate(texts)]
+
+
+def _cases(term: tree.Conditional) -> list[str]:
+    rows, word = [], ""
+    otherwise: tree.OperationTerm = term
+    while isinstance(otherwise, tree.Conditional):
+        condition, then = print_expression(otherwise.condition), print_term(otherwise.then)
+        rows.append(f"{word}if {condition} then {then}")
+        otherwise, word = otherwise.otherwise, "else "
+    return [*rows, f"else {print_term(otherwise)}"]
+
+
+def _fill(texts: Sequence[str], glue: str, width: int) -> list[str]:
+    """Few lines of about the same length: the narrowest of those that are the fewest."""
+    rows = _greedy(texts, glue, width)
+    longest = max(map(len, texts))
+    while longest < (limit := max(map(len, rows))):
+        narrower = _greedy(texts, glue, limit - 1)
+        if len(narrower) > len(rows):
+            break
+        rows = narrower
+    return rows
+
+
+def _greedy(texts: Sequence[str], glue: str, width: int) -> list[str]:
+    first, *rest = texts
+    rows = [first]
+    for text in rest:
+        if len(rows[-1]) + len(glue) + len(text) <= width:
+            rows[-1] += glue + text
+        else:
+            rows.append(text)
+    return rows
 
 
 def _argument(argument: tree.Argument) -> str:

@@ -67,10 +67,12 @@ def _conv(z: Tensor, a: Mapping[str, int], depthwise: bool = False) -> Tensor:
     channels, kernel, dilation = z.shape[1], a["kernel"], a["dilation"]
     groups = channels if depthwise else a["groups"]
     width = channels if depthwise else a["width"]
-    weight = known_weight("weight", (width, channels // groups, kernel, kernel))
+    rank = z.dim() - 2
+    weight = known_weight("weight", (width, channels // groups, *[kernel] * rank))
     bias = known_weight("bias", (width,)) if a.get("bias") else None
     padding = dilation * (kernel - 1) // 2
-    return F.conv2d(z, weight, bias, a["stride"], padding, dilation, groups)
+    convolve = {1: F.conv1d, 2: F.conv2d}[rank]
+    return convolve(z, weight, bias, a["stride"], padding, dilation, groups)
 
 
 def _factorized_reduce(z: Tensor, a: Mapping[str, int]) -> Tensor:
@@ -81,28 +83,32 @@ def _factorized_reduce(z: Tensor, a: Mapping[str, int]) -> Tensor:
 
 def _norm(z: Tensor, a: Mapping[str, int]) -> Tensor:
     def by_channel(kind: str) -> Tensor:
-        return known_weight(kind, (z.shape[1],)).view(-1, 1, 1)
+        return known_weight(kind, (z.shape[1],)).view(-1, *[1] * (z.dim() - 2))
 
     z = (z - by_channel("running_mean")) / torch.sqrt(by_channel("running_var") + 1e-5)
     return z * by_channel("weight") + by_channel("bias") if a["affine"] else z
 
 
 def _max_pool(z: Tensor, a: Mapping[str, int]) -> Tensor:
-    reach = a["kernel"] // 2
-    padded = F.pad(z, (reach,) * 4, value=-torch.inf)
-    return _windows(padded, a).amax(dim=-1)
+    return _windows(F.pad(z, _reach(z, a), value=-torch.inf), a).amax(dim=-1)
 
 
 def _avg_pool(z: Tensor, a: Mapping[str, int]) -> Tensor:
-    padding = (a["kernel"] // 2,) * 4
-    count = _windows(F.pad(torch.ones_like(z), padding), a).sum(dim=-1)
-    return _windows(F.pad(z, padding), a).sum(dim=-1) / count
+    count = _windows(F.pad(torch.ones_like(z), _reach(z, a)), a).sum(dim=-1)
+    return _windows(F.pad(z, _reach(z, a)), a).sum(dim=-1) / count
+
+
+def _reach(z: Tensor, a: Mapping[str, int]) -> list[int]:
+    """Half a kernel on both sides of each dimension but the channels."""
+    return [a["kernel"] // 2] * 2 * (z.dim() - 2)
 
 
 def _windows(z: Tensor, a: Mapping[str, int]) -> Tensor:
-    """[N, C, H, W, kernel * kernel]."""
-    kernel, stride = a["kernel"], a["stride"]
-    return z.unfold(2, kernel, stride).unfold(3, kernel, stride).flatten(-2)
+    """[N, C, ..., numbers of a window]."""
+    dimensions = z.dim()
+    for dimension in range(2, dimensions):
+        z = z.unfold(dimension, a["kernel"], a["stride"])
+    return z.flatten(dimensions)
 
 
 def _linear(z: Tensor, a: Mapping[str, int]) -> Tensor:
@@ -111,7 +117,14 @@ def _linear(z: Tensor, a: Mapping[str, int]) -> Tensor:
 
 
 def _upsample(z: Tensor, a: Mapping[str, int]) -> Tensor:
-    return z.repeat_interleave(a["factor"], dim=2).repeat_interleave(a["factor"], dim=3)
+    for dimension in range(2, z.dim()):
+        z = z.repeat_interleave(a["factor"], dim=dimension)
+    return z
+
+
+def _pad_channels(z: Tensor, a: Mapping[str, int]) -> Tensor:
+    zeros = z.new_zeros(len(z), a["width"] - z.shape[1], *z.shape[2:])
+    return torch.cat([z, zeros], dim=1)
 
 
 OPERATIONS: Mapping[str, Callable[[Tensor, Mapping[str, int]], Tensor]] = {
@@ -122,14 +135,17 @@ OPERATIONS: Mapping[str, Callable[[Tensor, Mapping[str, int]], Tensor]] = {
     "bn": _norm,
     "max_pool": _max_pool,
     "avg_pool": _avg_pool,
+    "pad_channels": _pad_channels,
     "upsample": _upsample,
-    "global_avg_pool": lambda z, _: z.mean(dim=(2, 3)),
+    "global_avg_pool": lambda z, _: z.flatten(2).mean(dim=2),
     "flatten": lambda z, _: z.reshape(len(z), -1),
     "linear": _linear,
     "dropout": lambda z, _: z,
     "relu": lambda z, _: z.clamp_min(0),
     "relu6": lambda z, _: z.clamp(0, 6),
+    "leaky_relu": lambda z, _: torch.where(z > 0, z, 0.01 * z),
     "silu": lambda z, _: z / (1 + torch.exp(-z)),
+    "hard_swish": lambda z, _: z * (z + 3).clamp(0, 6) / 6,
     "gelu": lambda z, _: z * 0.5 * (1 + torch.erf(z / 2**0.5)),
     "tanh": lambda z, _: torch.tanh(z),
     "sigmoid": lambda z, _: 1 / (1 + torch.exp(-z)),

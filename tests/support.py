@@ -22,7 +22,8 @@ from attrs import frozen
 from bayesnas.compiler.expand import expand
 from bayesnas.compiler.graph import Edge, Graph
 from bayesnas.compiler.pipeline import Compiled, compile_loaded
-from bayesnas.compiler.resolve import Program, resolve
+from bayesnas.compiler.program import Program
+from bayesnas.compiler.resolve import resolve
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source
 from bayesnas.dsl.loader import Loaded, load_text

@@ -9,6 +9,7 @@ from support import assert_refused, edge, graph_of, network, refused
 
 from bayesnas.compiler.graph import Graph, ParallelStage
 from bayesnas.compiler.primitives import PRIMITIVES, Shape
+from bayesnas.compiler.shapes import infer_shapes
 
 
 def shaped(operation: str, shape: str, result: str) -> str:
@@ -17,7 +18,7 @@ def shaped(operation: str, shape: str, result: str) -> str:
 
 # ------------------------------------------------------------------------------ operations
 
-MAP, VECTOR = "[4, 8, 8]", "[10]"
+MAP, ROW, VECTOR = "[4, 8, 8]", "[4, 9]", "[10]"
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,20 @@ MAP, VECTOR = "[4, 8, 8]", "[10]"
         ("dropout(50)", VECTOR, (10,)),
         ("global_avg_pool >> linear(3)", MAP, (3,)),
         ("conv(1, 6) >> (conv(3) + skip)", MAP, (6, 8, 8)),
+        ("conv(3, 6, 2)", ROW, (6, 5)),
+        ("depthwise_conv(5, dilation = 4)", ROW, (4, 9)),
+        ("max_pool(3, 2)", ROW, (4, 5)),
+        ("avg_pool(3)", ROW, (4, 9)),
+        ("upsample(3)", ROW, (4, 27)),
+        ("bn >> relu >> dropout(10) >> skip", ROW, (4, 9)),
+        ("global_avg_pool", ROW, (4,)),
+        ("flatten", ROW, (36,)),
+        ("linear(6) >> bn >> relu", VECTOR, (6,)),
+        ("conv(1, expand = 6)", MAP, (24, 8, 8)),
+        ("conv(3, 5, 2, expand = 3)", ROW, (15, 5)),
+        ("conv(1, expand = 3) >> conv(1, 2, groups = 2)", MAP, (2, 8, 8)),
+        ("pad_channels(7)", MAP, (7, 8, 8)),
+        ("pad_channels(4)", ROW, (4, 9)),
     ],
 )
 def test_operations(operation: str, shape: str, result: Shape) -> None:
@@ -63,9 +78,34 @@ def test_every_primitive_is_known_by_its_name() -> None:
         (
             "conv(3)",
             VECTOR,
-            "`conv` needs a map [channels, height, width], got [10]",
+            "`conv` needs a map [channels, length] or [channels, height, width], got [10]",
             "apply it before `global_avg_pool` or `flatten`",
         ),
+        (
+            "factorized_reduce",
+            ROW,
+            "`factorized_reduce` needs a map [channels, height, width], got [4, 9]",
+            "use `conv` with `stride = 2`",
+        ),
+        (
+            "linear(3)",
+            ROW,
+            "`linear` needs a vector [features], got [4, 9]",
+            "put `global_avg_pool` or `flatten` before it",
+        ),
+        (
+            "pad_channels(3)",
+            MAP,
+            "`pad_channels` cannot shrink 4 channels to 3",
+            "write a width of 4 or more, or use `conv(1, 3)`",
+        ),
+        (
+            "conv(3, groups = 3, expand = 2)",
+            MAP,
+            "3 groups divide 4 -> 8 channels unevenly",
+            "choose a `groups` that divides both",
+        ),
+        ("conv(3, expand = 0)", MAP, "`expand` of `conv` is 0", "write 1 or more"),
         (
             "linear(3)",
             MAP,
@@ -159,6 +199,19 @@ def test_a_map_and_a_vector_do_not_merge(merge: str) -> None:
     assert_refused(text, "D302", f"cannot {merge} [4, 8, 8] and [4] at `y`")
 
 
+@pytest.mark.parametrize("merge", ["concat", "sum", "product"])
+@pytest.mark.parametrize("shape", ["[4]", "[8]", "[4, 8]", "[8, 8]", "[8, 8, 4]"])
+def test_what_has_another_rank_does_not_merge(merge: str, shape: str) -> None:
+    """Not even where the sizes that are left would be the same."""
+    other = "[4, 8]" if shape.count(",") != 1 else "[4, 8, 8]"
+    text = (
+        f"network net(a: {other}, b: {shape}) -> (y: [1]) {{\n"
+        f"c = a : relu\nd = b : relu\n§y = {merge}(c, d) }}"
+    )
+    found = assert_refused(text, "D302", f"cannot {merge} {other} and {shape} at `y`")
+    assert found.help == "bring both to the same rank: `global_avg_pool` or `flatten` make vectors"
+
+
 def test_a_product_needs_equal_shapes() -> None:
     text = network("w = x : conv(1, 6)\n§y = product(x, w)")
     assert_refused(text, "D302", "cannot product [4, 8, 8] and [6, 8, 8] at `y`")
@@ -237,6 +290,7 @@ def test_stages_know_their_numbers() -> None:
         "dilation": 1,
         "groups": 1,
         "bias": 0,
+        "expand": 1,
     }
     shapes = [(s.input_shape, s.output_shape) for s in (first, second, third)]
     assert shapes == [
@@ -244,6 +298,17 @@ def test_stages_know_their_numbers() -> None:
         ((6, 4, 4), (4, 4, 4)),
         ((4, 4, 4), (4, 8, 8)),
     ]
+
+
+def test_an_expanded_width_is_resolved_and_kept_as_written() -> None:
+    graph = graph_of(network("x -> y : conv(1, 3, expand = 4) >> conv(1, 4)"))
+    [first, _] = graph.incoming("y")[0].operation.stages
+    assert not isinstance(first, ParallelStage)
+    assert (dict(first.arguments)["width"], dict(first.arguments)["expand"]) == (12, 1)
+    assert dict(first.written or ()) == {"kernel": 1, "width": 3, "expand": 4}
+    assert graph.incoming("y")[0].operation.label.startswith("conv(1, width=3, expand=4)")
+    again = infer_shapes(graph)
+    assert [e.operation for e in again.edges()] == [e.operation for e in graph.edges()]
 
 
 def joins(graph: Graph) -> list[tuple[Shape | None, Shape | None]]:

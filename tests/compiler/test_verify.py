@@ -17,12 +17,12 @@ def sound() -> Graph:
 
 def with_edges(graph: Graph, change: Callable[[Edge], Edge]) -> Graph:
     edges = map(change, graph.edges())
-    return Graph.build(graph.name, graph.nodes(), edges, graph.instances, graph.retains)
+    return graph.rebuild(graph.nodes(), edges)
 
 
 def with_nodes(graph: Graph, change: Callable[[Node], Node]) -> Graph:
     nodes = map(change, graph.nodes())
-    return Graph.build(graph.name, nodes, graph.edges(), graph.instances, graph.retains)
+    return graph.rebuild(nodes, graph.edges())
 
 
 def skip_a_gate(graph: Graph) -> Graph:
@@ -73,7 +73,7 @@ def node_without_instance(graph: Graph) -> Graph:
 def cycle(graph: Graph) -> Graph:
     [back] = graph.incoming("y")
     edges = [*graph.edges(), evolve(back, id="back", source="y", target="h", order=99)]
-    return Graph.build(graph.name, graph.nodes(), edges, graph.instances, graph.retains)
+    return graph.rebuild(graph.nodes(), edges)
 
 
 def retain_nothing(graph: Graph) -> Graph:

@@ -173,7 +173,7 @@ STATEMENTS = {
         (ref("x"), ref("y")), "m", (ref("a"), ref("b")), (arg(num(16), "width"),), span=SPAN
     ),
     "x = chain m(a) times 3": tree.Chain(
-        (ref("x"),), "m", (ref("a"),), (), num(3), (), False, span=SPAN
+        (ref("x"),), "m", (ref("a"),), (), num(3), (), None, span=SPAN
     ),
     "x = tied chain m(a; w = 1) times n reduce at 1, n - 1": tree.Chain(
         (ref("x"),),
@@ -182,8 +182,15 @@ STATEMENTS = {
         (arg(num(1), "w"),),
         var("n"),
         (num(1), binary("-", var("n"), num(1))),
-        True,
+        tree.Tie(None, span=SPAN),
         span=SPAN,
+    ),
+    "x = tied(k) m(a)": tree.Instantiation(
+        (ref("x"),), "m", (ref("a"),), (), tree.Tie(var("k"), span=SPAN), span=SPAN
+    ),
+    "budget flops <= 2 * n": tree.Budget("flops", binary("*", num(2), var("n")), span=SPAN),
+    "budget parameters <= 3.5M": tree.Budget(
+        "parameters", tree.Amount("3.5M", span=SPAN), span=SPAN
     ),
     "for k in 1..n { a -> b }": tree.Loop(
         "k",

@@ -1,0 +1,110 @@
+"""A resolved program: every definition by name, and walks over its statements and terms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias
+
+from attrs import field, frozen
+from typing_extensions import assert_never
+
+from bayesnas.dsl import tree
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span, quote, suggest
+
+OperationLike: TypeAlias = tree.OperationDefinition | tree.ChoiceDefinition
+
+
+@frozen
+class Program:
+    """All definitions by name; ``definitions`` keeps them in order for printing."""
+
+    operations: Mapping[str, OperationLike]
+    motifs: Mapping[str, tree.Motif]
+    networks: Mapping[str, tree.Network]
+    settings: Mapping[str, tuple[tree.Setting, ...]]
+    main: tree.Spec = field(repr=False)
+
+    def network(self, name: str | None = None) -> tree.Network:
+        """The network of that name, or the only one.
+
+        Raises:
+            DiagnosticError: D216 (none, several, or no such).
+        """
+        if name is None and len(self.networks) == 1:
+            return next(iter(self.networks.values()))
+        if name is not None and name in self.networks:
+            return self.networks[name]
+        if not self.networks:
+            remedy = "add `network name(image: [3, 32, 32]) -> (logits: [10]) { ... }`"
+            message = "the spec has no network"
+        elif name is None:
+            remedy = f"choose one with `--network`: {quote(self.networks)}"
+            message = f"the spec has {len(self.networks)} networks"
+        else:
+            remedy = suggest(name, self.networks, f"choose from {quote(self.networks)}")
+            message = f"no network `{name}`"
+        raise DiagnosticError(Diagnostic("D216", message, self.main.span, help=remedy))
+
+
+@frozen
+class Declaration:
+    """A node name of a motif: whether it is a list, and where it is declared."""
+
+    is_list: bool
+    span: Span
+
+
+def declarations(body: Iterable[tree.Statement]) -> Iterator[tuple[str, Declaration]]:
+    """Node names a body declares: by ``node``, or by ``name = ...`` without an index.
+
+    A list element on the left (``h[k] = ...``) uses its list and declares nothing.
+    """
+    for statement in walk(body):
+        match statement:
+            case tree.NodeDeclaration(nodes=nodes):
+                for node in nodes:
+                    yield node.name, Declaration(node.size is not None, node.span)
+            case tree.Merge(target=target) | tree.Transform(target=target):
+                if target.index is None:
+                    yield target.name, Declaration(False, target.span)
+            case tree.Instantiation(targets=targets):
+                for target in targets:
+                    if target.index is None:
+                        yield target.name, Declaration(False, target.span)
+            case tree.Chain(targets=targets):
+                for target in targets:
+                    yield target.name, Declaration(True, target.span)
+            case _:
+                pass
+
+
+def walk(body: Iterable[tree.Statement]) -> Iterator[tree.Statement]:
+    """All statements, those inside loops and branches after their head."""
+    for statement in body:
+        yield statement
+        match statement:
+            case tree.Loop(body=inner):
+                yield from walk(inner)
+            case tree.Branch(then=then, otherwise=otherwise):
+                yield from walk(then)
+                yield from walk(otherwise)
+            case _:
+                pass
+
+
+def called_names(term: tree.OperationTerm) -> Iterator[str]:
+    """Names of the operations a term applies."""
+    match term:
+        case tree.Call(name=name):
+            yield name
+        case tree.Pipeline(stages=parts) | tree.Parallel(branches=parts):
+            for part in parts:
+                yield from called_names(part)
+        case tree.Alternatives(options=parts):
+            for part in parts:
+                yield from called_names(part)
+        case tree.Conditional(then=then, otherwise=otherwise):
+            yield from called_names(then)
+            yield from called_names(otherwise)
+        case _:
+            assert_never(term)
