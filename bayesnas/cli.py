@@ -81,6 +81,7 @@ _COMPILE = "Compile a search space: PyTorch source, graph, gamma expressions and
 _EXAMPLES = """\
 examples:
   bayesnas compile specs/darts_cell.nas -o build/darts
+  bayesnas count darts_cell
   bayesnas search digits_cell --data digits -o runs/search
   bayesnas train runs/search/pruned.nas --data digits -o runs/train
   bayesnas eval runs/train
@@ -99,7 +100,10 @@ def _parser() -> argparse.ArgumentParser:
     for name, fill, about in (
         ("compile", _compile_arguments, _COMPILE),
         ("check", _check_arguments, "Check specs and report every error."),
+        ("fmt", _fmt_arguments, "Rewrite specs in canonical form; comments are kept."),
         ("render", _render_arguments, "Draw a spec or a graph.json."),
+        ("count", _count_arguments, "Count the discrete members of a space; show what they cost."),
+        ("sample", _sample_arguments, "Write a random member of a space as a spec."),
         ("search", _search_arguments, "Search a space; writes pruned.nas and its figure."),
         ("train", _train_arguments, "Train a network from scratch; writes its weights."),
         ("eval", _eval_arguments, "Evaluate what `train` wrote on the test part."),
@@ -137,7 +141,7 @@ def _spec_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="a parameter of the network, over its default; may be repeated",
     )
-    parser.add_argument("--network", metavar="NAME", help="which network, if there are several")
+    parser.add_argument("--network", metavar="NAME", help="which network; default the first")
 
 
 def _out_argument(parser: argparse.ArgumentParser, required: bool, about: str) -> None:
@@ -162,6 +166,20 @@ def _check_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_check)
 
 
+def _fmt_arguments(parser: argparse.ArgumentParser) -> None:
+    about = "a .nas file, or `-`: standard input to standard output"
+    parser.add_argument("specs", metavar="SPEC", nargs="+", help=about)
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="write nothing; name what would change, with exit status 1",
+    )
+    parser.add_argument(
+        "--diff", action="store_true", help="write nothing; show what would change as a diff"
+    )
+    parser.set_defaults(command=_fmt)
+
+
 def _render_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("spec", metavar="SPEC|GRAPH.json", help="a spec, or a compiled graph")
     parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[])
@@ -171,6 +189,21 @@ def _render_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--force", action="store_true", help="replace what is there")
     parser.set_defaults(command=_render)
+
+
+def _count_arguments(parser: argparse.ArgumentParser) -> None:
+    _spec_arguments(parser)
+    parser.set_defaults(command=_count)
+
+
+def _sample_arguments(parser: argparse.ArgumentParser) -> None:
+    _spec_arguments(parser)
+    parser.add_argument("--seed", type=int, default=0, help="default %(default)s")
+    parser.add_argument(
+        "-o", "--out", type=Path, metavar="FILE", help="file to write; default the terminal"
+    )
+    parser.add_argument("--force", action="store_true", help="replace what is there")
+    parser.set_defaults(command=_sample)
 
 
 def _work_arguments(parser: argparse.ArgumentParser, kind: str) -> None:
@@ -264,11 +297,29 @@ def _check(options: argparse.Namespace) -> int:
     return check_command(options.specs)
 
 
+def _fmt(options: argparse.Namespace) -> int:
+    from bayesnas.formatting import format_command
+
+    return format_command(options.specs, options.check, options.diff)
+
+
 def _render(options: argparse.Namespace) -> int:
     from bayesnas.commands import render_command
 
     values = parse_values(options.set)
     return render_command(options.spec, values, options.network, options.out, options.force)
+
+
+def _count(options: argparse.Namespace) -> int:
+    from bayesnas.counting import count_command
+
+    return count_command(options.spec, parse_values(options.set), options.network)
+
+
+def _sample(options: argparse.Namespace) -> int:
+    from bayesnas.counting import sample_command
+
+    return sample_command(options)
 
 
 def _search(options: argparse.Namespace) -> int:

@@ -24,7 +24,8 @@ from bayesnas.compiler.cost import Cost, graph_cost
 from bayesnas.compiler.emit import emit_torch
 from bayesnas.compiler.figure import draw, write_figure
 from bayesnas.compiler.graph import Graph
-from bayesnas.compiler.pipeline import Compiled, compile_spec
+from bayesnas.compiler.pipeline import Compiled, compile_loaded, compile_spec
+from bayesnas.compiler.resolve import resolve
 from bayesnas.compiler.settings import (
     KINDS,
     SearchSettings,
@@ -32,8 +33,9 @@ from bayesnas.compiler.settings import (
     check_setting,
     make_settings,
 )
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, render_all
-from bayesnas.dsl.loader import read_source
+from bayesnas.counting import budget_rows, heading, table
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span, render_all
+from bayesnas.dsl.loader import load, read_source
 from bayesnas.dsl.printer import tree_to_json
 
 if TYPE_CHECKING:
@@ -104,10 +106,8 @@ def summary(compiled: Compiled) -> str:
         "tied groups": f"{len(graph.groups()):,}",
         "parameters": f"{cost.parameters:,}",
         "FLOPs per example": f"{cost.flops:,} (multiply-accumulates)",
-    }
-    width = max(map(len, rows))
-    lines = [f"network `{compiled.network.name}` of {compiled.loaded.source.name}"]
-    return "\n".join([*lines, *(f"  {name:<{width}}  {value}" for name, value in rows.items())])
+    } | budget_rows(graph)
+    return table(heading(compiled), rows)
 
 
 def _say_advice(advice: str | None) -> None:
@@ -116,17 +116,33 @@ def _say_advice(advice: str | None) -> None:
 
 
 def check_command(specs: Sequence[str]) -> int:
-    """``bayesnas check``: every diagnostic of every spec; 2 if there is any."""
+    """``bayesnas check``: every diagnostic of every spec and network; 2 if there is any."""
     status = 0
     for spec in specs:
-        try:
-            compile_spec(spec)
-        except DiagnosticError as error:
-            print(render_all(error.diagnostics), file=sys.stderr)
-            status = error.status
+        found = _check(spec)
+        if found:
+            print(render_all(found), file=sys.stderr)
+            status = 2
         else:
             print(f"{spec}: ok")
     return status
+
+
+def _check(spec: str) -> list[Diagnostic]:
+    """What is wrong with any network of a spec, each thing once."""
+    try:
+        loaded = load(spec)
+        program = resolve(loaded)
+        networks = list(program.networks) or [program.network().name]
+    except DiagnosticError as error:
+        return list(error.diagnostics)
+    found: dict[tuple[str, str, Span | None], Diagnostic] = {}
+    for network in networks:
+        try:
+            compile_loaded(loaded, network=network)
+        except DiagnosticError as error:
+            found.update({(d.code, d.message, d.span): d for d in error.diagnostics})
+    return list(found.values())
 
 
 def render_command(

@@ -583,18 +583,18 @@ class _Expander:
         if not targets:  # their definition failed, and that has been said
             return
         numbers, motifs = self._arguments(scope, statement, motif, values)
-        local = group = self.nodes[targets[0][1]].name
-        if statement.tie is not None:
-            group = _tie_group(statement.tie, motif, values)
+        local = self.nodes[targets[0][1]].name
+        group = _tie_group(scope, statement, motif, local, values)
         inner = self._inner(scope, local, group, _complete(motif, numbers), motifs)
         instance, edges = self._place(scope, statement, motif, inner, [i for _, i in inputs], None)
         edges += [
             self._edge(scope, output, target, "fixed", IDENTITY, statement.span)
             for output, (_, target) in zip(instance.outputs, targets, strict=True)
         ]
-        literal = evolve(
+        literal = evolve(  # what is left of the instance is its own: it is tied no more
             statement,
             motif=motif.name,
+            tie=None,
             targets=tuple(r for r, _ in targets),
             inputs=tuple(r for r, _ in inputs),
             arguments=_substitute_arguments(statement.arguments, numbers, symbols),
@@ -654,7 +654,7 @@ class _Expander:
         motifs: Mapping[str, tree.Motif],
     ) -> _Scope:
         path = scope.identifier(local)
-        return _Scope(path, scope.group(group), values, motifs, scope.depth + 1)
+        return _Scope(path, group, values, motifs, scope.depth + 1)
 
     def _place(
         self,
@@ -694,7 +694,9 @@ class _Expander:
         paths: list[str] = []
         for k in range(length):
             given = _link_numbers(motif, numbers, reductions, k)
-            group = _chain_group(statement, motif, f"{name}[{k}]", k in reductions, values)
+            group = _tie_group(scope, statement, motif, f"{name}[{k}]", values)
+            if statement.tie is not None and reductions:
+                group += "/reduction" if k in reductions else "/normal"
             inner = self._inner(scope, f"{name}[{k}]", group, _complete(motif, given), motifs)
             inputs = states[-len(motif.inputs) :]
             instance, laid = self._place(scope, statement, motif, inner, inputs, name)
@@ -763,23 +765,19 @@ def _complete(motif: tree.Motif, given: Mapping[str, int]) -> dict[str, int]:
     return values
 
 
-def _chain_group(
-    chain: tree.Chain, motif: tree.Motif, local: str, reduced: bool, values: Mapping[str, int]
+def _tie_group(
+    scope: _Scope, call: MotifCall, motif: tree.Motif, local: str, values: Mapping[str, int]
 ) -> str:
-    if chain.tie is None:
-        return local
-    name = chain.targets[0].name
-    if chain.tie.index is not None:
-        name = _tie_group(chain.tie, motif, values)
-    if not chain.reductions:
-        return name
-    return f"{name}/reduction" if reduced else f"{name}/normal"
+    """What tied instances share in the place of their own path.
 
-
-def _tie_group(tie: tree.Tie, motif: tree.Motif, values: Mapping[str, int]) -> str:
-    """What instances of one motif and index share in the place of their own name."""
-    index = "" if tie.index is None else f"({evaluate(tie.index, values)})"
-    return f"tied {motif.name}{index}"
+    ``tied(k)`` reaches through the whole network; ``tied`` through the motif instance around it.
+    """
+    if call.tie is None:
+        return scope.group(local)
+    if call.tie.index is not None:
+        return f"tied {motif.name}({evaluate(call.tie.index, values)})"
+    name = call.targets[0].name if isinstance(call, tree.Chain) else f"tied {motif.name}"
+    return scope.group(name)
 
 
 def _substitute_arguments(

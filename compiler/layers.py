@@ -18,6 +18,8 @@ def _padding(texts: Texts) -> str:
     kernel, dilation = texts["kernel"], texts.get("dilation", "1")
     if kernel.isdigit() and dilation.isdigit():
         return str(int(dilation) * (int(kernel) - 1) // 2)
+    if "dilation" not in texts:  # a pool, whose windows of 2 take no padding
+        return f"({kernel} - 1) // 2"
     if dilation == "1":
         return f"{kernel} // 2"
     return f"{dilation} * ({kernel} // 2)"

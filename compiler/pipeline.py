@@ -10,6 +10,8 @@ from attrs import frozen
 
 from bayesnas.compiler.expand import expand
 from bayesnas.compiler.graph import Graph
+from bayesnas.compiler.measure import measure
+from bayesnas.compiler.members import check_budgets
 from bayesnas.compiler.program import Program
 from bayesnas.compiler.relays import insert_relays
 from bayesnas.compiler.resolve import resolve
@@ -51,7 +53,7 @@ def compile_spec(
     Args:
         path: the spec.
         values: parameters of the network, over their defaults.
-        network: which network of the file; needed where it has several.
+        network: which network of the file; the first, if none is named.
 
     Raises:
         DiagnosticError: whatever is wrong with the spec, all errors of a pass at once.
@@ -66,9 +68,11 @@ def compile_loaded(
     try:
         program = resolve(loaded)
         chosen = program.network(network)
+        measure(program, chosen, values or {})
         graph = expand(program, chosen, values or {})  # may hold cycles, which are refused next
         for apply in PASSES:
             graph = verify(apply(graph), apply.__name__)
+        check_budgets(graph)
     except RecursionError:
         span = loaded.main.span
         remedy = "name the inner parts with `op`, `choice` or `motif`"

@@ -107,9 +107,23 @@ def _strided(name: str, shape: Shape, arguments: Arguments) -> Shape:
     if arguments["kernel"] % 2 == 0:
         raise ShapeError(
             f"the kernel of `{name}` is {arguments['kernel']}, an even number",
-            "use an odd kernel: padding keeps the resolution only then",
+            "use an odd kernel: padding keeps the resolution only then"
+            + (", or a kernel and stride of 2" if "pool" in name else ""),
         )
     return channels, *(-(-size // arguments["stride"]) for size in sizes)
+
+
+def _pooled(name: str, shape: Shape, arguments: Arguments) -> Shape:
+    """Like `_strided`; windows of 2 may also stand side by side, without padding."""
+    if (arguments["kernel"], arguments["stride"]) != (2, 2):
+        return _strided(name, shape, arguments)
+    channels, *sizes = _map(name, shape)
+    if any(size % 2 for size in sizes):
+        raise ShapeError(
+            f"windows of 2 do not cover {' x '.join(map(str, sizes))} evenly",
+            "choose a size that halves evenly, or a kernel of 3",
+        )
+    return channels, *(size // 2 for size in sizes)
 
 
 def _conv_shape(shape: Shape, arguments: Arguments) -> Shape:
@@ -179,7 +193,7 @@ def _activation(name: str, source: str) -> Primitive:
 
 
 def _conv_weights(shape: Shape, a: Arguments) -> int:
-    weights = a["kernel"] ** rank(shape) * shape[0] // a["groups"] * a["width"]
+    weights: int = a["kernel"] ** rank(shape) * shape[0] // a["groups"] * a["width"]
     return weights + a["bias"] * a["width"]
 
 
@@ -238,14 +252,14 @@ _ALL = (
     Primitive(
         "max_pool",
         {"kernel": None, "stride": 1},
-        lambda s, a: _strided("max_pool", s, a),
+        lambda s, a: _pooled("max_pool", s, a),
         layers.max_pool,
         summary="maximum over windows",
     ),
     Primitive(
         "avg_pool",
         {"kernel": None, "stride": 1},
-        lambda s, a: _strided("avg_pool", s, a),
+        lambda s, a: _pooled("avg_pool", s, a),
         layers.avg_pool,
         summary="mean over windows, padding left out",
     ),

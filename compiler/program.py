@@ -25,23 +25,20 @@ class Program:
     main: tree.Spec = field(repr=False)
 
     def network(self, name: str | None = None) -> tree.Network:
-        """The network of that name, or the only one.
+        """The network of that name, or the first.
 
         Raises:
-            DiagnosticError: D216 (none, several, or no such).
+            DiagnosticError: D216 (none, or no such).
         """
-        if name is None and len(self.networks) == 1:
+        if self.networks and name is None:
             return next(iter(self.networks.values()))
         if name is not None and name in self.networks:
             return self.networks[name]
         if not self.networks:
             remedy = "add `network name(image: [3, 32, 32]) -> (logits: [10]) { ... }`"
             message = "the spec has no network"
-        elif name is None:
-            remedy = f"choose one with `--network`: {quote(self.networks)}"
-            message = f"the spec has {len(self.networks)} networks"
         else:
-            remedy = suggest(name, self.networks, f"choose from {quote(self.networks)}")
+            remedy = suggest(str(name), self.networks, f"choose from {quote(self.networks)}")
             message = f"no network `{name}`"
         raise DiagnosticError(Diagnostic("D216", message, self.main.span, help=remedy))
 

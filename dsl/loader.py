@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
@@ -56,32 +57,53 @@ def load_text(source: Source, folder: Path) -> Loaded:
     return Loaded(main, source, tuple(loader.specs.values()), loader.local)
 
 
-def read_source(path: Path) -> Source:
-    """The text of a file under its own name."""
+def read_source(path: Path, most: int = MAX_BYTES, what: str = "a spec") -> Source:
+    """The text of a file under its own name; never more than ``most`` bytes and one are read.
+
+    Raises:
+        DiagnosticError: D402 (unreadable, no regular file, too large, or no UTF-8).
+    """
     try:
-        data = path.read_bytes()
-        if len(data) > MAX_BYTES:
-            raise DiagnosticError(
-                Diagnostic(
-                    "D402",
-                    f"`{path}` holds {len(data):,} bytes; a spec has at most {MAX_BYTES:,}",
-                    help="check that this is a spec; loops keep large spaces short",
-                )
-            )
-        return Source(str(path), data.decode("utf-8-sig"))
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+            # A device may never end, and a pipe may not even open.
+            remedy = f"name a file that holds {what}"
+            raise _unreadable(f"`{path}` is no regular file", remedy)
+        with path.open("rb") as file:
+            data = file.read(most + 1)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise DiagnosticError(
-            Diagnostic("D402", f"cannot read `{path}`: {reason}", help="name a readable spec file")
-        ) from None
+        remedy = f"name a readable file that holds {what}"
+        raise _unreadable(f"cannot read `{path}`: {reason}", remedy) from None
+    if len(data) > most:
+        raise _too_large(str(path), max(len(data), status.st_size), most, what)
+    return decode_source(str(path), data, most, what)
+
+
+def decode_source(name: str, data: bytes, most: int = MAX_BYTES, what: str = "a spec") -> Source:
+    """The text of a file's bytes.
+
+    Raises:
+        DiagnosticError: D402 (too many, or no UTF-8).
+    """
+    if len(data) > most:
+        raise _too_large(name, len(data), most, what)
+    try:
+        return Source(name, data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise DiagnosticError(
-            Diagnostic(
-                "D402",
-                f"`{path}` is not UTF-8 text (byte {error.start})",
-                help="save the spec as UTF-8, or check that this is a spec",
-            )
-        ) from None
+        remedy = f"save it as UTF-8, or check that this is {what}"
+        raise _unreadable(f"`{name}` is not UTF-8 text (byte {error.start})", remedy) from None
+
+
+def _too_large(name: str, size: int, most: int, what: str) -> DiagnosticError:
+    return _unreadable(
+        f"`{name}` holds {size:,} bytes; {what} has at most {most:,}",
+        f"check that this is {what}; loops keep large spaces short",
+    )
+
+
+def _unreadable(message: str, remedy: str) -> DiagnosticError:
+    return DiagnosticError(Diagnostic("D402", message, help=remedy))
 
 
 def packaged_specs() -> list[str]:

@@ -1,4 +1,4 @@
-"""Text to syntax tree. Syntax errors become diagnostics in human sentences."""
+"""Text to syntax tree; `bayesnas.dsl.syntax_errors` says what is wrong with a text that is none."""
 
 from __future__ import annotations
 
@@ -8,34 +8,18 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, TypeVar
 
+import attrs
 from lark import Lark, Token, Transformer, UnexpectedInput, v_args
-from lark.exceptions import UnexpectedCharacters, UnexpectedToken, VisitError
+from lark.exceptions import VisitError
+from lark.lexer import PatternRE, TerminalDef
 from lark.tree import Meta
 
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span, quote
+from bayesnas.dsl.syntax_errors import check_brackets, explain, too_deep
 
-MAX_NESTING = 100
 MAX_DIGITS = 100
-_OPENING = {"(": ")", "{": "}", "[": "]"}
-_CLOSING = {closing: opening for opening, closing in _OPENING.items()}
-# What may follow, said as a person would; read in this order, the first that fits is said.
-_EXPECTED = (
-    ({"STRING"}, "missing text in quotes", 'write the path in quotes: `import "ops/darts.nas"`'),
-    ({"COLON"}, "missing `:`", "write the operation after a colon, as in `x = a : conv(3)`"),
-    ({"RPAR", "COMMA"}, "missing `)` or `,`", "close the parenthesis, or separate with commas"),
-    ({"RSQB", "COMMA"}, "missing `]` or `,`", "close the bracket, or separate with commas"),
-    ({"RSQB"}, "missing `]`", "close the bracket"),
-    ({"RPAR"}, "missing `)`", "close the parenthesis"),
-    ({"LBRACE"}, "missing `{`", "a block stands in braces: `{ ... }`"),
-    ({"LPAR"}, "missing `(`", "a list of names stands in parentheses: `(a, b)`"),
-    ({"EQUAL"}, "missing `=`", "write `name = value`"),
-)
-KEYWORDS = {
-    "import", "op", "choice", "motif", "network", "search", "train", "node", "for", "in", "if",
-    "then", "else", "chain", "times", "reduce", "at", "tied", "retain", "into", "sum", "concat",
-    "product", "and", "or", "not", "budget",
-}  # fmt: skip
+MAX_DEPTH = 200  # of a tree: what walks it recurses
 
 T = TypeVar("T")
 
@@ -47,21 +31,27 @@ def parse(source: Source) -> tree.Spec:
         DiagnosticError: D101 (syntax), D102 (character or text), D103 (brackets), D104 (nesting),
             D105 (several targets where one is meant).
     """
-    _check_brackets(source)
+    brackets = check_brackets(source)
     try:
         parsed = _lark().parse(source.text)
         spec: tree.Spec = _Builder(source).transform(parsed)
+        _check_depth(spec)
         return spec
     except UnexpectedInput as error:
-        raise DiagnosticError(_explain(error, source)) from None
+        raise DiagnosticError(explain(error, source, _lark(), brackets)) from None
     except VisitError as error:
         if isinstance(error.orig_exc, DiagnosticError):
             raise error.orig_exc from None
         if isinstance(error.orig_exc, RecursionError):
-            raise DiagnosticError(_too_deep(source)) from None
+            raise DiagnosticError(too_deep(source)) from None
         raise
     except RecursionError:
-        raise DiagnosticError(_too_deep(source)) from None
+        raise DiagnosticError(too_deep(source)) from None
+
+
+def tokenize(source: Source) -> list[Token]:
+    """The words of a text that parses, without comments and white space."""
+    return _lark().parse_interactive(source.text).exhaust_lexer()
 
 
 @cache
@@ -73,165 +63,14 @@ def _lark() -> Lark:
         start="spec",
         propagate_positions=True,
         maybe_placeholders=True,
+        edit_terminals=_end_at_a_word,
     )
 
 
-# --------------------------------------------------------------------------------- syntax errors
-
-
-def _too_deep(source: Source, span: Span | None = None) -> Diagnostic:
-    return Diagnostic(
-        "D104",
-        f"nested deeper than {MAX_NESTING} levels",
-        span or Span(source, 1, 1, 1, 1),
-        help="name the inner parts with `op`, `choice` or `motif`",
-    )
-
-
-def _check_brackets(source: Source) -> None:
-    """Refuse unbalanced brackets first: the grammar would report them far from their cause."""
-    stack: list[tuple[str, Span]] = []
-    for number, line in enumerate(source.lines(), 1):
-        quoted = False
-        for column, character in enumerate(line, 1):
-            span = Span(source, number, column, number, column + 1)
-            if character == '"':
-                quoted = not quoted
-            elif quoted:
-                continue
-            elif character == "#":
-                break
-            elif character in _OPENING:
-                stack.append((character, span))
-                if len(stack) > MAX_NESTING:
-                    raise DiagnosticError(_too_deep(source, span))
-            elif character in _CLOSING:
-                _check_closing(character, span, stack)
-        if quoted:
-            start = line.rindex('"') + 1
-            raise DiagnosticError(
-                Diagnostic(
-                    "D102",
-                    "text is not closed",
-                    Span(source, number, start, number, len(line) + 1),
-                    help='end it with `"` on the same line',
-                )
-            )
-    if stack:
-        character, span = stack[-1]
-        raise DiagnosticError(
-            Diagnostic(
-                "D103",
-                f"missing `{_OPENING[character]}`",
-                span,
-                "opened here and never closed",
-                help=f"close it with `{_OPENING[character]}`",
-            )
-        )
-
-
-def _check_closing(character: str, span: Span, stack: list[tuple[str, Span]]) -> None:
-    if not stack:
-        raise DiagnosticError(
-            Diagnostic(
-                "D103",
-                f"`{character}` closes nothing",
-                span,
-                help=f"remove it, or open with `{_CLOSING[character]}`",
-            )
-        )
-    opening, opened = stack.pop()
-    if _OPENING[opening] != character:
-        raise DiagnosticError(
-            Diagnostic(
-                "D103",
-                f"`{character}` does not close `{opening}`",
-                span,
-                f"expected `{_OPENING[opening]}`",
-                notes=(f"`{opening}` was opened at {opened}",),
-                help=f"write `{_OPENING[opening]}` first",
-            )
-        )
-
-
-def _explain(error: UnexpectedInput, source: Source) -> Diagnostic:
-    if isinstance(error, UnexpectedCharacters):
-        return _explain_character(error, source)
-    if not isinstance(error, UnexpectedToken):
-        return Diagnostic("D101", "the spec ends too early", help="finish the last definition")
-    token: Token = error.token
-    if token.type == "$END":
-        lines = source.lines()
-        line = max(i for i, text in enumerate(lines, 1) if text.strip() or i == 1)
-        end = len(lines[line - 1].rstrip()) + 1
-        span = Span(source, line, end, line, end + 1)
-        found = "the end of the file"
-    else:
-        span = _token_span(token, source)
-        found = f"`{token}`"
-    expected = _accepted(error)
-    if token in KEYWORDS and "NAME" in expected:
-        return Diagnostic(
-            "D101",
-            f"`{token}` is a keyword and cannot be a name",
-            span,
-            help=f"choose another name, such as `{token}_1`",
-        )
-    if "NAME" in expected and len(expected) <= 4:
-        remedy = "a name is letters, digits and `_`, and no keyword"
-        return Diagnostic("D101", f"missing name before {found}", span, help=remedy)
-    for terminals, message, remedy in _EXPECTED:
-        if terminals <= expected and len(expected) <= len(terminals) + 1:
-            return Diagnostic("D101", f"{message} before {found}", span, help=remedy)
-    return Diagnostic("D101", f"unexpected {found}", span, help=_hint(token, expected))
-
-
-def _accepted(error: UnexpectedToken) -> set[str]:
-    """Names of the terminals that could have followed."""
-    parser: Any = error.interactive_parser
-    return set(parser.accepts()) if parser else set()
-
-
-def _hint(token: Token, expected: set[str]) -> str:
-    if token == "->" or token == "~>":
-        return "an arrow stands between nodes: `a -> b : operation`"
-    if token == "=":
-        return "`=` defines a node or an operation: `x = a : conv(3)`"
-    if token == "|":
-        return "`|` separates candidate operations of a choice or a searched edge"
-    if "EQUAL" in expected and "ARROW" in expected:
-        return "a statement defines (`x = ...`) or connects (`a -> b`)"
-    if "__ANON_0" in expected or "MOTIF" in expected:
-        return "a file holds `import`, `op`, `choice`, `motif`, `network`, `search` and `train`"
-    return "see docs/language.md for the form of each construct"
-
-
-def _explain_character(error: UnexpectedCharacters, source: Source) -> Diagnostic:
-    character = error.char
-    span = Span(source, error.line, error.column, error.line, error.column + 1)
-    remedies = {
-        "/": "division of whole numbers is written `//`",
-        "'": 'texts stand in double quotes: `"ops/darts.nas"`',
-        ".": "a range is written `0..4`; parameters are whole numbers",
-        "!": "write `not`, or `!=`",
-        "&": "write `and`",
-    }
-    word = re.match(r"\w+", source.text[error.pos_in_stream :])
-    keyword = word[0] if word else ""
-    if keyword in KEYWORDS:
-        end = error.column + len(keyword)
-        return Diagnostic(
-            "D101",
-            f"unexpected keyword `{keyword}`",
-            Span(source, error.line, error.column, error.line, end),
-            help="a keyword cannot be a name; finish what stands before it first",
-        )
-    return Diagnostic(
-        "D102",
-        f"unexpected character `{character}`",
-        span,
-        help=remedies.get(character, "remove it"),
-    )
+def _end_at_a_word(terminal: TerminalDef) -> None:
+    """Let a keyword end where its word ends: ``opera = skip`` defines no operation ``era``."""
+    if re.fullmatch(r"(\(\?:)?[a-z][a-z|]+\)?", terminal.pattern.value):
+        terminal.pattern = PatternRE(rf"{terminal.pattern.value}\b")
 
 
 def _token_span(token: Token, source: Source) -> Span:
@@ -239,6 +78,32 @@ def _token_span(token: Token, source: Source) -> Span:
     return Span(
         source, line, column, token.end_line or line, token.end_column or column + len(token)
     )
+
+
+def _check_depth(spec: tree.Spec) -> None:
+    """Refuse what brackets do not show: a long ``1 + 1 + ...`` nests as deep as it is long."""
+    stack: list[tuple[Any, int]] = [(spec, 0)]
+    while stack:
+        node, depth = stack.pop()
+        if depth > MAX_DEPTH:
+            raise DiagnosticError(
+                Diagnostic(
+                    "D104",
+                    f"nested deeper than {MAX_DEPTH} levels",
+                    node.span,
+                    notes=("in `a + b + c` the second `+` holds the first",),
+                    help="shorten the expression, or give its parts as parameters",
+                )
+            )
+        for name in _fields(node.__class__):
+            value = getattr(node, name)
+            below = value if isinstance(value, tuple) else (value,)
+            stack.extend((child, depth + 1) for child in below if attrs.has(type(child)))
+
+
+@cache
+def _fields(kind: Any) -> list[str]:
+    return [field.name for field in attrs.fields(kind) if field.name != "span"]
 
 
 # ------------------------------------------------------------------------------------- building
@@ -317,7 +182,12 @@ class _Builder(Transformer[Token, tree.Spec]):
             value = str(token)[1:-1]
         return tree.Setting(str(name), value, span=self.span(meta))
 
-    def formals(self, _meta: Meta, children: list[Any]) -> tuple[tree.AnyParameter, ...]:
+    def formals(self, _meta: Meta, children: list[Any]) -> tuple[tree.Parameter, ...]:
+        for parameter in children[0]:
+            if isinstance(parameter, tree.MotifParameter):
+                message = "an operation takes no motif as a parameter"
+                remedy = "only motifs take motifs"
+                raise DiagnosticError(Diagnostic("D101", message, parameter.span, help=remedy))
         return children[0]  # type: ignore[no-any-return]
 
     def parameters(self, _meta: Meta, children: list[Any]) -> tuple[tree.AnyParameter, ...]:

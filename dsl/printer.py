@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from math import isinf
 from typing import Any, Literal, TypeAlias
 
 import attrs
 from typing_extensions import assert_never
 
 from bayesnas.dsl import tree
-from bayesnas.dsl.parser import KEYWORDS
+from bayesnas.dsl.syntax_errors import KEYWORDS
 
 LINE = 100
-_INDENT = "    "
+INDENT = "    "
 _BINDING = {
     "or": 1, "and": 2,
     "==": 4, "!=": 4, "<": 4, "<=": 4, ">": 4, ">=": 4,
@@ -105,7 +107,7 @@ class _Printer:
                 return self.block(_head("network", definition), definition.body, "")
             case tree.Settings():
                 entries = (f"{e.name} = {_setting(e.value)}" for e in definition.entries)
-                lines = (Line(_INDENT, entry) for entry in entries)
+                lines = (Line(INDENT, entry) for entry in entries)
                 return [Line("", f"{definition.kind} {{"), *lines, Line("", "}", "end")]
             case _:
                 assert_never(definition)
@@ -113,7 +115,7 @@ class _Printer:
     def block(self, head: str, body: tuple[tree.Statement, ...], indent: str) -> list[Line]:
         lines = [Line(indent, f"{head} {{")]
         for statement in body:
-            lines += self.statement(statement, indent + _INDENT)
+            lines += self.statement(statement, indent + INDENT)
         return [*lines, Line(indent, "}", "end")]
 
     def statement(self, statement: tree.Statement, indent: str) -> list[Line]:
@@ -154,7 +156,7 @@ class _Printer:
         commented = self.commented((length.end_line, length.end_column), end)
         if not commented and len(indent) + len(head) + 1 + len(tail) <= LINE:
             return [Line(indent, f"{head} {tail}")]
-        return [Line(indent, head), Line(indent + _INDENT, tail, "more")]
+        return [Line(indent, head), Line(indent + INDENT, tail, "more")]
 
     def with_term(self, head: str, body: tree.OperationTerm, indent: str) -> list[Line]:
         """``head body`` on one line, or the body below where that is too long or commented."""
@@ -163,7 +165,7 @@ class _Printer:
         commented = self.commented((place.line, place.column), (place.end_line, place.end_column))
         if not commented and len(indent) + len(line) <= LINE:
             return [Line(indent, line)]
-        inner = indent + _INDENT
+        inner = indent + INDENT
         rows = _rows(body, LINE - len(inner), one_each=commented)
         return [Line(indent, head), *(Line(inner, row, "more") for row in rows)]
 
@@ -186,7 +188,19 @@ def _setting(value: int | float | str) -> str:
     if isinstance(value, str):
         bare = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value) and value not in KEYWORDS
         return value if bare else f'"{value}"'
-    return repr(value).replace("inf", "1e999")
+    return str(value) if isinstance(value, int) else _real(value)
+
+
+def _real(value: float) -> str:
+    if isinf(value):
+        return "1e999" if value > 0 else "-1e999"
+    text = repr(value)
+    if "e" not in text and (value == 0 or abs(value) >= 1e-3):
+        return text
+    sign, digits, exponent = Decimal(text).normalize().as_tuple()
+    first, *rest = map(str, digits)
+    mantissa = f"{first}.{''.join(rest)}" if rest else first
+    return f"{'-' * sign}{mantissa}e{int(exponent) + len(rest)}"
 
 
 def _formals(parameters: tuple[tree.Parameter, ...]) -> str:
@@ -296,15 +310,27 @@ def print_term(term: tree.OperationTerm, binding: int = 0) -> str:
                 f" then {print_term(term.then)} else {print_term(term.otherwise)}"
             )
             level = 0
-        case tree.Alternatives():
-            text, level = " | ".join(print_term(option, 2) for option in term.options), 1
-        case tree.Parallel():
-            text, level = " + ".join(print_term(branch, 3) for branch in term.branches), 2
-        case tree.Pipeline():
-            text, level = " >> ".join(print_term(stage, 4) for stage in term.stages), 3
+        case tree.Alternatives() | tree.Parallel() | tree.Pipeline():
+            operator, parts, level = _joined(term)
+            text = f" {operator} ".join(print_term(part, level + 1) for part in parts)
         case _:
             assert_never(term)
     return f"({text})" if level < binding else text
+
+
+def _joined(
+    term: tree.Alternatives | tree.Parallel | tree.Pipeline,
+) -> tuple[str, tuple[tree.OperationTerm, ...], int]:
+    """Its operator, its parts, and how strongly the operator binds."""
+    match term:
+        case tree.Alternatives(options=parts):
+            return "|", parts, 1
+        case tree.Parallel(branches=parts):
+            return "+", parts, 2
+        case tree.Pipeline(stages=parts):
+            return ">>", parts, 3
+        case _:
+            assert_never(term)
 
 
 def _rows(term: tree.OperationTerm, width: int, one_each: bool) -> list[str]:
@@ -315,21 +341,12 @@ def _rows(term: tree.OperationTerm, width: int, one_each: bool) -> list[str]:
     whole = print_term(term)
     if len(whole) <= width and not one_each:
         return [whole]
-    operator, parts, binding = "", tuple[tree.OperationTerm, ...](), 0
-    match term:
-        case tree.Call():
-            return [whole]
-        case tree.Conditional():
-            return _cases(term)
-        case tree.Alternatives():
-            operator, parts, binding = "|", term.options, 2
-        case tree.Parallel():
-            operator, parts, binding = "+", term.branches, 3
-        case tree.Pipeline():
-            operator, parts, binding = ">>", term.stages, 4
-        case _:
-            assert_never(term)
-    texts = [print_term(part, binding) for part in parts]
+    if isinstance(term, tree.Call):
+        return [whole]
+    if isinstance(term, tree.Conditional):
+        return _cases(term)
+    operator, parts, binding = _joined(term)
+    texts = [print_term(part, binding + 1) for part in parts]
     if not one_each and all(isinstance(part, tree.Call) for part in parts):
         texts = _fill(texts, f" {operator} ", width - len(operator) - 1)
     blank = " " * len(operator)

@@ -1,45 +1,46 @@
 """What people write instead of the language, and what to tell them: one table, read in order.
 
-A pattern is matched against the tokens round the error, joined by spaces, with ``§`` before the
+A pattern is searched for in the tokens round the error, joined by spaces, with ``§`` before the
 token that the grammar refused (the end of the file is the token ``<end>``, a text is ``""``). A
-space matches any white space, ``[ ]`` white space within a line; ``REF``, ``LIST`` and ``ARROW``
-stand for a reference, two or more of them, and an arrow. The group ``here`` is what gets marked,
-by default the refused token. In messages and remedies ``<name>`` is the text of a group as
-written, ``<token>`` that of the refused token and ``<found>`` the token as a sentence names it.
+space matches any white space, ``[ ]`` white space within a line; ``LINE`` is anything within a
+line; ``REF``, ``LIST`` and ``ARROW`` are a reference, two or more of them, and an arrow. The group
+``here`` is what gets marked, by default the refused token. In messages and remedies ``<name>`` is
+the text of a group as written, and ``<found>`` the refused token. ``<next>`` is what something is
+missing before: the refused token, or the end of the line, which then gets marked.
 """
 
 from __future__ import annotations
 
 import re
-from functools import cached_property
+from functools import cache
 
-from attrs import define
+from attrs import frozen
 
-_PLACEHOLDERS = {
+_SHORTHANDS = {
     "LIST": r"REF(?: , REF)+",
-    "REF": r"[^\W\d]\w*(?: \[ [^\]]*? \])?",
+    "REF": r"\b[^\W\d]\w*(?: \[ [^\]]*? \])?",
     "ARROW": r"(?:->|~>)",
-    "DEFINITION": r"(?:import|op|choice|motif|network|search|train)\b",
-    "STATEMENT": r"(?:node|for|if|retain|budget)\b",
+    "LINE": r"[^\n]*?",
 }
 
 
-@define
+@frozen
 class Rule:
-    """One way to go wrong; ``where`` is a token that would have been right instead."""
+    """One way to go wrong; it fits only where the token ``where`` would have been right."""
 
     pattern: str
     message: str
     help: str
     where: str | None = None
 
-    @cached_property
-    def regex(self) -> re.Pattern[str]:
-        """The pattern as a regular expression."""
-        text = self.pattern
-        for name, meaning in _PLACEHOLDERS.items():
-            text = text.replace(name, meaning)
-        return re.compile(r"[ ]".join(part.replace(" ", r"\s") for part in text.split("[ ]")))
+
+@cache
+def regex(pattern: str) -> re.Pattern[str]:
+    """A rule's pattern as a regular expression."""
+    for name, meaning in _SHORTHANDS.items():
+        pattern = pattern.replace(name, meaning)
+    parts = pattern.split("[ ]")
+    return re.compile("[ ]".join(part.replace(" ", r"\s") for part in parts))
 
 
 FILE = "a file holds `import`, `op`, `choice`, `motif`, `network`, `search` and `train`"
@@ -47,56 +48,505 @@ STATEMENT = "a statement defines (`x = a : conv(3)`) or connects (`a -> b`)"
 MOTIF = "statements stand in a motif or network: `motif m(a) -> (b) { a -> b }`"
 LOOP = "write `for k in 0..4 { ... }`"
 CHAIN = "write `x = chain cell(a, b) times 6`"
+BUDGET = "write `budget parameters <= 3.5M` or `budget flops <= 600M`"
 OPERATIONS = "`>>` puts one operation after the other, `|` separates candidates"
-NAME = "a name is letters, digits and `_`, and no keyword"
+NAME = "a name is letters (a to z), digits and `_`, begins with no digit, and is no keyword"
+TEXT = "texts stand in double quotes"
+CONDITION = "write `if k == 1 { ... } else { ... }`"
+AT_THE_TOP = "import"  # what may begin a definition
+AT_A_STATEMENT = "node"  # what may begin a statement
+AFTER_AN_OPERATION = ">>"
+AFTER_A_VALUE = "and"
 
-RULES = (
-    # characters of other languages
+_CHARACTERS = (
     Rule(r"§ //", "`//` starts no comment", "comments start with `#`"),
     Rule(r"§ /\*", "`/*` starts no comment", "comments start with `#` and end with the line"),
     Rule(
-        r"(?P<here>//) [^\W\d]\w*[ ]§ [^\W\d]\w*",
+        r"(?P<here>//)[ ][^\W\d]\w*[ ]§ [^\W\d]\w*",
         "`//` divides and starts no comment",
         "comments start with `#`",
     ),
-    Rule(r"§ '(?P<text>\S*)'", "single quotes hold no text", 'write `"<text>"`'),
-    Rule(r"§ ['“”‘’]", "<found> is no quotation mark", "texts stand in double quotes"),
+    Rule(r"§ '(?P<text>[^']+)'", "single quotes hold no text", 'write `"<text>"`'),
+    Rule(r"§ ['“”‘’]", "<found> is no quotation mark", TEXT),
     Rule(r"§ &&?", "<found> is no operator", "write `and`"),
     Rule(r"§ \|\|", "`||` is no operator", "write `or` in a condition, `|` between candidates"),
-    Rule(r"§ !", "<found> is no operator", "write `not`, or `!=`"),
-    Rule(r"§ (?:→|⇒|➔|⟶)", "<found> is no arrow", "write `->`, or `~>` for a searched edge"),
-    Rule(r"§ /", "<found> is no operator", "division of whole numbers is written `//`"),
-    Rule(r"§ \*\*|(?P<here>\* §) \*", "there is no power operator", "multiply: `k * k`"),
-    Rule(r"dropout \( § 0\.\d+", "`<token>` is no whole number", "write percent: `dropout(20)`"),
+    Rule(r"§ ! ", "`!` is no operator", "write `not`, or `!=`"),
+    Rule(r"§ [→⇒⟶]", "<found> is no arrow", "write `->`, or `~>` for a searched edge"),
+    Rule(r"§ \*\*", "`**` is no operator", "multiply: `k * k`"),
+    Rule(r"§ / ", "`/` is no operator", "division of whole numbers is written `//`"),
+    Rule(r"§ \?", "`?` is no operator", "write `if k == 1 then a else b`, for operations alone"),
+    Rule(r"§ \.\.\.", "`...` is no range", "write `..`"),
+    Rule(r"§ \u00a0", "a no-break space", "write an ordinary space"),
+)
+
+_NUMBERS = (
     Rule(
-        r"budget (?P<cost>\w+) <= § (?P<number>[\d.]+)(?P<unit>\w*)",
-        "`<token>` is no amount",
+        r"\bbudget (?P<cost>\w+) § (?P<limit>\d[\d.]*\w*)",
+        "missing `<=` before <next>",
+        "write `budget <cost> <= <limit>`",
+    ),
+    Rule(r"\bbudget \w+ § =", "a budget is an upper bound, and this is `=`", "write `<=`"),
+    Rule(r"\bbudget § ", "missing cost before <next>", BUDGET),
+    Rule(r"\bdropout \( § 0\.\d+", "<found> is no whole number", "write percent: `dropout(20)`"),
+    Rule(
+        r"budget \w+ <= § [\d.]+\w*",
+        "<found> is no amount",
         "write a whole number, or one with a unit: `600K`, `3.5M` or `2G`",
     ),
-    Rule(r"§ \d+(?:\.\d+)?[KMG]\b", "`<token>` is no whole number", "units are for budgets alone"),
     Rule(
-        r"§ (?:\d+\.\d+|\d+[eE])\S*",
-        "`<token>` is no whole number",
+        r"§ \d+(\.\d+)?[KMG]\b",
+        "<found> is no whole number",
+        "units stand in budgets alone; write all digits",
+    ),
+    Rule(
+        r"§ (\d+\.\d+|\d+[eE]\d|\d+[eE][+-])",
+        "<found> is no whole number",
         "sizes and parameters are whole numbers",
     ),
-    Rule(r"§ \d+[^\W\d]\w*", "`<token>` is neither a number nor a name", NAME),
-    # capitals
-    Rule(
-        r"(?P<here>(?=\w*[A-Z])(?i:(?P<word>DEFINITION|STATEMENT|chain|tied|else|concat)))\b"
-        r" §|§ (?P<later>(?=\w*[A-Z])(?i:\w+))",
-        "keywords are lower case",
-        "write `<lower>`",
-    ),
-    # separators
+    Rule(r"§ (?P<here>\. (?P<digits>\d+))", "`.` begins no number", "write `0.<digits>`"),
+    Rule(r"§ \w*[^\W\x00-\x7f]", "<found> is no name", NAME),
+    Rule(r"§ \d+[^\W\d]", "<found> is neither a number nor a name", NAME),
+)
+
+_SEPARATORS = (
     Rule(r"; § ;", "two semicolons in a row", "remove one"),
-    Rule(r"§ ;", "a definition takes no semicolon", "remove it", where="import"),
+    Rule(r"§ ;", "a semicolon after a definition", "remove it", AT_THE_TOP),
     Rule(r"\{ § ;", "a semicolon with nothing before it", "remove it"),
-    Rule(r"(?P<here>,) § (?:[)\]};>]|<end>)", "a comma with nothing after it", "remove it"),
+    Rule(r"(?P<here>;) § \)", "a semicolon with nothing after it", "remove it"),
+    Rule(r"\( [^()\n]*; [^()\n]*§ ; ", "a second semicolon", "separate arguments by commas", ","),
+    Rule(r"(?P<here>,) § ([)\]};>]|<end>)", "a comma with nothing after it", "remove it"),
     Rule(r", § ,", "two commas in a row", "remove one"),
     Rule(r"[(\[{] § ,", "a comma with nothing before it", "remove it"),
     Rule(
-        r"(?P<here>,) \w+ § (?:=|ARROW)(?<=node [^\n]{0,200})",
+        r"(?P<here>,)\n(\} §|REF § (=|:|ARROW))",
         "a comma with nothing after it",
         "remove it",
     ),
 )
+
+_FILE = (
+    Rule(
+        r"\bimport § (?P<here>[^\W\d]\w*([ ][./-][ ]\w+)*)",
+        "the path of an import stands in quotes",
+        'write `import "<here>"`, with the file\'s ending',
+    ),
+    Rule(r'import[ ]""[ ]§[ ],', "one import brings one file", 'write `import "..."` again'),
+    Rule(r"§ (node|for|if|retain|budget)\b", "a statement outside any motif", MOTIF, AT_THE_TOP),
+    Rule(
+        r"§ (REF ((, REF )*(ARROW|=[^=])|: REF)|\{)",
+        "a statement outside any motif",
+        MOTIF,
+        AT_THE_TOP,
+    ),
+    Rule(
+        r"§ (import|op|choice|motif|network)\b",
+        "a definition inside a motif or network",
+        "move it out of the braces",
+        AT_A_STATEMENT,
+    ),
+    Rule(
+        r"§ (search|train) \{",
+        "settings inside a motif or network",
+        "move them out of the braces",
+        AT_A_STATEMENT,
+    ),
+    Rule(r"(?P<kind>search|train) § (=|:)", "missing `{` before <next>", "write `<kind> { ... }`"),
+    Rule(r"[{;\s] (?P<name>\w+) § :", "missing `=` before `:`", "write `<name> = value`", "="),
+    Rule(
+        r"= § (?P<here>- \d\S*)",
+        "`<here>` is no value of a setting",
+        "numbers of settings are 0 or more",
+        "REAL",
+    ),
+    Rule(r"= \S+ § [-+*/%]", "a setting is no sum or product", "write its value", "}"),
+    Rule(r"= \S+ § ,", "a comma between settings", "write `;`, or begin a line", "}"),
+)
+
+_DEFINITIONS = (
+    Rule(
+        r"\bop (?P<name>\w+) § (?P<term>[^\W\d]\w*)",
+        "missing `=` before <next>",
+        "write `op <name> = <term>`",
+    ),
+    Rule(
+        r"\bchoice (?P<name>\w+) § (?P<term>[^\W\d]\w*)",
+        "missing `=` before <next>",
+        "write `choice <name> = <term> | ...`",
+    ),
+    Rule(
+        r"\b(?P<kind>op|choice) (?P<name>\w+)( \( (?P<formals>LINE) \))? § [^\[{]",
+        "missing `=` before <next>",
+        "write `<kind> <name> = conv(3)`",
+        "=",
+    ),
+    Rule(
+        r"\b(?P<kind>op|choice) (?P<name>\w+) § (?P<here>[\[{] (?P<formals>LINE) [\]}])",
+        "parameters stand in parentheses",
+        "write `<kind> <name>(<formals>) = ...`",
+    ),
+    Rule(
+        r"\bnetwork \w+ \( (LINE [,] )?(?P<here>\w+) § [,;)]",
+        "input `<here>` has no shape",
+        "write `<here>: [3, 32, 32]`, or `<here>: [10]` for features",
+        ":",
+    ),
+    Rule(
+        r"[(,] (?P<here>\w+) § [,)]",
+        "output `<here>` has no shape",
+        "write `<here>: [10]`, or `<here>: [3, 32, 32]`",
+        ":",
+    ),
+    Rule(
+        r"\w : § (?P<here>[({] (?P<shape>LINE) [)}])",
+        "a shape stands in brackets",
+        "write `[<shape>]`",
+        "[",
+    ),
+    Rule(
+        r"[(,] (?P<name>\w+) § (?P<here>: \[ LINE \])",
+        "a motif's inputs and outputs have no shapes",
+        "remove it; shapes follow from the network's",
+        ")",
+    ),
+    Rule(
+        r"\b(motif|network) LINE(?P<here>,) (?P<name>\w+) § = (?P<value>\w+)",
+        "missing `;` before the parameters",
+        "write `; <name> = <value>`",
+    ),
+    Rule(
+        r"\b(?P<kind>motif|network) (?P<name>\w+) § (?P<here>[\[{] (?P<ports>LINE) [\]}])",
+        "inputs stand in parentheses",
+        "write `<kind> <name>(<ports>) -> (...) { ... }`",
+    ),
+    Rule(
+        r"\b(?P<kind>motif|network) (?P<name>\w+) \( § \)",
+        "`<name>` has no inputs",
+        "name one or more: `<kind> <name>(x) -> (y)`",
+    ),
+    Rule(r"-> \( § \)", "there are no outputs", "name one or more: `-> (y)`"),
+    Rule(
+        r"-> § (?P<here>[\[{] (?P<ports>LINE) [\]}])",
+        "outputs stand in parentheses",
+        "write `-> (<ports>)`",
+        "(",
+    ),
+    Rule(r"-> § (?P<name>\w+)", "outputs stand in parentheses", "write `-> (<name>)`", "("),
+    Rule(
+        r"\) § ~>",
+        "`~>` before the outputs",
+        "write `->`; `~>` searches operations of an edge",
+        "->",
+    ),
+    Rule(
+        r"\b(?P<kind>motif|network) (?P<name>\w+) \( (?P<ports>LINE) \) § ",
+        "missing outputs before <next>",
+        "write `<kind> <name>(<ports>) -> (...) { ... }`",
+        "->",
+    ),
+    Rule(
+        r"\b(?P<kind>motif|network) (?P<name>\w+) § ->",
+        "`<name>` has no inputs",
+        "write `<kind> <name>(x) -> (...)`",
+    ),
+)
+
+_LOOPS = (
+    Rule(
+        r"\bin range § \( (?P<start>[^,\n]+?) , (?P<stop>[^,\n]+?) \)",
+        "`range` is no range of the language",
+        "write `<start>..<stop>`",
+    ),
+    Rule(
+        r"\bin (?P<here>range §) \( (?P<stop>[^,\n]+?) \)",
+        "`range` is no range of the language",
+        "write `0..<stop>`",
+    ),
+    Rule(r"\bfor § in\b", "missing variable before `in`", LOOP),
+    Rule(r"\bfor \w+ § ", "missing `in` before <next>", LOOP, "in"),
+    Rule(r"\bfor \w+ in § ", "missing range before <next>", LOOP),
+    Rule(r"\bfor \w+ in (?P<here>LINE) § \{", "`<here>` is no range", LOOP, ".."),
+    Rule(r"\bfor \w+ in [^\n\]]* § ", "missing `..` before <next>", LOOP, ".."),
+    Rule(r"\b(for|if) LINE § :", "`:` opens no block", "a block stands in braces: `{ ... }`", "{"),
+    Rule(r"\bif LINE § then", "`then` in a statement", CONDITION, "{"),
+    Rule(r"§ = ", "`=` compares nothing", "write `==`", AFTER_A_VALUE),
+    Rule(
+        r"COMPARED § (==|!=|<=|>=|<|>)".replace("COMPARED", r"(==|!=|<=|>=|<|>) [^\n]*"),
+        "comparisons do not chain",
+        "write `1 < k and k < 4`",
+        AFTER_A_VALUE,
+    ),
+    Rule(r"§ == ", "`==` compares and defines nothing", "write `=`"),
+    Rule(r"else § if", "missing `{` before `if`", "write `else { if ... { ... } }`", "{"),
+    Rule(
+        r"(?P<here>\b(elif|elsif|elseif)) § ",
+        "`<here>` is no keyword",
+        "write `else { if ... { ... } }`",
+    ),
+)
+
+_LISTS = (
+    Rule(
+        r"(?P<here>(?P<sources>LIST) §) (?P<arrow>ARROW) (?P<targets>LIST)",
+        "several sources stand in braces",
+        "write `{<sources>} <arrow> {<targets>}`",
+        "=",
+    ),
+    Rule(
+        r"(?P<here>(?P<sources>LIST) §) (?P<arrow>ARROW) (?P<target>REF|\{ LINE \})",
+        "several sources stand in braces",
+        "write `{<sources>} <arrow> <target>`",
+        "=",
+    ),
+    Rule(
+        r"§ (?P<here>[(\[] (?P<sources>LINE) [)\]]) (?P<arrow>ARROW) (?P<target>REF|\{ LINE \})",
+        "several sources stand in braces",
+        "write `{<sources>} <arrow> <target>`",
+        AT_A_STATEMENT,
+    ),
+    Rule(
+        r"§ (?P<here>[(\[] (?P<sources>LINE) [)\]]) ARROW",
+        "several sources stand in braces",
+        "write `{<sources>}`",
+        AT_A_STATEMENT,
+    ),
+    Rule(
+        r"ARROW § (?P<here>[(\[] (?P<targets>LINE) [)\]])",
+        "several targets stand in braces",
+        "write `{<targets>}`",
+        "{",
+    ),
+    Rule(
+        r"ARROW LINE §[ ], (LIST|REF) (=[^=]|ARROW)",
+        "a comma between statements",
+        "write `;`, or begin a line",
+        AT_A_STATEMENT,
+    ),
+    Rule(
+        r"ARROW (?P<here>REF § (, REF)+)",
+        "several targets stand in braces",
+        "write `{<here>}`",
+        AT_A_STATEMENT,
+    ),
+    Rule(
+        r"(?P<target>REF) = § (?P<here>[(\[{] (?P<sources>LIST) [)\]}])",
+        "a list of nodes is no definition",
+        "write `<target> = sum(<sources>)` or `<target> = concat(<sources>)`",
+    ),
+    Rule(r"\{ § \}", "an empty list of nodes", "name one or more: `{a, b}`", "NAME"),
+    Rule(
+        r"\b(?P<merge>sum|concat|product) § (?P<here>[\[{] (?P<sources>LINE) [\]}])",
+        "sources stand in parentheses",
+        "write `<merge>(<sources>)`",
+        "(",
+    ),
+    Rule(
+        r"\bnode (LINE , )?(?P<here>(?P<name>\w+) § \( (?P<size>LINE) \))",
+        "a list's length stands in brackets",
+        "write `<name>[<size>]`",
+    ),
+    Rule(
+        r"\bnode (LIST|REF)[ ](?P<here>\w+) § (\w|<end>|[;}])",
+        "missing `,` before `<here>`",
+        "write `node a, b`",
+    ),
+    Rule(
+        r"\[ LINE(?P<here>§) (?P<colon>:)",
+        "`:` in a slice",
+        "a slice is written `h[0..4]`, `h[..4]` or `h[0..]`",
+        "..",
+    ),
+    Rule(
+        r"\[ LINE § ,", "a comma in an index", "write `{h[0], h[1]}`, or a slice: `h[0..2]`", ".."
+    ),
+    Rule(r"\[ LINE § ARROW", "missing `]` before <found>", "close the bracket"),
+    Rule(
+        r"(?P<here>(?P<name>[^\W\d]\w*) § \( (?P<index>LINE) \))(?<=\)) (=|ARROW)",
+        "an index stands in brackets",
+        "write `<name>[<index>]`",
+        "ARROW",
+    ),
+    Rule(
+        r"(?P<arrow>ARROW) (?P<here>(?P<name>[^\W\d]\w*) § \( (?P<index>LINE) \))",
+        "an index stands in brackets",
+        "write `<name>[<index>]`",
+        AT_A_STATEMENT,
+    ),
+    Rule(
+        r"[({,] (?P<here>(?P<name>[^\W\d]\w*) § \( (?P<index>LINE) \))",
+        "an index stands in brackets",
+        "write `<name>[<index>]`",
+        "[",
+    ),
+    Rule(r"\] § \[", "an index of an index", "lists have one index: `h[k]`"),
+)
+
+_ARROWS = (
+    Rule(r"§ =>", "`=>` is no arrow", "write `->`, or `~>` for a searched edge"),
+    Rule(r"§ -->", "`-->` is no arrow", "write `->`, or `~>` for a searched edge"),
+    Rule(r"§ (?P<here>- >)", "`- >` is no arrow", "write `->` without a space"),
+    Rule(r"§ (?P<here>~ >)", "`~ >` is no arrow", "write `~>` without a space"),
+    Rule(r"§ ~ ", "`~` is no arrow", "write `~>` for a searched edge"),
+    Rule(
+        r"(?P<target>REF) § (?P<here>< -) (?P<source>REF)",
+        "`<here>` is no arrow",
+        "write `<source> -> <target>`",
+        "=",
+    ),
+    Rule(r"§ :=", "`:=` defines nothing", "write `=`"),
+    Rule(
+        r"(?P<target>REF) § (?P<here>\+ =) (?P<source>REF)",
+        "`<here>` is no statement",
+        "a node sums what arrives: write `<source> -> <target>`",
+    ),
+    Rule(r"ARROW § ARROW", "two arrows in a row", "remove one"),
+    Rule(
+        r"(?P<arrow>ARROW) (?P<middle>REF|\{ LINE \}) § (?P<here>ARROW) (?P<target>REF)",
+        "a second arrow in one statement",
+        "write `<middle> <here> <target>` as a statement of its own",
+    ),
+    Rule(
+        r"(?P<target>REF) = (?P<source>REF) § ARROW",
+        "an arrow in a definition",
+        "write `<target> = <source> : conv(3)`, or `<source> -> <target>`",
+        ":",
+    ),
+    Rule(r"§ ARROW", "an arrow between operations", OPERATIONS, AFTER_AN_OPERATION),
+    Rule(r"§ ARROW", "an arrow with nothing before it", STATEMENT, AT_A_STATEMENT),
+    Rule(r"§ ARROW", "an arrow outside any motif", MOTIF, AT_THE_TOP),
+    Rule(r"(?P<here>ARROW) § (\}|;|:|<end>|=)", "an arrow with nothing after it", STATEMENT),
+)
+
+_CHAINS = (
+    Rule(r"chain \w+ \( LINE \) § (x|\*)", "missing `times` before <next>", CHAIN, "times"),
+    Rule(r"chain (\w+ )§", "`chain` repeats a motif with its inputs", CHAIN, "("),
+    Rule(
+        r"= (tied )?(?P<here>(?P<motif>\w+) \( LINE \)) § times",
+        "missing `chain` before `<motif>`",
+        "write `chain <here> times ...`",
+    ),
+    Rule(r"= (tied )?§ times", "missing `chain` before `times`", CHAIN),
+    Rule(r"§ at\b", "missing `reduce` before `at`", "write `reduce at 2, 4`", "reduce"),
+    Rule(r"\bretain § into", "missing number before `into`", "write `retain 2 into h`"),
+    Rule(
+        r"\bretain (?P<count>LINE) § (?P<target>REF)",
+        "missing `into` before <next>",
+        "write `retain <count> into <target>`",
+        "into",
+    ),
+)
+
+_OPERATIONS = (
+    Rule(
+        r"(?P<target>LIST|REF) = (?P<source>REF)[ ]§[ ](?P<term>[^\W\d]\w*( \( LINE \))?)",
+        "missing `:` before <next>",
+        "write `<target> = <source> : <term>`",
+        ":",
+    ),
+    Rule(
+        r"(?P<target>REF) = (?P<source>REF) § \. (?P<term>\w+( \( LINE \))?)",
+        "`.` applies no operation",
+        "write `<target> = <source> : <term>`",
+    ),
+    Rule(r"§ \.", "`.` joins no names", NAME),
+    Rule(
+        r"(?P<here>(?P<target>REF) = (?P<source>REF) §)(\n|[ ][};])",
+        "`<source>` is given no operation",
+        "write `<source> -> <target>` to pass it on, or `<target> = <source> : conv(3)`",
+        ":",
+    ),
+    Rule(
+        r"ARROW (REF|\{ LINE \})[ ](?P<here>(?P<term>[^\W\d]\w*)) § [^=,]",
+        "missing `:` before `<here>`",
+        "write the operation after a colon, as in `a -> b : conv(3)`",
+        "=",
+    ),
+    Rule(
+        r"= (?P<here>(?P<term>\w+) \( §) \d",
+        "`<term>` is given no node",
+        "an operation is applied as in `x = a : conv(3)`",
+    ),
+    Rule(
+        r"[:|+(=] (?P<name>[^\W\d]\w*)[ ]§[ ](?P<value>\d+)",
+        "arguments stand in parentheses",
+        "write `<name>(<value>)`",
+        AFTER_AN_OPERATION,
+    ),
+    Rule(
+        r"(?P<name>\w+) § (?P<here>[\[{] (?P<values>LINE) [\]}])",
+        "arguments stand in parentheses",
+        "write `<name>(<values>)`",
+        AFTER_AN_OPERATION,
+    ),
+    Rule(r": [^\n]*§ : ", "a second `:` in one statement", OPERATIONS, AFTER_AN_OPERATION),
+    Rule(r"§ ,", "a comma between operations", OPERATIONS, AFTER_AN_OPERATION),
+    Rule(r"§ >=? ", "`>` between operations", OPERATIONS, AFTER_AN_OPERATION),
+    Rule(
+        r"\b(op|choice) [^\n]* = [^\n]*[)\w][ ]§[ ][^\W\d]",
+        "missing operator before <found>",
+        OPERATIONS,
+        AT_THE_TOP,
+    ),
+    Rule(
+        r": [^\n;]*[\w)][ ](?P<here>\w+) § [^=,]",
+        "missing operator before `<here>`",
+        OPERATIONS,
+        "=",
+    ),
+    Rule(
+        r"\b(?P<name>\w+) \( LINE(?P<here>,) (?P<argument>\w+) § = (?P<value>\w+)",
+        "missing `;` before the arguments",
+        "write `; <argument> = <value>`",
+    ),
+    Rule(r"§ ,", "a comma between statements", "write `;`, or begin a line", AT_A_STATEMENT),
+)
+
+RULES = (
+    *_CHARACTERS,
+    *_ARROWS,
+    *_NUMBERS,
+    *_SEPARATORS,
+    *_FILE,
+    *_DEFINITIONS,
+    *_LOOPS,
+    *_LISTS,
+    *_CHAINS,
+    *_OPERATIONS,
+)
+
+# What could have followed, where no rule fits; the first whose tokens all could is said.
+MISSING = (
+    (("STRING", "REAL"), "value", "a setting is a number, a word, or a text in double quotes"),
+    (("STRING",), "path in quotes", 'write `import "ops/darts.nas"`'),
+    (("times",), "`times`", CHAIN),
+    (("in",), "`in`", LOOP),
+    (("at",), "`at`", "write `reduce at 2, 4`"),
+    (("into",), "`into`", "write `retain 2 into h`"),
+    (("then",), "`then`", "an operation with a condition: `if k == 1 then a else b`"),
+    (("else",), "`else`", "an operation needs both: `if k == 1 then a else b`"),
+    (("COMPARE", "{"), "`{`", "a block stands in braces: `{ ... }`"),
+    (("..", "INTEGER"), "index", "write `h[0]`, `h[0..4]`, or `h` for the whole list"),
+    (("]", ","), "`]` or `,`", "close the bracket, or separate with commas"),
+    (("]",), "`]`", "close the bracket"),
+    (("..",), "`..`", LOOP),
+    ((")", ","), "`)` or `,`", "close the parenthesis, or separate with commas"),
+    ((")",), "`)`", "close the parenthesis"),
+    (("}", ","), "`}` or `,`", "close the brace, or separate with commas"),
+    (("}",), "setting", "write `name = value`"),
+    (("COMPARE",), "`<=`", BUDGET),
+    (("AMOUNT",), "amount", BUDGET),
+    (("INTEGER",), "value", "a value is a whole number, a parameter, or an expression of them"),
+    (("MERGE",), "definition", "a node is an edge, a merge or a motif: `x = a : conv(3)`"),
+    (("chain",), "motif", "write `x = tied cell(a)`"),
+    (("if", "NAME"), "operation", "an operation is written like `conv(3)` or `relu`"),
+    (("(", "NAME"), "operation", "an operation is written like `conv(3)` or `relu`"),
+    (("{", "NAME"), "node", STATEMENT),
+    (("ARROW",), "arrow", STATEMENT),
+    ((":",), "`:`", "write the operation after a colon, as in `x = a : conv(3)`"),
+    (("=", ","), "`=`", STATEMENT),
+    (("=",), "`=`", "write `name = value`"),
+    (("->",), "`->`", "write `motif m(a) -> (b) { ... }`"),
+    (("{",), "`{`", "a block stands in braces: `{ ... }`"),
+    (("[",), "`[`", "a shape stands in brackets: `[3, 32, 32]`"),
+    (("(",), "`(`", "a list of names stands in parentheses: `(a, b)`"),
+    (("NAME",), "name", NAME),
+)  # fmt: skip

@@ -189,7 +189,7 @@ class Connect:
 
 @frozen
 class Tie:
-    """``tied`` or ``tied(k)``: instances of one motif and k share one architecture."""
+    """``tied``: the instances around share one architecture; ``tied(k)``: all of the network."""
 
     index: Expression | None = None
     span: Span = field(eq=False, repr=False, kw_only=True)

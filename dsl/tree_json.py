@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
-from textwrap import shorten
 from typing import Any, Final, NoReturn
 
 import attrs
@@ -38,20 +37,11 @@ def tree_schema() -> dict[str, Any]:
 
 
 def tree_to_json(spec: tree.Spec) -> str:
-    """The tree of one file as JSON text that fits `tree_schema`.
-
-    Raises:
-        DiagnosticError: D104 (nested deeper than can be written).
-    """
-    try:
-        data = _plain(spec)
-        if (violation := _violation(data)) is not None:
-            raise violation
-        text = json.dumps(data, indent=1)
-    except RecursionError:
-        remedy = "name the inner parts with `op`, `choice` or `motif`"
-        diagnostic = Diagnostic("D104", "nested too deeply for JSON", spec.span, help=remedy)
-        raise DiagnosticError(diagnostic) from None
+    """The tree of one file as JSON text that fits `tree_schema`."""
+    data = _plain(spec)
+    if (violation := _violation(data)) is not None:
+        raise violation
+    text = json.dumps(data, indent=1)
     # JSON has no infinity; like the language it has numbers that are read as one. A line is one
     # value, so that no text in quotes can be mistaken for it.
     return re.sub(r'^( *"value": -?)Infinity', r"\g<1>1e999", text, flags=re.MULTILINE) + "\n"
@@ -68,8 +58,8 @@ def tree_from_json(text: str, name: str = "ast.json") -> tree.Spec:
     try:
         data = json.loads(text, parse_constant=_refuse_constant)
         if (violation := _violation(data)) is not None:
-            reason = shorten(violation.message, 200, placeholder=" ...")
-            raise _not_a_tree(name, f"at {violation.json_path}: {reason}")
+            reason = f"at {violation.json_path}: {_shorten(violation.message)}"
+            raise _not_a_tree(name, reason)
         spec: tree.Spec = _built(data)
         return spec
     except json.JSONDecodeError as error:
@@ -88,6 +78,11 @@ def _not_a_tree(name: str, reason: str) -> DiagnosticError:
     )
 
 
+def _shorten(message: str) -> str:
+    """A sentence of jsonschema, which begins with the value in question, however large."""
+    return message if len(message) <= 200 else f"{message[:60]} ... {message[-120:]}"
+
+
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"`{name}`")
 
@@ -100,12 +95,14 @@ def _reference(
 ) -> Iterator[jsonschema.ValidationError]:
     """A ``$ref`` is not followed but handed to `_violation`, which walks without recursion.
 
-    jsonschema by itself needs a dozen frames a level, and fails on trees the compiler can read.
+    jsonschema by itself needs a dozen frames a level, and fails on trees that the parser reads.
     """
     yield jsonschema.ValidationError(reference)
 
 
-_Shallow = jsonschema.validators.extend(jsonschema.Draft202012Validator, {"$ref": _reference})
+_Shallow = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+    jsonschema.Draft202012Validator, {"$ref": _reference}
+)
 
 
 @cache
@@ -115,9 +112,9 @@ def _validators() -> dict[str, Validator]:
     return {reference: _Shallow(part) for reference, part in definitions.items()}
 
 
-def _violation(data: object) -> jsonschema.ValidationError | None:
+def _violation(data: Any) -> jsonschema.ValidationError | None:
     """The first place in a tree that does not fit the schema, with its path; None if all fits."""
-    waiting: list[tuple[object, str, tuple[str | int, ...]]] = [(data, tree_schema()["$ref"], ())]
+    waiting: list[tuple[Any, str, tuple[str | int, ...]]] = [(data, tree_schema()["$ref"], ())]
     while waiting:
         instance, reference, path = waiting.pop()
         found = []
@@ -133,7 +130,7 @@ def _violation(data: object) -> jsonschema.ValidationError | None:
 # --------------------------------------------------------------------------- nodes as plain values
 
 
-def _plain(value: object) -> object:
+def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(part) for part in value]
     kind = type(value)
@@ -141,7 +138,7 @@ def _plain(value: object) -> object:
         return value
     names = [field.name for field in attrs.fields(_NODES[kind.__name__]) if field.name != "span"]
     fields = {name: _plain(getattr(value, name)) for name in names}
-    return {"type": kind.__name__, **fields, "place": _place(getattr(value, "span"))}  # noqa: B009
+    return {"type": kind.__name__, **fields, "place": _place(value.span)}
 
 
 def _place(span: Span) -> str:

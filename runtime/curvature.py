@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from bayesnas.runtime.modules import logits
 
 
-def jacobians(module: nn.Module, images: Tensor, gates: Tensor) -> tuple[Tensor, Tensor]:
+def jacobians(module: nn.Module, inputs: Tensor, gates: Tensor) -> tuple[Tensor, Tensor]:
     """Per-example Jacobians of the logits in the gates, and the logits.
 
     Args:
         module: a supernet in evaluation mode: batch normalisation in training mode mixes examples.
-        images: [N, C, H, W].
+        inputs: [N, ...].
         gates: [G].
 
     Returns:
@@ -33,8 +33,8 @@ def jacobians(module: nn.Module, images: Tensor, gates: Tensor) -> tuple[Tensor,
     """
     if module.training:
         raise ValueError("per-example Jacobians need the module in evaluation mode")
-    copies = gates.detach().expand(len(images), -1).clone().requires_grad_()
-    outputs = logits(module, images, copies)
+    copies = gates.detach().expand(len(inputs), -1).clone().requires_grad_()
+    outputs = logits(module, inputs, copies)
     rows = []
     for k in range(outputs.shape[1]):
         last = k == outputs.shape[1] - 1
@@ -52,14 +52,14 @@ def ggn(module: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], gates: Tens
     module.eval()
     total = torch.zeros(len(gates), len(gates), dtype=torch.float64, device=gates.device)
     count = 0
-    for images, _ in batches:
-        jacobian, outputs = jacobians(module, images, gates)
+    for inputs, _ in batches:
+        jacobian, outputs = jacobians(module, inputs, gates)
         p = outputs.to(torch.float64).softmax(dim=1)[:, :, None]
         jacobian = jacobian.to(torch.float64)
         # diag p - p p^T = S^T S with S = diag(sqrt p) (1 - 1 p^T), so the sum is one product.
         centred = p.sqrt() * (jacobian - (p * jacobian).sum(dim=1, keepdim=True))
         flat = centred.flatten(0, 1)
         total += flat.T @ flat
-        count += len(images)
+        count += len(inputs)
     module.train(was_training)
     return total / max(count, 1)

@@ -29,7 +29,8 @@ def build(graph: Graph, origin: str, seed: int) -> tuple[nn.Module, Emitted]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = load_source(emitted)
-    # Depthwise and dilated convolutions are several times faster in this format on a CPU.
+    # Depthwise and dilated convolutions are several times faster in this format on a CPU;
+    # it concerns kernels of two dimensions alone.
     return module.to(memory_format=torch.channels_last), emitted
 
 
@@ -41,7 +42,7 @@ def set_pruned(module: nn.Module, emitted: Emitted, gates: Iterable[int]) -> Non
         edge.pruned.add(candidate)
 
 
-def logits(module: nn.Module, images: Tensor, gates: Tensor | None = None) -> Tensor:
+def logits(module: nn.Module, inputs: Tensor, gates: Tensor | None = None) -> Tensor:
     """Predictions [N, classes]; ``gates`` [G] or [N, G] where the network is a supernet."""
-    result: Tensor = module(images) if gates is None else module(images, gates)
+    result: Tensor = module(inputs) if gates is None else module(inputs, gates)
     return result

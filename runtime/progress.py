@@ -9,6 +9,12 @@ from typing import Any
 from tqdm import tqdm
 
 
+def say_note(text: str) -> None:
+    """A remark that the user of a command should read, where there is one."""
+    if text:
+        print(f"note: {text}", file=sys.stderr, flush=True)
+
+
 class Progress:
     """Counts steps of a known total; lines said meanwhile do not break the bar."""
 

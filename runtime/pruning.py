@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from attrs import frozen
 from torch import Tensor
 
-from bayesnas.compiler.derive import prune_graph
 from bayesnas.compiler.graph import Connection, Graph
+from bayesnas.compiler.prune import prune_graph
 from bayesnas.compiler.shapes import infer_shapes
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.posterior import Posterior

@@ -28,12 +28,13 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, quote
 from bayesnas.dsl.loader import load_text
 from bayesnas.dsl.printer import print_spec
 from bayesnas.runtime.curvature import ggn
-from bayesnas.runtime.data import Data, batches, load_data, plain_batches, split
+from bayesnas.runtime.data import Data, batches, check_augment, plain_batches, split
 from bayesnas.runtime.modules import build, logits, set_pruned
 from bayesnas.runtime.posterior import Layout, Posterior
-from bayesnas.runtime.progress import Progress
+from bayesnas.runtime.progress import Progress, say_note
 from bayesnas.runtime.pruning import Pruner
 from bayesnas.runtime.runs import Run, RunOptions, check_out, pick_device
+from bayesnas.runtime.sources import load_data
 from bayesnas.runtime.training import check_loss, cosine, evaluate, sgd
 
 HOLDOUT = 0.2  # share of the training part that trains nothing and judges
@@ -77,6 +78,8 @@ def search(compiled: Compiled, settings: SearchSettings, options: RunOptions) ->
     check_out(options.out, options.resume, options.force)
     device = pick_device(options.device)
     data = load_data(options.data, compiled.graph, options.data_options).to(device)
+    check_augment(data, settings.augment)
+    say_note(data.note)
     run = Run.begin("search", compiled, settings, options)
     return _Search(compiled, settings, options, data, run, device).go()
 
@@ -148,19 +151,19 @@ class _Search:
                 self.settings.augment,
                 self.generator,
             )
-            for images, labels in passes:
-                value = self._one_step(images, labels, search)
+            for inputs, labels in passes:
+                value = self._one_step(inputs, labels, search)
                 total, count = total + value, count + 1
                 progress.step(loss=f"{value:.3f}", alive=str(self._alive()))
         return total / max(count, 1)
 
-    def _one_step(self, images: Tensor, labels: Tensor, search: bool) -> float:
+    def _one_step(self, inputs: Tensor, labels: Tensor, search: bool) -> float:
         settings = self.settings
         total_steps = self.epochs * self.steps
         for group in self.optimizer.param_groups:
             group["lr"] = cosine(settings.learning_rate, self.step, total_steps)
         gates = self.posterior.gates().requires_grad_(search)
-        loss = cross_entropy(logits(self.module, images, gates), labels)
+        loss = cross_entropy(logits(self.module, inputs, gates), labels)
         value = check_loss(loss, f"round {self.round}")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -211,9 +214,9 @@ class _Search:
         """Gradient of the mean loss in the gates [G], batch normalisation in evaluation mode."""
         self.module.eval()
         total = torch.zeros(len(gates), dtype=torch.float64, device=self.device)
-        for images, labels in plain_batches(self.data, self.fit_part, CURVATURE_BATCH):
+        for inputs, labels in plain_batches(self.data, self.fit_part, CURVATURE_BATCH):
             point = gates.clone().requires_grad_()
-            loss = cross_entropy(logits(self.module, images, point), labels, reduction="sum")
+            loss = cross_entropy(logits(self.module, inputs, point), labels, reduction="sum")
             total += torch.autograd.grad(loss, point)[0].to(torch.float64)
         self.module.train()
         return total / len(self.fit_part)

@@ -17,10 +17,11 @@ from bayesnas.compiler.cost import graph_cost
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
-from bayesnas.runtime.data import Data, Part, batches, load_data, plain_batches
+from bayesnas.runtime.data import Data, Part, batches, check_augment, plain_batches
 from bayesnas.runtime.modules import build, logits
-from bayesnas.runtime.progress import Progress
+from bayesnas.runtime.progress import Progress, say_note
 from bayesnas.runtime.runs import Run, RunOptions, check_out, pick_device
+from bayesnas.runtime.sources import load_data
 
 EVALUATION_BATCH = 500
 
@@ -81,8 +82,8 @@ def accuracy(
     was_training = module.training
     module.eval()
     right = count = 0
-    for images, labels in batches_:
-        predicted = logits(module, images, gates).argmax(dim=1)
+    for inputs, labels in batches_:
+        predicted = logits(module, inputs, gates).argmax(dim=1)
         right += int((predicted == labels).sum())
         count += len(labels)
     module.train(was_training)
@@ -102,6 +103,8 @@ def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> T
     check_out(options.out, options.resume, options.force)
     device = pick_device(options.device)
     data = load_data(options.data, compiled.graph, options.data_options).to(device)
+    check_augment(data, settings.augment)
+    say_note(data.note)
     run = Run.begin("train", compiled, settings, options)
     return _Training(compiled, settings, options, data, run, device).fit()
 
@@ -158,11 +161,11 @@ class _Training:
         passes = batches(
             self.data, self.data.train, settings.batch_size, settings.augment, self.generator
         )
-        for k, (images, labels) in enumerate(passes):
+        for k, (inputs, labels) in enumerate(passes):
             step = self.epoch * per_epoch + k
             for group in self.optimizer.param_groups:
                 group["lr"] = cosine(settings.learning_rate, step, settings.epochs * per_epoch)
-            loss = cross_entropy(logits(self.module, images), labels)
+            loss = cross_entropy(logits(self.module, inputs), labels)
             value = check_loss(loss, f"epoch {self.epoch + 1}")
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -219,7 +222,7 @@ class _Training:
 def load_network(folder: str | Path, device: str = "cpu") -> nn.Module:
     """The trained network in a run's folder, in evaluation mode.
 
-    It takes images normalised as in training (`Data.normalize`, with the run's mean and std).
+    It takes inputs normalised as in training (`Data.normalize`, with the run's mean and std).
 
     Raises:
         DiagnosticError: D415 or D416 if there is no trained run in the folder.
@@ -257,6 +260,7 @@ def evaluate_run(options: RunOptions) -> tuple[float, Data]:
     if not options.data:
         data_options = evolve(data_options, resize=settings["resize"])
     data = load_data(options.data or settings["data"], compiled.graph, data_options).to(device)
+    say_note(data.note)
     if list(data.classes) != state["classes"]:
         raise DiagnosticError(
             Diagnostic(

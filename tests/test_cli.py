@@ -489,7 +489,7 @@ class TestWrongData:
         (here / "map.nas").write_text(body("x ~> y : relu | skip"))
         before = snapshot(here)
         ended = run(*work(command, "map.nas"))
-        assert_refused(ended, "D430", "`net` does not classify images")
+        assert_refused(ended, "D430", "`net` is not a classifier")
         assert snapshot(here) == before
 
 

@@ -21,7 +21,8 @@ from strategies import spaces
 from support import compile_text, graph_of, network, parse_text
 
 from bayesnas.compiler.cost import graph_cost
-from bayesnas.compiler.derive import derive_spec, prune_graph
+from bayesnas.compiler.derive import derive_spec
+from bayesnas.compiler.prune import prune_graph
 from bayesnas.compiler.expand import expand
 from bayesnas.compiler.graph import Edge, Graph, ParallelStage
 from bayesnas.compiler.pipeline import Compiled

@@ -188,6 +188,56 @@ ODD = {
         network net(x: [4, 8, 8]) -> (y: [4, 8, 8], v: [4, 8, 8]) { x -> y; x -> v : relu }""",
     "one gate": network("x ~> y : conv(3)"),
     "the same choice twice on one edge": network("x ~> y : conv(3) | conv(3)\nx ~> y : conv(3)"),
+    "maps of rank one": """
+        choice ops = conv(3) >> bn | depthwise_conv(5, 1, 2) >> bn | max_pool(3) | avg_pool(5)
+        motif cell(a; width, stride = 1, lag = 1) -> (out) {
+            b = a : conv(1, width, stride)
+            node h[2]
+            for k in 0..2 { {b, h[..k]} ~> h[k] : ops }
+            out = concat(b, h)
+        }
+        network net(x: [3, 11]) -> (y: [4]) {
+            body = tied chain cell(x; width = 2) times 2 reduce at 1
+            p = body : upsample(2) >> pad_channels(14) >> (skip + conv(1))
+            p -> y : global_avg_pool >> bn >> hard_swish >> dropout(10) >> linear(4)
+        }""",
+    "vectors": """
+        motif layer(a; width) -> (out) {
+            b = a : linear(width) >> bn
+            b ~> c : relu | leaky_relu | linear(width) >> bn(affine = 0) | skip
+            node c
+            out = concat(a, c)
+        }
+        network net(x: [5]) -> (y: [3]) {
+            p = layer(x; width = 4)
+            q = layer(p; width = 6)
+            q -> y : linear(3)
+        }""",
+    "one operation at every rank": """
+        op norm = bn >> relu
+        op same(kernel) = conv(kernel) >> bn
+        motif m(a) -> (out) { a ~> out : norm | skip }
+        network net(x: [3, 8, 8], t: [3, 8], v: [3]) -> (y: [9]) {
+            p = m(x)
+            q = m(t)
+            r = m(v)
+            p2 = p : same(3) >> global_avg_pool
+            q2 = q : same(3) >> global_avg_pool
+            y = concat(p2, q2, r)
+        }""",
+    "inverted bottlenecks": """
+        op mbconv(kernel, ratio, width = 4, stride = 1) = conv(1, expand = ratio) >> bn >> relu6
+            >> depthwise_conv(kernel, stride) >> bn >> relu6 >> conv(1, width) >> bn
+        network net(x: [4, 8, 8]) -> (y: [6, 4, 4]) {
+            p = x : mbconv(3, 1)
+            p ~> q : mbconv(3, 3) | mbconv(5, 6) | skip
+            node q
+            q -> y : mbconv(3, 2, 6, 2)
+        }""",
+    "channels of zeros": network("""
+        a = x : pad_channels(7)
+        b = a : pad_channels(7) + pad_channels(7) >> relu
+        b -> y : conv(1, 4)"""),
     "every primitive": network(
         """a = x : conv(3, 6, 2, 1, 2, 1) >> relu6 >> depthwise_conv(3, 1, 2) >> upsample(2)
         b = a : silu >> avg_pool(3) >> gelu >> max_pool(5) >> tanh >> dropout(30)
@@ -204,6 +254,24 @@ def test_odd_spaces(text: str) -> None:
 
 def test_the_reference_knows_every_primitive() -> None:
     assert set(OPERATIONS) == set(PRIMITIVES)
+
+
+def test_ranks_share_no_function() -> None:
+    source = emit_torch(graph_of(ODD["one operation at every rank"]), "spec.nas").source
+    assert re.findall(r"nn\.(Conv..|AdaptiveAvgPool..)\(", source) == [
+        "Conv2d",
+        "AdaptiveAvgPool2d",
+        "Conv1d",
+        "AdaptiveAvgPool1d",
+    ]
+    assert re.findall(r"^def (\w+)\(.*\):$", source, re.M) == ["norm", "norm_2", "norm_3"]
+
+
+def test_an_expanded_width_leaves_no_parameter() -> None:
+    source = emit_torch(graph_of(ODD["inverted bottlenecks"]), "spec.nas").source
+    assert "expand" not in source
+    [head] = re.findall(r"^def mbconv\((.*)\):$", source, re.M)
+    assert head == "width, kernel, stride, width_2"
 
 
 def test_many_layers_keep_lines_short() -> None:

@@ -13,7 +13,8 @@ from strategies import spaces
 from support import graph_of, network
 
 from bayesnas.compiler.artifacts import Annotation
-from bayesnas.compiler.derive import derive_spec, prune_graph
+from bayesnas.compiler.derive import derive_spec
+from bayesnas.compiler.prune import prune_graph
 from bayesnas.compiler.figure import draw, has_dot, write_figure
 from bayesnas.compiler.graph import Graph
 from bayesnas.dsl.diagnostics import DiagnosticError

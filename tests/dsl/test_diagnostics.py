@@ -1,7 +1,7 @@
-"""What a user reads: the renderer, and a table of malformed snippets."""
+"""What a user reads: the renderer, words, and what is beyond reason."""
 
 import pytest
-from support import MARK, assert_refused, parse_text, refused
+from support import refused
 
 from bayesnas.dsl.diagnostics import (
     Diagnostic,
@@ -131,128 +131,7 @@ def test_the_nearest_name_is_suggested_if_one_is_close() -> None:
     assert suggest("linear", []) == ""
 
 
-# ------------------------------------------------------------------------------ malformed snippets
-
-NAME_HELP = "a name is letters, digits and `_`, and no keyword"
-FILE_HELP = "a file holds `import`, `op`, `choice`, `motif`, `network`, `search` and `train`"
-
-MALFORMED = {
-    # what stands at the top
-    "§hello": ("D101", "unexpected `hello`", FILE_HELP),
-    "op a = b §c": ("D101", "unexpected `c`", FILE_HELP),
-    "import §a": (
-        "D101",
-        "missing text in quotes before `a`",
-        'write the path in quotes: `import "ops/darts.nas"`',
-    ),
-    "search §a = 1": (
-        "D101",
-        "missing `{` before `a`",
-        "a block stands in braces: `{ ... }`",
-    ),
-    # names
-    "op §= skip": ("D101", "missing name before `=`", NAME_HELP),
-    "op §sum = skip": (
-        "D101",
-        "`sum` is a keyword and cannot be a name",
-        "choose another name, such as `sum_1`",
-    ),
-    "motif m(§) -> (b) { }": ("D101", "missing name before `)`", NAME_HELP),
-    "# a comment\nop a =§  \n\n": ("D101", "missing name before the end of the file", NAME_HELP),
-    "op a = b\nop b = c |§": ("D101", "missing name before the end of the file", NAME_HELP),
-    # statements
-    "motif m(a) -> (b) { a -> §}": ("D101", "missing name before `}`", NAME_HELP),
-    "motif m(a) -> (b) {\n  a -> b : §}": ("D101", "missing name before `}`", NAME_HELP),
-    "motif m(a) -> (b) { a §}": (
-        "D101",
-        "unexpected `}`",
-        "a statement defines (`x = ...`) or connects (`a -> b`)",
-    ),
-    "motif m(a) -> (b) { if 1 { } else §a }": (
-        "D101",
-        "missing `{` before `a`",
-        "a block stands in braces: `{ ... }`",
-    ),
-    "network n(a§) -> (b: [1]) { }": ("D101", "missing `:` before `)`", None),
-    "search { a §}": ("D101", "missing `=` before `}`", "write `name = value`"),
-    "motif m(a) -> §b { }": (
-        "D101",
-        "missing `(` before `b`",
-        "a list of names stands in parentheses: `(a, b)`",
-    ),
-    "op a = conv(3§;)": (
-        "D101",
-        "missing `)` or `,` before `;`",
-        "close the parenthesis, or separate with commas",
-    ),
-    "network n(a: [3§;]) -> (b: [1]) { }": (
-        "D101",
-        "missing `]` or `,` before `;`",
-        "close the bracket, or separate with commas",
-    ),
-    # characters and texts
-    "op a = conv(3 §/ 2)": (
-        "D102",
-        "unexpected character `/`",
-        "division of whole numbers is written `//`",
-    ),
-    "import §'x'": (
-        "D102",
-        "unexpected character `'`",
-        'texts stand in double quotes: `"ops/darts.nas"`',
-    ),
-    "op a(k = 1§.5) = b": (
-        "D102",
-        "unexpected character `.`",
-        "a range is written `0..4`; parameters are whole numbers",
-    ),
-    "op a = conv(§!k)": ("D102", "unexpected character `!`", "write `not`, or `!=`"),
-    "op a = conv(k §& 1)": ("D102", "unexpected character `&`", "write `and`"),
-    "op a = x §@ y": ("D102", "unexpected character `@`", "remove it"),
-    "op a = skip§\u00a0": ("D102", "unexpected character `\u00a0`", "remove it"),
-    'import §"a': ("D102", "text is not closed", 'end it with `"` on the same line'),
-    # brackets
-    "motif m(a) -> (b) §{\n a -> b\n": ("D103", "missing `}`", "close it with `}`"),
-    "motif m(a) -> (b) { }\n§}": ("D103", "`}` closes nothing", "remove it, or open with `{`"),
-    "network n(a: [3§) -> (b: [1]) { }": (
-        "D103",
-        "`)` does not close `[`",
-        "write `]` first",
-    ),
-    # nesting
-    f"op a = {'(' * 100}§{'(' * 5}b{')' * 105}": (
-        "D104",
-        "nested deeper than 100 levels",
-        "name the inner parts with `op`, `choice` or `motif`",
-    ),
-    # several targets
-    "motif m(a) -> (b) {\n  x, §y = a : skip\n}": (
-        "D105",
-        "`x` and `y` cannot be defined together here",
-        "only a motif has several outputs; define one node a statement",
-    ),
-    "motif m(a) -> (b) { x, §y, z = sum(a) }": (
-        "D105",
-        "`x`, `y` and `z` cannot be defined together here",
-        "only a motif has several outputs; define one node a statement",
-    ),
-}
-
-
-@pytest.mark.parametrize("snippet", MALFORMED)
-def test_malformed(snippet: str) -> None:
-    code, message, remedy = MALFORMED[snippet]
-    found = assert_refused(snippet, code, message, parse_text)
-    if remedy is not None:
-        assert found.help == remedy
-
-
-def test_a_bracket_tells_where_its_partner_stands() -> None:
-    found = assert_refused(
-        "network n(a: [3§) -> (b: [1]) { }", "D103", "`)` does not close `[`", parse_text
-    )
-    assert found.notes == ("`[` was opened at spec.nas:1:14",)
-    assert found.label == "expected `]`"
+# ------------------------------------------------------------------------------ beyond reason
 
 
 @pytest.mark.parametrize("deep", ["not " * 5000 + "1", "-" * 5000 + "1", "1" + " + 1" * 3000])
@@ -269,11 +148,3 @@ def test_numbers_too_long_to_read_are_refused(text: str) -> None:
     assert found.span is not None
     assert found.span.line == 1
     assert found.help
-
-
-@pytest.mark.parametrize("snippet", MALFORMED)
-def test_every_malformed_snippet_renders(snippet: str) -> None:
-    [found] = refused(snippet.replace(MARK, ""), parse_text)
-    text = render(found)
-    assert text.startswith(f"error[{found.code}]: {found.message}\n")
-    assert "^" in text

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 from lark import Lark
 from strategies import SPAN
-from support import GRAMMAR, KEYWORDS, assert_refused, load_snippet, marked, parse_text
+from support import GRAMMAR, KEYWORDS, assert_refused, load_snippet, marked, parse_text, refused
 
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Span
@@ -281,7 +281,7 @@ def test_precedence(text: str, expected: tree.Expression) -> None:
 
 
 def test_comparisons_do_not_chain() -> None:
-    assert_refused("op a = conv(1 < 2 §< 3)", "D101", "unexpected `<`", parse_text)
+    assert_refused("op a = conv(1 < 2 §< 3)", "D101", "comparisons do not chain", parse_text)
 
 
 # ------------------------------------------------------------------------------ white space
@@ -376,6 +376,11 @@ def test_the_grammar_fits_a_page() -> None:
 def test_keywords_cannot_be_names(text: str, word: str) -> None:
     message = f"`{word}` is a keyword and cannot be a name"
     assert_refused(text.format(word), "D101", message, parse_text)
+
+
+@pytest.mark.parametrize("text", ["opera = skip", "motif m(a) -> (b) { retain 2 intob }"])
+def test_keywords_end_where_their_word_ends(text: str) -> None:
+    refused(text, parse_text)
 
 
 @pytest.mark.parametrize("name", ["in_", "nodes", "_for", "If", "sum2", "op1"])

@@ -21,10 +21,11 @@ from bayesnas.runtime.data import (
     Part,
     augmented,
     batches,
-    load_data,
+    check_augment,
     plain_batches,
     split,
 )
+from bayesnas.runtime.sources import load_data
 
 
 def takes(shape: str, classes: int) -> Graph:
@@ -62,10 +63,10 @@ def test_digits(digits: Data) -> None:
     assert (len(digits.train), len(digits.test)) == (1437, 360)
     assert digits.classes == tuple("0123456789")
     for part in (digits.train, digits.test):
-        assert part.images.dtype == torch.uint8
-        assert part.images.shape[1:] == (1, 8, 8)
+        assert part.inputs.dtype == torch.uint8
+        assert part.inputs.shape[1:] == (1, 8, 8)
         assert part.labels.dtype == torch.int64
-    assert int(digits.train.images.max()) == 255
+    assert int(digits.train.inputs.max()) == 255
 
 
 def test_the_fifth_that_is_the_test_part_is_stratified(digits: Data) -> None:
@@ -77,7 +78,7 @@ def test_the_fifth_that_is_the_test_part_is_stratified(digits: Data) -> None:
 def test_digits_are_the_same_at_every_call(digits: Data) -> None:
     torch.manual_seed(12345)
     again = load_data("digits", GREY)
-    torch.testing.assert_close(again.train.images, digits.train.images, rtol=0, atol=0)
+    torch.testing.assert_close(again.train.inputs, digits.train.inputs, rtol=0, atol=0)
     torch.testing.assert_close(again.test.labels, digits.test.labels, rtol=0, atol=0)
 
 
@@ -85,18 +86,34 @@ def test_every_digit_is_in_one_part(digits: Data) -> None:
     from sklearn.datasets import load_digits
 
     given = np.rint(load_digits().images * 255 / 16).astype(np.uint8).reshape(-1, 64)
-    found = torch.cat([digits.train.images, digits.test.images]).reshape(-1, 64).numpy()
+    found = torch.cat([digits.train.inputs, digits.test.inputs]).reshape(-1, 64).numpy()
     assert sorted(map(bytes, given)) == sorted(map(bytes, found))
 
 
 def test_normalised_images(digits: Data) -> None:
-    normal = digits.normalize(digits.train.images)
+    normal = digits.normalize(digits.train.inputs)
     assert normal.dtype == torch.float32
     assert float(normal.mean()) == pytest.approx(0, abs=1e-4)
     assert float(normal.std()) == pytest.approx(1, abs=1e-4)
-    byte = float(digits.train.images[3, 0, 4, 4]) / 255
+    byte = float(digits.train.inputs[3, 0, 4, 4]) / 255
     expected = (byte - float(digits.mean)) / float(digits.std)
     assert float(normal[3, 0, 4, 4]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_flat_digits(digits: Data) -> None:
+    """The same examples in the same parts, standardised pixel by pixel, and never shifted."""
+    flat = load_data("digits", takes("[64]", 10))
+    assert torch.equal(flat.train.inputs, digits.train.inputs.flatten(1))
+    assert torch.equal(flat.test.labels, digits.test.labels)
+    assert flat.mean.shape == flat.std.shape == (64,)
+    normal = flat.normalize(flat.train.inputs)
+    constant = flat.train.inputs.amax(dim=0) == flat.train.inputs.amin(dim=0)
+    assert constant.any()
+    assert normal.mean(dim=0).abs().max() < 1e-4
+    assert (normal[:, constant] == 0).all()
+    assert (normal[:, ~constant].std(dim=0) - 1).abs().max() < 1e-4
+    [(inputs, _)] = batches(flat, flat.train, len(flat.train), "auto", generator())
+    assert sorted(inputs.sum(dim=1).tolist()) == pytest.approx(sorted(normal.sum(dim=1).tolist()))
 
 
 # -------------------------------------------------------------------------------------- folders
@@ -126,17 +143,17 @@ def test_a_folder_of_grey_images(tmp_path: Path) -> None:
     assert data.classes == ("ant", "zebra")
     assert data.train.labels.tolist() == [0, 0, 1, 1]
     assert data.test.labels.tolist() == [0, 1]
-    assert data.train.images.shape == (4, 1, 8, 8)
+    assert data.train.inputs.shape == (4, 1, 8, 8)
     first = np.asarray(Image.open(tmp_path / "train/ant/0.png"))
-    assert (data.train.images[0, 0].numpy() == first).all()
+    assert (data.train.inputs[0, 0].numpy() == first).all()
 
 
 def test_a_folder_of_colour_images(tmp_path: Path) -> None:
     folder(tmp_path, (6, 10, 3))
     data = load_data(f"folder:{tmp_path}", takes("[3, 6, 10]", 2))
     first = np.asarray(Image.open(tmp_path / "train/a/0.png"))
-    assert (data.train.images[0].numpy() == first.transpose(2, 0, 1)).all()
-    normal = data.normalize(data.train.images)
+    assert (data.train.inputs[0].numpy() == first.transpose(2, 0, 1)).all()
+    normal = data.normalize(data.train.inputs)
     assert normal.transpose(0, 1).flatten(1).mean(dim=1).abs().max() < 1e-4
 
 
@@ -144,9 +161,9 @@ def test_colour_is_made_grey_and_grey_colour(tmp_path: Path) -> None:
     folder(tmp_path / "colour", (8, 8, 3))
     folder(tmp_path / "grey")
     grey = load_data(f"folder:{tmp_path / 'colour'}", takes("[1, 8, 8]", 2))
-    assert grey.train.images.shape == (4, 1, 8, 8)
+    assert grey.train.inputs.shape == (4, 1, 8, 8)
     colour = load_data(f"folder:{tmp_path / 'grey'}", takes("[3, 8, 8]", 2))
-    assert (colour.train.images[:, 0] == colour.train.images[:, 2]).all()
+    assert (colour.train.inputs[:, 0] == colour.train.inputs[:, 2]).all()
 
 
 @pytest.mark.parametrize("kind", ["png", "JPG", "bmp", "gif", "tiff", "webp"])
@@ -154,7 +171,7 @@ def test_formats(kind: str, tmp_path: Path) -> None:
     for part in ("train", "test"):
         save(tmp_path / part / "a" / f"x.{kind}", np.full((8, 8), 200, dtype=np.uint8))
     data = load_data(f"folder:{tmp_path}", takes("[1, 8, 8]", 1))
-    assert (data.train.images.int() - 200).abs().max() <= 2
+    assert (data.train.inputs.int() - 200).abs().max() <= 2
 
 
 def test_what_is_no_image_is_left_aside(tmp_path: Path) -> None:
@@ -173,8 +190,8 @@ def test_several_sizes_are_fitted_on_request(tmp_path: Path) -> None:
     assert "--resize" in found.help
     options = DataOptions(resize=True)
     data = load_data(f"folder:{tmp_path}", takes("[1, 8, 8]", 2), options)
-    assert data.train.images.shape == (6, 1, 8, 8)
-    assert load_data(f"folder:{tmp_path}", takes("[1, 4, 6]", 2), options).train.images.shape == (
+    assert data.train.inputs.shape == (6, 1, 8, 8)
+    assert load_data(f"folder:{tmp_path}", takes("[1, 4, 6]", 2), options).train.inputs.shape == (
         6, 1, 4, 6,
     )  # fmt: skip
 
@@ -201,6 +218,7 @@ def test_unknown_data() -> None:
 
 def test_a_folder_without_its_prefix(tmp_path: Path) -> None:
     assert refused(str(tmp_path)).help == f"write `folder:{tmp_path}`"
+    assert refused("some/file.npz").help == "write `npz:some/file.npz`"
 
 
 @pytest.mark.parametrize("missing", ["", "train", "test"])
@@ -276,11 +294,27 @@ def test_a_number_of_channels_that_files_have_not(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("shape", ["[64]", "[1, 64]"])
+def test_images_for_a_network_that_takes_none(shape: str, tmp_path: Path) -> None:
+    folder(tmp_path)
+    found = refused(f"folder:{tmp_path}", takes(shape, 2))
+    assert (found.code, found.message) == (
+        "D505",
+        f"image files are [channels, height, width], the network takes {shape}",
+    )
+    assert_style(found)
+
+
+def test_digits_for_another_vector() -> None:
+    found = refused("digits", takes("[65]", 10))
+    assert found.message == "examples of `digits` are [64], the network takes [65]"
+
+
 def test_digits_in_another_size() -> None:
     found = refused("digits", takes("[1, 16, 16]", 10))
     assert (found.code, found.message) == (
         "D505",
-        "images of `digits` are [1, 8, 8], the network takes [1, 16, 16]",
+        "examples of `digits` are [1, 8, 8], the network takes [1, 16, 16]",
     )
     assert found.help == "declare `image: [1, 8, 8]`"
     assert found.span is not None
@@ -322,13 +356,12 @@ def test_cifar10_that_is_not_there(tmp_path: Path) -> None:
     [
         "network n(a: [1, 8, 8], b: [1, 8, 8]) -> (y: [1, 8, 8]) { {a, b} -> y }",
         "network n(a: [1, 8, 8]) -> (y: [1, 8, 8]) { a -> y : relu }",
-        "network n(a: [8]) -> (y: [3]) { a -> y : linear(3) }",
         "network n(a: [1, 8, 8]) -> (y: [3], z: [3]) { a -> {y, z} : flatten >> linear(3) }",
     ],
 )
-def test_a_network_that_does_not_classify_images(text: str) -> None:
+def test_a_network_that_is_not_a_classifier(text: str) -> None:
     found = refused("digits", graph_of(text))
-    assert (found.code, found.message) == ("D430", "`n` does not classify images")
+    assert (found.code, found.message) == ("D430", "`n` is not a classifier")
     assert found.span is not None
     assert_style(found)
 
@@ -348,7 +381,7 @@ def test_a_split_is_disjoint_and_complete(count: int, fraction: float, held: int
     assert (len(fit), len(judge)) == (count - held, held)
     assert sorted(fit.labels.tolist() + judge.labels.tolist()) == list(range(count))
     for part in (fit, judge):
-        assert part.images[:, 0, 0, 0].tolist() == part.labels.tolist()
+        assert part.inputs[:, 0, 0, 0].tolist() == part.labels.tolist()
 
 
 def test_a_split_follows_its_generator() -> None:
@@ -439,6 +472,26 @@ def shifts(image: Tensor) -> list[Tensor]:
                 moved[:, row, start:stop] = image[:, row - down, start - right : stop - right]
             found.append(moved)
     return found
+
+
+@pytest.mark.parametrize("kind", ["shift", "shift_flip"])
+def test_what_is_no_image_is_not_shifted(kind: str) -> None:
+    data = load_data("digits", takes("[64]", 10))
+    with pytest.raises(DiagnosticError) as caught:
+        check_augment(data, kind)
+    [found] = caught.value.diagnostics
+    assert (found.code, found.message) == (
+        "D515",
+        f"`augment = {kind}` shifts images, examples of `digits` are [64]",
+    )
+    assert_style(found)
+
+
+def test_what_augmentations_are_allowed(digits: Data) -> None:
+    for kind in ("auto", "none", "shift", "shift_flip"):
+        check_augment(digits, kind)
+    check_augment(load_data("digits", takes("[64]", 10)), "auto")
+    check_augment(load_data("digits", takes("[64]", 10)), "none")
 
 
 def test_augmentation_follows_its_generator() -> None:

@@ -19,9 +19,10 @@ from bayesnas.compiler.settings import SearchSettings, make_settings
 from bayesnas.dsl.diagnostics import DiagnosticError, Source
 from bayesnas.dsl.loader import load_text
 from bayesnas.runtime import search as search_module
-from bayesnas.runtime.data import Data, Part, load_data
+from bayesnas.runtime.data import Data, Part
 from bayesnas.runtime.runs import RunOptions
 from bayesnas.runtime.search import SearchResult, search
+from bayesnas.runtime.sources import load_data
 
 
 @pytest.fixture(scope="module")
@@ -281,7 +282,7 @@ class UntouchedPart(Part):
     """A test part that must not be looked at."""
 
     def __getattribute__(self, name: str) -> object:
-        if name in ("images", "labels", "subset", "__len__"):
+        if name in ("inputs", "labels", "subset", "__len__"):
             raise AssertionError(f"a search read `{name}` of the test part")
         return super().__getattribute__(name)
 
@@ -297,7 +298,7 @@ def test_the_test_part_is_never_touched(
 ) -> None:
     def guarded(*arguments: object) -> Data:
         data = load_data(*arguments)  # type: ignore[arg-type]
-        return evolve(data, test=UntouchedPart(data.test.images, data.test.labels))
+        return evolve(data, test=UntouchedPart(data.test.inputs, data.test.labels))
 
     monkeypatch.setattr(search_module, "load_data", guarded)
     run(space, folder, tmp_path / "o", rounds=1)

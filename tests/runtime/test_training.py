@@ -18,8 +18,8 @@ from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime import training
-from bayesnas.runtime.data import load_data
 from bayesnas.runtime.runs import Run, RunOptions, check_out, pick_device
+from bayesnas.runtime.sources import load_data
 from bayesnas.runtime.training import TrainResult, cosine, evaluate, evaluate_run, train
 
 

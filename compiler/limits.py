@@ -1,0 +1,100 @@
+"""Limits instead of hangs: how much a spec may expand to, and what is said where it is more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import log10
+from typing import Final, Literal, TypeAlias
+
+from attrs import frozen
+
+from bayesnas.dsl import tree
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+
+MAX_SIZE: Final = 1_000_000  # nodes, edges, instances and retained nodes together
+MAX_DEPTH: Final = 100  # levels of motifs
+MAX_TURNS: Final = 100_000  # turns of all loops in all instances
+MAX_STEPS: Final = 20_000_000  # names and numbers that expansion reads
+MAX_WALK: Final = 1_000_000  # those of them that `measure` reads, which takes about a second
+
+Limited: TypeAlias = Literal["size", "turns", "steps"]
+Counted: TypeAlias = Literal["nodes", "edges", "instances", "retained", "turns", "steps"]
+COUNTED: Final[Mapping[Counted, Limited]] = {
+    "nodes": "size",
+    "edges": "size",
+    "instances": "size",
+    "retained": "size",
+    "turns": "turns",
+    "steps": "steps",
+}  # which limit counts it
+LIMITS: Final[Mapping[Limited, int]] = {"size": MAX_SIZE, "turns": MAX_TURNS, "steps": MAX_STEPS}
+_MESSAGES: Final[Mapping[Limited, str]] = {
+    "size": "the spec expands to at least {} nodes and edges",
+    "turns": "loops make at least {} turns",
+    "steps": "the spec takes at least {} steps to expand",
+}
+_REMEDIES: Final[Mapping[Limited, str]] = {
+    "size": "choose smaller sizes, fewer candidates, or fewer instances",
+    "turns": "choose smaller bounds; a slice such as `h[..k]` connects many nodes without a loop",
+    "steps": "choose smaller bounds, shorter expressions, or fewer instances",
+}
+
+
+@frozen
+class Size:
+    """What expansion makes; ``steps`` are the names and numbers it reads on the way."""
+
+    nodes: int = 0
+    edges: int = 0
+    instances: int = 0
+    retained: int = 0
+    turns: int = 0
+    steps: int = 0
+
+    @property
+    def size(self) -> int:
+        """What `MAX_SIZE` limits."""
+        return self.nodes + self.edges + self.instances + self.retained
+
+    def plus(self, other: Size, times: int = 1) -> Size:
+        """This and so many of the other."""
+        return Size(
+            self.nodes + times * other.nodes,
+            self.edges + times * other.edges,
+            self.instances + times * other.instances,
+            self.retained + times * other.retained,
+            self.turns + times * other.turns,
+            self.steps + times * other.steps,
+        )
+
+
+def too_large(
+    what: Limited, count: int, limit: int, statement: tree.Statement, share: int, where: str
+) -> DiagnosticError:
+    """D224 at the statement that makes the largest share of what is too much."""
+    message = _MESSAGES[what].format(about(count))
+    notes = (f"it stands in {where}", f"the limit is {limit:,}")
+    label = f"{about(share)} of them"
+    return DiagnosticError(
+        Diagnostic("D224", message, statement.span, label, notes, _REMEDIES[what])
+    )
+
+
+def too_deep(
+    call: tree.Instantiation | tree.Chain, motif: tree.Motif, inside: tree.Motif | tree.Network
+) -> DiagnosticError:
+    """D224 at the instance that lies one level too deep."""
+    message = f"motifs nest deeper than {MAX_DEPTH} levels"
+    label = f"an instance of `{motif.name}` on level {MAX_DEPTH + 1}"
+    notes = (f"it stands in `{inside.name}`",)
+    remedy = "nest fewer motifs"
+    if call.motif != motif.name:
+        remedy += (
+            f"; `{call.motif}` is `{motif.name}` here, and a motif passed to itself never ends"
+        )
+    return DiagnosticError(Diagnostic("D224", message, call.span, label, notes, remedy))
+
+
+def about(count: int) -> str:
+    """A number as people read it, whatever its size: ``1,203,000``, ``10^30``."""
+    return f"{count:,}" if count < 10**15 else f"10^{int(log10(count))}"

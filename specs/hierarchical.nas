@@ -1,0 +1,47 @@
+# Hierarchical representations (Liu et al., ICLR 2018): the cell is a graph whose edges carry motifs,
+# which are themselves graphs of operations. Wherever motif t stands, it has one architecture. Nodes
+# sum what arrives, where the paper concatenates and projects.
+op conv_relu(kernel) = conv(kernel) >> bn >> relu
+op depthwise(kernel) = depthwise_conv(kernel) >> bn >> relu
+op separable(kernel) = depthwise_conv(kernel) >> conv(1) >> bn >> relu
+
+choice operations =
+    conv_relu(1) | depthwise(3) | separable(3) | max_pool(3) | avg_pool(3) | skip
+
+motif low(x) -> (out) {
+    node h[4]
+    x -> h[0]
+    for k in 1..4 { h[..k] ~> h[k] : operations }
+    out = sum(h[3])
+}
+
+motif edge(x; motifs) -> (out) {
+    node m[motifs]
+    for t in 0..motifs {
+        m[t] = tied(t) low(x)
+        m[t] ~> out : skip
+    }
+    retain 1 into out
+}
+
+motif high(x; motifs) -> (out) {
+    node h[5], e[25]
+    x -> h[0]
+    for j in 1..5 {
+        for i in 0..j {
+            e[5 * j + i] = edge(h[i]; motifs = motifs)
+            e[5 * j + i] -> h[j]
+        }
+    }
+    out = sum(h[4])
+}
+
+network hierarchical(image: [3, 32, 32]; motifs = 6, width = 16) -> (logits: [10]) {
+    stem = image : conv(3, width) >> bn
+    a = tied(0) high(stem; motifs = motifs)
+    b = a : conv(3, 2 * width, 2) >> bn >> relu
+    c = tied(0) high(b; motifs = motifs)
+    d = c : conv(3, 4 * width, 2) >> bn >> relu
+    e = tied(0) high(d; motifs = motifs)
+    e -> logits : global_avg_pool >> linear(10)
+}
