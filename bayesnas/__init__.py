@@ -11,17 +11,28 @@ from bayesnas.dsl import __version__ as __version__
 
 if TYPE_CHECKING:
     from bayesnas.compiler.pipeline import compile_spec as compile_spec
+    from bayesnas.compiler.plugins import primitive as primitive
+    from bayesnas.compiler.primitives import ShapeError as ShapeError
     from bayesnas.dsl.diagnostics import DiagnosticError as DiagnosticError
     from bayesnas.runtime.modules import build as build
     from bayesnas.runtime.training import load_network as load_network
 
-__all__ = ["DiagnosticError", "build", "compile_spec", "load_network"]
+__all__ = [
+    "DiagnosticError",
+    "ShapeError",
+    "build",
+    "compile_spec",
+    "load_network",
+    "primitive",
+]
 
 _HOMES = {
+    "ShapeError": "bayesnas.compiler.primitives",
     "DiagnosticError": "bayesnas.dsl.diagnostics",
     "build": "bayesnas.runtime.modules",
     "compile_spec": "bayesnas.compiler.pipeline",
     "load_network": "bayesnas.runtime.training",
+    "primitive": "bayesnas.compiler.plugins",
 }
 
 

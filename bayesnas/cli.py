@@ -42,6 +42,7 @@ def _run(options: argparse.Namespace) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     command: Callable[[argparse.Namespace], int] = options.command
     try:
+        _load_plugins(getattr(options, "plugin", ()))
         return command(options)
     except DiagnosticError as error:
         print(render_all(error.diagnostics), file=sys.stderr)
@@ -58,6 +59,14 @@ def _run(options: argparse.Namespace) -> int:
             raise
         print(render_all([diagnostic]), file=sys.stderr)
         return 1
+
+
+def _load_plugins(names: Sequence[str]) -> None:
+    if names:
+        from bayesnas.compiler.plugins import load_plugin
+
+        for name in names:
+            load_plugin(name)
 
 
 def _work_failed(error: Exception) -> Diagnostic | None:
@@ -142,6 +151,17 @@ def _spec_arguments(parser: argparse.ArgumentParser) -> None:
         help="a parameter of the network, over its default; may be repeated",
     )
     parser.add_argument("--network", metavar="NAME", help="which network; default the first")
+    _plugin_argument(parser)
+
+
+def _plugin_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--plugin",
+        metavar="MODULE",
+        action="append",
+        default=[],
+        help="a Python module that registers primitives; may be repeated",
+    )
 
 
 def _out_argument(parser: argparse.ArgumentParser, required: bool, about: str) -> None:
@@ -163,6 +183,7 @@ def _compile_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _check_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("specs", metavar="SPEC", nargs="+")
+    _plugin_argument(parser)
     parser.set_defaults(command=_check)
 
 
@@ -184,6 +205,7 @@ def _render_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("spec", metavar="SPEC|GRAPH.json", help="a spec, or a compiled graph")
     parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[])
     parser.add_argument("--network", metavar="NAME")
+    _plugin_argument(parser)
     parser.add_argument(
         "-o", "--out", type=Path, metavar="FILE", help=".svg, .pdf, .png or .dot; default NAME.svg"
     )
@@ -224,7 +246,7 @@ def _work_arguments(parser: argparse.ArgumentParser, kind: str) -> None:
 
 def _data_arguments(parser: argparse.ArgumentParser, required: bool) -> None:
     parser.add_argument(
-        "--data", required=required, metavar="DATA", help="digits, cifar10 or folder:PATH"
+        "--data", required=required, metavar="DATA", help="digits, cifar10, folder:PATH or npz:FILE"
     )
     parser.add_argument("--resize", action="store_true", help="fit image files to the spec's size")
     parser.add_argument("--download", action="store_true", help="allow cifar10 to be downloaded")
@@ -260,6 +282,7 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
 def _eval_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="a folder that `train` wrote")
     _data_arguments(parser, required=False)
+    _plugin_argument(parser)
     parser.set_defaults(command=_eval)
 
 

@@ -28,6 +28,7 @@ from bayesnas.compiler.source import (
     Family,
     camel,
     identifier,
+    imported_modules,
     join,
     joined,
     sequence_expression,
@@ -191,7 +192,9 @@ class _Emitter:
         self.child_names: dict[str, str] = {}  # instance path -> its attribute in its parent
         self.gate_places: dict[int, tuple[str, str, str]] = {}  # instance, attribute, candidate
         self.ranges = self._gate_ranges()
-        self.taken: set[str] = set(TAKEN)
+        self.modules = imported_modules(graph)
+        self.taken: set[str] = {*TAKEN, *(m.partition(".")[0] for m in self.modules)}
+        self.functions.taken |= self.taken
 
     def emit(self, origin: str) -> Emitted:
         self._announce()
@@ -205,7 +208,9 @@ class _Emitter:
         name = origin.rsplit("/", 1)[-1]
         title = f"Network `{self.graph.name}`, emitted by bayesnas from {_printable(name)}."
         helpers = "".join(f"\n\n{prelude.strip()}\n" for prelude in preludes)
-        source = f'"""{title}"""\n\nimport torch\nfrom torch import nn\n{helpers}{text}'
+        imports = "".join(f"\nimport {module}\n" for module in self.modules)
+        head = f'"""{title}"""\n\nimport torch\nfrom torch import nn\n{imports}'
+        source = f"{head}{helpers}{text}"
         count = len(self.graph.searched())
         gates = tuple(self._gate_path(*self.gate_places[n]) for n in range(count))
         return Emitted(source, self.classes[""].name, gates)

@@ -27,14 +27,12 @@ from bayesnas.compiler.graph import (
     RetainConstraint,
     Role,
 )
+from bayesnas.compiler.limits import MAX_DEPTH, MAX_SIZE
 from bayesnas.compiler.lower import IDENTITY, candidates, lower, tie_name
 from bayesnas.compiler.names import MotifCall, check_call, wrong_count
 from bayesnas.compiler.program import Program
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span, quote, suggest
-
-MAX_SIZE = 50_000  # nodes, edges, instances, turns of loops and retained nodes together
-MAX_DEPTH = 100
 
 
 def expand(program: Program, network: tree.Network, values: Mapping[str, int]) -> Graph:
@@ -187,9 +185,12 @@ class _Expander:
         return instance
 
     def _spend(self, count: int, span: Span) -> None:
-        """Refuse a spec of a few lines that would fill the memory."""
+        """Refuse what would fill the memory after all: `measure` counts most of it before.
+
+        Candidates and turns of loops count as well here; three times as much holds them all.
+        """
         self.size += count
-        if self.size > MAX_SIZE:
+        if self.size > 3 * MAX_SIZE:
             message = f"the spec expands past {MAX_SIZE:,} nodes, edges and turns of loops"
             raise _error("D224", message, span, "choose smaller sizes, or fewer instances")
 

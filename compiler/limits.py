@@ -15,9 +15,9 @@ MAX_SIZE: Final = 1_000_000  # nodes, edges, instances and retained nodes togeth
 MAX_DEPTH: Final = 100  # levels of motifs
 MAX_TURNS: Final = 100_000  # turns of all loops in all instances
 MAX_STEPS: Final = 20_000_000  # names and numbers that expansion reads
-MAX_WALK: Final = 1_000_000  # those of them that `measure` reads, which takes about a second
+MAX_WALK: Final = 600_000  # those of them that `measure` reads, to answer within a second
 
-Limited: TypeAlias = Literal["size", "turns", "steps"]
+Limited: TypeAlias = Literal["size", "turns", "steps", "walk"]
 Counted: TypeAlias = Literal["nodes", "edges", "instances", "retained", "turns", "steps"]
 COUNTED: Final[Mapping[Counted, Limited]] = {
     "nodes": "size",
@@ -32,11 +32,13 @@ _MESSAGES: Final[Mapping[Limited, str]] = {
     "size": "the spec expands to at least {} nodes and edges",
     "turns": "loops make at least {} turns",
     "steps": "the spec takes at least {} steps to expand",
+    "walk": "the spec takes more than {} steps to measure",
 }
 _REMEDIES: Final[Mapping[Limited, str]] = {
     "size": "choose smaller sizes, fewer candidates, or fewer instances",
     "turns": "choose smaller bounds; a slice such as `h[..k]` connects many nodes without a loop",
-    "steps": "choose smaller bounds, shorter expressions, or fewer instances",
+    "steps": "choose smaller bounds, or fewer instances",
+    "walk": "choose smaller bounds, shorter expressions, or fewer instances that differ",
 }
 
 
@@ -89,9 +91,7 @@ def too_deep(
     notes = (f"it stands in `{inside.name}`",)
     remedy = "nest fewer motifs"
     if call.motif != motif.name:
-        remedy += (
-            f"; `{call.motif}` is `{motif.name}` here, and a motif passed to itself never ends"
-        )
+        remedy += f"; `{call.motif}` stands for `{motif.name}` here, and must not lead to itself"
     return DiagnosticError(Diagnostic("D224", message, call.span, label, notes, remedy))
 
 

@@ -16,7 +16,6 @@ from typing import TypeAlias
 
 from attrs import define, field
 
-from bayesnas.compiler.counts import Motiflike, Scope, complete, kept, known, links, ports, weight
 from bayesnas.compiler.evaluate import evaluate
 from bayesnas.compiler.limits import (
     COUNTED,
@@ -32,6 +31,7 @@ from bayesnas.compiler.limits import (
     too_large,
 )
 from bayesnas.compiler.program import Program
+from bayesnas.compiler.sizes import Motiflike, Scope, complete, kept, known, links, ports, weight
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import DiagnosticError
 
@@ -189,7 +189,7 @@ class _Measurer:
         if self.steps > MAX_WALK:
             share = max(steps, part.visits.get(id(statement), 1) * self.weights[id(statement)])
             where = f"`{part.motif.name}`"
-            raise too_large("steps", self.steps, MAX_WALK, statement, share, where)
+            raise too_large("walk", MAX_WALK, MAX_WALK, statement, share, where)
 
     def _loop(self, scope: Scope, part: _Part, loop: tree.Loop) -> None:
         start, stop = evaluate(loop.start, scope.values), evaluate(loop.stop, scope.values)

@@ -73,6 +73,8 @@ class Checker:
                 if name not in names:
                     known = f"known here: {quote(sorted(names))}" if names else ""
                     remedy = suggest(name, names, "declare it as a parameter, or write a number")
+                    if name.lower() in ("true", "false"):
+                        remedy = "conditions are whole numbers: write 1 for true, 0 for false"
                     message = f"`{name}` is no parameter or loop variable here"
                     self.error("D205", message, expression.span, "unknown name", remedy, known)
             case tree.Unary(operand=operand):
@@ -120,7 +122,8 @@ class Checker:
                 self._misplaced(call.span)
         else:
             known = (*PRIMITIVES, *self.program.operations)
-            remedy = suggest(call.name, known, "import the file that defines it, or define it")
+            otherwise = "import the file that defines it, define it, or name its `--plugin`"
+            remedy = suggest(call.name, known, otherwise)
             if call.name in self.program.motifs:
                 remedy = f"`{call.name}` is a motif: write `y = {call.name}(x)`"
             message = f"unknown operation `{call.name}`"
@@ -193,16 +196,16 @@ class Checker:
     def _chainable(self, chain: tree.Chain, motif: tree.Motif) -> None:
         if len(motif.outputs) not in (1, len(motif.inputs)):
             message = (
-                f"`{motif.name}` has {len(motif.inputs)} inputs and {len(motif.outputs)} outputs"
-                " and cannot be chained"
+                f"`{motif.name}` has {_counted(motif.inputs, 'input')} and"
+                f" {_counted(motif.outputs, 'output')} and cannot be chained"
             )
             remedy = "a chained motif has one output, or as many outputs as inputs"
-            self.error("D212", message, chain.span, "", remedy)
+            self.error("D219", message, chain.span, "", remedy)
         known = {p.name for p in motif.parameters if isinstance(p, tree.Parameter)}
         if chain.reductions and not {"width", "stride"} <= known:
             message = f"a reducing chain sets `width` and `stride`, which `{motif.name}` has not"
             remedy = f"add the parameters `width` and `stride = 1` to `{motif.name}`"
-            self.error("D212", message, chain.span, "", remedy)
+            self.error("D219", message, chain.span, "", remedy)
 
 
 def check_call(program: Program, call: MotifCall, motif: tree.Motif) -> None:
@@ -211,12 +214,16 @@ def check_call(program: Program, call: MotifCall, motif: tree.Motif) -> None:
     Its inputs are counted as they are expanded.
 
     Raises:
-        DiagnosticError: D204 (arguments), D212 (outputs, or chaining).
+        DiagnosticError: D204 (arguments), D212 (outputs), D219 (chaining).
     """
     checker = Checker(program)
     checker.call(call, motif, uncounted=True)
     if checker.errors:
         raise DiagnosticError(*checker.errors)
+
+
+def _counted(ports: tuple[tree.Port, ...], noun: str) -> str:
+    return f"{len(ports)} {noun}{'s' if len(ports) > 1 else ''}"
 
 
 def wrong_count(

@@ -46,6 +46,7 @@ class Primitive:
         weights: how many trainable numbers it has.
         flops: multiply-accumulates for one example.
         prelude: name of a helper class of `layers.PRELUDES` that the source needs.
+        module: name of the Python module that the source imports; empty for our own.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Primitive:
     weights: Callable[[Shape, Arguments], int] = lambda _shape, _arguments: 0
     flops: Callable[[Shape, Shape, Arguments], int] = lambda _source, _target, _arguments: 0
     prelude: str = ""
+    module: str = ""
     summary: str = field(default="", kw_only=True)
 
 
@@ -318,4 +320,4 @@ _ALL = (
     _activation("sigmoid", "nn.Sigmoid()"),
 )
 
-PRIMITIVES: Final[Mapping[str, Primitive]] = {primitive.name: primitive for primitive in _ALL}
+PRIMITIVES: Final[dict[str, Primitive]] = {primitive.name: primitive for primitive in _ALL}

@@ -14,6 +14,8 @@ from bayesnas.compiler.graph import AnyStage, Connection, Edge, Graph, Node, Par
 from bayesnas.compiler.primitives import PRIMITIVES, Shape, ShapeError, complete
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 
+_VERBS = {"sum": "sum", "concat": "concatenate", "product": "multiply"}
+
 
 def infer_shapes(graph: Graph) -> Graph:
     """See the module's docstring.
@@ -112,7 +114,7 @@ class _Inference:
         self.errors.append(
             Diagnostic(
                 "D302",
-                f"cannot {merge} {one} and {two} at `{node.name}`",
+                f"cannot {_VERBS[merge]} {one} and {two} at `{node.name}`",
                 second.span,
                 f"arrives as {two}",
                 notes=(f"{came(first)}, at {first.span}", f"{came(second)}, at {second.span}"),

@@ -15,7 +15,7 @@ from typing import Final
 
 from attrs import frozen
 
-from bayesnas.compiler.graph import AnyStage, ParallelStage
+from bayesnas.compiler.graph import AnyStage, Graph, ParallelStage
 from bayesnas.compiler.layers import PRELUDES
 from bayesnas.compiler.primitives import PRIMITIVES, rank
 
@@ -253,3 +253,16 @@ def joined(variable: str, operator: str, terms: list[str], level: int) -> list[s
     for term in rest:
         lines += wrapped(f"{inner}{operator.strip()} ", term, level=level + 1)
     return [*lines, f"{pad})"]
+
+
+def imported_modules(graph: Graph) -> list[str]:
+    """Modules of the plugins whose primitives the graph applies."""
+    waiting: list[AnyStage] = [s for edge in graph.edges() for s in edge.operation.stages]
+    found = set()
+    while waiting:
+        stage = waiting.pop()
+        if isinstance(stage, ParallelStage):
+            waiting += [inner for branch in stage.branches for inner in branch]
+        else:
+            found.add(PRIMITIVES[stage.primitive].module)
+    return sorted(found - {""})

@@ -15,8 +15,9 @@ from typing import TypeAlias
 from attrs import evolve, field, frozen
 
 from bayesnas.dsl.diagnostics import Source
+from bayesnas.dsl.layout import INDENT, Line, join_lines
 from bayesnas.dsl.parser import parse, tokenize
-from bayesnas.dsl.printer import INDENT, Line, Position, join_lines, print_lines
+from bayesnas.dsl.printer import Position, print_lines
 
 _BRACKETS = {"(": ")", "{": "}"}
 _OPERATORS = ("|", "+", ">>")  # where an operation is broken, these begin lines
@@ -217,14 +218,14 @@ class _Weaver:
         if k == len(self.lines):
             return [Line("", "", "comment", c.apart, c.text) for c in own]
         line = self.lines[k]
-        indent = line.indent + (INDENT if line.role == "end" else "")
+        indent = line.indent + (INDENT if line.role in ("end", "close") else "")
         group = [Line(indent, "", "comment", c.apart, c.text) for c in own]
         group += [Line(indent, "", "comment", False, c.text) for c in moved]
         group.append(evolve(line, apart=False, comment=trailing))
         # The line's empty line stands before the comments moved out of it.
         if k in self.apart and (moved or line.role != "end"):
             group[len(own)] = evolve(group[len(own)], apart=True)
-        if line.role == "more":
+        if line.role in ("more", "close"):
             return [evolve(one, apart=False) for one in group]
         if line.apart and not any(one.apart for one in group):
             group[0] = evolve(group[0], apart=True)

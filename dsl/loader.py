@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span
@@ -180,7 +180,7 @@ class _Loader:
                     span,
                     "copy the file below the spec's own folder",
                 )
-            source = read_source(local)
+            source = _read_imported(local, span)
             self.local[relative] = source.text
             return relative, source
         packaged = files("bayesnas.dsl").joinpath("library", *path.parts)
@@ -193,6 +193,13 @@ class _Loader:
             "the packaged library has `ops/basic.nas` and `ops/darts.nas`",
             f"looked in `{local.parent}` and in the packaged library",
         )
+
+
+def _read_imported(path: Path, span: Span) -> Source:
+    try:
+        return read_source(path)
+    except DiagnosticError as error:
+        raise DiagnosticError(*(evolve(d, span=span) for d in error.diagnostics)) from None
 
 
 def _import_error(

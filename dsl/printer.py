@@ -6,19 +6,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from math import isinf
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 from typing_extensions import assert_never
 
 from bayesnas.dsl import tree
+from bayesnas.dsl.layout import INDENT, LINE, Line, fill, join_lines
 from bayesnas.dsl.syntax_errors import KEYWORDS
 
-LINE = 100
-INDENT = "    "
 _BINDING = {
     "or": 1, "and": 2,
     "==": 4, "!=": 4, "<": 4, "<=": 4, ">": 4, ">=": 4,
@@ -28,43 +27,12 @@ _NOT, _NEGATIVE = 3, 7
 
 Position: TypeAlias = tuple[int, int]  # line and column, from 1
 Commented: TypeAlias = Callable[[Position, Position], bool]
-
-
-@attrs.frozen
-class Line:
-    """A line of canonical text.
-
-    ``start`` begins a statement or definition, ``more`` goes on with it, ``end`` begins with the
-    brace that closes a block, ``comment`` has no text. ``apart``: an empty line stands before it.
-    """
-
-    indent: str
-    text: str
-    role: Literal["start", "more", "end", "comment"] = "start"
-    apart: bool = False
-    comment: str = ""
-
-    def __str__(self) -> str:
-        gap = "  " if self.text and self.comment else ""
-        return f"{self.indent}{self.text}{gap}{self.comment}"
+_Item: TypeAlias = tuple[tree.Port | tree.AnyParameter | tree.Reference | tree.Argument, str]
 
 
 def print_spec(spec: tree.Spec) -> str:
     """The whole file in canonical form, definitions separated by an empty line."""
     return join_lines(print_lines(spec))
-
-
-def join_lines(lines: Iterable[Line]) -> str:
-    """The text of these lines; a block that holds nothing becomes ``{ }``."""
-    text: list[str] = []
-    opened = False
-    for line in lines:
-        if opened and line.role == "end":
-            text[-1] += f" {attrs.evolve(line, indent='')}"
-        else:
-            text += ["", str(line)] if line.apart else [str(line)]
-        opened = line.text.endswith("{") and not line.comment
-    return "".join(f"{line}\n" for line in text)
 
 
 def print_lines(spec: tree.Spec, commented: Commented = lambda _start, _end: False) -> list[Line]:
@@ -102,9 +70,9 @@ class _Printer:
                 head = f"choice {definition.name}{_formals(definition.parameters)} ="
                 return self.with_term(head, definition.body, "")
             case tree.Motif():
-                return self.block(_head("motif", definition), definition.body, "")
+                return self.graph("motif", definition)
             case tree.Network():
-                return self.block(_head("network", definition), definition.body, "")
+                return self.graph("network", definition)
             case tree.Settings():
                 entries = (f"{e.name} = {_setting(e.value)}" for e in definition.entries)
                 lines = (Line(INDENT, entry) for entry in entries)
@@ -112,10 +80,16 @@ class _Printer:
             case _:
                 assert_never(definition)
 
-    def block(self, head: str, body: tuple[tree.Statement, ...], indent: str) -> list[Line]:
-        lines = [Line(indent, f"{head} {{")]
-        for statement in body:
-            lines += self.statement(statement, indent + INDENT)
+    def graph(self, keyword: str, graph: tree.Motif | tree.Network) -> list[Line]:
+        items = [(port, _port(port)) for port in graph.inputs]
+        more = [(parameter, _parameter(parameter)) for parameter in graph.parameters]
+        outputs = ", ".join(map(_port, graph.outputs))
+        head = self.with_list(f"{keyword} {graph.name}(", items, more, f") -> ({outputs}) {{", "")
+        return [*head, *self.block(graph.body, "")]
+
+    def block(self, body: tuple[tree.Statement, ...], indent: str) -> list[Line]:
+        """What a block holds and its last line."""
+        lines = [line for s in body for line in self.statement(s, indent + INDENT)]
         return [*lines, Line(indent, "}", "end")]
 
     def statement(self, statement: tree.Statement, indent: str) -> list[Line]:
@@ -129,34 +103,66 @@ class _Printer:
                 if statement.operation is None:
                     return [Line(indent, head)]
                 return self.with_term(f"{head} :", statement.operation, indent)
+            case tree.Merge(target=target, merge=merge):
+                head = f"{print_reference(target)} = {merge}("
+                items = [(source, print_reference(source)) for source in statement.sources]
+                return self.with_list(head, items, [], ")", indent)
+            case tree.Instantiation():
+                head = f"{_references(statement.targets)} = {_tie(statement)}{statement.motif}("
+                return self.with_list(head, *_given(statement), ")", indent)
             case tree.Chain():
                 return self.chain(statement, indent)
             case tree.Loop():
                 span = f"{print_expression(statement.start)}..{print_expression(statement.stop)}"
-                return self.block(f"for {statement.variable} in {span}", statement.body, indent)
+                head = f"for {statement.variable} in {span} {{"
+                return [Line(indent, head), *self.block(statement.body, indent)]
             case tree.Branch():
                 return self.branch(statement, indent)
             case _:
                 return [Line(indent, _simple(statement))]
 
     def branch(self, branch: tree.Branch, indent: str) -> list[Line]:
-        then = self.block(f"if {print_expression(branch.condition)}", branch.then, indent)
+        head = Line(indent, f"if {print_expression(branch.condition)} {{")
+        then = self.block(branch.then, indent)
         if not branch.otherwise:
-            return then
-        _, *rest = self.block("", branch.otherwise, indent)
-        return [*then[:-1], Line(indent, "} else {", "end"), *rest]
+            return [head, *then]
+        between = Line(indent, "} else {", "end")
+        return [head, *then[:-1], between, *self.block(branch.otherwise, indent)]
 
     def chain(self, chain: tree.Chain, indent: str) -> list[Line]:
-        head = f"{_references(chain.targets)} = {_tie(chain)}chain {_motif_call(chain)}"
-        head += f" times {print_expression(chain.length)}"
+        head = f"{_references(chain.targets)} = {_tie(chain)}chain {chain.motif}("
+        times = f") times {print_expression(chain.length)}"
+        lines = self.with_list(head, *_given(chain), times, indent)
         if not chain.reductions:
-            return [Line(indent, head)]
+            return lines
         tail = "reduce at " + ", ".join(map(print_expression, chain.reductions))
         length, end = chain.length.span, (chain.span.end_line, chain.span.end_column)
-        commented = self.commented((length.end_line, length.end_column), end)
-        if not commented and len(indent) + len(head) + 1 + len(tail) <= LINE:
-            return [Line(indent, f"{head} {tail}")]
-        return [Line(indent, head), Line(indent + INDENT, tail, "more")]
+        if not self.commented((length.end_line, length.end_column), end):
+            longer = self.with_list(head, *_given(chain), f"{times} {tail}", indent)
+            if len(longer) == len(lines) and len(str(longer[-1])) <= LINE:
+                return longer
+        return [*lines, Line(indent + INDENT, tail, "more")]
+
+    def with_list(
+        self, head: str, items: Sequence[_Item], more: Sequence[_Item], tail: str, indent: str
+    ) -> list[Line]:
+        """``head items; more tail`` on one line, or the list below where that is too long."""
+        texts = [f"{text}," for _, text in (*items, *more)]
+        if more:
+            texts[len(items) - 1] = f"{items[-1][1]};"
+        if texts:
+            texts[-1] = texts[-1][:-1]
+        places = [node.span for node, _ in (*items, *more)]
+        commented = bool(places) and self.commented(
+            (places[0].line, places[0].column), (places[-1].end_line, places[-1].end_column)
+        )
+        line = Line(indent, f"{head}{' '.join(texts)}{tail}")
+        if not texts or (not commented and len(str(line)) <= LINE):
+            return [line]
+        inner = indent + INDENT
+        rows = texts if commented else fill(texts, " ", LINE - len(inner))
+        lines = (Line(inner, row, "more") for row in rows)
+        return [Line(indent, head), *lines, Line(indent, tail, "close")]
 
     def with_term(self, head: str, body: tree.OperationTerm, indent: str) -> list[Line]:
         """``head body`` on one line, or the body below where that is too long or commented."""
@@ -168,14 +174,6 @@ class _Printer:
         inner = indent + INDENT
         rows = _rows(body, LINE - len(inner), one_each=commented)
         return [Line(indent, head), *(Line(inner, row, "more") for row in rows)]
-
-
-def _head(keyword: str, graph: tree.Motif | tree.Network) -> str:
-    inputs = ", ".join(map(_port, graph.inputs))
-    if graph.parameters:
-        inputs += f"; {_parameters(graph.parameters)}"
-    outputs = ", ".join(map(_port, graph.outputs))
-    return f"{keyword} {graph.name}({inputs}) -> ({outputs})"
 
 
 def _port(port: tree.Port) -> str:
@@ -224,9 +222,7 @@ def _parameter(parameter: tree.AnyParameter) -> str:
 # ----------------------------------------------------------------------------------- statements
 
 
-_Simple: TypeAlias = (
-    tree.NodeDeclaration | tree.Merge | tree.Instantiation | tree.Retain | tree.Budget
-)
+_Simple: TypeAlias = tree.NodeDeclaration | tree.Retain | tree.Budget
 
 
 def _simple(statement: _Simple) -> str:
@@ -234,11 +230,6 @@ def _simple(statement: _Simple) -> str:
     match statement:
         case tree.NodeDeclaration():
             return "node " + ", ".join(map(_declared, statement.nodes))
-        case tree.Merge():
-            target, sources = print_reference(statement.target), _references(statement.sources)
-            return f"{target} = {statement.merge}({sources})"
-        case tree.Instantiation():
-            return f"{_references(statement.targets)} = {_tie(statement)}{_motif_call(statement)}"
         case tree.Retain():
             count = print_expression(statement.count)
             return f"retain {count} into {_references(statement.targets)}"
@@ -262,11 +253,11 @@ def _tie(statement: tree.Instantiation | tree.Chain) -> str:
     return "tied " if index is None else f"tied({print_expression(index)}) "
 
 
-def _motif_call(statement: tree.Instantiation | tree.Chain) -> str:
-    inside = _references(statement.inputs)
-    if statement.arguments:
-        inside += "; " + ", ".join(map(_argument, statement.arguments))
-    return f"{statement.motif}({inside})"
+def _given(statement: tree.Instantiation | tree.Chain) -> tuple[list[_Item], list[_Item]]:
+    """The inputs and the arguments of a motif."""
+    inputs: list[_Item] = [(given, print_reference(given)) for given in statement.inputs]
+    arguments: list[_Item] = [(given, _argument(given)) for given in statement.arguments]
+    return inputs, arguments
 
 
 def _set(references: tuple[tree.Reference, ...]) -> str:
@@ -348,7 +339,7 @@ def _rows(term: tree.OperationTerm, width: int, one_each: bool) -> list[str]:
     operator, parts, binding = _joined(term)
     texts = [print_term(part, binding + 1) for part in parts]
     if not one_each and all(isinstance(part, tree.Call) for part in parts):
-        texts = _fill(texts, f" {operator} ", width - len(operator) - 1)
+        texts = fill(texts, f" {operator} ", width - len(operator) - 1)
     blank = " " * len(operator)
     return [f"{operator if k else blank} {text}" for k, text in enumerate(texts)]
 
@@ -361,29 +352,6 @@ def _cases(term: tree.Conditional) -> list[str]:
         rows.append(f"{word}if {condition} then {then}")
         otherwise, word = otherwise.otherwise, "else "
     return [*rows, f"else {print_term(otherwise)}"]
-
-
-def _fill(texts: Sequence[str], glue: str, width: int) -> list[str]:
-    """Few lines of about the same length: the narrowest of those that are the fewest."""
-    rows = _greedy(texts, glue, width)
-    longest = max(map(len, texts))
-    while longest < (limit := max(map(len, rows))):
-        narrower = _greedy(texts, glue, limit - 1)
-        if len(narrower) > len(rows):
-            break
-        rows = narrower
-    return rows
-
-
-def _greedy(texts: Sequence[str], glue: str, width: int) -> list[str]:
-    first, *rest = texts
-    rows = [first]
-    for text in rest:
-        if len(rows[-1]) + len(glue) + len(text) <= width:
-            rows[-1] += glue + text
-        else:
-            rows.append(text)
-    return rows
 
 
 def _argument(argument: tree.Argument) -> str:

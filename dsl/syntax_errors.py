@@ -8,20 +8,21 @@ from collections.abc import Callable
 from attrs import evolve, frozen
 from lark import Lark, UnexpectedInput
 
+from bayesnas.dsl.construct_rules import CONSTRUCT_RULES
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span, nearest
 from bayesnas.dsl.syntax_rules import (
     AT_A_STATEMENT,
     AT_THE_TOP,
     FILE,
     MISSING,
-    NAME,
-    RULES,
     STATEMENT,
+    TOKEN_RULES,
     Rule,
     regex,
 )
 
 MAX_NESTING = 100
+RULES = (*TOKEN_RULES, *CONSTRUCT_RULES)
 KEYWORDS = {
     "import", "op", "choice", "motif", "network", "search", "train", "node", "for", "in", "if",
     "then", "else", "chain", "times", "reduce", "at", "tied", "retain", "into", "sum", "concat",
@@ -30,7 +31,8 @@ KEYWORDS = {
 _DEFINITIONS = ("import", "op", "choice", "motif", "network", "search", "train")
 _OPENING = {"(": ")", "{": "}", "[": "]"}
 _CLOSING = {closing: opening for opening, closing in _OPENING.items()}
-_WINDOW = 80  # tokens on each side of the error that rules see
+_WINDOW = 60  # tokens on each side of the error that rules see
+_NEAR = 4000  # characters on each side of the error that are read at all
 _LONGEST = 60  # characters of a spec repeated in a message
 # More lenient than the grammar's terminals: it also reads what other languages write.
 _TOKEN = re.compile(
@@ -184,16 +186,20 @@ class _Situation:
 
 
 def _situation(source: Source, place: int, accepted: frozenset[str]) -> _Situation:
-    found = [
+    """The tokens round a place; only the text near it is read, from the start of a line."""
+    near = source.text[: place + _NEAR]
+    at_the_end = place == len(source.text)
+    first = 0 if at_the_end else source.text.rfind("\n", 0, max(0, place - _NEAR)) + 1
+    tokens = [
         _Token(match[0], match.start(), match.end())
-        for match in _TOKEN.finditer(source.text)
+        for match in _TOKEN.finditer(near, first)
         if not match["skip"]
     ]
-    end = found[-1].end if found else 0
-    found.append(_Token("<end>", end, end))
-    at = next((n for n, token in enumerate(found) if place < token.end), len(found) - 1)
+    end = tokens[-1].end if tokens else 0
+    tokens.append(_Token("<end>", end, end))
+    at = next((n for n, token in enumerate(tokens) if place < token.end), len(tokens) - 1)
     first = max(0, at - _WINDOW)
-    return _Situation(source, tuple(found[first : at + _WINDOW]), at - first, accepted)
+    return _Situation(source, tuple(tokens[first : at + _WINDOW]), at - first, accepted)
 
 
 # --------------------------------------------------------------------------------------- sentences

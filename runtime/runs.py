@@ -15,7 +15,9 @@ from attrs import asdict, field, frozen
 
 from bayesnas.compiler.artifacts import write_bytes, write_text
 from bayesnas.compiler.pipeline import Compiled, compile_spec
+from bayesnas.compiler.plugins import loaded_plugins
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
+from bayesnas.compiler.source import imported_modules
 from bayesnas.dsl import __version__
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data import DataOptions
@@ -121,6 +123,7 @@ class Run:
             "seed": options.seed,
             "device": options.device,
             "settings": asdict(settings),
+            "plugins": imported_modules(compiled.graph),
             "versions": {
                 "bayesnas": __version__,
                 "torch": str(torch.__version__),
@@ -166,7 +169,7 @@ class Run:
         """An existing run, its settings, and its spec compiled again.
 
         Raises:
-            DiagnosticError: D415 (no run there).
+            DiagnosticError: D415 (no run there), D434 (a plugin of it is not loaded).
         """
         try:
             settings: dict[str, Any] = json.loads((out / "settings.json").read_text("utf-8"))
@@ -180,6 +183,10 @@ class Run:
                     help="name the folder that `bayesnas train` or `bayesnas search` wrote",
                 )
             ) from None
+        for plugin in settings.get("plugins", ()):
+            if plugin not in loaded_plugins():
+                message = f"the run in `{out}` uses the plugin `{plugin}`"
+                raise DiagnosticError(Diagnostic("D434", message, help=f"add `--plugin {plugin}`"))
         return cls(out), settings, compile_spec(file, values, network)
 
     def write_text(self, name: str, text: str) -> None:

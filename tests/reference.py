@@ -99,8 +99,8 @@ def _avg_pool(z: Tensor, a: Mapping[str, int]) -> Tensor:
 
 
 def _reach(z: Tensor, a: Mapping[str, int]) -> list[int]:
-    """Half a kernel on both sides of each dimension but the channels."""
-    return [a["kernel"] // 2] * 2 * (z.dim() - 2)
+    """Half a kernel on both sides of each dimension but the channels; none of a kernel of 2."""
+    return [(a["kernel"] - 1) // 2] * 2 * (z.dim() - 2)
 
 
 def _windows(z: Tensor, a: Mapping[str, int]) -> Tensor:

@@ -101,7 +101,7 @@ def body(lines: str) -> str:
 BAD_SPECS = {
     "syntax": (
         "D101",
-        "unexpected `>`",
+        "`>` between operations",
         body("x -> y : conv(3) > relu".replace("> relu", f"{MARK}> relu")),
     ),
     "unknown node": ("D203", "`z` is not a node of `net`", body(f"x -> y : relu\n{MARK}z -> y")),

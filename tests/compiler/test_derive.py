@@ -22,10 +22,10 @@ from support import compile_text, graph_of, network, parse_text
 
 from bayesnas.compiler.cost import graph_cost
 from bayesnas.compiler.derive import derive_spec
-from bayesnas.compiler.prune import prune_graph
 from bayesnas.compiler.expand import expand
 from bayesnas.compiler.graph import Edge, Graph, ParallelStage
 from bayesnas.compiler.pipeline import Compiled
+from bayesnas.compiler.prune import prune_graph
 from bayesnas.compiler.shapes import infer_shapes
 from bayesnas.compiler.structure import check_structure
 from bayesnas.dsl.diagnostics import DiagnosticError

@@ -14,9 +14,9 @@ from support import graph_of, network
 
 from bayesnas.compiler.artifacts import Annotation
 from bayesnas.compiler.derive import derive_spec
-from bayesnas.compiler.prune import prune_graph
 from bayesnas.compiler.figure import draw, has_dot, write_figure
 from bayesnas.compiler.graph import Graph
+from bayesnas.compiler.prune import prune_graph
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.dsl.printer import print_spec
 

@@ -103,15 +103,15 @@ INVALID = {
     M + network("§y = n(x)"): ("D211", "unknown motif `n`"),
     network("§y = conv(x)"): ("D211", "unknown motif `conv`"),
     network("§z = chain cells(x) times 3\nz -> y"): ("D211", "unknown motif `cells`"),
-    # D212: ports that do not fit
+    # D212: ports that do not fit; D219: motifs that no chain can use
     TWO + network("§y = two(x)"): ("D212", "`two` has 2 inputs, 1 given"),
     FORK + network("§y = fork(x, x, x)"): ("D212", "`fork` has 2 outputs, 1 given"),
     FORK + network("§p, q = chain fork(x, x, x) times 2\n{p, q} -> y"): (
-        "D212",
+        "D219",
         "`fork` has 3 inputs and 2 outputs and cannot be chained",
     ),
     TWO + network("§p = chain two(x, x) times 4 reduce at 2\np -> y"): (
-        "D212",
+        "D219",
         "a reducing chain sets `width` and `stride`, which `two` has not",
     ),
     # D217: flowing into an input

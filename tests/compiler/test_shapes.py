@@ -46,6 +46,8 @@ MAP, ROW, VECTOR = "[4, 8, 8]", "[4, 9]", "[10]"
         ("conv(3, 6, 2)", ROW, (6, 5)),
         ("depthwise_conv(5, dilation = 4)", ROW, (4, 9)),
         ("max_pool(3, 2)", ROW, (4, 5)),
+        ("max_pool(2, 2)", "[4, 6]", (4, 3)),
+        ("avg_pool(2, 2)", MAP, (4, 4, 4)),
         ("avg_pool(3)", ROW, (4, 9)),
         ("upsample(3)", ROW, (4, 27)),
         ("bn >> relu >> dropout(10) >> skip", ROW, (4, 9)),
@@ -116,7 +118,14 @@ def test_every_primitive_is_known_by_its_name() -> None:
             "max_pool(2)",
             MAP,
             "the kernel of `max_pool` is 2, an even number",
-            "use an odd kernel: padding keeps the resolution only then",
+            "use an odd kernel: padding keeps the resolution only then, "
+            "or a kernel and stride of 2",
+        ),
+        (
+            "avg_pool(2, 2)",
+            "[4, 7]",
+            "windows of 2 do not cover 7 evenly",
+            "choose a size that halves evenly, or a kernel of 3",
         ),
         (
             "conv(3, 6, groups = 4)",
@@ -175,6 +184,8 @@ def test_a_refusal_tells_the_operation_its_edge_and_where_it_is_defined() -> Non
 
 # ------------------------------------------------------------------------------ D302
 
+VERBS = {"sum": "sum", "concat": "concatenate", "product": "multiply"}
+
 
 def test_a_sum_shows_both_shapes_and_where_each_comes_from() -> None:
     text = network("x -> y : conv(3)\n§x -> y : max_pool(3, 2)")
@@ -189,14 +200,14 @@ def test_a_sum_shows_both_shapes_and_where_each_comes_from() -> None:
 
 def test_a_concatenation_needs_one_resolution() -> None:
     text = network("p = x : max_pool(3, 2)\n§y = concat(x, p)")
-    found = assert_refused(text, "D302", "cannot concat [4, 8, 8] and [4, 4, 4] at `y`")
+    found = assert_refused(text, "D302", "cannot concatenate [4, 8, 8] and [4, 4, 4] at `y`")
     assert found.help == "give both the same stride"
 
 
 @pytest.mark.parametrize("merge", ["concat", "sum", "product"])
 def test_a_map_and_a_vector_do_not_merge(merge: str) -> None:
     text = network(f"v = x : global_avg_pool\n§y = {merge}(x, v)")
-    assert_refused(text, "D302", f"cannot {merge} [4, 8, 8] and [4] at `y`")
+    assert_refused(text, "D302", f"cannot {VERBS[merge]} [4, 8, 8] and [4] at `y`")
 
 
 @pytest.mark.parametrize("merge", ["concat", "sum", "product"])
@@ -208,13 +219,13 @@ def test_what_has_another_rank_does_not_merge(merge: str, shape: str) -> None:
         f"network net(a: {other}, b: {shape}) -> (y: [1]) {{\n"
         f"c = a : relu\nd = b : relu\n§y = {merge}(c, d) }}"
     )
-    found = assert_refused(text, "D302", f"cannot {merge} {other} and {shape} at `y`")
+    found = assert_refused(text, "D302", f"cannot {VERBS[merge]} {other} and {shape} at `y`")
     assert found.help == "bring both to the same rank: `global_avg_pool` or `flatten` make vectors"
 
 
 def test_a_product_needs_equal_shapes() -> None:
     text = network("w = x : conv(1, 6)\n§y = product(x, w)")
-    assert_refused(text, "D302", "cannot product [4, 8, 8] and [6, 8, 8] at `y`")
+    assert_refused(text, "D302", "cannot multiply [4, 8, 8] and [6, 8, 8] at `y`")
 
 
 def test_candidates_of_one_edge_need_equal_shapes() -> None:

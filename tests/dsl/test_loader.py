@@ -1,5 +1,6 @@
 """Files to syntax trees: what can be read, and where imports may lead."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -107,8 +108,38 @@ def test_too_large(write: Write) -> None:
     assert (found.code, found.message) == ("D402", message)
 
 
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "pipe.nas"
+    os.mkfifo(path)
+    found = refused(path)
+    assert (found.code, found.message) == ("D402", f"`{path}` is no regular file")
+    assert found.help == "name a file that holds a spec"
+
+
+def test_a_device_without_an_end() -> None:
+    found = refused("/dev/zero")
+    assert (found.code, found.message) == ("D402", "`/dev/zero` is no regular file")
+
+
+def test_no_more_is_read_than_a_spec_may_have(tmp_path: Path) -> None:
+    path = tmp_path / "huge.nas"
+    with path.open("wb") as file:
+        file.truncate(10**12)  # a hole: it takes no space
+    found = refused(path)
+    message = f"`{path}` holds 1,000,000,000,000 bytes; a spec has at most 1,000,000"
+    assert (found.code, found.message) == ("D402", message)
+
+
 def test_the_largest_spec_is_read(write: Write) -> None:
     assert names(write("large.nas", "#" * MAX_BYTES)) == []
+
+
+def test_what_cannot_be_read_tells_who_imports_it(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "latin.nas").write_bytes("# caf\u00e9".encode("latin-1"))
+    found = refused(write("main.nas", 'op f = skip\nimport "latin.nas"'))
+    assert found.code == "D402"
+    assert found.span is not None
+    assert (found.span.line, found.span.column) == (2, 1)
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "a\0b"], ids=["long", "NUL"])
@@ -217,6 +248,14 @@ def test_nothing_to_import(write: Write, tmp_path: Path) -> None:
 
 def test_a_folder_cannot_be_imported(write: Write) -> None:
     assert_import_refused(write, '§import "ops"', "D111", "nothing to import at `ops`")
+
+
+def test_what_cannot_be_read_tells_who_imports_it(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "latin.nas").write_bytes("# caf\u00e9".encode("latin-1"))
+    found = refused(write("main.nas", 'op f = skip\nimport "latin.nas"'))
+    assert found.code == "D402"
+    assert found.span is not None
+    assert (found.span.line, found.span.column) == (2, 1)
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "a\0b"], ids=["long", "NUL"])

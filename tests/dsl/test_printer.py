@@ -9,10 +9,11 @@ from strategies import specs
 from support import parse_text
 
 from bayesnas.dsl import tree
-from bayesnas.dsl.diagnostics import Source
+from bayesnas.dsl.diagnostics import DiagnosticError, Source
+from bayesnas.dsl.layout import LINE
 from bayesnas.dsl.loader import load, packaged_specs, read_source
 from bayesnas.dsl.parser import parse
-from bayesnas.dsl.printer import LINE, print_spec
+from bayesnas.dsl.printer import print_spec
 
 
 def canonical(text: str) -> str:
@@ -150,10 +151,84 @@ def test_a_long_definition_breaks_at_its_outermost_operator() -> None:
     assert canonical(f"choice c = {' | '.join(candidates)}") == expected
 
 
-def test_a_long_chain_breaks_before_its_reductions() -> None:
-    chain = f"body = tied chain a_motif({', '.join(['state'] * 8)}; width = 16) times 20"
-    text = f"motif m(state) -> (body) {{\n    {chain}\n        reduce at 20 // 3, 40 // 3\n}}\n"
+@pytest.mark.parametrize(
+    "text",
+    [
+        # plain operations fill lines of about one length
+        """\
+choice c =
+      an_operation(1) | an_operation(2) | an_operation(3) | an_operation(4) | an_operation(5)
+    | an_operation(6) | an_operation(7) | an_operation(8) | an_operation(9)
+""",
+        """\
+op f(kernel, stride = 1) =
+       relu >> depthwise_conv(kernel, stride) >> conv(1) >> bn(affine = 0)
+    >> relu >> depthwise_conv(kernel) >> conv(1) >> bn(affine = 0)
+""",
+        # what fits on one line stays on one
+        """\
+choice c(kernel, stride = 1) =
+    an_operation(kernel, 1) | an_operation(kernel, 2) | an_operation(kernel, 3) | an_other
+""",
+        """\
+op f(a_width, a_stride = 1) =
+    if a_stride == 1 then skip + a_bottleneck(a_kernel, a_width)
+    else if a_stride == 2 then a_bottleneck(a_kernel, a_width, stride = a_stride)
+    else a_bottleneck(a_kernel, a_width, a_stride, 1)
+""",
+        """\
+op f(a_width, a_stride = 1) =
+       (if a_stride == 1 then skip else factorized_reduce(a_width) >> bn(affine = 0))
+    >> an_operation_with_a_long_name
+""",
+        """\
+motif m(x) -> (y) {
+    x ~> y :
+          an_operation(1) | an_operation(2) | an_operation(3) | an_operation(4) | an_operation(5)
+        | an_operation(6) | an_operation(7) | an_operation(8)
+}
+""",
+        """\
+motif m(x) -> (y) {
+    y = x :
+          an_operation_with_a_long_name(1, width = 16, stride = 2)
+        + an_operation_with_a_long_name(2, width = 16, stride = 2)
+}
+""",
+        """\
+motif m(state) -> (body) {
+    body = tied chain a_motif(state, state, state, state, state, state) times 20
+        reduce at 20 // 3, 40 // 3
+}
+""",
+        """\
+motif m(
+    before, last; a_width, a_stride = 1, a_lag = 1,
+    the_first_of_many = 1, motif the_second_of_many = cell
+) -> (out) {
+    x = cell(
+        before, last; width = 16 + a_widening * (k + 1) // (3 * blocks),
+        stride = 1 + (k == blocks or k == 2 * blocks)
+    )
+    body = chain cell(
+        before, last; width = 16 + a_widening * (k + 1) // (3 * blocks), a_stride = 2
+    ) times 20 reduce at 20 // 3, 40 // 3
+    out = concat(
+        an_input_with_a_long_name, another_input_with_a_long_name,
+        yet_another_input_with_a_long_name
+    )
+}
+""",
+    ],
+)
+def test_long_lines_break(text: str) -> None:
     assert canonical(text) == text
+    assert canonical(" ".join(text.split())) == text
+
+
+def test_blocks_that_hold_nothing() -> None:
+    text = "motif m(a) -> (b) {}search{}"
+    assert canonical(text) == "motif m(a) -> (b) { }\n\nsearch { }\n"
 
 
 def test_a_set_of_one_is_that_one() -> None:
@@ -168,8 +243,10 @@ def test_a_set_of_one_is_that_one() -> None:
     ("written", "printed"),
     [
         ("3", "3"),
-        ("3e-4", "0.0003"),
-        ("1e16", "1e+16"),
+        ("3e-4", "3e-4"),
+        ("0.00025", "2.5e-4"),
+        ("0.001", "0.001"),
+        ("1e16", "1e16"),
         ("1e999", "1e999"),
         ("-0.5", "-0.5"),
         ("word", "word"),
@@ -198,3 +275,35 @@ def test_a_spec_read_from_a_file_prints_as_one_read_from_text(tmp_path: Path) ->
     file = tmp_path / "f.nas"
     file.write_text(text)
     assert print_spec(parse(read_source(file))) == text
+
+
+# ------------------------------------------------------------------------------ depth
+
+
+@pytest.mark.parametrize(
+    ("expression", "column"),
+    [("1" + " + 1" * 3000, 10), ("1" + " or 1" * 3000, 10), ("1" + " * (2 + 1)" * 250, 10)],
+)
+def test_a_very_long_expression_is_refused(expression: str, column: int) -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        canonical(f"op f = g({expression})")
+    [found] = caught.value.diagnostics
+    assert (found.code, found.message) == ("D104", "nested deeper than 200 levels")
+    assert found.span is not None
+    assert (found.span.line, found.span.column) == (1, column)
+
+
+@pytest.mark.parametrize("word", ["-", "not "])
+def test_so_are_many_signs(word: str) -> None:
+    for count in (250, 3000):
+        with pytest.raises(DiagnosticError) as caught:
+            canonical(f"op f = g({word * count}1)")
+        assert caught.value.diagnostics[0].code == "D104"
+
+
+def test_a_long_expression_is_printed() -> None:
+    text = f"op f = g(1{' + 1' * 190})\n"
+    assert " ".join(canonical(text).split()) == text.strip()
+    assert parse_text(canonical(text)) == parse_text(text)
+    many = " + ".join(["skip"] * 3000)
+    assert " ".join(canonical(f"op f = {many}").split()) == f"op f = {many}"

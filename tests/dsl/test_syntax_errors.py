@@ -8,6 +8,7 @@ from support import MARK, assert_refused, parse_text, refused
 
 from bayesnas.dsl import syntax_errors
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, render
+from bayesnas.dsl.syntax_errors import RULES
 from bayesnas.dsl.syntax_rules import (
     BUDGET,
     CHAIN,
@@ -17,7 +18,6 @@ from bayesnas.dsl.syntax_rules import (
     MOTIF,
     NAME,
     OPERATIONS,
-    RULES,
     STATEMENT,
     TEXT,
     regex,
@@ -25,6 +25,16 @@ from bayesnas.dsl.syntax_rules import (
 
 # Bodies of a motif, by what they are told: code, message and help; the mark stands at the place.
 STATEMENTS = {
+    "node a§,\n  a -> c": ("D101", "a comma with nothing after it", "remove it"),
+    "node x\n  {a, b§,\n  } -> x": ("D101", "a comma with nothing after it", "remove it"),
+    "{§, a} -> c": ("D101", "a comma with nothing before it", "remove it"),
+    "§(a, b) -> (c, d)": ("D101", "several sources stand in braces", "write `{a, b}`"),
+    "x = §times 3": ("D101", "missing `chain` before `times`", CHAIN),
+    "§x = a\n  b -> c": (
+        "D101",
+        "`a` is given no operation",
+        "write `a -> x` to pass it on, or `x = a : conv(3)`",
+    ),
     "§a, b -> c": ("D101", "several sources stand in braces", "write `{a, b} -> c`"),
     "§a, b -> c, d": ("D101", "several sources stand in braces", "write `{a, b} -> {c, d}`"),
     "a -> §b, c": ("D101", "several targets stand in braces", "write `{b, c}`"),
@@ -424,6 +434,18 @@ STATEMENTS = {
 
 # Whole files.
 DEFINITIONS = {
+    "§-> a": ("D101", "an arrow outside any motif", MOTIF),
+    "op a = f§.g": ("D102", "`.` joins no names", NAME),
+    "motif m(x) -> (y)§\n  x -> y\n}": (
+        "D101",
+        "missing `{` before the end of the line",
+        "a block stands in braces: `{ ... }`",
+    ),
+    "# fine\n§/* don't ( do this */ op a = skip": (
+        "D102",
+        "`/*` starts no comment",
+        "comments start with `#` and end with the line",
+    ),
     "motif m(a, b§,) -> (c) { }": ("D101", "a comma with nothing after it", "remove it"),
     "motif m(a§;) -> (c) { }": ("D101", "a semicolon with nothing after it", "remove it"),
     "op a = skip§;": ("D101", "a semicolon after a definition", "remove it"),
@@ -538,11 +560,6 @@ DEFINITIONS = {
         "a list of names stands in parentheses: `(a, b)`",
     ),
     "motif§": ("D101", "missing name before the end of the file", NAME),
-    "motif m(x) -> (y)§\n  x -> y\n}": (
-        "D101",
-        "missing `{` before the end of the line",
-        "a block stands in braces: `{ ... }`",
-    ),
     "op a §skip": ("D101", "missing `=` before `skip`", "write `op a = skip`"),
     "op a(k) §skip": ("D101", "missing `=` before `skip`", "write `op a = conv(3)`"),
     "op a§[k] = skip": ("D101", "parameters stand in parentheses", "write `op a(k) = ...`"),
@@ -883,12 +900,13 @@ PIECES = [
 
 
 def mutants() -> Iterator[str]:
-    """The sample with a token left out, doubled, or another in its place."""
+    """The sample with a token left out, doubled, or another in its place; some of each."""
     for n, piece in enumerate(PIECES):
         if piece == "\n":
             continue
-        for instead in ("", f"{piece} {piece}", "foo", "7", "=", "motif", "$"):
-            yield " ".join([*PIECES[:n], instead, *PIECES[n + 1 :]])
+        for k, instead in enumerate(("", "foo", f"{piece} {piece}", "=", "7", "motif", "$")):
+            if (n + k) % 8 == 0:
+                yield " ".join([*PIECES[:n], instead, *PIECES[n + 1 :]])
 
 
 def test_no_mutant_meets_terminal_names_or_a_shrug() -> None:

@@ -41,7 +41,7 @@ def arrays(shape: tuple[int, ...] = (4,), count: int = 30, classes: int = 3) -> 
     chance = np.random.default_rng(0)
     y = np.arange(count) % classes
     patterns = chance.normal(size=(classes, *shape))
-    return {"x": 100 + 7 * (patterns[y] + 0.2 * chance.normal(size=(count, *shape))), "y": y}
+    return {"x": 100 + 7 * (patterns[y] + 0.5 * chance.normal(size=(count, *shape))), "y": y}
 
 
 def with_test(shape: tuple[int, ...] = (4,)) -> Arrays:
@@ -102,6 +102,7 @@ def test_offsets_that_32_bits_cannot_hold(tmp_path: Path) -> None:
     given = arrays()
     given["x"][:, 0] = 1.7e9 + np.arange(30)  # seconds since 1970
     given["x"][:, 1] = 3.25  # a constant
+    given |= {"x_test": given["x"], "y_test": given["y"]}
     normal = load(tmp_path, given).normalize(torch.from_numpy(given["x"]))
     assert len(normal[:, 0].unique()) == 30
     assert (normal[:, 1] == 0).all()
@@ -367,7 +368,7 @@ def test_another_number_of_classes(classes: int, tmp_path: Path) -> None:
 
 # -------------------------------------------------------------------------------------- work
 
-HEAD = "search { warmup_epochs = 1; rounds = 2; epochs = 1; batch_size = 16; lambda_w = 0.02 }\n"
+HEAD = "search { warmup_epochs = 1; rounds = 1; epochs = 1; batch_size = 16; lambda_w = 0.05 }\n"
 TABLE = (
     HEAD
     + """

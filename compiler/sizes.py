@@ -59,7 +59,7 @@ class Scope:
         if declared.size is None:
             self.singles.add(declared.name)
             return 1
-        size = max(0, evaluate(declared.size, self.values))
+        size = max(0, known({"": declared.size}, self.values).get("", 0))
         self.lists[declared.name] = self.lists.get(declared.name, 0) + size
         return size
 
