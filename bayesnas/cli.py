@@ -141,8 +141,12 @@ class _OptionAction(argparse.Action):
         setattr(namespace, self.dest, [*getattr(namespace, self.dest), values])
 
 
-def _spec_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("spec", metavar="SPEC", help="a .nas file, or the name of a packaged spec")
+def _spec_arguments(
+    parser: argparse.ArgumentParser,
+    metavar: str = "SPEC",
+    about: str = "a .nas file, or the name of a packaged spec",
+) -> None:
+    parser.add_argument("spec", metavar=metavar, help=about)
     parser.add_argument(
         "--set",
         metavar="NAME=VALUE",
@@ -170,7 +174,7 @@ def _out_argument(parser: argparse.ArgumentParser, required: bool, about: str) -
 
 
 def _compile_arguments(parser: argparse.ArgumentParser) -> None:
-    _spec_arguments(parser)
+    _spec_arguments(parser, "SPEC|GRAPH.json", "a .nas file, a packaged spec, or a graph.json")
     _out_argument(parser, False, "folder to write; default build/<name of the spec>")
     parser.add_argument(
         "--emit",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -13,13 +12,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import fields_dict
 
 from bayesnas.cli import parse_values
-from bayesnas.compiler.artifacts import (
-    Annotation,
-    gamma_report,
-    graph_from_json,
-    graph_to_json,
-    write_text,
-)
+from bayesnas.compiler.artifacts import gamma_report, graph_to_json, write_text
 from bayesnas.compiler.cost import Cost, graph_cost
 from bayesnas.compiler.emit import emit_torch
 from bayesnas.compiler.figure import draw, write_figure
@@ -35,8 +28,9 @@ from bayesnas.compiler.settings import (
 )
 from bayesnas.counting import budget_rows, heading, table
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span, render_all
-from bayesnas.dsl.loader import load, read_source
-from bayesnas.dsl.printer import tree_to_json
+from bayesnas.dsl.loader import load
+from bayesnas.dsl.tree_json import tree_to_json
+from bayesnas.inputs import read_input
 
 if TYPE_CHECKING:
     from bayesnas.runtime.runs import RunOptions
@@ -53,17 +47,17 @@ def compile_command(
     force: bool,
 ) -> int:
     """``bayesnas compile``: write what is asked for, print a summary."""
-    compiled = compile_spec(spec, values, network)
+    given = read_input(spec, values, network, emits)
     check_empty(out, force)
-    graph = compiled.graph
+    graph = given.graph
     texts = {}
-    if "ast" in emits:
-        texts["ast.json"] = json.dumps(tree_to_json(compiled.loaded.main), indent=1) + "\n"
+    if "ast" in emits and given.spec is not None:
+        texts["ast.json"] = tree_to_json(given.spec)
     if "torch" in emits:
         name = "supernet.py" if graph.searched() else "network.py"
-        texts[name] = emit_torch(graph, compiled.loaded.source.name).source
+        texts[name] = emit_torch(graph, given.origin).source
     if "graph" in emits:
-        texts["graph.json"] = graph_to_json(graph)
+        texts["graph.json"] = graph_to_json(graph, given.found)
     if "gamma" in emits and graph.searched():
         report = gamma_report(graph)
         texts["gamma.json"], texts["gamma.md"] = report.json, report.markdown
@@ -72,9 +66,9 @@ def compile_command(
     written = list(texts)
     advice = None
     if "dot" in emits:
-        advice = write_figure(draw(graph), out / "graph.svg")
+        advice = write_figure(draw(graph, given.found), out / "graph.svg")
         written += ["graph.dot"] if advice else ["graph.dot", "graph.svg"]
-    print(summary(compiled))
+    print(summary(graph, given.heading))
     print(f"written to {out}: {', '.join(written)}")
     _say_advice(advice)
     return 0
@@ -94,9 +88,8 @@ def check_empty(out: Path, force: bool) -> None:
         raise DiagnosticError(Diagnostic("D413", f"`{out}` is not empty", help=remedy))
 
 
-def summary(compiled: Compiled) -> str:
+def summary(graph: Graph, head: str) -> str:
     """What a network consists of, in a few lines."""
-    graph = compiled.graph
     roles = [node.role for node in graph.nodes()]
     cost = graph_cost(graph)
     rows = {
@@ -107,7 +100,7 @@ def summary(compiled: Compiled) -> str:
         "parameters": f"{cost.parameters:,}",
         "FLOPs per example": f"{cost.flops:,} (multiply-accumulates)",
     } | budget_rows(graph)
-    return table(heading(compiled), rows)
+    return table(head, rows)
 
 
 def _say_advice(advice: str | None) -> None:
@@ -149,18 +142,13 @@ def render_command(
     spec: str, values: Mapping[str, int], network: str | None, out: Path | None, force: bool
 ) -> int:
     """``bayesnas render``: one figure of a spec or of a graph.json."""
-    annotation: Annotation | None = None
-    graph: Graph
-    if Path(spec).suffix == ".json":
-        graph, annotation = graph_from_json(read_source(Path(spec)).text, spec)
-    else:
-        graph = compile_spec(spec, values, network).graph
+    given = read_input(spec, values, network)
     out = out or Path(f"{Path(spec).stem}.svg")
     for file in (out, out.with_suffix(".dot")):
         if file.exists() and not force:
             remedy = "choose another name with `-o`, or pass `--force` to replace it"
             raise DiagnosticError(Diagnostic("D413", f"`{file}` exists", help=remedy))
-    advice = write_figure(draw(graph, annotation), out)
+    advice = write_figure(draw(given.graph, given.found), out)
     print(f"written to {out if advice is None else out.with_suffix('.dot')}")
     _say_advice(advice)
     return 0
@@ -312,7 +300,7 @@ def demo_command(options: argparse.Namespace) -> int:
     start = time.perf_counter()
     space = compile_spec("digits_cell")
     compile_seconds = time.perf_counter() - start
-    print(summary(space))
+    print(summary(space.graph, heading(space)))
     run = RunOptions("digits", out / "search", seed, options.device, force=options.force)
     settings = make_settings(SearchSettings, space.settings("search"))
     found = search(space, settings, run)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -18,24 +19,17 @@ from typing import Any, Final
 import jsonschema
 from attrs import field, frozen
 
-from bayesnas.compiler.cost import edge_cost
+from bayesnas.compiler.consistency import difference, inconsistencies
 from bayesnas.compiler.gamma import Dependency, Expression, GammaPrinter, Gammas, derive_gamma
-from bayesnas.compiler.graph import (
-    AnyStage,
-    Edge,
-    Graph,
-    Instance,
-    Node,
-    Operation,
-    ParallelStage,
-    RetainConstraint,
-    Stage,
-)
-from bayesnas.compiler.verify import verify
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span
+from bayesnas.compiler.graph import Edge, Graph
+from bayesnas.compiler.graph_json import graph_data, graph_of, place
+from bayesnas.compiler.shapes import infer_shapes
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 
 FORMAT: Final = "bayesnas-graph"
 VERSION: Final = 1
+MAX_GRAPH_BYTES: Final = 100_000_000
+_LONGEST_REASON: Final = 300
 DEPENDENCIES: Final[tuple[Dependency, ...]] = ("local", "recursive")
 
 
@@ -80,52 +74,128 @@ def graph_schema() -> dict[str, Any]:
 
 @cache
 def _validator() -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(graph_schema())
+    """Its references are written out but for the one that recurs: following them takes long."""
+    schema = graph_schema()
+    kept = ("stage", "stages")
+
+    def inlined(value: Any) -> Any:
+        if isinstance(value, list):
+            return [inlined(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        referred = value.get("$ref", "").removeprefix("#/$defs/")
+        if referred and referred not in kept:
+            value = {**schema["$defs"][referred], **value}
+            del value["$ref"]
+        return {key: inlined(item) for key, item in value.items()}
+
+    return jsonschema.Draft202012Validator(inlined(schema))
+
+
+def _thinned(data: Any) -> Any:
+    """Data that fits the schema exactly if ``data`` does, and repeats no operation."""
+    if not isinstance(data, dict) or not isinstance(data.get("edges"), list):
+        return data
+    seen: set[str] = set()
+
+    def thinned(edge: Any) -> Any:
+        if not isinstance(edge, dict) or "operation" not in edge:
+            return edge
+        text = json.dumps(edge["operation"])
+        if text in seen:
+            return {**edge, "operation": _ANY_OPERATION}
+        seen.add(text)
+        return edge
+
+    return {**data, "edges": [thinned(edge) for edge in data["edges"]]}
+
+
+_ANY_OPERATION: Final = {
+    "label": "",
+    "name": "",
+    "definition": None,
+    "stages": [{"primitive": "skip", "arguments": {}, "input_shape": [1], "output_shape": [1]}],
+}
 
 
 def graph_to_json(graph: Graph, annotation: Annotation | None = None) -> str:
-    """The graph as JSON text that fits `graph_schema`."""
+    """The graph as JSON text that fits `graph_schema`; its shapes must be known."""
     found = annotation or Annotation()
-    data = {
-        "format": FORMAT,
-        "version": VERSION,
-        "name": graph.name,
-        "nodes": [_node(node) for node in graph.nodes()],
-        "edges": [_edge(edge, found) for edge in graph.edges()],
-        "instances": [_instance(i) for i in graph.instances.values()],
-        "retain": [{"node": r.node, "count": r.count} for r in graph.retains],
-    }
-    _validator().validate(data)
+    parts = graph_data(graph, found.gammas, found.removed)
+    data = {"format": FORMAT, "version": VERSION, "name": graph.name, **parts}
+    _validator().validate(_thinned(data))
     return _one_a_line(data)
 
 
 def graph_from_json(text: str, name: str) -> tuple[Graph, Annotation]:
     """A graph and what a search found of it, from the text of a graph.json called ``name``.
 
-    Spans and statements are not kept in JSON: such a graph can be drawn, costed and emitted.
+    The inverse of `graph_to_json`. Statements are not kept in JSON, and of places the line and
+    column alone: such a graph can be drawn, costed and emitted, but makes no spec.
 
     Raises:
-        DiagnosticError: D403 (no JSON, or not of the schema).
+        DiagnosticError: D403 (no JSON, not of the schema, or nothing the compiler has written).
     """
     try:
-        data = json.loads(text)
-        _validator().validate(data)
+        return _read_graph(_parse_json(text))
+    except _NotAGraphError as error:
+        reason = str(error).partition("\n")[0]
+    except RecursionError:
+        reason = "nested too deeply"
+    reason = reason if len(reason) < _LONGEST_REASON else f"{reason[:_LONGEST_REASON]} and more"
+    remedy = "write one with `bayesnas compile SPEC -o DIR --emit graph`"
+    message = f"`{name}` is no graph of bayesnas"
+    raise DiagnosticError(Diagnostic("D403", message, notes=(reason,), help=remedy))
+
+
+class _NotAGraphError(Exception):
+    """Why a text is no graph."""
+
+
+def _parse_json(text: str) -> dict[str, Any]:
+    """JSON that fits the schema, with numbers and texts that JSON can hold."""
+
+    def refuse(word: str) -> None:
+        raise _NotAGraphError(f"`{word}` is no number of JSON")
+
+    try:
+        data: Any = json.loads(text, parse_constant=refuse)
+        json.dumps(data, ensure_ascii=False).encode("utf-8")
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
-        raise _not_a_graph(name, f"no JSON at {place}: {error.msg.lower()}") from None
-    except RecursionError:
-        raise _not_a_graph(name, "nested too deeply") from None
-    except jsonschema.ValidationError as error:
-        raise _not_a_graph(name, f"at {error.json_path}: {error.message}") from None
+        raise _NotAGraphError(f"no JSON at {place}: {error.msg.lower()}") from None
+    except UnicodeEncodeError:
+        raise _NotAGraphError("a text holds half a character") from None
+    except ValueError:  # Python reads no number of so many digits
+        raise _NotAGraphError("a number is too long") from None
+    for wrong in _validator().iter_errors(_thinned(data)):
+        raise _NotAGraphError(f"at {wrong.json_path}: {wrong.message.rstrip('.')}")
+    return {"budget": [], **data}
+
+
+def _read_graph(data: dict[str, Any]) -> tuple[Graph, Annotation]:
+    """The graph, which has to be what its own parts say: it is inferred and written anew."""
+    for key, identifier in (("nodes", "id"), ("edges", "id"), ("instances", "path")):
+        counts = Counter(entry[identifier] for entry in data[key])
+        if twice := next((n for n, count in counts.items() if count > 1), None):
+            raise _NotAGraphError(f"`{twice}` stands twice in `{key}`")
+    nodes = {node["id"] for node in data["nodes"]}
+    for end in (end for edge in data["edges"] for end in (edge["source"], edge["target"])):
+        if end not in nodes:
+            raise _NotAGraphError(f"no node `{end}`")
+    graph = graph_of(data)
+    for reason in inconsistencies(graph):
+        raise _NotAGraphError(reason)
     try:
-        graph = _build(data)
-        _check(graph)
-    except (AssertionError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else "an unknown name"
-        raise _not_a_graph(name, reason) from None
-    gammas = {e["id"]: e["gamma"] for e in data["edges"] if e.get("gamma") is not None}
-    removed = frozenset(e["id"] for e in data["edges"] if e.get("removed"))
-    return graph, Annotation(gammas, removed)
+        graph = infer_shapes(graph)
+    except DiagnosticError as error:
+        raise _NotAGraphError(error.diagnostics[0].message) from None
+    gammas = {e["id"]: e["gamma"] for e in data["edges"] if "gamma" in e}
+    found = Annotation(gammas, frozenset(e["id"] for e in data["edges"] if "removed" in e))
+    for key, expected in graph_data(graph, found.gammas, found.removed).items():
+        if differs := difference(data[key], expected, f"$.{key}"):
+            raise _NotAGraphError(differs)
+    return graph, found
 
 
 def _one_a_line(data: Mapping[str, Any]) -> str:
@@ -138,160 +208,6 @@ def _one_a_line(data: Mapping[str, Any]) -> str:
         else:
             entries.append(f"{json.dumps(key)}: {json.dumps(value)}")
     return "{\n " + ",\n ".join(entries) + "\n}\n"
-
-
-def _build(data: dict[str, Any]) -> Graph:
-    for key, identifier in (("nodes", "id"), ("edges", "id"), ("instances", "path")):
-        names = [entry[identifier] for entry in data[key]]
-        assert len(set(names)) == len(names), f"a name stands twice in `{key}`"
-    instances = {i["path"]: _read_instance(i) for i in data["instances"]}
-    retains = tuple(RetainConstraint(r["node"], r["count"]) for r in data["retain"])
-    return Graph(data["name"], instances, retains=retains).rebuild(
-        [
-            Node(n["id"], n["name"], n["scope"], n["role"], n["merge"], _optional_shape(n["shape"]))
-            for n in data["nodes"]
-        ],
-        [_read_edge(e) for e in data["edges"]],
-    )
-
-
-def _check(graph: Graph) -> None:
-    """What the schema cannot say: names that mean something, and the graph's invariants."""
-    assert "" in graph.instances, "no instance is the network"
-    for instance in graph.instances.values():
-        parent = instance.parent
-        assert instance.path == "" or parent in graph.instances, f"no instance `{parent}`"
-        for port in (*instance.inputs, *instance.outputs):
-            assert port in graph.network, f"no node `{port}`"
-    for edge in graph.edges():
-        assert edge.scope in graph.instances, f"no instance `{edge.scope}`"
-        edge_cost(edge)  # every primitive is known and has its numbers
-    verify(graph, "reading")
-
-
-def _not_a_graph(name: str, reason: str) -> DiagnosticError:
-    remedy = "write one with `bayesnas compile SPEC -o DIR --emit graph`"
-    return DiagnosticError(
-        Diagnostic("D403", f"`{name}` is no graph of bayesnas", notes=(reason,), help=remedy)
-    )
-
-
-def _node(node: Node) -> dict[str, Any]:
-    return {
-        "id": node.id,
-        "name": node.name,
-        "scope": node.scope,
-        "role": node.role,
-        "merge": node.merge,
-        "shape": None if node.shape is None else list(node.shape),
-        "place": _place(node.span),
-    }
-
-
-def _edge(edge: Edge, found: Annotation) -> dict[str, Any]:
-    cost = edge_cost(edge)
-    operation = edge.operation
-    result: dict[str, Any] = {
-        "id": edge.id,
-        "source": edge.source,
-        "target": edge.target,
-        "kind": edge.kind,
-        "connection": edge.connection,
-        "scope": edge.scope,
-        "order": edge.order,
-        "operation": {
-            "label": operation.label,
-            "name": operation.name,
-            "definition": operation.definition,
-            "stages": [_stage(s) for s in operation.stages],
-        },
-        "gate": edge.gate,
-        "group": edge.group,
-        "choice": edge.choice,
-        "place": _place(edge.span),
-        "parameters": cost.parameters,
-        "flops": cost.flops,
-    }
-    if edge.id in found.gammas:
-        result["gamma"] = found.gammas[edge.id]
-    if edge.id in found.removed:
-        result["removed"] = True
-    return result
-
-
-def _stage(stage: AnyStage) -> dict[str, Any]:
-    if isinstance(stage, ParallelStage):
-        return {"parallel": [[_stage(s) for s in branch] for branch in stage.branches]}
-    return {
-        "primitive": stage.primitive,
-        "arguments": dict(stage.arguments),
-        "input_shape": None if stage.input_shape is None else list(stage.input_shape),
-        "output_shape": None if stage.output_shape is None else list(stage.output_shape),
-    }
-
-
-def _instance(instance: Instance) -> dict[str, Any]:
-    return {
-        "path": instance.path,
-        "group_path": instance.group_path,
-        "motif": instance.motif,
-        "parent": instance.parent,
-        "parameters": dict(instance.parameters),
-        "inputs": list(instance.inputs),
-        "outputs": list(instance.outputs),
-        "chain": instance.chain,
-    }
-
-
-def _place(span: Span | None) -> str | None:
-    """File and place, without the folders of the machine it was compiled on."""
-    return None if span is None else str(span).rsplit("/", 1)[-1]
-
-
-def _optional_shape(shape: list[int] | None) -> tuple[int, ...] | None:
-    return None if shape is None else tuple(shape)
-
-
-def _read_edge(data: dict[str, Any]) -> Edge:
-    operation = data["operation"]
-    return Edge(
-        data["id"],
-        data["source"],
-        data["target"],
-        data["kind"],
-        data["connection"],
-        data["scope"],
-        data["order"],
-        Operation(
-            operation["label"],
-            operation["name"],
-            tuple(_read_stage(s) for s in operation["stages"]),
-            operation["definition"],
-        ),
-        data["gate"],
-        data["group"],
-        data["choice"],
-    )
-
-
-def _read_stage(data: dict[str, Any]) -> AnyStage:
-    if "parallel" in data:
-        return ParallelStage(tuple(tuple(map(_read_stage, branch)) for branch in data["parallel"]))
-    shapes = (_optional_shape(data["input_shape"]), _optional_shape(data["output_shape"]))
-    return Stage(data["primitive"], tuple(data["arguments"].items()), None, *shapes)
-
-
-def _read_instance(data: dict[str, Any]) -> Instance:
-    return Instance(
-        data["path"],
-        data["group_path"],
-        data["motif"],
-        data["parent"],
-        tuple(data["parameters"].items()),
-        tuple(data["inputs"]),
-        tuple(data["outputs"]),
-        chain=data["chain"],
-    )
 
 
 # ------------------------------------------------------------------------------------------ gamma
@@ -337,7 +253,7 @@ def _gate(
         "source": connection.source,
         "target": first.target,
         "operation": first.operation.label,
-        "place": _place(first.span),
+        "place": place(first.span),
         "gates": [edge.gate for edge in members],
         **{d: _printed(gammas.gates[first.gate], printer) for d, gammas in derived.items()},
     }

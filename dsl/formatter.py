@@ -20,6 +20,7 @@ from bayesnas.dsl.parser import parse, tokenize
 from bayesnas.dsl.printer import Position, print_lines
 
 _BRACKETS = {"(": ")", "{": "}"}
+_OPENING = ("(", "{", "else")  # with what follows them
 _OPERATORS = ("|", "+", ">>")  # where an operation is broken, these begin lines
 
 # A word by its rank among the words that are always kept; a bracket by the ranks of the words it
@@ -183,7 +184,7 @@ class _Weaver:
             elif piece.comment:
                 waiting.append(_Above(piece.text, apart, moved=False))
             elif place is not None:
-                self._find_own(waiting, place)
+                self._find_own(waiting, piece.text, place)
                 if place.first and apart:
                     self.apart.add(place.line)
                 word, waiting = piece, []
@@ -196,14 +197,14 @@ class _Weaver:
         place = self.places[word.key]
         if place.last:
             self.behind.setdefault(place.line, []).append(comment)
-        elif place.first and word.text in _OPERATORS:
+        elif place.first and word.text in _OPERATORS:  # `a |  # of a`
             self.behind.setdefault(place.line - 1, []).append(comment)
         else:
             self.above.setdefault(place.line, []).append(_Above(comment, False, moved=True))
 
-    def _find_own(self, comments: Sequence[_Above], place: _Place) -> None:
+    def _find_own(self, comments: Sequence[_Above], word: str, place: _Place) -> None:
         line, moved = place.line, not place.first
-        if moved and self.lines[line].role == "end":  # between `}` and `else {`
+        if moved and place.last and word in _OPENING:  # it goes with what is opened
             line, moved = line + 1, False
         self.above.setdefault(line, []).extend(evolve(c, moved=moved) for c in comments)
 

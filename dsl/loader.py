@@ -98,7 +98,7 @@ def decode_source(name: str, data: bytes, most: int = MAX_BYTES, what: str = "a 
 def _too_large(name: str, size: int, most: int, what: str) -> DiagnosticError:
     return _unreadable(
         f"`{name}` holds {size:,} bytes; {what} has at most {most:,}",
-        f"check that this is {what}; loops keep large spaces short",
+        f"check that this is {what}, or write a shorter one",
     )
 
 

@@ -82,15 +82,17 @@ def _token_span(token: Token, source: Source) -> Span:
 
 def _check_depth(spec: tree.Spec) -> None:
     """Refuse what brackets do not show: a long ``1 + 1 + ...`` nests as deep as it is long."""
-    stack: list[tuple[Any, int]] = [(spec, 0)]
+    stack: list[tuple[Any, int, Span | None]] = [(spec, 0, None)]
     while stack:
-        node, depth = stack.pop()
+        node, depth, whole = stack.pop()
+        if whole is None and isinstance(node, tree.Unary | tree.Binary | tree.Conditional):
+            whole = node.span
         if depth > MAX_DEPTH:
             raise DiagnosticError(
                 Diagnostic(
                     "D104",
                     f"nested deeper than {MAX_DEPTH} levels",
-                    node.span,
+                    whole or node.span,
                     notes=("in `a + b + c` the second `+` holds the first",),
                     help="shorten the expression, or give its parts as parameters",
                 )
@@ -98,7 +100,7 @@ def _check_depth(spec: tree.Spec) -> None:
         for name in _fields(node.__class__):
             value = getattr(node, name)
             below = value if isinstance(value, tuple) else (value,)
-            stack.extend((child, depth + 1) for child in below if attrs.has(type(child)))
+            stack.extend((child, depth + 1, whole) for child in below if attrs.has(type(child)))
 
 
 @cache
@@ -210,9 +212,8 @@ class _Builder(Transformer[Token, tree.Spec]):
     def shaped_ports(self, _meta: Meta, children: list[Any]) -> tuple[tree.Port, ...]:
         return tuple(children)
 
-    def shaped_port(self, _meta: Meta, children: list[Any]) -> tree.Port:
-        name = children[0]
-        return tree.Port(str(name), tuple(children[1:]), span=self.token_span(name))
+    def shaped_port(self, meta: Meta, children: list[Any]) -> tree.Port:
+        return tree.Port(str(children[0]), tuple(children[1:]), span=self.span(meta))
 
     # statements
 

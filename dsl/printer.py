@@ -9,12 +9,13 @@ import re
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from math import isinf
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import attrs
 from typing_extensions import assert_never
 
 from bayesnas.dsl import tree
+from bayesnas.dsl.diagnostics import Span
 from bayesnas.dsl.layout import INDENT, LINE, Line, fill, join_lines
 from bayesnas.dsl.syntax_errors import KEYWORDS
 
@@ -74,9 +75,11 @@ class _Printer:
             case tree.Network():
                 return self.graph("network", definition)
             case tree.Settings():
-                entries = (f"{e.name} = {_setting(e.value)}" for e in definition.entries)
-                lines = (Line(INDENT, entry) for entry in entries)
-                return [Line("", f"{definition.kind} {{"), *lines, Line("", "}", "end")]
+                entries = [f"{e.name} = {_setting(e.value)}" for e in definition.entries]
+                lines = [Line(INDENT, entry) for entry in entries]
+                head = f"{definition.kind} {{"
+                spans = [entry.span for entry in definition.entries]
+                return self.braced(head, lines, spans, "", "; ".join(entries))
             case _:
                 assert_never(definition)
 
@@ -84,8 +87,9 @@ class _Printer:
         items = [(port, _port(port)) for port in graph.inputs]
         more = [(parameter, _parameter(parameter)) for parameter in graph.parameters]
         outputs = ", ".join(map(_port, graph.outputs))
-        head = self.with_list(f"{keyword} {graph.name}(", items, more, f") -> ({outputs}) {{", "")
-        return [*head, *self.block(graph.body, "")]
+        head, tail = f"{keyword} {graph.name}(", f") -> ({outputs}) {{"
+        lines = self.with_list(head, items, more, tail, "")
+        return [*lines, *self.block(graph.body, "")]
 
     def block(self, body: tuple[tree.Statement, ...], indent: str) -> list[Line]:
         """What a block holds and its last line."""
@@ -114,20 +118,40 @@ class _Printer:
                 return self.chain(statement, indent)
             case tree.Loop():
                 span = f"{print_expression(statement.start)}..{print_expression(statement.stop)}"
-                head = f"for {statement.variable} in {span} {{"
-                return [Line(indent, head), *self.block(statement.body, indent)]
+                return self.short(f"for {statement.variable} in {span} {{", statement.body, indent)
             case tree.Branch():
                 return self.branch(statement, indent)
             case _:
                 return [Line(indent, _simple(statement))]
 
     def branch(self, branch: tree.Branch, indent: str) -> list[Line]:
-        head = Line(indent, f"if {print_expression(branch.condition)} {{")
-        then = self.block(branch.then, indent)
+        head = f"if {print_expression(branch.condition)} {{"
         if not branch.otherwise:
-            return [head, *then]
+            return self.short(head, branch.then, indent)
         between = Line(indent, "} else {", "end")
-        return [head, *then[:-1], between, *self.block(branch.otherwise, indent)]
+        then = self.block(branch.then, indent)[:-1]
+        return [Line(indent, head), *then, between, *self.block(branch.otherwise, indent)]
+
+    def short(self, head: str, body: tuple[tree.Statement, ...], indent: str) -> list[Line]:
+        """A block, on one line if it holds one statement that is short enough."""
+        lines = self.block(body, indent)[:-1]
+        inside = lines[0].text if len(lines) == 1 else None
+        return self.braced(head, lines, [s.span for s in body], indent, inside)
+
+    def braced(
+        self,
+        head: str,
+        lines: Sequence[Line],
+        spans: Sequence[Span],
+        indent: str,
+        inside: str | None,
+    ) -> list[Line]:
+        """``head inside }`` on one line, or ``lines`` below the head where it may not be so."""
+        line = Line(indent, f"{head} {inside} }}")
+        fits = inside and len(str(line)) <= LINE
+        if fits and not self.commented(_start(spans[0]), _end(spans[-1])):
+            return [line]
+        return [Line(indent, head), *lines, Line(indent, "}", "end")]
 
     def chain(self, chain: tree.Chain, indent: str) -> list[Line]:
         head = f"{_references(chain.targets)} = {_tie(chain)}chain {chain.motif}("
@@ -136,8 +160,7 @@ class _Printer:
         if not chain.reductions:
             return lines
         tail = "reduce at " + ", ".join(map(print_expression, chain.reductions))
-        length, end = chain.length.span, (chain.span.end_line, chain.span.end_column)
-        if not self.commented((length.end_line, length.end_column), end):
+        if not self.commented(_end(chain.length.span), _end(chain.span)):
             longer = self.with_list(head, *_given(chain), f"{times} {tail}", indent)
             if len(longer) == len(lines) and len(str(longer[-1])) <= LINE:
                 return longer
@@ -152,10 +175,8 @@ class _Printer:
             texts[len(items) - 1] = f"{items[-1][1]};"
         if texts:
             texts[-1] = texts[-1][:-1]
-        places = [node.span for node, _ in (*items, *more)]
-        commented = bool(places) and self.commented(
-            (places[0].line, places[0].column), (places[-1].end_line, places[-1].end_column)
-        )
+        spans = [node.span for node, _ in (*items, *more)]
+        commented = bool(spans) and self.commented(_start(spans[0]), _end(spans[-1]))
         line = Line(indent, f"{head}{' '.join(texts)}{tail}")
         if not texts or (not commented and len(str(line)) <= LINE):
             return [line]
@@ -167,13 +188,20 @@ class _Printer:
     def with_term(self, head: str, body: tree.OperationTerm, indent: str) -> list[Line]:
         """``head body`` on one line, or the body below where that is too long or commented."""
         line = f"{head} {print_term(body)}"
-        place = body.span
-        commented = self.commented((place.line, place.column), (place.end_line, place.end_column))
+        commented = self.commented(_start(body.span), _end(body.span))
         if not commented and len(indent) + len(line) <= LINE:
             return [Line(indent, line)]
         inner = indent + INDENT
         rows = _rows(body, LINE - len(inner), one_each=commented)
         return [Line(indent, head), *(Line(inner, row, "more") for row in rows)]
+
+
+def _start(span: Span) -> Position:
+    return span.line, span.column
+
+
+def _end(span: Span) -> Position:
+    return span.end_line, span.end_column
 
 
 def _port(port: tree.Port) -> str:
@@ -382,16 +410,3 @@ def print_expression(expression: tree.Expression, binding: int = 0) -> str:
         case _:
             assert_never(expression)
     return f"({text})" if level < binding else text
-
-
-def tree_to_json(node: object) -> object:
-    """A syntax tree as plain JSON values: each node with its ``kind`` and ``place``."""
-    if isinstance(node, tuple):
-        return [tree_to_json(part) for part in node]
-    kind: Any = type(node)
-    if not attrs.has(kind):
-        return node
-    names = (field.name for field in attrs.fields(kind) if field.name != "span")
-    values = {name: tree_to_json(getattr(node, name)) for name in names}
-    span = getattr(node, "span", None)
-    return {"kind": type(node).__name__, **values, "place": None if span is None else str(span)}

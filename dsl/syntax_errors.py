@@ -177,7 +177,7 @@ class _Situation:
         for number, token in enumerate(self.tokens):
             before = self.tokens[number - 1].end if number else token.start
             space = "\n" if "\n" in self.source.text[before : token.start] else " "
-            text = '""' if token.text.startswith('"') else token.text.replace("§", "?")
+            text = token.text[:_LONGEST].replace("§", "?") if token.text[0] != '"' else '""'
             piece = space + ("§ " if number == self.at else "") + text
             starts.append(length + len(piece) - len(text))
             length += len(piece)
@@ -187,19 +187,20 @@ class _Situation:
 
 def _situation(source: Source, place: int, accepted: frozenset[str]) -> _Situation:
     """The tokens round a place; only the text near it is read, from the start of a line."""
-    near = source.text[: place + _NEAR]
-    at_the_end = place == len(source.text)
-    first = 0 if at_the_end else source.text.rfind("\n", 0, max(0, place - _NEAR)) + 1
-    tokens = [
-        _Token(match[0], match.start(), match.end())
-        for match in _TOKEN.finditer(near, first)
-        if not match["skip"]
-    ]
+    line = source.text.rfind("\n", 0, max(0, place - _NEAR)) + 1
+    first = max(line, place - 4 * _NEAR)
+    # Where there is nothing but comments before the end of the file, all of it is read.
+    tokens = _tokens(source.text, first, place + _NEAR) or _tokens(source.text, 0, place + _NEAR)
     end = tokens[-1].end if tokens else 0
     tokens.append(_Token("<end>", end, end))
     at = next((n for n, token in enumerate(tokens) if place < token.end), len(tokens) - 1)
-    first = max(0, at - _WINDOW)
-    return _Situation(source, tuple(tokens[first : at + _WINDOW]), at - first, accepted)
+    start = max(0, at - _WINDOW)
+    return _Situation(source, tuple(tokens[start : at + _WINDOW]), at - start, accepted)
+
+
+def _tokens(text: str, start: int, end: int) -> list[_Token]:
+    found = _TOKEN.finditer(text, start, end)
+    return [_Token(m[0], m.start(), m.end()) for m in found if not m["skip"]]
 
 
 # --------------------------------------------------------------------------------------- sentences

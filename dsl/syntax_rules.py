@@ -114,7 +114,7 @@ _SEPARATORS = (
     Rule(r"\{ § ;", "a semicolon with nothing before it", "remove it"),
     Rule(r"(?P<here>;) § \)", "a semicolon with nothing after it", "remove it"),
     Rule(r"\( [^()\n]*; [^()\n]*§ ; ", "a second semicolon", "separate arguments by commas", ","),
-    Rule(r"(?P<here>,) § ([)\]};>]|<end>)", "a comma with nothing after it", "remove it"),
+    Rule(r"(?P<here>,) § ([)\]};=]|ARROW|<end>)", "a comma with nothing after it", "remove it"),
     Rule(r", § ,", "two commas in a row", "remove one"),
     Rule(r"[(\[{] § ,", "a comma with nothing before it", "remove it"),
     Rule(

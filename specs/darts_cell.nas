@@ -25,21 +25,6 @@ network darts(image: [3, 32, 32]; cells = 8, width = 16) -> (logits: [10]) {
     body -> logits : global_avg_pool >> linear(10)
 }
 
-search {
-    strategy = bayesnas
-    lambda_w = 0.01
-    warmup_epochs = 5
-    rounds = 10
-    epochs = 1
-    batch_size = 64
-    learning_rate = 0.025
-    weight_decay = 3e-4
-}
+search { lambda_w = 0.01; warmup_epochs = 5; rounds = 10; epochs = 1; learning_rate = 0.025 }
 
-train {
-    epochs = 600
-    batch_size = 96
-    learning_rate = 0.025
-    weight_decay = 3e-4
-    augment = shift_flip
-}
+train { epochs = 600; batch_size = 96; learning_rate = 0.025; augment = shift_flip }

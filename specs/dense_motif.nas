@@ -23,14 +23,6 @@ network densenet(image: [1, 8, 8]; layers = 3, growth = 8) -> (logits: [10]) {
     second -> logits : bn >> relu >> global_avg_pool >> linear(10)
 }
 
-search {
-    warmup_epochs = 8
-    rounds = 8
-    epochs = 3
-    lambda_w = 0.02
-    gate_learning_rate = 0.1
-}
+search { warmup_epochs = 8; rounds = 8; epochs = 3; lambda_w = 0.02; gate_learning_rate = 0.1 }
 
-train {
-    epochs = 30
-}
+train { epochs = 30 }

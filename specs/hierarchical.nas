@@ -1,12 +1,15 @@
 # Hierarchical representations (Liu et al., ICLR 2018): the cell is a graph whose edges carry motifs,
 # which are themselves graphs of operations. Wherever motif t stands, it has one architecture. Nodes
-# sum what arrives, where the paper concatenates and projects.
-op conv_relu(kernel) = conv(kernel) >> bn >> relu
+# sum what arrives, where the paper concatenates and projects; an edge of the cell carries one motif.
+import "ops/basic.nas"
+import "ops/darts.nas"
+
 op depthwise(kernel) = depthwise_conv(kernel) >> bn >> relu
 op separable(kernel) = depthwise_conv(kernel) >> conv(1) >> bn >> relu
+op identity = skip >> bn(affine = 0)
 
 choice operations =
-    conv_relu(1) | depthwise(3) | separable(3) | max_pool(3) | avg_pool(3) | skip
+    conv_bn_relu(1) | depthwise(3) | separable(3) | pool_max(3) | pool_avg(3) | identity
 
 motif low(x) -> (out) {
     node h[4]
@@ -17,22 +20,16 @@ motif low(x) -> (out) {
 
 motif edge(x; motifs) -> (out) {
     node m[motifs]
-    for t in 0..motifs {
-        m[t] = tied(t) low(x)
-        m[t] ~> out : skip
-    }
+    for t in 0..motifs { m[t] = tied(t) low(x) }
+    m ~> out : skip
     retain 1 into out
 }
 
 motif high(x; motifs) -> (out) {
     node h[5], e[25]
     x -> h[0]
-    for j in 1..5 {
-        for i in 0..j {
-            e[5 * j + i] = edge(h[i]; motifs = motifs)
-            e[5 * j + i] -> h[j]
-        }
-    }
+    for j in 1..5 { for i in 0..j { e[5 * j + i] = edge(h[i]; motifs = motifs) } }
+    for j in 1..5 { e[5 * j..6 * j] -> h[j] }
     out = sum(h[4])
 }
 

@@ -1,8 +1,11 @@
 # NAS-Bench-201 (Dong, Yang, ICLR 2020): cells of 4 nodes and 6 edges, 5 cells a stage, residual
-# blocks between the stages. An edge may be dropped, which is the paper's `zeroize`.
+# blocks between the stages. An edge may be dropped, which is the paper's `zeroize`. The skip and
+# the pool are normalised, which costs nothing, so that sums of candidates keep their scale.
 op relu_conv_bn(kernel, width = -1, stride = 1) = relu >> conv(kernel, width, stride) >> bn
 
-choice operations = skip | relu_conv_bn(1) | relu_conv_bn(3) | avg_pool(3)
+op normal = bn(affine = 0)
+
+choice operations = skip >> normal | relu_conv_bn(1) | relu_conv_bn(3) | avg_pool(3) >> normal
 
 motif cell(x) -> (out) {
     node h[4]

@@ -4,7 +4,8 @@
 import "ops/darts.nas"
 
 choice enas(stride = 1) =
-    skip_connect(stride) | sep_conv(3, stride) | sep_conv(5, stride) | pool_avg(3, stride) | pool_max(3, stride)
+      skip_connect(stride) | sep_conv(3, stride) | sep_conv(5, stride)
+    | pool_avg(3, stride) | pool_max(3, stride)
 
 motif cell(before, last; width, stride = 1, lag = 1) -> (out) {
     a = before : preprocess(width, lag)

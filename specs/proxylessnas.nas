@@ -1,22 +1,22 @@
 # ProxylessNAS (Cai, Zhu, Han, ICLR 2019): inverted bottlenecks of kernel 3, 5 or 7 and expansion 3
 # or 6 in 21 layers for ImageNet; all but the first layer of a stage may be skipped.
 op bottleneck(kernel, factor, width, stride) =
-    conv(1, expand = factor) >> bn >> relu6 >> depthwise_conv(kernel, stride) >> bn >> relu6
-    >> conv(1, width) >> bn
-op mbconv(kernel, factor, width, stride, residual) =
-    if residual then skip + bottleneck(kernel, factor, width, stride)
-    else bottleneck(kernel, factor, width, stride)
+       conv(1, expand = factor) >> bn >> relu6
+    >> depthwise_conv(kernel, stride) >> bn >> relu6 >> conv(1, width) >> bn
 
-choice layer(width, stride = 1, residual = 1) =
-      mbconv(3, 3, width, stride, residual) | mbconv(3, 6, width, stride, residual)
-    | mbconv(5, 3, width, stride, residual) | mbconv(5, 6, width, stride, residual)
-    | mbconv(7, 3, width, stride, residual) | mbconv(7, 6, width, stride, residual)
+choice layer(width, stride = 1) =
+      bottleneck(3, 3, width, stride) | bottleneck(3, 6, width, stride)
+    | bottleneck(5, 3, width, stride) | bottleneck(5, 6, width, stride)
+    | bottleneck(7, 3, width, stride) | bottleneck(7, 6, width, stride)
 
 motif stage(x; width, layers = 4, stride = 2) -> (out) {
     node h[layers]
-    x ~> h[0] : layer(width, stride, 0)
-    for k in 1..layers { h[k - 1] ~> h[k] : layer(width) | skip }
-    retain 1 into h
+    x ~> h[0] : layer(width, stride)
+    retain 1 into h[0]
+    for k in 1..layers {
+        h[k - 1] -> h[k]  # the residual, and all that is left of a skipped layer
+        h[k - 1] ~> h[k] : layer(width)
+    }
     out = sum(h[layers - 1])
 }
 

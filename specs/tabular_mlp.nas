@@ -1,7 +1,7 @@
 # A network for a table of numbers: which layers read which earlier ones, through which activation,
 # is searched. `--data npz:FILE` reads a table of 64 columns; `--data digits` has as many pixels.
 choice units(width) =
-      linear(width) >> bn >> relu | linear(width) >> bn >> silu | linear(width) >> bn >> tanh | skip
+    linear(width) >> bn >> relu | linear(width) >> bn >> silu | linear(width) >> bn >> tanh | skip
 
 motif stack(x; layers, width) -> (out) {
     node h[layers + 1]

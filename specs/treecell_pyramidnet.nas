@@ -6,8 +6,13 @@ op identity(stride = 1) = if stride == 1 then skip else factorized_reduce >> bn
 op shortcut(width, stride) = (if stride == 1 then skip else avg_pool(2, 2)) >> pad_channels(width)
 
 choice paths(stride = 1) =
-      conv(1, stride = stride) >> bn >> relu | identity(stride) | separable(3, stride)
-    | separable(5, stride) | separable(7, stride) | max_pool(3, stride) | avg_pool(3, stride)
+      conv(1, stride = stride) >> bn >> relu
+    | identity(stride)
+    | separable(3, stride)
+    | separable(5, stride)
+    | separable(7, stride)
+    | max_pool(3, stride)
+    | avg_pool(3, stride)
 
 motif tree(x; stride) -> (out) {
     node n[15]

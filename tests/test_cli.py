@@ -23,7 +23,7 @@ import bayesnas.runtime
 from bayesnas.cli import compile_main, main
 from bayesnas.compiler.pipeline import compile_spec
 
-COMMANDS = ("compile", "check", "render", "search", "train", "eval", "demo")
+COMMANDS = ("compile", "check", "fmt", "render", "search", "train", "eval", "demo")
 
 
 @pytest.fixture(autouse=True)

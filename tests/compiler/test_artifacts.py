@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from living import PACKAGED, packaged, snapshot
 from strategies import spaces
-from support import assert_style, graph_of, network
+from support import assert_style, deadline, graph_of, network
 
 from bayesnas.compiler.artifacts import (
     Annotation,
@@ -27,16 +31,13 @@ from bayesnas.compiler.artifacts import (
 from bayesnas.compiler.cost import edge_cost, graph_cost
 from bayesnas.compiler.emit import emit_torch
 from bayesnas.compiler.figure import draw
+from bayesnas.compiler.graph import Graph
+from bayesnas.compiler.pipeline import compile_spec
+from bayesnas.compiler.shapes import infer_shapes
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.dsl.loader import packaged_specs
 
 SMALL = network("x ~> y : conv(3) | skip\nx -> y : relu >> (conv(1) + skip)")
-
-
-def without_places(text: str) -> dict[str, Any]:
-    data: dict[str, Any] = json.loads(text)
-    for item in (*data["nodes"], *data["edges"]):
-        item["place"] = None
-    return data
 
 
 # ------------------------------------------------------------------------------------ graph.json
@@ -51,21 +52,63 @@ def test_json_fits_its_schema(name: str) -> None:
     jsonschema.validate(json.loads(graph_to_json(packaged(name).graph)), graph_schema())
 
 
-@settings(max_examples=settings().max_examples // 4)
-@given(spaces())
-def test_json_and_back_is_the_identity(text: str) -> None:
-    """Apart from places: the text of a spec does not travel with its graph."""
-    graph = graph_of(text)
+def assert_comes_back(graph: Graph) -> None:
+    """Nothing is lost that is written, drawn or emitted, places included."""
     written = graph_to_json(graph)
     back, found = graph_from_json(written, "graph.json")
     assert found == Annotation()
     assert list(back.nodes()) == list(graph.nodes())
     assert back.edges() == graph.edges()
     assert back.instances == graph.instances
-    assert back.retains == graph.retains
-    second = graph_to_json(back)
-    assert json.loads(second) == without_places(written)
-    assert graph_to_json(graph_from_json(second, "graph.json")[0]) == second
+    assert (back.retains, back.budgets) == (graph.retains, graph.budgets)
+    assert graph_to_json(back) == written
+    assert emit_torch(back, "x.nas") == emit_torch(graph, "x.nas")
+    assert draw(back) == draw(graph)
+
+
+@settings(max_examples=settings().max_examples // 4)
+@given(spaces())
+def test_json_and_back_is_the_identity(text: str) -> None:
+    assert_comes_back(graph_of(text))
+
+
+@pytest.mark.parametrize("name", packaged_specs())
+def test_every_packaged_spec_comes_back(name: str) -> None:
+    assert_comes_back((packaged(name) if name in PACKAGED else compile_spec(name)).graph)
+
+
+def test_budgets_and_numbers_as_written_come_back() -> None:
+    graph = graph_of(network("budget parameters <= 3M\nretain 1 into y\nx ~> y : conv(3) | skip"))
+    data = json.loads(graph_to_json(graph))
+    place = "spec.nas:2:1"
+    assert data["budget"] == [{"cost": "parameters", "limit": 3_000_000, "place": place}]
+    stage = data["edges"][1]["operation"]["stages"][0]
+    assert stage["written"] == {"kernel": 3}
+    assert stage["arguments"]["width"] == 4
+    assert "written" not in data["edges"][2]["operation"]["stages"][0]
+    assert_comes_back(graph)
+
+
+def test_what_was_left_out_before_may_be_missing() -> None:
+    graph = graph_of(SMALL)
+    data = json.loads(graph_to_json(graph))
+    del data["budget"]
+    for operation in (e["operation"] for e in data["edges"]):
+        del operation["place"]
+        for one in operation["stages"]:
+            one.pop("written", None)
+    back, _ = graph_from_json(json.dumps(data), "graph.json")
+    assert back.edges() == graph.edges()
+
+
+def test_shapes_can_be_inferred_again() -> None:
+    graph, _ = graph_from_json(graph_to_json(graph_of(SMALL)), "graph.json")
+    wide = [evolve(n, shape=(6, 8, 8)) if n.id in "xy" else n for n in graph.nodes()]
+    inferred = infer_shapes(graph.rebuild(wide, graph.edges()))
+    assert inferred.node("y").shape == (6, 8, 8)
+    [conv] = [e for e in inferred.edges() if e.id == "x->y:conv_3"]
+    assert '"width": 6' in graph_to_json(inferred)
+    assert edge_cost(conv).parameters == 9 * 6 * 6
 
 
 def test_what_a_search_found_comes_back() -> None:
@@ -91,14 +134,6 @@ def test_json_tells_what_an_edge_costs_and_where_it_stands() -> None:
     assert sum(e["parameters"] for e in data["edges"]) == graph_cost(graph).parameters
 
 
-def test_a_graph_from_json_can_be_emitted_and_drawn() -> None:
-    graph = packaged("digits_cell").graph
-    back, _ = graph_from_json(graph_to_json(graph), "graph.json")
-    assert graph_cost(back) == graph_cost(graph)
-    assert emit_torch(back, "x").gates == emit_torch(graph, "x").gates
-    assert draw(back) == draw(graph)
-
-
 # ------------------------------------------------------------------------------------ broken json
 
 
@@ -114,7 +149,10 @@ def refused(text: str) -> Diagnostic:
     return found
 
 
-NOT_JSON = ["", "{", '{"format": }', "nodes: []", "\x00", "[" * 100_000, '{"a": 1} {"b": 2}']
+NOT_JSON = [
+    "", "{", '{"format": }', "nodes: []", "\x00", "[" * 100_000, '{"a": 1} {"b": 2}', "9" * 5000,
+    "NaN", "-Infinity", r'["\ud800"]',
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", NOT_JSON, ids=lambda t: repr(t[:20]))
@@ -150,6 +188,13 @@ OUTSIDE_THE_SCHEMA: dict[str, Callable[[dict[str, Any]], object]] = {
     "a gamma below zero": lambda d: d["edges"][1].update(gamma=-0.5),
     "a number as text": lambda d: d["edges"][0].update(order="1"),
     "a stage without shapes": lambda d: d["edges"][1]["operation"]["stages"][0].pop("input_shape"),
+    "a stage of two kinds": lambda d: stage(d).update(parallel=[[dict(stage(d))]]),
+    "an operation of nothing": lambda d: d["edges"][1]["operation"].update(stages=[]),
+    "half a gate": lambda d: d["edges"][1].update(gate=0.5),
+    "a gamma without an end": lambda d: d["edges"][1].update(gamma=1e301),
+    "a name that ends a text": lambda d: d["edges"][1]["operation"].update(definition='"'),
+    "a name of two lines": lambda d: d["instances"][0].update(motif="net\n"),
+    "a place that is none": lambda d: d["nodes"][0].update(place="spec.nas"),
 }
 
 
@@ -185,12 +230,127 @@ INCONSISTENT: dict[str, Callable[[dict[str, Any]], object]] = {
     "gates out of order": lambda d: d["edges"][1].update(gate=1),
     "an i' nothing enters": lambda d: d["edges"].pop(0),
     "a retained node that is none": lambda d: d.update(retain=[{"node": "gone", "count": 1}]),
+    "a node under another name": lambda d: d["nodes"][0].update(name="z"),
+    "an edge under another name": lambda d: d["edges"][1]["operation"].update(name="z"),
+    "an edge of another connection": lambda d: d["edges"][1].update(connection="y->x"),
+    "an input less": lambda d: d["instances"][0].update(inputs=["y"]),
+    "an instance inside itself": lambda d: again(d["instances"], 0, path="p", parent="p"),
+    "a graph of another name": lambda d: d.update(name="other"),
+    "an input that is entered": lambda d: again(d["edges"], -1, id="x->x:skip", target="x"),
+    "a node nothing reaches": lambda d: again(d["nodes"], 1, id="z", name="z", role="inner"),
+    "another shape": lambda d: d["nodes"][1].update(shape=[8, 8, 8]),
+    "other numbers": lambda d: stage(d)["written"].update(kernel=5),
+    "an even kernel": lambda d: stage(d)["written"].update(kernel=2),
+    "a number it does not take": lambda d: stage(d)["written"].update(groove=1),
+    "another cost": lambda d: d["edges"][1].update(parameters=1),
+    "edges out of order": lambda d: d["edges"].reverse(),
 }
 
 
 @pytest.mark.parametrize("change", INCONSISTENT.values(), ids=INCONSISTENT)
 def test_json_that_is_no_graph(change: Callable[[dict[str, Any]], object]) -> None:
     refused(changed(change))
+
+
+REASONS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "an unknown node": (INCONSISTENT["an edge from nowhere"], "no node `gone`"),
+    "a cost": (
+        INCONSISTENT["another cost"],
+        "at $.edges[1].parameters: 1, where the rest of the graph makes it 144",
+    ),
+    "a shape": (
+        INCONSISTENT["another shape"],
+        "output `y` is declared as [8, 8, 8] and arrives as [4, 8, 8]",
+    ),
+    "gates": (
+        INCONSISTENT["gates out of order"],
+        "gates of `x->y` are not numbered one after the other",
+    ),
+    "a primitive": (
+        INCONSISTENT["an unknown primitive"],
+        "there is no primitive `gone`; a plugin may have had it",
+    ),
+    "a kernel": (
+        INCONSISTENT["an even kernel"],
+        "the kernel of `conv` is 2, an even number",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REASONS)
+def test_the_reason_is_told(what: str) -> None:
+    change, reason = REASONS[what]
+    assert refused(changed(change)).notes == (reason,)
+
+
+# ------------------------------------------------------------------------------------ fuzzing
+
+FUZZED = [
+    SMALL,
+    "motif pair(a, b; n = 2) -> (c, d) {\n"
+    "node h[n]\na ~> h : two\nb -> c\nh -> d : relu + skip\n}\n"
+    "choice two = conv(3) >> bn | skip\n"
+    + network(
+        "u, v = tied chain pair(x, x) times 2\n{u, v} -> y\nbudget flops <= 600M\nretain 1 into y"
+    ),
+]
+
+
+def places(value: Any) -> list[tuple[Any, Any]]:
+    """Every container of a JSON value with each of its keys."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    found = []
+    for key, inner in list(items):
+        found.append((value, key))
+        if isinstance(inner, dict | list):
+            found += places(inner)
+    return found
+
+
+@st.composite
+def mutated(draw_: st.DrawFn) -> str:
+    """A graph.json in which a few values are deleted, repeated, or replaced by others."""
+    data: dict[str, Any] = json.loads(graph_to_json(graph_of(draw_(st.sampled_from(FUZZED)))))
+    for _ in range(draw_(st.integers(1, 3))):
+        container, key = draw_(st.sampled_from(places(data)))
+        other, elsewhere = draw_(st.sampled_from(places(data)))
+        plain = st.sampled_from(["", "x", "gone", 0, 1, -1, 2.5, 10**13, None, True, [], {}])
+        match draw_(st.sampled_from(["delete", "other", "other", "plain", "again", "swap"])):
+            case "delete":
+                del container[key]
+            case "other":
+                container[key] = deepcopy(other[elsewhere])
+            case "swap":
+                value = deepcopy(other[elsewhere])
+                other[elsewhere] = deepcopy(container[key])
+                container[key] = value
+            case "again" if isinstance(container, list):
+                container.append(deepcopy(container[key]))
+            case _:
+                container[key] = draw_(plain)
+    return json.dumps(data)
+
+
+def read(text: str) -> tuple[Graph, Annotation] | None:
+    """A graph, or None where it is refused as none."""
+    try:
+        return graph_from_json(text, "graph.json")
+    except DiagnosticError as error:
+        codes = [d.code for d in error.diagnostics]
+    assert codes == ["D403"]
+    return None
+
+
+@settings(max_examples=settings().max_examples * 3)
+@given(mutated())
+def test_a_broken_graph_is_refused_or_works(text: str) -> None:
+    with deadline(5.0):
+        if (found := read(text)) is not None:
+            written = graph_to_json(*found)
+            assert graph_to_json(*graph_from_json(written, "graph.json")) == written
+            ast.parse(emit_torch(found[0], "x.nas").source)
+            gamma_report(found[0])
+            draw(*found)
 
 
 # ------------------------------------------------------------------------------------ gamma

@@ -270,6 +270,41 @@ motif m(
     assert_formatted(text, expected)
 
 
+def test_comments_before_what_opens_go_inside() -> None:
+    text = """
+motif m(a) -> (b)
+# the body
+{
+    for k in 0..2
+    # the loop
+    { a -> b }
+    x = f
+    # the input
+    (a)
+    y = f # the inputs
+    (a, b)
+}
+"""
+    expected = """\
+motif m(a) -> (b) {
+    # the body
+    for k in 0..2 {
+        # the loop
+        a -> b
+    }
+    x = f(
+        # the input
+        a
+    )
+    y = f(  # the inputs
+        a,
+        b
+    )
+}
+"""
+    assert_formatted(text, expected)
+
+
 def test_blocks_of_comments_alone() -> None:
     text = "search { # none\n}\ntrain {\n\n# none\n\n}\nmotif m(a) -> (b) { }"
     expected = """search {  # none
@@ -285,7 +320,7 @@ motif m(a) -> (b) { }
 
 
 def test_what_looks_like_a_comment_in_a_text_is_none() -> None:
-    assert_formatted('search { a = "x#y" #z\n}', 'search {\n    a = "x#y"  #z\n}\n')
+    assert_formatted('search { a = "x#y" #z\n}', 'search { a = "x#y" }  #z\n')
 
 
 # ------------------------------------------------------------------------------ empty lines

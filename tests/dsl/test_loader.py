@@ -134,14 +134,6 @@ def test_the_largest_spec_is_read(write: Write) -> None:
     assert names(write("large.nas", "#" * MAX_BYTES)) == []
 
 
-def test_what_cannot_be_read_tells_who_imports_it(write: Write, tmp_path: Path) -> None:
-    (tmp_path / "latin.nas").write_bytes("# caf\u00e9".encode("latin-1"))
-    found = refused(write("main.nas", 'op f = skip\nimport "latin.nas"'))
-    assert found.code == "D402"
-    assert found.span is not None
-    assert (found.span.line, found.span.column) == (2, 1)
-
-
 @pytest.mark.parametrize("name", ["x" * 300, "a\0b"], ids=["long", "NUL"])
 def test_a_path_no_file_can_have(name: str, tmp_path: Path) -> None:
     assert refused(tmp_path / name).code in ("D401", "D402")

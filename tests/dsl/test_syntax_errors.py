@@ -27,6 +27,7 @@ from bayesnas.dsl.syntax_rules import (
 STATEMENTS = {
     "node a§,\n  a -> c": ("D101", "a comma with nothing after it", "remove it"),
     "node x\n  {a, b§,\n  } -> x": ("D101", "a comma with nothing after it", "remove it"),
+    "x§, = m(a)": ("D101", "a comma with nothing after it", "remove it"),
     "{§, a} -> c": ("D101", "a comma with nothing before it", "remove it"),
     "§(a, b) -> (c, d)": ("D101", "several sources stand in braces", "write `{a, b}`"),
     "x = §times 3": ("D101", "missing `chain` before `times`", CHAIN),
@@ -420,7 +421,6 @@ STATEMENTS = {
         "a list of nodes is no definition",
         "write `x = sum(a, b)` or `x = concat(a, b)`",
     ),
-    "x, §= m(a)": ("D101", "missing name before `=`", NAME),
     "§x y = m(a)": ("D101", "`x` begins no statement", STATEMENT),
     "x = m(a)§, n(b)": ("D101", "a comma between statements", "write `;`, or begin a line"),
     "x = m §a": ("D101", "missing `:` before `a`", "write `x = m : a`"),
@@ -812,6 +812,13 @@ def test_what_is_missing_at_the_end_of_a_line_is_marked_there() -> None:
 def test_long_texts_are_shortened() -> None:
     [found] = refused(f"motif m(a, b) -> (c) {{ a, {'b' * 500} -> c }}", parse_text)
     assert len(found.help) < 90
+
+
+@pytest.mark.parametrize("word", ["true", "False"])
+def test_there_are_no_truth_values(word: str) -> None:
+    text = f"op f = conv(3, bias = §{word})"
+    found = assert_refused(text, "D205", f"`{word}` is no parameter or loop variable here")
+    assert found.help == "conditions are whole numbers: write 1 for true, 0 for false"
 
 
 # ------------------------------------------------------------------------------ brackets

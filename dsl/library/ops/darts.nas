@@ -5,8 +5,7 @@ op relu_conv_bn(kernel, width, stride = 1) = relu >> conv(kernel, width, stride)
 op reduce_bn(width = -1) = relu >> factorized_reduce(width) >> bn(affine = 0)
 
 # What aligns an input of a cell: half the resolution where it comes from before a reduction.
-op preprocess(width, stride = 1) =
-    if stride == 1 then relu_conv_bn(1, width) else reduce_bn(width)
+op preprocess(width, stride = 1) = if stride == 1 then relu_conv_bn(1, width) else reduce_bn(width)
 
 op sep_conv(kernel, stride = 1) =
        relu >> depthwise_conv(kernel, stride) >> conv(1) >> bn(affine = 0)

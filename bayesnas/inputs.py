@@ -1,0 +1,59 @@
+"""What `compile` and `render` start from: a spec, or a graph that was compiled before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from attrs import field, frozen
+
+from bayesnas.compiler.artifacts import MAX_GRAPH_BYTES, Annotation, graph_from_json
+from bayesnas.compiler.graph import Graph
+from bayesnas.compiler.pipeline import compile_spec
+from bayesnas.counting import heading
+from bayesnas.dsl import tree
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.dsl.loader import read_source
+
+
+@frozen
+class Input:
+    """A compiled graph; ``origin`` is the spec it comes from, ``heading`` tells both.
+
+    ``spec`` is the syntax tree of a spec, and ``found`` is what a search has found of a graph.
+    """
+
+    graph: Graph
+    origin: str
+    heading: str
+    spec: tree.Spec | None = None
+    found: Annotation = field(factory=Annotation)
+
+
+def read_input(
+    path: str, values: Mapping[str, int], network: str | None, emits: Sequence[str] = ()
+) -> Input:
+    """The graph of a spec, or of a graph.json: what ends in ``.json`` is one.
+
+    Raises:
+        DiagnosticError: whatever is wrong with the spec; D402 and D403 of a graph; D422 for what is
+            asked of a graph that only a spec can give.
+    """
+    if Path(path).suffix != ".json":
+        compiled = compile_spec(path, values, network)
+        source, main = compiled.loaded.source.name, compiled.loaded.main
+        return Input(compiled.graph, source, heading(compiled), main)
+    asked = {"--set": bool(values), "--network": network is not None, "--emit ast": "ast" in emits}
+    if any(asked.values()):
+        raise DiagnosticError(*(_for_specs(path, option) for option, is_ in asked.items() if is_))
+    text = read_source(Path(path), MAX_GRAPH_BYTES, "a graph").text
+    graph, found = graph_from_json(text, path)
+    place = graph.node(graph.root.inputs[0]).span
+    origin = path if place is None else place.source.name
+    return Input(graph, origin, f"network `{graph.name}` of {path}", found=found)
+
+
+def _for_specs(path: str, option: str) -> Diagnostic:
+    message = f"`{option}` needs a spec, and `{path}` is a compiled graph"
+    remedy = f"name the spec it was compiled from, or leave `{option}` out"
+    return Diagnostic("D422", message, help=remedy)

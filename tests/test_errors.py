@@ -1,0 +1,219 @@
+"""The catalogue of diagnostics, `docs/errors.md`, is whole and shows what a user meets.
+
+A section is a code, what it means, an example, and what is printed. Files of an example follow a
+comment that names them; a ``nas`` block without one is ``spec.nas``, which is checked unless a
+``console`` block says what to do. ``...`` in what is printed stands for anything within a line.
+What no small example provokes is provoked by a function here.
+
+Shown texts are written anew, to be read before they are kept, by ``python -m pytest
+tests/test_errors.py`` with ``REWRITE=1`` in the environment.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from attrs import frozen
+from living import TINY
+from support import compile_text
+
+from bayesnas import cli
+from bayesnas.compiler.figure import write_figure
+from bayesnas.compiler.prune import prune_graph
+from bayesnas.dsl.diagnostics import DiagnosticError, render_all
+from bayesnas.dsl.tree_json import tree_from_json
+from bayesnas.runtime.training import check_loss
+
+ROOT = Path(__file__).parents[1]
+CATALOGUE = ROOT / "docs" / "errors.md"
+ROOMS = ("dsl", "compiler", "runtime", "bayesnas")
+
+
+@frozen
+class Block:
+    """A fenced block of a section, with the name of the file it is, if it is one."""
+
+    language: str
+    text: str
+    file: str | None
+
+
+@frozen
+class Section:
+    """What the catalogue says about one code."""
+
+    code: str
+    text: str
+
+    @property
+    def blocks(self) -> list[Block]:
+        found = re.findall(r"(?:<!-- file: (\S+) -->\n)?```(\w+)\n(.*?)```", self.text, re.DOTALL)
+        return [Block(language, text, file or None) for file, language, text in found]
+
+    @property
+    def shown(self) -> str:
+        """What is printed."""
+        [found] = [b.text for b in self.blocks if b.language == "text" and b.file is None]
+        return found.rstrip("\n")
+
+    @property
+    def commands(self) -> list[str]:
+        """Lines to type; none where a function provokes the diagnostic."""
+        consoles = [block.text for block in self.blocks if block.language == "console"]
+        lines = [line for text in consoles for line in text.splitlines()]
+        if not lines and any(b.language == "nas" and b.file is None for b in self.blocks):
+            return ["bayesnas check spec.nas"]
+        return [line.removeprefix("$ ") for line in lines]
+
+    def write_files(self, folder: Path) -> None:
+        """The example's files."""
+        for block in self.blocks:
+            name = block.file or ("spec.nas" if block.language == "nas" else None)
+            if name is not None:
+                path = folder / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(block.text, encoding="utf-8")
+
+
+def sections() -> list[Section]:
+    parts = re.split(r"^### (D\d{3})\b", CATALOGUE.read_text("utf-8"), flags=re.MULTILINE)[1:]
+    return [
+        Section(code, text.split("\n## ")[0])
+        for code, text in zip(parts[::2], parts[1::2], strict=True)
+    ]
+
+
+SECTIONS = {section.code: section for section in sections()}
+EXAMPLES = [code for code, section in SECTIONS.items() if section.commands]
+
+
+# ------------------------------------------------------------------------------ all of them
+
+
+def test_the_catalogue_has_every_code_in_order_and_no_other() -> None:
+    used = {
+        code
+        for room in ROOMS
+        for path in (ROOT / room).rglob("*.py")
+        for code in re.findall(r"\bD\d{3}\b", path.read_text("utf-8"))
+    }
+    codes = [section.code for section in sections()]
+    assert codes == sorted(codes)
+    assert len(codes) == len(set(codes))
+    assert set(codes) == used
+
+
+def test_every_section_shows_its_own_code_and_a_remedy() -> None:
+    for section in SECTIONS.values():
+        assert section.shown.startswith(f"error[{section.code}]: "), section.code
+        assert " = help: " in section.shown, section.code
+        assert section.text.strip().split("\n\n")[0].endswith("."), section.code
+
+
+def test_every_code_is_provoked_by_an_example_or_by_a_function() -> None:
+    assert set(SECTIONS) == {*EXAMPLES, *PROVOKED}
+    assert not {*EXAMPLES} & {*PROVOKED}
+
+
+def assert_shown(code: str, printed: str) -> None:
+    """What the catalogue shows is what was printed."""
+    section, printed = SECTIONS[code], printed.rstrip("\n")
+    pattern = re.escape(section.shown).replace(re.escape("..."), r"[^\n]*")
+    if re.fullmatch(pattern, printed):
+        return
+    if "REWRITE" not in os.environ:
+        assert printed == section.shown
+    old = f"```text\n{section.shown}\n```" if section.shown else "```text\n```"
+    renewed = section.text.replace(old, f"```text\n{printed}\n```")
+    text = CATALOGUE.read_text("utf-8").replace(section.text, renewed)
+    CATALOGUE.write_text(text, encoding="utf-8")
+
+
+# ------------------------------------------------------------------------------ by an example
+
+
+@pytest.mark.parametrize("code", EXAMPLES)
+def test_example(
+    code: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend("")
+    section = SECTIONS[code]
+    section.write_files(tmp_path)
+    for line in section.commands:
+        capsys.readouterr()
+        status = type_in(line)
+    assert status in (1, 2)
+    assert_shown(code, capsys.readouterr().err)
+
+
+def type_in(line: str) -> int:
+    """The exit status of a line of a ``console`` block."""
+    words = shlex.split(line)
+    match words:
+        case ["bayesnas", *arguments]:
+            return cli.main(arguments)
+        case ["python", "-c", text]:
+            exec(compile(text, line, "exec"), {})
+            return 0
+        case _:
+            return subprocess.run(words, check=True).returncode
+
+
+# ------------------------------------------------------------------------------ by a function
+
+
+def tree_of_another_format() -> None:
+    tree_from_json('{"format": "other"}')
+
+
+def graphviz_that_fails(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "dot").write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    (folder / "dot").chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+    write_figure("digraph g {}", Path("figure.svg"))
+
+
+def everything_pruned() -> None:
+    graph = compile_text(TINY).graph
+    prune_graph(graph, [edge.id for edge in graph.searched()])
+
+
+def loss_that_is_no_number() -> None:
+    check_loss(torch.tensor(float("nan")), "epoch 3")
+
+
+def memory_that_runs_out() -> None:
+    found = cli._work_failed(MemoryError("can't allocate memory: you tried to allocate 8 GiB"))
+    assert found is not None
+    raise DiagnosticError(found)
+
+
+PROVOKED: dict[str, Callable[..., None]] = {
+    "D404": tree_of_another_format,
+    "D421": graphviz_that_fails,
+    "D601": everything_pruned,
+    "D602": loss_that_is_no_number,
+    "D603": memory_that_runs_out,
+}
+
+
+@pytest.mark.parametrize("code", PROVOKED)
+def test_function(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    provoke = PROVOKED[code]
+    given = {"folder": tmp_path, "monkeypatch": monkeypatch}
+    with pytest.raises(DiagnosticError) as caught:
+        provoke(**{name: given[name] for name in inspect.signature(provoke).parameters})
+    assert_shown(code, render_all(caught.value.diagnostics))

@@ -1,0 +1,171 @@
+"""Every packaged space: as short as promised, of the published counts, trained and drawn."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from bayesnas.compiler.cost import Cost, edge_cost, graph_cost
+from bayesnas.compiler.figure import draw, write_figure
+from bayesnas.compiler.graph import Graph
+from bayesnas.compiler.members import member_space, prune_to, reach
+from bayesnas.compiler.pipeline import Compiled, compile_loaded, compile_spec
+from bayesnas.dsl.loader import load, packaged_specs
+from bayesnas.runtime.modules import build
+
+ROOT = Path(__file__).parent.parent
+TABLE = ROOT.parent / "shared" / "data" / "nas-bench-macro.csv"
+
+# Lines without comments at most, and parameters that make it small enough to train here.
+SPACES = {
+    "darts_cell": (30, {"cells": 3, "width": 4}),
+    "dense_motif": (30, {}),
+    "densenet": (30, {"layers": 3}),
+    "digits_cell": (40, {}),
+    "hierarchical": (35, {"motifs": 2, "width": 4}),
+    "multiscale": (40, {"width": 4}),
+    "nasbench201": (30, {"cells": 1, "width": 4}),
+    "nasbench_macro": (25, {"width": 8}),
+    "nasnet": (35, {"cells": 3, "width": 4}),
+    "proxylessnas": (40, {"classes": 10}),
+    "sequence_tcn": (25, {}),
+    "tabular_mlp": (25, {}),
+    "treecell_pyramidnet": (60, {"blocks": 1}),
+}
+
+
+def test_every_packaged_spec_is_here() -> None:
+    assert set(packaged_specs()) == set(SPACES)
+
+
+@pytest.fixture(scope="module", params=SPACES)
+def space(request: pytest.FixtureRequest) -> Compiled:
+    return compile_spec(request.param, SPACES[request.param][1])
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_spec_is_short_and_names_its_paper(name: str) -> None:
+    lines = (ROOT / "specs" / f"{name}.nas").read_text("utf-8").splitlines()
+    code = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    assert len(code) <= SPACES[name][0]
+    assert lines[0].startswith("# ")
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_every_network_of_the_spec_compiles(name: str) -> None:
+    loaded = load(name)
+    for network in (d for d in loaded.main.definitions if type(d).__name__ == "Network"):
+        compile_loaded(loaded, network=network.name)
+
+
+def test_space_is_trained_for_a_few_steps(space: Compiled) -> None:
+    graph = space.graph
+    module, _ = build(graph, "spec.nas", seed=0)
+    generator = torch.Generator().manual_seed(0)
+    shape = graph.node(graph.root.inputs[0]).shape or ()
+    classes = (graph.node(graph.root.outputs[0]).shape or (0,))[0]
+    inputs = torch.randn(2, *shape, generator=generator)
+    labels = torch.randint(classes, (2,), generator=generator)
+    gates = torch.ones(len(graph.searched()), requires_grad=True)
+    optimizer = torch.optim.SGD([*module.parameters(), gates], lr=1e-3)
+    losses = []
+    for _ in range(3):
+        optimizer.zero_grad()
+        loss = cross_entropy(module(inputs, gates), labels)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+    assert gates.grad is not None
+    assert torch.isfinite(gates.grad).all()
+    assert gates.grad.count_nonzero() > len(gates) // 2
+
+
+def test_space_is_drawn(space: Compiled, tmp_path: Path) -> None:
+    advice = write_figure(draw(space.graph), tmp_path / "space.svg")
+    assert (tmp_path / "space.dot").stat().st_size > 500
+    assert (advice is None) == (shutil.which("dot") is not None)
+
+
+# ----------------------------------------------------------------------------- published counts
+
+
+def graph_of(name: str, network: str | None = None) -> Graph:
+    return compile_spec(name, network=network).graph
+
+
+@pytest.mark.parametrize(
+    ("name", "members"),
+    [
+        # Liu et al. 2019, section 3.4: 10^9 cells, 10^18 pairs of a normal and a reduction cell.
+        ("darts_cell", (3 * 6 * 10 * 49**4) ** 2),
+        # Dong and Yang 2020: 5^6 cells, those with `zeroize` counted.
+        ("nasbench201", 15_625),
+        # Su et al. 2021: 3^8 chains.
+        ("nasbench_macro", 6_561),
+        # 6 operations in the first layer of each of 6 stages, 7 in the 15 other layers.
+        ("proxylessnas", 6**6 * 7**15),
+        # Two (predecessor, operation) pairs a node, for 2 to 6 predecessors and 5 operations.
+        ("nasnet", ((5**5 * 720) ** 2) ** 2),
+        # 6 tied motifs of 6 edges, each of 6 operations or none; 10 edges of the cell carry one.
+        ("hierarchical", 7 ** (6 * 6) * 6**10),
+        ("treecell_pyramidnet", 7 ** (18 * 14)),
+        ("densenet", 2 ** (3 * 16 * 17 // 2)),
+    ],
+)
+def test_members(name: str, members: int) -> None:
+    assert member_space(graph_of(name)).count() == members
+
+
+def test_darts_cell_has_14_edges_of_7_operations() -> None:
+    graph = graph_of("darts_cell")
+    first = [c for c in graph.all_connections() if c.searched and c.source.startswith("body[0].")]
+    assert [len(c.edges) for c in first] == [7] * 14
+
+
+def test_densenet_with_every_skip_is_the_papers() -> None:
+    """DenseNet-BC (L = 100, k = 12): 0.8M parameters; 769,162 in every reimplementation."""
+    assert graph_cost(graph_of("densenet")).parameters == 769_162
+
+
+def test_nasbench201_costs_what_the_paper_says() -> None:
+    """From 0.073306M parameters and 7.78 MFLOPs to 1.531546M and 220.12 MFLOPs."""
+    found = reach(graph_of("nasbench201"))
+    assert (found.smallest.parameters, found.largest.parameters) == (73_306, 1_531_546)
+    assert round(found.smallest.flops / 1e6, 2) == 7.78
+    assert round(found.largest.flops / 1e6, 2) == 220.12
+
+
+def test_pyramidnet_is_the_papers() -> None:
+    """PyramidNet with bottlenecks, 164 layers, widened by 270: 27.0M parameters."""
+    parameters = graph_cost(graph_of("treecell_pyramidnet", "pyramidnet")).parameters
+    assert parameters == pytest.approx(27.0e6, rel=0.01)
+
+
+@pytest.mark.skipif(not TABLE.exists(), reason="the table of NAS-Bench-Macro is not here")
+def test_nasbench_macro_equals_the_published_table() -> None:
+    graph = graph_of("nasbench_macro")
+    layers = [c.edges for c in graph.all_connections() if c.searched]
+    # The first layer of a stage chooses among three; the others keep one of two, or the identity.
+    costs = [[Cost(0, 0)] * (3 - len(edges)) + [edge_cost(e) for e in edges] for edges in layers]
+    fixed = [edge_cost(edge) for edge in graph.edges() if edge.gate is None]
+    with TABLE.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == member_space(graph).count()
+    for row in rows:
+        chosen = [layer[int(digit)] for layer, digit in zip(costs, row["architecture"], strict=True)]
+        assert sum(c.parameters for c in (*fixed, *chosen)) == int(row["parameters"])
+        assert sum(c.flops for c in (*fixed, *chosen)) == int(row["flops"])
+
+
+def test_cost_of_a_chain_is_that_of_its_pruned_graph() -> None:
+    graph = graph_of("nasbench_macro")
+    space = member_space(graph)
+    member = frozenset(connection.options[1] for connection in space.connections)
+    total = sum(edge_cost(e).parameters for e in graph.edges() if e.gate is None or e.group in member)
+    assert graph_cost(prune_to(graph, member)).parameters == total
