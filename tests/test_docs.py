@@ -3,13 +3,16 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
+import attrs
 import pytest
 
 from bayesnas.cli import _parser
 from bayesnas.compiler.pipeline import compile_loaded
 from bayesnas.compiler.primitives import PRIMITIVES
 from bayesnas.compiler.resolve import resolve
+from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Source
 from bayesnas.dsl.loader import load_text
 
@@ -79,8 +82,26 @@ def test_specs_in_documents_compile(path: Path) -> None:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
 def test_python_in_documents_runs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("bayesnas.compiler.plugins.PRIMITIVES", dict(PRIMITIVES))
     for text in blocks(path, "python"):
-        exec(compile(text, path.name, "exec"), {})
+        exec(compile(text, path.name, "exec"), {"__name__": "my_ops"})
+
+
+def test_the_language_reference_has_an_example_of_every_construct() -> None:
+    seen: set[str] = set()
+    waiting: list[Any] = [
+        load_text(Source("language.md", text), ROOT).main
+        for text in blocks(ROOT / "docs/language.md", "nas")
+    ]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, tuple):
+            waiting += part
+        elif attrs.has(type(part)):
+            seen.add(type(part).__name__)
+            waiting += [getattr(part, field.name) for field in attrs.fields(type(part))]
+    known = {cls.__name__ for cls in vars(tree).values() if attrs.has(cls)}
+    assert known <= seen | {"Span"}
 
 
 def test_the_readme_shows_the_spec_of_its_figure() -> None:

@@ -72,9 +72,20 @@ def test_json_and_back_is_the_identity(text: str) -> None:
     assert_comes_back(graph_of(text))
 
 
+# Parameters of the larger packaged specs that make their graphs small.
+FEWER = {
+    "darts_cell": {"cells": 3},
+    "densenet": {"layers": 3},
+    "hierarchical": {"motifs": 1},
+    "nasbench201": {"cells": 1},
+    "nasnet": {"cells": 3},
+    "treecell_pyramidnet": {"blocks": 1},
+}
+
+
 @pytest.mark.parametrize("name", packaged_specs())
 def test_every_packaged_spec_comes_back(name: str) -> None:
-    assert_comes_back((packaged(name) if name in PACKAGED else compile_spec(name)).graph)
+    assert_comes_back(compile_spec(name, FEWER.get(name)).graph)
 
 
 def test_budgets_and_numbers_as_written_come_back() -> None:
@@ -341,7 +352,6 @@ def read(text: str) -> tuple[Graph, Annotation] | None:
     return None
 
 
-@settings(max_examples=settings().max_examples * 3)
 @given(mutated())
 def test_a_broken_graph_is_refused_or_works(text: str) -> None:
     with deadline(5.0):
