@@ -135,6 +135,8 @@ def _check(spec: str) -> list[Diagnostic]:
             compile_loaded(loaded, network=network)
         except DiagnosticError as error:
             found.update({(d.code, d.message, d.span): d for d in error.diagnostics})
+            if any(d.code == "D224" for d in error.diagnostics):
+                break  # to say so took long, and may again for every network
     return list(found.values())
 
 

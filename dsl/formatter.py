@@ -20,7 +20,6 @@ from bayesnas.dsl.parser import parse, tokenize
 from bayesnas.dsl.printer import Position, print_lines
 
 _BRACKETS = {"(": ")", "{": "}"}
-_OPENING = ("(", "{", "else")  # with what follows them
 _OPERATORS = ("|", "+", ">>")  # where an operation is broken, these begin lines
 
 # A word by its rank among the words that are always kept; a bracket by the ranks of the words it
@@ -184,7 +183,7 @@ class _Weaver:
             elif piece.comment:
                 waiting.append(_Above(piece.text, apart, moved=False))
             elif place is not None:
-                self._find_own(waiting, piece.text, place)
+                self._find_own(waiting, place)
                 if place.first and apart:
                     self.apart.add(place.line)
                 word, waiting = piece, []
@@ -202,11 +201,18 @@ class _Weaver:
         else:
             self.above.setdefault(place.line, []).append(_Above(comment, False, moved=True))
 
-    def _find_own(self, comments: Sequence[_Above], word: str, place: _Place) -> None:
+    def _find_own(self, comments: Sequence[_Above], place: _Place) -> None:
         line, moved = place.line, not place.first
-        if moved and place.last and word in _OPENING:  # it goes with what is opened
+        if moved and place.last and self._goes_on(line):
             line, moved = line + 1, False
         self.above.setdefault(line, []).extend(evolve(c, moved=moved) for c in comments)
+
+    def _goes_on(self, line: int) -> bool:
+        """Whether the line after it belongs to what it begins."""
+        following = self.lines[line + 1 : line + 2]
+        return self.lines[line].text.endswith(("{", "(")) or any(
+            one.role == "more" for one in following
+        )
 
     # how they look
 

@@ -162,11 +162,6 @@ BAD_SPECS = {
         "invalid value `0` of `rounds`",
         body("x -> y : relu") + f"search {{ {MARK}rounds = 0 }}",
     ),
-    "several networks": (
-        "D216",
-        "the spec has 2 networks",
-        f"{MARK}" + body("x -> y : relu") + body("x -> y : relu").replace("net(", "two("),
-    ),
 }
 
 

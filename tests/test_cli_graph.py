@@ -102,3 +102,11 @@ def test_no_such_graph(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().err
     assert "error[D402]: cannot read `gone.json`: no such file or directory" in said
     assert "help: name a readable file that holds a graph" in said
+
+
+def test_one_network_that_is_too_large_is_enough(capsys: pytest.CaptureFixture[str]) -> None:
+    one = network("node h[1000000]\nx -> y")
+    text = "".join(one.replace("net(", f"net{k}(") for k in range(3))
+    Path("large.nas").write_text(text, encoding="utf-8")
+    assert main(["check", "large.nas"]) == 2
+    assert capsys.readouterr().err.count("error[D224]") == 1

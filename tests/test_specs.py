@@ -158,7 +158,9 @@ def test_nasbench_macro_equals_the_published_table() -> None:
         rows = list(csv.DictReader(file))
     assert len(rows) == member_space(graph).count()
     for row in rows:
-        chosen = [layer[int(digit)] for layer, digit in zip(costs, row["architecture"], strict=True)]
+        chosen = [
+            layer[int(digit)] for layer, digit in zip(costs, row["architecture"], strict=True)
+        ]
         assert sum(c.parameters for c in (*fixed, *chosen)) == int(row["parameters"])
         assert sum(c.flops for c in (*fixed, *chosen)) == int(row["flops"])
 
@@ -167,5 +169,7 @@ def test_cost_of_a_chain_is_that_of_its_pruned_graph() -> None:
     graph = graph_of("nasbench_macro")
     space = member_space(graph)
     member = frozenset(connection.options[1] for connection in space.connections)
-    total = sum(edge_cost(e).parameters for e in graph.edges() if e.gate is None or e.group in member)
+    total = sum(
+        edge_cost(e).parameters for e in graph.edges() if e.gate is None or e.group in member
+    )
     assert graph_cost(prune_to(graph, member)).parameters == total

@@ -38,7 +38,7 @@ INVALID = {
     network("x -> y\nretain 1 into §h"): ("D203", "`h` is not a node of `net`"),
     network("x -> y\n§h[0] = x : skip"): ("D203", "`h` is not a node of `net`"),
     # D204: arguments that do not fit
-    "op f = conv(3, 1, 1, 1, 1, 0, §7)": ("D204", "too many arguments of `conv`"),
+    "op f = conv(3, 1, 1, 1, 1, 0, 1, §7)": ("D204", "too many arguments of `conv`"),
     "op f = relu(§1)": ("D204", "too many arguments of `relu`"),
     "op f = conv(3, §sride = 2)": ("D204", "`conv` has no parameter `sride`"),
     "op f = conv(3, §kernel = 2)": ("D204", "parameter `kernel` of `conv` is given twice"),
@@ -151,7 +151,7 @@ def test_invalid(snippet: str) -> None:
         (
             "op f = conv(3, §sride = 2)",
             "",
-            "`conv` takes `kernel`, `width`, `stride`, `dilation`, `groups` and `bias`",
+            "`conv` takes `kernel`, `width`, `stride`, `dilation`, `groups`, `bias` and `expand`",
             "did you mean `stride`?",
         ),
         ("op f = relu(§1)", "", "`relu` takes no parameters", "leave it out"),
@@ -217,8 +217,7 @@ def test_one_of_several_networks_is_chosen_by_name() -> None:
     text = network("x -> y") + network("x -> y").replace("net(", "net2(")
     program = resolve_text(text)
     assert program.network("net2").name == "net2"
-    found = assert_refused("§" + text, "D216", "the spec has 2 networks")
-    assert found.help == "choose one with `--network`: `net` and `net2`"
+    assert program.network().name == "net"
 
 
 def test_an_unknown_network() -> None:
