@@ -8,6 +8,7 @@ lost every operation is pale.
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -30,6 +31,7 @@ _INPUT, _OUTPUT, _MOTIF = "#dbe9f6", "#dff0d8", "#fdf3d8"
 _FIXED, _SEARCHED, _KEPT, _PALE = "#444444", "#1f5fa8", "#b3261e", "#cccccc"
 _MERGES: Final[Mapping[str, str]] = {"sum": "+", "concat": "concat", "product": "×"}
 _FONT: Final = "Helvetica"
+_MANY: Final = 300  # edges beyond which Graphviz takes long to place and curve them
 
 
 def draw(graph: Graph, annotation: Annotation | None = None) -> str:
@@ -91,19 +93,28 @@ class _Figure:
     graph: Graph
     found: Annotation
     alive: frozenset[str]  # nodes that what was removed has not left dead
+    connections: dict[str, list[Connection]] = field(init=False)  # by scope
     choices: dict[str, tuple[str, ...]] = field(factory=dict)  # legend: name -> labels
+
+    def __attrs_post_init__(self) -> None:
+        self.connections = {}
+        for connection in self.graph.all_connections():
+            self.connections.setdefault(connection.edges[0].scope, []).append(connection)
 
     def source(self) -> str:
         figure = graphviz.Digraph(self.graph.name)
         figure.attr(rankdir="TB", fontname=_FONT, fontsize="13", nodesep="0.35", ranksep="0.55")
         figure.attr("node", fontname=_FONT, fontsize="11", shape="box", height="0.3")
         figure.attr("edge", fontname=_FONT, fontsize="9", color=_FIXED, arrowsize="0.7")
-        for number, members in enumerate(self._architectures()):
-            with figure.subgraph(name=f"cluster_{number}") as cluster:
-                title = self._title(members)
-                cluster.attr(label=title, style="rounded", color="#999999", margin="14")
-                self._scope(cluster, members[0])
+        drawn = [(members, self._scope(members[0])) for members in self._architectures()]
+        for number, (members, scope) in enumerate(_alike(drawn)):
+            scope.name = f"cluster_{number}"
+            title = self._title(members)
+            scope.attr(label=title, style="rounded", color="#999999", margin="14")
+            figure.subgraph(scope)
         self._legend(figure)
+        if sum(" -> " in line for line in figure.body) > _MANY:
+            figure.attr(splines="line", nslimit="2")
         return str(figure.source)
 
     def _architectures(self) -> list[list[Instance]]:
@@ -126,7 +137,8 @@ class _Figure:
 
     # ------------------------------------------------------------------------------------ scopes
 
-    def _scope(self, figure: graphviz.Digraph, instance: Instance) -> None:
+    def _scope(self, instance: Instance) -> graphviz.Digraph:
+        figure = graphviz.Digraph()
         for node in self.graph.nodes():
             if node.scope == instance.path and node.role != "relay":
                 self._node(figure, node)
@@ -138,9 +150,9 @@ class _Figure:
                 style="rounded,filled",
                 fillcolor=_MOTIF,
             )
-        for connection in self.graph.all_connections():
-            if connection.edges[0].scope == instance.path:
-                self._connection(figure, connection)
+        for connection in self.connections.get(instance.path, ()):
+            self._connection(figure, connection)
+        return figure
 
     def _record(self, child: Instance, name: str) -> str:
         """A box for an instance: its inputs above where there are several, its outputs below."""
@@ -273,6 +285,19 @@ class _Figure:
             rows.append("red: what the search kept, with its γ\\ldashed, pale: removed\\l")
         if rows:
             figure.node("legend", "".join(rows), shape="note", fontsize="9", color="#999999")
+
+
+def _alike(
+    drawn: Iterable[tuple[list[Instance], graphviz.Digraph]],
+) -> list[tuple[list[Instance], graphviz.Digraph]]:
+    """Architectures that look the same but for their sizes as one: untied ones do, at first."""
+    result: dict[tuple[str, str], tuple[list[Instance], graphviz.Digraph]] = {}
+    for members, scope in drawn:
+        path = re.escape(members[0].path)
+        look = re.sub(rf'"(instance )?{path}\.|\d+(×\d+)+', '"', "".join(scope.body))
+        same, _ = result.setdefault((members[0].motif, look), ([], scope))
+        same += members
+    return list(result.values())
 
 
 def _rows(labels: Iterable[str]) -> str:

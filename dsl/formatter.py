@@ -55,6 +55,11 @@ class _Piece:
     key: _Key | None
     comment: bool = False
 
+    @property
+    def kept(self) -> bool:
+        """Whether it is a word that is always kept."""
+        return self.key is not None and not self.key[0]
+
 
 def _pieces(source: Source) -> Iterator[_Piece]:
     text = source.text
@@ -69,8 +74,9 @@ def _pieces(source: Source) -> Iterator[_Piece]:
             column = end + match.start() - starts[line - 1] + 1
             yield _Piece(match[0].rstrip(), line, column, rank, None, comment=True)
         if token is not None:
-            yield _Piece(str(token), token.line or 1, token.column or 1, rank, key)
-            rank += key is not None and not key[0]
+            word = _Piece(str(token), token.line or 1, token.column or 1, rank, key)
+            yield word
+            rank += word.kept
             end = start + len(token)
 
 
@@ -104,7 +110,7 @@ class _Comments:
 
     @classmethod
     def among(cls, pieces: Sequence[_Piece]) -> _Comments:
-        words = [(p.line, p.column) for p in pieces if p.key is not None and not p.key[0]]
+        words = [(p.line, p.column) for p in pieces if p.kept]
         return cls(words, [p.rank for p in pieces if p.comment])
 
     def between(self, start: Position, end: Position) -> bool:
@@ -183,7 +189,7 @@ class _Weaver:
             elif piece.comment:
                 waiting.append(_Above(piece.text, apart, moved=False))
             elif place is not None:
-                self._find_own(waiting, place)
+                self._find_own(waiting, place, bracket=not piece.kept)
                 if place.first and apart:
                     self.apart.add(place.line)
                 word, waiting = piece, []
@@ -201,18 +207,17 @@ class _Weaver:
         else:
             self.above.setdefault(place.line, []).append(_Above(comment, False, moved=True))
 
-    def _find_own(self, comments: Sequence[_Above], place: _Place) -> None:
+    def _find_own(self, comments: Sequence[_Above], place: _Place, bracket: bool) -> None:
         line, moved = place.line, not place.first
-        if moved and place.last and self._goes_on(line):
+        # Nothing but brackets stands between them and the line below.
+        if moved and bracket and place.last and self._goes_on(line):
             line, moved = line + 1, False
         self.above.setdefault(line, []).extend(evolve(c, moved=moved) for c in comments)
 
     def _goes_on(self, line: int) -> bool:
         """Whether the line after it belongs to what it begins."""
-        following = self.lines[line + 1 : line + 2]
-        return self.lines[line].text.endswith(("{", "(")) or any(
-            one.role == "more" for one in following
-        )
+        opens = self.lines[line].text.endswith(("{", "("))
+        return opens or [one.role for one in self.lines[line + 1 : line + 2]] == ["more"]
 
     # how they look
 

@@ -1,14 +1,15 @@
 """Hypothesis strategies, in one place for every law.
 
 `specs` draws arbitrary syntax trees, sensible or not: for the laws of printing and parsing.
-`spaces` draws the text of a valid search space whose network reads an image [4, 8, 8].
+`spaces` draws the text of a valid search space: motifs inside motifs, tied or passed to each other,
+chains that reduce, budgets; its networks read images, series or vectors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from attrs import frozen
+from attrs import evolve, frozen
 from hypothesis import strategies as st
 from support import KEYWORDS
 
@@ -142,8 +143,45 @@ specs = _node(tree.Spec, _some(definitions, 3, 0))
 
 # ------------------------------------------------------------------------------ search spaces
 
-_SAME_SHAPE = ("conv(1)", "conv(3)", "max_pool(3)", "skip", "relu >> conv(3) >> bn")
-_ONE_OF = (*_SAME_SHAPE, "conv(1) + skip", "if width > 4 then conv(3) else skip")
+
+@frozen
+class _Data:
+    """What a network reads, and the operations that keep its shape where it has `width` channels.
+
+    ``align`` brings channels to `width`, and the resolution down by a stride.
+    """
+
+    shape: str
+    same: tuple[str, ...]
+    align: str
+    last: str
+
+
+_MAP_OPERATIONS = (
+    "conv(1)",
+    "conv(3)",
+    "max_pool(3)",
+    "skip",
+    "relu >> conv(3) >> bn",
+    "conv(1) + skip",
+    "conv(1, expand = 2) >> conv(1, width)",
+    "pad_channels(2 * width) >> conv(3, width)",
+    "if width > 4 then conv(3) else skip",
+)
+_VECTOR_OPERATIONS = (
+    "linear(width)",
+    "bn",
+    "tanh",
+    "skip",
+    "relu >> linear(width) >> bn",
+    "linear(width) + skip",
+    "linear(2 * width) >> linear(width)",
+    "dropout(20)",
+    "if width > 4 then linear(width) else skip",
+)
+_IMAGE = _Data("[4, 8, 8]", _MAP_OPERATIONS, "conv(1, width, {})", "global_avg_pool >> linear(3)")
+_SERIES = _Data("[4, 8]", _MAP_OPERATIONS, "conv(1, width, {})", "global_avg_pool >> linear(3)")
+_VECTOR = _Data("[4]", _VECTOR_OPERATIONS, "linear(width)", "linear(3)")
 
 
 @frozen
@@ -152,11 +190,12 @@ class _MotifText:
     inputs: int
     outputs: int
     text: str
+    passed: tuple[str, ...] = ()  # what may be given as `part`; none: it takes no motif
 
 
 @st.composite
 def _flows(
-    draw: st.DrawFn, start: list[str], motifs: list[_MotifText], most: int
+    draw: st.DrawFn, data: _Data, start: list[str], motifs: list[_MotifText], most: int
 ) -> tuple[list[str], list[str]]:
     """Statements that read the nodes of ``start``, and the nodes that nothing reads yet."""
     lines: list[str] = []
@@ -182,55 +221,75 @@ def _flows(
         if kind == "list":
             size = draw(st.integers(1, 3))
             read = ", ".join([*dict.fromkeys(pick(2)), f"{name}[..k]"])
-            searched = f"{{{read}}} ~> {name}[k] : {draw(_candidates())}"
+            searched = f"{{{read}}} ~> {name}[k] : {draw(_candidates(data))}"
             loop = f"for k in 0..{size} {{ {searched} }}"
             retain = f"retain {draw(st.integers(1, 2))} into {name}"
             add([f"{name}[{size - 1}]"], f"node {name}[{size}]", loop, retain)
         elif kind == "fixed":
-            add([name], f"{name} = {pick(1)[0]} : {draw(st.sampled_from(_ONE_OF))}")
+            add([name], f"{name} = {pick(1)[0]} : {draw(st.sampled_from(data.same))}")
         elif kind == "searched":
             merge = draw(st.sampled_from([f"node {name}", f"{name} = product()"]))
-            edges = [f"{source} ~> {name} : {draw(_candidates())}" for source in pick(2)]
+            edges = [f"{source} ~> {name} : {draw(_candidates(data))}" for source in pick(2)]
             add([name], merge, *edges)
         elif kind == "merge":
             merge = draw(st.sampled_from(["sum", "product"]))
             add([name], f"{name} = {merge}({', '.join(pick(draw(st.integers(1, 3))))})")
         elif kind == "concat":
             wide = f"{name}_wide = concat({', '.join(pick(2))})"
-            add([name], wide, f"{name} = {name}_wide : conv(1, width)")
+            add([name], wide, f"{name} = {name}_wide : {data.align.format(1)}")
         else:
             motif = draw(st.sampled_from(motifs))
             made = [f"{name}_{k}" for k in range(motif.outputs)]
-            call = f"{motif.name}({', '.join(pick(motif.inputs))}; width = width)"
+            call = draw(_calls(motif, pick(motif.inputs)))
             add(made, f"{', '.join(made)} = {call}")
     return lines, unread
 
 
 @st.composite
-def _candidates(draw: st.DrawFn) -> str:
-    options = draw(st.lists(st.sampled_from(_ONE_OF[:-1]), min_size=1, max_size=3))
-    return draw(st.sampled_from(["two", " | ".join(options)]))
+def _candidates(draw: st.DrawFn, data: _Data) -> str:
+    plain = [operation for operation in data.same if not operation.startswith("if")]
+    options = draw(st.lists(st.sampled_from(plain), min_size=1, max_size=3))
+    return draw(st.sampled_from(["two(width)", " | ".join(options)]))
 
 
 @st.composite
-def _motif_texts(draw: st.DrawFn, name: str, motifs: list[_MotifText]) -> _MotifText:
-    """A motif that takes part in reducing chains: its inputs are brought to `width` and stride."""
-    inputs = draw(st.integers(1, 3))
-    outputs = draw(st.sampled_from(sorted({1, inputs})))
+def _calls(draw: st.DrawFn, motif: _MotifText, inputs: list[str], chain: str = "") -> str:
+    """An instance of a motif or a chain of it, perhaps tied, perhaps given another motif."""
+    tied = draw(st.sampled_from(["", "", "tied ", *(() if chain else ("tied(1) ", "tied(2) "))]))
+    arguments = ["width = width"]
+    if motif.passed and draw(st.booleans()):
+        arguments.append(f"part = {draw(st.sampled_from(motif.passed))}")
+    return f"{tied}{chain}{motif.name}({', '.join(inputs)}; {', '.join(arguments)})"
+
+
+@st.composite
+def _motif_texts(
+    draw: st.DrawFn, data: _Data, name: str, motifs: list[_MotifText], like: _MotifText | None
+) -> _MotifText:
+    """A motif that takes part in reducing chains: its inputs are brought to `width` and stride.
+
+    It has as many inputs and outputs as ``like``. One that makes instances of others may take any
+    motif alike as its `part`.
+    """
+    inputs = like.inputs if like else draw(st.integers(1, 3))
+    outputs = like.outputs if like else draw(st.sampled_from(sorted({1, inputs})))
     ports = [f"p{k}" for k in range(inputs)]
     # In a chain of one output the inputs are states, the oldest first: only it may lag behind.
     lags = ["stride * lag"] + ["stride"] * (inputs - 1) if outputs == 1 else ["stride"] * inputs
-    aligned = [f"i{k} = p{k} : conv(1, width, {lag})" for k, lag in enumerate(lags)]
-    lines, unread = draw(_flows([f"i{k}" for k in range(inputs)], motifs, 3))
+    aligned = [f"i{k} = p{k} : {data.align.format(lag)}" for k, lag in enumerate(lags)]
+    passed = tuple(motif.name for motif in motifs) if motifs and draw(st.booleans()) else ()
+    known = [*motifs, evolve(motifs[0], name="part")] if passed else motifs
+    lines, unread = draw(_flows(data, [f"i{k}" for k in range(inputs)], known, 3))
     merge = draw(st.sampled_from(["sum", "product", "concat"]))
     ends = [f"o0 = {merge}({', '.join(unread)})"]
     ends += [f"o{k} = i{k} : skip" for k in range(1, outputs)]
     if merge == "concat":
         ends[0] = f"all = concat({', '.join(unread)})"
-        ends.append("o0 = all : conv(1, width)")
-    head = f"motif {name}({', '.join(ports)}; width = 4, stride = 1, lag = 1)"
-    head += f" -> ({', '.join(f'o{k}' for k in range(outputs))})"
-    return _MotifText(name, inputs, outputs, _block(head, [*aligned, *lines, *ends]))
+        ends.append(f"o0 = all : {data.align.format(1)}")
+    parameters = "width = 4, stride = 1, lag = 1" + (f", motif part = {passed[0]}" if passed else "")
+    made = ", ".join(f"o{k}" for k in range(outputs))
+    head = f"motif {name}({', '.join(ports)}; {parameters}) -> ({made})"
+    return _MotifText(name, inputs, outputs, _block(head, [*aligned, *lines, *ends]), passed)
 
 
 def _block(head: str, lines: list[str]) -> str:
@@ -241,26 +300,38 @@ def _block(head: str, lines: list[str]) -> str:
 def _chains(draw: st.DrawFn, motif: _MotifText) -> list[str]:
     """A chain from node `stem`, its last outputs summed into node `last`."""
     made = [f"chain{k}" for k in range(motif.outputs)]
-    tied = draw(st.sampled_from(["", "tied "]))
     length = draw(st.integers(1, 3))
-    call = f"chain {motif.name}({', '.join(['stem'] * motif.inputs)}; width = width) times {length}"
+    call = draw(_calls(motif, ["stem"] * motif.inputs, "chain "))
     # Three states at two resolutions cannot be aligned by one lag.
     may_reduce = motif.outputs > 1 or motif.inputs < 3
     reduced = may_reduce and draw(st.booleans())
     tail = f" reduce at {draw(st.integers(0, length - 1))}" if reduced else ""
-    return [f"{', '.join(made)} = {tied}{call}{tail}", f"last = sum({', '.join(made)})"]
+    return [
+        f"{', '.join(made)} = {call} times {length}{tail}",
+        f"last = sum({', '.join(made)})",
+    ]
+
+
+@st.composite
+def _networks(draw: st.DrawFn, data: _Data, name: str, motifs: list[_MotifText]) -> str:
+    lines = draw(st.sampled_from([[], [], ["budget parameters <= 9.5M", "budget flops <= 90G"]]))
+    made, unread = draw(_flows(data, ["image"], motifs, 2))
+    stem = f"stem = sum({', '.join(unread)})"
+    chain = draw(_chains(draw(st.sampled_from(motifs))))
+    head = f"network {name}(image: {data.shape}; width = 4) -> (logits: [3])"
+    return _block(head, [*lines, *made, stem, *chain, f"last -> logits : {data.last}"])
 
 
 @st.composite
 def spaces(draw: st.DrawFn) -> str:
-    """A search space that compiles, mostly of fewer than 150 edges."""
-    inner = draw(_motif_texts("leaf", []))
-    outer = draw(_motif_texts("cell", [inner]))
-    motifs = [inner, outer]
-    lines, unread = draw(_flows(["image"], motifs, 2))
-    lines.append(f"stem = sum({', '.join(unread)})")
-    lines += draw(_chains(draw(st.sampled_from(motifs))))
-    lines.append("last -> logits : global_avg_pool >> linear(3)")
-    head = "network net(image: [4, 8, 8]; width = 4) -> (logits: [3])"
-    choice = "choice two(kernel = 3) = conv(kernel) >> bn | skip"
-    return "\n\n".join([choice, *(m.text for m in motifs), _block(head, lines)]) + "\n"
+    """A search space that compiles, each network mostly of fewer than 150 edges."""
+    data = draw(st.sampled_from([_IMAGE, _IMAGE, _SERIES, _VECTOR]))
+    leaf = draw(_motif_texts(data, "leaf", [], None))
+    bud = draw(_motif_texts(data, "bud", [], leaf))
+    cell = draw(_motif_texts(data, "cell", [leaf, bud], None))
+    motifs = [leaf, bud, cell]
+    names = draw(st.sampled_from([["net"], ["net"], ["net", "second"]]))
+    networks = [draw(_networks(data, name, motifs)) for name in names]
+    first, second, *_ = data.same
+    choice = f"choice two(width) = {first} | {second} >> bn | skip"
+    return "\n\n".join([choice, *(m.text for m in motifs), *networks]) + "\n"

@@ -81,11 +81,28 @@ def test_merges_are_told() -> None:
     assert "y (+)" in shown
 
 
-@pytest.mark.parametrize(("kind", "count"), [("tied chain", 1), ("chain", 3)])
-def test_tied_cells_are_drawn_once_and_untied_ones_each(kind: str, count: int) -> None:
+@pytest.mark.parametrize("kind", ["tied chain", "chain"])
+def test_cells_that_look_alike_are_drawn_once(kind: str) -> None:
     motif = "motif m(a) -> (b) { a ~> b : conv(3) | skip }\n"
     shown = labels(draw(graph_of(motif + network(f"c = {kind} m(x) times 3\nc -> y"))))
+    [title] = [label for label in shown if label.startswith("motif m")]
+    assert title.endswith("c[0], c[1], c[2]")
+
+
+@pytest.mark.parametrize(("kind", "count"), [("tied chain", 1), ("chain", 2)])
+def test_cells_that_a_search_tells_apart_are_drawn_each(kind: str, count: int) -> None:
+    motif = "motif m(a) -> (b) { a ~> b : conv(3) | skip }\n"
+    graph = graph_of(motif + network(f"c = {kind} m(x) times 3\nc -> y"))
+    removed = frozenset(edge.id for edge in graph.searched()[:1])
+    gammas = {edge.id: 1.0 for edge in graph.searched()}
+    shown = labels(draw(graph, Annotation(gammas, removed)))
     assert sum(label.startswith("motif m") for label in shown) == count
+
+
+def test_many_edges_are_laid_as_lines() -> None:
+    body = "node h[26]\nx -> h[0]\nfor k in 1..26 { h[..k] -> h[k] }\nh[25] -> y"
+    assert "splines=line" in draw(graph_of(network(body)))
+    assert "splines" not in draw(graph_of(network(body.replace("26", "16").replace("25", "15"))))
 
 
 def found_of(graph: Graph) -> Annotation:

@@ -305,6 +305,31 @@ motif m(a) -> (b) {
     assert_formatted(text, expected)
 
 
+def test_comments_before_what_goes_on_below_go_there() -> None:
+    text = """
+motif m(a) -> (b) {
+    x = chain f(a) times (2 * (a + 1
+    # where
+    )) reduce at 1
+    x ~> b : conv(3
+    # wide
+    ) | skip
+}
+"""
+    expected = """\
+motif m(a) -> (b) {
+    x = chain f(a) times 2 * (a + 1)
+        # where
+        reduce at 1
+    x ~> b :
+          conv(3)
+        # wide
+        | skip
+}
+"""
+    assert_formatted(text, expected)
+
+
 def test_blocks_of_comments_alone() -> None:
     text = "search { # none\n}\ntrain {\n\n# none\n\n}\nmotif m(a) -> (b) { }"
     expected = """search {  # none
