@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from bayesnas.compiler.figure import draw, write_figure
 from bayesnas.compiler.graph import Graph
 from bayesnas.compiler.members import member_space, prune_to, reach
 from bayesnas.compiler.pipeline import Compiled, compile_loaded, compile_spec
+from bayesnas.counting import number
 from bayesnas.dsl.loader import load, packaged_specs
 from bayesnas.runtime.modules import build
 
@@ -173,3 +175,18 @@ def test_cost_of_a_chain_is_that_of_its_pruned_graph() -> None:
         edge_cost(e).parameters for e in graph.edges() if e.gate is None or e.group in member
     )
     assert graph_cost(prune_to(graph, member)).parameters == total
+
+
+def test_the_readme_says_what_count_says() -> None:
+    rows = re.findall(
+        r"^\| \[(\w+)\]\(specs/.*?\) \| [^|]* \| ([^|]*) \| ([^|]*) \|$",
+        (ROOT / "README.md").read_text("utf-8"),
+        re.MULTILINE,
+    )
+    assert {name for name, _, _ in rows} == set(SPACES)
+    for name, members, parameters in rows:
+        graph = graph_of(name)
+        found = reach(graph)
+        least, most = f"{found.smallest.parameters:,}", f"{found.largest.parameters:,}"
+        assert members in number(member_space(graph).count())
+        assert parameters in (f"{least} to {most}", f"up to {most}")
