@@ -28,7 +28,7 @@ from unittest import mock
 
 import hypothesis
 from attrs import evolve, field, frozen
-from fuzz_cases import FIFO, FOLDER, KINDS, LINK, Case
+from fuzz_cases import FIFO, FOLDER, KINDS, LINK, Case, bases, graphs
 from support import TooSlowError, assert_style
 
 from bayesnas.compiler.artifacts import graph_from_json, graph_to_json
@@ -274,6 +274,11 @@ def digest(case: Case) -> str:
     return sha256(case.to_json().encode()).hexdigest()[:12]
 
 
+def warm_up() -> None:
+    """What is made once for all cases, so that none is timed with it."""
+    bases(), graphs()
+
+
 def run_many(job: tuple[str, int, int]) -> Result:
     """So many cases of a kind, drawn from a seed."""
     kind, count, seed = job
@@ -330,8 +335,9 @@ def replay(paths: list[Path]) -> int:
 
 def fuzz(cases: int, processes: int, seed: int, folder: Path) -> int:
     """Run very many cases, with a line now and then; 1 if any of them failed."""
+    warm_up()
     total, start = Result(), time.monotonic()
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+    with multiprocessing.get_context("spawn").Pool(processes, warm_up) as pool:
         for result in pool.imap_unordered(run_many, jobs_of(cases, seed)):
             total = total.plus(result)
             for outcome in result.failures:

@@ -219,23 +219,24 @@ def settings_blocks(draw: st.DrawFn) -> Case:
 @cache
 def graphs() -> list[str]:
     """Small graphs with every part a graph.json may have."""
-    tied = """
+    motifs = """
         motif m(a; width = 4) -> (b, c) {
             node h[2]
             a ~> h : conv(3, width) >> bn | skip + (max_pool(3) >> relu)
             retain 1 into h
             b = concat(h)
             c = product(a, h[0])
-        }"""
+        }
+        motif step(a) -> (b) { a ~> b : relu | skip }"""
     bodies = [
         "x -> y",
         "x ~> y : conv(3) | skip",
         "b, c = tied m(x)\nd, e = tied m(x; width = 4)\ny = sum(c, e)\nb ~> y : conv(1, 4)\n"
         "d -> y : conv(1, 4)\nbudget parameters <= 1M",
-        "c, d = chain m(x) times 2\nz = concat(c, d)\nz ~> y : conv(3, 4) | conv(1, 4)",
+        "c = chain step(x) times 2\nz = concat(x, c)\nz ~> y : conv(3, 4) | conv(1, 4)",
     ]
     head = "network n(x: [4, 8, 8]) -> (y: [4, 8, 8])"
-    return [graph_to_json(graph_of(f"{tied}\n{head} {{\n{body}\n}}")) for body in bodies]
+    return [graph_to_json(graph_of(f"{motifs}\n{head} {{\n{body}\n}}")) for body in bodies]
 
 
 _json = st.recursive(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import shutil
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,7 @@ def test_space_is_trained_for_a_few_steps(space: Compiled) -> None:
     gates = torch.ones(len(graph.searched()), requires_grad=True)
     optimizer = torch.optim.SGD([*module.parameters(), gates], lr=1e-3)
     losses = []
-    for _ in range(3):
+    for _ in range(2):
         optimizer.zero_grad()
         loss = cross_entropy(module(inputs, gates), labels)
         loss.backward()
@@ -97,6 +98,7 @@ def test_space_is_drawn(space: Compiled, tmp_path: Path) -> None:
 # ----------------------------------------------------------------------------- published counts
 
 
+@cache
 def graph_of(name: str, network: str | None = None) -> Graph:
     return compile_spec(name, network=network).graph
 
