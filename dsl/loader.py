@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from attrs import evolve, frozen
 
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span
-from bayesnas.dsl.parser import parse
+from bayesnas.dsl.parser import check_length, parse
 
 MAX_BYTES = 1_000_000
+
+T = TypeVar("T")
 
 
 @frozen
@@ -42,7 +45,7 @@ def load(path: str | Path) -> Loaded:
     A name without a folder that is no file names a spec of the package: ``darts_cell``.
 
     Raises:
-        DiagnosticError: D401 (no such file), D402 (unreadable), D110-D112 (imports), or the
+        DiagnosticError: D401 (no such file), D402 (unreadable, or too long), D110-D112 (imports), or the
             parser's.
     """
     path = _find(Path(path))
@@ -51,8 +54,8 @@ def load(path: str | Path) -> Loaded:
 
 def load_text(source: Source, folder: Path) -> Loaded:
     """Like `load`, for a text whose imports are looked up from ``folder``."""
-    loader = _Loader(folder)
     main = parse(source)
+    loader = _Loader(folder, check_length(source))
     loader.follow(main, PurePosixPath(), (source.name,))
     return Loaded(main, source, tuple(loader.specs.values()), loader.local)
 
@@ -134,8 +137,9 @@ def _find(path: Path) -> Path:
 class _Loader:
     """Follows imports depth first; each file is read once."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, words: int) -> None:
         self.folder = folder
+        self.words = words  # of all files so far
         self.specs: dict[str, tree.Spec] = {}
         self.local: dict[str, str] = {}
 
@@ -165,6 +169,7 @@ class _Loader:
             )
         if source.name in self.specs:
             return
+        self.words = _at(statement.span, lambda: check_length(source, self.words))
         spec = parse(source)
         self.follow(spec, PurePosixPath(name).parent, (*trail, source.name))
         self.specs[source.name] = spec
@@ -180,7 +185,7 @@ class _Loader:
                     span,
                     "copy the file below the spec's own folder",
                 )
-            source = _read_imported(local, span)
+            source = _at(span, lambda: read_source(local))
             self.local[relative] = source.text
             return relative, source
         packaged = files("bayesnas.dsl").joinpath("library", *path.parts)
@@ -195,9 +200,10 @@ class _Loader:
         )
 
 
-def _read_imported(path: Path, span: Span) -> Source:
+def _at(span: Span, action: Callable[[], T]) -> T:
+    """What the action gives; its diagnostics point to the statement that imports."""
     try:
-        return read_source(path)
+        return action()
     except DiagnosticError as error:
         raise DiagnosticError(*(evolve(d, span=span) for d in error.diagnostics)) from None
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
 from typing import Any, TypeVar
@@ -16,8 +18,9 @@ from lark.tree import Meta
 
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span, quote
-from bayesnas.dsl.syntax_errors import check_brackets, explain, too_deep
+from bayesnas.dsl.syntax_errors import check_brackets, count_words, explain, too_deep
 
+MAX_WORDS = 30_000  # of a spec with its imports: what is read within a second or two
 MAX_DIGITS = 100
 MAX_DEPTH = 200  # of a tree: what walks it recurses
 
@@ -29,12 +32,14 @@ def parse(source: Source) -> tree.Spec:
 
     Raises:
         DiagnosticError: D101 (syntax), D102 (character or text), D103 (brackets), D104 (nesting),
-            D105 (several targets where one is meant).
+            D105 (several targets where one is meant), D402 (too long).
     """
+    check_length(source)
     brackets = check_brackets(source)
     try:
-        parsed = _lark().parse(source.text)
-        spec: tree.Spec = _Builder(source).transform(parsed)
+        with _no_collection():
+            parsed = _lark().parse(source.text)
+            spec: tree.Spec = _Builder(source).transform(parsed)
         _check_depth(spec)
         return spec
     except UnexpectedInput as error:
@@ -51,7 +56,34 @@ def parse(source: Source) -> tree.Spec:
 
 def tokenize(source: Source) -> list[Token]:
     """The words of a text that parses, without comments and white space."""
-    return _lark().parse_interactive(source.text).exhaust_lexer()
+    with _no_collection():
+        return _lark().parse_interactive(source.text).exhaust_lexer()
+
+
+def check_length(source: Source, before: int = 0) -> int:
+    """Refuse a text that would take long to read; how many words it has, with those ``before``.
+
+    Raises:
+        DiagnosticError: D402 (more than `MAX_WORDS`).
+    """
+    words = before + count_words(source.text, MAX_WORDS + 1)
+    if words > MAX_WORDS:
+        message = f"`{source.name}` makes it more than {MAX_WORDS:,} words and signs to read"
+        remedy = "write what repeats as a motif, a loop or a chain"
+        raise DiagnosticError(Diagnostic("D402", message, help=remedy))
+    return words
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without the garbage collector, which takes half the time where so much is made and kept."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @cache

@@ -94,7 +94,7 @@ def _at_a_piece(change: Callable[[st.DrawFn, list[str], int], list[str]]) -> _Mu
 def _alike(draw: st.DrawFn, pieces: list[str], k: int) -> list[str]:
     """Another piece of the same group: a number for a number, a name of the text for a name."""
     group = next((g for g in _GROUPS if re.fullmatch(g, pieces[k])), r"\s+")
-    others = [piece for piece in pieces if re.fullmatch(group, piece)]
+    others = [p for p in pieces if re.fullmatch(group, p)] or [pieces[k]]
     return [draw(st.sampled_from(others + (_NUMBERS if group == r"\d+" else [])))]
 
 
@@ -249,8 +249,9 @@ _json = st.recursive(
 
 def _places(value: Any) -> list[tuple[Any, Any]]:
     """Every place in a JSON value: what holds it, and its key or index there."""
-    keys = list(value) if isinstance(value, dict) else range(len(value))
-    keys = keys if isinstance(value, dict | list) else []
+    if not isinstance(value, dict | list):
+        return []
+    keys = list(value) if isinstance(value, dict) else list(range(len(value)))
     inner = [place for key in keys for place in _places(value[key])]
     return [(value, key) for key in keys] + inner
 
