@@ -8,7 +8,7 @@ demo: .venv/installed
 	$(BIN)/bayesnas demo -o build/demo --force
 
 test: .venv/installed links
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 check: .venv/installed links
 	$(BIN)/ruff check .

@@ -2,6 +2,8 @@
 
 import os
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads of several workers stall each other
+
 import pytest
 from hypothesis import HealthCheck, settings
 

@@ -19,7 +19,7 @@ from pygments.token import Comment, Error, Keyword, Name, Number, Operator, Punc
 from pygments.token import _TokenType as Kind
 from strategies import specs
 from support import GRAMMAR
-from test_docs import DOCUMENTS, ROOT, blocks
+from test_docs import EXAMPLES, ROOT, blocks
 
 from bayesnas.dsl import tree
 from bayesnas.dsl.highlighting import NasLexer
@@ -71,7 +71,7 @@ def texts() -> Iterator[Text]:
     yield Text("everything", EVERYTHING)
     for path in sorted([*ROOT.glob("specs/*.nas"), *ROOT.glob("dsl/library/**/*.nas")]):
         yield Text(path.name, path.read_text("utf-8"))
-    for path in DOCUMENTS:
+    for path in EXAMPLES:
         for number, text in enumerate(blocks(path, "nas")):
             yield Text(f"{path.name}#{number}", text)
 
