@@ -17,7 +17,7 @@ from bayesnas.compiler.cost import Cost, graph_cost
 from bayesnas.compiler.emit import emit_torch
 from bayesnas.compiler.figure import draw, write_figure
 from bayesnas.compiler.graph import Graph
-from bayesnas.compiler.pipeline import Compiled, compile_loaded, compile_spec
+from bayesnas.compiler.pipeline import Compiled, compile_resolved, compile_spec
 from bayesnas.compiler.resolve import resolve
 from bayesnas.compiler.settings import (
     KINDS,
@@ -132,7 +132,7 @@ def _check(spec: str) -> list[Diagnostic]:
     found: dict[tuple[str, str, Span | None], Diagnostic] = {}
     for network in networks:
         try:
-            compile_loaded(loaded, network=network)
+            compile_resolved(loaded, program, network=network)
         except DiagnosticError as error:
             found.update({(d.code, d.message, d.span): d for d in error.diagnostics})
             if any(d.code == "D224" for d in error.diagnostics):

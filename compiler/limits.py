@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from math import log10
 from typing import Final, Literal, TypeAlias
 
 from attrs import frozen
 
 from bayesnas.dsl import tree
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span
 
 MAX_SIZE: Final = 1_000_000  # nodes, edges, instances and retained nodes together
 MAX_DEPTH: Final = 100  # levels of motifs
@@ -93,6 +94,20 @@ def too_deep(
     if call.motif != motif.name:
         remedy += f"; `{call.motif}` stands for `{motif.name}` here, and must not lead to itself"
     return DiagnosticError(Diagnostic("D224", message, call.span, label, notes, remedy))
+
+
+@contextmanager
+def stack_kept(span: Span) -> Iterator[None]:
+    """Refuse what nests so deep that following it exhausts Python's stack.
+
+    Raises:
+        DiagnosticError: D104.
+    """
+    try:
+        yield
+    except RecursionError:
+        remedy = "name the inner parts with `op`, `choice` or `motif`"
+        raise DiagnosticError(Diagnostic("D104", "nested too deeply", span, help=remedy)) from None
 
 
 def about(count: int) -> str:

@@ -10,7 +10,7 @@ from typing_extensions import assert_never
 from bayesnas.compiler.primitives import PRIMITIVES
 from bayesnas.compiler.program import Program
 from bayesnas.dsl import tree
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span, quote, suggest
+from bayesnas.dsl.diagnostics import Diagnostic, Findings, Span, quote, suggest
 
 MotifCall: TypeAlias = tree.Instantiation | tree.Chain
 
@@ -18,9 +18,9 @@ MotifCall: TypeAlias = tree.Instantiation | tree.Chain
 class Checker:
     """Checks parameters, expressions, operations and calls; collects all errors."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, findings: Findings) -> None:
         self.program = program
-        self.errors: list[Diagnostic] = []
+        self.findings = findings
 
     def operations(self) -> None:
         """Check every operation and choice."""
@@ -34,7 +34,7 @@ class Checker:
     ) -> None:
         """Collect a diagnostic."""
         notes = (note,) if note else ()
-        self.errors.append(Diagnostic(code, message, span, label, notes, remedy))
+        self.findings.add(Diagnostic(code, message, span, label, notes, remedy))
 
     def parameters(self, parameters: tuple[tree.AnyParameter, ...]) -> set[str]:
         """Names of the whole-number parameters; motifs among them are checked as well."""
@@ -184,7 +184,7 @@ class Checker:
         self, what: str, motif: tree.Motif, ports: tuple[tree.Port, ...], given: int, span: Span
     ) -> None:
         if len(ports) != given:
-            self.errors.append(wrong_count(what, motif, ports, given, span))
+            self.findings.add(wrong_count(what, motif, ports, given, span))
 
     def _chain_gives(self, chain: tree.Chain) -> None:
         for argument in chain.arguments:
@@ -216,10 +216,9 @@ def check_call(program: Program, call: MotifCall, motif: tree.Motif) -> None:
     Raises:
         DiagnosticError: D204 (arguments), D212 (outputs), D219 (chaining).
     """
-    checker = Checker(program)
-    checker.call(call, motif, uncounted=True)
-    if checker.errors:
-        raise DiagnosticError(*checker.errors)
+    findings = Findings()
+    Checker(program, findings).call(call, motif, uncounted=True)
+    findings.refuse()
 
 
 def _counted(ports: tuple[tree.Port, ...], noun: str) -> str:

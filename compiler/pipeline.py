@@ -10,6 +10,7 @@ from attrs import frozen
 
 from bayesnas.compiler.expand import expand
 from bayesnas.compiler.graph import Graph
+from bayesnas.compiler.limits import stack_kept
 from bayesnas.compiler.measure import measure
 from bayesnas.compiler.members import check_budgets
 from bayesnas.compiler.program import Program
@@ -19,7 +20,6 @@ from bayesnas.compiler.shapes import infer_shapes
 from bayesnas.compiler.structure import check_structure
 from bayesnas.compiler.verify import verify
 from bayesnas.dsl import tree
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.loader import Loaded, load
 
 # Each takes a graph and returns one; their modules' docstrings say what holds before and after.
@@ -65,16 +65,21 @@ def compile_loaded(
     loaded: Loaded, values: Mapping[str, int] | None = None, network: str | None = None
 ) -> Compiled:
     """Like `compile_spec`, for a spec that has been read."""
-    try:
-        program = resolve(loaded)
+    return compile_resolved(loaded, resolve(loaded), values, network)
+
+
+def compile_resolved(
+    loaded: Loaded,
+    program: Program,
+    values: Mapping[str, int] | None = None,
+    network: str | None = None,
+) -> Compiled:
+    """Like `compile_loaded`, for a spec whose names are resolved: for many networks of it."""
+    with stack_kept(loaded.main.span):
         chosen = program.network(network)
         measure(program, chosen, values or {})
         graph = expand(program, chosen, values or {})  # may hold cycles, which are refused next
         for apply in PASSES:
             graph = verify(apply(graph), apply.__name__)
         check_budgets(graph)
-    except RecursionError:
-        span = loaded.main.span
-        remedy = "name the inner parts with `op`, `choice` or `motif`"
-        raise DiagnosticError(Diagnostic("D104", "nested too deeply", span, help=remedy)) from None
     return Compiled(loaded, program, chosen, dict(values or {}), graph)

@@ -36,11 +36,11 @@ class Program:
             return self.networks[name]
         if not self.networks:
             remedy = "add `network name(image: [3, 32, 32]) -> (logits: [10]) { ... }`"
-            message = "the spec has no network"
+            message, span = "the spec has no network", self.main.span
         else:
             remedy = suggest(str(name), self.networks, f"choose from {quote(self.networks)}")
-            message = f"no network `{name}`"
-        raise DiagnosticError(Diagnostic("D216", message, self.main.span, help=remedy))
+            message, span = f"no network `{name}`", next(iter(self.networks.values())).span
+        raise DiagnosticError(Diagnostic("D216", message, span, help=remedy))
 
 
 @frozen

@@ -13,13 +13,14 @@ from typing import TypeVar
 import networkx as nx
 from typing_extensions import assert_never
 
+from bayesnas.compiler.limits import stack_kept
 from bayesnas.compiler.names import Checker
 from bayesnas.compiler.primitives import PRIMITIVES
 from bayesnas.compiler.program import OperationLike, Program, called_names, walk
 from bayesnas.compiler.settings import check_setting
 from bayesnas.compiler.statements import BodyChecker
 from bayesnas.dsl import tree
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Findings, Span
 from bayesnas.dsl.loader import Loaded
 
 MAX_PRIMITIVES = 1000
@@ -30,9 +31,15 @@ def resolve(loaded: Loaded) -> Program:
     """See the module's docstring.
 
     Raises:
-        DiagnosticError: every D2xx of the spec at once.
+        DiagnosticError: every D2xx of the spec at once, or the first hundred; D104.
     """
-    collector = _Collector()
+    with stack_kept(loaded.main.span):
+        return _resolve(loaded)
+
+
+def _resolve(loaded: Loaded) -> Program:
+    findings = Findings()
+    collector = _Collector(findings)
     for definition in loaded.definitions():
         collector.add(definition)
     program = Program(
@@ -42,35 +49,26 @@ def resolve(loaded: Loaded) -> Program:
         {kind: tuple(entries) for kind, entries in collector.settings.items()},
         loaded.main,
     )
-    errors = list(collector.errors)
-    checker = Checker(program)
+    checker = Checker(program, findings)
     checker.operations()
     for motif in program.motifs.values():
         BodyChecker(checker, motif).check()
     for network in program.networks.values():
         BodyChecker(checker, network).check()
-    errors += checker.errors
-    circles = _recursion(program)
-    errors += circles or _oversized(program)
-    if errors:
-        raise DiagnosticError(*sorted(errors, key=_position))
+    findings.add(*(_recursion(program) or _oversized(program)))
+    findings.refuse()
     return program
-
-
-def _position(diagnostic: Diagnostic) -> tuple[str, int, int]:
-    span = diagnostic.span
-    return (span.source.name, span.line, span.column) if span else ("", 0, 0)
 
 
 class _Collector:
     """Definitions by name; the second of a name is an error."""
 
-    def __init__(self) -> None:
+    def __init__(self, findings: Findings) -> None:
+        self.findings = findings
         self.operations: dict[str, OperationLike] = {}
         self.motifs: dict[str, tree.Motif] = {}
         self.networks: dict[str, tree.Network] = {}
         self.settings: dict[str, list[tree.Setting]] = {"search": [], "train": []}
-        self.errors: list[Diagnostic] = []
 
     def add(self, definition: tree.Definition) -> None:
         match definition:
@@ -97,7 +95,7 @@ class _Collector:
             table[name] = definition
 
     def _duplicate(self, name: str, span: Span, where: str) -> None:
-        self.errors.append(
+        self.findings.add(
             Diagnostic(
                 "D201",
                 f"`{name}` is defined twice",
@@ -109,16 +107,17 @@ class _Collector:
         )
 
     def _settings(self, definition: tree.Settings) -> None:
+        known = {e.name: e for e in self.settings[definition.kind]}
         for entry in definition.entries:
-            known = {e.name: e for e in self.settings[definition.kind]}
             if entry.name in known:
                 where = f"set at {known[entry.name].span}"
                 self._duplicate(entry.name, entry.span, where)
             try:
                 check_setting(definition.kind, entry.name, entry.value, entry.span)
             except DiagnosticError as error:
-                self.errors += error.diagnostics
+                self.findings.add(*error.diagnostics)
             self.settings[definition.kind].append(entry)
+            known[entry.name] = entry
 
 
 # -------------------------------------------------------------------------------------- recursion
@@ -183,9 +182,10 @@ def _oversized(program: Program) -> list[Diagnostic]:
 def _circles(table: Mapping[str, list[str]]) -> list[list[str]]:
     """One circle for each strongly connected part of a call graph."""
     graph = nx.DiGraph((name, called) for name, many in table.items() for called in many)
+    order = {name: k for k, name in enumerate(table)}
     circles = []
     for part in nx.strongly_connected_components(graph):
-        first = min(part, key=list(table).index)
+        first = min(part, key=lambda name: order[name])
         if len(part) > 1 or graph.has_edge(first, first):
             inside = graph.subgraph(part)
             circles.append([edge[0] for edge in nx.find_cycle(inside, first)])

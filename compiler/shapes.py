@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from attrs import evolve
 
+from bayesnas.compiler.evaluate import LARGEST
 from bayesnas.compiler.graph import AnyStage, Connection, Edge, Graph, Node, ParallelStage
+from bayesnas.compiler.limits import about
 from bayesnas.compiler.primitives import PRIMITIVES, Shape, ShapeError, complete
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 
@@ -162,6 +164,7 @@ def _stages(stages: tuple[AnyStage, ...], shape: Shape) -> tuple[tuple[AnyStage,
             written = stage.arguments if stage.written is None else stage.written
             arguments = complete(primitive, shape, dict(written))
             output = primitive.shape(shape, arguments)
+            _check_size(stage.primitive, output)
         except ShapeError as error:
             diagnostic = Diagnostic("D301", error.message, stage.span, help=error.remedy)
             raise _RefusedError(diagnostic) from None
@@ -176,6 +179,13 @@ def _stages(stages: tuple[AnyStage, ...], shape: Shape) -> tuple[tuple[AnyStage,
         )
         shape = output
     return tuple(result), shape
+
+
+def _check_size(name: str, shape: Shape) -> None:
+    """Numbers grow no further here than in expressions."""
+    if max(shape) > LARGEST:
+        message = f"`{name}` makes a dimension of {about(max(shape))}, beyond 10^12"
+        raise ShapeError(message, "choose smaller parameters")
 
 
 def _arrow(graph: Graph, edge: Edge) -> str:

@@ -22,6 +22,7 @@ class BodyChecker:
     def __init__(self, checker: Checker, graph: tree.Motif | tree.Network) -> None:
         self.checker = checker
         self.graph = graph
+        self.inputs = {port.name for port in graph.inputs}
         self.nodes: dict[str, Declaration] = {}
 
     def check(self) -> None:
@@ -213,7 +214,7 @@ class BodyChecker:
         self._target(reference, names)
 
     def _target(self, reference: tree.Reference, names: set[str]) -> None:
-        if reference.name in {port.name for port in self.graph.inputs}:
+        if reference.name in self.inputs:
             message = f"nothing can flow into `{reference.name}`, an input"
             remedy = "name a node of this motif or an output"
             self.checker.error("D217", message, reference.span, "an input", remedy)

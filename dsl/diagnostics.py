@@ -8,9 +8,18 @@ settings, D5xx data, D6xx search and training.
 from __future__ import annotations
 
 import difflib
+import heapq
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import islice
 
-from attrs import field, frozen
+from attrs import define, field, frozen
+
+MAX_FOUND = 100  # diagnostics in one go
+_LONGEST_LIST = 40  # names in a sentence
+_GUESSES = 50  # known names that are compared with an unknown one
+_MOST_KNOWN = 1000  # known names that are looked at
+_LONGEST_NAME = 100  # of an unknown name that anything is compared with
 
 
 @frozen
@@ -27,7 +36,12 @@ class Source:
 
     def lines(self) -> list[str]:
         """All lines; only a newline ends one, as for the parser."""
-        return [line.removesuffix("\r") for line in self.text.split("\n")]
+        return _lines(self.text)
+
+
+@lru_cache(maxsize=4)
+def _lines(text: str) -> list[str]:
+    return [line.removesuffix("\r") for line in text.split("\n")]
 
 
 @frozen
@@ -65,6 +79,37 @@ class DiagnosticError(Exception):
         self.status = status
 
 
+@define
+class Findings:
+    """Diagnostics that are collected; at `MAX_FOUND` they are raised, as nobody reads more."""
+
+    found: list[Diagnostic] = field(factory=list)
+
+    def add(self, *diagnostics: Diagnostic) -> None:
+        """Collect them.
+
+        Raises:
+            DiagnosticError: as many as `MAX_FOUND` are there.
+        """
+        self.found += diagnostics
+        if len(self.found) >= MAX_FOUND:
+            self.refuse()
+
+    def refuse(self) -> None:
+        """Raise what was found, if anything was.
+
+        Raises:
+            DiagnosticError: in the order of their places.
+        """
+        if self.found:
+            raise DiagnosticError(*sorted(self.found, key=_position)[:MAX_FOUND])
+
+
+def _position(diagnostic: Diagnostic) -> tuple[str, int, int]:
+    span = diagnostic.span
+    return (span.source.name, span.line, span.column) if span else ("", 0, 0)
+
+
 def render(diagnostic: Diagnostic) -> str:
     """The diagnostic as a compiler prints it: place, the line itself with carets, notes, help."""
     lines = [f"error[{diagnostic.code}]: {diagnostic.message}"]
@@ -93,21 +138,33 @@ def render_all(diagnostics: Sequence[Diagnostic]) -> str:
     """All diagnostics, a blank line between, and a closing count where there are several."""
     blocks = [render(diagnostic) for diagnostic in diagnostics]
     if len(blocks) > 1:
-        blocks.append(f"{len(blocks)} errors")
+        more = ", and there may be more" if len(blocks) == MAX_FOUND else ""
+        blocks.append(f"{len(blocks)} errors{more}")
     return "\n\n".join(blocks)
 
 
 def quote(names: Iterable[str]) -> str:
-    """Names for a sentence: ```a`, `b` and `c```."""
+    """Names for a sentence: ```a`, `b` and `c```; of very many the first, and how many more."""
     quoted = [f"`{name}`" for name in names]
+    if len(quoted) > _LONGEST_LIST:
+        quoted[_LONGEST_LIST:] = [f"{len(quoted) - _LONGEST_LIST:,} more"]
     if len(quoted) < 2:
         return "".join(quoted)
     return f"{', '.join(quoted[:-1])} and {quoted[-1]}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name most like ``name``, or None where none is close."""
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    """The known name most like ``name``, or None where none is close.
+
+    Of very many names those are compared that have almost the same letters.
+    """
+    if len(name) > _LONGEST_NAME:
+        return None
+    letters = {*name}
+    likely = heapq.nsmallest(
+        _GUESSES, islice(known, _MOST_KNOWN), key=lambda other: (len(letters ^ {*other}), other)
+    )
+    matches = difflib.get_close_matches(name, likely, n=1, cutoff=0.6)
     return matches[0] if matches else None
 
 

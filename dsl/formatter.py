@@ -161,7 +161,7 @@ class _Weaver:
     lines: list[Line]
     places: dict[_Key | None, _Place]
     above: dict[int, list[_Above]] = field(factory=dict)
-    behind: dict[int, list[str]] = field(factory=dict)
+    behind: dict[int, str] = field(factory=dict)
     apart: set[int] = field(factory=set)  # lines with an empty line before their first word
 
     def weave(self, pieces: Sequence[_Piece]) -> list[Line]:
@@ -200,31 +200,32 @@ class _Weaver:
 
     def _find_trailing(self, comment: str, word: _Piece) -> None:
         place = self.places[word.key]
-        if place.last:
-            self.behind.setdefault(place.line, []).append(comment)
-        elif place.first and word.text in _OPERATORS:  # `a |  # of a`
-            self.behind.setdefault(place.line - 1, []).append(comment)
+        line = place.line
+        if not place.last:
+            if not place.first or word.text not in _OPERATORS:
+                self._put(line, _Above(comment, False, moved=True))
+                return
+            line -= 1  # `a |  # of a`
+        if line in self.behind:
+            self._put(line + 1, _Above(comment, False, moved=False))
         else:
-            self.above.setdefault(place.line, []).append(_Above(comment, False, moved=True))
+            self.behind[line] = comment
 
     def _find_own(self, comments: Sequence[_Above], place: _Place, bracket: bool) -> None:
         line, moved = place.line, not place.first
-        # Nothing but brackets stands between them and the line below.
-        if moved and bracket and place.last and self._goes_on(line):
+        if moved and bracket and place.last:  # only brackets keep them from the line below
             line, moved = line + 1, False
-        self.above.setdefault(line, []).extend(evolve(c, moved=moved) for c in comments)
+        for comment in comments:
+            self._put(line, evolve(comment, moved=moved))
 
-    def _goes_on(self, line: int) -> bool:
-        """Whether the line after it belongs to what it begins."""
-        opens = self.lines[line].text.endswith(("{", "("))
-        return opens or [one.role for one in self.lines[line + 1 : line + 2]] == ["more"]
+    def _put(self, line: int, comment: _Above) -> None:
+        self.above.setdefault(line, []).append(comment)
 
     # how they look
 
     def _group(self, k: int) -> list[Line]:
         """A printed line, or the end of the file, with the comments above it."""
-        *more, trailing = self.behind.get(k) or [""]
-        above = [*self.above.get(k, []), *(_Above(text, False, moved=True) for text in more)]
+        above = self.above.get(k, [])
         own = [c for c in above if not c.moved]
         moved = [c for c in above if c.moved]
         if k == len(self.lines):
@@ -233,7 +234,7 @@ class _Weaver:
         indent = line.indent + (INDENT if line.role in ("end", "close") else "")
         group = [Line(indent, "", "comment", c.apart, c.text) for c in own]
         group += [Line(indent, "", "comment", False, c.text) for c in moved]
-        group.append(evolve(line, apart=False, comment=trailing))
+        group.append(evolve(line, apart=False, comment=self.behind.get(k, "")))
         # The line's empty line stands before the comments moved out of it.
         if k in self.apart and (moved or line.role != "end"):
             group[len(own)] = evolve(group[len(own)], apart=True)

@@ -45,8 +45,8 @@ def load(path: str | Path) -> Loaded:
     A name without a folder that is no file names a spec of the package: ``darts_cell``.
 
     Raises:
-        DiagnosticError: D401 (no such file), D402 (unreadable, or too long), D110-D112 (imports), or the
-            parser's.
+        DiagnosticError: D401 (no such file), D402 (unreadable, or too long), D110-D112
+            (imports), or the parser's.
     """
     path = _find(Path(path))
     return load_text(read_source(path), path.parent)

@@ -20,7 +20,7 @@ from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span, quote
 from bayesnas.dsl.syntax_errors import check_brackets, count_words, explain, too_deep
 
-MAX_WORDS = 30_000  # of a spec with its imports: what is read within a second or two
+MAX_WORDS = 40_000  # of a spec with its imports: they are read within two seconds
 MAX_DIGITS = 100
 MAX_DEPTH = 200  # of a tree: what walks it recurses
 

@@ -330,6 +330,12 @@ motif m(a) -> (b) {
     assert_formatted(text, expected)
 
 
+def test_of_two_comments_behind_a_line_the_second_goes_below() -> None:
+    text = "motif m(a) -> (b) { b = concat(a # one\n ) # two\n }"
+    expected = "motif m(a) -> (b) {\n    b = concat(a)  # one\n    # two\n}\n"
+    assert_formatted(text, expected)
+
+
 def test_blocks_of_comments_alone() -> None:
     text = "search { # none\n}\ntrain {\n\n# none\n\n}\nmotif m(a) -> (b) { }"
     expected = """search {  # none
