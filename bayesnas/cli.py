@@ -23,10 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parser().parse_args(arguments)
     except _SettingsAsked as asked:
-        from bayesnas.commands import settings_table
-
-        print(settings_table(str(asked)))
-        return 0
+        options = argparse.Namespace(command=_show_settings, kind=str(asked))
     return _run(options)
 
 
@@ -298,6 +295,13 @@ def _demo_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 # ----------------------------------------------------------------------------------------- commands
+
+
+def _show_settings(options: argparse.Namespace) -> int:
+    from bayesnas.commands import settings_table
+
+    print(settings_table(options.kind))
+    return 0
 
 
 def _compile(options: argparse.Namespace) -> int:

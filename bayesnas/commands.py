@@ -26,7 +26,7 @@ from bayesnas.compiler.settings import (
     check_setting,
     make_settings,
 )
-from bayesnas.counting import budget_rows, heading, table
+from bayesnas.counting import budget_notes, budget_rows, heading, table
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span, render_all
 from bayesnas.dsl.loader import load
 from bayesnas.dsl.tree_json import tree_to_json
@@ -172,7 +172,8 @@ def search_command(options: argparse.Namespace) -> int:
         ("found", *_cost(result.found), f"{result.operations_left:,}"),
     ]))  # fmt: skip
     print(f"figure: {result.figure}")
-    _say_advice(result.advice)
+    for note in (*budget_notes(compiled.graph, result.found), result.advice):
+        _say_advice(note)
     return 0
 
 
@@ -278,10 +279,16 @@ def _value(word: str) -> int | float | str:
 def settings_table(kind: str) -> str:
     """What ``--option help`` prints."""
     rows = [
-        (name, str(known.default), known.metadata["about"])
+        (name, str(known.default), _domain(known.metadata), known.metadata["about"])
         for name, known in fields_dict(KINDS[kind]).items()
     ]
-    return _table((f"{kind} setting", "default", ""), rows, left=3)
+    return _table((f"{kind} setting", "default", "values", ""), rows, left=4)
+
+
+def _domain(metadata: Mapping[str, Any]) -> str:
+    if "words" in metadata:
+        return ", ".join(metadata["words"])
+    return f"{metadata['least']:g} to {metadata['most']:g}"
 
 
 # ------------------------------------------------------------------------------------------- demo

@@ -9,12 +9,12 @@ do members in which nothing reaches an output, as in the papers' own counts.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from random import Random
 from typing import TypeAlias
 
-import networkx as nx
 from attrs import frozen
 
 from bayesnas.compiler.cost import Cost, edge_cost, graph_cost
@@ -24,6 +24,7 @@ from bayesnas.compiler.shapes import infer_shapes
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 
 DRAWS = 200
+_TRIES = 200  # connections that the smallest member is tried without
 Member: TypeAlias = frozenset[str]  # the tied groups it keeps
 
 
@@ -207,6 +208,10 @@ class _Life:
     def __init__(self, graph: Graph, space: MemberSpace) -> None:
         self.graph = graph
         self.space = space
+        self.edges = [
+            (edge.source, edge.target, None if edge.gate is None else edge.group)
+            for edge in graph.edges()
+        ]
         self.factors = {
             node.id: len(graph.connections(node.id))
             for node in graph.nodes()
@@ -217,17 +222,14 @@ class _Life:
         """Whether what `prune_graph` leaves of the member is a network."""
         if self.factors:
             return self._prunes(member)
-        network: nx.DiGraph[str] = nx.DiGraph()
-        network.add_nodes_from((*self.graph.root.inputs, *self.graph.root.outputs))
-        network.add_edges_from(
-            (edge.source, edge.target)
-            for edge in self.graph.edges()
-            if edge.gate is None or edge.group in member
-        )
-        forwards = _reached(network, self.graph.root.inputs)
-        backwards = _reached(network.reverse(copy=False), self.graph.root.outputs)
-        ports = {*self.graph.root.inputs, *self.graph.root.outputs}
-        return ports <= forwards & backwards
+        following: dict[str, list[str]] = {}
+        leading: dict[str, list[str]] = {}
+        for source, target, group in self.edges:
+            if group is None or group in member:
+                following.setdefault(source, []).append(target)
+                leading.setdefault(target, []).append(source)
+        inputs, outputs = self.graph.root.inputs, self.graph.root.outputs
+        return {*outputs} <= _reached(following, inputs) and {*inputs} <= _reached(leading, outputs)
 
     def _prunes(self, member: Member) -> bool:
         removed = [edge.id for edge in self.graph.searched() if edge.group not in member]
@@ -243,28 +245,41 @@ class _Life:
         order: Iterable[SearchedConnection],
         option: Callable[[SearchedConnection], str],
     ) -> Member:
-        """The member, with dropped connections put back in this order until it is alive."""
-        for connection in order:
-            if self.alive(member):
-                break
-            free = connection.target not in self.space.retained
-            if free and not member.intersection(connection.options):
-                member |= {option(connection)}
-        return member
+        """The member, with as few dropped connections put back, in this order, as it takes."""
+        if self.alive(member):
+            return member
+        back = [
+            option(connection)
+            for connection in order
+            if connection.target not in self.space.retained
+            and not member.intersection(connection.options)
+        ]
+        needed = bisect_left(range(len(back)), True, key=lambda k: self.alive(member | {*back[:k]}))
+        return member | {*back[:needed]}
 
     def thin(self, member: Member, order: Iterable[SearchedConnection]) -> Member:
-        """The member without the free connections it can live without, tried in this order."""
-        for connection in order:
+        """The member without free connections it can live without, the first ones tried."""
+        free = [
+            connection
+            for connection in order
+            if connection.target not in self.space.retained
+            and member.intersection(connection.options)
+        ]
+        for connection in free[:_TRIES]:
             less = member.difference(connection.options)
-            if connection.target not in self.space.retained and less != member and self.alive(less):
+            if self.alive(less):
                 member = less
         return member
 
 
-def _reached(network: nx.DiGraph[str], starts: Iterable[str]) -> set[str]:
+def _reached(following: Mapping[str, Iterable[str]], starts: Iterable[str]) -> set[str]:
     found = set(starts)
-    for start in starts:
-        found |= nx.descendants(network, start)
+    waiting = list(found)
+    while waiting:
+        for node in following.get(waiting.pop(), ()):
+            if node not in found:
+                found.add(node)
+                waiting.append(node)
     return found
 
 
@@ -325,8 +340,7 @@ def _additive(graph: Graph) -> bool:
     that no member drops, and does not concatenate what is searched.
     """
     retained = {retain.node: retain.count for retain in graph.retains}
-    kept: nx.DiGraph[str] = nx.DiGraph()
-    kept.add_nodes_from(node.id for node in graph.nodes())
+    kept: dict[str, list[str]] = {}
     targets = set()
     for node in graph.nodes():
         connections = graph.connections(node.id) if node.role != "relay" else []
@@ -334,7 +348,7 @@ def _additive(graph: Graph) -> bool:
         if searched:
             targets.add(node.id)
         surely = retained.get(node.id, 0) >= len(searched)
-        kept.add_edges_from((node.id, c.source) for c in connections if surely or not c.searched)
+        kept[node.id] = [c.source for c in connections if surely or not c.searched]
     useful = _reached(kept, graph.root.outputs)
     return targets <= useful & set(retained) and not any(
         graph.node(target).merge == "concat" for target in targets

@@ -9,6 +9,7 @@ import importlib
 import inspect
 import re
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from functools import cache
 from math import prod
@@ -98,17 +99,24 @@ def load_plugin(name: str) -> None:
         importlib.import_module(name)
     except DiagnosticError:
         raise
-    except Exception as error:  # whatever a user's module does wrong is theirs to read
-        reason = f"{type(error).__name__}: {error}"
-        remedy = "check the name; it is looked up in the working directory and on PYTHONPATH"
-        found = Diagnostic(
-            "D432", f"cannot import the plugin `{name}`", notes=(reason,), help=remedy
-        )
-        raise DiagnosticError(found) from None
+    except (Exception, SystemExit) as error:  # what a user's module does wrong is theirs to read
+        raise DiagnosticError(_not_imported(name, error)) from None
     if name not in loaded_plugins():
         remedy = "decorate its modules with `@bayesnas.primitive(...)`"
         message = f"the plugin `{name}` registers no primitive"
         raise DiagnosticError(Diagnostic("D432", message, help=remedy))
+
+
+def _not_imported(name: str, error: BaseException) -> Diagnostic:
+    notes = [f"{type(error).__name__}: {error}"]
+    if isinstance(error, ModuleNotFoundError) and error.name == name:
+        remedy = "check the name; it is looked up in the working directory and on PYTHONPATH"
+    else:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        notes.append(f"at {last.filename}:{last.lineno}")
+        remedy = "mend the module; `python -c 'import ...'` shows the same"
+    message = f"cannot import the plugin `{name}`"
+    return Diagnostic("D432", message, notes=tuple(notes), help=remedy.replace("...", name))
 
 
 def loaded_plugins() -> list[str]:

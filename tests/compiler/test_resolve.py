@@ -6,6 +6,7 @@ import pytest
 from support import (
     assert_refused,
     compile_text,
+    deadline,
     network,
     refused,
     resolve_text,
@@ -305,3 +306,40 @@ def test_settings_are_kept_by_kind() -> None:
     compiled = compile_text(network("x -> y") + "search { rounds = 3 }\ntrain { epochs = 2 }")
     assert compiled.settings("search") == {"rounds": 3}
     assert compiled.settings("train") == {"epochs": 2}
+
+
+# ------------------------------------------------------------------------------ very many
+
+many = "".join
+LONG = {
+    "unknown operations": "op f = " + " >> ".join(f"operation{k}" for k in range(9_000)),
+    "unknown operations beside known ones": many(f"op operation{k} = relu\n" for k in range(3_000))
+    + network(many(f"x -> y : aperation{k}\n" for k in range(3_000))),
+    "unknown nodes beside known ones": network(
+        "node " + ", ".join(f"node{k}" for k in range(5_000)) + many("nude -> y\n" for _ in range(5_000))
+    ),
+    "unknown settings": "search {" + many(f"epocs{k} = 1 " for k in range(9_000)) + "}",
+    "settings twice": "search {" + "rounds = 1 " * 9_000 + "}",
+    "definitions twice": "op f = relu\n" * 9_000,
+}
+
+
+@pytest.mark.parametrize("what", LONG)
+def test_the_first_hundred_errors_come_soon(what: str) -> None:
+    with deadline(10.0):
+        found = refused(LONG[what], resolve_text)
+    assert len(found) == 100
+    assert found[0].span is not None
+
+
+def test_a_long_circle_is_found_soon() -> None:
+    text = many(f"op f{k} = f{(k + 1) % 9_000}\n" for k in range(9_000))
+    with deadline(10.0):
+        [found] = refused(text, resolve_text)
+    assert (found.code, found.message) == ("D207", "`f0` is made of itself")
+
+
+def test_operations_too_deep_to_be_followed() -> None:
+    text = "op f0 = relu\n" + many(f"op f{k + 1} = f{k}\n" for k in range(5_000))
+    [found] = refused(text + network("x -> y : f5000"), resolve_text)
+    assert (found.code, found.message) == ("D104", "nested too deeply")

@@ -338,3 +338,16 @@ def test_all_shapes_are_known_and_agree(text: str) -> None:
     graph = graph_of(text)
     assert all(node.shape is not None for node in graph.nodes())
     assert all(left == right is not None for left, right in joins(graph))
+
+
+@pytest.mark.parametrize(
+    ("operation", "size"),
+    [
+        ("conv(1, expand = 1000000000000)", "4,000,000,000,000"),
+        (" >> ".join(["upsample(1000000000)"] * 999), "10^18"),
+    ],
+)
+def test_dimensions_have_a_bound(operation: str, size: str) -> None:
+    name = operation.partition("(")[0]
+    message = f"`{name}` makes a dimension of {size}, beyond 10^12"
+    assert_refused(shaped(operation, MAP, MAP), "D301", message)
