@@ -2,13 +2,20 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check format links clean
+.PHONY: demo test fuzz check format links clean
 
 demo: .venv/installed
 	$(BIN)/bayesnas demo -o build/demo --force
 
 test: .venv/installed links
 	$(BIN)/python -m pytest -n 2
+
+# Half an hour; `make fuzz CASES=1000 SEED=7` for less. What fails is saved in build/fuzz and comes
+# again with `PYTHONPATH=.links $(BIN)/python tests/fuzz.py --replay FILE`.
+CASES ?= 21000
+SEED ?= 0
+fuzz: .venv/installed links
+	PYTHONPATH=.links OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py --cases $(CASES) --seed $(SEED)
 
 check: .venv/installed links
 	$(BIN)/ruff check .

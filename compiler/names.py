@@ -7,10 +7,11 @@ from typing import TypeAlias
 
 from typing_extensions import assert_never
 
+from bayesnas.compiler import aliases
 from bayesnas.compiler.primitives import PRIMITIVES
 from bayesnas.compiler.program import Program
 from bayesnas.dsl import tree
-from bayesnas.dsl.diagnostics import Diagnostic, Findings, Span, quote, suggest
+from bayesnas.dsl.diagnostics import Diagnostic, Findings, Span, nearest, quote, suggest
 
 MotifCall: TypeAlias = tree.Instantiation | tree.Chain
 
@@ -85,31 +86,37 @@ class Checker:
             case _:
                 assert_never(expression)
 
-    def term(self, term: tree.OperationTerm, names: set[str], choice: bool) -> None:
-        """``choice`` says whether candidates may stand here."""
+    def term(self, term: tree.OperationTerm, names: set[str], choice: bool, sign: str = "") -> None:
+        """``choice``: whether candidates may stand here; ``sign``: what joins it to others."""
         match term:
             case tree.Call():
-                self._call(term, names, choice)
+                self._call(term, names, choice, sign)
             case tree.Pipeline(stages=parts) | tree.Parallel(branches=parts):
+                sign = ">>" if isinstance(term, tree.Pipeline) else "+"
                 for part in parts:
-                    self.term(part, names, False)
+                    self.term(part, names, False, sign)
             case tree.Alternatives(options=options):
                 if not choice:
-                    self._misplaced(term.span)
+                    self._misplaced(term.span, sign)
                 for option in options:
                     self.term(option, names, True)
             case tree.Conditional():
                 self.expression(term.condition, names)
-                self.term(term.then, names, choice)
-                self.term(term.otherwise, names, choice)
+                self.term(term.then, names, choice, sign)
+                self.term(term.otherwise, names, choice, sign)
             case _:
                 assert_never(term)
 
-    def _misplaced(self, span: Span) -> None:
+    def _misplaced(self, span: Span, sign: str) -> None:
         remedy = "search the edge with `~>`, or keep several operations together with `+`"
+        if sign:
+            remedy = (
+                "a choice is no part of another operation: put the rest into each candidate,"
+                f" as in `conv(3) {sign} bn | skip {sign} bn`"
+            )
         self.error("D206", "candidates stand where one operation is meant", span, "", remedy)
 
-    def _call(self, call: tree.Call, names: set[str], choice: bool) -> None:
+    def _call(self, call: tree.Call, names: set[str], choice: bool, sign: str) -> None:
         for argument in call.arguments:
             self.expression(argument.value, names)
         if call.name in PRIMITIVES:
@@ -119,11 +126,11 @@ class Checker:
             definition = self.program.operations[call.name]
             formals = {p.name: p.default is None for p in definition.parameters}
             if isinstance(definition, tree.ChoiceDefinition) and not choice:
-                self._misplaced(call.span)
+                self._misplaced(call.span, sign)
         else:
             known = (*PRIMITIVES, *self.program.operations)
             otherwise = "import the file that defines it, define it, or name its `--plugin`"
-            remedy = suggest(call.name, known, otherwise)
+            remedy = aliases.operation_help(call.name, known, otherwise)
             if call.name in self.program.motifs:
                 remedy = f"`{call.name}` is a motif: write `y = {call.name}(x)`"
             message = f"unknown operation `{call.name}`"
@@ -150,8 +157,10 @@ class Checker:
             formal = argument.name or order[position]
             if formal not in formals:
                 message = f"`{name}` has no parameter `{formal}`"
-                remedy = suggest(formal, order, "leave it out")
+                meant = aliases.parameter_of(formal, order) or nearest(formal, order)
+                remedy = f"did you mean `{meant}`?" if meant else "leave it out"
                 self.error("D204", message, argument.span, "", remedy, takes)
+                formal = meant or formal
             elif formal in given:
                 message = f"parameter `{formal}` of `{name}` is given twice"
                 self.error("D204", message, argument.span, "", "leave one out", takes)

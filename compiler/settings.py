@@ -6,6 +6,7 @@ anything runs; the runtime reads the same classes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -87,10 +88,12 @@ def check_setting(kind: str, name: str, value: int | float | str, span: Span | N
     whole = isinstance(known[name].default, int)
     if "words" in meta:
         if value not in meta["words"]:
-            remedy = suggest(str(value), meta["words"], f"write {quote(meta['words'])}")
+            remedy = suggest(str(value), meta["words"], f"write {quote(meta['words'], 'or')}")
             raise _bad_value(name, value, span, remedy)
         return
     domain = f"a {'whole ' if whole else ''}number from {meta['least']} to {meta['most']}"
+    if isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)?", value):
+        raise _bad_value(name, f'"{value}"', span, f"remove the quotes: `{name} = {value}`")
     fraction = isinstance(value, float) and not value.is_integer()
     if isinstance(value, str) or (whole and fraction):
         raise _bad_value(name, value, span, f"write {domain}")

@@ -6,6 +6,7 @@ from typing import Final
 
 from typing_extensions import assert_never
 
+from bayesnas.compiler import aliases
 from bayesnas.compiler.graph import CostName
 from bayesnas.compiler.names import Checker, MotifCall
 from bayesnas.compiler.primitives import PRIMITIVES
@@ -160,9 +161,10 @@ class BodyChecker:
             self.checker.call(statement, motif, self._whole_lists(statement.inputs))
 
     def _unknown_motif(self, name: str, known: set[str], span: Span) -> None:
-        remedy = suggest(name, known, "define it with `motif`")
-        if name in {*PRIMITIVES, *self.checker.program.operations}:
-            remedy = f"`{name}` is an operation: write `y = x : {name}`"
+        remedy = aliases.merge_help(name) or suggest(name, known, "define it with `motif`")
+        operation = name if name in self.checker.program.operations else aliases.operation_of(name)
+        if operation in {*PRIMITIVES, *self.checker.program.operations}:
+            remedy = f"`{operation}` is an operation: write `y = x : {operation}`"
         self.checker.error("D211", f"unknown motif `{name}`", span, "not defined", remedy)
 
     def _arguments(

@@ -16,7 +16,10 @@ from itertools import islice
 from attrs import define, field, frozen
 
 MAX_FOUND = 100  # diagnostics in one go
+_LONGEST_LINE = 400  # characters of a line that is shown whole
+_AROUND = 100  # characters shown before and after a place on one that is not
 _LONGEST_LIST = 40  # names in a sentence
+_LIKENESS = 0.7  # of two names, from 0 to 1: below, a suggestion says more of us than of the spec
 _GUESSES = 50  # known names that are compared with an unknown one
 _MOST_KNOWN = 1000  # known names that are looked at
 _LONGEST_NAME = 100  # of an unknown name that anything is compared with
@@ -115,13 +118,12 @@ def render(diagnostic: Diagnostic) -> str:
     lines = [f"error[{diagnostic.code}]: {diagnostic.message}"]
     margin = " "
     if (span := diagnostic.span) is not None:
-        text = span.source.line(span.line)
+        text, start, end = _excerpt(span)
         number = str(span.line)
         margin = " " * (len(number) + 1)
-        end = span.end_column if span.end_line == span.line else len(text) + 1
-        carets = "^" * max(1, min(end, len(text) + 1) - span.column)
+        carets = "^" * max(1, end - start)
         # Tabs are kept so that the carets stay under what they mark.
-        indent = "".join("\t" if c == "\t" else " " for c in text[: span.column - 1])
+        indent = "".join("\t" if c == "\t" else " " for c in text[:start])
         lines += [
             f"{margin}--> {span}",
             f"{margin} |",
@@ -134,6 +136,20 @@ def render(diagnostic: Diagnostic) -> str:
     return "\n".join(lines)
 
 
+def _excerpt(span: Span) -> tuple[str, int, int]:
+    """The line of a place, or what stands round it on a very long one; where in it the place is."""
+    text = span.source.line(span.line)
+    end = span.end_column if span.end_line == span.line else len(text) + 1
+    start, end = span.column - 1, min(end - 1, len(text))
+    if len(text) <= _LONGEST_LINE:
+        return text, start, end
+    first = max(0, start - _AROUND)
+    last = min(len(text), start + _AROUND)
+    before, after = "..." if first else "", "..." if last < len(text) else ""
+    shift = len(before) - first
+    return f"{before}{text[first:last]}{after}", start + shift, min(end, last) + shift
+
+
 def render_all(diagnostics: Sequence[Diagnostic]) -> str:
     """All diagnostics, a blank line between, and a closing count where there are several."""
     blocks = [render(diagnostic) for diagnostic in diagnostics]
@@ -143,28 +159,34 @@ def render_all(diagnostics: Sequence[Diagnostic]) -> str:
     return "\n\n".join(blocks)
 
 
-def quote(names: Iterable[str]) -> str:
-    """Names for a sentence: ```a`, `b` and `c```; of very many the first, and how many more."""
+def quote(names: Iterable[str], last: str = "and") -> str:
+    """Names for a sentence: ```a`, `b` and `c```; of very many the first, and how many more.
+
+    ``last`` is the word before the last name: "and" or "or".
+    """
     quoted = [f"`{name}`" for name in names]
     if len(quoted) > _LONGEST_LIST:
         quoted[_LONGEST_LIST:] = [f"{len(quoted) - _LONGEST_LIST:,} more"]
     if len(quoted) < 2:
         return "".join(quoted)
-    return f"{', '.join(quoted[:-1])} and {quoted[-1]}"
+    return f"{', '.join(quoted[:-1])} {last} {quoted[-1]}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name most like ``name``, or None where none is close.
 
-    Of very many names those are compared that have almost the same letters.
+    Capitals are as good as small letters where nothing else is different. Of very many names
+    those are compared that have almost the same letters.
     """
     if len(name) > _LONGEST_NAME:
         return None
     letters = {*name}
-    likely = heapq.nsmallest(
-        _GUESSES, islice(known, _MOST_KNOWN), key=lambda other: (len(letters ^ {*other}), other)
-    )
-    matches = difflib.get_close_matches(name, likely, n=1, cutoff=0.6)
+    known = [*islice(known, _MOST_KNOWN)]
+    for other in known:
+        if other.lower() == name.lower():
+            return other
+    likely = heapq.nsmallest(_GUESSES, known, key=lambda other: (len(letters ^ {*other}), other))
+    matches = difflib.get_close_matches(name, likely, n=1, cutoff=_LIKENESS)
     return matches[0] if matches else None
 
 

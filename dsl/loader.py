@@ -12,7 +12,7 @@ from typing import TypeVar
 from attrs import evolve, frozen
 
 from bayesnas.dsl import tree
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span, nearest
 from bayesnas.dsl.parser import check_length, parse
 
 MAX_BYTES = 1_000_000
@@ -122,16 +122,26 @@ def _find(path: Path) -> Path:
     if str(path) in names:
         return Path(str(files("bayesnas.specs").joinpath(f"{path}.nas")))
     beside = path.parent if path.parent.is_dir() else Path()
-    found = sorted(str(p) for p in beside.glob("*.nas"))[:5]
-    known = ", ".join(found) or "none"
+    found = sorted(str(p) for p in beside.glob("*.nas"))
+    known = ", ".join(found[:5]) or "none"
     raise DiagnosticError(
         Diagnostic(
             "D401",
             f"no spec at `{path}`",
             notes=(f"specs in `{beside}`: {known}", f"packaged specs: {', '.join(names)}"),
-            help="name a spec file, or a packaged spec",
+            help=_guess(path, found, names),
         )
     )
+
+
+def _guess(path: Path, beside: list[str], packaged: list[str]) -> str:
+    """The spec that was probably meant: one beside, also without its ending, or a packaged one."""
+    otherwise = "name a spec file, or a packaged spec"
+    if f"{path}.nas" in beside:
+        return f"did you mean `{path}.nas`?"
+    match = nearest(path.stem, [*packaged, *(Path(name).stem for name in beside)])
+    files_beside = [name for name in beside if Path(name).stem == match]
+    return f"did you mean `{files_beside[0] if files_beside else match}`?" if match else otherwise
 
 
 class _Loader:

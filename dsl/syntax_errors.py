@@ -11,6 +11,7 @@ from lark import Lark, UnexpectedInput
 
 from bayesnas.dsl.construct_rules import CONSTRUCT_RULES
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span, nearest
+from bayesnas.dsl.habit_rules import HABIT_RULES
 from bayesnas.dsl.syntax_rules import (
     AT_A_STATEMENT,
     AT_THE_TOP,
@@ -23,13 +24,14 @@ from bayesnas.dsl.syntax_rules import (
 )
 
 MAX_NESTING = 100
-RULES = (*TOKEN_RULES, *CONSTRUCT_RULES)
+RULES = (*HABIT_RULES, *TOKEN_RULES, *CONSTRUCT_RULES)
 KEYWORDS = {
     "import", "op", "choice", "motif", "network", "search", "train", "node", "for", "in", "if",
     "then", "else", "chain", "times", "reduce", "at", "tied", "retain", "into", "sum", "concat",
     "product", "and", "or", "not", "budget",
 }  # fmt: skip
 _DEFINITIONS = ("import", "op", "choice", "motif", "network", "search", "train")
+_STATEMENTS = ("node", "for", "if", "retain", "budget")
 _OPENING = {"(": ")", "{": "}", "[": "]"}
 _CLOSING = {closing: opening for opening, closing in _OPENING.items()}
 _WINDOW = 60  # tokens on each side of the error that rules see
@@ -349,7 +351,9 @@ def _beginning(situation: _Situation) -> Diagnostic | None:
         start = situation.tokens[situation.at - 1]
         if re.fullmatch(r"\w+", start.text):
             message = f"`{start.text}` begins no statement"
-            return _diagnostic(situation, message, STATEMENT, start.start, start.end)
+            word = nearest(start.text, _STATEMENTS)
+            remedy = f"did you mean `{word}`?" if word else STATEMENT
+            return _diagnostic(situation, message, remedy, start.start, start.end)
     return None
 
 

@@ -57,12 +57,12 @@ MAX_SECONDS = 2.0  # of computing, for one case
 MAX_GROWTH = 500  # MB of memory, in one case
 STUCK = 30.0  # seconds after which a case is stopped
 # A valid spec may expand to a million edges and take its time; these must not.
-SMALL = {"size": 1_000, "turns": 10_000, "steps": 200_000}
+SMALL = {"size": 500, "turns": 10_000, "steps": 200_000}
 MOST_NETWORKS = 10
 MOST_WORDS = 3_000  # of a spec that is formatted
 SHARES = {
-    "space": 0.2,
-    "mutation": 0.48,
+    "space": 0.15,
+    "mutation": 0.53,
     "noise": 0.06,
     "hostile": 0.07,
     "imports": 0.05,

@@ -117,8 +117,12 @@ def _insert(draw: st.DrawFn, text: str) -> str:
     return text[:k] + draw(st.text(min_size=1, max_size=5)) + text[k:]
 
 
+def _cut(draw: st.DrawFn, text: str) -> str:
+    return text[: _place(draw, text)]
+
+
 _MUTATIONS: tuple[_Mutation, ...] = (
-    *(_at_a_piece(_alike),) * 6,
+    *(_at_a_piece(_alike),) * 10,
     _at_a_piece(lambda _draw, _pieces, _k: []),
     _at_a_piece(lambda _draw, pieces, k: [pieces[k], " ", pieces[k]]),
     _at_a_piece(lambda draw, pieces, k: [draw(st.sampled_from(pieces))]),
@@ -128,14 +132,14 @@ _MUTATIONS: tuple[_Mutation, ...] = (
     _at_a_line(2),
     _insert,
     _splice,
-    lambda draw, text: text[: _place(draw, text)],
+    _cut,
 )
 
 
 @st.composite
 def mutations(draw: st.DrawFn) -> Case:
-    text = draw(st.sampled_from(bases()))
-    for mutate in draw(st.lists(st.sampled_from(_MUTATIONS), min_size=1, max_size=4)):
+    text = draw(st.sampled_from(bases()) | spaces())
+    for mutate in draw(st.lists(st.sampled_from(_MUTATIONS), min_size=1, max_size=3)):
         text = mutate(draw, text)
     return _spec("mutation", text)
 
@@ -260,7 +264,7 @@ def _places(value: Any) -> list[tuple[Any, Any]]:
 def broken_graphs(draw: st.DrawFn) -> Case:
     text = draw(st.sampled_from(graphs()))
     if draw(st.integers(0, 9)) == 0:
-        text = draw(st.sampled_from([_insert, _MUTATIONS[6], _MUTATIONS[-1]]))(draw, text)
+        text = draw(st.sampled_from([_insert, _cut, _MUTATIONS[0]]))(draw, text)
         return Case("graph", {"graph.json": text})
     data = json.loads(text)
     for _ in range(draw(st.integers(1, 3))):

@@ -66,6 +66,9 @@ DEEP: dict[str, Build] = {
     "brackets that close nothing": _nest("", "network", ")"),
     "texts": _nest('"', "", "\n"),
     "operations of operations": _top(_rows("op f{j} = f{k}\n"), "op f0 = relu\n", "x -> y : f{n}"),
+    "operations of later operations": _top(
+        lambda n: _rows("op f{k} = f{j}\n")(n) + f"op f{n} = relu\n", "", "x -> y : f0"
+    ),
     "operations of two": _top(
         _rows("op f{j} = f{k} >> f{k}\n"), "op f0 = relu\n", "x -> y : f{n}"
     ),

@@ -12,8 +12,11 @@ from support import (
     resolve_text,
 )
 
+from bayesnas.compiler import aliases
+from bayesnas.compiler.primitives import PRIMITIVES
 from bayesnas.compiler.resolve import resolve
 from bayesnas.dsl.diagnostics import DiagnosticError
+from bayesnas.dsl.habit_rules import OPERATION_NAMES
 from bayesnas.dsl.loader import load
 
 M = "motif m(a; width = 4, stride = 1) -> (b) { a -> b : conv(3, width, stride) }\n"
@@ -195,6 +198,27 @@ def test_invalid(snippet: str) -> None:
         ),
         ("search { §round = 1 }", "", None, "did you mean `rounds`?"),
         ('search { §dependency = "locale" }', "", None, "did you mean `local`?"),
+        ('train { §epochs = "3" }', "", None, "remove the quotes: `epochs = 3`"),
+        (
+            "train { §augment = flip }",
+            "",
+            None,
+            "write `auto`, `none`, `shift` or `shift_flip`",
+        ),
+        (
+            "choice c = skip | relu\n" + network("x ~> y : §c >> bn"),
+            "",
+            None,
+            "a choice is no part of another operation: put the rest into each candidate,"
+            " as in `conv(3) >> bn | skip >> bn`",
+        ),
+        (
+            "choice c = (§skip | relu) + bn",
+            "",
+            None,
+            "a choice is no part of another operation: put the rest into each candidate,"
+            " as in `conv(3) + bn | skip + bn`",
+        ),
     ],
 )
 def test_what_a_diagnostic_tells(snippet: str, label: str, note: str | None, remedy: str) -> None:
@@ -203,6 +227,79 @@ def test_what_a_diagnostic_tells(snippet: str, label: str, note: str | None, rem
     assert found.help == remedy
     if note is not None:
         assert found.notes == (note,)
+
+
+IMPORT = "import the file that defines it, define it, or name its `--plugin`"
+
+
+@pytest.mark.parametrize(
+    ("operation", "remedy"),
+    [
+        ("batchnorm", "did you mean `bn`?"),
+        ("BatchNorm2d", "did you mean `bn`?"),
+        ("batch_norm", "did you mean `bn`?"),
+        ("ReLU", "did you mean `relu`?"),
+        ("identity", "did you mean `skip`?"),
+        ("dense(3)", "did you mean `linear`?"),
+        ("fc(3)", "did you mean `linear`?"),
+        ("dwconv(3)", "did you mean `depthwise_conv`?"),
+        ("maxpool(3)", "did you mean `max_pool`?"),
+        ("avgpool(3)", "did you mean `avg_pool`?"),
+        ("swish", "did you mean `silu`?"),
+        ("none", "leave it out: every operation of a searched edge can be pruned already"),
+        ("Zero", "leave it out: every operation of a searched edge can be pruned already"),
+        ("attention(4)", IMPORT),
+    ],
+)
+def test_operations_as_others_call_them(operation: str, remedy: str) -> None:
+    [found] = refused(f"choice c = skip | {operation}", resolve_text)
+    assert found.code == "D202"
+    assert found.help == remedy
+
+
+@pytest.mark.parametrize(
+    ("operation", "parameters"),
+    [
+        ("conv(3, out_channels = 16)", ["width"]),
+        ("conv(kernel_size = 3, channels = 8)", ["kernel", "width"]),
+        ("conv(3, filters = 8)", ["width"]),
+        ("linear(out_features = 10)", ["width"]),
+        ("max_pool(size = 3)", ["kernel"]),
+        ("dropout(p = 20)", ["percent"]),
+        ("conv(kernal = 3)", ["kernel"]),
+    ],
+)
+def test_parameters_as_others_call_them_are_not_missing_as_well(
+    operation: str, parameters: list[str]
+) -> None:
+    found = refused(f"op f = {operation}", resolve_text)
+    assert [d.help for d in found] == [f"did you mean `{name}`?" for name in parameters]
+
+
+@pytest.mark.parametrize(
+    ("merge", "remedy"),
+    [
+        ("cat", "merges are `sum`, `concat` and `product`: did you mean `concat`?"),
+        ("add", "merges are `sum`, `concat` and `product`: did you mean `sum`?"),
+        ("mul", "merges are `sum`, `concat` and `product`: did you mean `product`?"),
+        ("max", "merges are `sum`, `concat` and `product`"),
+        ("mean", "merges are `sum`, `concat` and `product`"),
+        ("batchnorm", "`bn` is an operation: write `y = x : bn`"),
+    ],
+)
+def test_merges_as_others_call_them(merge: str, remedy: str) -> None:
+    found = assert_refused(network(f"§y = {merge}(x, x)"), "D211", f"unknown motif `{merge}`")
+    assert found.help == remedy
+
+
+def test_syntax_errors_know_the_primitive_operations() -> None:
+    """The rules cannot import them: they stand below the compiler."""
+    assert {*OPERATION_NAMES} == {*PRIMITIVES}
+
+
+def test_other_names_are_of_operations_and_parameters_there_are() -> None:
+    assert {*aliases._OPERATIONS} <= {*PRIMITIVES}
+    assert {*aliases._PARAMETERS} <= {p for o in PRIMITIVES.values() for p in o.parameters}
 
 
 # ------------------------------------------------------------------------------ networks
@@ -316,7 +413,9 @@ LONG = {
     "unknown operations beside known ones": many(f"op operation{k} = relu\n" for k in range(3_000))
     + network(many(f"x -> y : aperation{k}\n" for k in range(3_000))),
     "unknown nodes beside known ones": network(
-        "node " + ", ".join(f"node{k}" for k in range(5_000)) + many("nude -> y\n" for _ in range(5_000))
+        "node "
+        + ", ".join(f"node{k}" for k in range(5_000))
+        + many(f"\nnude{k} -> y" for k in range(5_000))
     ),
     "unknown settings": "search {" + many(f"epocs{k} = 1 " for k in range(9_000)) + "}",
     "settings twice": "search {" + "rounds = 1 " * 9_000 + "}",
@@ -340,6 +439,6 @@ def test_a_long_circle_is_found_soon() -> None:
 
 
 def test_operations_too_deep_to_be_followed() -> None:
-    text = "op f0 = relu\n" + many(f"op f{k + 1} = f{k}\n" for k in range(5_000))
-    [found] = refused(text + network("x -> y : f5000"), resolve_text)
+    text = many(f"op f{k} = f{k + 1}\n" for k in range(5_000)) + "op f5000 = relu\n"
+    [found] = refused(text + network("x -> y : f0"), resolve_text)
     assert (found.code, found.message) == ("D104", "nested too deeply")

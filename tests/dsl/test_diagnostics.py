@@ -1,11 +1,12 @@
 """What a user reads: the renderer, words, and what is beyond reason."""
 
 import pytest
-from support import refused
+from support import deadline, refused
 
 from bayesnas.dsl.diagnostics import (
     Diagnostic,
     DiagnosticError,
+    Findings,
     Source,
     Span,
     nearest,
@@ -129,6 +130,8 @@ def test_the_nearest_name_is_suggested_if_one_is_close() -> None:
     assert suggest("maxpool", known) == "did you mean `max_pool`?"
     assert suggest("linear", known, "define it") == "define it"
     assert suggest("linear", []) == ""
+    assert nearest("ReLU", ["relu", "relu6"]) == "relu"
+    assert nearest("attention", ["flatten"]) is None
 
 
 # ------------------------------------------------------------------------------ beyond reason
@@ -148,3 +151,68 @@ def test_numbers_too_long_to_read_are_refused(text: str) -> None:
     assert found.span is not None
     assert found.span.line == 1
     assert found.help
+
+
+@pytest.mark.parametrize("before", [0, 50, 100, 101, 5_000])
+@pytest.mark.parametrize("after", [600, 101, 50, 0])
+def test_of_a_very_long_line_the_part_round_the_place_is_shown(before: int, after: int) -> None:
+    text = "a" * before + "wrong" + "b" * (after + 500 * (before < 500))
+    source = Source("s.nas", text)
+    place = at(source, 1, before + 1, before + 6)
+    shown, carets = caret_lines(render(Diagnostic("D203", "m", place)))
+    assert len(shown) < 220
+    assert shown[carets.index("^") :].startswith("wrong")
+    assert carets.count("^") == 5
+    assert shown.startswith(" 1 | ...") == (before > 100)
+    assert shown.endswith("...") == (before < 500 or after > 95)
+
+
+def test_a_place_longer_than_what_is_shown_of_its_line() -> None:
+    source = Source("s.nas", "x" * 9_000)
+    shown, carets = caret_lines(render(Diagnostic("D203", "m", at(source, 1, 3, 8_000))))
+    assert shown == f" 1 | {'x' * 102}..."
+    assert carets == f"   |   {'^' * 100}"
+
+
+# ------------------------------------------------------------------------------ very many
+
+
+def many(count: int) -> list[Diagnostic]:
+    source = Source("s.nas", "op f = skip\n" * count)
+    return [Diagnostic("D202", f"number {k}", at(source, k, 4, 5)) for k in range(1, count + 1)]
+
+
+def test_findings_are_raised_in_the_order_of_their_places() -> None:
+    findings = Findings()
+    findings.refuse()
+    findings.add(*reversed(many(3)))
+    with pytest.raises(DiagnosticError) as caught:
+        findings.refuse()
+    assert [d.message for d in caught.value.diagnostics] == ["number 1", "number 2", "number 3"]
+
+
+def test_a_hundred_findings_are_enough() -> None:
+    findings = Findings()
+    findings.add(*many(99))
+    with pytest.raises(DiagnosticError) as caught:
+        findings.add(*many(7))
+    assert len(caught.value.diagnostics) == 100
+    assert render_all(caught.value.diagnostics).endswith("100 errors, and there may be more")
+
+
+def test_many_are_rendered_soon() -> None:
+    with deadline(5.0):
+        assert render_all(many(10_000)).endswith("\n10000 errors")
+
+
+def test_a_list_of_very_many_names_is_cut_off() -> None:
+    assert quote(map(str, range(40))).endswith("`38` and `39`")
+    assert quote(map(str, range(1041))).endswith("`38`, `39` and 1,001 more")
+
+
+def test_the_nearest_of_very_many_is_found_soon() -> None:
+    known = [f"operation{k}" for k in range(10_000)]
+    with deadline(5.0):
+        for k in range(100):
+            assert nearest(f"operatoin{k}", known) == f"operation{k}"
+        assert nearest("x" * 1_000_000, ["x" * 1_000_000]) is None

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import assert_style, marked
+from support import assert_style, deadline, marked
 
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source
 from bayesnas.dsl.loader import MAX_BYTES, load, load_text, packaged_specs
+from bayesnas.dsl.parser import MAX_WORDS
 
 Write = Callable[[str, str], Path]
 
@@ -81,6 +82,17 @@ def test_no_such_file(write: Write, tmp_path: Path) -> None:
     assert found.notes[0] == f"specs in `{tmp_path}`: {beside}"
     assert found.notes[1].startswith("packaged specs: ")
     assert "darts_cell" in found.notes[1]
+
+
+@pytest.mark.parametrize("name", ["darts_cel", "darts_cel.nas"])
+def test_a_packaged_spec_that_was_meant(name: str, tmp_path: Path) -> None:
+    assert refused(tmp_path / name).help == "did you mean `darts_cell`?"
+
+
+@pytest.mark.parametrize("name", ["mobile", "mobil.nas", "Mobile"])
+def test_a_spec_beside_that_was_meant(name: str, write: Write, tmp_path: Path) -> None:
+    beside = write("mobile.nas", "")
+    assert refused(tmp_path / name).help == f"did you mean `{beside}`?"
 
 
 def test_not_utf8(tmp_path: Path) -> None:
@@ -267,3 +279,38 @@ def test_an_unreadable_import_names_the_file(write: Write, tmp_path: Path) -> No
     found = refused(write("main.nas", 'import "bad.nas"'))
     assert found.code == "D402"
     assert str(tmp_path / "bad.nas") in found.message
+
+
+# ------------------------------------------------------------------------------ many words
+
+
+def words(count: int) -> str:
+    """Definitions of four words and signs each."""
+    return "op f = skip\n" * (count // 4) + "#\n"
+
+
+def test_as_many_words_as_are_read(write: Write) -> None:
+    with deadline(10.0):
+        load(write("long.nas", words(MAX_WORDS)))
+
+
+def test_too_many_words(write: Write) -> None:
+    path = write("long.nas", words(MAX_WORDS) + "op")
+    with deadline(1.0):
+        found = refused(path)
+    message = f"`{path}` makes it more than 40,000 words and signs to read"
+    assert (found.code, found.message) == ("D402", message)
+
+
+def test_words_of_imports_count_as_well(write: Write) -> None:
+    for name in ("a.nas", "b.nas"):
+        write(name, words(MAX_WORDS // 2))
+    load(write("main.nas", 'import "a.nas"\n'))
+    file = write("b.nas", words(MAX_WORDS // 2)).resolve()
+    found = assert_import_refused(
+        write,
+        'import "a.nas"\n§import "b.nas"',
+        "D402",
+        f"`{file}` makes it more than 40,000 words and signs to read",
+    )
+    assert found.help == "write what repeats as a motif, a loop or a chain"

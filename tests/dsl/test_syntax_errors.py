@@ -255,9 +255,14 @@ STATEMENTS = {
     "budget §<= 3M": ("D101", "missing cost before `<=`", BUDGET),
     "budget parameters <§": ("D101", "missing amount before the end of the line", BUDGET),
     "budget parameters <=§ ": ("D101", "missing amount before the end of the line", BUDGET),
-    "x = §3": (
+    "§x = 3": (
         "D101",
-        "missing definition before `3`",
+        "`x` is given a number, and nodes hold none",
+        "numbers are parameters: write `; x = 3` in the header",
+    ),
+    "x = §-": (
+        "D101",
+        "missing definition before `-`",
         "a node is an edge, a merge or a motif: `x = a : conv(3)`",
     ),
     "x = n(a§, width = 8)": ("D101", "missing `;` before the arguments", "write `; width = 8`"),
@@ -706,7 +711,11 @@ DEFINITIONS = {
     "§opera = skip": ("D101", "a statement outside any motif", MOTIF),
     "§importx": ("D101", "`importx` begins no definition", "did you mean `import`?"),
     "§from x import y": ("D101", "`from` begins no definition", FILE),
-    "§def f(x): return x": ("D101", "`def` begins no definition", FILE),
+    "§def f(x): return x": (
+        "D101",
+        "`def` begins no definition",
+        "operations are defined by `op f = ...`, motifs by `motif m(a) -> (b) { ... }`",
+    ),
     "network n(a: [1]) -> (b: [1])§": (
         "D101",
         "missing `{` before the end of the file",
@@ -755,8 +764,126 @@ DEFINITIONS = {
     "op a = skip§)": ("D103", "`)` closes nothing", "remove it, or open with `(`"),
 }
 
-SNIPPETS = {f"motif m(a, b) -> (c) {{\n  {body}\n}}": told for body, told in STATEMENTS.items()}
-SNIPPETS |= DEFINITIONS
+# Habits from Python, PyTorch and other search spaces.
+HABITS = {
+    "x = §conv(a, 3, 16)": (
+        "D101",
+        "`conv` is an operation and stands on an edge",
+        "write `x = a : conv(3, 16)`",
+    ),
+    "x = §conv(a, kernel = 3)": (
+        "D101",
+        "`conv` is an operation and stands on an edge",
+        "write `x = a : conv(kernel = 3)`",
+    ),
+    "x = cell(a, §8)": (
+        "D101",
+        "`8` stands where a node is meant",
+        "parameters of a motif stand after `;` by name: `cell(a; width = 8)`",
+    ),
+    "x = m(a; §motif child = leaf)": (
+        "D101",
+        "`motif` in an argument",
+        "`motif` stands in the declaration alone: write `child = leaf`",
+    ),
+    "x = sum(a, §conv(3))": (
+        "D101",
+        "`conv` is an operation, and a node is meant here",
+        "give it an edge of its own, `x = a : conv(...)`, and name `x` here",
+    ),
+    "x = relu(§conv(a, 3))": (
+        "D101",
+        "`conv` is an operation, and a node is meant here",
+        "give it an edge of its own, `x = a : conv(...)`, and name `x` here",
+    ),
+    "x = concat(§[a, b])": ("D101", "nodes are named without brackets", "write `concat(a, b)`"),
+    "x = m(§(a))": ("D101", "nodes are named without brackets", "write `m(a)`"),
+    "x = a §+ b": ("D101", "`+` between nodes", "write `x = sum(a, b)`"),
+    "x = a §* h[0]": ("D101", "`*` between nodes", "write `x = product(a, h[0])`"),
+    "a -> c : conv(§(3, 3), 16)": (
+        "D101",
+        "a pair stands where one number is meant",
+        "kernels and strides are square: write one number",
+    ),
+    "a -> c : conv(§[1, 7], 16)": (
+        "D101",
+        "a list stands where one number is meant",
+        "kernels and strides are square: write one number",
+    ),
+    "a -> c : Sequential(§conv(3), bn)": (
+        "D101",
+        "`conv` is an operation, and a number is meant here",
+        "arguments are numbers; operations follow each other by `>>`: `conv(3) >> bn`",
+    ),
+    "a -> c : repeat(§conv(3), 3)": (
+        "D101",
+        "`conv` is an operation, and a number is meant here",
+        "write `conv(3) >> conv(3)`, or repeat a motif: `x = chain cell(a) times 6`",
+    ),
+    "a -> c : conv(3) §if 1 else skip": (
+        "D101",
+        "`if` after an operation",
+        "write `if 1 then conv(3) else skip`",
+    ),
+    "a -> c : skip §* 3": (
+        "D101",
+        "`*` repeats no operation",
+        "write `skip >> skip`, or repeat a motif: `x = chain cell(a) times 6`",
+    ),
+    "budget flops <= §1e6": (
+        "D101",
+        "`1e6` is no amount",
+        "write all digits, or a unit: `600K`, `3.5M` or `2G`",
+    ),
+    "a -> b\n  §[a] ~> c": ("D101", "several sources stand in braces", "write `{a} ~> c`"),
+    "for §(k in 0..3) { }": (
+        "D101",
+        "parentheses round the head of a loop",
+        "write `for k in 0..3 { ... }`",
+    ),
+    "for §(k = 0; k < 3) { }": ("D101", "parentheses round the head of a loop", LOOP),
+    "for k in 0..4 §step 2 { }": (
+        "D101",
+        "a loop has no step",
+        "a loop counts in ones: write `2 * k` where the number is used",
+    ),
+    "x = §tied a : conv(3)": (
+        "D101",
+        "only motifs are tied",
+        "put it into a motif and tie that: `x = tied cell(a)`",
+    ),
+    "x = §tied sum(a, b)": (
+        "D101",
+        "only motifs are tied",
+        "put it into a motif and tie that: `x = tied cell(a)`",
+    ),
+    "§while k { }": ("D101", "`while` is no keyword", LOOP),
+    "§let x = a : relu": ("D101", "`let` is no keyword", "remove it"),
+    "§def f(x)": (
+        "D101",
+        "`def` begins no statement",
+        "move it out of the braces; operations are defined by `op f = ...`,"
+        " motifs by `motif m(a) -> (b) { ... }`",
+    ),
+    "§nodes h[2]": ("D101", "`nodes` begins no statement", "did you mean `node`?"),
+}
+HABITS_AT_THE_TOP = {
+    "op f = conv(3) §if 1 else skip": (
+        "D101",
+        "`if` after an operation",
+        "write `if 1 then conv(3) else skip`",
+    ),
+    "§let w = 3": (
+        "D101",
+        "`let` begins no definition",
+        "numbers are parameters: write `; w = 3` in the header",
+    ),
+}
+
+SNIPPETS = {
+    f"motif m(a, b) -> (c) {{\n  {body}\n}}": told for body, told in (STATEMENTS | HABITS).items()
+}
+SNIPPETS |= DEFINITIONS | HABITS_AT_THE_TOP
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS)
