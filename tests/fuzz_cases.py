@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from attrs import asdict, field, fields_dict, frozen
-from hypothesis import strategies as st
 from hostile import FLAT_AND_DEEP
+from hypothesis import strategies as st
 from strategies import spaces
 from support import KEYWORDS, graph_of
 
@@ -68,9 +68,22 @@ def bases() -> list[str]:
     return [*specs, *sorted(library), *blocks]
 
 
-_NUMBERS = ["0", "1", "2", "3", "-1", "7", "100", "4294967296", "1000000000000", "9" * 30, "9" * 101]
+_NUMBERS = [
+    "0",
+    "1",
+    "2",
+    "3",
+    "-1",
+    "7",
+    "100",
+    "4294967296",
+    "1000000000000",
+    "9" * 30,
+    "9" * 101,
+]
 _SIGNS = [
-    *"(){}[],;:=|+*%<>-.&!?@#\"'\\", "->", "~>", ">>", "//", "..", "==", "!=", "<=", ">=", "=>", "...",
+    *"(){}[],;:=|+*%<>-.&!?@#\"'\\", "->", "~>", ">>", "//", "..", "==", "!=", "<=", ">=", "=>",
+    "...",
 ]  # fmt: skip
 _WORDS = [*KEYWORDS, *PRIMITIVES, *_NUMBERS, *_SIGNS, "1.5", "1e9", "3.5M", "2G", '"a"', "x", "h"]
 _GROUPS = (r"\d+", r"[A-Za-z_]\w*", r"->|~>|>>|//|\.\.|[=!<>]=|[^\w\s]")
@@ -125,7 +138,7 @@ _MUTATIONS: tuple[_Mutation, ...] = (
     *(_at_a_piece(_alike),) * 10,
     _at_a_piece(lambda _draw, _pieces, _k: []),
     _at_a_piece(lambda _draw, pieces, k: [pieces[k], " ", pieces[k]]),
-    _at_a_piece(lambda draw, pieces, k: [draw(st.sampled_from(pieces))]),
+    _at_a_piece(lambda draw, pieces, _k: [draw(st.sampled_from(pieces))]),
     _at_a_piece(lambda draw, _pieces, _k: [f" {draw(st.sampled_from(_WORDS))} "]),
     _at_a_piece(lambda draw, pieces, k: [pieces[k], f" {draw(st.sampled_from(_WORDS))} "]),
     _at_a_line(0),
@@ -172,7 +185,15 @@ _PATHS = [
     "../spec.nas", "sub/../a.nas", "/etc/passwd", "", ".", "..", "/", "sub", "sub/", "./a.nas",
     "a.nas/", "a.nas/b", "~/a.nas", "sub\\c.nas", "a\0b", "x" * 300, "x/" * 3000, "ä.nas", "*", "-",
 ]  # fmt: skip
-_CONTENTS = ["", "op f = skip", "op g(k) = conv(k)", "choice f = skip", "op f = ", "\udcff", "network"]
+_CONTENTS = [
+    "",
+    "op f = skip",
+    "op g(k) = conv(k)",
+    "choice f = skip",
+    "op f = ",
+    "\udcff",
+    "network",
+]
 _ODD = {
     "pipe.nas": FIFO,
     "folder.nas": FOLDER,

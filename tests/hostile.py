@@ -69,9 +69,7 @@ DEEP: dict[str, Build] = {
     "operations of later operations": _top(
         lambda n: _rows("op f{k} = f{j}\n")(n) + f"op f{n} = relu\n", "", "x -> y : f0"
     ),
-    "operations of two": _top(
-        _rows("op f{j} = f{k} >> f{k}\n"), "op f0 = relu\n", "x -> y : f{n}"
-    ),
+    "operations of two": _top(_rows("op f{j} = f{k} >> f{k}\n"), "op f0 = relu\n", "x -> y : f{n}"),
     "sums of two": _top(_rows("op f{j} = f{k} + f{k}\n"), "op f0 = relu\n", "x -> y : f{n}"),
     "choices of two": _top(
         _rows("choice f{j} = f{k} | f{k}\n"), "choice f0 = relu\n", "x ~> y : f{n}"
@@ -153,7 +151,8 @@ FLAT: dict[str, Build] = {
     "nodes declared twice": _body(lambda n: f"node {_joined('h', ', ')(n)}"),
     "nodes never used": _body(_joined("h{k} = x : relu", "\n")),
     "a long path": lambda n: network(
-        f"node h[{n + 1}]\nx -> h[0]\nfor k in 0..{n} {{ h[k] ~> h[k + 1] : relu | skip }}\nh[{n}] -> y"
+        f"node h[{n + 1}]\nx -> h[0]\n"
+        f"for k in 0..{n} {{ h[k] ~> h[k + 1] : relu | skip }}\nh[{n}] -> y"
     ),
     "sources": _body(lambda n: f"{{{_joined('x', ', ')(n)}}} -> y", ""),
     "many to many": lambda n: network(f"node h[{n}], g[{n}]\nx -> h\nh ~> g : relu\ng -> y"),
@@ -178,7 +177,9 @@ FLAT: dict[str, Build] = {
     "comments": lambda n: "# x\n" * n + network("x -> y"),
     "a long comment": lambda n: "#" * n * 100 + "\n" + network("x -> y"),
     "blank lines": lambda n: "\n \t\n" * n + network("x -> y"),
-    "a long name": lambda n: network(f"node {'h' * n * 20}\nx -> {'h' * n * 20}\n{'h' * n * 20} -> y"),
+    "a long name": lambda n: network(
+        f"node {'h' * n * 20}\nx -> {'h' * n * 20}\n{'h' * n * 20} -> y"
+    ),
     "digits": _number(lambda n: "9" * n),
     "a long text": lambda n: f'import "{"x" * n}"',
     "semicolons": _body(lambda n: ";" * n),

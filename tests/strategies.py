@@ -286,7 +286,9 @@ def _motif_texts(
     if merge == "concat":
         ends[0] = f"all = concat({', '.join(unread)})"
         ends.append(f"o0 = all : {data.align.format(1)}")
-    parameters = "width = 4, stride = 1, lag = 1" + (f", motif part = {passed[0]}" if passed else "")
+    parameters = "width = 4, stride = 1, lag = 1" + (
+        f", motif part = {passed[0]}" if passed else ""
+    )
     made = ", ".join(f"o{k}" for k in range(outputs))
     head = f"motif {name}({', '.join(ports)}; {parameters}) -> ({made})"
     return _MotifText(name, inputs, outputs, _block(head, [*aligned, *lines, *ends]), passed)

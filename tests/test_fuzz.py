@@ -63,7 +63,10 @@ def test_a_case_is_written_as_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("failure", ["ValueError: oops", "took 3.0 s"])
 def test_what_fails_is_saved_and_comes_again(
-    failure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    failure: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def check(_case: Case) -> tuple[str, ...]:
         if failure.startswith("took"):
