@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -297,7 +298,8 @@ def broken_graphs(draw: st.DrawFn) -> Case:
         elif change == "replace":
             holder[key] = draw(_json)
         elif change == "copy":  # what stands under the same key elsewhere
-            holder[key] = draw(st.sampled_from([h[k] for h, k in places if k == key]))
+            alike = [h[k] for h, k in places if k == key]
+            holder[key] = deepcopy(draw(st.sampled_from(alike)))  # it may hold the holder
         elif isinstance(holder, list):
             holder.append(holder[key])
     return Case("graph", {"graph.json": json.dumps(data)})

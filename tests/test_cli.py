@@ -14,7 +14,7 @@ from typing import TypeAlias
 import pytest
 from attrs import frozen
 from living import TINY, run_python, snapshot, striped, write_tiny
-from support import MARK, marked, network
+from support import MARK, deadline, marked, network
 
 import bayesnas
 import bayesnas.compiler
@@ -361,6 +361,13 @@ def test_check_of_several(here: Path, run: Run) -> None:
     assert "error[D202]" in ended.err
     assert "error[D401]" in ended.err
     assert run("check", "tiny.nas", "dense_motif").status == 0
+
+
+def test_check_of_very_many_networks(here: Path, run: Run) -> None:
+    one = "network n{}(x: [4]) -> (y: [4]) {{ x -> y }}\n"
+    (here / "many.nas").write_text("".join(map(one.format, range(500))))
+    with deadline(10.0):
+        assert run("check", "many.nas").out == "many.nas: ok\n"
 
 
 # -------------------------------------------------------------------------------------- render
