@@ -10,8 +10,8 @@ do members in which nothing reaches an output, as in the papers' own counts.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import combinations, groupby, product
 from random import Random
 from typing import TypeAlias
 
@@ -71,6 +71,11 @@ class MemberSpace:
             _fits(arriving, kept, member) for arriving, kept in self.nodes()
         )
 
+    def members(self) -> Iterator[Member]:
+        """Every member, in order: the last connection of the last node varies fastest."""
+        for parts in product(*(_choices(*node) for node in self.nodes())):
+            yield frozenset().union(*parts)
+
     def draw(self, random: Random) -> Member:
         """A member, each as likely as any other."""
         chosen: list[str] = []
@@ -91,6 +96,17 @@ def _fits(arriving: Sequence[SearchedConnection], kept: int | None, member: Memb
     counts = [len(member.intersection(connection.options)) for connection in arriving]
     enough = kept is None or sum(counts) == min(kept, len(counts))
     return max(counts) <= 1 and enough
+
+
+def _choices(arriving: Sequence[SearchedConnection], kept: int | None) -> list[Member]:
+    """What may be kept of the connections into one node."""
+    counts = range(len(arriving) + 1) if kept is None else [min(kept, len(arriving))]
+    return [
+        frozenset(options)
+        for count in counts
+        for chosen in combinations(arriving, count)
+        for options in product(*(connection.options for connection in chosen))
+    ]
 
 
 def _symmetric(sizes: Sequence[int], kept: int) -> list[list[int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,52 @@ def evaluate(module: nn.Module, data: Data, part: Part, gates: Tensor | None = N
     return accuracy(module, plain_batches(data, part, EVALUATION_BATCH), gates)
 
 
+def train_epoch(
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    data: Data,
+    part: Part,
+    settings: TrainSettings,
+    epoch: int,
+    generator: torch.Generator,
+    after_step: Callable[[float], None],
+) -> float:
+    """One pass over a part of the data, the ``epoch``-th of a cosine; the mean loss of its steps.
+
+    Args:
+        module: the network.
+        optimizer: of its weights.
+        data: what ``part`` is of.
+        part: the examples to train on.
+        settings: the schedule.
+        epoch: counted from 0.
+        generator: of the order and the augmentation.
+        after_step: is told the loss of every step.
+
+    Raises:
+        DiagnosticError: D602 if the loss is not finite.
+    """
+    module.train()
+    steps = math.ceil(len(part) / settings.batch_size)
+    total, count = 0.0, 0
+    passes = batches(data, part, settings.batch_size, settings.augment, generator)
+    for k, (inputs, labels) in enumerate(passes):
+        for group in optimizer.param_groups:
+            group["lr"] = cosine(
+                settings.learning_rate, epoch * steps + k, settings.epochs * steps
+            )
+        loss = cross_entropy(logits(module, inputs), labels)
+        value = check_loss(loss, f"epoch {epoch + 1}")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if settings.gradient_clip:
+            nn.utils.clip_grad_norm_(module.parameters(), settings.gradient_clip)
+        optimizer.step()
+        total, count = total + value * len(labels), count + len(labels)
+        after_step(value)
+    return total / count
+
+
 def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> TrainResult:
     """Train a network from scratch, evaluate it on the test part, save it in a run's folder.
 
@@ -143,7 +189,7 @@ class _Training:
             progress.skip(self.epoch * per_epoch)
             while self.epoch < epochs:
                 start = time.perf_counter()
-                loss = self._one_epoch(progress, per_epoch)
+                loss = self._one_epoch(progress)
                 self.epoch += 1
                 self.seconds += time.perf_counter() - start
                 self.history.append(
@@ -154,27 +200,17 @@ class _Training:
                     progress.say(f"epoch {self.epoch}/{epochs}: train loss {loss:.4f}")
         return self._finish()
 
-    def _one_epoch(self, progress: Progress, per_epoch: int) -> float:
-        settings = self.settings
-        self.module.train()
-        total, count = 0.0, 0
-        passes = batches(
-            self.data, self.data.train, settings.batch_size, settings.augment, self.generator
+    def _one_epoch(self, progress: Progress) -> float:
+        return train_epoch(
+            self.module,
+            self.optimizer,
+            self.data,
+            self.data.train,
+            self.settings,
+            self.epoch,
+            self.generator,
+            lambda value: progress.step(loss=f"{value:.3f}"),
         )
-        for k, (inputs, labels) in enumerate(passes):
-            step = self.epoch * per_epoch + k
-            for group in self.optimizer.param_groups:
-                group["lr"] = cosine(settings.learning_rate, step, settings.epochs * per_epoch)
-            loss = cross_entropy(logits(self.module, inputs), labels)
-            value = check_loss(loss, f"epoch {self.epoch + 1}")
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            if settings.gradient_clip:
-                nn.utils.clip_grad_norm_(self.module.parameters(), settings.gradient_clip)
-            self.optimizer.step()
-            total, count = total + value * len(labels), count + len(labels)
-            progress.step(loss=f"{value:.3f}")
-        return total / count
 
     def _checkpoint(self) -> None:
         self.run.write_lines("history.jsonl", self.history)

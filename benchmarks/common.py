@@ -1,0 +1,94 @@
+"""What the benchmarks share: where real data lies, machines in words, the last line of JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import tarfile
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+BUILD = ROOT / "build" / "benchmarks"
+SHARED = ROOT.parent / "shared" / "data"
+CIFAR10 = SHARED / "cifar10-jpeg.tar.xz"  # train/CLASS/*.jpg and test/CLASS/*.jpg
+MACRO_TABLE = SHARED / "nas-bench-macro.csv"
+
+
+def finish(benchmark: str, **figures: Any) -> None:
+    """Print the line of JSON that every benchmark ends with."""
+    print(json.dumps({"benchmark": benchmark, "machine": machine(), **figures}))
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were measured on."""
+    found = {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "torch": str(torch.__version__),
+    }
+    if torch.cuda.is_available():
+        found["gpu"] = torch.cuda.get_device_name()
+    return found
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def need(path: Path) -> Path:
+    """The path, or an end in words where real data is absent."""
+    if not path.exists():
+        sys.exit(f"`{path}` is not there: this benchmark needs it and was not run")
+    return path
+
+
+def cifar_slice(train: int, test: int, size: int) -> Path:
+    """The first ``train`` and ``test`` CIFAR-10 images of each class as an .npz file for `npz:`.
+
+    Images are averaged down to ``size`` x ``size``. Made once, in the build folder.
+    """
+    path = BUILD / f"cifar10-{train}-{test}-{size}.npz"
+    if path.exists():
+        return path
+    arrays: dict[str, Any] = {}
+    for part, count, names in (("train", train, ("x", "y")), ("test", test, ("x_test", "y_test"))):
+        images, labels = zip(*_images(part, count, size), strict=True)
+        arrays |= {names[0]: np.stack(images), names[1]: np.array(labels)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = BytesIO()
+    np.savez(whole, **arrays)
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(whole.getvalue())
+    partial.replace(path)
+    return path
+
+
+def _images(part: str, count: int, size: int) -> Iterator[tuple[np.ndarray, int]]:
+    with tarfile.open(need(CIFAR10)) as archive:
+        by_class: dict[str, list[tuple[str, bytes]]] = {}
+        for entry in archive:
+            path = Path(entry.name)
+            if entry.isfile() and path.parts[-3] == part:
+                file = archive.extractfile(entry)
+                assert file is not None
+                by_class.setdefault(path.parts[-2], []).append((path.name, file.read()))
+    for label, name in enumerate(sorted(by_class)):
+        for _, data in sorted(by_class[name])[:count]:
+            image = Image.open(BytesIO(data)).convert("RGB")
+            if image.size != (size, size):
+                image = image.resize((size, size), Image.Resampling.BOX)
+            yield np.array(image).transpose(2, 0, 1), label

@@ -1,0 +1,1 @@
+"""How good what a strategy finds is, judged by tables of ground truth."""
