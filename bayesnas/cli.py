@@ -112,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
         ("sample", _sample_arguments, "Write a random member of a space as a spec."),
         ("search", _search_arguments, "Search a space; writes pruned.nas and its figure."),
         ("train", _train_arguments, "Train a network from scratch; writes its weights."),
+        ("compare", _compare_arguments, "Compare strategies: search, retrain and tabulate each."),
         ("eval", _eval_arguments, "Evaluate what `train` wrote on the test part."),
         ("demo", _demo_arguments, "Search, retrain and compare on the embedded digits."),
     ):
@@ -235,6 +236,10 @@ def _work_arguments(parser: argparse.ArgumentParser, kind: str) -> None:
     _out_argument(parser, True, "the run's folder")
     parser.add_argument("--seed", type=int, default=0, help="default %(default)s")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    _option_argument(parser, kind)
+
+
+def _option_argument(parser: argparse.ArgumentParser, kind: str) -> None:
     parser.add_argument(
         "--option",
         metavar="NAME=VALUE",
@@ -272,7 +277,44 @@ def _device_arguments(parser: argparse.ArgumentParser, threads: int | None) -> N
 
 def _search_arguments(parser: argparse.ArgumentParser) -> None:
     _work_arguments(parser, "search")
+    parser.add_argument(
+        "--strategy", metavar="NAME", help="evidence, bayesnas, random, darts, magnitude or largest"
+    )
+    _space_arguments(parser)
     parser.set_defaults(command=_search)
+
+
+def _space_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--budget",
+        metavar="COST=LIMIT",
+        action="append",
+        default=[],
+        help="what the found network may cost: flops=60M or parameters=500K; may be repeated",
+    )
+    parser.add_argument(
+        "--proxy",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="search in a network with this parameter instead, for the one wanted; may be repeated",
+    )
+
+
+def _compare_arguments(parser: argparse.ArgumentParser) -> None:
+    _spec_arguments(parser)
+    _data_arguments(parser, required=True)
+    _out_argument(parser, True, "folder to write; what is finished there is not done again")
+    parser.add_argument(
+        "--strategies",
+        metavar="A,B",
+        default="evidence,random,largest",
+        help="default %(default)s; also bayesnas, darts, magnitude",
+    )
+    parser.add_argument("--seeds", metavar="0,1,2", default="0,1,2", help="default %(default)s")
+    _option_argument(parser, "search")
+    _space_arguments(parser)
+    parser.set_defaults(command=_compare, resume=False)
 
 
 def _train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -354,9 +396,15 @@ def _sample(options: argparse.Namespace) -> int:
 
 
 def _search(options: argparse.Namespace) -> int:
-    from bayesnas.commands import search_command
+    from bayesnas.searching import search_command
 
     return search_command(options)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from bayesnas.searching import compare_command
+
+    return compare_command(options)
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -378,8 +426,8 @@ def _demo(options: argparse.Namespace) -> int:
     return demo_command(options)
 
 
-def parse_values(texts: Sequence[str]) -> dict[str, int]:
-    """``--set`` arguments as numbers by name.
+def parse_values(texts: Sequence[str], option: str = "--set") -> dict[str, int]:
+    """``--set`` arguments, or another option's, as numbers by name.
 
     Raises:
         DiagnosticError: D417 (not ``name=whole number``).
@@ -395,8 +443,9 @@ def parse_values(texts: Sequence[str]) -> dict[str, int]:
             raise DiagnosticError(
                 Diagnostic(
                     "D417",
-                    f"cannot read `--set {text}`",
-                    help="write `--set NAME=NUMBER` with a whole number, as in `--set cells=3`",
+                    f"cannot read `{option} {text}`",
+                    help=f"write `{option} NAME=NUMBER` with a whole number, as in "
+                    f"`{option} cells=3`",
                 )
             )
     return values

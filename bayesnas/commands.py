@@ -26,7 +26,7 @@ from bayesnas.compiler.settings import (
     check_setting,
     make_settings,
 )
-from bayesnas.counting import budget_notes, budget_rows, heading, table
+from bayesnas.counting import budget_rows, heading, table
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span, render_all
 from bayesnas.dsl.loader import load
 from bayesnas.dsl.tree_json import tree_to_json
@@ -70,7 +70,7 @@ def compile_command(
         written += ["graph.dot"] if advice else ["graph.dot", "graph.svg"]
     print(summary(graph, given.heading))
     print(f"written to {out}: {', '.join(written)}")
-    _say_advice(advice)
+    say_advice(advice)
     return 0
 
 
@@ -103,7 +103,8 @@ def summary(graph: Graph, head: str) -> str:
     return table(head, rows)
 
 
-def _say_advice(advice: str | None) -> None:
+def say_advice(advice: str | None) -> None:
+    """A remark on stderr, where there is one."""
     if advice is not None:
         print(f"note: {advice}", file=sys.stderr)
 
@@ -152,29 +153,11 @@ def render_command(
             raise DiagnosticError(Diagnostic("D413", f"`{file}` exists", help=remedy))
     advice = write_figure(draw(given.graph, given.found), out)
     print(f"written to {out if advice is None else out.with_suffix('.dot')}")
-    _say_advice(advice)
+    say_advice(advice)
     return 0
 
 
 # ------------------------------------------------------------------------------------------- work
-
-
-def search_command(options: argparse.Namespace) -> int:
-    """``bayesnas search``."""
-    from bayesnas.runtime.search import search
-
-    compiled = compile_spec(options.spec, parse_values(options.set), options.network)
-    settings = make_settings(SearchSettings, _settings(compiled, "search", options.option))
-    result = search(compiled, settings, _run_options(options))
-    print(f"searched in {result.seconds:.0f} s; {options.out / 'pruned.nas'}:")
-    print(_table(("", "parameters", "FLOPs", "operations"), [
-        ("supernet", *_cost(result.supernet), f"{result.operations:,}"),
-        ("found", *_cost(result.found), f"{result.operations_left:,}"),
-    ]))  # fmt: skip
-    print(f"figure: {result.figure}")
-    for note in (*budget_notes(compiled.graph, result.found), result.advice):
-        _say_advice(note)
-    return 0
 
 
 def train_command(options: argparse.Namespace) -> int:
@@ -182,10 +165,10 @@ def train_command(options: argparse.Namespace) -> int:
     from bayesnas.runtime.training import train
 
     compiled = compile_spec(options.spec, parse_values(options.set), options.network)
-    settings = make_settings(TrainSettings, _settings(compiled, "train", options.option))
+    settings = make_settings(TrainSettings, chosen_settings(compiled, "train", options.option))
     if compiled.graph.searched():
         print("note: a supernet is trained with every gate at 1", file=sys.stderr)
-    result = train(compiled, settings, _run_options(options))
+    result = train(compiled, settings, run_options(options))
     print(
         f"test accuracy {result.test_accuracy:.2%} of {result.test_examples:,} examples, "
         f"{result.parameters:,} parameters, {result.flops:,} FLOPs, {result.seconds:.0f} s"
@@ -199,7 +182,7 @@ def eval_command(options: argparse.Namespace) -> int:
     from bayesnas.runtime.training import evaluate_run
 
     options.out, options.seed, options.resume, options.force = options.run, 0, False, False
-    accuracy, data = evaluate_run(_run_options(options))
+    accuracy, data = evaluate_run(run_options(options))
     print(f"test accuracy {accuracy:.2%} of {len(data.test):,} examples of {data.name}")
     return 0
 
@@ -231,7 +214,8 @@ def check_seed(seed: int) -> None:
         raise DiagnosticError(Diagnostic("D418", f"cannot use the seed {seed}", help=remedy))
 
 
-def _run_options(options: argparse.Namespace) -> RunOptions:
+def run_options(options: argparse.Namespace) -> RunOptions:
+    """What the command line says of a run besides its settings."""
     from bayesnas.runtime.data import DataOptions
     from bayesnas.runtime.runs import RunOptions
 
@@ -249,7 +233,7 @@ def _run_options(options: argparse.Namespace) -> RunOptions:
     )
 
 
-def _settings(compiled: Compiled, kind: str, given: Sequence[str]) -> dict[str, Any]:
+def chosen_settings(compiled: Compiled, kind: str, given: Sequence[str]) -> dict[str, Any]:
     """The spec's settings with those of ``--option`` over them.
 
     Raises:
@@ -282,7 +266,7 @@ def settings_table(kind: str) -> str:
         (name, str(known.default), _domain(known.metadata), known.metadata["about"])
         for name, known in fields_dict(KINDS[kind]).items()
     ]
-    return _table((f"{kind} setting", "default", "values", ""), rows, left=4)
+    return columns((f"{kind} setting", "default", "values", ""), rows, left=4)
 
 
 def _domain(metadata: Mapping[str, Any]) -> str:
@@ -323,10 +307,10 @@ def demo_command(options: argparse.Namespace) -> int:
         )
     ]
     print()
-    print(_table(
+    print(columns(
         ("", "parameters", "FLOPs", "test accuracy", "trained in"),
         [
-            (name, *_cost(graph_cost(c.graph)), f"{r.test_accuracy:.2%}", f"{r.seconds:.0f} s")
+            (name, *cost_texts(graph_cost(c.graph)), f"{r.test_accuracy:.2%}", f"{r.seconds:.0f} s")
             for name, r, c in reversed(results)
         ],
     ))  # fmt: skip
@@ -335,15 +319,16 @@ def demo_command(options: argparse.Namespace) -> int:
     print(f"the found network has {share:.0%} of the supernet's parameters")
     print(f"spec: {out / 'search' / 'pruned.nas'}")
     print(f"figure: {found.figure}")
-    _say_advice(found.advice)
+    say_advice(found.advice)
     return 0
 
 
-def _cost(cost: Cost) -> tuple[str, str]:
+def cost_texts(cost: Cost) -> tuple[str, str]:
+    """Parameters and FLOPs for a table."""
     return f"{cost.parameters:,}", f"{cost.flops:,}"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+def columns(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
     """Columns side by side; the first ``left`` are flush left, the others flush right."""
     widths = [max(len(row[k]) for row in (head, *rows)) for k in range(len(head))]
     lines = []

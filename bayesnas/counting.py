@@ -8,11 +8,12 @@ from math import log10
 
 from bayesnas.cli import parse_values
 from bayesnas.compiler.artifacts import write_text
-from bayesnas.compiler.cost import Cost, graph_cost
+from bayesnas.compiler.cost import graph_cost
 from bayesnas.compiler.derive import derive_spec
 from bayesnas.compiler.graph import Graph
-from bayesnas.compiler.members import cost_of, draw_member, exceeds, member_space, reach
+from bayesnas.compiler.members import cost_of, draw_member, reach
 from bayesnas.compiler.pipeline import Compiled, compile_spec
+from bayesnas.compiler.space import member_space
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.printer import print_spec
 
@@ -85,16 +86,6 @@ def budget_rows(graph: Graph) -> dict[str, str]:
             f"members have {least:,} to {most:,}{fits}"
         )
     return rows
-
-
-def budget_notes(graph: Graph, cost: Cost) -> list[str]:
-    """What to say where a found network costs more than the space's budgets allow."""
-    return [
-        f"the found network has {cost_of(cost, budget.cost):,} {budget.cost}, more than the budget "
-        f"of {budget.limit:,}: the search does not steer by budgets yet; raise `lambda_w`"
-        for budget in graph.budgets
-        if exceeds(cost, budget)
-    ]
 
 
 def heading(compiled: Compiled) -> str:

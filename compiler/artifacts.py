@@ -35,10 +35,10 @@ DEPENDENCIES: Final[tuple[Dependency, ...]] = ("local", "recursive")
 
 @frozen
 class Annotation:
-    """What a search has found of a graph: gamma by edge id, and the edges it removed."""
+    """What a search has found of a graph, by edge id: gammas, and the rounds of removals."""
 
     gammas: Mapping[str, float] = field(factory=dict)
-    removed: frozenset[str] = frozenset()
+    removed: Mapping[str, int] = field(factory=dict)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -191,7 +191,7 @@ def _read_graph(data: dict[str, Any]) -> tuple[Graph, Annotation]:
     except DiagnosticError as error:
         raise _NotAGraphError(error.diagnostics[0].message) from None
     gammas = {e["id"]: e["gamma"] for e in data["edges"] if "gamma" in e}
-    found = Annotation(gammas, frozenset(e["id"] for e in data["edges"] if "removed" in e))
+    found = Annotation(gammas, {e["id"]: e["removed"] for e in data["edges"] if "removed" in e})
     for key, expected in graph_data(graph, found.gammas, found.removed).items():
         if differs := difference(data[key], expected, f"$.{key}"):
             raise _NotAGraphError(differs)

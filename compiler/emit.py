@@ -54,6 +54,7 @@ class MixedEdge(nn.Module):
         super().__init__()
         self.candidates = nn.ModuleDict(candidates)
         self.pruned = set()
+        self.shapes = {}
 
     def forward(self, z, gates):
         """z: [N, ...]; gates: [1, K] for all examples, or [N, K], one row for each."""
@@ -64,9 +65,18 @@ class MixedEdge(nn.Module):
                 y = y * gates[:, k].view(-1, *[1] * (y.dim() - 1))
                 total = y if total is None else total + y
         if total is None:
-            with torch.no_grad():
-                total = torch.zeros_like(operation(z))
+            total = z.new_zeros(1).expand(len(z), *self.shape(z))
         return total
+
+    @torch.no_grad()
+    def shape(self, z):
+        """Shape of what leaves the edge, tried once on one example."""
+        if z.shape[1:] not in self.shapes:
+            operation = next(iter(self.candidates.values()))
+            training = operation.training
+            self.shapes[z.shape[1:]] = operation.eval()(z[:1]).shape[1:]
+            operation.train(training)
+        return self.shapes[z.shape[1:]]
 '''
 
 

@@ -28,7 +28,8 @@ NO_DOT: Final = (
     "macOS: `brew install graphviz`), then run `dot -T{kind} {dot} -o {picture}`"
 )
 _INPUT, _OUTPUT, _MOTIF = "#dbe9f6", "#dff0d8", "#fdf3d8"
-_FIXED, _SEARCHED, _KEPT, _PALE = "#444444", "#1f5fa8", "#b3261e", "#cccccc"
+_FIXED, _SEARCHED, _KEPT = "#444444", "#1f5fa8", "#b3261e"
+_PALE, _GONE = "#cccccc", "#999999"  # lines, words
 _MERGES: Final[Mapping[str, str]] = {"sum": "+", "concat": "concat", "product": "×"}
 _FONT: Final = "Helvetica"
 _MANY: Final = 300  # edges beyond which Graphviz takes long to place and curve them
@@ -37,9 +38,8 @@ _MANY: Final = 300  # edges beyond which Graphviz takes long to place and curve 
 def draw(graph: Graph, annotation: Annotation | None = None) -> str:
     """The graph in the DOT language."""
     found = annotation or Annotation()
-    left = drop_dead(
-        graph.subgraph({n.id for n in graph.nodes()}, {e.id for e in graph.edges()} - found.removed)
-    )
+    kept = {edge.id for edge in graph.edges()} - found.removed.keys()
+    left = drop_dead(graph.subgraph({node.id for node in graph.nodes()}, kept))
     return _Figure(graph, found, frozenset(left.network)).source()
 
 
@@ -255,14 +255,16 @@ class _Figure:
         target: str,
     ) -> None:
         kept = [edge for edge in edges if edge.id not in self.found.removed]
+        gone = [edge for edge in edges if edge.id in self.found.removed]
         for edge in kept:
             label = edge.operation.label
             gamma = self.found.gammas.get(edge.id)
             if gamma is not None:
                 label += f"\nγ {gamma:.2g}"
             figure.edge(source, target, _label(label), color=_KEPT, fontcolor=_KEPT, penwidth="1.6")
-        if not kept:
-            figure.edge(source, target, color=_PALE, style="dashed")
+        if gone:
+            label = _label(_rounds(gone, self.found.removed))
+            figure.edge(source, target, label, color=_PALE, fontcolor=_GONE, style="dashed")
 
     def _choice(self, connection: Connection) -> str:
         """The choice's name where it has one and a legend helps, else its operations."""
@@ -282,9 +284,19 @@ class _Figure:
             for name, labels in self.choices.items()
         ]
         if self.found.gammas or self.found.removed:
-            rows.append("red: what the search kept, with its γ\\ldashed, pale: removed\\l")
+            rows.append(
+                "red: what the search kept, with its γ\\ldashed, pale: what it removed, by round\\l"
+            )
         if rows:
             figure.node("legend", "".join(rows), shape="note", fontsize="9", color="#999999")
+
+
+def _rounds(gone: Iterable[Edge], rounds: Mapping[str, int]) -> str:
+    """What went, a line a round."""
+    by_round: dict[int, list[str]] = {}
+    for edge in sorted(gone, key=lambda edge: rounds[edge.id]):
+        by_round.setdefault(rounds[edge.id], []).append(edge.operation.label)
+    return "\n".join(f"{number}: {', '.join(labels)}" for number, labels in by_round.items())
 
 
 def _alike(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from bayesnas.compiler.cost import edge_cost
@@ -25,7 +25,7 @@ from bayesnas.dsl.diagnostics import Source, Span
 
 
 def graph_data(
-    graph: Graph, gammas: Mapping[str, float], removed: Collection[str]
+    graph: Graph, gammas: Mapping[str, float], removed: Mapping[str, int]
 ) -> dict[str, list[dict[str, Any]]]:
     """Everything of a graph whose shapes are known, but its name."""
     return {
@@ -60,7 +60,7 @@ def _node(node: Node) -> dict[str, Any]:
     }
 
 
-def _edge(edge: Edge, gammas: Mapping[str, float], removed: Collection[str]) -> dict[str, Any]:
+def _edge(edge: Edge, gammas: Mapping[str, float], removed: Mapping[str, int]) -> dict[str, Any]:
     cost = edge_cost(edge)
     operation = edge.operation
     result: dict[str, Any] = {
@@ -88,7 +88,7 @@ def _edge(edge: Edge, gammas: Mapping[str, float], removed: Collection[str]) -> 
     if edge.id in gammas:
         result["gamma"] = gammas[edge.id]
     if edge.id in removed:
-        result["removed"] = True
+        result["removed"] = removed[edge.id]
     return result
 
 

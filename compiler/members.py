@@ -1,19 +1,10 @@
-"""The discrete members of a search space: how many there are, one at random, the cheapest.
-
-A member keeps, on each searched connection, exactly one of its candidates or none; into a node
-under ``retain k``, exactly k connections (all, where fewer arrive). Tied connections choose
-together. This is the genotype of the field (Liu et al. 2019); a search may also leave several
-operations on one edge, and such networks are not counted. Isomorphic members count apart, and so
-do members in which nothing reaches an output, as in the papers' own counts.
-"""
+"""Living members: one at random inside the budgets, the cheapest and the dearest."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import combinations, groupby, product
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
-from typing import TypeAlias
 
 from attrs import frozen
 
@@ -21,146 +12,11 @@ from bayesnas.compiler.cost import Cost, edge_cost, graph_cost
 from bayesnas.compiler.graph import BudgetConstraint, CostName, Graph
 from bayesnas.compiler.prune import prune_graph
 from bayesnas.compiler.shapes import infer_shapes
+from bayesnas.compiler.space import Member, MemberSpace, SearchedConnection, member_space
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 
 DRAWS = 200
 _TRIES = 200  # connections that the smallest member is tried without
-Member: TypeAlias = frozenset[str]  # the tied groups it keeps
-
-
-@frozen
-class SearchedConnection:
-    """A searched connection, tied ones folded together: the groups it chooses from."""
-
-    name: str
-    target: str
-    options: tuple[str, ...]
-
-
-@frozen
-class MemberSpace:
-    """What may be chosen: connections by the node they enter, and how many each node keeps.
-
-    ``retained`` maps a node to its k; a node that is not in it keeps any number of connections.
-    """
-
-    connections: tuple[SearchedConnection, ...]
-    retained: Mapping[str, int]
-
-    def nodes(self) -> list[tuple[tuple[SearchedConnection, ...], int | None]]:
-        """The connections into each node, and how many of them a member keeps there."""
-        by_target = groupby(sorted(self.connections, key=_target), key=_target)
-        return [(tuple(arriving), self.retained.get(node)) for node, arriving in by_target]
-
-    def count(self) -> int:
-        """How many members there are, dimensionless and exact."""
-        total = 1
-        for arriving, kept in self.nodes():
-            sizes = [len(connection.options) for connection in arriving]
-            if kept is None:
-                for size in sizes:
-                    total *= 1 + size
-            else:
-                total *= _symmetric(sizes, min(kept, len(sizes)))[-1][-1]
-        return total
-
-    def contains(self, member: Member) -> bool:
-        """Whether these groups are a member."""
-        known = {option for connection in self.connections for option in connection.options}
-        return member <= known and all(
-            _fits(arriving, kept, member) for arriving, kept in self.nodes()
-        )
-
-    def members(self) -> Iterator[Member]:
-        """Every member, in order: the last connection of the last node varies fastest."""
-        for parts in product(*(_choices(*node) for node in self.nodes())):
-            yield frozenset().union(*parts)
-
-    def draw(self, random: Random) -> Member:
-        """A member, each as likely as any other."""
-        chosen: list[str] = []
-        for arriving, kept in self.nodes():
-            if kept is None:
-                options = [random.choice((None, *c.options)) for c in arriving]
-                chosen += [option for option in options if option is not None]
-            else:
-                chosen += [random.choice(c.options) for c in _subset(arriving, kept, random)]
-        return frozenset(chosen)
-
-
-def _target(connection: SearchedConnection) -> str:
-    return connection.target
-
-
-def _fits(arriving: Sequence[SearchedConnection], kept: int | None, member: Member) -> bool:
-    counts = [len(member.intersection(connection.options)) for connection in arriving]
-    enough = kept is None or sum(counts) == min(kept, len(counts))
-    return max(counts) <= 1 and enough
-
-
-def _choices(arriving: Sequence[SearchedConnection], kept: int | None) -> list[Member]:
-    """What may be kept of the connections into one node."""
-    counts = range(len(arriving) + 1) if kept is None else [min(kept, len(arriving))]
-    return [
-        frozenset(options)
-        for count in counts
-        for chosen in combinations(arriving, count)
-        for options in product(*(connection.options for connection in chosen))
-    ]
-
-
-def _symmetric(sizes: Sequence[int], kept: int) -> list[list[int]]:
-    """Row n, column k: the elementary symmetric polynomial of degree k of the first n sizes."""
-    rows = [[1] + [0] * kept]
-    for size in sizes:
-        last = rows[-1]
-        rows.append([1] + [last[k] + size * last[k - 1] for k in range(1, kept + 1)])
-    return rows
-
-
-def _subset(
-    arriving: Sequence[SearchedConnection], kept: int, random: Random
-) -> list[SearchedConnection]:
-    """Connections of a node, a set as likely as it has members."""
-    sizes = [len(connection.options) for connection in arriving]
-    left = min(kept, len(sizes))
-    rows = _symmetric(sizes, left)
-    chosen = []
-    for n in range(len(sizes), 0, -1):
-        without = rows[n - 1][left]
-        if left and random.randrange(rows[n][left]) >= without:
-            chosen.append(arriving[n - 1])
-            left -= 1
-    return chosen
-
-
-def member_space(graph: Graph) -> MemberSpace:
-    """The members of a compiled graph."""
-    options: dict[tuple[str, str], dict[str, None]] = {}
-    for connection in graph.all_connections():
-        if connection.searched:
-            groups = [str(edge.group) for edge in connection.edges]
-            name = groups[0].rpartition(":")[0]
-            found = options.setdefault((name, _folded(graph, connection.target)), {})
-            found.update(dict.fromkeys(groups))
-    retained: dict[str, int] = {}
-    for retain in graph.retains:
-        node = _folded(graph, retain.node)
-        retained[node] = min(retain.count, retained.get(node, retain.count))
-    connections = tuple(
-        SearchedConnection(name, target, tuple(groups))
-        for (name, target), groups in options.items()
-    )
-    return MemberSpace(connections, retained)
-
-
-def _folded(graph: Graph, identifier: str) -> str:
-    """A node's name with tied instances folded together."""
-    node = graph.node(identifier)
-    return f"{graph.instances[node.scope].group_path}.{node.name}"
-
-
-# ------------------------------------------------------------------------------- living members
 
 
 def prune_to(graph: Graph, member: Member) -> Graph:
@@ -183,7 +39,7 @@ def draw_member(graph: Graph, seed: int) -> tuple[Member, Graph]:
         DiagnosticError: D604 (status 1) if none of `DRAWS` draws fits the budgets.
     """
     space, random = member_space(graph), Random(seed)
-    life = _Life(graph, space)
+    life = Life(graph, space)
     for _ in range(DRAWS):
         order = list(space.connections)
         random.shuffle(order)
@@ -218,7 +74,7 @@ def cost_of(cost: Cost, name: CostName) -> int:
     return cost.parameters if name == "parameters" else cost.flops
 
 
-class _Life:
+class Life:
     """Whether all inputs and outputs of the network are connected under a member."""
 
     def __init__(self, graph: Graph, space: MemberSpace) -> None:
@@ -329,7 +185,7 @@ def _extremes(graph: Graph, name: CostName) -> tuple[Cost, Cost]:
     for edge in graph.searched():
         group = str(edge.group)
         costs[group] = costs.get(group, 0) + cost_of(edge_cost(edge), name)
-    life = _Life(graph, space)
+    life = Life(graph, space)
 
     def cheapest(connection: SearchedConnection) -> str:
         return min(connection.options, key=lambda group: costs[group])

@@ -14,6 +14,8 @@ from attrs import field, fields_dict, frozen
 
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span, quote, suggest
 
+STRATEGIES = ("evidence", "bayesnas", "random", "darts", "magnitude", "largest")
+CURVATURES = ("ggn", "ggn_diagonal", "fisher_monte_carlo", "fisher_empirical", "hessian")
 AUGMENTATIONS = ("auto", "none", "shift", "shift_flip")
 
 
@@ -29,22 +31,30 @@ def _word(default: str, words: tuple[str, ...], about: str) -> Any:
 class SearchSettings:
     """Settings of ``bayesnas search``; an epoch is a pass over the part that trains weights."""
 
-    strategy: str = _word("bayesnas", ("bayesnas",), "how operations are judged and removed")
-    dependency: str = _word("local", ("local", "recursive"), "which gamma expression")
-    warmup_epochs: int = _number(10, 0, 10_000, "epochs before the first update, gates at 1")
-    rounds: int = _number(8, 1, 1000, "T_max: updates of gamma, each after its training")
-    epochs: int = _number(2, 0, 10_000, "epochs of training before each update")
+    strategy: str = _word("evidence", STRATEGIES, "how operations are judged and removed")
+    discretize: str = _word("yes", ("yes", "no"), "no: several operations may stay on one edge")
+    warmup_epochs: float = _number(10.0, 0, 10_000, "epochs before the first update")
+    rounds: int = _number(8, 1, 1000, "updates, each after its training")
+    epochs: float = _number(2.0, 0, 10_000, "epochs of training before each update")
     batch_size: int = _number(64, 1, 100_000, "examples a step")
     learning_rate: float = _number(0.05, 1e-8, 100, "of the weights, at the start of a cosine")
     momentum: float = _number(0.9, 0, 0.999, "of the weights")
     weight_decay: float = _number(3e-4, 0, 1, "lambda of (16): times half the squared weights")
-    gate_learning_rate: float = _number(0.01, 0, 100, "of the architecture weights w")
-    lambda_w: float = _number(0.01, 1e-9, 1000, "of (16), in units of the mean loss")
-    curvature_examples: int = _number(512, 1, 10**7, "examples the curvature is computed from")
-    prune_fraction: float = _number(
-        0.25, 0, 1, "largest share of the living operations removed in one round"
-    )
     augment: str = _word("auto", AUGMENTATIONS, "augmentation of training images")
+    curvature: str = _word("ggn", CURVATURES, "how the curvature in the gates is estimated")
+    curvature_examples: int = _number(1024, 1, 10**7, "examples the curvature is computed from")
+    draws: int = _number(
+        0, 0, 100_000, "members drawn from the posterior and judged; 0 is none (random: 32)"
+    )
+    operation_drop: float = _number(0.3, 0, 1, "evidence: chance to leave an option out of a step")
+    gate_learning_rate: float = _number(
+        0.01, 0, 100, "bayesnas, magnitude: of the architecture weights w"
+    )
+    lambda_w: float = _number(0.01, 1e-9, 1000, "bayesnas: of (16), in units of the mean loss")
+    dependency: str = _word("local", ("local", "recursive"), "bayesnas: which gamma expression")
+    prune_fraction: float = _number(
+        0.25, 0, 1, "bayesnas: largest share of the living operations removed in one round"
+    )
 
 
 @frozen

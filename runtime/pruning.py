@@ -7,9 +7,8 @@ to the inputs: a removal that would do so is not made.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 
-from attrs import frozen
 from torch import Tensor
 
 from bayesnas.compiler.graph import Connection, Graph
@@ -17,19 +16,8 @@ from bayesnas.compiler.prune import prune_graph
 from bayesnas.compiler.shapes import infer_shapes
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.posterior import Posterior
+from bayesnas.runtime.strategy import Removal
 from bayesnas.runtime.updates import entropy
-
-
-@frozen
-class Removal:
-    """Groups that go, each with its reason: ``entropy``, ``retain`` or ``dead``.
-
-    ``refused`` are groups of no positive entropy that stay, since without them an output would no
-    longer hear of any input.
-    """
-
-    reasons: Mapping[str, str]
-    refused: tuple[str, ...] = ()
 
 
 class Pruner:
@@ -80,7 +68,7 @@ class Pruner:
         ]
         for connection in self._by_retain(posterior.gamma, gone, progress):
             self._try(gone, self._groups_in(connection) - gone, "retain", reasons)
-        for group in self._dead(gone):
+        for group in self.dead(gone):
             gone.add(group)
             reasons[group] = "dead"
         return Removal(reasons, tuple(refused))
@@ -127,7 +115,7 @@ class Pruner:
             result += living[: max(0, len(living) - limit)]
         return result
 
-    def _dead(self, gone: set[str]) -> list[str]:
+    def dead(self, gone: Collection[str]) -> list[str]:
         """Living groups of which no gate lies on a way from an input to an output any more."""
         left = {edge.id for edge in self.alive_graph(gone).searched()}
         return [

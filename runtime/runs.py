@@ -109,8 +109,12 @@ class Run:
         compiled: Compiled,
         settings: SearchSettings | TrainSettings,
         options: RunOptions,
+        extra: Mapping[str, Any] | None = None,
     ) -> Run:
-        """Make the folder with the spec and the settings, or return to it."""
+        """Make the folder with the spec and the settings, or return to it.
+
+        ``extra`` is what else made the run; a run is resumed only with the same.
+        """
         run = cls(options.out)
         record: dict[str, Any] = {
             "command": command,
@@ -123,6 +127,7 @@ class Run:
             "seed": options.seed,
             "device": options.device,
             "settings": asdict(settings),
+            **(extra or {}),
             "plugins": imported_modules(compiled.graph),
             "versions": {
                 "bayesnas": __version__,
@@ -150,8 +155,8 @@ class Run:
             DiagnosticError: D414, naming what differs.
         """
         _, begun, compiled = Run.open(self.out)
-        names = ("command", "network", "values", "data", "resize", "seed", "settings")
-        differ = [name for name in names if begun.get(name) != record[name]]
+        free = ("file", "spec", "device", "plugins", "versions")  # may differ
+        differ = [name for name in record if name not in free and begun.get(name) != record[name]]
         if compiled.loaded.source.text != spec:
             differ.insert(0, "spec")
         if differ:
@@ -227,3 +232,19 @@ class Run:
                 )
             ) from None
         return state
+
+
+def read_result(out: Path) -> dict[str, Any]:
+    """What a finished run says in its ``result.json``.
+
+    Raises:
+        DiagnosticError: D415 (none there, or not ours).
+    """
+    try:
+        result: dict[str, Any] = json.loads((out / "result.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        remedy = "remove the folder, and run the command again"
+        raise DiagnosticError(
+            Diagnostic("D415", f"no finished run in `{out}`", help=remedy)
+        ) from None
+    return result

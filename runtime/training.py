@@ -126,9 +126,7 @@ def train_epoch(
     passes = batches(data, part, settings.batch_size, settings.augment, generator)
     for k, (inputs, labels) in enumerate(passes):
         for group in optimizer.param_groups:
-            group["lr"] = cosine(
-                settings.learning_rate, epoch * steps + k, settings.epochs * steps
-            )
+            group["lr"] = cosine(settings.learning_rate, epoch * steps + k, settings.epochs * steps)
         loss = cross_entropy(logits(module, inputs), labels)
         value = check_loss(loss, f"epoch {epoch + 1}")
         optimizer.zero_grad(set_to_none=True)

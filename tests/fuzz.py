@@ -40,11 +40,12 @@ from bayesnas.compiler.expand import expand
 from bayesnas.compiler.graph import Graph
 from bayesnas.compiler.limits import LIMITS
 from bayesnas.compiler.measure import measure
-from bayesnas.compiler.members import draw_member, member_space, reach
+from bayesnas.compiler.members import draw_member, reach
 from bayesnas.compiler.pipeline import Compiled, compile_loaded, compile_resolved
 from bayesnas.compiler.resolve import resolve
 from bayesnas.compiler.settings import KINDS as SETTINGS
 from bayesnas.compiler.settings import make_settings
+from bayesnas.compiler.space import member_space
 from bayesnas.counting import number
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, render_all
 from bayesnas.dsl.formatter import format_source

@@ -15,8 +15,9 @@ from torch.nn.functional import cross_entropy
 from bayesnas.compiler.cost import Cost, edge_cost, graph_cost
 from bayesnas.compiler.figure import draw, write_figure
 from bayesnas.compiler.graph import Graph
-from bayesnas.compiler.members import member_space, prune_to, reach
+from bayesnas.compiler.members import prune_to, reach
 from bayesnas.compiler.pipeline import Compiled, compile_loaded, compile_spec
+from bayesnas.compiler.space import member_space
 from bayesnas.counting import number
 from bayesnas.dsl.loader import load, packaged_specs
 from bayesnas.runtime.modules import build

@@ -30,9 +30,10 @@ from tqdm import tqdm
 
 from bayesnas.compiler.artifacts import write_text
 from bayesnas.compiler.cost import graph_cost
-from bayesnas.compiler.members import Member, member_space, prune_to
+from bayesnas.compiler.members import prune_to
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import TrainSettings, make_settings
+from bayesnas.compiler.space import Member, member_space
 from bayesnas.runtime.data import split
 from bayesnas.runtime.modules import build
 from bayesnas.runtime.sources import load_data

@@ -14,15 +14,8 @@ from support import assert_refused, compile_text, graph_of, network, refused
 from bayesnas.compiler.cost import graph_cost
 from bayesnas.compiler.derive import derive_spec
 from bayesnas.compiler.graph import Graph
-from bayesnas.compiler.members import (
-    MemberSpace,
-    SearchedConnection,
-    draw_member,
-    exceeds,
-    member_space,
-    prune_to,
-    reach,
-)
+from bayesnas.compiler.members import draw_member, exceeds, prune_to, reach
+from bayesnas.compiler.space import MemberSpace, SearchedConnection, member_space
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.dsl.printer import print_spec
 

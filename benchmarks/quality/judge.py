@@ -1,0 +1,144 @@
+"""What both judges share: searches in processes of their own, and what their finds are worth."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import multiprocessing
+import tempfile
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from math import comb
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import torch
+from attrs import define, field, frozen
+from tqdm import tqdm
+
+from bayesnas.compiler.pipeline import compile_spec
+from bayesnas.compiler.settings import SearchSettings, make_settings
+from bayesnas.compiler.space import Member
+from bayesnas.dsl.diagnostics import DiagnosticError
+from bayesnas.runtime.data import DataOptions
+from bayesnas.runtime.runs import RunOptions, read_result
+from bayesnas.runtime.search import Space, search
+from bayesnas.searching import parse_budgets
+
+
+@frozen
+class Job:
+    """One search: everything in words and numbers, so that it can go to another process."""
+
+    spec: str
+    data: str
+    strategy: str
+    seed: int
+    settings: tuple[tuple[str, Any], ...] = ()
+    budgets: tuple[str, ...] = ()
+    proxy: tuple[tuple[str, int], ...] = ()
+
+
+@define
+class Found:
+    """What a search found, by tied groups."""
+
+    job: Job
+    kept: Member
+    images_trained: int = 0
+    images_evaluated: int = 0
+    seconds: float = 0.0
+    scores: dict[str, float] = field(factory=dict)
+
+
+def run(job: Job) -> Found:
+    """Search as the command line does."""
+    torch.set_num_threads(1)
+    wanted = compile_spec(job.spec)
+    proxy = compile_spec(job.spec, dict(job.proxy)) if job.proxy else None
+    values = wanted.settings("search") | dict(job.settings) | {"strategy": job.strategy}
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+        out = Path(folder) / "run"
+        options = RunOptions(job.data, out, seed=job.seed, data_options=DataOptions())
+        search(
+            Space(wanted, proxy, parse_budgets(job.budgets)),
+            make_settings(SearchSettings, values),
+            options,
+        )
+        result = read_result(out)
+        rows = [json.loads(line) for line in (out / "gates.jsonl").read_text().splitlines()]
+    kept = frozenset(row["group"] for row in rows if row["removed_by"] in (None, "dead"))
+    return Found(job, kept, result["images_trained"], result["images_evaluated"], result["seconds"])
+
+
+def run_all(jobs: Sequence[Job], workers: int) -> list[Found]:
+    """All jobs, in processes of one thread each; what fails is said and left out."""
+    found = []
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        results = pool.imap_unordered(_attempt, jobs)
+        for result in tqdm(results, total=len(jobs), disable=None):
+            if isinstance(result, str):
+                print(result, flush=True)
+            else:
+                found.append(result)
+    order = {job: n for n, job in enumerate(jobs)}
+    return sorted(found, key=lambda f: order[f.job])
+
+
+def _attempt(job: Job) -> Found | str:
+    try:
+        return run(job)
+    except DiagnosticError as error:
+        return f"{job.strategy}, seed {job.seed}, failed: {error}"
+
+
+def standing(score: float, scores: Sequence[float]) -> float:
+    """The share of all members that are better."""
+    return sum(other > score for other in scores) / len(scores)
+
+
+def best_of_random(choose_by: Sequence[float], shown: Sequence[float], n: int) -> float:
+    """Expected ``shown`` score of the best by ``choose_by`` of n random different members."""
+    order = sorted(range(len(shown)), key=lambda k: -choose_by[k])
+    total = comb(len(order), n)
+    return sum(comb(len(order) - 1 - k, n - 1) / total * shown[i] for k, i in enumerate(order))
+
+
+def summary(found: Sequence[Found], best: float, scores: Sequence[float]) -> dict[str, Any]:
+    """Of all strategies: mean and deviation over seeds, rank, regret, cost."""
+    by_name: Mapping[str, list[Found]] = defaultdict(list)
+    for one in found:
+        by_name[one.job.strategy].append(one)
+    table = {}
+    for name, group in by_name.items():
+        values = [one.scores["test"] for one in group]
+        table[name] = {
+            "mean": fmean(values),
+            "deviation": stdev(values) if len(values) > 1 else 0.0,
+            "seeds": len(values),
+            "better_members": fmean(standing(value, scores) for value in values),
+            "regret": best - fmean(values),
+            "images_trained": fmean(one.images_trained for one in group),
+            "images_evaluated": fmean(one.images_evaluated for one in group),
+            "seconds": fmean(one.seconds for one in group),
+        }
+    return table
+
+
+def print_summary(table: Mapping[str, Mapping[str, Any]], scale: float, unit: str) -> None:
+    """The table for people."""
+    head = ("strategy", f"test {unit}", "better members", "regret", "images", "judged", "seconds")
+    print("".join(f"{name:>18}" for name in head))
+    for name, row in sorted(table.items(), key=lambda item: -item[1]["mean"]):
+        cells = (
+            name,
+            f"{scale * row['mean']:.2f} ± {scale * row['deviation']:.2f}",
+            f"{row['better_members']:.1%}",
+            f"{scale * row['regret']:.2f}",
+            f"{row['images_trained']:,.0f}",
+            f"{row['images_evaluated']:,.0f}",
+            f"{row['seconds']:.0f}",
+        )
+        print("".join(f"{cell:>18}" for cell in cells))

@@ -1,0 +1,317 @@
+"""The strategy `evidence`: options go, a few at a time, by what the evidence loses with each.
+
+The living members of the space, all alike, are the prior of the gates: its mean is the chance that
+a random member keeps an operation. To remove an option is another prior, and the change in log
+evidence says whether the data miss it. With L(w) the mean loss, g and H its gradient and curvature
+at the mean m, and N examples, Jensen's inequality bounds the log evidence of a prior with mean m',
+
+    log E[exp(-N L(w))] >= -N E[L(w)] ~ -N (L(m) + g^T d + d^T H d / 2) + const,    d = m' - m,
+
+and the change of this bound with an option's removal, an example, is what an option is worth. H is
+full: of two operations that are substitutes, the second is worth more once the first is gone.
+What was tried besides, and how well it did, stands in docs/algorithm.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from random import Random
+from typing import Any, Final
+
+import torch
+from attrs import evolve, frozen
+from torch import Tensor
+
+from bayesnas.compiler.prices import Prices, best_member
+from bayesnas.compiler.space import MemberSpace, dropped
+from bayesnas.runtime.sampling import draw_members
+from bayesnas.runtime.strategy import Removal, Strategy, Task, group_table, judged, no_member
+from bayesnas.runtime.supernet import Supernet
+
+PATIENCE: Final = 4  # rounds after which a choice that has not changed is taken
+SAMPLED: Final = 0.4  # share of the options that is left to the draws, where there are any
+
+
+@frozen
+class Look:
+    """The quadratic model of the mean loss at the mean of a space, and the posterior by it.
+
+    All float64 over the groups [R]: ``mean`` is the prior's; ``gradient`` [R] and ``curvature``
+    [R, R] are those of the loss there; ``price`` is what a group costs, in nats an example, so
+    that the best member by ``values`` lies inside the budgets. The posterior is N(posterior_mean,
+    root root^T), of the gates under the whole likelihood.
+    """
+
+    numbers: Mapping[str, int]
+    mean: Tensor
+    gradient: Tensor
+    curvature: Tensor
+    price: Tensor
+    prior_variance: Tensor
+    posterior_mean: Tensor
+    root: Tensor
+
+    @classmethod
+    def at(cls, space: MemberSpace, task: Task) -> Look:
+        """The model of a space by the weights its supernet has now."""
+        net = task.net
+        gates = net.gates(space.mean())
+        net.keep(space.candidates())
+        with net.recalibrated(gates):
+            part = net.sample(net.fit_part, task.settings.curvature_examples)
+            g, H = net.tied(net.gradient(gates, part), net.curvature(gates, part))
+        prior = prior_covariance(space, net.numbers)
+        mean, root = laplace(net.table(space.mean()), prior, g, H, len(net.fit_part))
+        price = multiplier(space, group_table(net, -g), task.prices) * joint_prices(
+            net, task.prices
+        )
+        return cls(net.numbers, net.table(space.mean()), g, H, price, prior.diagonal(), mean, root)
+
+    @property
+    def values(self) -> dict[str, float]:
+        """What a member gains by each group to first order, less its price."""
+        gains = (-self.gradient - self.price).tolist()
+        return {group: gains[n] for group, n in self.numbers.items()}
+
+    def changes(self, space: MemberSpace) -> dict[str, float]:
+        """The change in log evidence an example when an option of a space goes, less its price.
+
+        The space is the one looked at, or what has been left of it since.
+        """
+        moved = torch.zeros_like(self.mean)
+        for group, chance in space.mean().items():
+            moved[self.numbers[group]] = chance
+        slope = self.gradient + self.curvature @ (moved - self.mean) + self.price
+        changes = {}
+        for arriving, _ in space.nodes():
+            node = evolve(space, connections=arriving)
+            places = torch.tensor([self.numbers[o] for c in arriving for o in c.options])
+            H = self.curvature[places][:, places]
+            for option in node.options():
+                after = node.without(option).mean()
+                d = torch.tensor(
+                    [after.get(o, 0.0) for c in arriving for o in c.options], dtype=slope.dtype
+                )
+                d -= moved[places]
+                changes[option] = -float(slope[places] @ d + d @ H @ d / 2)
+        return changes
+
+    def report(self, space: MemberSpace) -> dict[str, dict[str, float]]:
+        """What is known of every group that is still open: (17) to (19) on this posterior."""
+        variance = (self.root**2).sum(dim=1)
+        rows = {}
+        for group in space.candidates():
+            n = self.numbers[group]
+            gamma, C, w = (
+                float(v[n]) for v in (self.prior_variance, variance, self.posterior_mean)
+            )
+            row = {"w": float(self.mean[n]), "w_solved": w, "gamma": gamma, "C": C}
+            row["error"] = math.sqrt(C)
+            if gamma > C > 0:
+                omega = math.sqrt(1 / gamma - C / gamma**2)
+                row |= {"omega": omega, "s": abs(w) / omega}
+            rows[group] = row
+        return rows
+
+
+def prior_covariance(space: MemberSpace, numbers: Mapping[str, int]) -> Tensor:
+    """Covariance [R, R] of the gates over random members, connections taken as independent.
+
+    Of the candidates of one connection at most one is kept: diag(p) - p p^T. Along a common shift
+    of all of them it is singular or nearly so, which holds the scale of the gates in place.
+    """
+    covariance = torch.zeros(len(numbers), len(numbers), dtype=torch.float64)
+    means = space.mean()
+    for connection in space.connections:
+        places = torch.tensor([numbers[o] for o in connection.options])
+        p = torch.tensor([means[o] for o in connection.options], dtype=torch.float64)
+        covariance[places[:, None], places] = torch.diag(p) - torch.outer(p, p)
+    return covariance
+
+
+def laplace(
+    mean: Tensor, prior: Tensor, gradient: Tensor, curvature: Tensor, examples: int
+) -> tuple[Tensor, Tensor]:
+    """The posterior N(mean - C N g, C) of the gates, C = (prior^-1 + N H)^-1; its mean and root.
+
+    Args:
+        mean: of the prior [R], where the derivatives were taken.
+        prior: covariance [R, R], may be singular.
+        gradient: g [R] of the mean loss.
+        curvature: H [R, R] of the mean loss, positive semidefinite.
+        examples: N, which makes the mean a sum.
+
+    Returns:
+        The mean [R], and a root [R, R] with root root^T = C.
+    """
+    values, vectors = torch.linalg.eigh(prior)
+    half = vectors * values.clamp_min(0).sqrt()
+    inner = torch.eye(len(mean), dtype=mean.dtype) + examples * half.T @ curvature @ half
+    lower = torch.linalg.cholesky(inner)
+    root = torch.linalg.solve_triangular(lower, half.T, upper=False).T
+    return mean - root @ (root.T @ gradient) * examples, root
+
+
+def thinned(space: MemberSpace, chance: float, random: Random) -> MemberSpace:
+    """The space without random options; every connection keeps one option at least."""
+    kept: set[str] = set()
+    required = set(space.required)
+    for connection in space.connections:
+        nothing = [dropped(connection)] if space.droppable(connection) else []
+        options = [*connection.options, *nothing]
+        left = [o for o in options if random.random() >= chance] or [random.choice(options)]
+        kept.update(set(left).intersection(connection.options))
+        if nothing and nothing[0] not in left:
+            required.add(connection.name)
+    return evolve(space.restricted(kept), required=frozenset(required))
+
+
+# ----------------------------------------------------------------------------------------- budgets
+
+
+def joint_prices(net: Supernet, prices: Prices) -> Tensor:
+    """What each group takes of the budget that it takes most of, [R], dimensionless."""
+    return torch.tensor(
+        [max(prices.shares[group], default=0.0) for group in net.groups], dtype=torch.float64
+    )
+
+
+def multiplier(space: MemberSpace, values: Mapping[str, float], prices: Prices) -> float:
+    """What the whole budget is worth, in units of the values: 0 where it does not bind.
+
+    The least at which the member of the largest values less prices lies inside the budgets
+    (a Lagrange multiplier, by bisection).
+    """
+    if not prices.budgets:
+        return 0.0
+    free = prices.unlimited()
+
+    def fits(worth: float) -> bool:
+        priced = {
+            group: values[group] - worth * max(prices.shares[group]) for group in space.candidates()
+        }
+        member = best_member(space, priced, free)
+        return member is not None and prices.fit(member)
+
+    low, high = 0.0, max(map(abs, values.values()), default=1.0)
+    if fits(low):
+        return low
+    for _ in range(20):
+        if fits(high):
+            break
+        low, high = high, 2 * high
+    for _ in range(20):
+        middle = (low + high) / 2
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    return high
+
+
+# ---------------------------------------------------------------------------------------- strategy
+
+
+class Evidence(Strategy):
+    """Removes the options that the evidence misses least, until one member is left.
+
+    With ``discretize = no`` it ends where the constraints hold and every removal would lower the
+    evidence; several operations may then stay on one edge.
+    """
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        self.total = self.space.excess()
+        self.choices: list[list[str]] = []  # the best member as it looked in each round
+
+    def step(self, inputs: Tensor, labels: Tensor, searching: bool) -> float:  # noqa: ARG002
+        """The weights learn under random parts of the space, so that each works without others."""
+        part = thinned(self.space, self.settings.operation_drop, self.random)
+        self.net.keep(part.candidates())
+        return self.net.descend(inputs, labels, self.net.gates(part.mean()))
+
+    def update(self, number: int, rounds: int) -> Removal:
+        """Derivatives at the mean, then as many removals as are due."""
+        look = Look.at(self.space, self.task)
+        for group, row in look.report(self.space).items():
+            self.report[group] = self.report.get(group, {}) | row
+        if self.settings.draws and number == rounds:
+            return self._draw(look)
+        before = self.space.candidates()
+        for _ in range(self._due(number, rounds)):
+            option = self._least(look)
+            if option is None:
+                break
+            self.space = self.space.without(option)
+        self._watch(look)
+        return Removal(dict.fromkeys(sorted(before - self.space.candidates()), "evidence"))
+
+    def _due(self, number: int, rounds: int) -> int:
+        """How many options go in this round, so that all have gone after the last."""
+        left, excess = rounds - number + 1, self.space.excess()
+        if self.settings.draws:
+            excess -= math.ceil(SAMPLED * self.total)
+            left -= 1
+        return max(0, math.ceil(excess / left))
+
+    def _least(self, look: Look) -> str | None:
+        """The option that is missed least, of those that can go; None where none should."""
+        changes = look.changes(self.space)
+        for group in self.space.candidates() & changes.keys():
+            self.report.setdefault(group, {})["evidence_change"] = changes[group]
+        forced = self.settings.discretize == "yes" or not self._meets()
+        for option in sorted(changes, key=lambda option: (-changes[option], option)):
+            if changes[option] < 0 and not forced:
+                return None
+            if self._can_go(option, look):
+                return option
+        return None
+
+    def _can_go(self, option: str, look: Look) -> bool:
+        """Whether a member inside the budgets is left without it."""
+        return best_member(self.space.without(option), look.values, self.task.prices) is not None
+
+    def _meets(self) -> bool:
+        """Whether all that is left, together, meets the constraints of the space."""
+        arriving = [(len(found), kept) for found, kept in self.space.nodes() if kept is not None]
+        retained = all(count <= kept for count, kept in arriving)
+        return retained and self.task.prices.fit(self.space.candidates())
+
+    def _watch(self, look: Look) -> None:
+        """Take the choice early where it has not changed for `PATIENCE` rounds."""
+        choice = best_member(self.space, look.values, self.task.prices)
+        self.choices.append(sorted(choice or ()))
+        recent = self.choices[-PATIENCE:]
+        discrete = self.settings.discretize == "yes" and not self.settings.draws
+        if discrete and len(recent) == PATIENCE and all(c == recent[0] for c in recent):
+            self.stable = True
+        if self.space.excess() == 0:
+            self.stable = True
+
+    def _draw(self, look: Look) -> Removal:
+        """Members drawn from the posterior of the gates, judged; the best stays."""
+        members = draw_members(
+            self.space,
+            self.task.prices,
+            look.posterior_mean,
+            look.root,
+            self.net,
+            self.settings.draws,
+        )
+        if not members:
+            raise no_member(self.task.prices)
+        return self.keep_only(judged(self.net, members), "judged")
+
+    def finish(self) -> Removal:
+        """What an early end still has to remove."""
+        if self.settings.discretize == "no" or self.space.excess() == 0:
+            return Removal()
+        member = frozenset(self.choices[-1])
+        return self.keep_only(member, "evidence")
+
+    def state(self) -> dict[str, Any]:
+        """With the choices so far."""
+        return super().state() | {"choices": self.choices, "stable": self.stable}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Back to what `state` gave."""
+        super().restore(state)
+        self.choices, self.stable = state["choices"], state["stable"]
