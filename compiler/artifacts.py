@@ -35,7 +35,10 @@ DEPENDENCIES: Final[tuple[Dependency, ...]] = ("local", "recursive")
 
 @frozen
 class Annotation:
-    """What a search has found of a graph, by edge id: gammas, and the rounds of removals."""
+    """What a search has found of a graph, by edge id: gammas, and the rounds of removals.
+
+    Round 0 is before the first round, or not known.
+    """
 
     gammas: Mapping[str, float] = field(factory=dict)
     removed: Mapping[str, int] = field(factory=dict)
@@ -191,7 +194,8 @@ def _read_graph(data: dict[str, Any]) -> tuple[Graph, Annotation]:
     except DiagnosticError as error:
         raise _NotAGraphError(error.diagnostics[0].message) from None
     gammas = {e["id"]: e["gamma"] for e in data["edges"] if "gamma" in e}
-    found = Annotation(gammas, {e["id"]: e["removed"] for e in data["edges"] if "removed" in e})
+    removed = {e["id"]: int(e["removed"]) for e in data["edges"] if "removed" in e}
+    found = Annotation(gammas, removed)
     for key, expected in graph_data(graph, found.gammas, found.removed).items():
         if differs := difference(data[key], expected, f"$.{key}"):
             raise _NotAGraphError(differs)

@@ -2,14 +2,15 @@
 
 Each motif is drawn once for all instances that share its architecture, the network around them
 last. Searched edges are dashed and carry the name of their choice, which the legend spells out;
-after a search the surviving operations are drawn one by one with their gamma, and an edge that
-lost every operation is pale.
+after a search the surviving operations are drawn one by one with their gamma, and beside them a
+pale line that lists what was removed, round by round.
 """
 
 from __future__ import annotations
 
 import re
 import shutil
+import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -29,9 +30,11 @@ NO_DOT: Final = (
 )
 _INPUT, _OUTPUT, _MOTIF = "#dbe9f6", "#dff0d8", "#fdf3d8"
 _FIXED, _SEARCHED, _KEPT = "#444444", "#1f5fa8", "#b3261e"
-_PALE, _GONE = "#cccccc", "#999999"  # lines, words
+_PALE, _GONE = "#bbbbbb", "#888888"  # lines, words
 _MERGES: Final[Mapping[str, str]] = {"sum": "+", "concat": "concat", "product": "×"}
 _FONT: Final = "Helvetica"
+_WIDTH: Final = 28  # of a line in a label
+_GLUE: Final = "\N{NO-BREAK SPACE}"  # no line ends here
 _MANY: Final = 300  # edges beyond which Graphviz takes long to place and curve them
 
 
@@ -263,7 +266,7 @@ class _Figure:
                 label += f"\nγ {gamma:.2g}"
             figure.edge(source, target, _label(label), color=_KEPT, fontcolor=_KEPT, penwidth="1.6")
         if gone:
-            label = _label(_rounds(gone, self.found.removed))
+            label = _departures(gone, self.found.removed)
             figure.edge(source, target, label, color=_PALE, fontcolor=_GONE, style="dashed")
 
     def _choice(self, connection: Connection) -> str:
@@ -285,18 +288,33 @@ class _Figure:
         ]
         if self.found.gammas or self.found.removed:
             rows.append(
-                "red: what the search kept, with its γ\\ldashed, pale: what it removed, by round\\l"
+                "red: what the search kept, with its γ\\l"
+                "dashed, pale: removed, and in which round\\l"
             )
         if rows:
             figure.node("legend", "".join(rows), shape="note", fontsize="9", color="#999999")
 
 
-def _rounds(gone: Iterable[Edge], rounds: Mapping[str, int]) -> str:
-    """What went, a line a round."""
+def _departures(gone: Iterable[Edge], rounds: Mapping[str, int]) -> str:
+    """What went, round by round: `2: sep(3), skip`, and no number for round 0."""
     by_round: dict[int, list[str]] = {}
     for edge in sorted(gone, key=lambda edge: rounds[edge.id]):
-        by_round.setdefault(rounds[edge.id], []).append(edge.operation.label)
-    return "\n".join(f"{number}: {', '.join(labels)}" for number, labels in by_round.items())
+        by_round.setdefault(rounds[edge.id], []).append(_unbroken(edge.operation.label))
+    wrapper = textwrap.TextWrapper(
+        _WIDTH, subsequent_indent=_GLUE * 4, break_long_words=False, break_on_hyphens=False
+    )
+    lines = [
+        line
+        for number, labels in by_round.items()
+        for line in wrapper.wrap((f"{number}:{_GLUE}" if number else "") + ", ".join(labels))
+    ]
+    return "".join(f" {line} \\l" for line in lines).replace(_GLUE, " ")
+
+
+def _unbroken(label: str) -> str:
+    """An operation on one line, or, where it is long, with breaks before `>>` alone."""
+    glued = label.replace(" ", _GLUE)
+    return glued.replace(f"{_GLUE}>>", " >>") if len(label) > _WIDTH else glued
 
 
 def _alike(
@@ -321,7 +339,7 @@ def _label(text: str) -> str:
     lines = [
         part
         for line in text.split("\n")
-        for part in (line.replace(" >> ", "\n>> ") if len(line) > 28 else line).split("\n")
+        for part in (line.replace(" >> ", "\n>> ") if len(line) > _WIDTH else line).split("\n")
     ]
     return "\n".join(f" {line} " for line in lines) if text else ""
 

@@ -75,14 +75,11 @@ class Look:
         return {group: gains[n] for group, n in self.numbers.items()}
 
     def changes(self, space: MemberSpace) -> dict[str, float]:
-        """The change in log evidence an example when an option of a space goes, less its price.
+        """The change in log evidence an example when an option of a space goes, plus its price.
 
-        The space is the one looked at, or what has been left of it since.
+        The space is the one looked at.
         """
-        moved = torch.zeros_like(self.mean)
-        for group, chance in space.mean().items():
-            moved[self.numbers[group]] = chance
-        slope = self.gradient + self.curvature @ (moved - self.mean) + self.price
+        slope = self.gradient + self.price
         changes = {}
         for arriving, _ in space.nodes():
             node = evolve(space, connections=arriving)
@@ -93,7 +90,7 @@ class Look:
                 d = torch.tensor(
                     [after.get(o, 0.0) for c in arriving for o in c.options], dtype=slope.dtype
                 )
-                d -= moved[places]
+                d -= self.mean[places]
                 changes[option] = -float(slope[places] @ d + d @ H @ d / 2)
         return changes
 
@@ -235,14 +232,24 @@ class Evidence(Strategy):
             self.report[group] = self.report.get(group, {}) | row
         if self.settings.draws and number == rounds:
             return self._draw(look)
+        changes = look.changes(self.space)
+        for group in self.space.candidates() & changes.keys():
+            self.report[group]["evidence_change"] = changes[group]
         before = self.space.candidates()
-        for _ in range(self._due(number, rounds)):
-            option = self._least(look)
-            if option is None:
-                break
-            self.space = self.space.without(option)
+        self._remove(changes, self._due(number, rounds), look)
         self._watch(look)
         return Removal(dict.fromkeys(sorted(before - self.space.candidates()), "evidence"))
+
+    def _remove(self, changes: Mapping[str, float], due: int, look: Look) -> None:
+        """Remove the options that are missed least, as many as are due and can go."""
+        order = iter(sorted(changes, key=lambda option: (-changes[option], option)))
+        forced = self.settings.discretize == "yes"
+        while due > 0 and (option := next(order, None)) is not None:
+            if changes[option] < 0 and not forced and self._meets():
+                return
+            if option in self.space.options() and self._can_go(option, look):
+                self.space = self.space.without(option)
+                due -= 1
 
     def _due(self, number: int, rounds: int) -> int:
         """How many options go in this round, so that all have gone after the last."""
@@ -251,19 +258,6 @@ class Evidence(Strategy):
             excess -= math.ceil(SAMPLED * self.total)
             left -= 1
         return max(0, math.ceil(excess / left))
-
-    def _least(self, look: Look) -> str | None:
-        """The option that is missed least, of those that can go; None where none should."""
-        changes = look.changes(self.space)
-        for group in self.space.candidates() & changes.keys():
-            self.report.setdefault(group, {})["evidence_change"] = changes[group]
-        forced = self.settings.discretize == "yes" or not self._meets()
-        for option in sorted(changes, key=lambda option: (-changes[option], option)):
-            if changes[option] < 0 and not forced:
-                return None
-            if self._can_go(option, look):
-                return option
-        return None
 
     def _can_go(self, option: str, look: Look) -> bool:
         """Whether a member inside the budgets is left without it."""

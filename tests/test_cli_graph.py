@@ -38,12 +38,14 @@ def test_a_graph_is_drawn() -> None:
 
 def test_what_a_search_found_is_kept() -> None:
     text = Path("first/graph.json").read_text("utf-8")
-    found = text.replace('"flops": 0}', '"flops": 0, "gamma": 0.5, "removed": true}')
+    found = text.replace('"flops": 0}', '"flops": 0, "gamma": 0.5, "removed": 3}')
     assert found.count("gamma") == 2
     Path("found.json").write_text(found, encoding="utf-8")
     assert main(["compile", "found.json", "-o", "second", "--emit", "graph,dot"]) == 0
     assert Path("second/graph.json").read_text("utf-8") == found
-    assert "γ 0.5" not in Path("second/graph.dot").read_text("utf-8")  # it was removed
+    drawn = Path("second/graph.dot").read_text("utf-8")
+    assert "γ 0.5" not in drawn  # it was removed
+    assert "3: skip" in drawn
 
 
 ONLY_SPECS = {

@@ -122,15 +122,16 @@ def test_shapes_can_be_inferred_again() -> None:
     assert edge_cost(conv).parameters == 9 * 6 * 6
 
 
-def test_what_a_search_found_comes_back() -> None:
+@pytest.mark.parametrize("removed", [0, 3])
+def test_what_a_search_found_comes_back(removed: int) -> None:
     graph = graph_of(SMALL)
-    found = Annotation({"x->y:conv_3": 0.25, "x->y:skip": 0.0}, frozenset({"x->y:skip"}))
+    found = Annotation({"x->y:conv_3": 0.25, "x->y:skip": 0.0}, {"x->y:skip": removed})
     written = graph_to_json(graph, found)
     assert graph_from_json(written, "graph.json")[1] == found
     edges = {e["id"]: e for e in json.loads(written)["edges"]}
     assert edges["x->y:conv_3"]["gamma"] == 0.25
     assert "removed" not in edges["x->y:conv_3"]
-    assert edges["x->y:skip"]["removed"] is True
+    assert edges["x->y:skip"]["removed"] == removed
     assert "gamma" not in edges["x->y#2:relu_conv_skip"]
 
 
@@ -201,6 +202,9 @@ OUTSIDE_THE_SCHEMA: dict[str, Callable[[dict[str, Any]], object]] = {
     "a stage without shapes": lambda d: d["edges"][1]["operation"]["stages"][0].pop("input_shape"),
     "a stage of two kinds": lambda d: stage(d).update(parallel=[[dict(stage(d))]]),
     "an operation of nothing": lambda d: d["edges"][1]["operation"].update(stages=[]),
+    "a removal without its round": lambda d: d["edges"][1].update(removed=True),
+    "a removal in half a round": lambda d: d["edges"][1].update(removed=1.5),
+    "a removal before round 0": lambda d: d["edges"][1].update(removed=-1),
     "half a gate": lambda d: d["edges"][1].update(gate=0.5),
     "a gamma without an end": lambda d: d["edges"][1].update(gamma=1e301),
     "a name that ends a text": lambda d: d["edges"][1]["operation"].update(definition='"'),
@@ -321,7 +325,10 @@ def places(value: Any) -> list[tuple[Any, Any]]:
 @st.composite
 def mutated(draw_: st.DrawFn) -> str:
     """A graph.json in which a few values are deleted, repeated, or replaced by others."""
-    data: dict[str, Any] = json.loads(graph_to_json(graph_of(draw_(st.sampled_from(FUZZED)))))
+    graph = graph_of(draw_(st.sampled_from(FUZZED)))
+    ids = [e.id for e in graph.searched()]
+    found = Annotation(dict.fromkeys(ids, 0.5), dict.fromkeys(ids[1:], 2))
+    data: dict[str, Any] = json.loads(graph_to_json(graph, found))
     for _ in range(draw_(st.integers(1, 3))):
         container, key = draw_(st.sampled_from(places(data)))
         other, elsewhere = draw_(st.sampled_from(places(data)))

@@ -93,7 +93,7 @@ def test_cells_that_look_alike_are_drawn_once(kind: str) -> None:
 def test_cells_that_a_search_tells_apart_are_drawn_each(kind: str, count: int) -> None:
     motif = "motif m(a) -> (b) { a ~> b : conv(3) | skip }\n"
     graph = graph_of(motif + network(f"c = {kind} m(x) times 3\nc -> y"))
-    removed = frozenset(edge.id for edge in graph.searched()[:1])
+    removed = {graph.searched()[0].id: 1}
     gammas = {edge.id: 1.0 for edge in graph.searched()}
     shown = labels(draw(graph, Annotation(gammas, removed)))
     assert sum(label.startswith("motif m") for label in shown) == count
@@ -105,13 +105,55 @@ def test_many_edges_are_laid_as_lines() -> None:
     assert "splines" not in draw(graph_of(network(body.replace("26", "16").replace("25", "15"))))
 
 
+def test_lines_of_what_was_removed_count_as_well() -> None:
+    operations = "conv(1) | conv(3) | skip"
+    body = f"node h[18]\nx -> h[0]\nfor k in 1..18 {{ h[..k] ~> h[k] : {operations} }}\nh[17] -> y"
+    graph = graph_of(network(body))
+    assert "splines" not in draw(graph)
+    assert "splines=line" in draw(graph, found_of(graph))
+
+
 def found_of(graph: Graph) -> Annotation:
-    groups = list(graph.groups().values())
-    gone = {e.id for group in groups[::2] for e in group}
-    first = graph.searched()[0].connection  # and one edge in all
-    gone |= {e.id for e in graph.searched() if e.connection == first}
+    """Every second operation went, and all of one connection; tied ones together."""
+    first = graph.searched()[0].connection
+    removed = {
+        edge.id: number % 3
+        for number, group in enumerate(graph.groups().values())
+        if number % 2 == 0 or any(e.connection == first for e in group)
+        for edge in group
+    }
     gammas = {e.id: 0.01 * (n + 1) for n, e in enumerate(graph.searched())}
-    return Annotation(gammas, frozenset(gone))
+    return Annotation(gammas, removed)
+
+
+def pale(dot: str) -> list[str]:
+    """The labels of the pale dashed lines, as they stand in the source."""
+    return re.findall(r'\[label="([^"]*)" color="#bbbbbb" fontcolor="#888888" style=dashed\]', dot)
+
+
+def told(label: str) -> frozenset[tuple[int, str]]:
+    """Round and operation of everything that a pale label lists; indented lines go on."""
+    whole = label.replace("\\l     ", "")
+    rounds = [re.fullmatch(r" (?:(\d+): )?(.*?) ", line) for line in whole.split("\\l")[:-1]]
+    assert all(rounds), label
+    return frozenset(
+        (int(found[1] or 0), operation)
+        for found in rounds
+        if found
+        for operation in re.split(r", (?![^(]*\))", found[2])
+    )
+
+
+def assert_tells_removals(graph: Graph, found: Annotation) -> None:
+    """A pale line a connection that lost anything, with every lost operation and its round."""
+    lost = [
+        frozenset(
+            (found.removed[e.id], e.operation.label) for e in c.edges if e.id in found.removed
+        )
+        for c in graph.all_connections()
+    ]
+    shown = [told(label) for label in pale(draw(graph, found))]
+    assert set(shown) == {one for one in lost if one}
 
 
 def test_a_search_shows_gammas_and_pale_edges() -> None:
@@ -124,10 +166,40 @@ def test_a_search_shows_gammas_and_pale_edges() -> None:
     for edge in kept:
         assert f"γ {found.gammas[edge.id]:.2g}" in shown
     connections = [c for c in graph.all_connections() if c.searched]
-    lost = [c for c in connections if all(e.id in found.removed for e in c.edges)]
-    assert lost
-    assert len(re.findall('color="#cccccc" style=dashed', dot)) == len(lost)
+    lost = [{e.id for e in c.edges} & found.removed.keys() for c in connections]
+    assert any(0 < len(ids) < len(c.edges) for ids, c in zip(lost, connections, strict=True))
+    assert any(len(ids) == len(c.edges) for ids, c in zip(lost, connections, strict=True))
+    assert len(pale(dot)) == sum(map(bool, lost))
     assert "one weight each" not in shown
+    assert "dashed, pale: removed, and in which round" in shown
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_removals_are_told_with_their_rounds(name: str) -> None:
+    graph = packaged(name).graph
+    assert_tells_removals(graph, found_of(graph))
+
+
+def test_rounds_are_in_order_and_unknown_ones_have_no_number() -> None:
+    graph = graph_of(network("x ~> y : conv(1) | conv(3) | conv(5) | max_pool(3) | skip"))
+    names = ("conv_1", "conv_3", "conv_5", "max_pool_3")
+    removed = {f"x->y:{name}": n for name, n in zip(names, (10, 2, 0, 2), strict=True)}
+    [label] = pale(draw(graph, Annotation({}, removed)))
+    assert label == r" conv(5) \l 2: conv(3), max_pool(3) \l 10: conv(1) \l"
+
+
+def test_long_lists_of_removals_are_wrapped_at_operations_and_stages() -> None:
+    long = "relu >> depthwise_conv(3) >> conv(1) >> bn(affine=0)"
+    graph = graph_of(network(f"x ~> y : conv(3, width=4) | conv(5, width=4) | {long} | skip"))
+    [label] = pale(draw(graph, Annotation({}, {e.id: 2 for e in graph.searched()})))
+    assert label.split(r" \l") == [
+        " 2: conv(3, width=4),",
+        "     conv(5, width=4), relu",
+        "     >> depthwise_conv(3)",
+        "     >> conv(1)",
+        "     >> bn(affine=0), skip",
+        "",
+    ]
 
 
 def test_the_figure_of_a_result_has_no_candidates() -> None:
@@ -145,7 +217,7 @@ def test_any_space_can_be_drawn(text: str) -> None:
     for motif in {i.motif for i in graph.instances.values() if i.path}:
         assert any(label.startswith(f"motif {motif}") for label in shown)
     if graph.searched():
-        draw(graph, found_of(graph))
+        assert_tells_removals(graph, found_of(graph))
 
 
 # ------------------------------------------------------------------------------------ files
