@@ -1,23 +1,24 @@
 r"""Curvature of the mean loss in the gates: exact Gauss-Newton, Fisher estimates, the Hessian.
 
 Convention, for everything in this package: the loss is the *mean* negative log-likelihood over
-examples, and so is its curvature,
+examples, and so are its gradient and its curvature. All of it is dimensionless, taken over all
+examples of the batches together (how they are dealt into batches changes nothing), with the module
+in evaluation mode, and returned in float64 on the gates' device.
 
-    GGN = 1/N sum_n J_n^T (diag p_n - p_n p_n^T) J_n    [G, G], dimensionless
+Let J_n [classes, G] be the Jacobian of example n's logits in the gates, p_n its softmax and y_n its
+label. The score s_n(y) = J_n^T (e_y - p_n) [G] is the gradient of log p_n[y]. From scores follow
 
-with J_n [classes, G] the Jacobian of example n's logits in the gates and p_n its softmax. All of it
-is taken in evaluation mode, over all examples of the batches together (how they are dealt into
-batches changes nothing), and returned in float64 on the gates' device.
+    gradient            -1/N sum_n s_n(y_n)
+    GGN                  1/N sum_n sum_y p_n[y] s_n(y) s_n(y)^T
+                       = 1/N sum_n J_n^T (diag p_n - p_n p_n^T) J_n
+    Monte-Carlo Fisher   1/N sum_n s_n(y) s_n(y)^T, y drawn from p_n: the GGN in expectation
+    empirical Fisher     1/N sum_n s_n(y_n) s_n(y_n)^T: neither
 
-Three of the estimators are sums of squares: 1/N sum_n (V_n J_n)^T (V_n J_n), where the few rows of
-V_n are directions in the space of logits. For the exact matrix V_n^T V_n = diag p_n - p_n p_n^T;
-for a Fisher matrix the rows are gradients e_y - p_n of log-likelihoods, and the labels y say which:
-drawn from p_n, their expectation is the GGN; those of the data give the empirical Fisher, which is
-neither (Martens: New insights and perspectives on the natural gradient method, JMLR 2020, sections
-8, 9 and 11). Zhou et al., ICML 2019, section 4.3, take the diagonal only.
+(Martens: New insights and perspectives on the natural gradient method, JMLR 2020). H in (17) of
+Zhou et al., ICML 2019, is any of them.
 
-Each example gets its own copy of the gate vector, so that one backward pass per direction gives
-the rows of all examples at once. No weight takes part in it, and no feature map is kept beyond what
+Each example gets its own copy of the gate vector, so that one backward pass gives the scores of all
+examples for one label each. No weight takes part in it, and no feature map is kept beyond what
 backward holds.
 """
 
@@ -37,10 +38,10 @@ from bayesnas.runtime.modules import logits
 Batches = Iterable[tuple[Tensor, Tensor]]  # inputs [N, ...] and labels [N]
 # From softmax [N, classes] and labels [N]: K labels of each example and their weights, [N, K] both.
 Choice = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-# From logits [N, classes] and labels [N]: V [N, K, classes].
-_Directions = Callable[[Tensor, Tensor], Tensor]
 
-CHUNK = 1  # directions in one vectorised backward pass
+# Labels of an example in one vectorised backward pass. All ten of a usual data set at once take a
+# tenth to a quarter less time than one by one, and a tenth more memory.
+AT_ONCE = 16
 
 
 class Estimator(Protocol):
@@ -62,7 +63,7 @@ def jacobians(module: nn.Module, inputs: Tensor, gates: Tensor) -> tuple[Tensor,
         gates: [G].
 
     Returns:
-        J [N, classes, G] and logits [N, classes].
+        J [N, classes, G] and logits [N, classes], in the inputs' precision.
 
     Raises:
         ValueError: the module is in training mode.
@@ -72,28 +73,50 @@ def jacobians(module: nn.Module, inputs: Tensor, gates: Tensor) -> tuple[Tensor,
     with _frozen(module):
         outputs, copies = _forward(module, inputs, gates)
         unit = torch.eye(outputs.shape[1]).to(outputs).expand(len(outputs), -1, -1)
-        parts = [part for part in _pulled_back(outputs, copies, unit)]
-    return torch.cat(parts, dim=1), outputs.detach()
+        parts = torch.split(unit, AT_ONCE, dim=1)
+        rows = [_pulled_back(outputs, copies, part, part is parts[-1]) for part in parts]
+    return torch.cat(rows, dim=1), outputs.detach()
+
+
+def gradient(module: nn.Module, batches: Batches, gates: Tensor) -> Tensor:
+    """The gradient [G] of the mean loss in the gates: a forward and a backward pass."""
+    total, count = _zeros(gates, len(gates)), 0
+    with _frozen(module):
+        for inputs, labels in batches:
+            for _, _, scores in _scores(module, inputs, labels, gates, _label_of_data):
+                total -= scores.sum(dim=(0, 1))
+            count += len(inputs)
+    return _mean(total, count)
+
+
+def gradient_and_ggn(module: nn.Module, batches: Batches, gates: Tensor) -> tuple[Tensor, Tensor]:
+    """`gradient` [G] and `ggn` [G, G] from one pass over the data, for the cost of `ggn`."""
+    slope, total, count = _zeros(gates, len(gates)), _zeros(gates, len(gates), len(gates)), 0
+    with _frozen(module):
+        for inputs, labels in batches:
+            for chosen, weights, scores in _scores(module, inputs, labels, gates, _every_label):
+                slope -= scores[chosen == labels[:, None]].sum(dim=0)
+                rows = _weighted(weights, scores)
+                total += rows.T @ rows
+            count += len(inputs)
+    return _mean(slope, count), _mean(total, count)
 
 
 def ggn(module: nn.Module, batches: Batches, gates: Tensor) -> Tensor:
-    """The exact GGN [G, G] of the mean loss over all examples of the batches, in float64.
+    """The exact generalised Gauss-Newton matrix [G, G], for one backward pass a class.
 
-    The labels are not used: the GGN of the cross-entropy does not depend on them.
+    Positive semidefinite. The labels are not used: it does not depend on them.
     """
-    return _mean_square(module, batches, gates, _exact_directions, diagonal=False)
+    return fisher(module, batches, gates, _every_label)
 
 
 def ggn_diagonal(module: nn.Module, batches: Batches, gates: Tensor) -> Tensor:
     """The diagonal [G] of `ggn`, without the matrix; as many backward passes."""
-    return _mean_square(module, batches, gates, _exact_directions, diagonal=True)
+    return _mean_square(module, batches, gates, _every_label, diagonal=True)
 
 
 def fisher(module: nn.Module, batches: Batches, gates: Tensor, choose: Choice) -> Tensor:
-    """Mean over examples of sum_k weight_k g_k g_k^T [G, G], in float64.
-
-    g_k [G] is the gradient of one example's negative log-likelihood for its k-th chosen label. All
-    labels with their probabilities as weights give the GGN.
+    """Mean over examples of sum_k weight_k s(y_k) s(y_k)^T [G, G] for chosen labels y_k.
 
     Args:
         module: a supernet.
@@ -102,14 +125,7 @@ def fisher(module: nn.Module, batches: Batches, gates: Tensor, choose: Choice) -
         choose: from the softmax [N, classes], in float64, and the labels [N] of a batch, K labels
             of each example and their weights >= 0, both [N, K].
     """
-
-    def directions(outputs: Tensor, labels: Tensor) -> Tensor:
-        p = outputs.softmax(dim=1)
-        chosen, weights = choose(p, labels)
-        scores = one_hot(chosen, p.shape[1]) - p[:, None]
-        return weights.sqrt()[:, :, None] * scores
-
-    return _mean_square(module, batches, gates, directions, diagonal=False)
+    return _mean_square(module, batches, gates, choose, diagonal=False)
 
 
 def fisher_monte_carlo(
@@ -121,9 +137,9 @@ def fisher_monte_carlo(
 ) -> Tensor:
     """`fisher` with ``samples`` labels of each example drawn from the model's own softmax.
 
-    An unbiased estimate of the GGN (Martens 2020, section 9.2), for one backward pass a sample. The
-    draw depends on the generator and the order of the examples, not on the module's device or, with
-    a generator on the CPU, on the batches.
+    An unbiased estimate of the GGN for one backward pass a sample. The draw depends on the
+    generator and the order of the examples, not on the module's device or, with a generator on the
+    CPU, on the batches.
 
     Raises:
         ValueError: ``samples`` is less than 1.
@@ -145,40 +161,28 @@ def fisher_monte_carlo(
 def fisher_empirical(module: nn.Module, batches: Batches, gates: Tensor) -> Tensor:
     """`fisher` with the labels of the data: the mean outer product of per-example gradients.
 
-    No estimate of the GGN: it falls to 0 with the loss (Martens 2020, section 11).
+    No estimate of the GGN: it falls to 0 with the loss.
     """
-    return fisher(
-        module, batches, gates, lambda p, labels: (labels[:, None], p.new_ones(len(p), 1))
-    )
+    return fisher(module, batches, gates, _label_of_data)
 
 
 def hessian(module: nn.Module, batches: Batches, gates: Tensor) -> Tensor:
-    """The Hessian [G, G] of the mean loss, in float64, by double backward: the reference.
+    """The Hessian [G, G] of the mean loss, by double backward: the reference.
 
-    As many passes as there are gates; may be indefinite.
+    One pass through the backward graph a gate; may be indefinite.
     """
-    total, count = _zeros(gates, len(gates)), 0
+    total, count = _zeros(gates, len(gates), len(gates)), 0
     with _frozen(module):
         for inputs, labels in batches:
-            shared, slope = _slope(module, inputs, labels, gates, create_graph=True)
-            if slope.requires_grad:
-                unit = torch.eye(len(gates)).to(slope)
-                for k in range(len(gates)):
-                    [row] = torch.autograd.grad(slope, shared, unit[k], retain_graph=True)
+            shared = gates.detach().clone().requires_grad_()
+            loss = cross_entropy(logits(module, inputs, shared), labels, reduction="sum")
+            if loss.requires_grad:  # not every gate is pruned
+                [slope] = torch.autograd.grad(loss, shared, create_graph=True)
+                for k, entry in enumerate(slope):
+                    [row] = torch.autograd.grad(entry, shared, retain_graph=True)
                     total[k] += row
-            count += len(labels)
-    # Symmetric but for rounding.
-    return (total + total.T) / (2 * max(count, 1))
-
-
-def gradient(module: nn.Module, batches: Batches, gates: Tensor) -> Tensor:
-    """The gradient [G] of the mean loss in the gates, in float64; evaluation mode as above."""
-    total, count = _zeros(gates), 0
-    with _frozen(module):
-        for inputs, labels in batches:
-            total += _slope(module, inputs, labels, gates, create_graph=False)[1]
-            count += len(labels)
-    return total / max(count, 1)
+            count += len(inputs)
+    return _mean(total, count)
 
 
 def _without_draws(estimate: Callable[[nn.Module, Batches, Tensor], Tensor]) -> Estimator:
@@ -202,36 +206,53 @@ ESTIMATORS: Mapping[str, Estimator] = MappingProxyType(
 )
 
 
-def _exact_directions(outputs: Tensor, labels: Tensor) -> Tensor:
-    """V [N, classes - 1, classes] with V^T V = diag p - p p^T, by its Cholesky factor.
-
-    In closed form (Tanabe and Sagae, JRSS B 1992): with q_k the mass of the classes after k, row k
-    is sqrt(p_k q_k / q_(k-1)) times e_k - p / q_k, the latter on the classes after k. One row less
-    than there are classes saves one backward pass. In logarithms, because masses underflow.
-    """
+def _every_label(p: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     del labels
-    log_p = outputs.log_softmax(dim=1)
-    log_q = log_p.flip(1).logcumsumexp(dim=1).flip(1)  # of class k and those after it
-    scale = (0.5 * (log_p[:, :-1] + log_q[:, 1:] - log_q[:, :-1])).exp()
-    after = (log_p[:, None, :] - log_q[:, 1:, None]).exp().triu(1)
-    unit = torch.eye(log_p.shape[1]).to(log_p)
-    return scale[:, :, None] * (unit[:-1] - after)
+    return torch.arange(p.shape[1], device=p.device).expand_as(p), p
+
+
+def _label_of_data(p: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    return labels[:, None], p.new_ones(len(p), 1)
 
 
 def _mean_square(
-    module: nn.Module, batches: Batches, gates: Tensor, directions: _Directions, diagonal: bool
+    module: nn.Module, batches: Batches, gates: Tensor, choose: Choice, diagonal: bool
 ) -> Tensor:
-    """1/N sum_n (V_n J_n)^T (V_n J_n) [G, G] or its diagonal [G]."""
-    total, count = _zeros(gates, *[len(gates)] * (not diagonal)), 0
+    """The mean over examples of sum_k weight_k s_k s_k^T [G, G], or its diagonal [G]."""
+    total, count = _zeros(gates, *[len(gates)] * (1 if diagonal else 2)), 0
     with _frozen(module):
         for inputs, labels in batches:
-            outputs, copies = _forward(module, inputs, gates)
-            V = directions(outputs.detach().to(torch.float64), labels).to(outputs.dtype)
-            for part in _pulled_back(outputs, copies, V):
-                rows = part.to(torch.float64).flatten(0, 1)
+            for _, weights, scores in _scores(module, inputs, labels, gates, choose):
+                rows = _weighted(weights, scores)
                 total += rows.square().sum(dim=0) if diagonal else rows.T @ rows
             count += len(inputs)
-    return total / max(count, 1)
+    return _mean(total, count)
+
+
+def _mean(total: Tensor, count: int) -> Tensor:
+    """The total over that many examples; a matrix without the rounding that makes it lopsided."""
+    mean = total / max(count, 1)
+    return (mean + mean.T) / 2 if mean.dim() == 2 else mean
+
+
+def _weighted(weights: Tensor, scores: Tensor) -> Tensor:
+    """Rows [N K, G] whose squares are those of the scores [N, K, G], by weight [N, K]."""
+    return (weights.sqrt()[:, :, None] * scores).flatten(0, 1)
+
+
+def _scores(
+    module: nn.Module, inputs: Tensor, labels: Tensor, gates: Tensor, choose: Choice
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Chosen labels [N, K], their weights [N, K] and scores [N, K, G], in parts along K."""
+    outputs, copies = _forward(module, inputs, gates)
+    p = outputs.detach().to(torch.float64).softmax(dim=1)
+    parts = list(zip(*(torch.split(x, AT_ONCE, dim=1) for x in choose(p, labels)), strict=True))
+    for k, (chosen, weights) in enumerate(parts):
+        directions = one_hot(chosen, p.shape[1]) - p[:, None]
+        scores = _pulled_back(
+            outputs, copies, directions.to(outputs.dtype), last=k == len(parts) - 1
+        )
+        yield chosen, weights, scores.to(torch.float64)
 
 
 def _forward(module: nn.Module, inputs: Tensor, gates: Tensor) -> tuple[Tensor, Tensor]:
@@ -240,38 +261,24 @@ def _forward(module: nn.Module, inputs: Tensor, gates: Tensor) -> tuple[Tensor, 
     return logits(module, inputs, copies), copies
 
 
-def _pulled_back(outputs: Tensor, copies: Tensor, V: Tensor) -> Iterator[Tensor]:
-    """V J [N, K, G], in parts along K; V is [N, K, classes]."""
+def _pulled_back(outputs: Tensor, copies: Tensor, directions: Tensor, last: bool) -> Tensor:
+    """Rows of directions J [N, K, G] for directions [N, K, classes] in the space of logits.
+
+    The last time, backward frees what it has used: a fifth less memory at the peak.
+    """
     if not outputs.requires_grad:  # every gate is pruned
-        yield V.new_zeros(*V.shape[:2], copies.shape[1])
-        return
-    parts = V.transpose(0, 1).split(CHUNK)
-    for k, part in enumerate(parts):
-        batched = len(part) > 1
-        [rows] = torch.autograd.grad(
-            outputs,
-            copies,
-            part if batched else part[0],
-            retain_graph=k < len(parts) - 1,
-            is_grads_batched=batched,
-        )
-        yield rows.transpose(0, 1) if batched else rows[:, None]
+        return directions.new_zeros(*directions.shape[:2], copies.shape[1])
+    if directions.shape[1] == 1:
+        [row] = torch.autograd.grad(outputs, copies, directions[:, 0], retain_graph=not last)
+        return row[:, None]
+    [rows] = torch.autograd.grad(
+        outputs, copies, directions.transpose(0, 1), retain_graph=not last, is_grads_batched=True
+    )
+    return rows.transpose(0, 1)
 
 
-def _slope(
-    module: nn.Module, inputs: Tensor, labels: Tensor, gates: Tensor, create_graph: bool
-) -> tuple[Tensor, Tensor]:
-    """The gates [G] of all examples, and the gradient [G] of the summed loss in them."""
-    shared = gates.detach().clone().requires_grad_()
-    loss = cross_entropy(logits(module, inputs, shared), labels, reduction="sum")
-    if not loss.requires_grad:  # every gate is pruned
-        return shared, torch.zeros_like(gates)
-    [slope] = torch.autograd.grad(loss, shared, create_graph=create_graph)
-    return shared, slope
-
-
-def _zeros(gates: Tensor, *more: int) -> Tensor:
-    return torch.zeros(len(gates), *more, dtype=torch.float64, device=gates.device)
+def _zeros(gates: Tensor, *shape: int) -> Tensor:
+    return torch.zeros(shape, dtype=torch.float64, device=gates.device)
 
 
 @contextmanager
@@ -279,8 +286,8 @@ def _frozen(module: nn.Module) -> Iterator[None]:
     """The module in evaluation mode, its parameters without gradients; as it was afterwards."""
     modes = [(inner, inner.training) for inner in module.modules()]
     flags = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
-    module.eval().requires_grad_(False)
     try:
+        module.eval().requires_grad_(False)
         with torch.enable_grad():
             yield
     finally:
