@@ -31,6 +31,10 @@ class Part:
         """The examples at these positions."""
         return Part(self.inputs[indices], self.labels[indices])
 
+    def first(self, count: int) -> Part:
+        """The first examples, or all where there are fewer."""
+        return Part(self.inputs[:count], self.labels[:count])
+
     def to(self, device: torch.device) -> Part:
         """The same examples on another device."""
         return Part(self.inputs.to(device), self.labels.to(device))

@@ -73,7 +73,7 @@ class Space:
         """Refuse what cannot be searched.
 
         Raises:
-            DiagnosticError: D431 (nothing to search), D436 (the proxy has other choices).
+            DiagnosticError: D431 (nothing to search), D435 (the proxy has other choices).
         """
         network = self.wanted.network
         if not self.wanted.graph.searched():
@@ -88,7 +88,7 @@ class Space:
         if self.proxy and member_space(self.proxy.graph) != member_space(self.wanted.graph):
             raise DiagnosticError(
                 Diagnostic(
-                    "D436",
+                    "D435",
                     f"the proxy of `{network.name}` has other choices than the network itself",
                     network.span,
                     help="let `--proxy` change widths, sizes and tied cells alone",
@@ -121,7 +121,7 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
     """Search a space and write the found network's spec and figure into a run's folder.
 
     Raises:
-        DiagnosticError: D431, D436 (nothing to search, another proxy), D228 (no member inside
+        DiagnosticError: D431, D435 (nothing to search, another proxy), D228 (no member inside
             the budgets); whatever data, folders and the work itself raise.
     """
     if isinstance(space, Compiled):

@@ -180,7 +180,7 @@ class Supernet:
             norm.reset_running_stats()
             norm.momentum = None  # a plain mean over batches
         self.module.train()
-        part = self.fit_part.subset(torch.arange(min(RECALIBRATION, len(self.fit_part))))
+        part = self.fit_part.first(RECALIBRATION)
         with torch.no_grad():
             for inputs, _ in plain_batches(self.data, part, 2 * BATCH):
                 if len(inputs) > 1:
