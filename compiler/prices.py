@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from random import Random
 
 import numpy as np
 from attrs import evolve, frozen
@@ -11,10 +13,10 @@ from bayesnas.compiler.cost import Cost, edge_cost, graph_cost
 from bayesnas.compiler.graph import BudgetConstraint, Graph
 from bayesnas.compiler.members import Life, cost_of, exceeds, prune_to
 from bayesnas.compiler.space import Member, MemberSpace, SearchedConnection, dropped, member_space
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 
 BINS = 2000  # steps in which `best_member` counts a budget
 TRIES = 8  # tighter budgets it tries where costs do not add up
+DRAWS = 200  # random members it tries where nothing else fits
 
 
 @frozen
@@ -32,11 +34,7 @@ class Prices:
 
     @classmethod
     def of(cls, graph: Graph, budgets: tuple[BudgetConstraint, ...]) -> Prices:
-        """The prices of a graph's candidates under these budgets.
-
-        Raises:
-            DiagnosticError: D228 if what is fixed alone costs more than a budget.
-        """
+        """The prices of a graph's candidates under these budgets."""
         costs: dict[str, list[Cost]] = {
             group: [edge_cost(edge) for edge in edges] for group, edges in graph.groups().items()
         }
@@ -44,18 +42,7 @@ class Prices:
         left = []
         for budget in budgets:
             searched = sum(cost_of(c, budget.cost) for found in costs.values() for c in found)
-            fixed = cost_of(whole, budget.cost) - searched
-            if fixed >= budget.limit:
-                raise DiagnosticError(
-                    Diagnostic(
-                        "D228",
-                        f"no member of the space has at most {budget.limit:,} {budget.cost}",
-                        budget.span,
-                        notes=(f"what is fixed has {fixed:,}",),
-                        help="raise the budget, or make the space smaller",
-                    )
-                )
-            left.append(budget.limit - fixed)
+            left.append(max(1, budget.limit - (cost_of(whole, budget.cost) - searched)))
         shares = {
             group: tuple(
                 sum(cost_of(c, budget.cost) for c in found) / rest
@@ -70,7 +57,9 @@ class Prices:
         return evolve(self, budgets=(), shares=dict.fromkeys(self.shares, ()))
 
     def fit(self, member: Member) -> bool:
-        """Whether a member costs no more than every budget allows."""
+        """Whether a member is a network and costs no more than every budget allows."""
+        if not self.life.alive(member):
+            return False
         if not self.budgets:
             return True
         cost = graph_cost(prune_to(self.graph, member))
@@ -78,31 +67,40 @@ class Prices:
 
 
 def best_member(space: MemberSpace, values: Mapping[str, float], prices: Prices) -> Member | None:
-    """The member of the largest sum of values inside the budgets; None where none was found.
+    """The living member of the largest sum of values inside the budgets; None if none was found.
 
     Several budgets are joined to one by weights. For each joint budget the sum of values is
     largest up to the rounding of prices to `BINS` steps (multiple-choice knapsack by dynamic
-    programming, Kellerer, Pferschy, Pisinger 2004, chapter 11).
+    programming, Kellerer, Pferschy, Pisinger 2004, chapter 11). Where what that gives does not
+    live or does not fit, since costs do not quite add up, the best of `DRAWS` random members does.
 
     Args:
         space: what may be chosen.
         values: of each option; 0 where an option is not named.
         prices: what the candidates cost.
     """
-    best: tuple[float, Member] | None = None
-    for weights in _weights(len(prices.budgets)):
-        joint = {g: float(np.dot(s, weights)) for g, s in prices.shares.items()}
-        for tries in range(TRIES):
-            member = _knapsack(space, values, joint, 0.9**tries)
-            if member is None:
-                break
-            member = revived(space, member, values, prices)
-            if prices.fit(member):
-                value = sum(values.get(option, 0.0) for option in chosen(space, member))
-                if best is None or value > best[0]:
-                    best = value, member
-                break
-    return best[1] if best else None
+    found = [m for w in _weights(len(prices.budgets)) if (m := _joint(space, values, prices, w))]
+    if not found:
+        random = Random(0)
+        drawn = dict.fromkeys(space.draw(random) for _ in range(DRAWS))
+        found = [member for member in drawn if prices.fit(member)]
+    return max(found, key=lambda m: sum(values.get(o, 0.0) for o in chosen(space, m)), default=None)
+
+
+def _joint(
+    space: MemberSpace, values: Mapping[str, float], prices: Prices, weights: Sequence[float]
+) -> Member | None:
+    """The best member by budgets joined to one: prices rounded down first, then up, then more."""
+    joint = {g: float(np.dot(s, weights)) for g, s in prices.shares.items()}
+    ways = [(1.0, False), *((0.9**tries, True) for tries in range(TRIES))]
+    for limit, up in ways if prices.budgets else ways[:1]:
+        member = _knapsack(space, values, joint, limit, up)
+        if member is None:
+            continue
+        member = revived(space, member, values, prices)
+        if prices.fit(member):
+            return member
+    return None
 
 
 def revived(
@@ -135,9 +133,14 @@ def _weights(count: int) -> list[tuple[float, ...]]:
 
 
 def _knapsack(
-    space: MemberSpace, values: Mapping[str, float], prices: Mapping[str, float], limit: float
+    space: MemberSpace,
+    values: Mapping[str, float],
+    prices: Mapping[str, float],
+    limit: float,
+    up: bool,
 ) -> Member | None:
-    """The best member whose prices add up to at most ``limit``."""
+    """The best member whose prices, rounded ``up`` or down, add up to at most ``limit``."""
+    whole = math.ceil if up else math.floor
     bins = BINS if any(prices.values()) else 0
     table = np.zeros((1, bins + 1))  # best value so far for each sum of prices, in bins
     steps: list[_Step] = []
@@ -147,7 +150,11 @@ def _knapsack(
             table = np.concatenate([table, np.full((kept, bins + 1), -np.inf)])
         for connection in arriving:
             items = [
-                (option, values.get(option, 0.0), int(np.ceil(prices[option] * bins / limit)))
+                (
+                    option,
+                    values.get(option, 0.0),
+                    int(whole(min(prices[option] * bins / limit, bins + 1))),
+                )
                 for option in connection.options
             ]
             skip = None

@@ -107,7 +107,8 @@ class Darts(Strategy):
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)
-        names = [o for c in self.space.connections for o in _softmax_options(self.space, c)]
+        self.whole = self.space
+        names = [o for c in self.whole.connections for o in _softmax_options(self.whole, c)]
         self.places = {name: n for n, name in enumerate(names)}
         start = torch.randn(len(names), generator=task.net.generator, dtype=torch.float64)
         self.alpha = (1e-3 * start).requires_grad_()
@@ -116,8 +117,8 @@ class Darts(Strategy):
     def _chances(self) -> Tensor:
         """The softmax of every option, in the order of ``places``."""
         parts = []
-        for connection in self.space.connections:
-            options = _softmax_options(self.space, connection)
+        for connection in self.whole.connections:
+            options = _softmax_options(self.whole, connection)
             parts.append(self.alpha[[self.places[o] for o in options]].softmax(dim=0))
         return torch.cat(parts)
 

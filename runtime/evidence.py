@@ -194,7 +194,7 @@ def multiplier(space: MemberSpace, values: Mapping[str, float], prices: Prices) 
         member = best_member(space, priced, free)
         return member is not None and prices.fit(member)
 
-    low, high = 0.0, max(map(abs, values.values()), default=1.0)
+    low, high = 0.0, max(map(abs, values.values()), default=0.0) or 1.0
     if fits(low):
         return low
     for _ in range(20):
@@ -240,16 +240,15 @@ class Evidence(Strategy):
             self.report[group]["evidence_change"] = changes[group]
         before = self.space.candidates()
         self._remove(changes, self._due(number, rounds), look)
-        self._watch(look)
+        self._watch(changes)
         return Removal(dict.fromkeys(sorted(before - self.space.candidates()), "evidence"))
 
     def _remove(self, changes: Mapping[str, float], due: int, look: Look) -> None:
         """Remove the options that are missed least, as many as are due and can go."""
         order = iter(sorted(changes, key=lambda option: (-changes[option], option)))
-        forced = self.settings.discretize == "yes"
         while due > 0 and (option := next(order, None)) is not None:
-            if changes[option] < 0 and not forced and self._meets():
-                return
+            if changes[option] < 0 and not self._must_go(option):
+                continue
             if option in self.space.options() and self._can_go(option, look):
                 self.space = self.space.without(option)
                 due -= 1
@@ -266,20 +265,26 @@ class Evidence(Strategy):
         """Whether a member inside the budgets is left without it."""
         return best_member(self.space.without(option), look.values, self.task.prices) is not None
 
-    def _meets(self) -> bool:
-        """Whether all that is left, together, meets the constraints of the space."""
-        arriving = [(len(found), kept) for found, kept in self.space.nodes() if kept is not None]
-        retained = all(count <= kept for count, kept in arriving)
-        return retained and self.task.prices.fit(self.space.candidates())
+    def _must_go(self, option: str) -> bool:
+        """Whether a constraint of the space asks for removals such as this, missed or not."""
+        if self.settings.discretize == "yes":
+            return True
+        crowded = any(
+            kept is not None and len(found) > kept and any(option in c.options for c in found)
+            for found, kept in self.space.nodes()
+        )
+        return crowded or not self.task.prices.fit(self.space.candidates())
 
-    def _watch(self, look: Look) -> None:
+    def _watch(self, changes: Mapping[str, float]) -> None:
         """Take the choice early where it has not changed for `PATIENCE` rounds.
 
-        Only once half of the options have gone: before, it follows the loudest gradients.
+        It is the member that would be missed most. Only once half of the options have gone: before,
+        it follows the loudest gradients.
         """
         if self.space.excess() > self.total / 2:
             return
-        choice = best_member(self.space, look.values, self.task.prices)
+        missed = {option: -change for option, change in changes.items()}
+        choice = best_member(self.space, missed, self.task.prices)
         self.choices.append(sorted(choice or ()))
         recent = self.choices[-PATIENCE:]
         discrete = self.settings.discretize == "yes" and not self.settings.draws

@@ -19,7 +19,7 @@ from bayesnas.compiler.derive import derive_spec
 from bayesnas.compiler.figure import draw, write_figure
 from bayesnas.compiler.graph import BudgetConstraint
 from bayesnas.compiler.pipeline import Compiled, compile_loaded
-from bayesnas.compiler.prices import Prices
+from bayesnas.compiler.prices import Prices, best_member
 from bayesnas.compiler.settings import SearchSettings
 from bayesnas.compiler.space import member_space
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, quote
@@ -33,7 +33,7 @@ from bayesnas.runtime.pruning import Pruner
 from bayesnas.runtime.published import Published
 from bayesnas.runtime.runs import Run, RunOptions, check_out, pick_device
 from bayesnas.runtime.sources import load_data
-from bayesnas.runtime.strategy import Strategy, Task
+from bayesnas.runtime.strategy import Strategy, Task, no_member
 from bayesnas.runtime.supernet import Supernet
 
 STRATEGIES: Final[Mapping[str, type[Strategy]]] = {
@@ -121,13 +121,15 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
     """Search a space and write the found network's spec and figure into a run's folder.
 
     Raises:
-        DiagnosticError: D431, D435 (nothing to search, another proxy), D228 (no member inside
-            the budgets); whatever data, folders and the work itself raise.
+        DiagnosticError: D431, D435 (nothing to search, another proxy), D604 (no member was
+            found inside the budgets); whatever data, folders and the work itself raise.
     """
     if isinstance(space, Compiled):
         space = Space(space)
     space.check()
     prices = Prices.of(space.wanted.graph, space.limits)
+    if best_member(member_space(space.wanted.graph), {}, prices) is None:
+        raise no_member(prices)
     check_out(options.out, options.resume, options.force)
     device = pick_device(options.device)
     data = load_data(options.data, space.searched.graph, options.data_options).to(device)

@@ -7,7 +7,7 @@ compared by what they cost.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -176,23 +176,27 @@ class Supernet:
         """
         norms = [m for m in self.module.modules() if isinstance(m, _NORMS)]
         before = [(m.momentum, {k: v.clone() for k, v in m.named_buffers()}) for m in norms]
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # a plain mean over batches
-        self.module.train()
-        part = self.fit_part.first(RECALIBRATION)
-        with torch.no_grad():
-            for inputs, _ in plain_batches(self.data, part, 2 * BATCH):
-                if len(inputs) > 1:
-                    logits(self.module, inputs, gates)
-        self.evaluated += len(part)
         try:
+            self._estimate(norms, gates)
             yield
         finally:
             for norm, (momentum, buffers) in zip(norms, before, strict=True):
                 norm.momentum = momentum
                 for name, value in norm.named_buffers():
                     value.copy_(buffers[name])
+
+    @torch.no_grad()
+    def _estimate(self, norms: Iterable[nn.BatchNorm1d | nn.BatchNorm2d], gates: Tensor) -> None:
+        """Set the statistics of the norms to a plain mean over batches at these gates."""
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None
+        self.module.train()
+        part = self.fit_part.first(RECALIBRATION)
+        for inputs, _ in plain_batches(self.data, part, 2 * BATCH):
+            if len(inputs) > 1:
+                logits(self.module, inputs, gates)
+        self.evaluated += len(part)
 
     @torch.no_grad()
     def score(self, gates: Tensor) -> Score:
@@ -212,10 +216,11 @@ class Supernet:
         before = self._kept
         self.keep(member)
         gates = self.gates(dict.fromkeys(member, 1.0))
-        with self.recalibrated(gates):
-            score = self.score(gates)
-        self.keep(before)
-        return score
+        try:
+            with self.recalibrated(gates):
+                return self.score(gates)
+        finally:
+            self.keep(before)
 
     # ------------------------------------------------------------------------------ interruption
 

@@ -31,7 +31,9 @@ def blocks(path: Path, language: str) -> list[str]:
 def test_links_and_paths_exist(path: Path) -> None:
     text = path.read_text("utf-8")
     links = [m for m in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in m]
-    named = re.findall(r"`((?:bayesnas|benchmarks|dsl|compiler|runtime|specs|docs|tests)/[\w./-]*)`", text)
+    named = re.findall(
+        r"`((?:bayesnas|benchmarks|dsl|compiler|runtime|specs|docs|tests)/[\w./-]*)`", text
+    )
     for target in links:
         assert (path.parent / target).exists(), target
     for target in named:

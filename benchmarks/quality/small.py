@@ -2,7 +2,7 @@
 
     python -m benchmarks.quality.small
 
-Takes about 15 minutes on 2 cores: 6 strategies, 5 seeds each, 48,000 images a search. `--quick`
+Takes about 15 minutes on 2 cores: 6 strategies, 5 seeds each, 85,000 images a search. `--quick`
 judges two strategies with one seed and 8,000 images (40 seconds). Every strategy has the same
 supernet, data and number of training images; all but `largest`, which needs none.
 
@@ -23,7 +23,7 @@ from benchmarks.common import cifar_slice, finish
 from benchmarks.quality.judge import Job, best_of_random, print_summary, run_all, summary
 from benchmarks.quality.table import PER_CLASS, SIZE, SPEC, TABLE, name_of
 
-SETTINGS = {"warmup_epochs": 4, "rounds": 6, "epochs": 4 / 3}  # of 4,000 images
+SETTINGS = {"warmup_epochs": 16 / 3, "rounds": 6, "epochs": 8 / 3}  # of 4,000 images
 QUICK = {"warmup_epochs": 0.8, "rounds": 3, "epochs": 0.4}
 
 

@@ -1,0 +1,694 @@
+"""Every strategy on one small space: members inside budgets, resumed alike; proxies; `compare`."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from attrs import evolve
+from living import snapshot, striped
+from support import assert_style, compile_text
+from torch.nn.functional import cross_entropy
+
+from bayesnas.cli import main
+from bayesnas.compiler.cost import graph_cost
+from bayesnas.compiler.graph import BudgetConstraint, CostName
+from bayesnas.compiler.members import cost_of, prune_to
+from bayesnas.compiler.pipeline import Compiled, compile_spec
+from bayesnas.compiler.prices import Prices
+from bayesnas.compiler.settings import STRATEGIES as NAMES
+from bayesnas.compiler.settings import SearchSettings
+from bayesnas.compiler.space import Member, dropped, member_space
+from bayesnas.dsl.diagnostics import DiagnosticError
+from bayesnas.runtime import search as search_module
+from bayesnas.runtime.baselines import DRAWS, Darts, Magnitude, RandomChoice
+from bayesnas.runtime.data import Data, Part
+from bayesnas.runtime.runs import RunOptions
+from bayesnas.runtime.search import STRATEGIES, SearchResult, Space, search
+from bayesnas.runtime.strategy import Task
+from bayesnas.runtime.supernet import Score, Supernet
+
+CPU = torch.device("cpu")
+TEXT = """\
+import "ops/basic.nas"
+
+op big = conv_bn(3)
+op small = conv_bn(1)
+
+motif cell(a) -> (out) {
+    node h[2]
+    a ~> h[0] : big | small | skip
+    {a, h[0]} ~> h[1] : big | skip
+    retain 1 into h[1]
+    out = sum(h)
+}
+
+network net(image: [1, 8, 8]; width = 4, cells = 2) -> (y: [3]) {
+    stem = image : conv_bn_relu(3, width)
+    body = tied chain cell(stem) times cells
+    body -> y : dropout(20) >> classifier(3)
+}
+
+search { warmup_epochs = 1; rounds = 2; epochs = 1; batch_size = 16; lambda_w = 0.002 }
+train { epochs = 1; batch_size = 16 }
+"""
+LOOSE = TEXT.replace("tied chain", "chain")  # each cell chooses for itself
+SPACE = compile_text(TEXT)
+LIMIT = 250  # of parameters; members have from 63 to more than 600
+
+
+def images(count: int = 60) -> Data:
+    """Noisy stripes of three classes: rows, columns, diagonals."""
+    chance = np.random.default_rng(0)
+    row, column = np.mgrid[0:8, 0:8]
+    labels = torch.arange(count) % 3
+    stripes = [
+        160 * (((row, column, row + column)[label] + chance.integers(4)) // 2 % 2)
+        + chance.integers(0, 90, (8, 8))
+        for label in labels.tolist()
+    ]
+    part = Part(torch.tensor(np.array(stripes), dtype=torch.uint8)[:, None], labels)
+    return Data.of("images", ("rows", "columns", "diagonals"), part, part.subset(labels[:6]))
+
+
+def fault(reason: str, *values: Any) -> Any:
+    """A known fault, or the values of a test that meets it."""
+    mark = pytest.mark.xfail(strict=True, reason=reason)
+    return pytest.param(*values, marks=mark) if values else mark
+
+
+DARTS = "`Darts._chances` walks the narrowed space with the places of the whole one"
+PUBLISHED = "`bayesnas` prunes without a look at the budget, and ends with D604"
+DEAD = "`best_member` raises D601 where no member of what is left lives"
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bayesnas.compiler.figure.has_dot", lambda: False)
+
+
+@pytest.fixture
+def _at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_module, "load_data", lambda *_: images())
+
+
+def budget(cost: CostName, limit: int) -> tuple[BudgetConstraint, ...]:
+    return (BudgetConstraint(cost, limit),)
+
+
+def run(
+    space: Space, name: str, out: Path, resume: bool = False, **settings: float | str
+) -> SearchResult:
+    values = {**space.wanted.settings("search"), "strategy": name, **settings}
+    options = RunOptions("images", out, seed=3, device="cpu", resume=resume)
+    return search(space, SearchSettings(**values), options)
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def left(out: Path) -> Member:
+    rows = lines(out / "gates.jsonl")
+    return frozenset(row["group"] for row in rows if row["removed_by"] is None)
+
+
+def cost(member: Member, name: CostName = "parameters", space: Compiled = SPACE) -> int:
+    return cost_of(graph_cost(prune_to(space.graph, member)), name)
+
+
+def living(space: Compiled = SPACE) -> list[Member]:
+    prices = Prices.of(space.graph, ())
+    return [m for m in member_space(space.graph).members() if prices.life.alive(m)]
+
+
+def task_of(name: str, *budgets: BudgetConstraint) -> Task:
+    settings = SearchSettings(batch_size=16, strategy=name)
+    net = Supernet(SPACE.graph, "net", images(), settings, 3, CPU)
+    return Task(net, Prices.of(SPACE.graph, budgets), settings, 3)
+
+
+# -------------------------------------------------------------------------------------- all of them
+
+
+def test_every_strategy_has_a_name() -> None:
+    assert tuple(STRATEGIES) == NAMES
+
+
+@pytest.mark.usefixtures("_at_hand")
+@pytest.mark.parametrize(
+    ("name", "limits"),
+    [
+        fault(faults[name], name, limits)
+        if name in (faults := {"darts": DARTS} | ({"bayesnas": PUBLISHED} if limits else {}))
+        else (name, limits)
+        for name in NAMES
+        for limits in ((), budget("parameters", LIMIT), budget("flops", 20_000))
+    ],
+)
+def test_a_member_inside_the_budget_is_found(
+    name: str, limits: tuple[BudgetConstraint, ...], tmp_path: Path
+) -> None:
+    out = tmp_path / "o"
+    result = run(Space(SPACE, budgets=limits), name, out)
+    member = left(out)
+    assert member_space(SPACE.graph).contains(member)
+    assert result.found == graph_cost(prune_to(SPACE.graph, member))
+    assert result.found == graph_cost(compile_spec(out / "pruned.nas").graph)
+    for limit in limits:
+        assert cost_of(result.found, limit.cost) <= limit.limit
+    assert result.strategy == name
+    assert (result.images_trained > 0) == STRATEGIES[name].trains
+    told = {g: row["round"] for row in lines(out / "history.jsonl") for g in row["removed"]}
+    gates = lines(out / "gates.jsonl")
+    assert {row["group"]: row["removed_in_round"] for row in gates} == {
+        group: told.get(group) for group in SPACE.graph.groups()
+    }
+
+
+@pytest.mark.usefixtures("_at_hand")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "evidence",
+        fault(PUBLISHED, "bayesnas"),
+        "random",
+        fault(DARTS, "darts"),
+        "magnitude",
+        "largest",
+    ],
+)
+def test_two_budgets(name: str, tmp_path: Path) -> None:
+    limits = (*budget("parameters", LIMIT), *budget("flops", 20_000))
+    found = run(Space(SPACE, budgets=limits), name, tmp_path / "o").found
+    assert found.parameters <= LIMIT
+    assert found.flops <= 20_000
+
+
+@pytest.mark.usefixtures("_at_hand")
+@pytest.mark.parametrize("name", ["evidence", "largest", "magnitude"])
+def test_the_budget_of_the_spec(name: str, tmp_path: Path) -> None:
+    """`--budget` of the same cost stands over it."""
+    text = TEXT.replace("    stem =", "    budget parameters <= 250\n    stem =")
+    space = compile_text(text)
+    assert run(Space(space), name, tmp_path / "spec").found.parameters <= 250
+    lower = Space(space, budgets=budget("parameters", 150))
+    assert run(lower, name, tmp_path / "given").found.parameters <= 150
+    assert Space(space, budgets=budget("flops", 9)).limits[0].cost == "flops"
+    assert len(Space(space, budgets=budget("flops", 9)).limits) == 2
+    assert lower.limits == budget("parameters", 150)
+
+
+@pytest.mark.usefixtures("_at_hand")
+@pytest.mark.parametrize("name", NAMES)
+def test_no_member_fits_a_budget(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        run(Space(SPACE, budgets=budget("parameters", 10)), name, tmp_path / "o")
+    [found] = caught.value.diagnostics
+    assert (found.code, caught.value.status) == ("D228", 2)
+    assert found.message == "no member of the space has at most 10 parameters"
+    assert_style(found)
+    assert not (tmp_path / "o").exists()
+
+
+@fault("`Prices.of` refuses a limit that the fixed part meets exactly")
+def test_a_budget_of_free_operations_alone() -> None:
+    smallest = min(map(cost, living()))
+    assert Prices.of(SPACE.graph, budget("parameters", smallest))
+
+
+@fault("prices are rounded up to bins, so that a member of just the budget does not fit")
+@pytest.mark.usefixtures("_at_hand")
+def test_a_budget_of_just_one_member(tmp_path: Path) -> None:
+    limit = sorted(set(map(cost, living())))[-2]
+    space = Space(SPACE, budgets=budget("parameters", limit))
+    assert run(space, "largest", tmp_path / "o").found.parameters == limit
+
+
+SAME = ("pruned.nas", "gates.jsonl", "graph.json", "gamma.json", "gamma.md", "supernet.py")
+
+
+# 48 images train in 3 steps an epoch: the warm-up ends after 3, the rounds after 6 and 9.
+@pytest.mark.usefixtures("_at_hand")
+@pytest.mark.parametrize("name", ["bayesnas", "random", fault(DARTS, "darts"), "magnitude"])
+def test_a_resumed_search_ends_as_an_undisturbed_one(name: str, tmp_path: Path) -> None:
+    space = Space(SPACE, budgets=budget("parameters", LIMIT) if name != "bayesnas" else ())
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    expected = run(space, name, whole)
+    with pytest.MonkeyPatch.context() as patch:
+        step, count = STRATEGIES[name].step, iter(range(10**6))
+
+        def interrupted(self: object, *arguments: Any) -> float:
+            if next(count) == 7:
+                raise KeyboardInterrupt
+            return step(self, *arguments)  # type: ignore[arg-type]
+
+        patch.setattr(STRATEGIES[name], "step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(space, name, cut)
+    torch.manual_seed(999)
+    found = run(space, name, cut, resume=True)
+    plain = {"seconds": 0, "figure": "", "advice": ""}
+    assert evolve(found, **plain) == evolve(expected, **plain)
+    for file in SAME:
+        assert (cut / file).read_bytes() == (whole / file).read_bytes(), file
+
+
+# -------------------------------------------------------------------------------------- each
+
+
+@pytest.mark.usefixtures("_at_hand")
+@pytest.mark.parametrize(
+    ("cost_name", "limit"),
+    [("parameters", None), ("parameters", 400), ("parameters", 150), ("flops", 20_000)],
+)
+def test_the_largest_is_the_largest_that_fits(
+    cost_name: CostName, limit: int | None, tmp_path: Path
+) -> None:
+    limits = budget(cost_name, limit) if limit else ()
+    result = run(Space(SPACE, budgets=limits), "largest", tmp_path / "o")
+    sizes = [cost(m, cost_name) for m in living()]
+    expected = max(size for size in sizes if limit is None or size <= limit)
+    assert cost_of(result.found, cost_name) == expected
+    assert (result.rounds, result.images_trained) == (1, 0)
+
+
+@pytest.mark.usefixtures("_at_hand")
+@pytest.mark.parametrize("draws", [0, 5])
+def test_random_takes_the_best_of_those_it_judged(
+    draws: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge, losses = Supernet.judge, {}
+
+    def watched(net: Supernet, member: Member) -> Score:
+        score = judge(net, member)
+        losses[member] = score.loss
+        return score
+
+    monkeypatch.setattr(Supernet, "judge", watched)
+    out = tmp_path / "o"
+    run(Space(SPACE, budgets=budget("parameters", LIMIT)), "random", out, draws=draws)
+    assert 1 < len(losses) <= (draws or DRAWS)
+    assert all(cost(member) <= LIMIT for member in losses)
+    assert losses[left(out)] == min(losses.values())
+    assert {r for row in lines(out / "history.jsonl") for r in row["removed"].values()} == {
+        "judged"
+    }
+
+
+def test_random_trains_one_member_a_step() -> None:
+    task = task_of("random")
+    strategy, members = RandomChoice(task), set()
+    for inputs, labels in task.net.batches(4):
+        strategy.step(inputs, labels, True)
+        members.add(frozenset(task.net.state()["kept"]))
+    assert all(member_space(SPACE.graph).contains(member) for member in members)
+    assert len(members) > 1
+    assert strategy.update(1, 2).reasons == {}
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("limit", [None, LIMIT])
+def test_magnitude_keeps_the_largest(seed: int, limit: int | None) -> None:
+    task = task_of("magnitude", *(budget("parameters", limit) if limit else ()))
+    strategy = Magnitude(task)
+    generator = torch.Generator().manual_seed(seed)
+    strategy.w = torch.randn(len(task.net.groups), generator=generator, dtype=torch.float64)
+    size = dict(zip(task.net.groups, strategy.w.abs().tolist(), strict=True))
+    assert strategy.update(1, 2).reasons == {}
+    removed = strategy.update(2, 2).reasons
+    fitting = [m for m in living() if limit is None or cost(m) <= limit]
+    expected = max(fitting, key=lambda m: sum(size[group] for group in m))
+    assert task.net.groups.keys() - removed == expected
+    assert {*removed.values()} == {"magnitude"}
+    weights = dict(zip(task.net.groups, strategy.w.tolist(), strict=True))
+    expected_rows = [weights[str(edge.group)] for edge in SPACE.graph.searched()]
+    assert [row["w"] for row in strategy.rows()] == expected_rows
+
+
+def test_gates_of_magnitude_descend() -> None:
+    """By plain gradient steps, once the search has begun; before that they stay."""
+    task = task_of("magnitude")
+    strategy = Magnitude(task)
+    start = strategy.w.clone()
+    [first, second] = task.net.batches(2)
+    strategy.step(*first, False)
+    assert torch.equal(strategy.w, start)
+    module = deepcopy(task.net.module).train()
+    w = start.clone().requires_grad_()
+    state = torch.get_rng_state()  # of dropout
+    cross_entropy(module(second[0], task.net.spread(w)), second[1]).backward()
+    torch.set_rng_state(state)
+    strategy.step(*second, True)
+    assert w.grad is not None
+    expected = start - task.settings.gate_learning_rate * w.grad
+    assert torch.allclose(strategy.w, expected, atol=1e-7)
+    assert not torch.equal(strategy.w, start)
+
+
+def softmax_of(strategy: Darts) -> dict[str, float]:
+    """By hand, over each connection's options."""
+    chances = {}
+    for connection in member_space(SPACE.graph).connections:
+        options = list(connection.options)
+        if connection.target not in strategy.space.retained:
+            options.append(dropped(connection))
+        weights = {o: float(strategy.alpha[strategy.places[o]].detach().exp()) for o in options}
+        chances |= {o: weight / sum(weights.values()) for o, weight in weights.items()}
+    return chances
+
+
+def test_gates_of_darts_are_a_softmax() -> None:
+    task = task_of("darts")
+    strategy = Darts(task)
+    with torch.no_grad():
+        strategy.alpha.copy_(torch.linspace(-2, 2, len(strategy.alpha)))
+    chances = softmax_of(strategy)
+    assert len(chances) == len(task.net.groups) + 1  # one connection may be dropped
+    expected = [chances[str(edge.group)] for edge in SPACE.graph.searched()]
+    assert strategy.gates().tolist() == pytest.approx(expected)
+    removed = strategy.update(2, 2).reasons
+    assert [row["w"] for row in strategy.rows()] == pytest.approx(expected)
+    [free] = [c for c in member_space(SPACE.graph).connections if dropped(c) in chances]
+
+    def value(member: Member) -> float:
+        kept = {*member} if member.intersection(free.options) else {*member, dropped(free)}
+        return sum(chances[option] for option in kept)
+
+    assert task.net.groups.keys() - removed == max(living(), key=value)
+
+
+def test_darts_steps_on_held_out_examples() -> None:
+    task = task_of("darts")
+    strategy = Darts(task)
+    before = strategy.alpha.detach().clone()
+    for inputs, labels in task.net.batches(1):
+        strategy.step(inputs, labels, False)
+    assert torch.equal(strategy.alpha.detach(), before)
+    assert task.net.trained == 16
+    for inputs, labels in task.net.batches(1):
+        strategy.step(inputs, labels, True)
+    assert (strategy.alpha.detach() != before).all()
+    assert task.net.trained == 16 + 16 + len(task.net.held_part)  # 12 examples, no more
+
+
+# -------------------------------------------------------------------------------------- proxies
+
+
+@pytest.mark.usefixtures("_at_hand")
+@pytest.mark.parametrize("name", ["magnitude", "largest"])
+@pytest.mark.parametrize("values", [{"width": 2}, {"cells": 1}, {"width": 2, "cells": 1}], ids=str)
+def test_a_search_in_a_smaller_network(name: str, values: dict[str, int], tmp_path: Path) -> None:
+    """The spec is of the wanted network, and so is the budget."""
+    out, limits = tmp_path / "o", budget("parameters", LIMIT)
+    proxy = compile_text(TEXT, **values)
+    result = run(Space(SPACE, proxy, limits), name, out)
+    assert result.supernet == graph_cost(SPACE.graph)
+    assert result.found == graph_cost(prune_to(SPACE.graph, left(out)))
+    assert result.found.parameters <= LIMIT
+    found = compile_spec(out / "pruned.nas").graph
+    assert found.node("stem").shape == (4, 8, 8)
+    assert graph_cost(found) == result.found
+    assert len(lines(out / "gates.jsonl")) == len(proxy.graph.searched())
+    record = json.loads((out / "settings.json").read_text(encoding="utf-8"))
+    assert record["proxy"] == dict(proxy.values)
+    assert record["budgets"] == {"parameters": LIMIT}
+    graph = json.loads((out / "graph.json").read_text(encoding="utf-8"))
+    assert len([e for e in graph["edges"] if e.get("gate") is not None]) == len(
+        SPACE.graph.searched()
+    )
+
+
+@pytest.mark.usefixtures("_at_hand")
+@pytest.mark.parametrize(
+    ("name", "width"),
+    [("evidence", 3), fault(DEAD, "evidence", 2), ("random", 2), fault(DARTS, "darts", 2)],
+)
+def test_other_strategies_in_a_smaller_network(name: str, width: int, tmp_path: Path) -> None:
+    space = Space(SPACE, compile_text(TEXT, width=width), budget("parameters", LIMIT))
+    result = run(space, name, tmp_path / "o")
+    assert result.found == graph_cost(prune_to(SPACE.graph, left(tmp_path / "o")))
+    assert result.found.parameters <= LIMIT
+
+
+@pytest.mark.usefixtures("_at_hand")
+def test_a_proxy_with_other_choices(tmp_path: Path) -> None:
+    space = Space(compile_text(LOOSE), compile_text(LOOSE, cells=1))
+    with pytest.raises(DiagnosticError) as caught:
+        run(space, "largest", tmp_path / "o")
+    [found] = caught.value.diagnostics
+    assert (found.code, caught.value.status) == ("D435", 2)
+    assert found.message == "the proxy of `net` has other choices than the network itself"
+    assert found.help == "let `--proxy` change widths, sizes and tied cells alone"
+    assert found.span is not None
+    assert TEXT.splitlines()[found.span.line - 1].startswith("network net")
+    assert_style(found)
+    assert snapshot(tmp_path) == {}
+
+
+@pytest.mark.usefixtures("_at_hand")
+@pytest.mark.parametrize(
+    ("other", "differs"),
+    [
+        (Space(SPACE), "proxy"),
+        (Space(SPACE, compile_text(TEXT, width=3), budget("parameters", 250)), "proxy"),
+        (Space(SPACE, compile_text(TEXT, width=2), budget("parameters", 300)), "budgets"),
+        (Space(SPACE, compile_text(TEXT, width=2), budget("flops", 20_000)), "budgets"),
+    ],
+    ids=["none", "proxy", "limit", "cost"],
+)
+def test_a_search_is_not_resumed_in_another_space(
+    other: Space, differs: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "o"
+    begun = Space(SPACE, compile_text(TEXT, width=2), budget("parameters", 250))
+    run(begun, "largest", out)
+    before = snapshot(out)
+    with pytest.raises(DiagnosticError) as caught:
+        run(other, "largest", out, resume=True)
+    [found] = caught.value.diagnostics
+    assert found.code == "D414"
+    assert found.message == f"the run in `{out}` was begun with another {differs}"
+    assert_style(found)
+    assert snapshot(out) == before
+    run(begun, "largest", out, resume=True)
+
+
+# -------------------------------------------------------------------------------------- compare
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return striped(tmp_path_factory.mktemp("striped"), train=6, test=2)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    (folder / "net.nas").write_text(TEXT, encoding="utf-8")
+    (folder / "loose.nas").write_text(LOOSE, encoding="utf-8")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def compare(data: Path, *more: str, spec: str = "net.nas") -> int:
+    return main(
+        ["compare", spec, "--data", f"folder:{data}", "-o", "out", "--device", "cpu", *more]
+    )
+
+
+def times(paths: Iterable[Path]) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in paths}
+
+
+def test_compare(here: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--strategies", "largest, random", "--seeds", "4", "--budget", "parameters=0.3K")
+    assert compare(data, *arguments) == 0
+    printed = capsys.readouterr().out
+    out = here / "out"
+    with (out / "compare.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["strategy"], row["seed"]) for row in rows] == [("largest", "4"), ("random", "4")]
+    for row in rows:
+        folder = out / f"{row['strategy']}-4"
+        found, trained = (
+            json.loads((folder / kind / "result.json").read_text(encoding="utf-8"))
+            for kind in ("search", "train")
+        )
+        assert int(row["parameters"]) == found["found"]["parameters"] <= 300
+        assert float(row["test_accuracy"]) == trained["test_accuracy"]
+        assert int(row["images_trained"]) == found["images_trained"]
+        assert (found["strategy"], found["seed"], trained["seed"]) == (row["strategy"], 4, 4)
+        assert f"{int(row['parameters']):,}" in printed
+    svg = (out / "compare.svg").read_text(encoding="utf-8")
+    assert "<svg" in svg
+    assert svg.rstrip().endswith("</svg>")
+    assert "1 seed, mean ± standard deviation" in printed
+
+    runs = [path for path in out.rglob("*") if path.parent != out and path.is_file()]
+    before, table = times(runs), (out / "compare.csv").read_bytes()
+    assert compare(data, *arguments) == 0
+    assert times(path for path in out.rglob("*") if path.parent != out and path.is_file()) == before
+    assert (out / "compare.csv").read_bytes() == table
+    assert capsys.readouterr().out == printed
+
+
+def test_compare_goes_on(here: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From the last checkpoint; what is done is not done again."""
+    arguments = ("--strategies", "largest,magnitude", "--seeds", "0")
+    with pytest.MonkeyPatch.context() as patch:
+        step, count = Magnitude.step, iter(range(10**6))
+
+        def interrupted(self: Magnitude, *rest: Any) -> float:
+            if next(count) == 2:
+                raise KeyboardInterrupt
+            return step(self, *rest)
+
+        patch.setattr(Magnitude, "step", interrupted)
+        assert compare(data, *arguments) == 1
+    assert "interrupted" in capsys.readouterr().err
+    assert (here / "out/magnitude-0/search/checkpoint.pt").is_file()
+    assert not (here / "out/compare.csv").exists()
+    done = times((here / "out/largest-0").rglob("*"))
+    assert compare(data, *arguments) == 0
+    assert times((here / "out/largest-0").rglob("*")) == done
+    assert len((here / "out/compare.csv").read_text(encoding="utf-8").splitlines()) == 3
+    history = lines(here / "out/magnitude-0/search/history.jsonl")
+    assert [row["round"] for row in history] == [0, 1, 2]
+
+
+@fault("a folder without a checkpoint is refused by D413")
+def test_compare_goes_on_after_a_warm_up(here: Path, data: Path) -> None:
+    arguments = ("--strategies", "magnitude", "--seeds", "0")
+    with pytest.MonkeyPatch.context() as patch:
+
+        def interrupted(*_: object) -> float:
+            raise KeyboardInterrupt
+
+        patch.setattr(Magnitude, "step", interrupted)
+        assert compare(data, *arguments) == 1
+    assert compare(data, *arguments) == 0
+    assert (here / "out/compare.csv").is_file()
+
+
+@fault("what a folder holds is read whatever made it")
+@pytest.mark.parametrize("other", [["--set", "cells=1"], ["--budget", "parameters=150"]], ids=str)
+def test_compare_does_not_mix(other: list[str], here: Path, data: Path) -> None:
+    arguments = ("--strategies", "largest", "--seeds", "0")
+    assert compare(data, *arguments) == 0
+    before = snapshot(here)
+    assert compare(data, *arguments, *other) == 2
+    assert snapshot(here) == before
+
+
+@fault("an SVG carries the time and random identifiers")
+def test_compare_again_writes_the_same_figure(here: Path, data: Path) -> None:
+    arguments = ("--strategies", "largest", "--seeds", "0")
+    assert compare(data, *arguments) == 0
+    before = (here / "out/compare.svg").read_bytes()
+    assert compare(data, *arguments) == 0
+    assert (here / "out/compare.svg").read_bytes() == before
+
+
+@fault("an IndexError")
+@pytest.mark.parametrize("option", ["--strategies", "--seeds"])
+@pytest.mark.parametrize("text", ["", " , "])
+@pytest.mark.usefixtures("here")
+def test_empty_lists(
+    text: str, option: str, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare(data, option, text) == 2
+    assert " = help: " in capsys.readouterr().err
+
+
+BAD_ARGUMENTS = {
+    "unknown strategy": (
+        ["--strategies", "largest,randum"],
+        "D231", "invalid value `randum` of `strategy`", "did you mean `random`?",
+    ),
+    "no strategy at all": (
+        ["--strategies", "xyz"],
+        "D231", "invalid value `xyz` of `strategy`",
+        "write `evidence`, `bayesnas`, `random`, `darts`, `magnitude` or `largest`",
+    ),
+    "seed": (
+        ["--seeds", "0,one"],
+        "D418", "cannot read the seed `one`",
+        "write whole numbers between commas, as in `--seeds 0,1,2`",
+    ),
+    "negative seed": (
+        ["--seeds=-1"],
+        "D418", "cannot read the seed `-1`",
+        "write whole numbers between commas, as in `--seeds 0,1,2`",
+    ),
+    "budget": (
+        ["--budget", "flops"],
+        "D418", "cannot read `--budget flops`",
+        "write `--budget flops=60M` or `--budget parameters=500K`",
+    ),
+    "unit of a budget": (
+        ["--budget", "flops=60X"],
+        "D418", "cannot read `--budget flops=60X`",
+        "write `--budget flops=60M` or `--budget parameters=500K`",
+    ),
+    "cost of a budget": (
+        ["--budget", "flop=60M"],
+        "D418", "cannot read `--budget flop=60M`", "did you mean `flops`?",
+    ),
+    "unknown cost": (
+        ["--budget", "seconds=60"],
+        "D418", "cannot read `--budget seconds=60`", "a budget is of `parameters` or `flops`",
+    ),
+    "proxy": (
+        ["--proxy", "width"],
+        "D417", "cannot read `--proxy width`", "write `--proxy NAME=NUMBER`",
+    ),
+    "parameter of the proxy": (
+        ["--proxy", "widht=2"],
+        "D410", "network `net` has no parameter `widht`", "did you mean `width`?",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_ARGUMENTS)
+def test_bad_arguments(
+    name: str, here: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, code, message, remedy = BAD_ARGUMENTS[name]
+    before = snapshot(here)
+    assert compare(data, *arguments) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert f"error[{code}]: {message}" in told.err
+    [helped] = [line for line in told.err.splitlines() if " = help: " in line]
+    assert remedy in helped
+    assert snapshot(here) == before
+
+
+def test_a_proxy_with_other_choices_on_the_command_line(
+    here: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = snapshot(here)
+    assert compare(data, "--proxy", "cells=1", spec="loose.nas") == 2
+    told = capsys.readouterr().err
+    [line] = [n for n, text in enumerate(LOOSE.splitlines(), 1) if text.startswith("network")]
+    assert "error[D435]: the proxy of `net` has other choices than the network itself" in told
+    assert f"--> loose.nas:{line}:" in told
+    assert " = help: let `--proxy` change widths, sizes and tied cells alone" in told
+    assert snapshot(here) == before
+
+
+def test_amounts_of_budgets() -> None:
+    from bayesnas.searching import parse_budgets
+
+    found = parse_budgets(["flops=60M", " parameters <= 1.5K ", "flops = 2G", "parameters=7"])
+    assert {b.cost: b.limit for b in found} == {"flops": 2 * 10**9, "parameters": 7}
+    assert parse_budgets(["parameters=1.5K"]) == budget("parameters", 1500)
