@@ -21,7 +21,6 @@ from bayesnas.commands import (
 from bayesnas.compiler.graph import BudgetConstraint, CostName
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import (
-    STRATEGIES,
     SearchSettings,
     TrainSettings,
     check_setting,
@@ -63,10 +62,10 @@ def compare_command(options: argparse.Namespace) -> int:
     from bayesnas.runtime.comparison import compare, summaries, write_comparison
 
     space = _space(options)
-    strategies = _listed(options.strategies)
+    strategies = _listed(options.strategies, "--strategies", "evidence,random")
     for name in strategies:
         check_setting("search", "strategy", name, None)
-    seeds = [_seed(text) for text in _listed(options.seeds)]
+    seeds = [_seed(text) for text in _listed(options.seeds, "--seeds", "0,1,2")]
     options.seed = seeds[0]
     settings = make_settings(
         SearchSettings, chosen_settings(space.wanted, "search", options.option)
@@ -87,9 +86,17 @@ def compare_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def _listed(text: str) -> list[str]:
-    """Words between commas, each once."""
-    return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+def _listed(text: str, option: str, example: str) -> list[str]:
+    """Words between commas, each once.
+
+    Raises:
+        DiagnosticError: D418 (none).
+    """
+    words = list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    if not words:
+        remedy = f"name at least one, as in `{option} {example}`"
+        raise DiagnosticError(Diagnostic("D418", f"`{option}` names nothing", help=remedy))
+    return words
 
 
 def _seed(text: str) -> int:
@@ -131,8 +138,3 @@ def parse_budgets(texts: Sequence[str]) -> tuple[BudgetConstraint, ...]:
         limit = int(float(match[2]) * _FACTORS[match[3]])
         found[match[1]] = BudgetConstraint(costs[match[1]], limit)
     return tuple(found.values())
-
-
-def strategies_help() -> str:
-    """The strategies by name."""
-    return ", ".join(STRATEGIES)

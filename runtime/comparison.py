@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from io import StringIO
 from pathlib import Path
@@ -12,6 +13,7 @@ from attrs import asdict, evolve, frozen
 from bayesnas.compiler.artifacts import write_text
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.progress import say_note
 from bayesnas.runtime.runs import RunOptions, read_result
 from bayesnas.runtime.search import Space, search
@@ -61,7 +63,11 @@ def compare(
     """Search and retrain for each of ``runs``, in folders below its ``out``.
 
     What a folder holds finished is read; what it holds half done is gone on with.
+
+    Raises:
+        DiagnosticError: D414 if what is there was begun otherwise; whatever the runs raise.
     """
+    _check_same(space, runs[0][0], schedule, runs[0][1])
     entries = []
     for number, (settings, options) in enumerate(runs, start=1):
         say_note(f"{number} of {len(runs)}: {settings.strategy}, seed {options.seed}")
@@ -78,11 +84,37 @@ def compare(
 
 def _unfinished(out: Path, options: RunOptions) -> RunOptions | None:
     """Options to begin a run or to go on with it; None where it is finished."""
-    if options.force or not (out / "result.json").is_file():
-        return evolve(
-            options, out=out, resume=not options.force and (out / "checkpoint.pt").is_file()
+    if (out / "result.json").is_file() and not options.force:
+        return None
+    begun = not options.force and (out / "checkpoint.pt").is_file()
+    return evolve(options, out=out, resume=begun, force=not begun)
+
+
+def _check_same(
+    space: Space, settings: SearchSettings, schedule: TrainSettings, options: RunOptions
+) -> None:
+    """Refuse a folder whose runs are of another space, data or settings; note what ours are."""
+    record = {
+        "spec": space.wanted.loaded.source.text,
+        "network": space.wanted.network.name,
+        "values": dict(space.wanted.values),
+        "proxy": dict(space.proxy.values) if space.proxy else None,
+        "budgets": {budget.cost: budget.limit for budget in space.limits},
+        "data": options.data,
+        "search": asdict(settings) | {"strategy": None},
+        "train": asdict(schedule),
+    }
+    path = options.out / "compare.json"
+    if path.is_file() and not options.force and json.loads(path.read_text("utf-8")) != record:
+        raise DiagnosticError(
+            Diagnostic(
+                "D414",
+                f"the comparison in `{options.out}` was begun otherwise",
+                notes=("`compare.json` there holds its space, data and settings",),
+                help="choose another folder, or pass `--force` to begin anew",
+            )
         )
-    return None
+    write_text(path, json.dumps(record, indent=1) + "\n")
 
 
 def _entry(out: Path, strategy: str, seed: int) -> Entry:
@@ -120,6 +152,7 @@ def write_comparison(entries: Sequence[Entry], out: Path) -> Path:
 
 def comparison_figure(entries: Sequence[Entry]) -> str:
     """Test accuracy over parameters as SVG: a dot a run, a cross a strategy's mean."""
+    from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
@@ -145,5 +178,6 @@ def comparison_figure(entries: Sequence[Entry]) -> str:
     axes.grid(alpha=0.3)
     axes.legend(title="mean ± deviation of seeds", fontsize="small")
     buffer = StringIO()
-    figure.savefig(buffer, format="svg")
+    with rc_context({"svg.hashsalt": "bayesnas"}):  # the same runs, the same file
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()

@@ -7,7 +7,7 @@ to the inputs: a removal that would do so is not made.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from torch import Tensor
 
@@ -23,8 +23,11 @@ from bayesnas.runtime.updates import entropy
 class Pruner:
     """Decides removals on one graph; `alive_graph` is what is left of it."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(
+        self, graph: Graph, fits: Callable[[Collection[str]], bool] = lambda _: True
+    ) -> None:
         self.graph = graph
+        self.fits = fits  # whether a budget can be met without these groups
         self.groups = graph.groups()
         self.group_of = {e.id: g for g, members in self.groups.items() for e in members}
         self.connections = {c.id: c for c in graph.all_connections() if c.searched}
@@ -74,10 +77,12 @@ class Pruner:
         return Removal(reasons, tuple(refused))
 
     def _try(self, gone: set[str], groups: set[str], reason: str, reasons: dict[str, str]) -> bool:
-        """Remove groups unless that cuts an output off; whether they went."""
+        """Remove groups unless that cuts an output off or breaks a budget; whether they went."""
         try:
             self.alive_graph(gone | groups)
         except DiagnosticError:
+            return False
+        if not self.fits(gone | groups):
             return False
         gone |= groups
         reasons.update(dict.fromkeys(groups, reason))

@@ -5,14 +5,14 @@ Deviations are listed in docs/algorithm.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import torch
-from attrs import evolve
 from torch import Tensor
 
 from bayesnas.compiler.gamma import Dependency, derive_gamma
+from bayesnas.compiler.prices import best_member
 from bayesnas.runtime.posterior import Layout, Posterior
 from bayesnas.runtime.pruning import Pruner
 from bayesnas.runtime.sampling import draw_members
@@ -28,7 +28,7 @@ class Published(Strategy):
         super().__init__(task)
         dependency: Dependency = "recursive" if task.settings.dependency == "recursive" else "local"
         self.gammas = derive_gamma(task.graph, dependency)
-        self.pruner = Pruner(task.graph)
+        self.pruner = Pruner(task.graph, self._fits)
         self.posterior = Posterior.start(Layout.of(task.graph, task.net.device))
         self.gate_report: dict[int, dict[str, float]] = {}  # what was found of each gate last
 
@@ -68,9 +68,16 @@ class Published(Strategy):
             min(1.0, number / (RETAINED_BY * rounds)),
         )
         self._remove(removal.reasons)
-        if number < rounds:
+        if number < rounds or settings.discretize == "no":
             return removal
-        return evolve(removal, reasons={**removal.reasons, **self._last(removal)})
+        return Removal({**removal.reasons, **self._last()})
+
+    def _fits(self, gone: Collection[str]) -> bool:
+        """Whether the budgets can be met without these groups."""
+        if not self.task.prices.budgets or self.settings.discretize == "no":
+            return True
+        left = self.space.restricted(self.space.candidates() - set(gone))
+        return best_member(left, {}, self.task.prices) is not None
 
     def _report(self, changes: Tensor) -> None:
         lost = (-changes).tolist()
@@ -85,10 +92,8 @@ class Published(Strategy):
         self.posterior.remove(gates)
         self.posterior.fix_gauge()
 
-    def _last(self, removal: Removal) -> Mapping[str, str]:
+    def _last(self) -> Mapping[str, str]:
         """What goes besides after the last round, where one member shall be left."""
-        if removal.refused or self.settings.discretize == "no":
-            return {}
         if self.settings.draws:
             last = self._draw()
         else:
