@@ -65,7 +65,7 @@ class MixedEdge(nn.Module):
                 y = y * gates[:, k].view(-1, *[1] * (y.dim() - 1))
                 total = y if total is None else total + y
         if total is None:
-            total = z.new_zeros(1).expand(len(z), *self.shape(z))
+            total = z.new_zeros(1).broadcast_to(len(z), *self.shape(z))
         return total
 
     @torch.no_grad()

@@ -67,6 +67,7 @@ def compare(
     Raises:
         DiagnosticError: D414 if what is there was begun otherwise; whatever the runs raise.
     """
+    space.check()
     _check_same(space, runs[0][0], schedule, runs[0][1])
     entries = []
     for number, (settings, options) in enumerate(runs, start=1):

@@ -129,7 +129,7 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
     space.check()
     prices = Prices.of(space.wanted.graph, space.limits)
     if best_member(member_space(space.wanted.graph), {}, prices) is None:
-        raise no_member(prices)
+        raise no_member(prices, status=2)
     check_out(options.out, options.resume, options.force)
     device = pick_device(options.device)
     data = load_data(options.data, space.searched.graph, options.data_options).to(device)

@@ -133,8 +133,8 @@ class Strategy(ABC):
         self.report = state["report"]
 
 
-def no_member(prices: Prices) -> DiagnosticError:
-    """D604: nothing was found inside the budgets."""
+def no_member(prices: Prices, status: int = 1) -> DiagnosticError:
+    """D604: nothing was found inside the budgets; ``status`` 2 before any work."""
     budget = prices.budgets[0] if prices.budgets else None
     said = " and ".join(f"{b.cost} <= {b.limit:,}" for b in prices.budgets)
     return DiagnosticError(
@@ -145,7 +145,7 @@ def no_member(prices: Prices) -> DiagnosticError:
             notes=(f"budget: {said}",) if said else (),
             help="raise the budget; `bayesnas count` shows what members cost",
         ),
-        status=1,
+        status=status,
     )
 
 

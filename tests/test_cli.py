@@ -506,7 +506,7 @@ class TestWrongData:
         ("=3", "D418", "cannot read `--option =3`"),
         ("epoch=3", "D230", "unknown {} setting `epoch`"),
         ("epochs=-1", "D231", "invalid value `-1` of `epochs`"),
-        ("epochs=1.5", "D231", "invalid value `1.5` of `epochs`"),
+        ("batch_size=1.5", "D231", "invalid value `1.5` of `batch_size`"),
         ("epochs=many", "D231", "invalid value `many` of `epochs`"),
         ("epochs=inf", "D231", "invalid value `inf` of `epochs`"),
         ("epochs=nan", "D231", "invalid value `nan` of `epochs`"),
@@ -647,7 +647,8 @@ def test_a_pruning_that_would_leave_nothing(
 ) -> None:
     write_tiny(here)
     arguments = work("search", "tiny.nas", f"folder:{data}")
-    ended = run(*arguments, "--option", "lambda_w=1", "--option", "prune_fraction=1")
+    settings = ("strategy=bayesnas", "discretize=no", "lambda_w=1", "prune_fraction=1")
+    ended = run(*arguments, *(word for text in settings for word in ("--option", text)))
     assert ended.status == 1
     assert "error[D601]: " in ended.err
     assert "lambda_w" in ended.err.partition(" = help: ")[2]

@@ -12,7 +12,7 @@ from attrs import frozen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import spaces
-from support import assert_refused, graph_of, network
+from support import graph_of, network
 
 from bayesnas.compiler.cost import Cost, edge_cost, graph_cost
 from bayesnas.compiler.graph import BudgetConstraint, CostName, Graph
@@ -183,19 +183,6 @@ def test_members_that_fit_cost_at_most_the_limit(text: str) -> None:
         prices = found.prices(BudgetConstraint("parameters", limit))
         for member, cost in islice(found.costs.items(), 0, None, 10):
             assert prices.fit(member) is (cost.parameters <= limit)
-
-
-def test_what_is_fixed_alone_costs_too_much() -> None:
-    text = network(f"    §budget parameters <= 143\n{RETAINED}").replace("retain 2 into h[2]", "")
-
-    def prices(snippet: str) -> object:
-        graph = graph_of(snippet)
-        return Prices.of(graph, graph.budgets)
-
-    message = "no member of the space has at most 143 parameters"
-    diagnostic = assert_refused(text, "D228", message, prices)
-    assert diagnostic.notes == ("what is fixed has 144",)
-    assert diagnostic.help == "raise the budget, or make the space smaller"
 
 
 @pytest.mark.parametrize(

@@ -330,7 +330,6 @@ def test_the_best_priced_member_fits(limit: int, seed: int) -> None:
         assert cost(best(worth * (1 - 1e-3))) > limit  # the least that does
 
 
-@pytest.mark.xfail(strict=True, reason="twice 0 is 0")
 def test_values_of_0_have_a_price_too() -> None:
     space, values = member_space(SPACE.graph), dict.fromkeys(SPACE.graph.groups(), 0.0)
     prices = Prices.of(SPACE.graph, budget("parameters", 150))
@@ -516,7 +515,6 @@ def test_nothing_goes_that_is_missed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     }
 
 
-@pytest.mark.xfail(strict=True, reason="what is not constrained goes while a constraint is broken")
 def test_no_constraint_takes_what_it_does_not_concern(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -531,7 +529,6 @@ def test_no_constraint_takes_what_it_does_not_concern(
     assert len(into) == 3
 
 
-@pytest.mark.xfail(strict=True, reason="`best_member` gives or prices a dead member (D601)")
 @pytest.mark.parametrize("limit", [None, 250])
 def test_a_way_to_the_output_is_left(
     limit: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

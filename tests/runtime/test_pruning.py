@@ -13,7 +13,8 @@ from bayesnas.compiler.derive import derive_spec
 from bayesnas.compiler.graph import Graph
 from bayesnas.dsl.printer import print_spec
 from bayesnas.runtime.posterior import Layout, Posterior
-from bayesnas.runtime.pruning import Pruner, Removal
+from bayesnas.runtime.pruning import Pruner
+from bayesnas.runtime.strategy import Removal
 from bayesnas.runtime.updates import ENTROPY_THRESHOLD
 
 CPU = torch.device("cpu")

@@ -11,6 +11,7 @@ import torch
 from attrs import evolve
 from living import TINY, snapshot, striped, write_tiny
 from support import NOWHERE, graph_of, network
+from torch import Tensor
 
 from bayesnas.compiler.artifacts import graph_from_json
 from bayesnas.compiler.cost import graph_cost
@@ -23,6 +24,7 @@ from bayesnas.runtime.data import Data, Part
 from bayesnas.runtime.runs import RunOptions
 from bayesnas.runtime.search import SearchResult, search
 from bayesnas.runtime.sources import load_data
+from bayesnas.runtime.supernet import Supernet
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,8 @@ def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(
     space: Compiled, folder: Path, out: Path, resume: bool = False, **settings: float | str
 ) -> SearchResult:
-    chosen = make_settings(SearchSettings, {**space.settings("search"), **settings})
+    published: dict[str, float | str] = {"strategy": "bayesnas", "discretize": "no"}
+    chosen = make_settings(SearchSettings, {**space.settings("search"), **published, **settings})
     options = RunOptions(f"folder:{folder}", out, seed=3, device="cpu", resume=resume)
     return search(space, chosen, options)
 
@@ -164,14 +167,14 @@ def test_the_same_seed_finds_the_same(
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """Ctrl-C in the middle of that step."""
-    one_step, count = search_module._Search._one_step, iter(range(10**6))
+    descend, count = Supernet.descend, iter(range(10**6))
 
-    def interrupted(self: object, *arguments: object) -> float:
+    def interrupted(self: Supernet, *arguments: Tensor) -> float:
         if next(count) == step:
             raise KeyboardInterrupt
-        return one_step(self, *arguments)  # type: ignore[arg-type]
+        return descend(self, *arguments)
 
-    monkeypatch.setattr(search_module._Search, "_one_step", interrupted)
+    monkeypatch.setattr(Supernet, "descend", interrupted)
 
 
 # 36 images train in 3 steps an epoch: the warm-up ends after 3, the rounds after 6, 9 and 12.
@@ -318,19 +321,19 @@ def test_a_loss_that_is_not_finite(
     space: Compiled, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The work failed; what was reached before is kept."""
-    one_step, count = search_module._Search._one_step, iter(range(10**6))
+    descend, count = Supernet.descend, iter(range(10**6))
 
-    def diverging(self: search_module._Search, *arguments: object) -> float:
+    def diverging(self: Supernet, *arguments: Tensor) -> float:
         if next(count) == 4:
             with torch.no_grad():
                 next(self.module.parameters()).fill_(torch.nan)
-        return one_step(self, *arguments)  # type: ignore[arg-type]
+        return descend(self, *arguments)
 
-    monkeypatch.setattr(search_module._Search, "_one_step", diverging)
+    monkeypatch.setattr(Supernet, "descend", diverging)
     error = failed(space, folder, tmp_path / "o")
     [found] = error.diagnostics
     assert (found.code, error.status) == ("D602", 1)
-    assert found.message.startswith("the loss became nan in round ")
+    assert found.message.startswith("the loss became nan in step ")
     assert "learning_rate" in found.help
     names = set(snapshot(tmp_path / "o"))
     assert {"checkpoint.pt", "history.jsonl", "settings.json", "spec.nas"} <= names

@@ -279,7 +279,6 @@ def test_the_old_statistics_come_back_exactly(fails: bool) -> None:
     assert [norm.momentum for norm in norms(net)] == momenta == [0.1] * len(momenta)
 
 
-@pytest.mark.xfail(strict=True, reason="statistics are estimated before the `try`")
 def test_the_old_statistics_come_back_after_a_failed_recalibration(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
