@@ -36,6 +36,7 @@ search {
     warmup_epochs = 8
     rounds = 8
     epochs = 3
+    curvature_examples = 512
     lambda_w = 0.12
     gate_learning_rate = 0.1
 }
