@@ -125,7 +125,7 @@ INVALID = {
     # D230, D231: settings
     "search {\n  §lambda = 1 }": ("D230", "unknown search setting `lambda`"),
     "train { §rounds = 3 }": ("D230", "unknown train setting `rounds`"),
-    "search { §epochs = 1.5 }": ("D231", "invalid value `1.5` of `epochs`"),
+    "search { §rounds = 1.5 }": ("D231", "invalid value `1.5` of `rounds`"),
     "search { §rounds = 0 }": ("D231", "invalid value `0` of `rounds`"),
     "search { §epochs = many }": ("D231", "invalid value `many` of `epochs`"),
     "train { §learning_rate = 1e9 }": ("D231", "invalid value `1000000000.0` of `learning_rate`"),
