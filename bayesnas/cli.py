@@ -15,7 +15,7 @@ from typing import Any
 import bayesnas
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, render_all
 
-EMITS = ("ast", "graph", "gamma", "torch", "dot")
+EMITS = ("ast", "graph", "gamma", "schedule", "torch", "plain", "dot")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -178,7 +178,8 @@ def _compile_arguments(parser: argparse.ArgumentParser) -> None:
         "--emit",
         metavar="LIST",
         default="graph,gamma,torch,dot",
-        help=f"what to write, separated by commas, from {','.join(EMITS)}; default %(default)s",
+        help=f"what to write, separated by commas, from {','.join(EMITS)} (plain: the supernet "
+        "without its schedule); default %(default)s",
     )
     parser.set_defaults(command=_compile)
 

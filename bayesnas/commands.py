@@ -19,6 +19,7 @@ from bayesnas.compiler.figure import draw, write_figure
 from bayesnas.compiler.graph import Graph
 from bayesnas.compiler.pipeline import Compiled, compile_resolved, compile_spec
 from bayesnas.compiler.resolve import resolve
+from bayesnas.compiler.schedule import schedule, schedule_text
 from bayesnas.compiler.settings import (
     KINDS,
     SearchSettings,
@@ -53,9 +54,7 @@ def compile_command(
     texts = {}
     if "ast" in emits and given.spec is not None:
         texts["ast.json"] = tree_to_json(given.spec)
-    if "torch" in emits:
-        name = "supernet.py" if graph.searched() else "network.py"
-        texts[name] = emit_torch(graph, given.origin).source
+    texts |= _sources(graph, given.origin, emits)
     if "graph" in emits:
         texts["graph.json"] = graph_to_json(graph, given.found)
     if "gamma" in emits and graph.searched():
@@ -72,6 +71,20 @@ def compile_command(
     print(f"written to {out}: {', '.join(written)}")
     say_advice(advice)
     return 0
+
+
+def _sources(graph: Graph, origin: str, emits: Sequence[str]) -> dict[str, str]:
+    """Python source by file name, and the schedule of what is searched."""
+    texts = {}
+    plan = schedule(graph) if graph.searched() else None
+    if "schedule" in emits and plan is not None:
+        texts["schedule.txt"] = schedule_text(graph, plan)
+    if "torch" in emits:
+        name = "supernet.py" if plan else "network.py"
+        texts[name] = emit_torch(graph, origin, plan).source
+    if "plain" in emits:
+        texts["plain.py"] = emit_torch(graph, origin).source
+    return texts
 
 
 def check_empty(out: Path, force: bool) -> None:

@@ -12,6 +12,7 @@ from typing import Final
 import networkx as nx
 from attrs import frozen
 
+from bayesnas.compiler.edges import DEPTHWISE, MIXED_EDGE, SHARED_EDGE
 from bayesnas.compiler.graph import (
     Connection,
     Edge,
@@ -20,6 +21,7 @@ from bayesnas.compiler.graph import (
     Operation,
 )
 from bayesnas.compiler.layers import PRELUDES
+from bayesnas.compiler.schedule import Schedule, slices
 from bayesnas.compiler.source import (
     INDENT,
     LINE,
@@ -43,41 +45,6 @@ from bayesnas.compiler.structure import scope_graphs
 from bayesnas.dsl.diagnostics import Span
 
 _BODY: Final = INDENT * 2
-_MIXED_EDGE: Final = '''
-class MixedEdge(nn.Module):
-    """A searched edge: its candidate operations, each scaled by its gate, summed.
-
-    Candidates named in `pruned` are left out; an edge without any passes zeros on.
-    """
-
-    def __init__(self, **candidates):
-        super().__init__()
-        self.candidates = nn.ModuleDict(candidates)
-        self.pruned = set()
-        self.shapes = {}
-
-    def forward(self, z, gates):
-        """z: [N, ...]; gates: [1, K] for all examples, or [N, K], one row for each."""
-        total = None
-        for k, (name, operation) in enumerate(self.candidates.items()):
-            if name not in self.pruned:
-                y = operation(z)
-                y = y * gates[:, k].view(-1, *[1] * (y.dim() - 1))
-                total = y if total is None else total + y
-        if total is None:
-            total = z.new_zeros(1).broadcast_to(len(z), *self.shape(z))
-        return total
-
-    @torch.no_grad()
-    def shape(self, z):
-        """Shape of what leaves the edge, tried once on one example."""
-        if z.shape[1:] not in self.shapes:
-            operation = next(iter(self.candidates.values()))
-            training = operation.training
-            self.shapes[z.shape[1:]] = operation.eval()(z[:1]).shape[1:]
-            operation.train(training)
-        return self.shapes[z.shape[1:]]
-'''
 
 
 @frozen
@@ -93,9 +60,13 @@ class Emitted:
     gates: tuple[tuple[str, str], ...]
 
 
-def emit_torch(graph: Graph, origin: str) -> Emitted:
-    """PyTorch source of a graph whose shapes are known; ``origin`` says where it comes from."""
-    return _Emitter(graph).emit(origin)
+def emit_torch(graph: Graph, origin: str, plan: Schedule | None = None) -> Emitted:
+    """PyTorch source of a graph whose shapes are known; ``origin`` says where it comes from.
+
+    Without a plan, every operation runs by itself. With one, the network is the same function of
+    the same parameters, under the same names, and faster.
+    """
+    return _Emitter(graph, plan).emit(origin)
 
 
 # -------------------------------------------------------------------------------------- functions
@@ -193,8 +164,9 @@ class _Class:
 
 
 class _Emitter:
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, plan: Schedule | None) -> None:
         self.graph = graph
+        self.plan = plan
         self.scopes = scope_graphs(graph)
         self.functions = _Functions()
         self.classes: dict[str, _Class] = {}  # by instance path
@@ -214,7 +186,9 @@ class _Emitter:
         text = "".join((*operations, *mixed, *blocks))
         preludes = [source for name, source in PRELUDES.items() if f"{name}(" in text]
         if self.graph.searched():
-            preludes.append(_MIXED_EDGE)
+            preludes.append(SHARED_EDGE if self.plan else MIXED_EDGE)
+        if "DepthwiseConv2d(" in text:
+            preludes.append(DEPTHWISE)
         name = origin.rsplit("/", 1)[-1]
         title = f"Network `{self.graph.name}`, emitted by bayesnas from {_printable(name)}."
         helpers = "".join(f"\n\n{prelude.strip()}\n" for prelude in preludes)
@@ -239,7 +213,7 @@ class _Emitter:
         for edge in self.graph.edges():
             operation = edge.operation
             if operation.definition and not operation.is_identity:
-                sequence = stages_expression(operation.stages)
+                sequence = stages_expression(operation.stages, fast=self.plan is not None)
                 self.functions.announce(operation.definition, sequential(sequence), operation.span)
         self.functions.settle()
         for connection in self.graph.all_connections():
@@ -251,17 +225,19 @@ class _Emitter:
 
     def _operation(self, operation: Operation) -> Expression:
         if operation.definition and not operation.is_identity:
-            sequence = sequential(stages_expression(operation.stages))
-            return self.functions.call(operation.definition, sequence)
-        return sequence_expression(operation.stages)
+            sequence = stages_expression(operation.stages, fast=self.plan is not None)
+            return self.functions.call(operation.definition, sequential(sequence))
+        return sequence_expression(operation.stages, fast=self.plan is not None)
 
     def _mixed(self, connection: Connection) -> Expression:
         parts = [self._operation(edge.operation) for edge in connection.edges]
         names = [_candidate(edge) for edge in connection.edges]
+        shared = [self.plan.works[e.id].shared for e in connection.edges] if self.plan else []
+        first = [f"[{', '.join(map(str, shared))}]"] if self.plan else []
 
         def write(texts: Sequence[str]) -> str:
             pairs = zip(names, spread(parts, texts), strict=True)
-            return f"MixedEdge({', '.join(f'{n}={p}' for n, p in pairs)})"
+            return f"MixedEdge({', '.join([*first, *(f'{n}={p}' for n, p in pairs)])})"
 
         joined = join("mixed", parts, write)
         return Expression(("mixed", tuple(names), joined.key), joined.values, joined.hints, write)
@@ -380,6 +356,7 @@ class _BodyWriter:
         self.graph = emitter.graph
         self.instance = instance
         self.variables: dict[str, str] = {}  # node id -> what holds it
+        self.wrapped: dict[str, str] = {}  # node id -> what holds it for those that share its parts
         self.names: set[str] = set(TAKEN)
         self.attributes: list[_Attribute] = []
         self.attribute_names: set[str] = set(_RESERVED)
@@ -424,6 +401,9 @@ class _BodyWriter:
             self.lines += wrapped(f"{_BODY}{variable} = ", call, level=2)
         else:
             self.lines += joined(variable, " + " if merge == "sum" else " * ", terms, 2)
+        searched = any(connection.searched for connection in connections)
+        if self.emitter.plan is not None and searched and slices(self.graph, node):
+            self.lines.append(f"{_BODY}{variable} = DenseGradient.apply({variable})")
 
     def _connection(self, connection: Connection, alone: bool) -> str:
         """Source of what one connection brings."""
@@ -460,7 +440,16 @@ class _BodyWriter:
             place = (self.instance.path, attribute, _candidate(edge))
             self.emitter.gate_places[edge.gate] = place
         first = (connection.edges[0].gate or 0) - self.first_gate
+        if self.emitter.plan is not None and self.emitter.plan.meets(connection.source):
+            source = self._shared(connection.source)
         return f"self.{attribute}({source}, gates[:, {first}:{first + len(connection.edges)}])"
+
+    def _shared(self, node: str) -> str:
+        """What holds a node whose readers share parts of their work."""
+        if node not in self.wrapped:
+            name = self.wrapped[node] = self._variable(f"shared_{self.variables[node]}")
+            self.lines.append(f"{_BODY}{name} = Shared({self.variables[node]})")
+        return self.wrapped[node]
 
     def _child(self, child: Instance) -> None:
         name = _local(child.path, self.instance.path)

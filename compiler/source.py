@@ -15,16 +15,19 @@ from typing import Final
 
 from attrs import frozen
 
-from bayesnas.compiler.graph import AnyStage, Graph, ParallelStage
+from bayesnas.compiler.graph import AnyStage, Graph, ParallelStage, Stage
 from bayesnas.compiler.layers import PRELUDES
 from bayesnas.compiler.primitives import PRIMITIVES, rank
+from bayesnas.compiler.schedule import in_place
 
 LINE: Final = 100
 INDENT: Final = "    "
 # Names that emitted source uses itself.
 TAKEN: Final = frozenset({
     "self", "gates", "torch", "nn", "MixedEdge", "super", "set", "enumerate", "sum", "outputs",
-    *PRELUDES,
+    "Shared", "DenseGradient", "scaled_norm", "DepthwiseConv2d", "Depthwise", "phases",
+    "convolution_backward", "input_gradient", "weight_gradient", "len", "list", "zip", "tuple",
+    "repr", "range", "isinstance", "float", "min", "next", "iter", "staticmethod", *PRELUDES,
 })  # fmt: skip
 _CLOSING: Final = {"(": ")", "[": "]"}
 
@@ -82,9 +85,13 @@ def unify(
     return Family(tuple(names.values()), tuple(texts), tuple(picks))
 
 
-def stages_expression(stages: Sequence[AnyStage]) -> Expression:
-    """The modules of an operation in a row, as arguments of ``nn.Sequential``."""
-    parts = [_stage_expression(stage) for stage in stages]
+def stages_expression(stages: Sequence[AnyStage], fast: bool = False) -> Expression:
+    """The modules of an operation in a row, as arguments of ``nn.Sequential``.
+
+    ``fast`` takes our own depthwise convolution, of `edges.DEPTHWISE`.
+    """
+    befores = [None, *stages]
+    parts = [_stage_expression(*pair, fast) for pair in zip(stages, befores, strict=False)]
 
     def write(texts: Sequence[str]) -> str:
         return ", ".join(spread(parts, texts))
@@ -92,9 +99,9 @@ def stages_expression(stages: Sequence[AnyStage]) -> Expression:
     return join("stages", parts, write)
 
 
-def _stage_expression(stage: AnyStage) -> Expression:
+def _stage_expression(stage: AnyStage, before: AnyStage | None, fast: bool) -> Expression:
     if isinstance(stage, ParallelStage):
-        parts = [sequence_expression(branch) for branch in stage.branches]
+        parts = [sequence_expression(branch, fast) for branch in stage.branches]
         return join("parallel", parts, lambda t: f"Sum([{', '.join(spread(parts, t))}])")
     primitive = PRIMITIVES[stage.primitive]
     assert stage.input_shape is not None
@@ -103,15 +110,26 @@ def _stage_expression(stage: AnyStage) -> Expression:
     names = tuple(numbers)
 
     def write(texts: Sequence[str]) -> str:
-        return primitive.emit(dict(zip(names, texts, strict=True)), dimensions)
+        text = primitive.emit(dict(zip(names, texts, strict=True)), dimensions)
+        return _faster(text, stage, before) if fast else text
 
     # Maps of different rank need different classes: they share no function.
-    return Expression(("stage", stage.primitive, dimensions), tuple(numbers.values()), names, write)
+    key = ("stage", stage.primitive, dimensions, fast and in_place(stage, before))
+    return Expression(key, tuple(numbers.values()), names, write)
 
 
-def sequence_expression(stages: Sequence[AnyStage]) -> Expression:
+def _faster(text: str, stage: Stage, before: AnyStage | None) -> str:
+    """Source of a stage's module as a schedule has it."""
+    if in_place(stage, before):
+        return "nn.ReLU(inplace=True)"
+    if stage.primitive == "depthwise_conv":
+        return text.replace("nn.Conv2d(", "DepthwiseConv2d(")
+    return text
+
+
+def sequence_expression(stages: Sequence[AnyStage], fast: bool = False) -> Expression:
     """The modules of an operation as one: itself, or ``nn.Sequential`` where there are several."""
-    inner = stages_expression(stages)
+    inner = stages_expression(stages, fast)
 
     def write(texts: Sequence[str]) -> str:
         text = inner.write(texts)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from bayesnas.compiler.emit import Emitted, emit_torch
 from bayesnas.compiler.graph import Graph
+from bayesnas.compiler.schedule import schedule
 
 
 def load_source(emitted: Emitted) -> nn.Module:
@@ -24,8 +25,11 @@ def load_source(emitted: Emitted) -> nn.Module:
 
 
 def build(graph: Graph, origin: str, seed: int) -> tuple[nn.Module, Emitted]:
-    """The network with fresh weights; the same seed gives the same weights on every device."""
-    emitted = emit_torch(graph, origin)
+    """The network with fresh weights; the same seed gives the same weights on every device.
+
+    It is emitted by its schedule: the same function of the same parameters as the plain source.
+    """
+    emitted = emit_torch(graph, origin, schedule(graph))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = load_source(emitted)

@@ -20,6 +20,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 import bayesnas
+from bayesnas.compiler.emit import Emitted
+from bayesnas.compiler.graph import Graph
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 
 # ------------------------------------------------------------------------------ living networks
@@ -35,6 +37,26 @@ PACKAGED: dict[str, dict[str, int]] = {
 def packaged(name: str) -> Compiled:
     """A spec of the package, small."""
     return compile_spec(name, PACKAGED[name])
+
+
+EXAMPLES = 3  # of every input that `inputs_of` makes
+
+
+def module_of(emitted: Emitted) -> nn.Module:
+    namespace: dict[str, type[nn.Module]] = {}
+    exec(compile(emitted.source, "<emitted>", "exec"), namespace)
+    return namespace[emitted.class_name]()
+
+
+def inputs_of(graph: Graph) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    shapes = [graph.node(i).shape or () for i in graph.root.inputs]
+    return [torch.randn(EXAMPLES, *s, generator=generator, dtype=torch.float64) for s in shapes]
+
+
+def gates_of(graph: Graph) -> Tensor:
+    count = len(graph.searched())
+    return torch.linspace(-0.7, 1.3, count, dtype=torch.float64) if count else torch.ones(0)
 
 
 def with_known_weights(module: nn.Module) -> nn.Module:

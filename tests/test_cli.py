@@ -254,6 +254,14 @@ def test_a_network_without_search_is_no_supernet(here: Path, run: Run) -> None:
     assert names(here / "out") == ["network.py"]
 
 
+def test_emit_schedule_and_plain_source(here: Path, run: Run) -> None:
+    write_tiny(here)
+    assert run("compile", "tiny.nas", "-o", "out", "--emit", "schedule,plain,torch").status == 0
+    assert names(here / "out") == ["plain.py", "schedule.txt", "supernet.py"]
+    assert (here / "out/schedule.txt").read_text().startswith("schedule of `")
+    assert "class Shared" not in (here / "out/plain.py").read_text()
+
+
 @pytest.mark.parametrize("emit", ["", ",", "torch,svg", "TORCH", "all"])
 def test_wrong_emit(emit: str, here: Path, run: Run) -> None:
     write_tiny(here)

@@ -1,0 +1,143 @@
+"""Spaces that are odd in one way each, for laws that hold of every space."""
+
+from support import network
+
+ODD = {
+    "several inputs and outputs": """
+        motif both(a, b) -> (c, d) {
+            a ~> c : conv(3) | skip
+            {a, b} -> d : conv(1)
+        }
+        network net(x: [4, 8, 8], z: [4, 8, 8]) -> (y: [4, 8, 8], v: [3]) {
+            y, d = both(z, x)
+            d -> v : global_avg_pool >> linear(3)
+        }""",
+    "outputs in another order than inputs": """
+        motif swap(a, b) -> (c, d) { b -> c; a -> d }
+        network net(x: [4, 8, 8], z: [4, 8, 8]) -> (y: [4, 8, 8], v: [4, 8, 8]) {
+            p, q = swap(x, z)
+            r, s = swap(p, q)
+            y = r : relu
+            v = sum(s, x)
+        }""",
+    "product and concat": network("""
+        a = product()
+        {x, x} ~> a : conv(3) | sigmoid
+        b = concat(a, x, a)
+        b -> y : conv(1, 4)"""),
+    "concat of searched and fixed": network("""
+        a = concat(x)
+        x ~> a : conv(3, 2) | conv(1, 2)
+        x -> a : conv(1, 3) + conv(3, 3)
+        a -> y : conv(1, 4)"""),
+    "product of parallel operations": network("""
+        y = product(x)
+        x -> y : conv(1) + skip
+        x -> y : relu"""),
+    "parallel operations of long names": """
+        op quite_a_long_name_of_an_operation(kernel) = conv(kernel) >> bn
+        op another_long_name_of_an_operation(kernel) = bn >> conv(kernel)
+        network net(x: [4, 8, 8]) -> (y: [4, 8, 8]) {
+            x -> y : quite_a_long_name_of_an_operation(3) + another_long_name_of_an_operation(3)
+                   + quite_a_long_name_of_an_operation(1) + skip
+        }""",
+    "parallel operations of long names in a concat": """
+        op quite_a_long_name_of_an_operation(kernel) = conv(kernel) >> bn
+        op another_long_name_of_an_operation(kernel) = bn >> conv(kernel)
+        network net(x: [4, 8, 8]) -> (y: [8, 8, 8]) {
+            y = concat(x)
+            x -> y : quite_a_long_name_of_an_operation(3) + another_long_name_of_an_operation(3)
+                   + quite_a_long_name_of_an_operation(1) + skip
+        }""",
+    "parallel operations within an operation": """
+        op both(kernel) = relu >> (conv(kernel) >> bn + (skip + conv(1))) >> conv(1, 4)
+        network net(x: [4, 8, 8]) -> (y: [4, 8, 8]) {
+            a = x : both(3)
+            a ~> y : both(1) | conv(1) + conv(3) | skip
+        }""",
+    "nested motifs": """
+        motif leaf(a; width) -> (out) { a ~> out : conv(3, width) | conv(1, width) }
+        motif inner(a; width) -> (out) {
+            p = leaf(a; width = width)
+            q = leaf(p; width = 2 * width)
+            q ~> out : conv(1) | skip
+        }
+        motif outer(a) -> (out) {
+            a ~> b : conv(3) | skip
+            node b
+            c = inner(b; width = 3)
+            d = inner(c; width = 4)
+            out = concat(c, d)
+        }
+        network net(x: [4, 8, 8]) -> (y: [14, 8, 8]) { y = outer(x) }""",
+    "untied chain that reduces": """
+        motif cell(a, b; width, stride = 1, lag = 1) -> (out) {
+            p = a : conv(1, width, stride * lag)
+            q = b : conv(1, width, stride)
+            {p, q} ~> out : conv(3) | max_pool(3) | skip
+        }
+        network net(x: [4, 8, 8]) -> (y: [3]) {
+            body = chain cell(x, x; width = 2) times 4 reduce at 1, 3
+            body -> y : flatten >> linear(3, bias = 0)
+        }""",
+    "an output that is an input": """
+        network net(x: [4, 8, 8]) -> (y: [4, 8, 8], v: [4, 8, 8]) { x -> y; x -> v : relu }""",
+    "one gate": network("x ~> y : conv(3)"),
+    "the same choice twice on one edge": network("x ~> y : conv(3) | conv(3)\nx ~> y : conv(3)"),
+    "maps of rank one": """
+        choice ops = conv(3) >> bn | depthwise_conv(5, 1, 2) >> bn | max_pool(3) | avg_pool(5)
+        motif cell(a; width, stride = 1, lag = 1) -> (out) {
+            b = a : conv(1, width, stride)
+            node h[2]
+            for k in 0..2 { {b, h[..k]} ~> h[k] : ops }
+            out = concat(b, h)
+        }
+        network net(x: [3, 11]) -> (y: [4]) {
+            body = tied chain cell(x; width = 2) times 2 reduce at 1
+            p = body : upsample(2) >> pad_channels(14) >> (skip + conv(1))
+            p -> y : global_avg_pool >> bn >> hard_swish >> dropout(10) >> linear(4)
+        }""",
+    "vectors": """
+        motif layer(a; width) -> (out) {
+            b = a : linear(width) >> bn
+            b ~> c : relu | leaky_relu | linear(width) >> bn(affine = 0) | skip
+            node c
+            out = concat(a, c)
+        }
+        network net(x: [5]) -> (y: [3]) {
+            p = layer(x; width = 4)
+            q = layer(p; width = 6)
+            q -> y : linear(3)
+        }""",
+    "one operation at every rank": """
+        op norm = bn >> relu
+        op same(kernel) = conv(kernel) >> bn
+        motif m(a) -> (out) { a ~> out : norm | skip }
+        network net(x: [3, 8, 8], t: [3, 8], v: [3]) -> (y: [9]) {
+            p = m(x)
+            q = m(t)
+            r = m(v)
+            p2 = p : same(3) >> global_avg_pool
+            q2 = q : same(3) >> global_avg_pool
+            y = concat(p2, q2, r)
+        }""",
+    "inverted bottlenecks": """
+        op mbconv(kernel, ratio, width = 4, stride = 1) = conv(1, expand = ratio) >> bn >> relu6
+            >> depthwise_conv(kernel, stride) >> bn >> relu6 >> conv(1, width) >> bn
+        network net(x: [4, 8, 8]) -> (y: [6, 4, 4]) {
+            p = x : mbconv(3, 1)
+            p ~> q : mbconv(3, 3) | mbconv(5, 6) | skip
+            node q
+            q -> y : mbconv(3, 2, 6, 2)
+        }""",
+    "channels of zeros": network("""
+        a = x : pad_channels(7)
+        b = a : pad_channels(7) + pad_channels(7) >> relu
+        b -> y : conv(1, 4)"""),
+    "every primitive": network(
+        """a = x : conv(3, 6, 2, 1, 2, 1) >> relu6 >> depthwise_conv(3, 1, 2) >> upsample(2)
+        b = a : silu >> avg_pool(3) >> gelu >> max_pool(5) >> tanh >> dropout(30)
+        c = b : factorized_reduce(8) >> sigmoid >> bn(affine = 0) >> bn >> avg_pool(5, 2)
+        c -> y : global_avg_pool >> linear(3) >> linear(2, 0) >> relu"""
+    ).replace("y: [4, 8, 8]", "y: [2]"),
+}
