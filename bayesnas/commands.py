@@ -36,7 +36,9 @@ from bayesnas.inputs import read_input
 if TYPE_CHECKING:
     from bayesnas.runtime.runs import RunOptions
 
-GAMMA_LIMIT = 20_000  # searched operations beyond which sympy would take minutes
+# Searched operations beyond which source, gamma's formulas and a figure would take minutes to write
+# and be read by nobody.
+READABLE = 20_000
 
 
 def compile_command(
@@ -51,6 +53,7 @@ def compile_command(
     given = read_input(spec, values, network, emits)
     check_empty(out, force)
     graph = given.graph
+    emits = _readable(graph, emits)
     texts = {}
     if "ast" in emits and given.spec is not None:
         texts["ast.json"] = tree_to_json(given.spec)
@@ -71,6 +74,19 @@ def compile_command(
     print(f"written to {out}: {', '.join(written)}")
     say_advice(advice)
     return 0
+
+
+def _readable(graph: Graph, emits: Sequence[str]) -> list[str]:
+    """What is asked for, less what is of no use for a space of this size; it is said."""
+    count = len(graph.searched())
+    left_out = [e for e in emits if e in ("gamma", "torch", "plain", "dot")]
+    if count <= READABLE or not left_out:
+        return list(emits)
+    say_advice(
+        f"{count:,} searched operations: {', '.join(left_out)} left out, which "
+        f"{'are' if len(left_out) > 1 else 'is'} written up to {READABLE:,}"
+    )
+    return [e for e in emits if e not in left_out]
 
 
 def _sources(graph: Graph, origin: str, emits: Sequence[str]) -> dict[str, str]:

@@ -7,7 +7,8 @@ import os
 import platform
 import sys
 import tarfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch.profiler import ProfilerActivity, profile
+
+from bayesnas.compiler.artifacts import write_bytes
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build" / "benchmarks"
@@ -49,6 +53,34 @@ def _processor() -> str:
         return platform.processor()
 
 
+def seconds(call: Callable[[], Any], device: torch.device) -> float:
+    """Of one call, to its very end."""
+    start = time.perf_counter()
+    call()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def peak(call: Callable[[], Any], device: torch.device) -> int:
+    """Bytes of tensors held at once, at most, above those held before."""
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        call()
+        return torch.cuda.max_memory_allocated() - before
+    activities = [ProfilerActivity.CPU]
+    with profile(activities=activities, profile_memory=True) as recorded:
+        call()
+    events = recorded.profiler.kineto_results.events()
+    changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
+    held = highest = 0
+    for _, change in changes:
+        held += change
+        highest = max(highest, held)
+    return highest
+
+
 def need(path: Path) -> Path:
     """The path, or an end in words where real data is absent."""
     if not path.exists():
@@ -68,12 +100,9 @@ def cifar_slice(train: int, test: int, size: int) -> Path:
     for part, count, names in (("train", train, ("x", "y")), ("test", test, ("x_test", "y_test"))):
         images, labels = zip(*_images(part, count, size), strict=True)
         arrays |= {names[0]: np.stack(images), names[1]: np.array(labels)}
-    path.parent.mkdir(parents=True, exist_ok=True)
     whole = BytesIO()
     np.savez(whole, **arrays)
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(whole.getvalue())
-    partial.replace(path)
+    write_bytes(path, whole.getvalue())
     return path
 
 

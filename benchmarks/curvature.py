@@ -35,13 +35,12 @@ from typing import Any
 import torch
 from attrs import frozen
 from torch.nn.functional import cross_entropy
-from torch.profiler import ProfilerActivity, profile
 
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.runtime.curvature import ESTIMATORS, gradient, gradient_and_ggn
 from bayesnas.runtime.modules import build, logits
 from bayesnas.runtime.training import sgd
-from benchmarks.common import finish
+from benchmarks.common import finish, peak, seconds
 
 CLASSES = 10
 STEP = "training step"
@@ -97,15 +96,6 @@ def subjects(case: Case, device: torch.device) -> dict[str, Callable[[], Any]]:
     return found
 
 
-def seconds(call: Callable[[], Any], device: torch.device) -> float:
-    """Of one call, to its very end."""
-    start = time.perf_counter()
-    call()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
 def time_ratios(
     found: dict[str, Callable[[], Any]], rounds: int, device: torch.device
 ) -> tuple[float, dict[str, float]]:
@@ -122,25 +112,6 @@ def time_ratios(
                     steps.append(passed)
                 ratios[name].append(passed / steps[-1])
     return median(steps), {name: median(values) for name, values in ratios.items()}
-
-
-def peak(call: Callable[[], Any], device: torch.device) -> int:
-    """Bytes of tensors held at once, at most, above those held before."""
-    if device.type == "cuda":
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        call()
-        return torch.cuda.max_memory_allocated() - before
-    activities = [ProfilerActivity.CPU]
-    with profile(activities=activities, profile_memory=True) as recorded:
-        call()
-    events = recorded.profiler.kineto_results.events()
-    changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
-    held = highest = 0
-    for _, change in changes:
-        held += change
-        highest = max(highest, held)
-    return highest
 
 
 def measure(case: Case, device: torch.device) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from typing import Any, Final
 import jsonschema
 from attrs import field, frozen
 
+from bayesnas.compiler.collector import without_collector
 from bayesnas.compiler.consistency import difference, inconsistencies
 from bayesnas.compiler.gamma import Dependency, Expression, GammaPrinter, Gammas, derive_gamma
 from bayesnas.compiler.graph import Edge, Graph
@@ -121,13 +122,12 @@ _ANY_OPERATION: Final = {
 }
 
 
+@without_collector
 def graph_to_json(graph: Graph, annotation: Annotation | None = None) -> str:
     """The graph as JSON text that fits `graph_schema`; its shapes must be known."""
     found = annotation or Annotation()
     parts = graph_data(graph, found.gammas, found.removed)
-    data = {"format": FORMAT, "version": VERSION, "name": graph.name, **parts}
-    _validator().validate(_thinned(data))
-    return _one_a_line(data)
+    return _one_a_line({"format": FORMAT, "version": VERSION, "name": graph.name, **parts})
 
 
 def graph_from_json(text: str, name: str) -> tuple[Graph, Annotation]:
@@ -225,6 +225,7 @@ class GammaReport:
     markdown: str
 
 
+@without_collector
 def gamma_report(graph: Graph) -> GammaReport:
     """Both expressions of every tied group, written for its first gate.
 

@@ -12,6 +12,7 @@ from typing import Final
 import networkx as nx
 from attrs import frozen
 
+from bayesnas.compiler.collector import without_collector
 from bayesnas.compiler.edges import DEPTHWISE, MIXED_EDGE, SHARED_EDGE
 from bayesnas.compiler.graph import (
     Connection,
@@ -60,6 +61,7 @@ class Emitted:
     gates: tuple[tuple[str, str], ...]
 
 
+@without_collector
 def emit_torch(graph: Graph, origin: str, plan: Schedule | None = None) -> Emitted:
     """PyTorch source of a graph whose shapes are known; ``origin`` says where it comes from.
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from attrs import frozen
 from typing_extensions import assert_never
 
+from bayesnas.compiler.collector import without_collector
 from bayesnas.compiler.graph import Connection, Edge, Graph
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ class Gammas:
     flows: Mapping[str, Expression]
 
 
+@without_collector
 def derive_gamma(graph: Graph, dependency: Dependency) -> Gammas:
     """The expressions of every gate of a graph with i' nodes."""
     flows: dict[str, Expression] = {}

@@ -8,6 +8,7 @@ from typing import Final
 
 from attrs import frozen
 
+from bayesnas.compiler.collector import without_collector
 from bayesnas.compiler.expand import expand
 from bayesnas.compiler.graph import Graph
 from bayesnas.compiler.limits import stack_kept
@@ -68,6 +69,7 @@ def compile_loaded(
     return compile_resolved(loaded, resolve(loaded), values, network)
 
 
+@without_collector
 def compile_resolved(
     loaded: Loaded,
     program: Program,

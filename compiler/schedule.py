@@ -15,6 +15,7 @@ from typing import Final, Literal, TypeAlias
 
 from attrs import frozen
 
+from bayesnas.compiler.collector import without_collector
 from bayesnas.compiler.graph import AnyStage, Connection, Edge, Graph, Operation, Stage
 from bayesnas.compiler.primitives import PRIMITIVES
 
@@ -68,6 +69,7 @@ class Schedule:
         return node in self.shared and len(self.connections[node]) > 1
 
 
+@without_collector
 def schedule(graph: Graph) -> Schedule:
     """The schedule of a graph whose shapes are known."""
     works: dict[str, Work] = {}
