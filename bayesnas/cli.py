@@ -114,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
         ("train", _train_arguments, "Train a network from scratch; writes its weights."),
         ("compare", _compare_arguments, "Compare strategies: search, retrain and tabulate each."),
         ("eval", _eval_arguments, "Evaluate what `train` wrote on the test part."),
+        ("export", _export_arguments, "Write what `train` wrote as ONNX or as a PyTorch program."),
         ("demo", _demo_arguments, "Search, retrain and compare on the embedded digits."),
     ):
         fill(commands.add_parser(name, help=about, description=about))
@@ -330,6 +331,15 @@ def _eval_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_eval)
 
 
+def _export_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="a folder that `train` wrote")
+    about = "the file to write: NAME.onnx, or NAME.pt2 for torch.export.load"
+    parser.add_argument("-o", "--out", type=Path, metavar="FILE", required=True, help=about)
+    parser.add_argument("--force", action="store_true", help="replace what is there")
+    _plugin_argument(parser)
+    parser.set_defaults(command=_export)
+
+
 def _demo_arguments(parser: argparse.ArgumentParser) -> None:
     _out_argument(parser, False, "folder to write; default build/demo")
     parser.add_argument("--seed", type=int, default=0, help="default %(default)s")
@@ -338,6 +348,12 @@ def _demo_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 # ----------------------------------------------------------------------------------------- commands
+
+
+def _export(options: argparse.Namespace) -> int:
+    from bayesnas.commands import export_command
+
+    return export_command(options)
 
 
 def _show_settings(options: argparse.Namespace) -> int:

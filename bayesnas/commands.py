@@ -216,6 +216,22 @@ def eval_command(options: argparse.Namespace) -> int:
     return 0
 
 
+def export_command(options: argparse.Namespace) -> int:
+    """``bayesnas export``."""
+    from bayesnas.runtime.export import export
+
+    if options.out.exists() and not options.force:
+        remedy = "choose another name with `-o`, or pass `--force` to replace it"
+        raise DiagnosticError(Diagnostic("D413", f"`{options.out}` exists", help=remedy))
+    found = export(options.run, options.out)
+    how = "ONNX Runtime" if found.out.suffix == ".onnx" else "the file, loaded anew,"
+    print(
+        f"written to {found.out}; {how} gives the network's logits "
+        + (f"to {found.difference:.0e} of the largest" if found.difference else "exactly")
+    )
+    return 0
+
+
 def set_threads(count: int | None) -> None:
     """How many CPU threads PyTorch uses, if that was asked for.
 

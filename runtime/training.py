@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from bayesnas.compiler.cost import graph_cost
+from bayesnas.compiler.emit import emit_torch
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
@@ -248,7 +249,8 @@ class _Training:
             "classes": list(self.data.classes),
         }
         self.run.save("weights.pt", weights)
-        self.run.write_text("network.py", self.emitted.source)
+        source = emit_torch(self.compiled.graph, self.compiled.loaded.source.name).source
+        self.run.write_text("network.py", source)  # for readers: without the schedule
         self.run.write_json("result.json", asdict(result))
         return result
 
@@ -261,10 +263,11 @@ def load_network(folder: str | Path, device: str = "cpu") -> nn.Module:
     Raises:
         DiagnosticError: D415 or D416 if there is no trained run in the folder.
     """
-    return _load(Path(folder), pick_device(device))[0]
+    return load_run(Path(folder), pick_device(device))[0]
 
 
-def _load(folder: Path, device: torch.device) -> tuple[nn.Module, dict[str, Any]]:
+def load_run(folder: Path, device: torch.device) -> tuple[nn.Module, dict[str, Any], Compiled]:
+    """Like `load_network`, with what stands in ``weights.pt`` and the run's compiled spec."""
     run, _, compiled = Run.open(folder)
     state = run.load("weights.pt", device)
     module, _ = build(compiled.graph, compiled.loaded.source.name, seed=0)
@@ -279,7 +282,7 @@ def _load(folder: Path, device: torch.device) -> tuple[nn.Module, dict[str, Any]
                 help="leave `spec.nas` in the folder as the training wrote it",
             )
         ) from None
-    return module.to(device).eval(), state
+    return module.to(device).eval(), state, compiled
 
 
 def evaluate_run(options: RunOptions) -> tuple[float, Data]:
@@ -289,7 +292,7 @@ def evaluate_run(options: RunOptions) -> tuple[float, Data]:
     """
     _, settings, compiled = Run.open(options.out)
     device = pick_device(options.device)
-    module, state = _load(options.out, device)
+    module, state, _ = load_run(options.out, device)
     data_options = options.data_options
     if not options.data:
         data_options = evolve(data_options, resize=settings["resize"])

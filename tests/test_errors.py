@@ -30,6 +30,7 @@ from bayesnas.compiler.figure import write_figure
 from bayesnas.compiler.prune import prune_graph
 from bayesnas.dsl.diagnostics import DiagnosticError, render_all
 from bayesnas.dsl.tree_json import tree_from_json
+from bayesnas.runtime import export
 from bayesnas.runtime.training import check_loss
 
 ROOT = Path(__file__).parents[1]
@@ -200,9 +201,20 @@ def memory_that_runs_out() -> None:
     raise DiagnosticError(found)
 
 
+def packages_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "find_spec", lambda name: name != "onnxruntime")
+    export.check_packages()
+
+
+def export_that_differs() -> None:
+    export.check_difference(0.03)
+
+
 PROVOKED: dict[str, Callable[..., None]] = {
     "D404": tree_of_another_format,
     "D421": graphviz_that_fails,
+    "D436": packages_that_are_missing,
+    "D437": export_that_differs,
     "D601": everything_pruned,
     "D602": loss_that_is_no_number,
     "D603": memory_that_runs_out,
