@@ -14,7 +14,7 @@ from attrs import field, fields_dict, frozen
 
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span, quote, suggest
 
-STRATEGIES = ("evidence", "bayesnas", "random", "darts", "magnitude", "largest")
+STRATEGIES = ("evidence", "bayesnas", "thompson", "random", "darts", "magnitude", "largest")
 CURVATURES = ("ggn", "ggn_diagonal", "fisher_monte_carlo", "fisher_empirical", "hessian")
 AUGMENTATIONS = ("auto", "none", "shift", "shift_flip")
 
@@ -44,9 +44,11 @@ class SearchSettings:
     curvature: str = _word("ggn", CURVATURES, "how the curvature in the gates is estimated")
     curvature_examples: int = _number(1024, 1, 10**7, "examples the curvature is computed from")
     draws: int = _number(
-        0, 0, 100_000, "members drawn from the posterior and judged; 0 is none (random: 32)"
+        0, 0, 100_000, "members drawn and judged; 0 is none (random, thompson: 32)"
     )
-    operation_drop: float = _number(0.3, 0, 1, "evidence: chance to leave an option out of a step")
+    operation_drop: float = _number(
+        0.3, 0, 1, "evidence, thompson: chance to leave an option out of a step"
+    )
     gate_learning_rate: float = _number(
         0.01, 0, 100, "bayesnas, magnitude: of the architecture weights w"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -13,9 +13,7 @@ from bayesnas.compiler.cost import edge_cost
 from bayesnas.compiler.members import cost_of
 from bayesnas.compiler.space import MemberSpace, SearchedConnection, dropped
 from bayesnas.runtime.modules import logits
-from bayesnas.runtime.strategy import Removal, Strategy, Task, judged, random_member
-
-DRAWS: Final = 32  # members that `random` judges where `draws` says nothing
+from bayesnas.runtime.strategy import DRAWS, Removal, Strategy, Task, judged, random_member
 
 
 class RandomChoice(Strategy):

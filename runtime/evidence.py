@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from random import Random
 from typing import Any, Final
 
 import torch
@@ -24,8 +23,8 @@ from attrs import evolve, frozen
 from torch import Tensor
 
 from bayesnas.compiler.prices import Prices, best_member
-from bayesnas.compiler.space import MemberSpace, dropped
-from bayesnas.runtime.sampling import draw_members
+from bayesnas.compiler.space import MemberSpace
+from bayesnas.runtime.sampling import draw_members, thinned
 from bayesnas.runtime.strategy import Removal, Strategy, Task, group_table, judged, no_member
 from bayesnas.runtime.supernet import Supernet
 
@@ -151,20 +150,6 @@ def laplace(
     lower = torch.linalg.cholesky(inner)
     root = torch.linalg.solve_triangular(lower, half.T, upper=False).T
     return mean - root @ (root.T @ gradient) * examples, root
-
-
-def thinned(space: MemberSpace, chance: float, random: Random) -> MemberSpace:
-    """The space without random options; every connection keeps one option at least."""
-    kept: set[str] = set()
-    required = set(space.required)
-    for connection in space.connections:
-        nothing = [dropped(connection)] if space.droppable(connection) else []
-        options = [*connection.options, *nothing]
-        left = [o for o in options if random.random() >= chance] or [random.choice(options)]
-        kept.update(set(left).intersection(connection.options))
-        if nothing and nothing[0] not in left:
-            required.add(connection.name)
-    return evolve(space.restricted(kept), required=frozenset(required))
 
 
 # ----------------------------------------------------------------------------------------- budgets

@@ -1,4 +1,4 @@
-"""Posterior sampling: members drawn from the posterior of the gates, for the judge.
+"""What is drawn: members from the posterior of the gates, for the judge, and parts to train.
 
 Posterior-guided NAS (Zhou et al., AAAI 2020) draws candidates from its approximate posterior and
 keeps the best by shared weights; here the posterior is the one a search over gates ends with.
@@ -6,11 +6,14 @@ keeps the best by shared weights; here the posterior is the one a search over ga
 
 from __future__ import annotations
 
+from random import Random
+
 import torch
+from attrs import evolve
 from torch import Tensor
 
 from bayesnas.compiler.prices import Prices, best_member
-from bayesnas.compiler.space import Member, MemberSpace
+from bayesnas.compiler.space import Member, MemberSpace, dropped
 from bayesnas.runtime.supernet import Supernet
 
 
@@ -38,3 +41,17 @@ def draw_members(
         if member is not None:
             found[member] = None
     return list(found)
+
+
+def thinned(space: MemberSpace, chance: float, random: Random) -> MemberSpace:
+    """The space without random options; every connection keeps one option at least."""
+    kept: set[str] = set()
+    required = set(space.required)
+    for connection in space.connections:
+        nothing = [dropped(connection)] if space.droppable(connection) else []
+        options = [*connection.options, *nothing]
+        left = [o for o in options if random.random() >= chance] or [random.choice(options)]
+        kept.update(set(left).intersection(connection.options))
+        if nothing and nothing[0] not in left:
+            required.add(connection.name)
+    return evolve(space.restricted(kept), required=frozenset(required))

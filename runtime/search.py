@@ -35,10 +35,12 @@ from bayesnas.runtime.runs import Run, RunOptions, check_out, pick_device
 from bayesnas.runtime.sources import load_data
 from bayesnas.runtime.strategy import Strategy, Task, no_member
 from bayesnas.runtime.supernet import Supernet
+from bayesnas.runtime.thompson import Thompson
 
 STRATEGIES: Final[Mapping[str, type[Strategy]]] = {
     "evidence": Evidence,
     "bayesnas": Published,
+    "thompson": Thompson,
     "random": RandomChoice,
     "darts": Darts,
     "magnitude": Magnitude,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from random import Random
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import torch
 from attrs import evolve, field, frozen
@@ -22,6 +22,7 @@ from bayesnas.compiler.space import Member, MemberSpace, member_space
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.supernet import Score, Supernet
 
+DRAWS: Final = 32  # members that `random` and `thompson` judge where `draws` says nothing
 COLUMNS = ("w", "w_solved", "s", "gamma", "omega", "C", "error", "evidence_change")
 
 

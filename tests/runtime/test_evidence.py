@@ -39,9 +39,9 @@ from bayesnas.runtime.evidence import (
     laplace,
     multiplier,
     prior_covariance,
-    thinned,
 )
 from bayesnas.runtime.runs import RunOptions
+from bayesnas.runtime.sampling import thinned
 from bayesnas.runtime.search import SearchResult, Space, search
 from bayesnas.runtime.strategy import Task, group_table
 from bayesnas.runtime.supernet import Supernet
