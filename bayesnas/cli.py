@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import bayesnas
+from bayesnas.compiler.settings import STRATEGIES
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, render_all
 
 EMITS = ("ast", "graph", "gamma", "schedule", "torch", "plain", "dot")
@@ -279,9 +280,7 @@ def _device_arguments(parser: argparse.ArgumentParser, threads: int | None) -> N
 
 def _search_arguments(parser: argparse.ArgumentParser) -> None:
     _work_arguments(parser, "search")
-    parser.add_argument(
-        "--strategy", metavar="NAME", help="evidence, bayesnas, random, darts, magnitude or largest"
-    )
+    parser.add_argument("--strategy", metavar="NAME", help=f"one of {', '.join(STRATEGIES)}")
     _space_arguments(parser)
     parser.set_defaults(command=_search)
 

@@ -37,7 +37,7 @@ from attrs import frozen
 from torch.nn.functional import cross_entropy
 
 from bayesnas.compiler.pipeline import compile_spec
-from bayesnas.runtime.curvature import ESTIMATORS, gradient, gradient_and_ggn
+from bayesnas.runtime.curvature import ESTIMATORS, gradient
 from bayesnas.runtime.modules import build, logits
 from bayesnas.runtime.training import sgd
 from benchmarks.common import finish, peak, seconds
@@ -88,7 +88,6 @@ def subjects(case: Case, device: torch.device) -> dict[str, Callable[[], Any]]:
     found: dict[str, Callable[[], Any]] = {
         STEP: step,
         "gradient": lambda: gradient(module, batches, gates),
-        "gradient_and_ggn": lambda: gradient_and_ggn(module, batches, gates),
     }
     for name, estimator in ESTIMATORS.items():
         if name != "hessian" or case.hessian:

@@ -148,7 +148,7 @@ class MixedEdge(nn.Module):
 
 # On CPUs, oneDNN's backward passes are slow where a depthwise kernel is wider than 3 or dilated, by
 # up to 80 times; its forward pass and its narrow undilated backward passes are fast, and the former
-# can be had from the latter. Measured by `python -m benchmarks.depthwise`.
+# can be had from the latter. Measured by `python -m benchmarks.kernels`.
 DEPTHWISE: Final = '''
 class DepthwiseConv2d(nn.Conv2d):
     """A convolution of each channel by itself; on a CPU with a backward pass of our own."""
@@ -227,11 +227,10 @@ def weight_gradient(g, z, weight, stride, dilation):
         return weight_gradient(phases(g, dilation), phases(z, dilation), weight, 1, 1)
     if kernel <= 3:
         return convolution_backward(g, z, weight, stride, [padding, padding], 1, 1)
-    strips = []
+    strips, narrow = [], weight.new_zeros(len(weight), 1, kernel, 3)  # its values do not matter
     for start in range(0, kernel, 3):
         first = min(start, kernel - 3)
         moved = nn.functional.pad(z, [padding - first, first - padding + 2])
-        narrow = weight[..., :3]
         strip = convolution_backward(g, moved, narrow, stride, [padding, 0], 1, 1)
         strips.append(strip[..., start - first :])
     return torch.cat(strips, dim=3)
@@ -240,7 +239,8 @@ def weight_gradient(g, z, weight, stride, dilation):
 def phases(z, step):
     """Every `step`-th row and column, from each start, as examples of their own."""
     height, width = z.shape[2:]
-    z = nn.functional.pad(z, [0, -width % step, 0, -height % step])
+    if height % step or width % step:
+        z = nn.functional.pad(z, [0, -width % step, 0, -height % step])
     parts = [z[:, :, i::step, j::step] for i in range(step) for j in range(step)]
     return torch.cat(parts).contiguous(memory_format=torch.channels_last)
 '''

@@ -89,19 +89,6 @@ def gradient(module: nn.Module, batches: Batches, gates: Tensor) -> Tensor:
     return _mean(total, count)
 
 
-def gradient_and_ggn(module: nn.Module, batches: Batches, gates: Tensor) -> tuple[Tensor, Tensor]:
-    """`gradient` [G] and `ggn` [G, G] from one pass over the data, for the cost of `ggn`."""
-    slope, total, count = _zeros(gates, len(gates)), _zeros(gates, len(gates), len(gates)), 0
-    with _frozen(module):
-        for inputs, labels in batches:
-            for chosen, weights, scores in _scores(module, inputs, labels, gates, _every_label):
-                slope -= scores[chosen == labels[:, None]].sum(dim=0)
-                rows = _weighted(weights, scores)
-                total += rows.T @ rows
-            count += len(inputs)
-    return _mean(slope, count), _mean(total, count)
-
-
 def ggn(module: nn.Module, batches: Batches, gates: Tensor) -> Tensor:
     """The exact generalised Gauss-Newton matrix [G, G], for one backward pass a class.
 

@@ -22,7 +22,6 @@ from bayesnas.runtime.curvature import (
     fisher_monte_carlo,
     ggn,
     gradient,
-    gradient_and_ggn,
     hessian,
     jacobians,
 )
@@ -201,15 +200,6 @@ def test_the_gradient_is_that_of_autograd(name: str) -> None:
 
 
 @names
-def test_gradient_and_ggn_in_one_pass_are_those_of_two(name: str) -> None:
-    module, gates = supernet(name)
-    data = batches(3, 2)
-    slope, curvature = gradient_and_ggn(module, data, gates)
-    close(slope, gradient(module, data, gates))
-    close(curvature, ggn(module, data, gates))
-
-
-@names
 def test_fisher_of_chosen_labels_is_the_sum_of_their_outer_products(name: str) -> None:
     """Two labels of each example, of weights 2 and 1/2."""
     module, gates = supernet(name)
@@ -326,10 +316,8 @@ def test_labels_of_one_backward_pass(
     """However many it takes at once."""
     module, gates = supernet("sum")
     expected = estimated(estimator, module, batches(4), gates)
-    slope, _ = gradient_and_ggn(module, batches(4), gates)
     monkeypatch.setattr(curvature, "AT_ONCE", at_once)
     close(estimated(estimator, module, batches(4), gates), expected)
-    close(gradient_and_ggn(module, batches(4), gates)[0], slope)
 
 
 def test_draws_are_those_of_the_generator() -> None:
@@ -434,7 +422,7 @@ def test_jacobians_need_evaluation_mode() -> None:
 CALLS: dict[str, Callable[[nn.Module, Data, Tensor], object]] = {
     name: lambda module, data, gates, name=name: estimated(name, module, data, gates)  # type: ignore[misc]
     for name in ESTIMATORS
-} | {"gradient": gradient, "gradient_and_ggn": gradient_and_ggn}
+} | {"gradient": gradient}
 calls = pytest.mark.parametrize("call", CALLS)
 
 

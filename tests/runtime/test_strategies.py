@@ -414,7 +414,7 @@ def test_a_search_in_a_smaller_network(name: str, values: dict[str, int], tmp_pa
 @pytest.mark.usefixtures("_at_hand")
 @pytest.mark.parametrize(
     ("name", "width"),
-    [("evidence", 3), ("evidence", 2), ("random", 2), ("darts", 2)],
+    [("evidence", 3), ("evidence", 2), ("thompson", 2), ("random", 2), ("darts", 2)],
 )
 def test_other_strategies_in_a_smaller_network(name: str, width: int, tmp_path: Path) -> None:
     space = Space(SPACE, compile_text(TEXT, width=width), budget("parameters", LIMIT))
