@@ -2,7 +2,7 @@
 
     python -m benchmarks.supernet
 
-Takes about 6 minutes on 2 cores: `darts_cell` (8 cells, 16 channels), a batch of 32, then batches
+Takes about 20 minutes on 2 cores: `darts_cell` (8 cells, 16 channels), a batch of 32, then batches
 of 8 and 64. `--quick` takes 40 seconds (a batch of 8 alone). Another space: `--spec`, `--set`.
 `--device cuda` measures on a GPU, there under bfloat16 autocast; `--compile` adds the scheduled
 network under `torch.compile`.
