@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from bayesnas.compiler.emit import emit_torch
 from bayesnas.compiler.graph import Graph
+from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.schedule import schedule, schedule_text
 
 
@@ -77,6 +78,25 @@ def assert_same(graph: Graph) -> None:
 @pytest.mark.parametrize("name", PACKAGED)
 def test_packaged_specs(name: str) -> None:
     assert_same(packaged(name).graph)
+
+
+# The rest of the specs of `specs/`, with the parameters that make them cheap.
+OTHERS: dict[str, dict[str, int]] = {
+    "densenet": {"layers": 3},
+    "hierarchical": {"motifs": 2, "width": 4},
+    "multiscale": {"width": 4},
+    "nasbench201": {"cells": 1, "width": 4},
+    "nasbench_macro": {"width": 8},
+    "nasnet": {"cells": 3, "width": 4},
+    "sequence_tcn": {},
+    "tabular_mlp": {},
+    "treecell_pyramidnet": {"blocks": 1},
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_packaged_specs(name: str) -> None:
+    assert_same(compile_spec(name, OTHERS[name]).graph)
 
 
 @pytest.mark.parametrize("text", ODD.values(), ids=ODD)
