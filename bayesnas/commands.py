@@ -117,6 +117,17 @@ def check_empty(out: Path, force: bool) -> None:
         raise DiagnosticError(Diagnostic("D413", f"`{out}` is not empty", help=remedy))
 
 
+def check_free(file: Path, force: bool) -> None:
+    """Refuse the name of a file that exists, unless forced.
+
+    Raises:
+        DiagnosticError: D413.
+    """
+    if file.exists() and not force:
+        remedy = "choose another name with `-o`, or pass `--force` to replace it"
+        raise DiagnosticError(Diagnostic("D413", f"`{file}` exists", help=remedy))
+
+
 def summary(graph: Graph, head: str) -> str:
     """What a network consists of, in a few lines."""
     roles = [node.role for node in graph.nodes()]
@@ -177,9 +188,7 @@ def render_command(
     given = read_input(spec, values, network)
     out = out or Path(f"{Path(spec).stem}.svg")
     for file in (out, out.with_suffix(".dot")):
-        if file.exists() and not force:
-            remedy = "choose another name with `-o`, or pass `--force` to replace it"
-            raise DiagnosticError(Diagnostic("D413", f"`{file}` exists", help=remedy))
+        check_free(file, force)
     advice = write_figure(draw(given.graph, given.found), out)
     print(f"written to {out if advice is None else out.with_suffix('.dot')}")
     say_advice(advice)
@@ -220,9 +229,7 @@ def export_command(options: argparse.Namespace) -> int:
     """``bayesnas export``."""
     from bayesnas.runtime.export import export
 
-    if options.out.exists() and not options.force:
-        remedy = "choose another name with `-o`, or pass `--force` to replace it"
-        raise DiagnosticError(Diagnostic("D413", f"`{options.out}` exists", help=remedy))
+    check_free(options.out, options.force)
     found = export(options.run, options.out)
     how = "ONNX Runtime" if found.out.suffix == ".onnx" else "the file, loaded anew,"
     print(

@@ -14,7 +14,6 @@ from bayesnas.compiler.graph import Graph
 from bayesnas.compiler.members import cost_of, draw_member, reach
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.space import member_space
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.printer import print_spec
 
 _LONGEST = 24  # digits of a count that is written out
@@ -42,12 +41,11 @@ def count_command(spec: str, values: Mapping[str, int], network: str | None) -> 
 
 def sample_command(options: argparse.Namespace) -> int:
     """``bayesnas sample``: a random member, as a spec."""
-    from bayesnas.commands import check_seed
+    from bayesnas.commands import check_free, check_seed
 
     check_seed(options.seed)
-    if options.out is not None and options.out.exists() and not options.force:
-        remedy = "choose another name with `-o`, or pass `--force` to replace it"
-        raise DiagnosticError(Diagnostic("D413", f"`{options.out}` exists", help=remedy))
+    if options.out is not None:
+        check_free(options.out, options.force)
     compiled = compile_spec(options.spec, parse_values(options.set), options.network)
     _, pruned = draw_member(compiled.graph, options.seed)
     cost = graph_cost(pruned)
