@@ -1,7 +1,7 @@
 """Python's cyclic garbage collector, out of the way of passes that make millions of small objects.
 
-They hold no cycles, and the collector would walk them again and again: it took 40 % of the time of
-a large space (`python -m benchmarks.compile_time`).
+They hold hardly any cycles, and the collector would walk them again and again: it took 40 % of the
+time of a large space (`python -m benchmarks.compile_time`).
 """
 
 from __future__ import annotations

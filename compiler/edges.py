@@ -114,7 +114,7 @@ class MixedEdge(nn.Module):
         self.shapes = {}
         self.parts = {}
         for count, (name, operation) in zip(shared, candidates.items()):
-            stages = list(operation) if isinstance(operation, nn.Sequential) else [operation]
+            stages = list(operation) if type(operation) is nn.Sequential else [operation]
             names = tuple(repr(stage) for stage in stages[:count])
             self.parts[name] = stages[:count], names, stages[count:]
 
@@ -136,7 +136,7 @@ class MixedEdge(nn.Module):
     def added(self, total, z, last, gate):
         """The total so far and the gate times what the last stage makes of z."""
         last = last[0] if last else nn.Identity()
-        if len(gate) == 1 and isinstance(last, nn.modules.batchnorm._BatchNorm):
+        if len(gate) == 1 and type(last) in (nn.BatchNorm1d, nn.BatchNorm2d):
             y = scaled_norm(last, z, gate)
         else:
             y = last(z)
@@ -147,7 +147,7 @@ class MixedEdge(nn.Module):
 )
 
 # On CPUs, oneDNN's backward passes are slow where a depthwise kernel is wider than 3 or dilated, by
-# up to 80 times; its forward pass and its narrow undilated backward passes are fast, and the former
+# up to 20 times; its forward pass and its narrow undilated backward passes are fast, and the former
 # can be had from the latter. Measured by `python -m benchmarks.kernels`.
 DEPTHWISE: Final = '''
 class DepthwiseConv2d(nn.Conv2d):

@@ -234,7 +234,7 @@ class _Emitter:
     def _mixed(self, connection: Connection) -> Expression:
         parts = [self._operation(edge.operation) for edge in connection.edges]
         names = [_candidate(edge) for edge in connection.edges]
-        shared = [self.plan.works[e.id].shared for e in connection.edges] if self.plan else []
+        shared = [len(self.plan.works[e.id].first) for e in connection.edges] if self.plan else []
         first = [f"[{', '.join(map(str, shared))}]"] if self.plan else []
 
         def write(texts: Sequence[str]) -> str:

@@ -10,13 +10,14 @@ docs/architecture.md.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise, takewhile
 from typing import Final, Literal, TypeAlias
 
 from attrs import frozen
 
 from bayesnas.compiler.collector import without_collector
-from bayesnas.compiler.graph import AnyStage, Connection, Edge, Graph, Operation, Stage
+from bayesnas.compiler.graph import AnyStage, Connection, Edge, Graph, Stage
 from bayesnas.compiler.primitives import PRIMITIVES
 
 Fold: TypeAlias = Literal["norm", "sum"]
@@ -43,12 +44,13 @@ class Shared:
 class Work:
     """What one searched edge computes by itself.
 
-    It starts after ``shared`` stages. Its gate goes into the scale of the batch normalisation that
-    stands last (``norm``), or is multiplied as the outcome is added (``sum``).
+    It starts after its ``first`` stages, which may be shared. Its gate goes into the scale of the
+    batch normalisation that stands last (``norm``), or is multiplied as the outcome is added
+    (``sum``).
     """
 
     edge: Edge
-    shared: int
+    first: tuple[Stage, ...]
     fold: Fold
 
 
@@ -81,9 +83,11 @@ def schedule(graph: Graph) -> Schedule:
         connections.setdefault(connection.source, []).append(connection)
         for edge in connection.edges:
             stages = edge.operation.stages
-            works[edge.id] = Work(edge, pure_stages(edge.operation), _fold(stages))
-            for prefix in _prefixes(stages[: works[edge.id].shared]):
-                readers.setdefault(connection.source, {}).setdefault(prefix, []).append(edge.id)
+            first = pure_stages(stages)
+            works[edge.id] = Work(edge, first, _fold(stages))
+            for k in range(len(first)):
+                by_prefix = readers.setdefault(connection.source, {})
+                by_prefix.setdefault(first[: k + 1], []).append(edge.id)
     shared = {
         node: tuple(Shared(node, stages, tuple(r)) for stages, r in found.items() if len(r) > 1)
         for node, found in readers.items()
@@ -95,14 +99,10 @@ def schedule(graph: Graph) -> Schedule:
     )
 
 
-def pure_stages(operation: Operation) -> int:
-    """How many stages at the start of an operation may be shared."""
-    count = 0
-    for stage in operation.stages:
-        if not isinstance(stage, Stage) or stage.primitive not in PURE:
-            break
-        count += 1
-    return count
+def pure_stages(stages: Sequence[AnyStage]) -> tuple[Stage, ...]:
+    """The stages at the start of an operation that may be shared."""
+    pure = takewhile(lambda s: isinstance(s, Stage) and s.primitive in PURE, stages)
+    return tuple(stage for stage in pure if isinstance(stage, Stage))
 
 
 def in_place(stage: AnyStage, before: AnyStage | None) -> bool:
@@ -117,11 +117,6 @@ def slices(graph: Graph, node: str) -> bool:
     return any(graph.node(edge.target).merge == "concat" for edge in graph.outgoing(node))
 
 
-def _prefixes(stages: Sequence[AnyStage]) -> Iterator[tuple[Stage, ...]]:
-    plain = tuple(stage for stage in stages if isinstance(stage, Stage))
-    return (plain[: k + 1] for k in range(len(plain)))
-
-
 def _fold(stages: Sequence[AnyStage]) -> Fold:
     last = stages[-1] if stages else None
     return "norm" if isinstance(last, Stage) and last.primitive == "bn" else "sum"
@@ -133,8 +128,8 @@ def _fold(stages: Sequence[AnyStage]) -> Fold:
 def schedule_text(graph: Graph, plan: Schedule) -> str:
     """A readable dump: in each motif instance, in order, what is shared and what is left.
 
-    What stands in brackets has been computed for several. Instances whose schedules read alike
-    stand together.
+    What stands in brackets runs once for all operations that begin so. Instances whose schedules
+    read alike stand together.
     """
     alike: dict[tuple[str, ...], list[str]] = {}
     for path, lines in _by_instance(graph, plan).items():
@@ -165,14 +160,13 @@ def _by_instance(graph: Graph, plan: Schedule) -> dict[str, list[str]]:
 
 
 def _work_text(work: Work) -> str:
-    stages = work.edge.operation.stages
-    first, own = stages[: work.shared], stages[work.shared :]
-    parts = [f"[{_labels(first)}]"] if first else []
-    befores = [None, *stages][work.shared :]
+    stages, count = work.edge.operation.stages, len(work.first)
+    parts = [f"[{_labels(work.first)}]"] if work.first else []
     parts += [
-        f"{_labels([stage])} in place" if in_place(stage, before) else _labels([stage])
-        for stage, before in zip(own, befores, strict=False)
-    ]
+        f"{_label(stage)} in place" if in_place(stage, before) else _label(stage)
+        for before, stage in pairwise((None, *stages))
+        if stage is not None
+    ][count:]
     where = "gate in the scale" if work.fold == "norm" else "gate in the sum"
     return f"{work.edge.operation.label}: {' >> '.join(parts)}; {where}"
 
@@ -200,12 +194,8 @@ def _local(node: str, scope: str) -> str:
 
 def _totals(plan: Schedule) -> list[str]:
     """Of every primitive that is shared, how often it runs, plainly and as scheduled."""
-    plain: Counter[str] = Counter()
+    plain = Counter(stage.primitive for work in plan.works.values() for stage in work.first)
     saved: Counter[str] = Counter()
-    for work in plan.works.values():
-        for stage in work.edge.operation.stages[: work.shared]:
-            assert isinstance(stage, Stage)
-            plain[stage.primitive] += 1
     for one in (one for found in plan.shared.values() for one in found):
         saved[one.stages[-1].primitive] += len(one.readers) - 1
     folds = Counter(work.fold for work in plan.works.values())

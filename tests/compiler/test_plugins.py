@@ -15,8 +15,9 @@ from bayesnas.compiler.cost import graph_cost
 from bayesnas.compiler.emit import emit_torch
 from bayesnas.compiler.plugins import load_plugin, loaded_plugins
 from bayesnas.compiler.primitives import PRIMITIVES
+from bayesnas.compiler.schedule import schedule
 from bayesnas.dsl.diagnostics import DiagnosticError
-from bayesnas.runtime.modules import build
+from bayesnas.runtime.modules import build, load_source
 
 PLUGIN = '''
 import bayesnas
@@ -76,6 +77,41 @@ def test_a_registered_module_is_a_primitive(folder: Path) -> None:
     module, _ = build(graph, "spec.nas", seed=0)
     assert sum(p.numel() for p in module.parameters()) == graph_cost(graph).parameters
     assert module(torch.zeros(2, 4, 8, 8)).shape == (2, 4, 8, 8)
+
+
+OWN_WAYS = """
+import bayesnas
+from torch import nn
+
+
+@bayesnas.primitive("mirrored_norm", shape=lambda s: s, flops=lambda s, o: 0)
+class MirroredNorm(nn.BatchNorm2d):
+    def __init__(self, channels):
+        super().__init__(channels, affine=False)
+
+    def forward(self, z):
+        return -super().forward(z)
+
+
+@bayesnas.primitive("doubled", shape=lambda s: s, flops=lambda s, o: 0)
+class Doubled(nn.Sequential):
+    def __init__(self, channels):
+        super().__init__(nn.ReLU(), nn.Sigmoid())
+
+    def forward(self, z):
+        return 2 * super().forward(z)
+"""
+
+
+def test_a_schedule_keeps_to_what_a_subclass_does(folder: Path) -> None:
+    plug(folder, OWN_WAYS)
+    graph = graph_of(network("    x ~> y : mirrored_norm | doubled | conv(3) >> mirrored_norm"))
+    plain, scheduled = (
+        load_source(emit_torch(graph, "spec.nas", plan)) for plan in (None, schedule(graph))
+    )
+    scheduled.load_state_dict(plain.state_dict())
+    x = torch.randn(3, 4, 8, 8)
+    torch.testing.assert_close(scheduled(x), plain(x))
 
 
 def test_source_without_its_primitives_imports_no_plugin(folder: Path) -> None:
