@@ -21,9 +21,7 @@ from attrs import frozen
 from torch import Tensor, nn
 
 from bayesnas.compiler.artifacts import write_bytes
-from bayesnas.compiler.emit import emit_torch
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.modules import load_source
 from bayesnas.runtime.training import load_run
 
 TOLERANCE: Final = 1e-3  # of the largest logit, by which an exported network may differ
@@ -69,9 +67,7 @@ def deployed(folder: Path) -> tuple[Deployed, tuple[int, ...]]:
     Raises:
         DiagnosticError: D415 or D416 if there is no trained run in the folder.
     """
-    trained, state, compiled = load_run(folder, torch.device("cpu"))
-    network = load_source(emit_torch(compiled.graph, compiled.loaded.source.name))
-    network.load_state_dict(trained.state_dict())
+    network, state, compiled = load_run(folder, torch.device("cpu"), scheduled=False)
     shape = compiled.graph.node(compiled.graph.root.inputs[0]).shape or ()
     return Deployed(network, state["mean"], state["std"], len(shape)).eval(), shape
 

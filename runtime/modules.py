@@ -24,12 +24,14 @@ def load_source(emitted: Emitted) -> nn.Module:
     return module
 
 
-def build(graph: Graph, origin: str, seed: int) -> tuple[nn.Module, Emitted]:
+def build(
+    graph: Graph, origin: str, seed: int, scheduled: bool = True
+) -> tuple[nn.Module, Emitted]:
     """The network with fresh weights; the same seed gives the same weights on every device.
 
-    It is emitted by its schedule: the same function of the same parameters as the plain source.
+    It is emitted by its schedule, or plainly: the same function of the same parameters.
     """
-    emitted = emit_torch(graph, origin, schedule(graph))
+    emitted = emit_torch(graph, origin, schedule(graph) if scheduled else None)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = load_source(emitted)

@@ -266,11 +266,13 @@ def load_network(folder: str | Path, device: str = "cpu") -> nn.Module:
     return load_run(Path(folder), pick_device(device))[0]
 
 
-def load_run(folder: Path, device: torch.device) -> tuple[nn.Module, dict[str, Any], Compiled]:
+def load_run(
+    folder: Path, device: torch.device, scheduled: bool = True
+) -> tuple[nn.Module, dict[str, Any], Compiled]:
     """Like `load_network`, with what stands in ``weights.pt`` and the run's compiled spec."""
     run, _, compiled = Run.open(folder)
     state = run.load("weights.pt", device)
-    module, _ = build(compiled.graph, compiled.loaded.source.name, seed=0)
+    module, _ = build(compiled.graph, compiled.loaded.source.name, 0, scheduled)
     try:
         module.load_state_dict(state["model"])
     except (RuntimeError, KeyError) as error:
