@@ -23,6 +23,7 @@ import bayesnas
 from bayesnas.compiler.emit import Emitted
 from bayesnas.compiler.graph import Graph
 from bayesnas.compiler.pipeline import Compiled, compile_spec
+from bayesnas.runtime.data import Data, Part
 
 # ------------------------------------------------------------------------------ living networks
 
@@ -80,6 +81,43 @@ def known_weight(kind: str, shape: tuple[int, ...]) -> Tensor:
     if kind == "running_var":
         return values.abs() + 0.5
     return values / max(1, prod(shape[1:])) ** 0.5
+
+
+# Two cells that share one architecture, for images of 8 x 8 and three classes.
+CELLS = """\
+import "ops/basic.nas"
+
+op big = conv_bn(3)
+op small = conv_bn(1)
+
+motif cell(a) -> (out) {
+    node h[2]
+    a ~> h[0] : big | small | skip
+    {a, h[0]} ~> h[1] : big | skip
+    retain 1 into h[1]
+    out = sum(h)
+}
+
+network net(image: [1, 8, 8]; width = 4, cells = 2) -> (y: [3]) {
+    stem = image : conv_bn_relu(3, width)
+    body = tied chain cell(stem) times cells
+    body -> y : dropout(20) >> classifier(3)
+}
+"""
+
+
+def images(count: int = 60) -> Data:
+    """Noisy stripes of three classes: rows, columns, diagonals."""
+    chance = np.random.default_rng(0)
+    row, column = np.mgrid[0:8, 0:8]
+    labels = torch.arange(count) % 3
+    stripes = [
+        160 * (((row, column, row + column)[label] + chance.integers(4)) // 2 % 2)
+        + chance.integers(0, 90, (8, 8))
+        for label in labels.tolist()
+    ]
+    part = Part(torch.tensor(np.array(stripes), dtype=torch.uint8)[:, None], labels)
+    return Data.of("images", ("rows", "columns", "diagonals"), part, part.subset(labels[:6]))
 
 
 # ------------------------------------------------------------------------------ files

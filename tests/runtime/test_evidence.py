@@ -7,12 +7,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from attrs import evolve
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from living import CELLS, images
 from support import compile_text
 from torch import Tensor
 
@@ -31,7 +31,6 @@ from bayesnas.compiler.space import (
     member_space,
 )
 from bayesnas.runtime import search as search_module
-from bayesnas.runtime.data import Data, Part
 from bayesnas.runtime.evidence import (
     Evidence,
     Look,
@@ -48,26 +47,7 @@ from bayesnas.runtime.supernet import Supernet
 
 CPU = torch.device("cpu")
 # Two tied cells; into h[0] a connection that may be dropped, into h[1] one of two.
-SPACE = compile_text("""\
-import "ops/basic.nas"
-
-op big = conv_bn(3)
-op small = conv_bn(1)
-
-motif cell(a) -> (out) {
-    node h[2]
-    a ~> h[0] : big | small | skip
-    {a, h[0]} ~> h[1] : big | skip
-    retain 1 into h[1]
-    out = sum(h)
-}
-
-network net(image: [1, 8, 8]; width = 4, cells = 2) -> (y: [3]) {
-    stem = image : conv_bn_relu(3, width)
-    body = tied chain cell(stem) times cells
-    body -> y : dropout(20) >> classifier(3)
-}
-""")
+SPACE = compile_text(CELLS)
 # Of the first connection, two candidates are the same.
 TWINS = compile_text("""\
 import "ops/basic.nas"
@@ -83,20 +63,6 @@ network net(image: [1, 8, 8]) -> (y: [3]) {
     h -> y : classifier(3)
 }
 """)
-
-
-def images(count: int = 60) -> Data:
-    """Noisy stripes of three classes: rows, columns, diagonals."""
-    chance = np.random.default_rng(0)
-    row, column = np.mgrid[0:8, 0:8]
-    labels = torch.arange(count) % 3
-    stripes = [
-        160 * (((row, column, row + column)[label] + chance.integers(4)) // 2 % 2)
-        + chance.integers(0, 90, (8, 8))
-        for label in labels.tolist()
-    ]
-    part = Part(torch.tensor(np.array(stripes), dtype=torch.uint8)[:, None], labels)
-    return Data.of("images", ("rows", "columns", "diagonals"), part, part.subset(labels[:6]))
 
 
 # -------------------------------------------------------------------------------------- spaces

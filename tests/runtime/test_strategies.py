@@ -9,11 +9,10 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from attrs import evolve
-from living import snapshot, striped
+from living import CELLS, images, snapshot, striped
 from support import assert_style, compile_text
 from torch.nn.functional import cross_entropy
 
@@ -29,53 +28,19 @@ from bayesnas.compiler.space import Member, dropped, member_space
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime import search as search_module
 from bayesnas.runtime.baselines import DRAWS, Darts, Magnitude, RandomChoice
-from bayesnas.runtime.data import Data, Part
 from bayesnas.runtime.runs import RunOptions
 from bayesnas.runtime.search import STRATEGIES, SearchResult, Space, search
 from bayesnas.runtime.strategy import Task
 from bayesnas.runtime.supernet import Score, Supernet
 
 CPU = torch.device("cpu")
-TEXT = """\
-import "ops/basic.nas"
-
-op big = conv_bn(3)
-op small = conv_bn(1)
-
-motif cell(a) -> (out) {
-    node h[2]
-    a ~> h[0] : big | small | skip
-    {a, h[0]} ~> h[1] : big | skip
-    retain 1 into h[1]
-    out = sum(h)
-}
-
-network net(image: [1, 8, 8]; width = 4, cells = 2) -> (y: [3]) {
-    stem = image : conv_bn_relu(3, width)
-    body = tied chain cell(stem) times cells
-    body -> y : dropout(20) >> classifier(3)
-}
-
-search { warmup_epochs = 1; rounds = 2; epochs = 1; batch_size = 16; lambda_w = 0.002 }
-train { epochs = 1; batch_size = 16 }
+TEXT = f"""{CELLS}
+search {{ warmup_epochs = 1; rounds = 2; epochs = 1; batch_size = 16; lambda_w = 0.002 }}
+train {{ epochs = 1; batch_size = 16 }}
 """
 LOOSE = TEXT.replace("tied chain", "chain")  # each cell chooses for itself
 SPACE = compile_text(TEXT)
 LIMIT = 250  # of parameters; members have from 63 to more than 600
-
-
-def images(count: int = 60) -> Data:
-    """Noisy stripes of three classes: rows, columns, diagonals."""
-    chance = np.random.default_rng(0)
-    row, column = np.mgrid[0:8, 0:8]
-    labels = torch.arange(count) % 3
-    stripes = [
-        160 * (((row, column, row + column)[label] + chance.integers(4)) // 2 % 2)
-        + chance.integers(0, 90, (8, 8))
-        for label in labels.tolist()
-    ]
-    part = Part(torch.tensor(np.array(stripes), dtype=torch.uint8)[:, None], labels)
-    return Data.of("images", ("rows", "columns", "diagonals"), part, part.subset(labels[:6]))
 
 
 @pytest.fixture(autouse=True)
