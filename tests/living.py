@@ -5,6 +5,7 @@ Apart from `support`, because the tests of the language need no torch.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from functools import cache
 from math import prod
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -103,6 +105,9 @@ network net(image: [1, 8, 8]; width = 4, cells = 2) -> (y: [3]) {
     body = tied chain cell(stem) times cells
     body -> y : dropout(20) >> classifier(3)
 }
+
+search { warmup_epochs = 1; rounds = 2; epochs = 1; batch_size = 16; lambda_w = 0.002 }
+train { epochs = 1; batch_size = 16 }
 """
 
 
@@ -121,6 +126,11 @@ def images(count: int = 60) -> Data:
 
 
 # ------------------------------------------------------------------------------ files
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """Of a file of JSON lines."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def snapshot(folder: Path) -> dict[str, bytes | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 from attrs import evolve
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from living import CELLS, images
+from living import CELLS, images, lines
 from support import compile_text
 from torch import Tensor
 
@@ -406,10 +405,6 @@ def run(
     chosen = SearchSettings(**(QUICK | settings))  # type: ignore[arg-type]
     options = RunOptions("images", out, seed=3, device="cpu", resume=resume)
     return search(Space(SPACE, budgets=budgets), chosen, options)
-
-
-def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def left(out: Path) -> Member:

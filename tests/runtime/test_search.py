@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from attrs import evolve
-from living import TINY, snapshot, striped, write_tiny
+from living import TINY, lines, snapshot, striped, write_tiny
 from support import NOWHERE, graph_of, network
 from torch import Tensor
 
@@ -61,10 +61,6 @@ def done(
         patch.setattr("bayesnas.compiler.figure.has_dot", lambda: False)
         out = tmp_path_factory.mktemp("runs") / "whole"
         yield out, run(space, folder, out)
-
-
-def lines(path: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def without_seconds(rows: list[dict[str, object]]) -> list[dict[str, object]]:

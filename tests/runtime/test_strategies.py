@@ -1,10 +1,8 @@
-"""Every strategy on one small space: members inside budgets, resumed alike; proxies; `compare`."""
+"""Every strategy on one small space: members inside budgets, resumed alike; proxies."""
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Iterable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -12,11 +10,10 @@ from typing import Any
 import pytest
 import torch
 from attrs import evolve
-from living import CELLS, images, snapshot, striped
+from living import CELLS, images, lines, snapshot
 from support import assert_style, compile_text
 from torch.nn.functional import cross_entropy
 
-from bayesnas.cli import main
 from bayesnas.compiler.cost import graph_cost
 from bayesnas.compiler.graph import BudgetConstraint, CostName
 from bayesnas.compiler.members import cost_of, prune_to
@@ -34,12 +31,8 @@ from bayesnas.runtime.strategy import Task
 from bayesnas.runtime.supernet import Score, Supernet
 
 CPU = torch.device("cpu")
-TEXT = f"""{CELLS}
-search {{ warmup_epochs = 1; rounds = 2; epochs = 1; batch_size = 16; lambda_w = 0.002 }}
-train {{ epochs = 1; batch_size = 16 }}
-"""
-LOOSE = TEXT.replace("tied chain", "chain")  # each cell chooses for itself
-SPACE = compile_text(TEXT)
+LOOSE = CELLS.replace("tied chain", "chain")  # each cell chooses for itself
+SPACE = compile_text(CELLS)
 LIMIT = 250  # of parameters; members have from 63 to more than 600
 
 
@@ -63,10 +56,6 @@ def run(
     values = {**space.wanted.settings("search"), "strategy": name, **settings}
     options = RunOptions("images", out, seed=3, device="cpu", resume=resume)
     return search(space, SearchSettings(**values), options)
-
-
-def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def left(out: Path) -> Member:
@@ -148,7 +137,7 @@ def test_two_budgets(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["evidence", "largest", "magnitude"])
 def test_the_budget_of_the_spec(name: str, tmp_path: Path) -> None:
     """`--budget` of the same cost stands over it."""
-    text = TEXT.replace("    stem =", "    budget parameters <= 250\n    stem =")
+    text = CELLS.replace("    stem =", "    budget parameters <= 250\n    stem =")
     space = compile_text(text)
     assert run(Space(space), name, tmp_path / "spec").found.parameters <= 250
     lower = Space(space, budgets=budget("parameters", 150))
@@ -358,7 +347,7 @@ def test_darts_steps_on_held_out_examples() -> None:
 def test_a_search_in_a_smaller_network(name: str, values: dict[str, int], tmp_path: Path) -> None:
     """The spec is of the wanted network, and so is the budget."""
     out, limits = tmp_path / "o", budget("parameters", LIMIT)
-    proxy = compile_text(TEXT, **values)
+    proxy = compile_text(CELLS, **values)
     result = run(Space(SPACE, proxy, limits), name, out)
     assert result.supernet == graph_cost(SPACE.graph)
     assert result.found == graph_cost(prune_to(SPACE.graph, left(out)))
@@ -382,7 +371,7 @@ def test_a_search_in_a_smaller_network(name: str, values: dict[str, int], tmp_pa
     [("evidence", 3), ("evidence", 2), ("thompson", 2), ("random", 2), ("darts", 2)],
 )
 def test_other_strategies_in_a_smaller_network(name: str, width: int, tmp_path: Path) -> None:
-    space = Space(SPACE, compile_text(TEXT, width=width), budget("parameters", LIMIT))
+    space = Space(SPACE, compile_text(CELLS, width=width), budget("parameters", LIMIT))
     result = run(space, name, tmp_path / "o")
     assert result.found == graph_cost(prune_to(SPACE.graph, left(tmp_path / "o")))
     assert result.found.parameters <= LIMIT
@@ -398,7 +387,7 @@ def test_a_proxy_with_other_choices(tmp_path: Path) -> None:
     assert found.message == "the proxy of `net` has other choices than the network itself"
     assert found.help == "let `--proxy` change widths, sizes and tied cells alone"
     assert found.span is not None
-    assert TEXT.splitlines()[found.span.line - 1].startswith("network net")
+    assert CELLS.splitlines()[found.span.line - 1].startswith("network net")
     assert_style(found)
     assert snapshot(tmp_path) == {}
 
@@ -408,9 +397,9 @@ def test_a_proxy_with_other_choices(tmp_path: Path) -> None:
     ("other", "differs"),
     [
         (Space(SPACE), "proxy"),
-        (Space(SPACE, compile_text(TEXT, width=3), budget("parameters", 250)), "proxy"),
-        (Space(SPACE, compile_text(TEXT, width=2), budget("parameters", 300)), "budgets"),
-        (Space(SPACE, compile_text(TEXT, width=2), budget("flops", 20_000)), "budgets"),
+        (Space(SPACE, compile_text(CELLS, width=3), budget("parameters", 250)), "proxy"),
+        (Space(SPACE, compile_text(CELLS, width=2), budget("parameters", 300)), "budgets"),
+        (Space(SPACE, compile_text(CELLS, width=2), budget("flops", 20_000)), "budgets"),
     ],
     ids=["none", "proxy", "limit", "cost"],
 )
@@ -418,7 +407,7 @@ def test_a_search_is_not_resumed_in_another_space(
     other: Space, differs: str, tmp_path: Path
 ) -> None:
     out = tmp_path / "o"
-    begun = Space(SPACE, compile_text(TEXT, width=2), budget("parameters", 250))
+    begun = Space(SPACE, compile_text(CELLS, width=2), budget("parameters", 250))
     run(begun, "largest", out)
     before = snapshot(out)
     with pytest.raises(DiagnosticError) as caught:
@@ -429,212 +418,3 @@ def test_a_search_is_not_resumed_in_another_space(
     assert_style(found)
     assert snapshot(out) == before
     run(begun, "largest", out, resume=True)
-
-
-# -------------------------------------------------------------------------------------- compare
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return striped(tmp_path_factory.mktemp("striped"), train=6, test=2)
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "here"
-    folder.mkdir()
-    (folder / "net.nas").write_text(TEXT, encoding="utf-8")
-    (folder / "loose.nas").write_text(LOOSE, encoding="utf-8")
-    monkeypatch.chdir(folder)
-    return folder
-
-
-def compare(data: Path, *more: str, spec: str = "net.nas") -> int:
-    return main(
-        ["compare", spec, "--data", f"folder:{data}", "-o", "out", "--device", "cpu", *more]
-    )
-
-
-def times(paths: Iterable[Path]) -> dict[Path, int]:
-    return {path: path.stat().st_mtime_ns for path in paths}
-
-
-def test_compare(here: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ("--strategies", "largest, random", "--seeds", "4", "--budget", "parameters=0.3K")
-    assert compare(data, *arguments) == 0
-    printed = capsys.readouterr().out
-    out = here / "out"
-    with (out / "compare.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [(row["strategy"], row["seed"]) for row in rows] == [("largest", "4"), ("random", "4")]
-    for row in rows:
-        folder = out / f"{row['strategy']}-4"
-        found, trained = (
-            json.loads((folder / kind / "result.json").read_text(encoding="utf-8"))
-            for kind in ("search", "train")
-        )
-        assert int(row["parameters"]) == found["found"]["parameters"] <= 300
-        assert float(row["test_accuracy"]) == trained["test_accuracy"]
-        assert int(row["images_trained"]) == found["images_trained"]
-        assert (found["strategy"], found["seed"], trained["seed"]) == (row["strategy"], 4, 4)
-        assert f"{int(row['parameters']):,}" in printed
-    svg = (out / "compare.svg").read_text(encoding="utf-8")
-    assert "<svg" in svg
-    assert svg.rstrip().endswith("</svg>")
-    assert "1 seed, mean ± standard deviation" in printed
-
-    runs = [path for path in out.rglob("*") if path.parent != out and path.is_file()]
-    before, table = times(runs), (out / "compare.csv").read_bytes()
-    assert compare(data, *arguments) == 0
-    assert times(path for path in out.rglob("*") if path.parent != out and path.is_file()) == before
-    assert (out / "compare.csv").read_bytes() == table
-    assert capsys.readouterr().out == printed
-
-
-def test_compare_goes_on(here: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """From the last checkpoint; what is done is not done again."""
-    arguments = ("--strategies", "largest,magnitude", "--seeds", "0")
-    with pytest.MonkeyPatch.context() as patch:
-        step, count = Magnitude.step, iter(range(10**6))
-
-        def interrupted(self: Magnitude, *rest: Any) -> float:
-            if next(count) == 2:
-                raise KeyboardInterrupt
-            return step(self, *rest)
-
-        patch.setattr(Magnitude, "step", interrupted)
-        assert compare(data, *arguments) == 1
-    assert "interrupted" in capsys.readouterr().err
-    assert (here / "out/magnitude-0/search/checkpoint.pt").is_file()
-    assert not (here / "out/compare.csv").exists()
-    done = times((here / "out/largest-0").rglob("*"))
-    assert compare(data, *arguments) == 0
-    assert times((here / "out/largest-0").rglob("*")) == done
-    assert len((here / "out/compare.csv").read_text(encoding="utf-8").splitlines()) == 3
-    history = lines(here / "out/magnitude-0/search/history.jsonl")
-    assert [row["round"] for row in history] == [0, 1, 2]
-
-
-def test_compare_goes_on_after_a_warm_up(here: Path, data: Path) -> None:
-    arguments = ("--strategies", "magnitude", "--seeds", "0")
-    with pytest.MonkeyPatch.context() as patch:
-
-        def interrupted(*_: object) -> float:
-            raise KeyboardInterrupt
-
-        patch.setattr(Magnitude, "step", interrupted)
-        assert compare(data, *arguments) == 1
-    assert compare(data, *arguments) == 0
-    assert (here / "out/compare.csv").is_file()
-
-
-@pytest.mark.parametrize("other", [["--set", "cells=1"], ["--budget", "parameters=150"]], ids=str)
-def test_compare_does_not_mix(other: list[str], here: Path, data: Path) -> None:
-    arguments = ("--strategies", "largest", "--seeds", "0")
-    assert compare(data, *arguments) == 0
-    before = snapshot(here)
-    assert compare(data, *arguments, *other) == 2
-    assert snapshot(here) == before
-
-
-def test_compare_again_writes_the_same_figure(here: Path, data: Path) -> None:
-    arguments = ("--strategies", "largest", "--seeds", "0")
-    assert compare(data, *arguments) == 0
-    before = (here / "out/compare.svg").read_bytes()
-    assert compare(data, *arguments) == 0
-    assert (here / "out/compare.svg").read_bytes() == before
-
-
-@pytest.mark.parametrize("option", ["--strategies", "--seeds"])
-@pytest.mark.parametrize("text", ["", " , "])
-@pytest.mark.usefixtures("here")
-def test_empty_lists(
-    text: str, option: str, data: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert compare(data, option, text) == 2
-    assert " = help: " in capsys.readouterr().err
-
-
-BAD_ARGUMENTS = {
-    "unknown strategy": (
-        ["--strategies", "largest,randum"],
-        "D231", "invalid value `randum` of `strategy`", "did you mean `random`?",
-    ),
-    "no strategy at all": (
-        ["--strategies", "xyz"],
-        "D231", "invalid value `xyz` of `strategy`",
-        "write `evidence`, `bayesnas`, `thompson`, `random`, `darts`, `magnitude` or `largest`",
-    ),
-    "seed": (
-        ["--seeds", "0,one"],
-        "D418", "cannot read the seed `one`",
-        "write whole numbers between commas, as in `--seeds 0,1,2`",
-    ),
-    "negative seed": (
-        ["--seeds=-1"],
-        "D418", "cannot read the seed `-1`",
-        "write whole numbers between commas, as in `--seeds 0,1,2`",
-    ),
-    "budget": (
-        ["--budget", "flops"],
-        "D418", "cannot read `--budget flops`",
-        "write `--budget flops=60M` or `--budget parameters=500K`",
-    ),
-    "unit of a budget": (
-        ["--budget", "flops=60X"],
-        "D418", "cannot read `--budget flops=60X`",
-        "write `--budget flops=60M` or `--budget parameters=500K`",
-    ),
-    "cost of a budget": (
-        ["--budget", "flop=60M"],
-        "D418", "cannot read `--budget flop=60M`", "did you mean `flops`?",
-    ),
-    "unknown cost": (
-        ["--budget", "seconds=60"],
-        "D418", "cannot read `--budget seconds=60`", "a budget is of `parameters` or `flops`",
-    ),
-    "proxy": (
-        ["--proxy", "width"],
-        "D417", "cannot read `--proxy width`", "write `--proxy NAME=NUMBER`",
-    ),
-    "parameter of the proxy": (
-        ["--proxy", "widht=2"],
-        "D410", "network `net` has no parameter `widht`", "did you mean `width`?",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", BAD_ARGUMENTS)
-def test_bad_arguments(
-    name: str, here: Path, data: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments, code, message, remedy = BAD_ARGUMENTS[name]
-    before = snapshot(here)
-    assert compare(data, *arguments) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert f"error[{code}]: {message}" in told.err
-    [helped] = [line for line in told.err.splitlines() if " = help: " in line]
-    assert remedy in helped
-    assert snapshot(here) == before
-
-
-def test_a_proxy_with_other_choices_on_the_command_line(
-    here: Path, data: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    before = snapshot(here)
-    assert compare(data, "--proxy", "cells=1", spec="loose.nas") == 2
-    told = capsys.readouterr().err
-    [line] = [n for n, text in enumerate(LOOSE.splitlines(), 1) if text.startswith("network")]
-    assert "error[D435]: the proxy of `net` has other choices than the network itself" in told
-    assert f"--> loose.nas:{line}:" in told
-    assert " = help: let `--proxy` change widths, sizes and tied cells alone" in told
-    assert snapshot(here) == before
-
-
-def test_amounts_of_budgets() -> None:
-    from bayesnas.searching import parse_budgets
-
-    found = parse_budgets(["flops=60M", " parameters <= 1.5K ", "flops = 2G", "parameters=7"])
-    assert {b.cost: b.limit for b in found} == {"flops": 2 * 10**9, "parameters": 7}
-    assert parse_budgets(["parameters=1.5K"]) == budget("parameters", 1500)
