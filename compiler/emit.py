@@ -6,7 +6,7 @@ instances that differ in numbers alone share one, whose parameters are the numbe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Final
 
 import networkx as nx
@@ -14,6 +14,7 @@ from attrs import frozen
 
 from bayesnas.compiler.collector import without_collector
 from bayesnas.compiler.edges import DEPTHWISE, MIXED_EDGE, SHARED_EDGE
+from bayesnas.compiler.functions import Functions
 from bayesnas.compiler.graph import (
     Connection,
     Edge,
@@ -34,6 +35,8 @@ from bayesnas.compiler.source import (
     imported_modules,
     join,
     joined,
+    place_comment,
+    printable,
     sequence_expression,
     sequential,
     spread,
@@ -69,66 +72,6 @@ def emit_torch(graph: Graph, origin: str, plan: Schedule | None = None) -> Emitt
     the same parameters, under the same names, and faster.
     """
     return _Emitter(graph, plan).emit(origin)
-
-
-# -------------------------------------------------------------------------------------- functions
-
-
-class _Functions:
-    """Functions that build operations and mixed edges: one for each name and structure.
-
-    Uses are announced first (`announce`), because a family's parameters depend on all of them.
-    """
-
-    def __init__(self) -> None:
-        self.members: dict[tuple[str, Hashable], list[Expression]] = {}
-        self.places: dict[tuple[str, Hashable], Span | None] = {}
-        self.families: dict[tuple[str, Hashable], Family] = {}
-        self.names: dict[tuple[str, Hashable], str] = {}
-        self.taken: set[str] = set()
-
-    def announce(self, name: str, expression: Expression, span: Span | None) -> None:
-        key = (name, expression.key)
-        self.members.setdefault(key, []).append(expression)
-        self.places.setdefault(key, span)
-
-    def settle(self) -> None:
-        """All uses are known: give each family its name and parameters."""
-        for key in self.members:
-            if key not in self.names:
-                self.names[key] = unique(identifier(key[0]), self.taken | TAKEN)
-                self.taken.add(self.names[key])
-        for key, members in self.members.items():
-            if key not in self.families:
-                values = [m.values for m in members]
-                self.families[key] = unify(values, members[0].hints, taken=self.taken)
-
-    def call(self, name: str, expression: Expression) -> Expression:
-        """A call of the function in the place of what it returns."""
-        key = (name, expression.key)
-        family, function = self.families[key], self.names[key]
-        return Expression(
-            ("call", function),
-            family.arguments(expression.values),
-            family.parameters,
-            lambda texts: f"{function}({', '.join(texts)})",
-        )
-
-    def source(self, only: Callable[[Hashable], bool]) -> list[str]:
-        """Definitions, in order of first use."""
-        blocks = []
-        for key, members in self.members.items():
-            if only(key[1]):
-                family = self.families[key]
-                body = members[0].write(family.texts)
-                head = wrapped(
-                    "def ", f"{self.names[key]}({', '.join(family.parameters)})", tail=":"
-                )
-                place = f" ({_place(self.places[key])})" if self.places[key] else ""
-                doc = f'{INDENT}"""`{key[0]}`{place}."""'
-                lines = wrapped(f"{INDENT}return ", body, level=1, always=True)
-                blocks.append("\n".join(["", "", *head, doc, *lines, ""]))
-        return blocks
 
 
 # ---------------------------------------------------------------------------------------- emitter
@@ -170,7 +113,7 @@ class _Emitter:
         self.graph = graph
         self.plan = plan
         self.scopes = scope_graphs(graph)
-        self.functions = _Functions()
+        self.functions = Functions()
         self.classes: dict[str, _Class] = {}  # by instance path
         self.bodies: dict[str, _Body] = {}
         self.child_names: dict[str, str] = {}  # instance path -> its attribute in its parent
@@ -192,7 +135,7 @@ class _Emitter:
         if "DepthwiseConv2d(" in text:
             preludes.append(DEPTHWISE)
         name = origin.rsplit("/", 1)[-1]
-        title = f"Network `{self.graph.name}`, emitted by bayesnas from {_printable(name)}."
+        title = f"Network `{self.graph.name}`, emitted by bayesnas from {printable(name)}."
         helpers = "".join(f"\n\n{prelude.strip()}\n" for prelude in preludes)
         imports = "".join(f"\nimport {module}\n" for module in self.modules)
         head = f'"""{title}"""\n\nimport torch\nfrom torch import nn\n{imports}'
@@ -385,7 +328,7 @@ class _BodyWriter:
     def _attribute(self, name: str, expression: Expression, span: Span | None) -> str:
         name = unique(identifier(name), self.attribute_names)
         self.attribute_names.add(name)
-        self.attributes.append(_Attribute(name, expression, _place(span)))
+        self.attributes.append(_Attribute(name, expression, place_comment(span)))
         return name
 
     def _node(self, node: str) -> None:
@@ -540,17 +483,6 @@ def _is_mixed(key: Hashable) -> bool:
 
 def _local(path: str, parent: str) -> str:
     return path.removeprefix(f"{parent}.") if parent else path
-
-
-def _place(span: Span | None) -> str:
-    if span is None:
-        return ""
-    return f"{_printable(span.source.name.rsplit('/', 1)[-1])}:{span.line}"
-
-
-def _printable(text: str) -> str:
-    """Text that cannot end the comment or docstring it stands in."""
-    return "".join(c if c.isprintable() and c not in '"\\' else "?" for c in text)
 
 
 def _shape(graph: Graph, node: str) -> str:

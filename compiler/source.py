@@ -19,6 +19,7 @@ from bayesnas.compiler.graph import AnyStage, Graph, ParallelStage, Stage
 from bayesnas.compiler.layers import PRELUDES
 from bayesnas.compiler.primitives import PRIMITIVES, rank
 from bayesnas.compiler.schedule import in_place
+from bayesnas.dsl.diagnostics import Span
 
 LINE: Final = 100
 INDENT: Final = "    "
@@ -204,6 +205,18 @@ def camel(name: str) -> str:
     """A class's name for a motif: ``dense_block`` is ``DenseBlock``."""
     parts = identifier(name).split("_")
     return _legal("".join(part[:1].upper() + part[1:] for part in parts))
+
+
+def place_comment(span: Span | None) -> str:
+    """Where something stands in the spec, as text for a comment."""
+    if span is None:
+        return ""
+    return f"{printable(span.source.name.rsplit('/', 1)[-1])}:{span.line}"
+
+
+def printable(text: str) -> str:
+    """Text that cannot end the comment or docstring it stands in."""
+    return "".join(c if c.isprintable() and c not in '"\\' else "?" for c in text)
 
 
 def unique(name: str, taken: Iterable[str], separator: str = "_") -> str:
