@@ -23,6 +23,7 @@ from torch import Tensor
 
 from bayesnas.compiler.prices import best_member
 from bayesnas.compiler.space import Member
+from bayesnas.runtime.progress import say_note
 from bayesnas.runtime.sampling import draw_members, thinned
 from bayesnas.runtime.strategy import (
     DRAWS,
@@ -143,6 +144,10 @@ class Thompson(Strategy):
         """
         count = self.settings.draws or DRAWS
         if self.known is None:
+            say_note(
+                f"{len(self.losses)} steps of the search are too few to learn from "
+                f"({2 * LEAST} would do): random members are judged; raise `epochs` or `rounds`"
+            )
             return [random_member(self.space, self.task.prices, self.random) for _ in range(count)]
         found = draw_members(
             self.space, self.task.prices, -self.known.mean, self.known.root, self.net, count

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import pytest
 import torch
 from hypothesis import given
-from living import PACKAGED, gates_of, inputs_of, module_of, packaged
+from living import OTHERS, PACKAGED, gates_of, inputs_of, module_of, packaged
 from odd import ODD
 from strategies import spaces
 from support import graph_of, network
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from bayesnas.compiler.emit import emit_torch
 from bayesnas.compiler.graph import Graph
-from bayesnas.compiler.pipeline import compile_spec
+from bayesnas.compiler.members import draw_member
 from bayesnas.compiler.schedule import schedule, schedule_text
 
 
@@ -80,23 +80,9 @@ def test_packaged_specs(name: str) -> None:
     assert_same(packaged(name).graph)
 
 
-# The rest of the specs of `specs/`, with the parameters that make them cheap.
-OTHERS: dict[str, dict[str, int]] = {
-    "densenet": {"layers": 3},
-    "hierarchical": {"motifs": 2, "width": 4},
-    "multiscale": {"width": 4},
-    "nasbench201": {"cells": 1, "width": 4},
-    "nasbench_macro": {"width": 8},
-    "nasnet": {"cells": 3, "width": 4},
-    "sequence_tcn": {},
-    "tabular_mlp": {},
-    "treecell_pyramidnet": {"blocks": 1},
-}
-
-
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_packaged_specs(name: str) -> None:
-    assert_same(compile_spec(name, OTHERS[name]).graph)
+    assert_same(packaged(name).graph)
 
 
 @pytest.mark.parametrize("text", ODD.values(), ids=ODD)
@@ -240,8 +226,8 @@ def test_every_searched_edge_stands_in_the_dump(name: str) -> None:
 
 
 @pytest.mark.parametrize("scheduled", [False, True])
-def test_torch_compile_needs_no_break(scheduled: bool) -> None:
-    """`fullgraph` refuses any break; no C++ compiler is asked for."""
+def test_torch_compile_has_the_same_gradients(scheduled: bool) -> None:
+    """No C++ compiler is asked for."""
     graph = graph_of(SHARING)
     module = pair_of(graph)[scheduled]
     compiled = torch.compile(module, fullgraph=True, backend="aot_eager", dynamic=True)
@@ -250,3 +236,31 @@ def test_torch_compile_needs_no_break(scheduled: bool) -> None:
             run(compiled, graph, gates_of(graph), training),
             run(module, graph, gates_of(graph), training),
         )
+
+
+TRACED_LONG = {"hierarchical", "nasnet", "treecell_pyramidnet"}  # a minute or more each
+
+
+def traces(graph: Graph) -> None:
+    """Compiles without a break (`fullgraph`), once for batches of two sizes."""
+    module = module_of(emit_torch(graph, "spec.nas", schedule(graph)))
+    gates = [gates_of(graph).float()] if graph.searched() else []
+    torch.compiler.reset()
+    compiled = torch.compile(module, fullgraph=True, backend="eager")
+    for count, stance in ((16, "default"), (20, "fail_on_recompile")):
+        inputs = [torch.randn(count, *one.shape[1:]) for one in inputs_of(graph)]
+        for one in inputs:
+            torch._dynamo.mark_dynamic(one, 0)
+        with torch.compiler.set_stance(stance):
+            compiled(*inputs, *gates)
+
+
+@pytest.mark.parametrize("name", sorted((PACKAGED | OTHERS).keys() - TRACED_LONG))
+def test_torch_compile_takes_supernets(name: str) -> None:
+    traces(packaged(name).graph)
+
+
+@pytest.mark.parametrize("name", PACKAGED | OTHERS)
+def test_torch_compile_takes_members(name: str) -> None:
+    _, member = draw_member(packaged(name).graph, 0)
+    traces(member)

@@ -7,7 +7,7 @@ from pathlib import Path
 import onnxruntime
 import pytest
 import torch
-from living import PACKAGED, packaged, striped, write_tiny
+from living import OTHERS, PACKAGED, packaged, striped, write_tiny
 from torch import Tensor, nn
 
 from bayesnas import cli
@@ -56,13 +56,14 @@ def run_file(file: Path, inputs: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
-@pytest.mark.parametrize("name", PACKAGED)
+@pytest.mark.parametrize("name", PACKAGED | OTHERS)
 def test_members_of_packaged_specs(name: str, suffix: str) -> None:
     graph = packaged(name).graph
     _, member = draw_member(graph, 0)
     network = load_source(emit_torch(member, "spec.nas"))
     shape = member.node(member.root.inputs[0]).shape or ()
-    module = Deployed(nn.Sequential(network), torch.zeros(shape[0]), torch.ones(shape[0]), 3).eval()
+    mean, std = torch.zeros(shape[0]), torch.ones(shape[0])
+    module = Deployed(nn.Sequential(network), mean, std, len(shape)).eval()
     _, run = WRITERS[suffix](module, torch.rand(2, *shape))
     inputs = torch.rand(3, *shape)
     torch.testing.assert_close(run(inputs), module(inputs), rtol=1e-4, atol=1e-5)
