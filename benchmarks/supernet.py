@@ -7,13 +7,13 @@ of 8 and 64. `--quick` takes 40 seconds (a batch of 8 alone). Another space: `--
 `--device cuda` measures on a GPU, there under bfloat16 autocast; `--compile` adds the scheduled
 network under `torch.compile`.
 
-Three emissions run in turn in one process: plain in the default memory format, plain in
-channels-last, and scheduled in channels-last, which is what a search runs. Ratios are of a round's
-times to the scheduled one's, and their median over the rounds is reported, so that other work on
-the machine falls on all alike; a round before them is not counted. What is timed: forward in
-training mode without gradients; forward and backward to weights and gates, as a search step does;
-the exact GGN of the gates on the same batch. Memory is the largest sum of tensors held at one time
-during a step.
+Four networks run in turn in one process: plain in the default memory format, plain in
+channels-last, scheduled in channels-last, which is what a search runs, and the same with
+`recompute = yes`. Ratios are of a round's times to the scheduled one's, and their median over the
+rounds is reported, so that other work on the machine falls on all alike; a round before them is not
+counted. What is timed: forward in training mode without gradients; forward and backward to weights
+and gates, as a search step does; the exact GGN of the gates on a batch of 32 (two rounds). Memory
+is the largest sum of tensors held at one time.
 
 Bars, on a batch of 32: a step at least 3.0 times as fast as plain and 1.4 times as fast as plain in
 channels-last (on a GPU 2.0 times), and no more memory. Exit status 1 where one is missed.
@@ -25,6 +25,7 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -40,9 +41,11 @@ from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.schedule import schedule
 from bayesnas.runtime.curvature import ggn
 from bayesnas.runtime.modules import load_source
+from bayesnas.runtime.recompute import recompute_blocks
 from benchmarks.common import finish, peak, seconds
 
-PLAIN, LAST, SCHEDULED, COMPILED = "plain", "plain, channels-last", "scheduled", "compiled"
+PLAIN, LAST, SCHEDULED = "plain", "plain, channels-last", "scheduled"
+RECOMPUTED, COMPILED = "recomputed", "compiled"
 BATCH = 32
 TIME_BARS = {"cpu": {PLAIN: 3.0, LAST: 1.4}, "cuda": {LAST: 2.0}}
 
@@ -91,7 +94,8 @@ WORK: Mapping[str, Callable[[Subject], None]] = {
 def subjects(graph: Graph, batch: int, device: torch.device, compiled: bool) -> dict[str, Subject]:
     """All emissions, with the same weights and the same random batch."""
     plan = schedule(graph)
-    plans = {PLAIN: None, LAST: None, SCHEDULED: plan} | ({COMPILED: plan} if compiled else {})
+    plans = {PLAIN: None, LAST: None, SCHEDULED: plan, RECOMPUTED: plan}
+    plans |= {COMPILED: plan} if compiled else {}
     generator = torch.Generator().manual_seed(0)
     shape = graph.node(graph.root.inputs[0]).shape or ()
     [classes] = graph.node(graph.root.outputs[0]).shape or ()
@@ -100,11 +104,14 @@ def subjects(graph: Graph, batch: int, device: torch.device, compiled: bool) -> 
     gates = torch.full((len(graph.searched()),), 0.3, device=device)
     found: dict[str, Subject] = {}
     for name, chosen in plans.items():
-        module = load_source(emit_torch(graph, "spec.nas", chosen)).to(device)
+        emitted = emit_torch(graph, "spec.nas", chosen)
+        module = load_source(emitted).to(device)
         if found:
             module.load_state_dict(found[PLAIN].module.state_dict())
         layout = torch.contiguous_format if name == PLAIN else torch.channels_last
         module = module.to(memory_format=layout)
+        if name == RECOMPUTED:
+            recompute_blocks(module, emitted)
         if name == COMPILED:
             module.compile(fullgraph=True)
         found[name] = Subject(module, inputs.to(memory_format=layout), labels, gates)
@@ -129,34 +136,41 @@ def measure(
 
 
 def sweep(options: argparse.Namespace, graph: Graph) -> list[dict[str, Any]]:
-    """Every batch size: times and ratios of all work, and memory; printed as they come."""
+    """Every batch size: times, ratios and memory of all work; printed as they come."""
     rows = []
+    device = torch.device(options.device)
     for batch in [int(text) for text in options.batches.split(",")]:
-        found = subjects(graph, batch, torch.device(options.device), options.compile)
-        work = dict(WORK)
-        if batch != BATCH:
-            del work["curvature"]
+        found = subjects(graph, batch, device, options.compile)
         row: dict[str, Any] = {"batch": batch}
         print(f"\n{options.spec}, a batch of {batch}\n{'':22}" + "".join(f"{n:>22}" for n in found))
-        for name, call in work.items():
-            row[name] = measure(found, call, options.rounds)
-            cells = [
-                f"{row[name]['seconds'][n]:.3f} s, {row[name]['ratio'][n]:.2f} x" for n in found
-            ]
-            print(f"{name:22}" + "".join(f"{cell:>22}" for cell in cells), flush=True)
-        device = torch.device(options.device)
-        held = {n: peak(subject.step, device) / 2**20 for n, subject in found.items()}
-        row["memory_mebibytes"] = {name: round(size, 1) for name, size in held.items()}
-        print(f"{'memory of a step':22}" + "".join(f"{f'{held[n]:.0f} MiB':>22}" for n in found))
+        for name, call in WORK.items():
+            if name == "curvature" and batch != BATCH:
+                continue
+            rounds = min(2, options.rounds) if name == "curvature" else options.rounds
+            row[name] = measure(found, call, rounds)
+            held = {n: peak(partial(call, s), device) / 2**20 for n, s in found.items()}
+            row[name]["mebibytes"] = {n: round(size, 1) for n, size in held.items()}
+            for line in lines(name, row[name], list(found)):
+                print(line, flush=True)
         rows.append(row)
     return rows
+
+
+def lines(name: str, found: Mapping[str, Mapping[str, float]], columns: list[str]) -> list[str]:
+    """A piece of work as two lines of a table: times, then memory."""
+    times = [f"{found['seconds'][n]:.3f} s, {found['ratio'][n]:.2f} x" for n in columns]
+    held = [f"{found['mebibytes'][n]:.0f} MiB" for n in columns]
+    return [
+        f"{head:22}" + "".join(f"{cell:>22}" for cell in cells)
+        for head, cells in ((name, times), ("", held))
+    ]
 
 
 def missed(rows: list[dict[str, Any]], device: str) -> list[str]:
     """Bars that the batch of 32 missed."""
     failures = []
     for row in (row for row in rows if row["batch"] == BATCH):
-        ratios, held = row["step"]["ratio"], row["memory_mebibytes"]
+        ratios, held = row["step"]["ratio"], row["step"]["mebibytes"]
         bars = TIME_BARS[torch.device(device).type]
         failures += [f"{n}: {ratios[n]} < {bar}" for n, bar in bars.items() if ratios[n] < bar]
         failures += [f"memory: more than {n}" for n in bars if held[SCHEDULED] > held[n]]

@@ -22,12 +22,13 @@ from bayesnas.compiler.space import Member
 from bayesnas.runtime.curvature import ESTIMATORS, gradient
 from bayesnas.runtime.data import Data, Part, batches, plain_batches, split
 from bayesnas.runtime.modules import build, logits
+from bayesnas.runtime.progress import say_note
+from bayesnas.runtime.recompute import NORMS, recompute_blocks
 from bayesnas.runtime.training import check_loss, cosine, sgd
 
 HOLDOUT = 0.2  # share of the training part that trains nothing and judges
 BATCH = 128  # of curvature and judgement
 RECALIBRATION = 1024  # examples that normalisation is estimated from anew
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 @frozen
@@ -58,6 +59,8 @@ class Supernet:
         )
         module, self.emitted = build(graph, origin, seed)
         self.module: nn.Module = module.to(device)
+        if settings.recompute == "yes" and not recompute_blocks(module, self.emitted):
+            say_note("`recompute` has no effect: all searched edges stand in the network itself")
         self.optimizer = sgd(
             self.module, settings.learning_rate, settings.momentum, settings.weight_decay
         )
@@ -174,7 +177,7 @@ class Supernet:
 
         Running averages mix the sub-networks of many steps; they fit no one of them.
         """
-        norms = [m for m in self.module.modules() if isinstance(m, _NORMS)]
+        norms = [m for m in self.module.modules() if isinstance(m, NORMS)]
         before = [(m.momentum, {k: v.clone() for k, v in m.named_buffers()}) for m in norms]
         try:
             self._estimate(norms, gates)
