@@ -45,7 +45,7 @@ class SearchSettings:
     curvature: str = _word("ggn", CURVATURES, "how the curvature in the gates is estimated")
     curvature_examples: int = _number(1024, 1, 10**7, "examples the curvature is computed from")
     draws: int = _number(
-        0, 0, 100_000, "members drawn and judged; 0 is none (random, thompson: 32)"
+        -1, -1, 100_000, "members drawn and judged at last; -1: as many as the strategy likes"
     )
     operation_drop: float = _number(
         0.3, 0, 1, "evidence, thompson: chance to leave an option out of a step"

@@ -13,7 +13,7 @@ from bayesnas.compiler.cost import edge_cost
 from bayesnas.compiler.members import cost_of
 from bayesnas.compiler.space import MemberSpace, SearchedConnection, dropped
 from bayesnas.runtime.modules import logits
-from bayesnas.runtime.strategy import DRAWS, Removal, Strategy, Task, judged, random_member
+from bayesnas.runtime.strategy import Removal, Strategy, Task, judged, random_member
 
 
 class RandomChoice(Strategy):
@@ -22,6 +22,8 @@ class RandomChoice(Strategy):
     The weights learn along random paths (Guo et al., *Single path one-shot NAS*, ECCV 2020), one
     member a step, so that they are those the members are judged by.
     """
+
+    likes = 24
 
     def step(self, inputs: Tensor, labels: Tensor, searching: bool) -> float:  # noqa: ARG002
         """The weights of one random member learn."""
@@ -33,7 +35,7 @@ class RandomChoice(Strategy):
         """The best of the members drawn, after the last round."""
         if number < rounds:
             return Removal()
-        count = self.settings.draws or DRAWS
+        count = max(1, self.draws)
         drawn = (random_member(self.space, self.task.prices, self.random) for _ in range(count))
         return self.keep_only(judged(self.net, list(dict.fromkeys(drawn))), "judged")
 

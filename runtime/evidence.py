@@ -199,8 +199,15 @@ class Evidence(Strategy):
     """Removes the options that the evidence misses least, until one member is left.
 
     With ``discretize = no`` it ends where the constraints hold and every removal would lower the
-    evidence; several operations may then stay on one edge.
+    evidence; several operations may then stay on one edge, and nothing is drawn.
     """
+
+    likes = 24
+
+    @property
+    def draws(self) -> int:
+        """None where several operations may stay, since what is drawn is a discrete member."""
+        return super().draws if self.settings.discretize == "yes" else 0
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)
@@ -218,7 +225,7 @@ class Evidence(Strategy):
         look = Look.at(self.space, self.task)
         for group, row in look.report(self.space).items():
             self.report[group] = self.report.get(group, {}) | row
-        if self.settings.draws and number == rounds:
+        if self.draws and number == rounds:
             return self._draw(look)
         changes = look.changes(self.space)
         for group in self.space.candidates() & changes.keys():
@@ -241,7 +248,7 @@ class Evidence(Strategy):
     def _due(self, number: int, rounds: int) -> int:
         """How many options go in this round, so that all have gone after the last."""
         left, excess = rounds - number + 1, self.space.excess()
-        if self.settings.draws:
+        if self.draws:
             excess -= math.ceil(SAMPLED * self.total)
             left -= 1
         return max(0, math.ceil(excess / left))
@@ -272,7 +279,7 @@ class Evidence(Strategy):
         choice = best_member(self.space, missed, self.task.prices)
         self.choices.append(sorted(choice or ()))
         recent = self.choices[-PATIENCE:]
-        discrete = self.settings.discretize == "yes" and not self.settings.draws
+        discrete = self.settings.discretize == "yes" and not self.draws
         if discrete and len(recent) == PATIENCE and all(c == recent[0] for c in recent):
             self.stable = True
         if self.space.excess() == 0:
@@ -286,7 +293,7 @@ class Evidence(Strategy):
             look.posterior_mean,
             look.root,
             self.net,
-            self.settings.draws,
+            self.draws,
         )
         if not members:
             raise no_member(self.task.prices)

@@ -94,7 +94,7 @@ class Published(Strategy):
 
     def _last(self) -> Mapping[str, str]:
         """What goes besides after the last round, where one member shall be left."""
-        if self.settings.draws:
+        if self.draws:
             last = self._draw()
         else:
             gamma = {
@@ -117,9 +117,7 @@ class Published(Strategy):
             for column in (posterior.solved.abs(), posterior.variance)
         )
         root = torch.diag(variances.clamp_min(0).sqrt())
-        members = draw_members(
-            self.space, self.task.prices, means, root, self.net, self.settings.draws
-        )
+        members = draw_members(self.space, self.task.prices, means, root, self.net, self.draws)
         if not members:
             raise no_member(self.task.prices)
         return self.keep_only(judged(self.net, members), "judged")

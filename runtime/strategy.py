@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from random import Random
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import torch
 from attrs import evolve, field, frozen
@@ -22,7 +22,6 @@ from bayesnas.compiler.space import Member, MemberSpace, member_space
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.supernet import Score, Supernet
 
-DRAWS: Final = 32  # members that `random` and `thompson` judge where `draws` says nothing
 COLUMNS = ("w", "w_solved", "s", "gamma", "omega", "C", "error", "evidence_change")
 
 
@@ -60,6 +59,7 @@ class Strategy(ABC):
     """The base of all strategies: what is left, random numbers, the report of every group."""
 
     trains: ClassVar[bool] = True  # whether it looks at data at all
+    likes: ClassVar[int] = 0  # draws where the settings leave it to the strategy
 
     def __init__(self, task: Task) -> None:
         self.task, self.net, self.settings = task, task.net, task.settings
@@ -67,6 +67,12 @@ class Strategy(ABC):
         self.random = Random(task.seed)
         self.stable = False  # whether more rounds would change nothing
         self.report: dict[str, dict[str, float]] = {}  # of each group, what was found last
+
+    @property
+    def draws(self) -> int:
+        """How many members are drawn at last, and judged; 0 is none."""
+        draws = self.settings.draws
+        return self.likes if draws < 0 else draws
 
     @abstractmethod
     def step(self, inputs: Tensor, labels: Tensor, searching: bool) -> float:

@@ -26,7 +26,6 @@ from bayesnas.compiler.space import Member
 from bayesnas.runtime.progress import say_note
 from bayesnas.runtime.sampling import draw_members, thinned
 from bayesnas.runtime.strategy import (
-    DRAWS,
     Removal,
     Strategy,
     Task,
@@ -83,6 +82,8 @@ def detrended(series: Tensor) -> Tensor:
 
 class Thompson(Strategy):
     """Trains members, learns from their losses what is good, and judges the best at last."""
+
+    likes = 24
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)
@@ -142,7 +143,7 @@ class Thompson(Strategy):
         Raises:
             DiagnosticError: D604 (status 1) if none was found inside the budgets.
         """
-        count = self.settings.draws or DRAWS
+        count = max(1, self.draws)
         if self.known is None:
             say_note(
                 f"{len(self.losses)} steps of the search are too few to learn from "

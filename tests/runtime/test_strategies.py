@@ -24,7 +24,7 @@ from bayesnas.compiler.settings import SearchSettings
 from bayesnas.compiler.space import Member, dropped, member_space
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime import search as search_module
-from bayesnas.runtime.baselines import DRAWS, Darts, Magnitude, RandomChoice
+from bayesnas.runtime.baselines import Darts, Magnitude, RandomChoice
 from bayesnas.runtime.runs import RunOptions
 from bayesnas.runtime.search import STRATEGIES, SearchResult, Space, search
 from bayesnas.runtime.strategy import Task
@@ -220,7 +220,18 @@ def test_the_largest_is_the_largest_that_fits(
 
 
 @pytest.mark.usefixtures("_at_hand")
-@pytest.mark.parametrize("draws", [0, 5])
+def test_thompson_says_when_it_has_too_few_steps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(Space(SPACE), "thompson", tmp_path / "o", draws=2)
+    assert (
+        "note: 6 steps of the search are too few to learn from (100 would do): random members are "
+        "judged; raise `epochs` or `rounds`"
+    ) in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("_at_hand")
+@pytest.mark.parametrize("draws", [-1, 5])
 def test_random_takes_the_best_of_those_it_judged(
     draws: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,7 +245,7 @@ def test_random_takes_the_best_of_those_it_judged(
     monkeypatch.setattr(Supernet, "judge", watched)
     out = tmp_path / "o"
     run(Space(SPACE, budgets=budget("parameters", LIMIT)), "random", out, draws=draws)
-    assert 1 < len(losses) <= (draws or DRAWS)
+    assert 1 < len(losses) <= (5 if draws == 5 else RandomChoice.likes)
     assert all(cost(member) <= LIMIT for member in losses)
     assert losses[left(out)] == min(losses.values())
     assert {r for row in lines(out / "history.jsonl") for r in row["removed"].values()} == {
