@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 import bayesnas
 from bayesnas.compiler.emit import Emitted
-from bayesnas.compiler.graph import Graph
+from bayesnas.compiler.graph import BudgetConstraint, CostName, Graph
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.runtime.data import Data, Part
 
@@ -135,6 +135,11 @@ def images(count: int = 60) -> Data:
     ]
     part = Part(torch.tensor(np.array(stripes), dtype=torch.uint8)[:, None], labels)
     return Data.of("images", ("rows", "columns", "diagonals"), part, part.subset(labels[:6]))
+
+
+def budget(cost: CostName, limit: int) -> tuple[BudgetConstraint, ...]:
+    """The one budget of a search."""
+    return (BudgetConstraint(cost, limit),)
 
 
 # ------------------------------------------------------------------------------ files

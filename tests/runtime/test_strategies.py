@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from attrs import evolve
-from living import CELLS, images, lines, snapshot
+from living import CELLS, budget, images, lines, snapshot
 from support import assert_style, compile_text
 from torch.nn.functional import cross_entropy
 
@@ -44,10 +44,6 @@ def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def _at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search_module, "load_data", lambda *_: images())
-
-
-def budget(cost: CostName, limit: int) -> tuple[BudgetConstraint, ...]:
-    return (BudgetConstraint(cost, limit),)
 
 
 def run(
