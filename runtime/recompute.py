@@ -38,8 +38,12 @@ def _twice(block: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
     def run(*inputs: Any) -> Any:
         if not (block.training and torch.is_grad_enabled()):
             return forward(*inputs)
-        contexts = lambda: (nullcontext(), counted_once(block))  # noqa: E731
-        return checkpoint(forward, *inputs, use_reentrant=False, context_fn=contexts)
+        return checkpoint(
+            forward,
+            *inputs,
+            use_reentrant=False,
+            context_fn=lambda: (nullcontext(), counted_once(block)),
+        )
 
     return run
 
