@@ -115,7 +115,8 @@ def subjects(graph: Graph, batch: int, device: torch.device, compiled: bool) -> 
             recompute_blocks(module, emitted)
         if name == COMPILED:
             module.compile(fullgraph=True)
-        found[name] = Subject(module, inputs.to(memory_format=layout), labels, gates)
+        batch_inputs = inputs.to(memory_format=layout) if inputs.dim() == 4 else inputs
+        found[name] = Subject(module, batch_inputs, labels, gates)
     return found
 
 
@@ -190,7 +191,9 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="with torch.compile as well")
     options = parser.parse_args()
     if options.quick:
-        options.batches, options.rounds, options.set = str(FEW), 1, ["cells=3", *options.set]
+        options.batches, options.rounds = str(FEW), 1
+        if options.spec == "darts_cell":
+            options.set = ["cells=3", *options.set]
     if options.threads:
         torch.set_num_threads(options.threads)
     rows = sweep(options, compile_spec(options.spec, parse_values(options.set)).graph)

@@ -151,12 +151,12 @@ class MixedEdge(nn.Module):
 # can be had from the latter. Measured by `python -m benchmarks.kernels`.
 DEPTHWISE: Final = '''
 class DepthwiseConv2d(nn.Conv2d):
-    """A convolution of each channel by itself; on a CPU, wide or dilated, it goes back our way."""
+    """A convolution of each channel by itself; on a CPU with a backward pass of our own."""
 
     def forward(self, z):
         """z: [N, C, H, W]."""
-        fast = self.kernel_size[0] <= 3 and self.dilation[0] == 1
-        if fast or z.device.type != "cpu":
+        narrow = self.kernel_size[0] <= 3 and self.dilation[0] == 1
+        if narrow or z.device.type != "cpu":  # there PyTorch's is fast
             return super().forward(z)
         return Depthwise.apply(z, self.weight, self.stride[0], self.dilation[0])
 

@@ -41,11 +41,11 @@ class SearchSettings:
     momentum: float = _number(0.9, 0, 0.999, "of the weights")
     weight_decay: float = _number(3e-4, 0, 1, "lambda of (16): times half the squared weights")
     augment: str = _word("auto", AUGMENTATIONS, "augmentation of training images")
-    recompute: str = _word("no", ("yes", "no"), "yes: a third of the memory, 1.4 times the time")
+    recompute: str = _word("no", ("yes", "no"), "yes: cells are computed twice, in less memory")
     curvature: str = _word("ggn", CURVATURES, "how the curvature in the gates is estimated")
     curvature_examples: int = _number(1024, 1, 10**7, "examples the curvature is computed from")
     draws: int = _number(
-        -1, -1, 100_000, "members drawn and judged at last; -1: as many as the strategy likes"
+        0, 0, 100_000, "members drawn and judged at last; 1: none, 0: 24 (bayesnas: none)"
     )
     operation_drop: float = _number(
         0.3, 0, 1, "evidence, thompson: chance to leave an option out of a step"

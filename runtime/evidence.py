@@ -199,15 +199,17 @@ class Evidence(Strategy):
     """Removes the options that the evidence misses least, until one member is left.
 
     With ``discretize = no`` it ends where the constraints hold and every removal would lower the
-    evidence; several operations may then stay on one edge, and nothing is drawn.
+    evidence; several operations may then stay on one edge, and nothing is drawn, unless the
+    settings ask for it.
     """
 
     likes = 24
 
     @property
     def draws(self) -> int:
-        """None where several operations may stay, since what is drawn is a discrete member."""
-        return super().draws if self.settings.discretize == "yes" else 0
+        """Unasked, none where several operations may stay: what is drawn is a discrete member."""
+        asked = self.settings.discretize == "yes" or self.settings.draws
+        return super().draws if asked else 0
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)
@@ -268,7 +270,7 @@ class Evidence(Strategy):
         return crowded or not self.task.prices.fit(self.space.candidates())
 
     def _watch(self, changes: Mapping[str, float]) -> None:
-        """Take the choice early where it has not changed for `PATIENCE` rounds.
+        """Take a choice that has not changed for `PATIENCE` rounds early, if nothing is drawn.
 
         It is the member that would be missed most. Only once half of the options have gone: before,
         it follows the loudest gradients.

@@ -1,8 +1,8 @@
 """Less memory for more time: what a supernet's blocks hold is computed again in the backward pass.
 
-A block is what stands at the top of a network and has searched edges of its own: a cell, a stage. A
-training step then holds what lies between the blocks, and the insides of one (Chen et al.,
-*Training Deep Nets with Sublinear Memory Cost*, 2016).
+Blocks are the outermost instances of motifs that have searched edges, where there are several:
+cells, stages. A training step then holds what lies between the blocks, and the insides of one (Chen
+et al., *Training Deep Nets with Sublinear Memory Cost*, 2016).
 """
 
 from __future__ import annotations
@@ -23,13 +23,24 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 def recompute_blocks(module: nn.Module, emitted: Emitted) -> int:
     """Let training steps compute the insides of every block twice; how many blocks there are.
 
-    Outputs, gradients and buffers stay what they were.
+    Outputs, gradients and buffers stay what they were; a plugin that changes a state of its own in
+    a forward pass changes it twice.
     """
-    names = {path.partition(".")[0] for path, _ in emitted.gates if "." in path}
+    names = blocks(emitted)
     for name in names:
         block: Any = module.get_submodule(name)
         block.forward = _twice(block, block.forward)
     return len(names)
+
+
+def blocks(emitted: Emitted) -> set[str]:
+    """Paths of the blocks, at the least depth at which there are several; else none."""
+    owners = [path.split(".")[:-1] for path, _ in emitted.gates]
+    for depth in range(1, max(map(len, owners), default=0) + 1):
+        names = {".".join(owner[:depth]) for owner in owners if len(owner) >= depth}
+        if len(names) > 1:
+            return names
+    return set()
 
 
 def _twice(block: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:

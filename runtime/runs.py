@@ -156,6 +156,9 @@ class Run:
         """
         _, begun, compiled = Run.open(self.out)
         free = ("file", "spec", "device", "plugins", "versions")  # may differ
+        begun, record = (  # what changes no result may differ as well
+            {**one, "settings": {**one["settings"], "recompute": ""}} for one in (begun, record)
+        )
         differ = [name for name in record if name not in free and begun.get(name) != record[name]]
         if compiled.loaded.source.text != spec:
             differ.insert(0, "spec")

@@ -70,9 +70,9 @@ class Strategy(ABC):
 
     @property
     def draws(self) -> int:
-        """How many members are drawn at last, and judged; 0 is none."""
-        draws = self.settings.draws
-        return self.likes if draws < 0 else draws
+        """How many members are drawn at last, and judged; 0 where nothing is to be compared."""
+        draws = self.settings.draws or self.likes
+        return draws if draws > 1 else 0
 
     @abstractmethod
     def step(self, inputs: Tensor, labels: Tensor, searching: bool) -> float:

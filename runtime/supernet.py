@@ -60,7 +60,7 @@ class Supernet:
         module, self.emitted = build(graph, origin, seed)
         self.module: nn.Module = module.to(device)
         if settings.recompute == "yes" and not recompute_blocks(module, self.emitted):
-            say_note("`recompute` has no effect: all searched edges stand in the network itself")
+            say_note("`recompute` has no effect: there are no cells to be computed one by one")
         self.optimizer = sgd(
             self.module, settings.learning_rate, settings.momentum, settings.weight_decay
         )

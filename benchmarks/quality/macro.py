@@ -10,7 +10,7 @@ the whole network, by the table's own count.
 Data: 25,000 CIFAR-10 training images (2,500 of each class), of which a fifth trains nothing. The
 table holds the test accuracies of all 6,561 chains after full training (Su et al., CVPR 2021).
 A search trains on 232,000 images, less than 10 passes over all; what it judges is counted apart.
-Settings were chosen on the seeds 10 to 12; seeds from 0 on are for reports.
+Settings were chosen on seeds 10 to 12; reported are 0 to 2.
 """
 
 from __future__ import annotations

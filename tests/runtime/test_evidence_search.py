@@ -24,12 +24,14 @@ from bayesnas.compiler.space import (
     dropped,
     member_space,
 )
+from bayesnas.runtime import evidence as evidence_module
 from bayesnas.runtime import search as search_module
 from bayesnas.runtime.evidence import (
     Evidence,
     Look,
 )
 from bayesnas.runtime.runs import RunOptions
+from bayesnas.runtime.sampling import draw_members
 from bayesnas.runtime.search import SearchResult, Space, search
 from bayesnas.runtime.supernet import Supernet
 
@@ -68,7 +70,7 @@ def left(out: Path) -> Member:
 
 @pytest.mark.parametrize("limit", [None, 250, 130])
 def test_one_member_is_left(limit: int | None, tmp_path: Path) -> None:
-    result = run(tmp_path / "o", *(budget("parameters", limit) if limit else ()), draws=0)
+    result = run(tmp_path / "o", *(budget("parameters", limit) if limit else ()), draws=1)
     member = left(tmp_path / "o")
     assert member_space(SPACE.graph).contains(member)
     assert result.operations_left == len(member)
@@ -168,12 +170,12 @@ def test_nothing_is_missed_and_all_goes(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_choice_that_does_not_change_is_taken(tmp_path: Path) -> None:
-    result = run(tmp_path / "o", rounds=40, epochs=0, draws=0)
+    result = run(tmp_path / "o", rounds=40, epochs=0, draws=1)
     assert result.rounds < 40
     assert member_space(SPACE.graph).contains(left(tmp_path / "o"))
 
 
-@pytest.mark.parametrize("draws", [-1, 6])
+@pytest.mark.parametrize("draws", [0, 6])
 @pytest.mark.parametrize("limit", [None, 200])
 def test_drawn_members_are_judged(
     draws: int, limit: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -185,17 +187,34 @@ def test_drawn_members_are_judged(
         losses[member] = score.loss
         return score
 
+    def drawn(*arguments: Any) -> list[Member]:
+        asked.append(arguments[-1])
+        return draw_members(*arguments)
+
+    asked: list[int] = []
     monkeypatch.setattr(Supernet, "judge", watched)
+    monkeypatch.setattr(evidence_module, "draw_members", drawn)
     out = tmp_path / "o"
     result = run(out, *(budget("parameters", limit) if limit else ()), draws=draws)
     member = left(out)
-    assert 1 <= len(losses) <= 1 + (6 if draws == 6 else Evidence.likes)
+    assert asked == [draws or 24]
+    assert 1 <= len(losses) <= 1 + asked[0]
     assert losses[member] == min(losses.values())
     assert limit is None or all(cost(m) <= limit for m in losses)
     assert limit is None or result.found.parameters <= limit
     history = lines(out / "history.jsonl")
     assert {*history[-1]["removed"].values()} <= {"judged"}
     assert all({*row["removed"].values()} <= {"evidence"} for row in history[:-1])
+
+
+@pytest.mark.parametrize(("draws", "reasons"), [(0, {"evidence"}), (3, {"evidence", "judged"})])
+def test_where_several_may_stay_a_member_is_drawn_if_asked(
+    draws: int, reasons: set[str], tmp_path: Path
+) -> None:
+    run(tmp_path / "o", discretize="no", draws=draws)
+    rows = lines(tmp_path / "o" / "gates.jsonl")
+    assert {row["removed_by"] for row in rows} - {None, "dead"} <= reasons
+    assert member_space(SPACE.graph).contains(left(tmp_path / "o")) or not draws
 
 
 # -------------------------------------------------------------------------------------- resumed
@@ -210,7 +229,7 @@ def without_seconds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 # 48 images train in 3 steps an epoch: the warm-up ends after 3, the rounds after 6, 9 and 12.
 @pytest.mark.parametrize(
     ("step", "settings"),
-    [(3, {}), (8, {"draws": 0}), (10, {"draws": 4}), (7, {"discretize": "no"})],
+    [(3, {}), (8, {"draws": 1}), (10, {"draws": 4}), (7, {"discretize": "no"})],
     ids=str,
 )
 def test_a_resumed_search_ends_as_an_undisturbed_one(
