@@ -147,7 +147,7 @@ class MixedEdge(nn.Module):
 )
 
 # On CPUs, oneDNN's backward passes are slow where a depthwise kernel is wider than 3 or dilated, by
-# up to 20 times; its forward pass and its narrow undilated backward passes are fast, and the former
+# up to 12 times; its forward pass and its narrow undilated backward passes are fast, and the former
 # can be had from the latter. Measured by `python -m benchmarks.kernels`.
 DEPTHWISE: Final = '''
 class DepthwiseConv2d(nn.Conv2d):
