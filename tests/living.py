@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import cache
 from math import prod
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -25,7 +27,9 @@ import bayesnas
 from bayesnas.compiler.emit import Emitted
 from bayesnas.compiler.graph import BudgetConstraint, CostName, Graph
 from bayesnas.compiler.pipeline import Compiled, compile_spec
+from bayesnas.compiler.space import Member
 from bayesnas.runtime.data import Data, Part
+from bayesnas.runtime.supernet import Score, Supernet
 
 # ------------------------------------------------------------------------------ living networks
 
@@ -142,12 +146,35 @@ def budget(cost: CostName, limit: int) -> tuple[BudgetConstraint, ...]:
     return (BudgetConstraint(cost, limit),)
 
 
+def watch_judge(monkeypatch: pytest.MonkeyPatch) -> dict[Member, float]:
+    """Fills with the held-out losses of the members that searches judge from now on."""
+    judge: Callable[[Supernet, Member], Score] = Supernet.judge
+    losses: dict[Member, float] = {}
+
+    def watched(net: Supernet, member: Member) -> Score:
+        score = judge(net, member)
+        losses[member] = score.loss
+        return score
+
+    monkeypatch.setattr(Supernet, "judge", watched)
+    return losses
+
+
 # ------------------------------------------------------------------------------ files
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
     """Of a file of JSON lines."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+# What a search writes, but for what tells of time.
+SAME = ("pruned.nas", "gates.jsonl", "graph.json", "gamma.json", "gamma.md", "supernet.py")
+
+
+def without_seconds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of history.jsonl that are the same in every run of one seed."""
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
 
 
 def snapshot(folder: Path) -> dict[str, bytes | None]:

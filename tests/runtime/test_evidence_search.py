@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from attrs import evolve
-from living import CELLS, budget, images, lines
+from living import CELLS, SAME, budget, images, lines, watch_judge, without_seconds
 from support import compile_text
 
 from bayesnas.compiler.artifacts import graph_from_json
@@ -18,22 +18,13 @@ from bayesnas.compiler.members import prune_to
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.prices import Prices
 from bayesnas.compiler.settings import SearchSettings
-from bayesnas.compiler.space import (
-    Member,
-    MemberSpace,
-    dropped,
-    member_space,
-)
+from bayesnas.compiler.space import Member, MemberSpace, dropped, member_space
 from bayesnas.runtime import evidence as evidence_module
 from bayesnas.runtime import search as search_module
-from bayesnas.runtime.evidence import (
-    Evidence,
-    Look,
-)
+from bayesnas.runtime.evidence import Evidence, Look
 from bayesnas.runtime.runs import RunOptions
 from bayesnas.runtime.sampling import draw_members
 from bayesnas.runtime.search import SearchResult, Space, search
-from bayesnas.runtime.supernet import Supernet
 
 # Two tied cells; into h[0] a connection that may be dropped, into h[1] one of two.
 SPACE = compile_text(CELLS)
@@ -180,19 +171,12 @@ def test_a_choice_that_does_not_change_is_taken(tmp_path: Path) -> None:
 def test_drawn_members_are_judged(
     draws: int, limit: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge, losses = Supernet.judge, {}
-
-    def watched(net: Supernet, member: Member) -> Any:
-        score = judge(net, member)
-        losses[member] = score.loss
-        return score
-
     def drawn(*arguments: Any) -> list[Member]:
         asked.append(arguments[-1])
         return draw_members(*arguments)
 
     asked: list[int] = []
-    monkeypatch.setattr(Supernet, "judge", watched)
+    losses = watch_judge(monkeypatch)
     monkeypatch.setattr(evidence_module, "draw_members", drawn)
     out = tmp_path / "o"
     result = run(out, *(budget("parameters", limit) if limit else ()), draws=draws)
@@ -218,12 +202,6 @@ def test_where_several_may_stay_a_member_is_drawn_if_asked(
 
 
 # -------------------------------------------------------------------------------------- resumed
-
-SAME = ("pruned.nas", "gates.jsonl", "graph.json", "gamma.json", "gamma.md", "supernet.py")
-
-
-def without_seconds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
 
 
 # 48 images train in 3 steps an epoch: the warm-up ends after 3, the rounds after 6, 9 and 12.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from attrs import evolve
-from living import TINY, lines, snapshot, striped, write_tiny
+from living import SAME, TINY, lines, snapshot, striped, without_seconds, write_tiny
 from support import NOWHERE, graph_of, network
 from torch import Tensor
 
@@ -61,10 +61,6 @@ def done(
         patch.setattr("bayesnas.compiler.figure.has_dot", lambda: False)
         out = tmp_path_factory.mktemp("runs") / "whole"
         yield out, run(space, folder, out)
-
-
-def without_seconds(rows: list[dict[str, object]]) -> list[dict[str, object]]:
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
 
 
 # -------------------------------------------------------------------------------------- results
@@ -146,8 +142,6 @@ def test_the_result_says_how_to_get_the_figure(done: tuple[Path, SearchResult]) 
 
 
 # -------------------------------------------------------------------------------------- again
-
-SAME = ("pruned.nas", "gates.jsonl", "graph.json", "gamma.json", "gamma.md", "supernet.py")
 
 
 def test_the_same_seed_finds_the_same(
