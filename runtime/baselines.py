@@ -13,7 +13,7 @@ from bayesnas.compiler.cost import edge_cost
 from bayesnas.compiler.members import cost_of
 from bayesnas.compiler.space import MemberSpace, SearchedConnection, dropped
 from bayesnas.runtime.modules import logits
-from bayesnas.runtime.strategy import Removal, Strategy, Task, judged, random_member
+from bayesnas.runtime.strategy import Removal, Strategy, Task, judged
 
 
 class RandomChoice(Strategy):
@@ -35,9 +35,7 @@ class RandomChoice(Strategy):
         """The best of the members drawn, after the last round."""
         if number < rounds:
             return Removal()
-        count = max(1, self.draws)
-        drawn = (random_member(self.space, self.task.prices, self.random) for _ in range(count))
-        return self.keep_only(judged(self.net, list(dict.fromkeys(drawn))), "judged")
+        return self.keep_only(judged(self.net, self.random_members()), "judged")
 
 
 class Largest(Strategy):

@@ -116,6 +116,18 @@ class Strategy(ABC):
             raise no_member(self.task.prices)
         return self.keep_only(member, reason)
 
+    def random_members(self) -> list[Member]:
+        """Random members inside the budgets, one at least, each once.
+
+        Raises:
+            DiagnosticError: D604 (status 1) if no member was found inside the budgets.
+        """
+        drawn = (
+            random_member(self.space, self.task.prices, self.random)
+            for _ in range(max(1, self.draws))
+        )
+        return list(dict.fromkeys(drawn))
+
     def keep_only(self, member: Member, reason: str) -> Removal:
         """Everything goes but this member."""
         going = self.space.candidates() - member
@@ -176,7 +188,12 @@ def random_member(space: MemberSpace, prices: Prices, random: Random) -> Member:
 
 
 def judged(net: Supernet, members: Collection[Member]) -> Member:
-    """The member of the least held-out loss by shared weights, normalisation recalibrated."""
+    """The member of the least held-out loss by shared weights, normalisation recalibrated.
+
+    One alone is not looked at.
+    """
+    if len(members) == 1:
+        return next(iter(members))
     scores = {member: net.judge(member) for member in members}
     return min(scores, key=lambda member: (scores[member].loss, sorted(member)))
 

@@ -144,12 +144,11 @@ class Thompson(Strategy):
             DiagnosticError: D604 (status 1) if none was found inside the budgets.
         """
         if self.known is None:
-            count = max(1, self.draws)
             say_note(
                 f"{len(self.losses)} steps of the search are too few to learn from "
                 f"({2 * LEAST} would do): random members are judged; raise `epochs` or `rounds`"
             )
-            return [random_member(self.space, self.task.prices, self.random) for _ in range(count)]
+            return self.random_members()
         found = draw_members(
             self.space, self.task.prices, -self.known.mean, self.known.root, self.net, self.draws
         )

@@ -216,13 +216,13 @@ def test_the_largest_is_the_largest_that_fits(
 
 
 @pytest.mark.usefixtures("_at_hand")
-@pytest.mark.parametrize("name", ["evidence", "thompson"])
-def test_with_one_draw_nothing_is_compared(
+@pytest.mark.parametrize("name", ["evidence", "thompson", "random"])
+def test_with_one_draw_nothing_is_judged(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses = watch_judge(monkeypatch)
     run(Space(SPACE), name, tmp_path / "one", draws=1, epochs=14)
-    assert len(losses) == (name == "thompson")
+    assert not losses
     run(Space(SPACE), name, tmp_path / "many", draws=12, epochs=14)
     assert len(losses) > 1
 
@@ -239,14 +239,14 @@ def test_thompson_says_when_it_has_too_few_steps(
 
 
 @pytest.mark.usefixtures("_at_hand")
-@pytest.mark.parametrize("draws", [0, 1, 5])
+@pytest.mark.parametrize("draws", [0, 5])
 def test_random_takes_the_best_of_those_it_judged(
     draws: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses = watch_judge(monkeypatch)
     out = tmp_path / "o"
     run(Space(SPACE, budgets=budget("parameters", LIMIT)), "random", out, draws=draws)
-    assert len(losses) == 1 if draws == 1 else 1 < len(losses) <= (draws or 24)
+    assert 1 < len(losses) <= (draws or 24)
     assert all(cost(member) <= LIMIT for member in losses)
     assert losses[left(out)] == min(losses.values())
     assert {r for row in lines(out / "history.jsonl") for r in row["removed"].values()} == {
