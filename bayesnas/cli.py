@@ -310,7 +310,7 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
         "--strategies",
         metavar="A,B",
         default="evidence,random,largest",
-        help="default %(default)s; also bayesnas, thompson, darts, magnitude",
+        help=f"some of {', '.join(STRATEGIES)}; default %(default)s",
     )
     parser.add_argument("--seeds", metavar="0,1,2", default="0,1,2", help="default %(default)s")
     _option_argument(parser, "search")

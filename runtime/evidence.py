@@ -24,8 +24,8 @@ from torch import Tensor
 
 from bayesnas.compiler.prices import Prices, best_member
 from bayesnas.compiler.space import MemberSpace
-from bayesnas.runtime.sampling import draw_members, thinned
-from bayesnas.runtime.strategy import Removal, Strategy, Task, group_table, judged, no_member
+from bayesnas.runtime.sampling import thinned
+from bayesnas.runtime.strategy import Removal, Strategy, Task, group_table, judged
 from bayesnas.runtime.supernet import Supernet
 
 PATIENCE: Final = 3  # rounds after which a choice that has not changed is taken; see `_watch`
@@ -289,16 +289,7 @@ class Evidence(Strategy):
 
     def _draw(self, look: Look) -> Removal:
         """Members drawn from the posterior of the gates, judged; the best stays."""
-        members = draw_members(
-            self.space,
-            self.task.prices,
-            look.posterior_mean,
-            look.root,
-            self.net,
-            self.draws,
-        )
-        if not members:
-            raise no_member(self.task.prices)
+        members = self.drawn_members(look.posterior_mean, look.root)
         return self.keep_only(judged(self.net, members), "judged")
 
     def finish(self) -> Removal:

@@ -15,8 +15,7 @@ from bayesnas.compiler.gamma import Dependency, derive_gamma
 from bayesnas.compiler.prices import best_member
 from bayesnas.runtime.posterior import Layout, Posterior
 from bayesnas.runtime.pruning import Pruner
-from bayesnas.runtime.sampling import draw_members
-from bayesnas.runtime.strategy import COLUMNS, Removal, Strategy, Task, judged, no_member
+from bayesnas.runtime.strategy import COLUMNS, Removal, Strategy, Task, judged
 
 RETAINED_BY = 0.75  # share of the rounds after which `retain` holds; the rest trains what is left
 
@@ -117,10 +116,7 @@ class Published(Strategy):
             for column in (posterior.solved.abs(), posterior.variance)
         )
         root = torch.diag(variances.clamp_min(0).sqrt())
-        members = draw_members(self.space, self.task.prices, means, root, self.net, self.draws)
-        if not members:
-            raise no_member(self.task.prices)
-        return self.keep_only(judged(self.net, members), "judged")
+        return self.keep_only(judged(self.net, self.drawn_members(means, root)), "judged")
 
     def rows(self) -> list[dict[str, Any]]:
         """What was found of each gate last; empty before the first round."""

@@ -20,6 +20,7 @@ from bayesnas.compiler.prices import Prices, best_member
 from bayesnas.compiler.settings import SearchSettings
 from bayesnas.compiler.space import Member, MemberSpace, member_space
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.runtime.sampling import draw_members
 from bayesnas.runtime.supernet import Score, Supernet
 
 COLUMNS = ("w", "w_solved", "s", "gamma", "omega", "C", "error", "evidence_change")
@@ -115,6 +116,17 @@ class Strategy(ABC):
         if member is None:
             raise no_member(self.task.prices)
         return self.keep_only(member, reason)
+
+    def drawn_members(self, mean: Tensor, root: Tensor) -> list[Member]:
+        """Members of draws from N(mean, root root^T), as `draw_members` has it.
+
+        Raises:
+            DiagnosticError: D604 (status 1) if no member was found inside the budgets.
+        """
+        members = draw_members(self.space, self.task.prices, mean, root, self.net, self.draws)
+        if not members:
+            raise no_member(self.task.prices)
+        return members
 
     def random_members(self) -> list[Member]:
         """Random members inside the budgets, one at least, each once.

@@ -24,13 +24,12 @@ from torch import Tensor
 from bayesnas.compiler.prices import best_member
 from bayesnas.compiler.space import Member
 from bayesnas.runtime.progress import say_note
-from bayesnas.runtime.sampling import draw_members, thinned
+from bayesnas.runtime.sampling import thinned
 from bayesnas.runtime.strategy import (
     Removal,
     Strategy,
     Task,
     judged,
-    no_member,
     random_member,
 )
 
@@ -149,12 +148,7 @@ class Thompson(Strategy):
                 f"({2 * LEAST} would do): random members are judged; raise `epochs` or `rounds`"
             )
             return self.random_members()
-        found = draw_members(
-            self.space, self.task.prices, -self.known.mean, self.known.root, self.net, self.draws
-        )
-        if not found:
-            raise no_member(self.task.prices)
-        return found
+        return self.drawn_members(-self.known.mean, self.known.root)
 
     def state(self) -> dict[str, Any]:
         """With all members and losses so far."""

@@ -2,7 +2,7 @@
 
     python -m benchmarks.quality.macro
 
-Takes about 80 minutes on 2 cores: 3 seeds of every strategy, without a budget and under 60 MFLOPs
+Takes some 80 minutes on 2 cores: 3 seeds of every strategy, without a budget and under 60 MFLOPs
 (half of it with `--budgets 60M`). `--quick` runs one budgeted search on 2,000 images (50 seconds)
 and is no measure of quality. Supernets have a quarter of the channels (`--proxy width=8`); budgets
 are those of the whole network, by the table's own count.
@@ -30,7 +30,7 @@ BUDGET = 60_000_000
 SETTINGS = {"warmup_epochs": 1.8, "rounds": 4, "epochs": 0.3, "draws": 24}
 LONG = {"warmup_epochs": 8.0, "rounds": 4, "epochs": 0.9, "batch_size": 32, "draws": 24}
 STRATEGIES = "thompson,evidence,bayesnas,random,darts,magnitude,largest"
-QUICK = {"warmup_epochs": 0.4, "rounds": 2, "epochs": 0.3, "curvature_examples": 256, "draws": 4}
+QUICK = {"warmup_epochs": 0.4, "rounds": 2, "curvature_examples": 256, "draws": 4}
 PER_CLASS, QUICK_PER_CLASS = 2500, 200
 
 
@@ -82,8 +82,9 @@ def own(strategy: str, settings: dict[str, float]) -> dict[str, float]:
 def main() -> None:
     """Search with and without a budget."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", help="one small search")
-    parser.add_argument("--long", action="store_true", help="train on 232,000 images a search")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="one small search")
+    size.add_argument("--long", action="store_true", help="train on 232,000 images a search")
     parser.add_argument("--strategies", default=STRATEGIES, help="default %(default)s")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--width", type=int, default=8, help="channels; 32 are the table's")

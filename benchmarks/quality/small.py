@@ -4,7 +4,7 @@
 
 Takes about 15 minutes on 2 cores: 7 strategies, 5 seeds each, 85,000 images a search. `--quick`
 judges two strategies with one seed and 8,000 images (40 seconds). Every strategy has the same
-supernet, data and number of training images; all but `largest`, which needs none.
+supernet, data and training steps; a step of `darts` takes two batches, and `largest` takes none.
 
 Settings were chosen on seeds 10 to 27 by the selection score; reported are other seeds, by the
 test score. "Better members" is the share of all members whose mean test accuracy is higher.

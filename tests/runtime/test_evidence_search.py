@@ -19,8 +19,8 @@ from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.prices import Prices
 from bayesnas.compiler.settings import SearchSettings
 from bayesnas.compiler.space import Member, MemberSpace, dropped, member_space
-from bayesnas.runtime import evidence as evidence_module
 from bayesnas.runtime import search as search_module
+from bayesnas.runtime import strategy as strategy_module
 from bayesnas.runtime.evidence import Evidence, Look
 from bayesnas.runtime.runs import RunOptions
 from bayesnas.runtime.sampling import draw_members
@@ -177,7 +177,7 @@ def test_drawn_members_are_judged(
 
     asked: list[int] = []
     losses = watch_judge(monkeypatch)
-    monkeypatch.setattr(evidence_module, "draw_members", drawn)
+    monkeypatch.setattr(strategy_module, "draw_members", drawn)
     out = tmp_path / "o"
     result = run(out, *(budget("parameters", limit) if limit else ()), draws=draws)
     member = left(out)
