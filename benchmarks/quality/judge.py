@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import json
@@ -19,7 +20,7 @@ from attrs import define, field, frozen
 from tqdm import tqdm
 
 from bayesnas.compiler.pipeline import compile_spec
-from bayesnas.compiler.settings import SearchSettings, make_settings
+from bayesnas.compiler.settings import STRATEGIES, SearchSettings, make_settings
 from bayesnas.compiler.space import Member
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.data import DataOptions
@@ -51,6 +52,15 @@ class Found:
     images_evaluated: int = 0
     seconds: float = 0.0
     scores: dict[str, float] = field(factory=dict)
+
+
+def strategy_names(text: str) -> list[str]:
+    """The strategies of a command line; argparse's refusal where one is unknown."""
+    names = text.split(",")
+    for name in names:
+        if name not in STRATEGIES:
+            raise argparse.ArgumentTypeError(f"no strategy `{name}`: {', '.join(STRATEGIES)}")
+    return names
 
 
 def run(job: Job) -> Found:

@@ -21,15 +21,23 @@ import csv
 from typing import Any
 
 from bayesnas.compiler.pipeline import compile_spec
+from bayesnas.compiler.settings import STRATEGIES
 from bayesnas.compiler.space import Member, member_space
 from benchmarks.common import MACRO_TABLE, cifar_slice, finish, need
-from benchmarks.quality.judge import Found, Job, best_of_random, print_summary, run_all, summary
+from benchmarks.quality.judge import (
+    Found,
+    Job,
+    best_of_random,
+    print_summary,
+    run_all,
+    strategy_names,
+    summary,
+)
 
 SPEC = "nasbench_macro"
 BUDGET = 60_000_000
 SETTINGS = {"warmup_epochs": 1.8, "rounds": 4, "epochs": 0.3, "draws": 24}
 LONG = {"warmup_epochs": 8.0, "rounds": 4, "epochs": 0.9, "batch_size": 32, "draws": 24}
-STRATEGIES = "thompson,evidence,bayesnas,random,darts,magnitude,largest"
 QUICK = {"warmup_epochs": 0.4, "rounds": 2, "curvature_examples": 256, "draws": 4}
 PER_CLASS, QUICK_PER_CLASS = 2500, 200
 
@@ -85,7 +93,7 @@ def main() -> None:
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="one small search")
     size.add_argument("--long", action="store_true", help="train on 232,000 images a search")
-    parser.add_argument("--strategies", default=STRATEGIES, help="default %(default)s")
+    parser.add_argument("--strategies", type=strategy_names, default=",".join(STRATEGIES))
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--width", type=int, default=8, help="channels; 32 are the table's")
     parser.add_argument("--budgets", default="none,60M", help="default %(default)s")
@@ -93,9 +101,8 @@ def main() -> None:
     parser.add_argument("--option", action="append", default=[], help="NAME=NUMBER of the search")
     options = parser.parse_args()
     settings = dict(LONG if options.long else SETTINGS)
-    strategies, seeds, budgets = (
-        text.split(",") for text in (options.strategies, options.seeds, options.budgets)
-    )
+    strategies, seeds = options.strategies, options.seeds.split(",")
+    budgets = options.budgets.split(",")
     per_class = PER_CLASS
     if options.quick:
         strategies, seeds, budgets = ["evidence"], ["0"], ["60M"]

@@ -20,7 +20,14 @@ from typing import Any
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import STRATEGIES
 from benchmarks.common import cifar_slice, finish
-from benchmarks.quality.judge import Job, best_of_random, print_summary, run_all, summary
+from benchmarks.quality.judge import (
+    Job,
+    best_of_random,
+    print_summary,
+    run_all,
+    strategy_names,
+    summary,
+)
 from benchmarks.quality.table import PER_CLASS, SIZE, SPEC, TABLE, name_of
 
 SETTINGS = {"warmup_epochs": 16 / 3, "rounds": 6, "epochs": 8 / 3}  # of 4,000 images
@@ -40,12 +47,12 @@ def main() -> None:
     """Search with every strategy and seed, and look up what was found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true", help="two strategies, one seed")
-    parser.add_argument("--strategies", default=",".join(STRATEGIES))
+    parser.add_argument("--strategies", type=strategy_names, default=",".join(STRATEGIES))
     parser.add_argument("--seeds", default="0,1,2,3,4")
     parser.add_argument("--workers", type=int, default=2, help="processes; default %(default)s")
     parser.add_argument("--option", action="append", default=[], help="NAME=VALUE of the search")
     options = parser.parse_args()
-    strategies, seeds = options.strategies.split(","), options.seeds.split(",")
+    strategies, seeds = options.strategies, options.seeds.split(",")
     if options.quick:
         strategies, seeds = ["evidence", "random"], ["0"]
     settings: dict[str, Any] = dict(QUICK if options.quick else SETTINGS)
