@@ -6,11 +6,14 @@ dimensions as its kernel moves along.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
 # The texts that stand for a primitive's numbers in emitted source: literals or parameter names.
 Texts: TypeAlias = Mapping[str, str]
+# Source of the module (or modules, separated by commas, that run in turn), from the texts of its
+# numbers (``channels`` that come in, and the arguments) and the rank.
+Emit: TypeAlias = Callable[[Texts, int], str]
 
 
 def _padding(texts: Texts) -> str:
@@ -41,10 +44,23 @@ def _flag(text: str) -> str:
 
 def conv(texts: Texts, rank: int) -> str:
     """A convolution that keeps the resolution, divided by the stride."""
+    return f"nn.Conv{rank}d({_convolution(texts)})"
+
+
+def subsampled_conv(texts: Texts, _rank: int) -> str:
+    """The same, where the stride passes over pixels that no kernel reads."""
+    return f"SubsampledConv2d({_convolution(texts)})"
+
+
+def skips_pixels(numbers: Mapping[str, int], rank: int) -> bool:
+    """Whether a convolution is to be a `subsampled_conv`."""
+    return rank == 2 and numbers["kernel"] == 1 and numbers["stride"] > 1
+
+
+def _convolution(texts: Texts) -> str:
     options = _options(texts, ("stride", "padding", "dilation", "groups"))
     bias = "" if texts["bias"] == "1" else f", bias={_flag(texts['bias'])}"
-    sizes = f"{texts['channels']}, {texts['width']}, {texts['kernel']}"
-    return f"nn.Conv{rank}d({sizes}{options}{bias})"
+    return f"{texts['channels']}, {texts['width']}, {texts['kernel']}{options}{bias}"
 
 
 def depthwise(texts: Texts, rank: int) -> str:
@@ -86,11 +102,22 @@ class FactorizedReduce(nn.Module):
 
     def __init__(self, channels, width):
         super().__init__()
-        self.even = nn.Conv2d(channels, width // 2, 1, stride=2, bias=False)
-        self.odd = nn.Conv2d(channels, width // 2, 1, stride=2, bias=False)
+        self.even = nn.Conv2d(channels, width // 2, 1, bias=False)
+        self.odd = nn.Conv2d(channels, width // 2, 1, bias=False)
 
     def forward(self, z):
-        return torch.cat([self.even(z), self.odd(z[:, :, 1:, 1:])], dim=1)
+        return torch.cat([self.even(z[:, :, ::2, ::2]), self.odd(z[:, :, 1::2, 1::2])], dim=1)
+''',
+    # Where it reads 2 to 7 channels, PyTorch's backward pass of such a convolution is wrong on some
+    # CPUs, or ends the process: oneDNN's, channels last, by AVX2.
+    "SubsampledConv2d": '''
+class SubsampledConv2d(nn.Conv2d):
+    """A convolution of 1x1 with a stride: takes the pixels it reads, then convolves each."""
+
+    def forward(self, z):
+        down, right = self.stride
+        pixels = z[:, :, ::down, ::right]
+        return nn.functional.conv2d(pixels, self.weight, self.bias, groups=self.groups)
 ''',
     "PadChannels": '''
 class PadChannels(nn.Module):

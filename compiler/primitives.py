@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 from attrs import field, frozen
 
 from bayesnas.compiler import layers
-from bayesnas.compiler.layers import Texts
+from bayesnas.compiler.layers import Emit
 
 Shape: TypeAlias = tuple[int, ...]
 Arguments: TypeAlias = Mapping[str, int]
@@ -41,23 +41,31 @@ class Primitive:
         parameters: names with defaults; None where a value is required, `SAME` for the input's
             channels.
         shape: the output's shape, or `ShapeError`.
-        emit: PyTorch source of the module (or modules, separated by commas, that run in turn), from
-            the texts of its numbers (``channels`` that come in, and the arguments) and the rank.
+        emit: PyTorch source of the module.
         weights: how many trainable numbers it has.
         flops: multiply-accumulates for one example.
         prelude: name of a helper class of `layers.PRELUDES` that the source needs.
+        special: numbers and rank for which ``special_emit`` takes the place of ``emit``.
         module: name of the Python module that the source imports; empty for our own.
     """
 
     name: str
     parameters: Mapping[str, int | None]
     shape: Callable[[Shape, Arguments], Shape]
-    emit: Callable[[Texts, int], str]
+    emit: Emit
     weights: Callable[[Shape, Arguments], int] = lambda _shape, _arguments: 0
     flops: Callable[[Shape, Shape, Arguments], int] = lambda _source, _target, _arguments: 0
     prelude: str = ""
     module: str = ""
     summary: str = field(default="", kw_only=True)
+    special: Callable[[Arguments, int], bool] = field(default=lambda *_: False, kw_only=True)
+    special_emit: Emit | None = field(default=None, kw_only=True)
+
+    def emit_for(self, arguments: Arguments, rank: int) -> Emit:
+        """What writes the source for these numbers; where it differs, no source is shared."""
+        if self.special_emit is not None and self.special(arguments, rank):
+            return self.special_emit
+        return self.emit
 
 
 def rank(shape: Shape) -> int:
@@ -222,6 +230,8 @@ _ALL = (
         layers.conv,
         _conv_weights,
         lambda s, t, a: a["kernel"] ** rank(s) * s[0] // a["groups"] * prod(t),
+        special=layers.skips_pixels,
+        special_emit=layers.subsampled_conv,
         summary="convolution; padding keeps the resolution (divided by the stride, rounded up)",
     ),
     Primitive(

@@ -109,13 +109,14 @@ def _stage_expression(stage: AnyStage, before: AnyStage | None, fast: bool) -> E
     dimensions = rank(stage.input_shape)
     numbers = {"channels": stage.input_shape[0], **dict(stage.arguments)}
     names = tuple(numbers)
+    emit = primitive.emit_for(numbers, dimensions)
 
     def write(texts: Sequence[str]) -> str:
-        text = primitive.emit(dict(zip(names, texts, strict=True)), dimensions)
+        text = emit(dict(zip(names, texts, strict=True)), dimensions)
         return _faster(text, stage, before) if fast else text
 
     # Maps of different rank need different classes: they share no function.
-    key = ("stage", stage.primitive, dimensions, fast and in_place(stage, before))
+    key = ("stage", stage.primitive, dimensions, emit, fast and in_place(stage, before))
     return Expression(key, tuple(numbers.values()), names, write)
 
 
