@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from bayesnas.dsl import __version__ as __version__
 
 if TYPE_CHECKING:
+    from bayesnas.compiler.operations.plugins import primitive as primitive
+    from bayesnas.compiler.operations.primitives import ShapeError as ShapeError
     from bayesnas.compiler.pipeline import compile_spec as compile_spec
-    from bayesnas.compiler.plugins import primitive as primitive
-    from bayesnas.compiler.primitives import ShapeError as ShapeError
     from bayesnas.dsl.diagnostics import DiagnosticError as DiagnosticError
-    from bayesnas.runtime.modules import build as build
-    from bayesnas.runtime.training import load_network as load_network
+    from bayesnas.runtime.jobs.train import load_network as load_network
+    from bayesnas.runtime.network.modules import build as build
 
 __all__ = [
     "DiagnosticError",
@@ -27,12 +27,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ShapeError": "bayesnas.compiler.primitives",
+    "ShapeError": "bayesnas.compiler.operations.primitives",
     "DiagnosticError": "bayesnas.dsl.diagnostics",
-    "build": "bayesnas.runtime.modules",
+    "build": "bayesnas.runtime.network.modules",
     "compile_spec": "bayesnas.compiler.pipeline",
-    "load_network": "bayesnas.runtime.training",
-    "primitive": "bayesnas.compiler.plugins",
+    "load_network": "bayesnas.runtime.jobs.train",
+    "primitive": "bayesnas.compiler.operations.plugins",
 }
 
 

@@ -61,7 +61,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _load_plugins(names: Sequence[str]) -> None:
     if names:
-        from bayesnas.compiler.plugins import load_plugin
+        from bayesnas.compiler.operations.plugins import load_plugin
 
         for name in names:
             load_plugin(name)

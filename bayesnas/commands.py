@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 from attrs import fields_dict
 
 from bayesnas.cli import parse_values
-from bayesnas.compiler.artifacts import gamma_report, graph_to_json, write_text
-from bayesnas.compiler.cost import Cost, graph_cost
-from bayesnas.compiler.emit import emit_torch
-from bayesnas.compiler.figure import draw, write_figure
-from bayesnas.compiler.graph import Graph
+from bayesnas.compiler.artifacts.figure import draw, write_figure
+from bayesnas.compiler.artifacts.gamma_report import gamma_report
+from bayesnas.compiler.artifacts.graph_file import graph_to_json
+from bayesnas.compiler.emit.pytorch import emit_torch
+from bayesnas.compiler.emit.schedule import schedule, schedule_text
+from bayesnas.compiler.graph.cost import Cost, graph_cost
+from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.pipeline import Compiled, compile_resolved, compile_spec
-from bayesnas.compiler.resolve import resolve
-from bayesnas.compiler.schedule import schedule, schedule_text
+from bayesnas.compiler.program.resolve import resolve
 from bayesnas.compiler.settings import (
     KINDS,
     SearchSettings,
@@ -29,12 +30,13 @@ from bayesnas.compiler.settings import (
 )
 from bayesnas.counting import budget_rows, heading, table
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span, render_all
+from bayesnas.dsl.files import write_text
 from bayesnas.dsl.loader import load
 from bayesnas.dsl.tree_json import tree_to_json
 from bayesnas.inputs import read_input
 
 if TYPE_CHECKING:
-    from bayesnas.runtime.runs import RunOptions
+    from bayesnas.runtime.runs.folder import RunOptions
 
 # Searched operations beyond which source, gamma's formulas and a figure would take minutes to write
 # and be read by nobody.
@@ -200,7 +202,7 @@ def render_command(
 
 def train_command(options: argparse.Namespace) -> int:
     """``bayesnas train``."""
-    from bayesnas.runtime.training import train
+    from bayesnas.runtime.jobs.train import train
 
     compiled = compile_spec(options.spec, parse_values(options.set), options.network)
     settings = make_settings(TrainSettings, chosen_settings(compiled, "train", options.option))
@@ -217,7 +219,7 @@ def train_command(options: argparse.Namespace) -> int:
 
 def eval_command(options: argparse.Namespace) -> int:
     """``bayesnas eval``."""
-    from bayesnas.runtime.training import evaluate_run
+    from bayesnas.runtime.jobs.train import evaluate_run
 
     options.out, options.seed, options.resume, options.force = options.run, 0, False, False
     accuracy, data = evaluate_run(run_options(options))
@@ -227,7 +229,7 @@ def eval_command(options: argparse.Namespace) -> int:
 
 def export_command(options: argparse.Namespace) -> int:
     """``bayesnas export``."""
-    from bayesnas.runtime.export import export
+    from bayesnas.runtime.jobs.export import export
 
     check_free(options.out, options.force)
     found = export(options.run, options.out)
@@ -268,8 +270,8 @@ def check_seed(seed: int) -> None:
 
 def run_options(options: argparse.Namespace) -> RunOptions:
     """What the command line says of a run besides its settings."""
-    from bayesnas.runtime.data import DataOptions
-    from bayesnas.runtime.runs import RunOptions
+    from bayesnas.runtime.data.dataset import DataOptions
+    from bayesnas.runtime.runs.folder import RunOptions
 
     set_threads(options.threads)
     check_seed(options.seed)
@@ -337,9 +339,9 @@ def demo_command(options: argparse.Namespace) -> int:
     check_seed(seed)
     from attrs import evolve
 
-    from bayesnas.runtime.runs import RunOptions
-    from bayesnas.runtime.search import search
-    from bayesnas.runtime.training import train
+    from bayesnas.runtime.jobs.search import search
+    from bayesnas.runtime.jobs.train import train
+    from bayesnas.runtime.runs.folder import RunOptions
 
     check_empty(out, options.force)
     start = time.perf_counter()

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from math import log10
 
 from bayesnas.cli import parse_values
-from bayesnas.compiler.artifacts import write_text
-from bayesnas.compiler.cost import graph_cost
-from bayesnas.compiler.derive import derive_spec
-from bayesnas.compiler.graph import Graph
-from bayesnas.compiler.members import cost_of, draw_member, reach
+from bayesnas.compiler.artifacts.derive import derive_spec
+from bayesnas.compiler.graph.cost import graph_cost
+from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.pipeline import Compiled, compile_spec
-from bayesnas.compiler.space import member_space
+from bayesnas.compiler.space.choices import member_space
+from bayesnas.compiler.space.members import cost_of, draw_member, reach
+from bayesnas.dsl.files import write_text
 from bayesnas.dsl.printer import print_spec
 
 _LONGEST = 24  # digits of a count that is written out

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bayesnas.compiler.artifacts import write_text
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, render_all
+from bayesnas.dsl.files import write_text
 from bayesnas.dsl.formatter import format_source
 from bayesnas.dsl.loader import decode_source, packaged_specs, read_source
 

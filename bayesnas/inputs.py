@@ -7,8 +7,8 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from bayesnas.compiler.artifacts import MAX_GRAPH_BYTES, Annotation, graph_from_json
-from bayesnas.compiler.graph import Graph
+from bayesnas.compiler.artifacts.graph_file import MAX_GRAPH_BYTES, Annotation, graph_from_json
+from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.counting import heading
 from bayesnas.dsl import tree

@@ -18,7 +18,7 @@ from bayesnas.commands import (
     run_options,
     say_advice,
 )
-from bayesnas.compiler.graph import BudgetConstraint, CostName
+from bayesnas.compiler.graph.model import BudgetConstraint, CostName
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import (
     SearchSettings,
@@ -29,14 +29,14 @@ from bayesnas.compiler.settings import (
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote, suggest
 
 if TYPE_CHECKING:
-    from bayesnas.runtime.search import Space
+    from bayesnas.runtime.jobs.search import Space
 
 _FACTORS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
 
 def search_command(options: argparse.Namespace) -> int:
     """``bayesnas search``."""
-    from bayesnas.runtime.search import search
+    from bayesnas.runtime.jobs.search import search
 
     space = _space(options)
     values = chosen_settings(space.wanted, "search", options.option)
@@ -59,7 +59,7 @@ def search_command(options: argparse.Namespace) -> int:
 
 def compare_command(options: argparse.Namespace) -> int:
     """``bayesnas compare``: every strategy with every seed, found networks trained from scratch."""
-    from bayesnas.runtime.comparison import compare, summaries, write_comparison
+    from bayesnas.runtime.jobs.comparison import compare, summaries, write_comparison
 
     space = _space(options)
     strategies = _listed(options.strategies, "--strategies", "evidence,random")
@@ -109,7 +109,7 @@ def _seed(text: str) -> int:
 
 def _space(options: argparse.Namespace) -> Space:
     """The space of a search: the network, its proxy, its budgets."""
-    from bayesnas.runtime.search import Space
+    from bayesnas.runtime.jobs.search import Space
 
     values = parse_values(options.set)
     wanted = compile_spec(options.spec, values, options.network)

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch.profiler import ProfilerActivity, profile
 
-from bayesnas.compiler.artifacts import write_bytes
+from bayesnas.dsl.files import write_bytes
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build" / "benchmarks"

@@ -37,9 +37,9 @@ from attrs import frozen
 from torch.nn.functional import cross_entropy
 
 from bayesnas.compiler.pipeline import compile_spec
-from bayesnas.runtime.curvature import ESTIMATORS, gradient
-from bayesnas.runtime.modules import build, logits
-from bayesnas.runtime.training import sgd
+from bayesnas.runtime.network.modules import build, logits
+from bayesnas.runtime.network.training import sgd
+from bayesnas.runtime.supernet.curvature import ESTIMATORS, gradient
 from benchmarks.common import finish, peak, seconds
 
 CLASSES = 10

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
-from bayesnas.compiler.edges import DEPTHWISE
+from bayesnas.compiler.emit.edges import DEPTHWISE
 from benchmarks.common import finish
 
 BATCH = 32

@@ -35,13 +35,13 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from bayesnas.cli import parse_values
-from bayesnas.compiler.emit import emit_torch
-from bayesnas.compiler.graph import Graph
+from bayesnas.compiler.emit.pytorch import emit_torch
+from bayesnas.compiler.emit.schedule import schedule
+from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.pipeline import compile_spec
-from bayesnas.compiler.schedule import schedule
-from bayesnas.runtime.curvature import ggn
-from bayesnas.runtime.modules import load_source
-from bayesnas.runtime.recompute import recompute_blocks
+from bayesnas.runtime.network.modules import load_source
+from bayesnas.runtime.network.recompute import recompute_blocks
+from bayesnas.runtime.supernet.curvature import ggn
 from benchmarks.common import finish, peak, seconds
 
 PLAIN, LAST, SCHEDULED = "plain", "plain, channels-last", "scheduled"

@@ -9,17 +9,17 @@ from typing import Final
 from attrs import frozen
 
 from bayesnas.compiler.collector import without_collector
-from bayesnas.compiler.expand import expand
-from bayesnas.compiler.graph import Graph
-from bayesnas.compiler.limits import stack_kept
-from bayesnas.compiler.measure import measure
-from bayesnas.compiler.members import check_budgets
-from bayesnas.compiler.program import Program
-from bayesnas.compiler.relays import insert_relays
-from bayesnas.compiler.resolve import resolve
-from bayesnas.compiler.shapes import infer_shapes
-from bayesnas.compiler.structure import check_structure
-from bayesnas.compiler.verify import verify
+from bayesnas.compiler.expand.expansion import expand
+from bayesnas.compiler.expand.measure import measure
+from bayesnas.compiler.graph.model import Graph
+from bayesnas.compiler.graph.verify import verify
+from bayesnas.compiler.passes.relays import insert_relays
+from bayesnas.compiler.passes.shapes import infer_shapes
+from bayesnas.compiler.passes.structure import check_structure
+from bayesnas.compiler.program.definitions import Program
+from bayesnas.compiler.program.limits import stack_kept
+from bayesnas.compiler.program.resolve import resolve
+from bayesnas.compiler.space.members import check_budgets
 from bayesnas.dsl import tree
 from bayesnas.dsl.loader import Loaded, load
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 from pygments.lexer import RegexLexer, default, include, words
 from pygments.token import Comment, Keyword, Name, Number, Operator, Punctuation, String, Whitespace
 
-from bayesnas.dsl.syntax_errors import KEYWORDS
+from bayesnas.dsl.words import KEYWORDS
 
 _LOGIC: Final = ("and", "or", "not")
 _NAME: Final = rf"(?!(?:{'|'.join(sorted(KEYWORDS))})\b)[A-Za-z_][A-Za-z0-9_]*"

@@ -18,7 +18,7 @@ from lark.tree import Meta
 
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span, quote
-from bayesnas.dsl.syntax_errors import check_brackets, count_words, explain, too_deep
+from bayesnas.dsl.mistakes.explain import check_brackets, count_words, explain, too_deep
 
 MAX_WORDS = 40_000  # of a spec with its imports: they are read within two seconds
 MAX_DIGITS = 100

@@ -17,7 +17,7 @@ from typing_extensions import assert_never
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Span
 from bayesnas.dsl.layout import INDENT, LINE, Line, fill, join_lines
-from bayesnas.dsl.syntax_errors import KEYWORDS
+from bayesnas.dsl.words import KEYWORDS
 
 _BINDING = {
     "or": 1, "and": 2,

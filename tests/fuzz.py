@@ -32,27 +32,27 @@ from attrs import evolve, field, frozen
 from fuzz_cases import FIFO, FOLDER, KINDS, LINK, Case, bases, graphs
 from support import TooSlowError, assert_style
 
-from bayesnas.compiler.artifacts import graph_from_json, graph_to_json
-from bayesnas.compiler.cost import graph_cost
-from bayesnas.compiler.derive import derive_spec
-from bayesnas.compiler.emit import emit_torch
-from bayesnas.compiler.expand import expand
-from bayesnas.compiler.graph import Graph
-from bayesnas.compiler.limits import LIMITS
-from bayesnas.compiler.measure import measure
-from bayesnas.compiler.members import draw_member, reach
+from bayesnas.compiler.artifacts.derive import derive_spec
+from bayesnas.compiler.artifacts.graph_file import graph_from_json, graph_to_json
+from bayesnas.compiler.emit.pytorch import emit_torch
+from bayesnas.compiler.expand.expansion import expand
+from bayesnas.compiler.expand.measure import measure
+from bayesnas.compiler.graph.cost import graph_cost
+from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.pipeline import Compiled, compile_loaded, compile_resolved
-from bayesnas.compiler.resolve import resolve
+from bayesnas.compiler.program.limits import LIMITS
+from bayesnas.compiler.program.resolve import resolve
 from bayesnas.compiler.settings import KINDS as SETTINGS
 from bayesnas.compiler.settings import make_settings
-from bayesnas.compiler.space import member_space
+from bayesnas.compiler.space.choices import member_space
+from bayesnas.compiler.space.members import draw_member, reach
 from bayesnas.counting import number
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, render_all
 from bayesnas.dsl.formatter import format_source
 from bayesnas.dsl.loader import Loaded, load, load_text
+from bayesnas.dsl.mistakes.explain import count_words
 from bayesnas.dsl.parser import parse
 from bayesnas.dsl.printer import print_spec
-from bayesnas.dsl.syntax_errors import count_words
 from bayesnas.inputs import read_input
 
 MAX_SECONDS = 2.0  # of computing, for one case

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from strategies import spaces
 from support import KEYWORDS, graph_of
 
-from bayesnas.compiler.artifacts import graph_to_json
-from bayesnas.compiler.primitives import PRIMITIVES
+from bayesnas.compiler.artifacts.graph_file import graph_to_json
+from bayesnas.compiler.operations.primitives import PRIMITIVES
 from bayesnas.compiler.settings import KINDS as SETTINGS
 from bayesnas.dsl.loader import load, packaged_specs
 

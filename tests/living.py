@@ -24,12 +24,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 import bayesnas
-from bayesnas.compiler.emit import Emitted
-from bayesnas.compiler.graph import BudgetConstraint, CostName, Graph
+from bayesnas.compiler.emit.pytorch import Emitted
+from bayesnas.compiler.graph.model import BudgetConstraint, CostName, Graph
 from bayesnas.compiler.pipeline import Compiled, compile_spec
-from bayesnas.compiler.space import Member
-from bayesnas.runtime.data import Data, Part
-from bayesnas.runtime.supernet import Score, Supernet
+from bayesnas.compiler.space.choices import Member
+from bayesnas.runtime.data.dataset import Data, Part
+from bayesnas.runtime.supernet.supernet import Score, Supernet
 
 # ------------------------------------------------------------------------------ living networks
 

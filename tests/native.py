@@ -18,8 +18,8 @@ from support import compile_text
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-from bayesnas.compiler.graph import Graph
-from bayesnas.runtime.modules import build
+from bayesnas.compiler.graph.model import Graph
+from bayesnas.runtime.network.modules import build
 
 CHANNELS = (1, 2, 3, 4, 5, 6, 7, 8, 16)
 WIDTH = 8

@@ -12,7 +12,7 @@ from living import known_weight
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from bayesnas.compiler.graph import AnyStage, Edge, Graph, ParallelStage
+from bayesnas.compiler.graph.model import AnyStage, Edge, Graph, ParallelStage
 
 
 def run_graph(graph: Graph, inputs: Sequence[Tensor], gates: Tensor) -> list[Tensor]:

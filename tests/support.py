@@ -19,11 +19,11 @@ from types import FrameType
 import pytest
 from attrs import frozen
 
-from bayesnas.compiler.expand import expand
-from bayesnas.compiler.graph import Edge, Graph
+from bayesnas.compiler.expand.expansion import expand
+from bayesnas.compiler.graph.model import Edge, Graph
 from bayesnas.compiler.pipeline import Compiled, compile_loaded
-from bayesnas.compiler.program import Program
-from bayesnas.compiler.resolve import resolve
+from bayesnas.compiler.program.definitions import Program
+from bayesnas.compiler.program.resolve import resolve
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source
 from bayesnas.dsl.loader import Loaded, load_text

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bayesnas.compiler.cost import graph_cost
-from bayesnas.compiler.members import prune_to
+from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.pipeline import compile_spec
-from bayesnas.compiler.space import member_space
+from bayesnas.compiler.space.choices import member_space
+from bayesnas.compiler.space.members import prune_to
 
 ROOM = Path(__file__).parents[1] / "benchmarks"
 PROGRAMS = [

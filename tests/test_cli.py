@@ -681,7 +681,7 @@ def test_an_interruption(here: Path, run: Run, data: Path, monkeypatch: pytest.M
         raise KeyboardInterrupt
 
     write_tiny(here)
-    monkeypatch.setattr("bayesnas.runtime.training.train", interrupted)
+    monkeypatch.setattr("bayesnas.runtime.jobs.train.train", interrupted)
     ended = run(*work("train", "tiny.nas", f"folder:{data}"))
     assert (ended.status, ended.out) == (1, "")
     assert ended.err.endswith("interrupted; `--resume` goes on from the last checkpoint\n")
@@ -704,7 +704,7 @@ def test_a_machine_that_fails(
         raise error
 
     write_tiny(here)
-    monkeypatch.setattr("bayesnas.runtime.training.train", fail)
+    monkeypatch.setattr("bayesnas.runtime.jobs.train.train", fail)
     ended = run(*work("train", "tiny.nas", f"folder:{data}"))
     assert ended.status == 1
     assert f"error[{code}]: " in ended.err
@@ -718,7 +718,7 @@ def test_a_fault_of_ours_is_not_hidden(
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
     write_tiny(here)
-    monkeypatch.setattr("bayesnas.runtime.training.train", fail)
+    monkeypatch.setattr("bayesnas.runtime.jobs.train.train", fail)
     with pytest.raises(RuntimeError, match="mat1"):
         run(*work("train", "tiny.nas", f"folder:{data}"))
 

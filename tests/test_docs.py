@@ -9,9 +9,9 @@ import attrs
 import pytest
 
 from bayesnas.cli import _parser
+from bayesnas.compiler.operations.primitives import PRIMITIVES
 from bayesnas.compiler.pipeline import compile_loaded
-from bayesnas.compiler.primitives import PRIMITIVES
-from bayesnas.compiler.resolve import resolve
+from bayesnas.compiler.program.resolve import resolve
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Source
 from bayesnas.dsl.loader import load_text
@@ -84,7 +84,7 @@ def test_specs_in_documents_compile(path: Path) -> None:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
 def test_python_in_documents_runs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr("bayesnas.compiler.plugins.PRIMITIVES", dict(PRIMITIVES))
+    monkeypatch.setattr("bayesnas.compiler.operations.plugins.PRIMITIVES", dict(PRIMITIVES))
     for text in blocks(path, "python"):
         exec(compile(text, path.name, "exec"), {"__name__": "my_ops"})
 

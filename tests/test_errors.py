@@ -26,12 +26,12 @@ from living import TINY
 from support import compile_text
 
 from bayesnas import cli
-from bayesnas.compiler.figure import write_figure
-from bayesnas.compiler.prune import prune_graph
+from bayesnas.compiler.artifacts.figure import write_figure
+from bayesnas.compiler.graph.prune import prune_graph
 from bayesnas.dsl.diagnostics import DiagnosticError, render_all
 from bayesnas.dsl.tree_json import tree_from_json
-from bayesnas.runtime import export
-from bayesnas.runtime.training import check_loss
+from bayesnas.runtime.jobs import export
+from bayesnas.runtime.network.training import check_loss
 
 ROOT = Path(__file__).parents[1]
 CATALOGUE = ROOT / "docs" / "errors.md"

@@ -12,15 +12,15 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from bayesnas.compiler.cost import Cost, edge_cost, graph_cost
-from bayesnas.compiler.figure import draw, write_figure
-from bayesnas.compiler.graph import Graph
-from bayesnas.compiler.members import prune_to, reach
+from bayesnas.compiler.artifacts.figure import draw, write_figure
+from bayesnas.compiler.graph.cost import Cost, edge_cost, graph_cost
+from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.pipeline import Compiled, compile_loaded, compile_spec
-from bayesnas.compiler.space import member_space
+from bayesnas.compiler.space.choices import member_space
+from bayesnas.compiler.space.members import prune_to, reach
 from bayesnas.counting import number
 from bayesnas.dsl.loader import load, packaged_specs
-from bayesnas.runtime.modules import build
+from bayesnas.runtime.network.modules import build
 
 ROOT = Path(__file__).parent.parent
 TABLE = ROOT.parent / "shared" / "data" / "nas-bench-macro.csv"

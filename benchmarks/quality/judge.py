@@ -21,11 +21,11 @@ from tqdm import tqdm
 
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import STRATEGIES, SearchSettings, make_settings
-from bayesnas.compiler.space import Member
+from bayesnas.compiler.space.choices import Member
 from bayesnas.dsl.diagnostics import DiagnosticError
-from bayesnas.runtime.data import DataOptions
-from bayesnas.runtime.runs import RunOptions, read_result
-from bayesnas.runtime.search import Space, search
+from bayesnas.runtime.data.dataset import DataOptions
+from bayesnas.runtime.jobs.search import Space, search
+from bayesnas.runtime.runs.folder import RunOptions, read_result
 from bayesnas.searching import parse_budgets
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import STRATEGIES
-from bayesnas.compiler.space import Member, member_space
+from bayesnas.compiler.space.choices import Member, member_space
 from benchmarks.common import MACRO_TABLE, cifar_slice, finish, need
 from benchmarks.quality.judge import (
     Found,

@@ -28,16 +28,16 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from bayesnas.compiler.artifacts import write_text
-from bayesnas.compiler.cost import graph_cost
-from bayesnas.compiler.members import prune_to
+from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import TrainSettings, make_settings
-from bayesnas.compiler.space import Member, member_space
-from bayesnas.runtime.data import split
-from bayesnas.runtime.modules import build
-from bayesnas.runtime.sources import load_data
-from bayesnas.runtime.training import evaluate, sgd, train_epoch
+from bayesnas.compiler.space.choices import Member, member_space
+from bayesnas.compiler.space.members import prune_to
+from bayesnas.dsl.files import write_text
+from bayesnas.runtime.data.dataset import split
+from bayesnas.runtime.data.sources import load_data
+from bayesnas.runtime.network.modules import build
+from bayesnas.runtime.network.training import evaluate, sgd, train_epoch
 from benchmarks.common import BUILD, cifar_slice, finish
 
 HERE = Path(__file__).parent

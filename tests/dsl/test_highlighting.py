@@ -24,7 +24,7 @@ from test_docs import EXAMPLES, ROOT, blocks
 from bayesnas.dsl import tree
 from bayesnas.dsl.highlighting import NasLexer
 from bayesnas.dsl.printer import print_spec
-from bayesnas.dsl.syntax_errors import KEYWORDS
+from bayesnas.dsl.words import KEYWORDS
 
 EDITORS = ROOT / "editors"
 COMMENTS: list[Token] = []  # the parser ignores them; lark hands them over all the same

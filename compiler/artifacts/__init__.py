@@ -1,0 +1,1 @@
+"""What a graph is written as: JSON, formulas, figures, specs."""

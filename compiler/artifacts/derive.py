@@ -1,0 +1,357 @@
+"""Back from a graph to the language: the spec of what a search has left.
+
+Every instance keeps the statements it was expanded from (`Residual`). Here they are filtered by
+what is alive, and searched edges become fixed ones with the surviving operations. Instances left
+with the same statements share a motif. A chain stays a chain where its motif's statements depend
+on nothing but the stride, so that the derived spec can be trained deeper or wider than it was
+searched; otherwise the chain is written out instance by instance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from attrs import evolve, field, frozen
+
+from bayesnas.compiler.graph.model import Graph, Instance, Residual
+from bayesnas.compiler.pipeline import Compiled
+from bayesnas.compiler.program.definitions import called_names
+from bayesnas.dsl import tree
+from bayesnas.dsl.diagnostics import Span
+
+_LIBRARY = "<library>/"
+
+
+def derive_spec(compiled: Compiled, pruned: Graph) -> tree.Spec:
+    """The spec of ``pruned``, a graph that `prune_graph` left of ``compiled.graph``."""
+    return _Deriver(compiled, pruned).spec()
+
+
+@frozen
+class _Variant:
+    """What one instance has become: a motif without a name yet."""
+
+    motif: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    body: tuple[tree.Statement, ...]
+
+
+class _Deriver:
+    def __init__(self, compiled: Compiled, pruned: Graph) -> None:
+        self.program = compiled.program
+        self.network = compiled.network
+        self.full = compiled.graph
+        self.pruned = pruned
+        self.alive_edges = {edge.id for edge in pruned.edges()}
+        self.names: dict[_Variant, str] = {}
+        self.motifs: list[tree.Motif] = []
+        self.span = compiled.network.span
+
+    def spec(self) -> tree.Spec:
+        root = self.full.root
+        body = self._body(root)
+        values = dict(root.parameters)
+        parameters = tuple(
+            evolve(p, default=_literal_number(values[p.name], p.span))
+            for p in self.network.parameters
+            if isinstance(p, tree.Parameter)
+        )
+        network = evolve(self.network, parameters=parameters, body=body)
+        graphs: list[tree.Definition] = [*self.motifs, network]
+        settings = [
+            d
+            for d in self.program.main.definitions
+            if isinstance(d, tree.Settings) and d.kind == "train"
+        ]
+        imports, operations = self._operations(graphs)
+        return tree.Spec((*imports, *operations, *graphs, *settings), span=self.span)
+
+    def _operations(
+        self, graphs: Iterable[tree.Definition]
+    ) -> tuple[list[tree.Definition], list[tree.Definition]]:
+        """Imports of the packaged library, and definitions of all other operations in use."""
+        used: set[str] = set()
+        waiting = [name for graph in graphs for name in _operations_in(graph)]
+        while waiting:
+            name = waiting.pop()
+            if name in self.program.operations and name not in used:
+                used.add(name)
+                waiting += called_names(self.program.operations[name].body)
+        imports: dict[str, tree.Definition] = {}
+        operations: list[tree.Definition] = []
+        for name, definition in self.program.operations.items():
+            if name not in used:
+                continue
+            source = definition.span.source.name
+            if source.startswith(_LIBRARY):
+                path = source.removeprefix(_LIBRARY)
+                imports.setdefault(path, tree.Import(path, span=definition.span))
+            else:
+                operations.append(definition)
+        return list(imports.values()), operations
+
+    # --------------------------------------------------------------------------------- variants
+
+    def _body(self, instance: Instance) -> tuple[tree.Statement, ...]:
+        writer = _BodyDeriver(self, instance)
+        for residual in instance.body:  # a chain may be read before the statement that makes it
+            if isinstance(residual.statement, tree.Chain):
+                writer.decide(residual.statement, residual.instances)
+        return tuple(s for residual in instance.body for s in writer.statements(residual))
+
+    def variant(self, path: str) -> _Variant:
+        """What the instance has become, its dead ports left out."""
+        instance = self.full.instances[path]
+        inputs, outputs = self._ports(instance.inputs), self._ports(instance.outputs)
+        return _Variant(instance.motif, inputs, outputs, self._body(instance))
+
+    def _ports(self, ports: Iterable[str]) -> tuple[str, ...]:
+        return tuple(self.full.node(p).name for p in ports if p in self.pruned.network)
+
+    def name(self, variant: _Variant) -> str:
+        """The variant's motif, defined now if it is new."""
+        if variant not in self.names:
+            taken = set(self.names.values())
+            name, count = variant.motif, 1
+            while name in taken:
+                count += 1
+                name = f"{variant.motif}_{count}"
+            self.names[variant] = name
+            original = self.program.motifs[variant.motif]
+            self.motifs.append(
+                evolve(
+                    original,
+                    name=name,
+                    parameters=tuple(
+                        p for p in original.parameters if isinstance(p, tree.Parameter)
+                    ),
+                    inputs=tuple(p for p in original.inputs if p.name in variant.inputs),
+                    outputs=tuple(p for p in original.outputs if p.name in variant.outputs),
+                    body=variant.body,
+                )
+            )
+        return self.names[variant]
+
+    def fold(self, chain: tree.Chain, paths: tuple[str, ...]) -> _Variant | None:
+        """One motif for all links of a chain, or None where they differ by more than stride."""
+        if any(path not in self.pruned.instances for path in paths):
+            return None
+        original = self.program.motifs[chain.motif]
+        bodies: dict[int, tuple[tree.Statement, ...]] = {}
+        for path in paths:
+            instance = self.full.instances[path]
+            if any(o not in self.pruned.network for o in instance.outputs):
+                return None
+            stride = dict(instance.parameters).get("stride", 1)
+            body = self._body(instance)
+            if bodies.setdefault(stride, body) != body:
+                return None
+        inputs = tuple(p.name for p in original.inputs)
+        outputs = tuple(p.name for p in original.outputs)
+        distinct = list(dict.fromkeys(bodies.values()))
+        if len(distinct) == 1:
+            return _Variant(chain.motif, inputs, outputs, distinct[0])
+        if set(bodies) != {1, 2}:
+            return None
+        condition = tree.Binary(
+            "==",
+            tree.Name("stride", span=self.span),
+            tree.Number(1, span=self.span),
+            span=self.span,
+        )
+        branch = tree.Branch(condition, bodies[1], bodies[2], span=self.span)
+        return _Variant(chain.motif, inputs, outputs, (branch,))
+
+
+@frozen
+class _BodyDeriver:
+    """Statements of one instance, filtered by what is alive."""
+
+    deriver: _Deriver
+    instance: Instance
+    unrolled: dict[str, int] = field(factory=dict)  # chains written out: name -> last index
+    folded: dict[str, _Variant | None] = field(factory=dict)  # by the chain's first target
+
+    def statements(self, residual: Residual) -> Iterator[tree.Statement]:
+        alive = [edge in self.deriver.alive_edges for edge in residual.edges]
+        match residual.statement:
+            case tree.NodeDeclaration() as statement:
+                yield from self._declaration(statement, residual.nodes)
+            case tree.Merge() as statement:
+                if self._is_alive(statement.target):
+                    sources = [
+                        self._literal(r) for r, a in zip(statement.sources, alive, strict=True) if a
+                    ]
+                    yield evolve(statement, sources=tuple(sources))
+            case tree.Transform() | tree.Connect() as statement:
+                terms = [t for t, a in zip(residual.terms, alive, strict=True) if a]
+                yield from self._connection(statement, terms)
+            case tree.Instantiation() as statement:
+                yield from self._instantiation(statement, residual.instances[0])
+            case tree.Chain() as statement:
+                yield from self._chain(statement, residual.instances)
+            case _:
+                raise AssertionError(f"{residual.statement} does not outlive expansion")
+
+    def _identifier(self, name: str) -> str:
+        return f"{self.instance.path}.{name}" if self.instance.path else name
+
+    def _is_alive(self, reference: tree.Reference) -> bool:
+        return self._identifier(_text(reference)) in self.deriver.pruned.network
+
+    def _literal(self, reference: tree.Reference) -> tree.Reference:
+        """A bare name of a chain that is written out means its last element."""
+        if reference.index is None and reference.name in self.unrolled:
+            number = tree.Number(self.unrolled[reference.name], span=reference.span)
+            return evolve(reference, index=tree.Index(number, span=reference.span))
+        return reference
+
+    def _declaration(
+        self, statement: tree.NodeDeclaration, nodes: tuple[str, ...]
+    ) -> Iterator[tree.Statement]:
+        alive = {
+            self.deriver.full.node(n).name.partition("[")[0]
+            for n in nodes
+            if n in self.deriver.pruned.network
+        }
+        kept = tuple(d for d in statement.nodes if d.name in alive)
+        if kept:
+            yield evolve(statement, nodes=kept)
+
+    def _connection(
+        self, statement: tree.Transform | tree.Connect, terms: list[tree.OperationTerm]
+    ) -> Iterator[tree.Statement]:
+        span = statement.span
+        if not terms:
+            if isinstance(statement, tree.Transform) and self._is_alive(statement.target):
+                yield from self._bare(statement.target)
+            return
+        term = terms[0] if len(terms) == 1 else tree.Parallel(tuple(terms), span=span)
+        if isinstance(statement, tree.Transform):
+            source = self._literal(statement.source)
+            yield evolve(statement, source=source, operation=term)
+        else:
+            sources = tuple(map(self._literal, statement.sources))
+            operation = None if statement.operation is None else term
+            yield evolve(statement, sources=sources, searched=False, operation=operation)
+
+    def _bare(self, target: tree.Reference) -> Iterator[tree.Statement]:
+        """Declare a node whose definition is dead while other edges reach it."""
+        node = self.deriver.full.node(self._identifier(_text(target)))
+        if target.index is None and node.role == "inner":
+            declared = tree.Declared(target.name, span=target.span)
+            yield tree.NodeDeclaration((declared,), span=target.span)
+
+    def _instantiation(self, statement: tree.Instantiation, path: str) -> Iterator[tree.Statement]:
+        instance = self.deriver.full.instances[path]
+        for target, port in zip(statement.targets, instance.outputs, strict=True):
+            if port not in self.deriver.pruned.network and self._is_alive(target):
+                yield from self._bare(target)
+        if path not in self.deriver.pruned.instances:
+            return
+        variant = self.deriver.variant(path)
+        alive = self.deriver.pruned.network
+        inputs = zip(statement.inputs, instance.inputs, strict=True)
+        targets = zip(statement.targets, instance.outputs, strict=True)
+        yield evolve(
+            statement,
+            motif=self.deriver.name(variant),
+            inputs=tuple(self._literal(r) for r, port in inputs if port in alive),
+            targets=tuple(r for r, port in targets if port in alive),
+        )
+
+    def _chain(self, statement: tree.Chain, paths: tuple[str, ...]) -> Iterator[tree.Statement]:
+        folded = self.folded[statement.targets[0].name]
+        if folded is not None:
+            inputs = tuple(map(self._literal, statement.inputs))
+            name = self.deriver.name(folded)
+            yield evolve(statement, motif=name, inputs=inputs)
+            return
+        size = tree.Number(len(paths), span=statement.span)
+        declared = tuple(tree.Declared(t.name, size, span=t.span) for t in statement.targets)
+        yield tree.NodeDeclaration(declared, span=statement.span)
+        for k, path in enumerate(paths):
+            if path in self.deriver.pruned.instances:
+                yield self._link(statement, k, path)
+
+    def decide(self, statement: tree.Chain, paths: tuple[str, ...]) -> None:
+        """Whether a chain stays one, or is written out."""
+        folded = self.deriver.fold(statement, paths)
+        if not all(map(self._is_alive_or_chain, statement.inputs)):
+            folded = None
+        self.folded[statement.targets[0].name] = folded
+        if folded is None:
+            for target in statement.targets:
+                self.unrolled[target.name] = len(paths) - 1
+
+    def _is_alive_or_chain(self, reference: tree.Reference) -> bool:
+        listed = self._identifier(f"{reference.name}[0]") in self.deriver.full.network
+        return (reference.index is None and listed) or self._is_alive(reference)
+
+    def _link(self, statement: tree.Chain, k: int, path: str) -> tree.Statement:
+        """One instance of a chain that is written out, its parameters as numbers."""
+        instance, span = self.deriver.full.instances[path], statement.span
+        alive = self.deriver.pruned.network
+        sources = [
+            self.deriver.full.incoming(port)[0].source for port in instance.inputs if port in alive
+        ]
+        targets = [
+            tree.Reference(t.name, tree.Index(tree.Number(k, span=span), span=span), span=span)
+            for t, port in zip(statement.targets, instance.outputs, strict=True)
+            if port in alive
+        ]
+        return tree.Instantiation(
+            tuple(targets),
+            self.deriver.name(self.deriver.variant(path)),
+            tuple(_reference(self.deriver.full.node(s).name, span) for s in sources),
+            _arguments(dict(instance.parameters), span),
+            span=span,
+        )
+
+
+def _arguments(values: Mapping[str, int], span: Span) -> tuple[tree.Argument, ...]:
+    return tuple(
+        tree.Argument(name, _literal_number(value, span), span=span)
+        for name, value in values.items()
+    )
+
+
+def _literal_number(value: int, span: Span) -> tree.Expression:
+    number = tree.Number(abs(value), span=span)
+    return number if value >= 0 else tree.Unary("-", number, span=span)
+
+
+def _text(reference: tree.Reference) -> str:
+    """The node's name in its scope; references in residuals have literal indices."""
+    if isinstance(reference.index, tree.Index):
+        assert isinstance(reference.index.value, tree.Number)
+        return f"{reference.name}[{reference.index.value.value}]"
+    return reference.name
+
+
+def _reference(name: str, span: Span) -> tree.Reference:
+    plain, bracket, index = name.partition("[")
+    if not bracket:
+        return tree.Reference(plain, span=span)
+    number = tree.Number(int(index[:-1]), span=span)
+    return tree.Reference(plain, tree.Index(number, span=span), span=span)
+
+
+def _operations_in(definition: tree.Definition) -> Iterator[str]:
+    assert isinstance(definition, tree.Motif | tree.Network)
+    yield from _operations_of(definition.body)
+
+
+def _operations_of(body: Iterable[tree.Statement]) -> Iterator[str]:
+    for statement in body:
+        match statement:
+            case tree.Transform(operation=term):
+                yield from called_names(term)
+            case tree.Connect(operation=operation) if operation is not None:
+                yield from called_names(operation)
+            case tree.Branch(then=then, otherwise=otherwise):
+                yield from _operations_of(then)
+                yield from _operations_of(otherwise)
+            case _:
+                pass

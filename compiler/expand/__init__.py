@@ -1,0 +1,1 @@
+"""Pass 2: numbers; motifs become a graph."""

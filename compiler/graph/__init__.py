@@ -1,0 +1,1 @@
+"""The graph every pass reads and returns."""

@@ -1,0 +1,48 @@
+"""What a graph costs: trainable numbers and multiply-accumulates, per operation and in all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from attrs import frozen
+
+from bayesnas.compiler.graph.model import AnyStage, Edge, Graph, ParallelStage
+from bayesnas.compiler.operations.primitives import PRIMITIVES
+
+
+@frozen
+class Cost:
+    """``parameters``: trainable numbers; ``flops``: multiply-accumulates for one example.
+
+    FLOPs count convolutions and linear layers alone, as the field does.
+    """
+
+    parameters: int
+    flops: int
+
+
+def edge_cost(edge: Edge) -> Cost:
+    """Cost of one operation of a graph whose shapes are known."""
+    return _total(edge.operation.stages)
+
+
+def graph_cost(graph: Graph) -> Cost:
+    """Cost of all operations together (architecture weights are not counted)."""
+    costs = [edge_cost(edge) for edge in graph.edges()]
+    return Cost(sum(c.parameters for c in costs), sum(c.flops for c in costs))
+
+
+def _total(stages: Iterable[AnyStage]) -> Cost:
+    parameters = flops = 0
+    for stage in stages:
+        if isinstance(stage, ParallelStage):
+            parts = [_total(branch) for branch in stage.branches]
+            parameters += sum(p.parameters for p in parts)
+            flops += sum(p.flops for p in parts)
+            continue
+        primitive, arguments = PRIMITIVES[stage.primitive], dict(stage.arguments)
+        assert stage.input_shape is not None
+        assert stage.output_shape is not None
+        parameters += primitive.weights(stage.input_shape, arguments)
+        flops += primitive.flops(stage.input_shape, stage.output_shape, arguments)
+    return Cost(parameters, flops)

@@ -1,0 +1,279 @@
+"""The graph every pass reads and returns: a networkx multigraph with typed payloads.
+
+A node is a place where tensors meet; an edge carries one operation. Parallel edges that one
+statement lays between two nodes form a *connection*: a mixed edge of candidates, or operations
+that are kept together. Motif instances are scopes: ``cells[2].h[0]`` is node ``h[0]`` of the
+instance ``cells[2]``, whose inputs and outputs are nodes of their own (ports).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, TypeAlias
+
+import networkx as nx
+from attrs import evolve, field, frozen
+
+from bayesnas.compiler.operations.primitives import Shape
+from bayesnas.dsl import tree
+from bayesnas.dsl.diagnostics import Span
+
+Role: TypeAlias = Literal["input", "output", "inner", "relay"]
+Merge: TypeAlias = Literal["sum", "concat", "product"]
+Kind: TypeAlias = Literal["fixed", "searched", "relay"]
+
+
+@frozen
+class Stage:
+    """One primitive with its numbers; shapes are known after shape inference.
+
+    ``written`` keeps the numbers as given, before the input's shape has completed them.
+    """
+
+    primitive: str
+    arguments: tuple[tuple[str, int], ...]
+    span: Span | None = field(default=None, eq=False, repr=False)
+    input_shape: Shape | None = None
+    output_shape: Shape | None = None
+    written: tuple[tuple[str, int], ...] | None = field(default=None, eq=False, repr=False)
+
+
+@frozen
+class ParallelStage:
+    """Several sequences of stages on one input, summed."""
+
+    branches: tuple[tuple[AnyStage, ...], ...]
+
+
+AnyStage: TypeAlias = Stage | ParallelStage
+
+
+@frozen
+class Operation:
+    """What one edge computes.
+
+    ``label`` is for people (``sep_conv(3)``), ``name`` for source (``sep_conv_3``);
+    ``definition`` names the ``op`` it comes from, if it is one, and ``span`` is where that stands.
+    """
+
+    label: str
+    name: str
+    stages: tuple[AnyStage, ...]
+    definition: str | None = None
+    span: Span | None = field(default=None, eq=False, repr=False)
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether it passes its input on unchanged."""
+        return all(isinstance(s, Stage) and s.primitive == "skip" for s in self.stages)
+
+
+@frozen
+class Node:
+    """A place where tensors meet; ``scope`` is the path of its motif instance."""
+
+    id: str
+    name: str
+    scope: str
+    role: Role
+    merge: Merge = "sum"
+    shape: Shape | None = None
+    span: Span | None = field(default=None, eq=False, repr=False)
+
+
+@frozen
+class Edge:
+    """One operation between two nodes.
+
+    ``gate`` numbers the searched edges from 0 in their order; ``group`` names the tied gates that
+    share one architecture; ``choice`` is the choice the candidate was drawn from, if it has a
+    name. ``order`` is the order of arrival at a merge.
+    """
+
+    id: str
+    source: str
+    target: str
+    kind: Kind
+    connection: str
+    scope: str
+    order: int
+    operation: Operation
+    gate: int | None = None
+    group: str | None = None
+    choice: str | None = None
+    span: Span | None = field(default=None, eq=False, repr=False)
+
+
+@frozen
+class Connection:
+    """The parallel edges from one node to another, in order."""
+
+    id: str
+    source: str
+    target: str
+    searched: bool
+    edges: tuple[Edge, ...]
+    relay: str | None = None  # id of i' once inserted
+
+
+@frozen
+class Residual:
+    """A statement after expansion: loops unrolled, conditions decided, references literal.
+
+    Parameters of the motif are still names in its operations, which is what a derived spec is
+    written from. ``edges`` are the edges it laid: one for each source of a merge, one for each
+    operation of a connection, with that operation as written in ``terms``. ``nodes`` are the nodes
+    it declares, ``instances`` the motif instances it makes.
+    """
+
+    statement: tree.Statement
+    edges: tuple[str, ...] = ()
+    terms: tuple[tree.OperationTerm, ...] = ()
+    nodes: tuple[str, ...] = ()
+    instances: tuple[str, ...] = ()
+
+
+@frozen
+class Instance:
+    """A motif at work: the root is the network, whose path is empty.
+
+    ``group_path`` is ``path`` with tied siblings folded together; ``chain`` names the chain it is
+    a link of.
+    """
+
+    path: str
+    group_path: str
+    motif: str
+    parent: str | None
+    parameters: tuple[tuple[str, int], ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    body: tuple[Residual, ...] = field(default=(), eq=False, repr=False)
+    chain: str | None = None
+
+
+@frozen
+class RetainConstraint:
+    """At most ``count`` searched connections survive into the node."""
+
+    node: str
+    count: int
+    span: Span | None = field(default=None, eq=False, repr=False)
+
+
+CostName: TypeAlias = Literal["parameters", "flops"]
+
+
+@frozen
+class BudgetConstraint:
+    """What a found network may cost at most: trainable numbers, or multiply-accumulates."""
+
+    cost: CostName
+    limit: int
+    span: Span | None = field(default=None, eq=False, repr=False)
+
+
+def _payloads(view: Any) -> list[Edge]:
+    """The edges of a networkx view by their order."""
+    return sorted((edge for _, _, edge in view), key=lambda edge: edge.order)
+
+
+@frozen
+class Graph:
+    """A network: nodes and edges in ``network``, motif instances by path (parents first)."""
+
+    name: str
+    instances: dict[str, Instance]
+    network: nx.MultiDiGraph[str] = field(factory=nx.MultiDiGraph)
+    retains: tuple[RetainConstraint, ...] = ()
+    budgets: tuple[BudgetConstraint, ...] = ()
+
+    def rebuild(self, nodes: Iterable[Node], edges: Iterable[Edge]) -> Graph:
+        """The graph with these payloads; edges that miss an end are an error of the caller."""
+        network: nx.MultiDiGraph[str] = nx.MultiDiGraph()
+        for node in nodes:
+            network.add_node(node.id, payload=node)
+        for edge in edges:
+            assert edge.source in network, f"no node `{edge.source}`"
+            assert edge.target in network, f"no node `{edge.target}`"
+            network.add_edge(edge.source, edge.target, key=edge.id, payload=edge)
+        return evolve(self, network=network)
+
+    @property
+    def root(self) -> Instance:
+        """The network itself."""
+        return self.instances[""]
+
+    def node(self, identifier: str) -> Node:
+        """The node of that id."""
+        return self.network.nodes[identifier]["payload"]  # type: ignore[no-any-return]
+
+    def nodes(self) -> Iterator[Node]:
+        """All nodes in the order of their making."""
+        payloads: Any = self.network.nodes(data="payload")
+        for _, payload in payloads:
+            yield payload
+
+    def edges(self) -> list[Edge]:
+        """All edges by their order."""
+        return _payloads(self.network.edges(data="payload"))
+
+    def searched(self) -> list[Edge]:
+        """The searched edges by gate number."""
+        return [edge for edge in self.edges() if edge.gate is not None]
+
+    def incoming(self, node: str) -> list[Edge]:
+        """Edges into a node by their order."""
+        return _payloads(self.network.in_edges(node, data="payload"))
+
+    def outgoing(self, node: str) -> list[Edge]:
+        """Edges out of a node by their order."""
+        return _payloads(self.network.out_edges(node, data="payload"))
+
+    def connections(self, node: str) -> list[Connection]:
+        """The connections into a node, seen through their i' nodes."""
+        by_id: dict[str, list[Edge]] = {}
+        for edge in self.incoming(node):
+            by_id.setdefault(edge.connection, []).append(edge)
+        result = []
+        for identifier, edges in by_id.items():
+            source, relay = edges[0].source, None
+            if self.node(source).role == "relay":
+                source, relay = self.incoming(source)[0].source, source
+            searched = edges[0].kind == "searched"
+            result.append(Connection(identifier, source, node, searched, tuple(edges), relay))
+        return result
+
+    def all_connections(self) -> list[Connection]:
+        """Every connection, by the node it enters."""
+        return [
+            connection
+            for node in self.nodes()
+            if node.role != "relay"
+            for connection in self.connections(node.id)
+        ]
+
+    def topological(self) -> list[str]:
+        """Node ids, each after all it depends on."""
+        return list(nx.topological_sort(self.network))
+
+    def children(self, path: str) -> list[Instance]:
+        """Instances directly inside one, in order."""
+        return [i for i in self.instances.values() if i.parent == path]
+
+    def groups(self) -> dict[str, list[Edge]]:
+        """Searched edges by tied group, in order of their first gate."""
+        result: dict[str, list[Edge]] = {}
+        for edge in self.searched():
+            assert edge.group is not None
+            result.setdefault(edge.group, []).append(edge)
+        return result
+
+    def subgraph(self, nodes: set[str], edges: set[str]) -> Graph:
+        """The graph of these nodes and edges alone, gates renumbered in order."""
+        kept = [e for e in self.edges() if e.id in edges and {e.source, e.target} <= nodes]
+        numbers = {e.id: n for n, e in enumerate(e for e in kept if e.gate is not None)}
+        return self.rebuild(
+            [n for n in self.nodes() if n.id in nodes],
+            [evolve(e, gate=numbers.get(e.id)) for e in kept],
+        )

@@ -1,0 +1,62 @@
+"""Walks over a graph: what is reached, what is alive, what depends on what in an instance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import networkx as nx
+from attrs import evolve
+
+from bayesnas.compiler.graph.model import Graph, Node
+
+
+def drop_dead(graph: Graph) -> Graph:
+    """The graph of nodes on a way from an input to an output; empty instances are left out."""
+    alive = reach(graph.network, graph.root.inputs) & reach(
+        graph.network.reverse(copy=False), graph.root.outputs
+    )
+    kept = graph.subgraph(alive, {e.id for e in graph.edges()})
+    scopes = {node.scope for node in kept.nodes()}
+    instances = {
+        path: evolve(
+            instance,
+            inputs=tuple(i for i in instance.inputs if i in alive),
+            outputs=tuple(o for o in instance.outputs if o in alive),
+        )
+        for path, instance in graph.instances.items()
+        if path in scopes
+    }
+    retains = tuple(r for r in graph.retains if r.node in alive)
+    return evolve(kept, instances=instances, retains=retains)
+
+
+def reach(network: nx.MultiDiGraph[str], starts: Iterable[str]) -> set[str]:
+    """Nodes that can be reached from any of ``starts``, those included."""
+    seen = {start for start in starts if start in network}
+    stack = list(seen)
+    while stack:
+        for successor in network.successors(stack.pop()):
+            if successor not in seen:
+                seen.add(successor)
+                stack.append(successor)
+    return seen
+
+
+def scope_graphs(graph: Graph) -> dict[str, nx.MultiDiGraph[str]]:
+    """For each instance, what depends on what inside it, its child instances as single items.
+
+    Items are node ids, and ``<path>`` for child instances (see `item`).
+    """
+    result: dict[str, nx.MultiDiGraph[str]] = {path: nx.MultiDiGraph() for path in graph.instances}
+    for node in graph.nodes():
+        if node.scope in result:
+            result[node.scope].add_node(node.id)
+    for edge in graph.edges():
+        source, target = (item(graph.node(n), edge.scope) for n in (edge.source, edge.target))
+        result[edge.scope].add_edge(source, target, payload=edge)
+    return result
+
+
+def item(node: Node, scope: str) -> str:
+    """The node itself inside its own scope, its instance seen from the scope around that."""
+    return node.id if node.scope == scope else f"<{node.scope}>"

@@ -1,0 +1,1 @@
+"""The operations the language is built from, and those of plugins."""

@@ -1,0 +1,205 @@
+"""Primitives of one's own, written in Python and registered by a decorator.
+
+A spec never names Python: whoever runs the compiler names the modules to load (``--plugin``).
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from functools import cache
+from math import prod
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from bayesnas.compiler.operations.layers import Texts
+from bayesnas.compiler.operations.primitives import (
+    PRIMITIVES,
+    Arguments,
+    Primitive,
+    Shape,
+    ShapeError,
+)
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.dsl.words import KEYWORDS
+
+Module = TypeVar("Module", bound=type)
+
+
+class ShapeRule(Protocol):
+    """Output shape without the batch, from the input's and the arguments by name."""
+
+    def __call__(self, shape: Shape, /, **arguments: int) -> Shape:
+        """The rule."""
+
+
+class FlopRule(Protocol):
+    """Multiply-accumulates of one example, from both shapes and the arguments by name."""
+
+    def __call__(self, shape: Shape, output: Shape, /, **arguments: int) -> int:
+        """The rule."""
+
+
+def primitive(
+    name: str,
+    *,
+    shape: ShapeRule,
+    flops: FlopRule,
+    parameters: Mapping[str, int | None] | None = None,
+    summary: str = "",
+) -> Callable[[Module], Module]:
+    """Register a class of modules as a primitive of the language.
+
+    The class is made as ``Class(channels, **arguments)``: the channels (or features) that come in,
+    and the whole-number arguments of the spec by name. Trainable numbers are counted on it, and the
+    shape rule is checked against what it returns, both without memory for the numbers.
+
+    Args:
+        name: as written in specs.
+        shape: the output's shape; raises `ShapeError` for an input it refuses.
+        flops: multiply-accumulates of one example, as the field counts them.
+        parameters: defaults by name; None where a value is required.
+        summary: one line for the reference.
+
+    Raises:
+        DiagnosticError: D433 (the name is taken or no name, the class is not at the top of its
+            module, a default is no whole number).
+    """
+
+    def register(cls: Module) -> Module:
+        defaults = dict(parameters or {})
+        _check(name, cls, defaults)
+        made = _Made(cls)
+        PRIMITIVES[name] = Primitive(
+            name,
+            defaults,
+            made.checked(name, shape),
+            lambda texts, _rank: _source(cls, texts),
+            made.weights,
+            lambda source, target, arguments: _flops(name, flops, source, target, arguments),
+            module=cls.__module__,
+            summary=summary or (inspect.getdoc(cls) or name).splitlines()[0],
+        )
+        return cls
+
+    return register
+
+
+def load_plugin(name: str) -> None:
+    """Import a module that registers primitives, from the working directory or the path.
+
+    Raises:
+        DiagnosticError: D432 (no such module, it fails, or it registers nothing).
+    """
+    if re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", name) is None or name.endswith(".py"):
+        stem = Path(name).stem
+        remedy = f"write the module's name: `--plugin {stem if stem.isidentifier() else 'my_ops'}`"
+        raise DiagnosticError(Diagnostic("D432", f"`{name}` is no module", help=remedy))
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        importlib.import_module(name)
+    except DiagnosticError:
+        raise
+    except (Exception, SystemExit) as error:  # what a user's module does wrong is theirs to read
+        raise DiagnosticError(_not_imported(name, error)) from None
+    if name not in loaded_plugins():
+        remedy = "decorate its modules with `@bayesnas.primitive(...)`"
+        message = f"the plugin `{name}` registers no primitive"
+        raise DiagnosticError(Diagnostic("D432", message, help=remedy))
+
+
+def _not_imported(name: str, error: BaseException) -> Diagnostic:
+    notes = [f"{type(error).__name__}: {error}"]
+    if isinstance(error, ModuleNotFoundError) and error.name == name:
+        remedy = "check the name; it is looked up in the working directory and on PYTHONPATH"
+    else:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        notes.append(f"at {last.filename}:{last.lineno}")
+        remedy = "mend the module; `python -c 'import ...'` shows the same"
+    message = f"cannot import the plugin `{name}`"
+    return Diagnostic("D432", message, notes=tuple(notes), help=remedy.replace("...", name))
+
+
+def loaded_plugins() -> list[str]:
+    """Names of the modules that have registered primitives."""
+    return sorted({p.module for p in PRIMITIVES.values() if p.module})
+
+
+def _check(name: str, cls: type, defaults: Mapping[str, int | None]) -> None:
+    reason = ""
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is None or name in KEYWORDS:
+        reason = f"`{name}` cannot be a name"
+    elif name in PRIMITIVES and PRIMITIVES[name].module != cls.__module__:
+        reason = f"there is a primitive `{name}` already"
+    elif cls.__qualname__ != cls.__name__:
+        reason = f"`{cls.__qualname__}` does not stand at the top of its module"
+    for parameter, default in defaults.items():
+        if not parameter.isidentifier() or parameter in KEYWORDS:
+            reason = f"`{parameter}` cannot be a parameter's name"
+        elif default is not None and type(default) is not int:
+            reason = f"the default of `{parameter}` is no whole number"
+    if reason:
+        message = f"cannot register `{name}`: {reason}"
+        remedy = "see docs/language.md, `Primitives from Python`"
+        raise DiagnosticError(Diagnostic("D433", message, help=remedy))
+
+
+def _source(cls: type, texts: Texts) -> str:
+    arguments = [text if name == "channels" else f"{name}={text}" for name, text in texts.items()]
+    return f"{cls.__module__}.{cls.__name__}({', '.join(arguments)})"
+
+
+def _flops(name: str, rule: FlopRule, source: Shape, target: Shape, arguments: Arguments) -> int:
+    try:
+        return int(rule(source, target, **arguments))
+    except Exception as error:
+        message = f"the FLOP rule of `{name}` fails: {type(error).__name__}: {error}"
+        raise DiagnosticError(Diagnostic("D433", message, help="mend the plugin")) from None
+
+
+class _Made:
+    """What a class of modules makes of an input, found out on tensors without memory."""
+
+    def __init__(self, cls: type) -> None:
+        self.cls = cls
+        self.run = cache(self._run)
+
+    def checked(self, name: str, rule: ShapeRule) -> Callable[[Shape, Arguments], Shape]:
+        """The shape rule, compared with what the module returns."""
+
+        def shape(source: Shape, arguments: Arguments) -> Shape:
+            try:
+                declared = tuple(int(size) for size in rule(source, **arguments))
+                returned, _ = self.run(source, tuple(arguments.items()))
+            except ShapeError:
+                raise
+            except Exception as error:
+                reason = f"`{name}` fails on {list(source)}: {type(error).__name__}: {error}"
+                raise ShapeError(reason.splitlines()[0], "mend the plugin, or its input") from None
+            if declared != returned:
+                message = (
+                    f"the shape rule of `{name}` says {list(declared)}, and its module returns "
+                    f"{list(returned)}"
+                )
+                raise ShapeError(message, "mend the plugin")
+            return declared
+
+        return shape
+
+    def weights(self, source: Shape, arguments: Arguments) -> int:
+        """How many trainable numbers the module has."""
+        return self.run(source, tuple(arguments.items()))[1]
+
+    def _run(self, source: Shape, arguments: tuple[tuple[str, int], ...]) -> tuple[Shape, int]:
+        import torch  # a plugin's module has imported it already
+
+        with torch.device("meta"), torch.no_grad():
+            module: Any = self.cls(source[0], **dict(arguments))
+            output = module(torch.empty(2, *source))
+        count = sum(prod(p.shape) for p in module.parameters() if p.requires_grad)
+        return tuple(output.shape[1:]), count

@@ -1,0 +1,333 @@
+"""The operations the language is built from: shape, cost and PyTorch source of each.
+
+Shapes leave out the batch: ``(channels, height, width)`` or ``(channels, length)`` for a map,
+``(features,)`` for a vector. The *rank* is the number of dimensions a kernel moves along: 2, 1, 0.
+Costs follow the field's convention: FLOPs are multiply-accumulates of convolutions and linear
+layers; normalisation, pooling and activations count as zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import prod
+from typing import Final, TypeAlias
+
+from attrs import field, frozen
+
+from bayesnas.compiler.operations import layers
+from bayesnas.compiler.operations.layers import Emit
+
+Shape: TypeAlias = tuple[int, ...]
+Arguments: TypeAlias = Mapping[str, int]
+
+SAME: Final = -1  # default of `width`: as many channels as come in
+
+
+class ShapeError(Exception):
+    """A primitive refuses its input: what is wrong and the remedy."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+
+@frozen
+class Primitive:
+    """One primitive operation.
+
+    Args:
+        name: as written in specs.
+        parameters: names with defaults; None where a value is required, `SAME` for the input's
+            channels.
+        shape: the output's shape, or `ShapeError`.
+        emit: PyTorch source of the module.
+        weights: how many trainable numbers it has.
+        flops: multiply-accumulates for one example.
+        prelude: name of a helper class of `layers.PRELUDES` that the source needs.
+        special: numbers and rank for which ``special_emit`` takes the place of ``emit``.
+        module: name of the Python module that the source imports; empty for our own.
+    """
+
+    name: str
+    parameters: Mapping[str, int | None]
+    shape: Callable[[Shape, Arguments], Shape]
+    emit: Emit
+    weights: Callable[[Shape, Arguments], int] = lambda _shape, _arguments: 0
+    flops: Callable[[Shape, Shape, Arguments], int] = lambda _source, _target, _arguments: 0
+    prelude: str = ""
+    module: str = ""
+    summary: str = field(default="", kw_only=True)
+    special: Callable[[Arguments, int], bool] = field(default=lambda *_: False, kw_only=True)
+    special_emit: Emit | None = field(default=None, kw_only=True)
+
+    def emit_for(self, arguments: Arguments, rank: int) -> Emit:
+        """What writes the source for these numbers; where it differs, no source is shared."""
+        if self.special_emit is not None and self.special(arguments, rank):
+            return self.special_emit
+        return self.emit
+
+
+def rank(shape: Shape) -> int:
+    """How many dimensions a kernel moves along: 0 for a vector, 1 or 2 for a map."""
+    return len(shape) - 1
+
+
+def complete(primitive: Primitive, shape: Shape, arguments: Arguments) -> dict[str, int]:
+    """All arguments in the primitive's order, `SAME` replaced by the input's channels.
+
+    An `expand` is multiplied into the width and is 1 from then on.
+
+    Raises:
+        ShapeError: an argument lies outside its domain.
+    """
+    result = {}
+    for name, default in primitive.parameters.items():
+        value = arguments.get(name, default)
+        assert value is not None, f"{primitive.name} without {name}: resolve lets none pass"
+        result[name] = shape[0] if value == SAME and name == "width" else value
+    for name, value in result.items():
+        least = 0 if name in ("bias", "affine", "percent") else 1
+        if value < least:
+            raise ShapeError(f"`{name}` of `{primitive.name}` is {value}", f"write {least} or more")
+        most = {"bias": 1, "affine": 1, "percent": 100}.get(name, value)
+        if value > most:
+            raise ShapeError(f"`{name}` of `{primitive.name}` is {value}", f"write {most} or less")
+    if "expand" in result:
+        result["width"] *= result["expand"]
+        result["expand"] = 1
+    return result
+
+
+# ----------------------------------------------------------------------------------- shape rules
+
+
+def _map(name: str, shape: Shape) -> Shape:
+    if rank(shape) == 0:
+        raise ShapeError(
+            f"`{name}` needs a map [channels, length] or [channels, height, width], "
+            f"got {list(shape)}",
+            "apply it before `global_avg_pool` or `flatten`",
+        )
+    return shape
+
+
+def _strided(name: str, shape: Shape, arguments: Arguments) -> Shape:
+    channels, *sizes = _map(name, shape)
+    if arguments["kernel"] % 2 == 0:
+        raise ShapeError(
+            f"the kernel of `{name}` is {arguments['kernel']}, an even number",
+            "use an odd kernel: padding keeps the resolution only then"
+            + (", or a kernel and stride of 2" if "pool" in name else ""),
+        )
+    return channels, *(-(-size // arguments["stride"]) for size in sizes)
+
+
+def _pooled(name: str, shape: Shape, arguments: Arguments) -> Shape:
+    """Like `_strided`; windows of 2 may also stand side by side, without padding."""
+    if (arguments["kernel"], arguments["stride"]) != (2, 2):
+        return _strided(name, shape, arguments)
+    channels, *sizes = _map(name, shape)
+    if any(size % 2 for size in sizes):
+        raise ShapeError(
+            f"windows of 2 do not cover {' x '.join(map(str, sizes))} evenly",
+            "choose a size that halves evenly, or a kernel of 3",
+        )
+    return channels, *(size // 2 for size in sizes)
+
+
+def _conv_shape(shape: Shape, arguments: Arguments) -> Shape:
+    channels, *sizes = _strided("conv", shape, arguments)
+    groups = arguments["groups"]
+    if channels % groups or arguments["width"] % groups:
+        raise ShapeError(
+            f"{groups} groups divide {channels} -> {arguments['width']} channels unevenly",
+            "choose a `groups` that divides both",
+        )
+    return arguments["width"], *sizes
+
+
+def _factorized_shape(shape: Shape, arguments: Arguments) -> Shape:
+    if rank(_map("factorized_reduce", shape)) != 2:
+        raise ShapeError(
+            f"`factorized_reduce` needs a map [channels, height, width], got {list(shape)}",
+            "use `conv` with `stride = 2`",
+        )
+    _, height, width = shape
+    if height % 2 or width % 2:
+        raise ShapeError(
+            f"`factorized_reduce` halves the resolution, but {height} x {width} is odd",
+            "choose an image size that halves evenly, or reduce fewer times",
+        )
+    if arguments["width"] % 2:
+        raise ShapeError(
+            f"`factorized_reduce` needs an even width, got {arguments['width']}",
+            "choose an even width",
+        )
+    return arguments["width"], height // 2, width // 2
+
+
+def _padded_shape(shape: Shape, arguments: Arguments) -> Shape:
+    channels, *sizes = _map("pad_channels", shape)
+    if arguments["width"] < channels:
+        raise ShapeError(
+            f"`pad_channels` cannot shrink {channels} channels to {arguments['width']}",
+            f"write a width of {channels} or more, or use `conv(1, {arguments['width']})`",
+        )
+    return arguments["width"], *sizes
+
+
+def _upsample_shape(shape: Shape, arguments: Arguments) -> Shape:
+    channels, *sizes = _map("upsample", shape)
+    return channels, *(size * arguments["factor"] for size in sizes)
+
+
+def _linear_shape(shape: Shape, arguments: Arguments) -> Shape:
+    if rank(shape) != 0:
+        raise ShapeError(
+            f"`linear` needs a vector [features], got {list(shape)}",
+            "put `global_avg_pool` or `flatten` before it",
+        )
+    return (arguments["width"],)
+
+
+def _same_shape(shape: Shape, _arguments: Arguments) -> Shape:
+    return shape
+
+
+# ------------------------------------------------------------------------------- the primitives
+
+
+def _activation(name: str, source: str) -> Primitive:
+    return Primitive(name, {}, _same_shape, lambda _texts, _rank: source, summary=f"`{source}`")
+
+
+def _conv_weights(shape: Shape, a: Arguments) -> int:
+    weights: int = a["kernel"] ** rank(shape) * shape[0] // a["groups"] * a["width"]
+    return weights + a["bias"] * a["width"]
+
+
+_ALL = (
+    Primitive(
+        "skip",
+        {},
+        _same_shape,
+        lambda _texts, _rank: "nn.Identity()",
+        summary="passes its input on",
+    ),
+    Primitive(
+        "conv",
+        {
+            "kernel": None,
+            "width": SAME,
+            "stride": 1,
+            "dilation": 1,
+            "groups": 1,
+            "bias": 0,
+            "expand": 1,
+        },
+        _conv_shape,
+        layers.conv,
+        _conv_weights,
+        lambda s, t, a: a["kernel"] ** rank(s) * s[0] // a["groups"] * prod(t),
+        special=layers.skips_pixels,
+        special_emit=layers.subsampled_conv,
+        summary="convolution; padding keeps the resolution (divided by the stride, rounded up)",
+    ),
+    Primitive(
+        "depthwise_conv",
+        {"kernel": None, "stride": 1, "dilation": 1},
+        lambda s, a: _strided("depthwise_conv", s, a),
+        layers.depthwise,
+        lambda s, a: a["kernel"] ** rank(s) * s[0],
+        lambda s, t, a: a["kernel"] ** rank(s) * prod(t),
+        summary="convolution of each channel by itself, without bias",
+    ),
+    Primitive(
+        "factorized_reduce",
+        {"width": SAME},
+        _factorized_shape,
+        lambda texts, _rank: f"FactorizedReduce({texts['channels']}, {texts['width']})",
+        lambda s, a: s[0] * a["width"],
+        lambda s, t, _a: s[0] * prod(t),
+        "FactorizedReduce",
+        summary="halves the resolution by two shifted 1x1 convolutions (Liu et al. 2019)",
+    ),
+    Primitive(
+        "bn",
+        {"affine": 1},
+        _same_shape,
+        layers.norm,
+        lambda s, a: 2 * s[0] * a["affine"],
+        summary="batch normalisation of each channel or feature",
+    ),
+    Primitive(
+        "max_pool",
+        {"kernel": None, "stride": 1},
+        lambda s, a: _pooled("max_pool", s, a),
+        layers.max_pool,
+        summary="maximum over windows",
+    ),
+    Primitive(
+        "avg_pool",
+        {"kernel": None, "stride": 1},
+        lambda s, a: _pooled("avg_pool", s, a),
+        layers.avg_pool,
+        summary="mean over windows, padding left out",
+    ),
+    Primitive(
+        "pad_channels",
+        {"width": None},
+        _padded_shape,
+        lambda texts, _rank: f"PadChannels({texts['channels']}, {texts['width']})",
+        prelude="PadChannels",
+        summary="appends channels of zeros, up to a width",
+    ),
+    Primitive(
+        "upsample",
+        {"factor": None},
+        _upsample_shape,
+        lambda texts, _rank: f"nn.Upsample(scale_factor={texts['factor']})",
+        summary="repeats each position",
+    ),
+    Primitive(
+        "global_avg_pool",
+        {},
+        lambda s, _a: (_map("global_avg_pool", s)[0],),
+        lambda _texts, rank: f"nn.AdaptiveAvgPool{rank}d(1), nn.Flatten()",
+        summary="map to vector: the mean of each channel",
+    ),
+    Primitive(
+        "flatten",
+        {},
+        lambda s, _a: (prod(s),),
+        lambda _texts, _rank: "nn.Flatten()",
+        summary="map to vector: every number",
+    ),
+    Primitive(
+        "linear",
+        {"width": None, "bias": 1},
+        _linear_shape,
+        layers.linear,
+        lambda s, a: (s[0] + a["bias"]) * a["width"],
+        lambda s, _t, a: s[0] * a["width"],
+        summary="fully connected layer on a vector",
+    ),
+    Primitive(
+        "dropout",
+        {"percent": None},
+        _same_shape,
+        lambda texts, _rank: f"nn.Dropout({texts['percent']} / 100)",
+        summary="zeroes that share of the numbers while training",
+    ),
+    _activation("relu", "nn.ReLU()"),
+    _activation("relu6", "nn.ReLU6()"),
+    _activation("leaky_relu", "nn.LeakyReLU()"),
+    _activation("silu", "nn.SiLU()"),
+    _activation("hard_swish", "nn.Hardswish()"),
+    _activation("gelu", "nn.GELU()"),
+    _activation("tanh", "nn.Tanh()"),
+    _activation("sigmoid", "nn.Sigmoid()"),
+)
+
+PRIMITIVES: Final[dict[str, Primitive]] = {primitive.name: primitive for primitive in _ALL}

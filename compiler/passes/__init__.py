@@ -1,0 +1,1 @@
+"""Passes 3 to 6, over the graph."""

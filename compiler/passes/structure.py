@@ -1,0 +1,93 @@
+"""Pass 3: reachability. Refuses cycles and loose ends, then drops what no output needs.
+
+In: an expanded graph. Out: the same graph without nodes that lie on no way from an input to an
+output (a cell of a chain that nothing reads, say), and without instances left empty. A loose end
+*inside* a motif is an error, because it is a slip of the pen; an element of a node list that no
+edge touches is left out silently, because derived specs keep their lists.
+"""
+
+from __future__ import annotations
+
+import networkx as nx
+
+from bayesnas.compiler.graph.model import Edge, Graph
+from bayesnas.compiler.graph.walks import drop_dead, reach, scope_graphs
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
+
+
+def check_structure(graph: Graph) -> Graph:
+    """See the module's docstring.
+
+    Raises:
+        DiagnosticError: D213 (cycle), D214 (no way to an output), D215 (nothing arrives), D218
+            (an input leads nowhere).
+    """
+    errors = _cycles(graph)
+    errors = errors or _loose_ends(graph)
+    if errors:
+        distinct = {(e.code, e.message, e.span): e for e in errors}
+        raise DiagnosticError(*distinct.values())
+    kept = drop_dead(graph)
+    unused = [i for i in graph.root.inputs if i not in kept.network]
+    if unused:
+        raise DiagnosticError(
+            *(
+                Diagnostic(
+                    "D218",
+                    f"input `{name}` of the network leads to no output",
+                    graph.node(name).span,
+                    help="connect it, or leave it out",
+                )
+                for name in unused
+            )
+        )
+    return kept
+
+
+def _cycles(graph: Graph) -> list[Diagnostic]:
+    """Cycles through nodes, or through motif instances that feed each other."""
+    errors = []
+    for scope, inside in scope_graphs(graph).items():
+        try:
+            found = nx.find_cycle(inside)
+        except nx.NetworkXNoCycle:
+            continue
+        names = [source.strip("<>").removeprefix(f"{scope}.") for source, *_ in found]
+        edge: Edge = inside.edges[found[0]]["payload"]
+        errors.append(
+            Diagnostic(
+                "D213",
+                f"a cycle: `{names[0]}` depends on itself",
+                edge.span,
+                notes=(" -> ".join((*names, names[0])),),
+                help="remove one of these edges; data flows one way",
+            )
+        )
+    return errors
+
+
+def _loose_ends(graph: Graph) -> list[Diagnostic]:
+    """Nodes that nothing reaches, or that lead to no output of their own motif.
+
+    Feeding another instance counts as leading on, so that a motif may ignore one of its inputs.
+    """
+    ports = [p for i in graph.instances.values() for p in (*i.outputs, *i.inputs) if i.path]
+    useful = reach(graph.network.reverse(copy=False), (*ports, *graph.root.outputs))
+    errors = []
+    for node in graph.nodes():
+        motif = graph.instances[node.scope]
+        arrives, leaves = graph.network.in_degree(node.id), graph.network.out_degree(node.id)
+        isolated = not arrives and not leaves and node.role == "inner" and node.name.endswith("]")
+        if isolated or node.role == "input":
+            continue
+        if not arrives:
+            message = f"nothing arrives at `{node.name}` of `{motif.motif}`"
+            remedy = f"connect it: `x -> {node.name} : operation`, or leave it out"
+            errors.append(Diagnostic("D215", message, node.span, help=remedy))
+        elif node.id not in useful:
+            outputs = quote(graph.node(o).name for o in motif.outputs)
+            message = f"`{node.name}` of `{motif.motif}` has no way to an output"
+            remedy = f"connect it: `{node.name} -> ...`, or leave it out"
+            note = f"outputs are {outputs}"
+            errors.append(Diagnostic("D214", message, node.span, notes=(note,), help=remedy))
+    return errors

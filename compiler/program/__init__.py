@@ -1,0 +1,1 @@
+"""Pass 1: names, statements and expressions of a spec."""

@@ -1,0 +1,1 @@
+"""Discrete members of a graph, and what they cost."""

@@ -1,0 +1,1 @@
+"""What people write by mistake, and the sentences that explain it."""

@@ -1,0 +1,9 @@
+"""The words of the language that no name may be."""
+
+from __future__ import annotations
+
+KEYWORDS = {
+    "import", "op", "choice", "motif", "network", "search", "train", "node", "for", "in", "if",
+    "then", "else", "chain", "times", "reduce", "at", "tied", "retain", "into", "sum", "concat",
+    "product", "and", "or", "not", "budget",
+}  # fmt: skip

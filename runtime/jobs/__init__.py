@@ -1,0 +1,1 @@
+"""What a command calls: search, train, evaluate, compare, export."""

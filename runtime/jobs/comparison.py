@@ -1,0 +1,184 @@
+"""Strategies side by side: each searches with every seed, and what it found is trained anew."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from io import StringIO
+from pathlib import Path
+from statistics import fmean, stdev
+
+from attrs import asdict, evolve, frozen
+
+from bayesnas.compiler.pipeline import compile_spec
+from bayesnas.compiler.settings import SearchSettings, TrainSettings
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.dsl.files import write_text
+from bayesnas.runtime.jobs.search import Space, search
+from bayesnas.runtime.jobs.train import train
+from bayesnas.runtime.runs.folder import RunOptions, read_result
+from bayesnas.runtime.runs.progress import say_note
+
+
+@frozen
+class Entry:
+    """One search and the training of what it found; the accuracy is of the test part."""
+
+    strategy: str
+    seed: int
+    test_accuracy: float
+    parameters: int
+    flops: int
+    images_trained: int
+    images_evaluated: int
+    seconds: float
+
+
+@frozen
+class Summary:
+    """All seeds of one strategy."""
+
+    strategy: str
+    entries: tuple[Entry, ...]
+
+    def mean(self, name: str) -> float:
+        """Over the seeds."""
+        return fmean(getattr(entry, name) for entry in self.entries)
+
+    def deviation(self, name: str) -> float:
+        """Over the seeds, of a sample; 0 for one seed."""
+        values = [getattr(entry, name) for entry in self.entries]
+        return stdev(values) if len(values) > 1 else 0.0
+
+    def texts(self) -> tuple[str, ...]:
+        """A row of the table."""
+        accuracy = f"{self.mean('test_accuracy'):.2%} ± {100 * self.deviation('test_accuracy'):.2f}"
+        names = ("parameters", "flops", "images_trained", "seconds")
+        return (self.strategy, accuracy, *(f"{self.mean(name):,.0f}" for name in names))
+
+
+def compare(
+    space: Space, runs: Sequence[tuple[SearchSettings, RunOptions]], schedule: TrainSettings
+) -> list[Entry]:
+    """Search and retrain for each of ``runs``, in folders below its ``out``.
+
+    What a folder holds finished is read; what it holds half done is gone on with.
+
+    Raises:
+        DiagnosticError: D414 if what is there was begun otherwise; whatever the runs raise.
+    """
+    space.check()
+    _check_same(space, runs[0][0], schedule, runs[0][1])
+    entries = []
+    for number, (settings, options) in enumerate(runs, start=1):
+        say_note(f"{number} of {len(runs)}: {settings.strategy}, seed {options.seed}")
+        out = options.out / f"{settings.strategy}-{options.seed}"
+        at = _unfinished(out / "search", options)
+        if at is not None:
+            search(space, settings, at)
+        at = _unfinished(out / "train", options)
+        if at is not None:
+            train(compile_spec(out / "search" / "pruned.nas"), schedule, at)
+        entries.append(_entry(out, settings.strategy, options.seed))
+    return entries
+
+
+def _unfinished(out: Path, options: RunOptions) -> RunOptions | None:
+    """Options to begin a run or to go on with it; None where it is finished."""
+    if (out / "result.json").is_file() and not options.force:
+        return None
+    begun = not options.force and (out / "checkpoint.pt").is_file()
+    return evolve(options, out=out, resume=begun, force=not begun)
+
+
+def _check_same(
+    space: Space, settings: SearchSettings, schedule: TrainSettings, options: RunOptions
+) -> None:
+    """Refuse a folder whose runs are of another space, data or settings; note what ours are."""
+    record = {
+        "spec": space.wanted.loaded.source.text,
+        "network": space.wanted.network.name,
+        "values": dict(space.wanted.values),
+        "proxy": dict(space.proxy.values) if space.proxy else None,
+        "budgets": {budget.cost: budget.limit for budget in space.limits},
+        "data": options.data,
+        "search": asdict(settings) | {"strategy": None},
+        "train": asdict(schedule),
+    }
+    path = options.out / "compare.json"
+    if path.is_file() and not options.force and json.loads(path.read_text("utf-8")) != record:
+        raise DiagnosticError(
+            Diagnostic(
+                "D414",
+                f"the comparison in `{options.out}` was begun otherwise",
+                notes=("`compare.json` there holds its space, data and settings",),
+                help="choose another folder, or pass `--force` to begin anew",
+            )
+        )
+    write_text(path, json.dumps(record, indent=1) + "\n")
+
+
+def _entry(out: Path, strategy: str, seed: int) -> Entry:
+    found, trained = read_result(out / "search"), read_result(out / "train")
+    return Entry(
+        strategy,
+        seed,
+        trained["test_accuracy"],
+        trained["parameters"],
+        trained["flops"],
+        found["images_trained"],
+        found["images_evaluated"],
+        found["seconds"],
+    )
+
+
+def summaries(entries: Iterable[Entry]) -> list[Summary]:
+    """By strategy, the best mean accuracy first."""
+    by_name: dict[str, list[Entry]] = {}
+    for entry in entries:
+        by_name.setdefault(entry.strategy, []).append(entry)
+    found = [Summary(name, tuple(rows)) for name, rows in by_name.items()]
+    return sorted(found, key=lambda summary: -summary.mean("test_accuracy"))
+
+
+def write_comparison(entries: Sequence[Entry], out: Path) -> Path:
+    """Write ``compare.csv``, a row a run, and ``compare.svg``; the figure's path."""
+    names = list(asdict(entries[0]))
+    rows = [",".join(names), *(",".join(map(str, asdict(e).values())) for e in entries)]
+    write_text(out / "compare.csv", "\n".join(rows) + "\n")
+    path = out / "compare.svg"
+    write_text(path, comparison_figure(entries))
+    return path
+
+
+def comparison_figure(entries: Sequence[Entry]) -> str:
+    """Test accuracy over parameters as SVG: a dot a run, a cross a strategy's mean."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    FigureCanvasSVG(figure)
+    axes = figure.add_subplot()
+    for number, summary in enumerate(summaries(entries)):
+        color = f"C{number % 10}"
+        accuracy = [100 * e.test_accuracy for e in summary.entries]
+        axes.scatter([e.parameters for e in summary.entries], accuracy, s=16, color=color)
+        axes.errorbar(
+            summary.mean("parameters"),
+            100 * summary.mean("test_accuracy"),
+            xerr=summary.deviation("parameters"),
+            yerr=100 * summary.deviation("test_accuracy"),
+            fmt="x",
+            color=color,
+            capsize=3,
+            label=summary.strategy,
+        )
+    axes.set_xlabel("parameters of the found network")
+    axes.set_ylabel("test accuracy, %")
+    axes.grid(alpha=0.3)
+    axes.legend(title="mean ± deviation of seeds", fontsize="small")
+    buffer = StringIO()
+    with rc_context({"svg.hashsalt": "bayesnas"}):  # the same runs, the same file
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()

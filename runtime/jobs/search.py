@@ -1,0 +1,355 @@
+"""A search: train the supernet, ask the strategy what goes, and begin again; then write the result.
+
+The strategies are in `runtime/strategies/`; docs/algorithm.md says what each does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import asdict, define, field, frozen
+
+from bayesnas.compiler.artifacts.derive import derive_spec
+from bayesnas.compiler.artifacts.figure import draw, write_figure
+from bayesnas.compiler.artifacts.gamma_report import gamma_report
+from bayesnas.compiler.artifacts.graph_file import Annotation, graph_to_json
+from bayesnas.compiler.graph.cost import Cost, graph_cost
+from bayesnas.compiler.graph.model import BudgetConstraint
+from bayesnas.compiler.pipeline import Compiled, compile_loaded
+from bayesnas.compiler.settings import SearchSettings
+from bayesnas.compiler.space.choices import member_space
+from bayesnas.compiler.space.prices import Prices, best_member
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, quote
+from bayesnas.dsl.loader import load_text
+from bayesnas.dsl.printer import print_spec
+from bayesnas.runtime.data.dataset import check_augment
+from bayesnas.runtime.data.sources import load_data
+from bayesnas.runtime.runs.folder import Run, RunOptions, check_out, pick_device
+from bayesnas.runtime.runs.progress import Progress, say_note
+from bayesnas.runtime.strategies.bayesnas.pruning import Pruner
+from bayesnas.runtime.strategies.bayesnas.published import Published
+from bayesnas.runtime.strategies.darts import Darts
+from bayesnas.runtime.strategies.evidence import Evidence
+from bayesnas.runtime.strategies.interface import Strategy, Task, no_member
+from bayesnas.runtime.strategies.largest import Largest
+from bayesnas.runtime.strategies.magnitude import Magnitude
+from bayesnas.runtime.strategies.random_members import RandomChoice
+from bayesnas.runtime.strategies.thompson import Thompson
+from bayesnas.runtime.supernet.supernet import Supernet
+
+STRATEGIES: Final[Mapping[str, type[Strategy]]] = {
+    "evidence": Evidence,
+    "bayesnas": Published,
+    "thompson": Thompson,
+    "random": RandomChoice,
+    "darts": Darts,
+    "magnitude": Magnitude,
+    "largest": Largest,
+}
+
+
+@frozen
+class Space:
+    """What a search is given: the network that is wanted, and perhaps a smaller one to search in.
+
+    ``proxy`` has the same choices at other numbers (width, cells); the supernet is made of it.
+    ``budgets`` stand over those of the spec that count the same.
+    """
+
+    wanted: Compiled
+    proxy: Compiled | None = None
+    budgets: tuple[BudgetConstraint, ...] = ()
+
+    @property
+    def searched(self) -> Compiled:
+        """What the supernet is made of."""
+        return self.proxy or self.wanted
+
+    @property
+    def limits(self) -> tuple[BudgetConstraint, ...]:
+        """The budgets that hold."""
+        named = {budget.cost for budget in self.budgets}
+        return (*self.budgets, *(b for b in self.wanted.graph.budgets if b.cost not in named))
+
+    def check(self) -> None:
+        """Refuse what cannot be searched.
+
+        Raises:
+            DiagnosticError: D431 (nothing to search), D435 (the proxy has other choices).
+        """
+        network = self.wanted.network
+        if not self.wanted.graph.searched():
+            raise DiagnosticError(
+                Diagnostic(
+                    "D431",
+                    f"`{network.name}` has no searched edges",
+                    network.span,
+                    help="write `~>` where operations shall be chosen, or use `bayesnas train`",
+                )
+            )
+        if self.proxy and member_space(self.proxy.graph) != member_space(self.wanted.graph):
+            raise DiagnosticError(
+                Diagnostic(
+                    "D435",
+                    f"the proxy of `{network.name}` has other choices than the network itself",
+                    network.span,
+                    help="let `--proxy` change widths, sizes and tied cells alone",
+                )
+            )
+
+
+@frozen
+class SearchResult:
+    """What a search ended with; accuracy is of what is left of the supernet, on
+    held-out training examples."""
+
+    strategy: str
+    supernet: Cost
+    found: Cost
+    rounds: int
+    operations: int
+    operations_left: int
+    holdout_accuracy: float
+    images_trained: int  # forward and backward for the weights
+    images_evaluated: int  # forward alone, or backward to the gates
+    seconds: float
+    seed: int
+    device: str
+    figure: str
+    advice: str | None  # how to get the pictures, where `dot` is missing
+
+
+def search(space: Compiled | Space, settings: SearchSettings, options: RunOptions) -> SearchResult:
+    """Search a space and write the found network's spec and figure into a run's folder.
+
+    Raises:
+        DiagnosticError: D431, D435 (nothing to search, another proxy), D604 (no member was
+            found inside the budgets); whatever data, folders and the work itself raise.
+    """
+    if isinstance(space, Compiled):
+        space = Space(space)
+    space.check()
+    prices = Prices.of(space.wanted.graph, space.limits)
+    if best_member(member_space(space.wanted.graph), {}, prices) is None:
+        raise no_member(prices, status=2)
+    check_out(options.out, options.resume, options.force)
+    device = pick_device(options.device)
+    data = load_data(options.data, space.searched.graph, options.data_options).to(device)
+    check_augment(data, settings.augment)
+    say_note(data.note)
+    extra = {
+        "proxy": dict(space.proxy.values) if space.proxy else None,
+        "budgets": {budget.cost: budget.limit for budget in space.limits},
+    }
+    run = Run.begin("search", space.wanted, settings, options, extra)
+    net = Supernet(
+        space.searched.graph,
+        space.searched.loaded.source.name,
+        data,
+        settings,
+        options.seed,
+        device,
+    )
+    strategy = STRATEGIES[settings.strategy](Task(net, prices, settings, options.seed))
+    return _Search(space, settings, options, net, strategy, run).go()
+
+
+@define
+class _Search:
+    """One search; `_state` and `_restore` carry it over an interruption."""
+
+    space: Space
+    settings: SearchSettings
+    options: RunOptions
+    net: Supernet
+    strategy: Strategy
+    run: Run
+    round: int = 0
+    seconds: float = 0.0
+    removed: dict[str, tuple[int, str]] = field(factory=dict)  # group -> round, reason
+    refused: tuple[str, ...] = ()  # by the last round
+    history: list[dict[str, Any]] = field(factory=list)
+
+    # ------------------------------------------------------------------------------------- course
+
+    def go(self) -> SearchResult:
+        settings, net = self.settings, self.net
+        rounds = settings.rounds if self.strategy.trains else 1
+        warmup, each = (
+            round(epochs * net.epoch_steps) if self.strategy.trains else 0
+            for epochs in (settings.warmup_epochs, settings.epochs)
+        )
+        net.total_steps = max(1, warmup + rounds * each)
+        if self.options.resume:
+            self._restore(self.run.load("checkpoint.pt", net.device))
+        else:
+            self.run.write_text("supernet.py", net.emitted.source)
+        with Progress(net.total_steps, "search") as progress:
+            progress.skip(net.steps)
+            if not self.history:
+                start = time.perf_counter()
+                loss = self._train(warmup, progress, searching=False)
+                self._record(loss, {}, start, progress)
+            while self.round < rounds and not self.strategy.stable:
+                start = time.perf_counter()
+                loss = self._train(each, progress, searching=True)
+                self.round += 1
+                self._record(loss, self._update(rounds), start, progress)
+        return self._finish()
+
+    def _train(self, steps: int, progress: Progress, searching: bool) -> float | None:
+        """Steps of the strategy's training; their mean loss, if there were any."""
+        total, count = 0.0, 0
+        for inputs, labels in self.net.batches(steps):
+            value = self.strategy.step(inputs, labels, searching)
+            total, count = total + value, count + 1
+            progress.step(loss=f"{value:.3f}", alive=str(self._alive()))
+        return total / count if count else None
+
+    def _alive(self) -> int:
+        return len(self.net.groups) - len(self.removed)
+
+    def _update(self, rounds: int) -> dict[str, str]:
+        """What goes in this round, and after the last one all that leads nowhere."""
+        removal = self.strategy.update(self.round, rounds)
+        self.refused = removal.refused
+        reasons = dict(removal.reasons)
+        if self.round == rounds or self.strategy.stable:
+            reasons |= self.strategy.finish().reasons
+            if not self.refused:
+                gone = self.removed.keys() | reasons.keys()
+                pruner = Pruner(self.net.graph)
+                reasons |= dict.fromkeys(pruner.dead(gone), "dead")
+        self.removed.update({group: (self.round, why) for group, why in reasons.items()})
+        return reasons
+
+    # ------------------------------------------------------------------------------------- record
+
+    def _record(
+        self, loss: float | None, reasons: dict[str, str], start: float, progress: Progress
+    ) -> None:
+        score = self.strategy.score()
+        self.seconds += time.perf_counter() - start
+        row = {
+            "round": self.round,
+            "train_loss": loss,
+            "holdout_loss": score.loss,
+            "holdout_accuracy": score.accuracy,
+            "alive": self._alive(),
+            "removed": reasons,
+            "images_trained": self.net.trained,
+            "images_evaluated": self.net.evaluated,
+            "seconds": round(self.seconds, 3),
+        }
+        self.history.append(row)
+        self.run.write_lines("history.jsonl", self.history)
+        self.run.write_lines("gates.jsonl", self._gate_rows())
+        self.run.save("checkpoint.pt", self._state())
+        name = f"round {self.round}/{self.settings.rounds}" if self.round else "warm-up"
+        trained = f"train loss {loss:.4f}, " if loss is not None else ""
+        progress.say(
+            f"{name}: {trained}held-out accuracy {score.accuracy:.2%}, "
+            f"{self._alive()} of {len(self.net.groups)} operations"
+        )
+
+    def _gate_rows(self) -> list[dict[str, Any]]:
+        rows = []
+        for edge, found in zip(self.net.graph.searched(), self.strategy.rows(), strict=True):
+            gone, reason = self.removed.get(str(edge.group), (None, None))
+            rows.append(
+                {
+                    "gate": edge.gate,
+                    "group": edge.group,
+                    "edge": edge.connection,
+                    "operation": edge.operation.label,
+                    **found,
+                    "removed_in_round": gone,
+                    "removed_by": reason,
+                }
+            )
+        return rows
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "round": self.round,
+            "seconds": self.seconds,
+            "removed": {group: list(why) for group, why in self.removed.items()},
+            "refused": list(self.refused),
+            "history": self.history,
+            "strategy": self.strategy.state(),
+            "net": self.net.state(),
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.round, self.seconds = state["round"], state["seconds"]
+        self.history, self.refused = state["history"], tuple(state["refused"])
+        self.removed = {group: (int(n), str(why)) for group, (n, why) in state["removed"].items()}
+        self.strategy.restore(state["strategy"])
+        self.net.restore(state["net"])
+
+    # ------------------------------------------------------------------------------------- result
+
+    def _finish(self) -> SearchResult:
+        if self.refused:
+            raise DiagnosticError(
+                Diagnostic(
+                    "D601",
+                    "the posterior keeps no operation on the only way to an output",
+                    notes=(f"it would remove {quote(self.refused[:3])} and leave no network",),
+                    help="lower `lambda_w`, for instance "
+                    f"`--option lambda_w={self.settings.lambda_w / 10:g}`",
+                ),
+                status=1,
+            )
+        wanted = self.space.wanted
+        spec = derive_spec(wanted, Pruner(wanted.graph).alive_graph(self.removed))
+        text = self._header() + print_spec(spec)
+        found = compile_loaded(load_text(Source("pruned.nas", text), self.run.out))
+        self.run.write_text("pruned.nas", text)
+        annotation = self._annotation()
+        self.run.write_text("graph.json", graph_to_json(wanted.graph, annotation))
+        report = gamma_report(wanted.graph)
+        self.run.write_text("gamma.json", report.json)
+        self.run.write_text("gamma.md", report.markdown)
+        advice = write_figure(draw(wanted.graph, annotation), self.run.out / "search.svg")
+        figure = self.run.out / "pruned.svg"
+        write_figure(draw(found.graph), figure)
+        result = SearchResult(
+            strategy=self.settings.strategy,
+            supernet=graph_cost(wanted.graph),
+            found=graph_cost(found.graph),
+            rounds=self.round,
+            operations=len(self.net.groups),
+            operations_left=self._alive(),
+            holdout_accuracy=self.history[-1]["holdout_accuracy"],
+            images_trained=self.net.trained,
+            images_evaluated=self.net.evaluated,
+            seconds=self.seconds,
+            seed=self.options.seed,
+            device=str(self.net.device),
+            figure=str(figure if advice is None else figure.with_suffix(".dot")),
+            advice=advice,
+        )
+        self.run.write_json("result.json", asdict(result))
+        return result
+
+    def _annotation(self) -> Annotation:
+        """Gamma and round of removal of every edge of the wanted network, by its group."""
+        groups = self.space.wanted.graph.groups()
+        found = {
+            str(row["group"]): row["gamma"] for row in self._gate_rows() if row["gamma"] is not None
+        }
+        gammas = {e.id: found[g] for g, edges in groups.items() if g in found for e in edges}
+        gone = {e.id: self.removed[g][0] for g in self.removed for e in groups[g]}
+        return Annotation(gammas, gone)
+
+    def _header(self) -> str:
+        name = Path(self.space.wanted.loaded.source.name).name
+        shown = "".join(c for c in f"{name} on {self.options.data}" if c.isprintable())
+        return (
+            f"# Found by bayesnas search of {shown}, seed {self.options.seed}: "
+            f"{self._alive()} of {len(self.net.groups)} operations left.\n\n"
+        )

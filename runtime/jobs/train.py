@@ -1,0 +1,210 @@
+"""A training from scratch into the folder of a run, and what is made of one."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from attrs import asdict, evolve, frozen
+from torch import nn
+
+from bayesnas.compiler.emit.pytorch import emit_torch
+from bayesnas.compiler.graph.cost import graph_cost
+from bayesnas.compiler.pipeline import Compiled
+from bayesnas.compiler.settings import TrainSettings
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
+from bayesnas.runtime.data.dataset import Data, check_augment
+from bayesnas.runtime.data.sources import load_data
+from bayesnas.runtime.network.modules import build
+from bayesnas.runtime.network.training import evaluate, sgd, train_epoch
+from bayesnas.runtime.runs.folder import Run, RunOptions, check_out, pick_device
+from bayesnas.runtime.runs.progress import Progress, say_note
+
+
+@frozen
+class TrainResult:
+    """What a training ended with; accuracies are shares of the test part."""
+
+    parameters: int
+    flops: int
+    test_accuracy: float
+    test_examples: int
+    seconds: float
+    seed: int
+    device: str
+
+
+def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> TrainResult:
+    """Train a network from scratch, evaluate it on the test part, save it in a run's folder.
+
+    A supernet is trained with every gate at 1.
+    """
+    check_out(options.out, options.resume, options.force)
+    device = pick_device(options.device)
+    data = load_data(options.data, compiled.graph, options.data_options).to(device)
+    check_augment(data, settings.augment)
+    say_note(data.note)
+    run = Run.begin("train", compiled, settings, options)
+    return _Training(compiled, settings, options, data, run, device).fit()
+
+
+class _Training:
+    """One training; `state` and `restore` carry it over an interruption."""
+
+    def __init__(
+        self,
+        compiled: Compiled,
+        settings: TrainSettings,
+        options: RunOptions,
+        data: Data,
+        run: Run,
+        device: torch.device,
+    ) -> None:
+        self.compiled, self.settings, self.options = compiled, settings, options
+        self.data, self.run, self.device = data, run, device
+        module, self.emitted = build(compiled.graph, compiled.loaded.source.name, options.seed)
+        self.module = module.to(device)
+        self.optimizer = sgd(
+            self.module, settings.learning_rate, settings.momentum, settings.weight_decay
+        )
+        self.generator = torch.Generator().manual_seed(options.seed)
+        torch.manual_seed(options.seed)  # for dropout
+        self.epoch = 0
+        self.seconds = 0.0
+        self.history: list[dict[str, Any]] = []
+
+    def fit(self) -> TrainResult:
+        if self.options.resume:
+            self._restore(self.run.load("checkpoint.pt", self.device))
+        epochs = self.settings.epochs
+        per_epoch = math.ceil(len(self.data.train) / self.settings.batch_size)
+        with Progress(epochs * per_epoch, "train") as progress:
+            progress.skip(self.epoch * per_epoch)
+            while self.epoch < epochs:
+                start = time.perf_counter()
+                loss = self._one_epoch(progress)
+                self.epoch += 1
+                self.seconds += time.perf_counter() - start
+                self.history.append(
+                    {"epoch": self.epoch, "train_loss": loss, "seconds": round(self.seconds, 3)}
+                )
+                self._checkpoint()
+                if self.epoch % max(1, epochs // 10) == 0:
+                    progress.say(f"epoch {self.epoch}/{epochs}: train loss {loss:.4f}")
+        return self._finish()
+
+    def _one_epoch(self, progress: Progress) -> float:
+        return train_epoch(
+            self.module,
+            self.optimizer,
+            self.data,
+            self.data.train,
+            self.settings,
+            self.epoch,
+            self.generator,
+            lambda value: progress.step(loss=f"{value:.3f}"),
+        )
+
+    def _checkpoint(self) -> None:
+        self.run.write_lines("history.jsonl", self.history)
+        state = {
+            "epoch": self.epoch,
+            "seconds": self.seconds,
+            "history": self.history,
+            "model": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "dropout": torch.get_rng_state(),
+        }
+        self.run.save("checkpoint.pt", state)
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.epoch, self.seconds, self.history = state["epoch"], state["seconds"], state["history"]
+        self.module.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"].cpu())
+        torch.set_rng_state(state["dropout"].cpu())
+
+    def _finish(self) -> TrainResult:
+        cost = graph_cost(self.compiled.graph)
+        result = TrainResult(
+            cost.parameters,
+            cost.flops,
+            evaluate(self.module, self.data, self.data.test),
+            len(self.data.test),
+            self.seconds,
+            self.options.seed,
+            str(self.device),
+        )
+        weights = {
+            "model": self.module.state_dict(),
+            "mean": self.data.mean,
+            "std": self.data.std,
+            "classes": list(self.data.classes),
+        }
+        self.run.save("weights.pt", weights)
+        source = emit_torch(self.compiled.graph, self.compiled.loaded.source.name).source
+        self.run.write_text("network.py", source)  # for readers: without the schedule
+        self.run.write_json("result.json", asdict(result))
+        return result
+
+
+def load_network(folder: str | Path, device: str = "cpu") -> nn.Module:
+    """The trained network in a run's folder, in evaluation mode.
+
+    It takes inputs normalised as in training (`Data.normalize`, with the run's mean and std).
+
+    Raises:
+        DiagnosticError: D415 or D416 if there is no trained run in the folder.
+    """
+    return load_run(Path(folder), pick_device(device))[0]
+
+
+def load_run(
+    folder: Path, device: torch.device, scheduled: bool = True
+) -> tuple[nn.Module, dict[str, Any], Compiled]:
+    """Like `load_network`, with what stands in ``weights.pt`` and the run's compiled spec."""
+    run, _, compiled = Run.open(folder)
+    state = run.load("weights.pt", device)
+    module, _ = build(compiled.graph, compiled.loaded.source.name, 0, scheduled)
+    try:
+        module.load_state_dict(state["model"])
+    except (RuntimeError, KeyError) as error:
+        raise DiagnosticError(
+            Diagnostic(
+                "D416",
+                f"the weights in `{folder}` do not fit its spec",
+                notes=(str(error).splitlines()[0],),
+                help="leave `spec.nas` in the folder as the training wrote it",
+            )
+        ) from None
+    return module.to(device).eval(), state, compiled
+
+
+def evaluate_run(options: RunOptions) -> tuple[float, Data]:
+    """Test accuracy of the trained run in ``options.out``, and the data it is of.
+
+    Where ``options.data`` is empty, the run's own data is taken, as it was loaded then.
+    """
+    _, settings, compiled = Run.open(options.out)
+    device = pick_device(options.device)
+    module, state, _ = load_run(options.out, device)
+    data_options = options.data_options
+    if not options.data:
+        data_options = evolve(data_options, resize=settings["resize"])
+    data = load_data(options.data or settings["data"], compiled.graph, data_options).to(device)
+    say_note(data.note)
+    if list(data.classes) != state["classes"]:
+        raise DiagnosticError(
+            Diagnostic(
+                "D506",
+                f"`{data.name}` has other classes than the run was trained on",
+                notes=(f"trained on {quote(state['classes'][:8])}",),
+                help="evaluate on data with the same class folders",
+            )
+        )
+    data = evolve(data, mean=state["mean"], std=state["std"])  # as it was trained
+    return evaluate(module, data, data.test), data

@@ -1,0 +1,117 @@
+"""Training steps and evaluation: SGD with a cosine, the same for supernets and results."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from bayesnas.compiler.settings import TrainSettings
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.runtime.data.dataset import Data, Part, batches, plain_batches
+from bayesnas.runtime.network.modules import logits
+
+EVALUATION_BATCH = 500
+
+
+def cosine(start: float, step: int, steps: int) -> float:
+    """A learning rate that falls from ``start`` to 0 along half a cosine."""
+    return start * 0.5 * (1 + math.cos(math.pi * step / max(steps, 1)))
+
+
+def sgd(module: nn.Module, rate: float, momentum: float, decay: float) -> torch.optim.SGD:
+    """SGD in Nesterov's form on all weights; ``decay`` is the fixed lambda of (16)."""
+    return torch.optim.SGD(
+        module.parameters(),
+        lr=rate,
+        momentum=momentum,
+        weight_decay=decay,
+        nesterov=momentum > 0,
+    )
+
+
+def check_loss(loss: Tensor, place: str) -> float:
+    """The loss as a number.
+
+    Raises:
+        DiagnosticError: D602 (status 1) if it is not finite.
+    """
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise DiagnosticError(
+            Diagnostic(
+                "D602",
+                f"the loss became {value} in {place}",
+                help="lower `learning_rate`, for instance `--option learning_rate=0.01`",
+            ),
+            status=1,
+        )
+    return value
+
+
+@torch.no_grad()
+def accuracy(
+    module: nn.Module, batches_: Iterable[tuple[Tensor, Tensor]], gates: Tensor | None = None
+) -> float:
+    """Share of examples predicted right, batch normalisation in evaluation mode."""
+    was_training = module.training
+    module.eval()
+    right = count = 0
+    for inputs, labels in batches_:
+        predicted = logits(module, inputs, gates).argmax(dim=1)
+        right += int((predicted == labels).sum())
+        count += len(labels)
+    module.train(was_training)
+    return right / max(count, 1)
+
+
+def evaluate(module: nn.Module, data: Data, part: Part, gates: Tensor | None = None) -> float:
+    """`accuracy` on a part of the data."""
+    return accuracy(module, plain_batches(data, part, EVALUATION_BATCH), gates)
+
+
+def train_epoch(
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    data: Data,
+    part: Part,
+    settings: TrainSettings,
+    epoch: int,
+    generator: torch.Generator,
+    after_step: Callable[[float], None],
+) -> float:
+    """One pass over a part of the data, the ``epoch``-th of a cosine; the mean loss of its steps.
+
+    Args:
+        module: the network.
+        optimizer: of its weights.
+        data: what ``part`` is of.
+        part: the examples to train on.
+        settings: the schedule.
+        epoch: counted from 0.
+        generator: of the order and the augmentation.
+        after_step: is told the loss of every step.
+
+    Raises:
+        DiagnosticError: D602 if the loss is not finite.
+    """
+    module.train()
+    steps = math.ceil(len(part) / settings.batch_size)
+    total, count = 0.0, 0
+    passes = batches(data, part, settings.batch_size, settings.augment, generator)
+    for k, (inputs, labels) in enumerate(passes):
+        for group in optimizer.param_groups:
+            group["lr"] = cosine(settings.learning_rate, epoch * steps + k, settings.epochs * steps)
+        loss = cross_entropy(logits(module, inputs), labels)
+        value = check_loss(loss, f"epoch {epoch + 1}")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if settings.gradient_clip:
+            nn.utils.clip_grad_norm_(module.parameters(), settings.gradient_clip)
+        optimizer.step()
+        total, count = total + value * len(labels), count + len(labels)
+        after_step(value)
+    return total / count

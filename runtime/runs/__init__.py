@@ -1,0 +1,1 @@
+"""The folders of runs, and what is said while one works."""

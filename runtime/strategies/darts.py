@@ -1,0 +1,83 @@
+"""The strategy `darts`: a softmax over each connection's options, first order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from bayesnas.compiler.space.choices import MemberSpace, SearchedConnection, dropped
+from bayesnas.runtime.network.modules import logits
+from bayesnas.runtime.strategies.interface import Removal, Strategy, Task
+
+
+class Darts(Strategy):
+    """`darts`: a softmax over each connection's options, by gradient steps on held-out examples.
+
+    First order (Liu et al., ICLR 2019): a step of the architecture on a held-out batch, by Adam as
+    in the authors' code, then one of the weights. To drop a connection is an option like the
+    others, and passes nothing on.
+    """
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        self.whole = self.space
+        names = [o for c in self.whole.connections for o in _softmax_options(self.whole, c)]
+        self.places = {name: n for n, name in enumerate(names)}
+        start = torch.randn(len(names), generator=task.net.generator, dtype=torch.float64)
+        self.alpha = (1e-3 * start).requires_grad_()
+        self.adam = torch.optim.Adam([self.alpha], lr=3e-4, betas=(0.5, 0.999), weight_decay=1e-3)
+
+    def _chances(self) -> Tensor:
+        """The softmax of every option, in the order of ``places``."""
+        parts = []
+        for connection in self.whole.connections:
+            options = _softmax_options(self.whole, connection)
+            parts.append(self.alpha[[self.places[o] for o in options]].softmax(dim=0))
+        return torch.cat(parts)
+
+    def _gates(self) -> Tensor:
+        chances = self._chances()
+        return self.net.spread(chances[[self.places[group] for group in self.net.groups]])
+
+    def gates(self) -> Tensor:
+        """The softmax of every candidate."""
+        return self._gates().detach()
+
+    def step(self, inputs: Tensor, labels: Tensor, searching: bool) -> float:
+        """A step of the architecture, once the search has begun, and one of the weights."""
+        self.net.keep(self.space.candidates())
+        if searching:
+            held, answers = self.net.held_batch(len(labels))
+            loss = cross_entropy(logits(self.net.module, held, self._gates()), answers)
+            [self.alpha.grad] = torch.autograd.grad(loss, [self.alpha])
+            self.adam.step()
+            self.net.trained += len(answers)
+        return self.net.descend(inputs, labels, self.gates())
+
+    def update(self, number: int, rounds: int) -> Removal:
+        """The member of the largest softmax, after the last round."""
+        found = self._chances().detach().tolist()
+        values = {name: found[n] for name, n in self.places.items()}
+        self.report = {group: {"w": values[group]} for group in self.net.groups}
+        return self.settle(values, "darts") if number == rounds else Removal()
+
+    def state(self) -> dict[str, Any]:
+        """With the architecture and its optimizer."""
+        own = {"alpha": self.alpha.detach(), "adam": self.adam.state_dict()}
+        return super().state() | own
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Back to what `state` gave."""
+        super().restore(state)
+        with torch.no_grad():
+            self.alpha.copy_(state["alpha"])
+        self.adam.load_state_dict(state["adam"])
+
+
+def _softmax_options(space: MemberSpace, connection: SearchedConnection) -> list[str]:
+    nothing = [dropped(connection)] if space.droppable(connection) else []
+    return [*connection.options, *nothing]

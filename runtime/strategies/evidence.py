@@ -1,0 +1,309 @@
+"""The strategy `evidence`: options go, a few at a time, by what the evidence loses with each.
+
+The living members of the space, all alike, are the prior of the gates: its mean is the chance that
+a random member keeps an operation. To remove an option is another prior, and the change in log
+evidence says whether the data miss it. With L(w) the mean loss, g and H its gradient and curvature
+at the mean m, and N examples, Jensen's inequality bounds the log evidence of a prior with mean m',
+
+    log E[exp(-N L(w))] >= -N E[L(w)] ~ -N (L(m) + g^T d + d^T H d / 2) + const,    d = m' - m,
+
+and the change of this bound with an option's removal, an example, is what an option is worth. H is
+full: of two operations that are substitutes, the second is worth more once the first is gone.
+What was tried besides, and how well it did, stands in docs/algorithm.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import torch
+from attrs import evolve, frozen
+from torch import Tensor
+
+from bayesnas.compiler.space.choices import MemberSpace
+from bayesnas.compiler.space.prices import Prices, best_member
+from bayesnas.runtime.strategies.interface import Removal, Strategy, Task, group_table, judged
+from bayesnas.runtime.strategies.sampling import thinned
+from bayesnas.runtime.supernet.supernet import Supernet
+
+PATIENCE: Final = 3  # rounds after which a choice that has not changed is taken; see `_watch`
+SLOPE: Final = 4  # times as many examples for the gradient, which costs a tenth of the curvature
+SAMPLED: Final = 0.4  # share of the options that is left to the draws, where there are any
+
+
+@frozen
+class Look:
+    """The quadratic model of the mean loss at the mean of a space, and the posterior by it.
+
+    All float64 over the groups [R]: ``mean`` is the prior's; ``gradient`` [R] and ``curvature``
+    [R, R] are those of the loss there; ``price`` is what a group costs, in nats an example, so
+    that the best member by ``values`` lies inside the budgets. The posterior is N(posterior_mean,
+    root root^T), of the gates under the whole likelihood.
+    """
+
+    numbers: Mapping[str, int]
+    mean: Tensor
+    gradient: Tensor
+    curvature: Tensor
+    price: Tensor
+    prior_variance: Tensor
+    posterior_mean: Tensor
+    root: Tensor
+
+    @classmethod
+    def at(cls, space: MemberSpace, task: Task) -> Look:
+        """The model of a space by the weights its supernet has now."""
+        net = task.net
+        gates = net.gates(space.mean())
+        net.keep(space.candidates())
+        with net.recalibrated(gates):
+            part = net.sample(net.fit_part, SLOPE * task.settings.curvature_examples)
+            slope = net.gradient(gates, part)
+            few = part.first(task.settings.curvature_examples)
+            g, H = net.tied(slope, net.curvature(gates, few))
+        prior = prior_covariance(space, net.numbers)
+        mean, root = laplace(net.table(space.mean()), prior, g, H, len(net.fit_part))
+        price = multiplier(space, group_table(net, -g), task.prices) * joint_prices(
+            net, task.prices
+        )
+        return cls(net.numbers, net.table(space.mean()), g, H, price, prior.diagonal(), mean, root)
+
+    @property
+    def values(self) -> dict[str, float]:
+        """What a member gains by each group to first order, less its price."""
+        gains = (-self.gradient - self.price).tolist()
+        return {group: gains[n] for group, n in self.numbers.items()}
+
+    def changes(self, space: MemberSpace) -> dict[str, float]:
+        """The change in log evidence an example when an option of a space goes, plus its price.
+
+        The space is the one looked at.
+        """
+        slope = self.gradient + self.price
+        changes = {}
+        for arriving, _ in space.nodes():
+            node = evolve(space, connections=arriving)
+            places = torch.tensor([self.numbers[o] for c in arriving for o in c.options])
+            H = self.curvature[places][:, places]
+            for option in node.options():
+                after = node.without(option).mean()
+                d = torch.tensor(
+                    [after.get(o, 0.0) for c in arriving for o in c.options], dtype=slope.dtype
+                )
+                d -= self.mean[places]
+                changes[option] = -float(slope[places] @ d + d @ H @ d / 2)
+        return changes
+
+    def report(self, space: MemberSpace) -> dict[str, dict[str, float]]:
+        """What is known of every group that is still open: (17) to (19) on this posterior."""
+        variance = (self.root**2).sum(dim=1)
+        rows = {}
+        for group in space.candidates():
+            n = self.numbers[group]
+            gamma, C, w = (
+                float(v[n]) for v in (self.prior_variance, variance, self.posterior_mean)
+            )
+            row = {"w": float(self.mean[n]), "w_solved": w, "gamma": gamma, "C": C}
+            row["error"] = math.sqrt(C)
+            if gamma > C > 0:
+                omega = math.sqrt(1 / gamma - C / gamma**2)
+                row |= {"omega": omega, "s": abs(w) / omega}
+            rows[group] = row
+        return rows
+
+
+def prior_covariance(space: MemberSpace, numbers: Mapping[str, int]) -> Tensor:
+    """Covariance [R, R] of the gates over random members, connections taken as independent.
+
+    Of the candidates of one connection at most one is kept: diag(p) - p p^T. Along a common shift
+    of all of them it is singular or nearly so, which holds the scale of the gates in place.
+    """
+    covariance = torch.zeros(len(numbers), len(numbers), dtype=torch.float64)
+    means = space.mean()
+    for connection in space.connections:
+        places = torch.tensor([numbers[o] for o in connection.options])
+        p = torch.tensor([means[o] for o in connection.options], dtype=torch.float64)
+        covariance[places[:, None], places] = torch.diag(p) - torch.outer(p, p)
+    return covariance
+
+
+def laplace(
+    mean: Tensor, prior: Tensor, gradient: Tensor, curvature: Tensor, examples: int
+) -> tuple[Tensor, Tensor]:
+    """The posterior N(mean - C N g, C) of the gates, C = (prior^-1 + N H)^-1; its mean and root.
+
+    Args:
+        mean: of the prior [R], where the derivatives were taken.
+        prior: covariance [R, R], may be singular.
+        gradient: g [R] of the mean loss.
+        curvature: H [R, R] of the mean loss, positive semidefinite.
+        examples: N, which makes the mean a sum.
+
+    Returns:
+        The mean [R], and a root [R, R] with root root^T = C.
+    """
+    values, vectors = torch.linalg.eigh(prior)
+    half = vectors * values.clamp_min(0).sqrt()
+    inner = torch.eye(len(mean), dtype=mean.dtype) + examples * half.T @ curvature @ half
+    lower = torch.linalg.cholesky(inner)
+    root = torch.linalg.solve_triangular(lower, half.T, upper=False).T
+    return mean - root @ (root.T @ gradient) * examples, root
+
+
+# ----------------------------------------------------------------------------------------- budgets
+
+
+def joint_prices(net: Supernet, prices: Prices) -> Tensor:
+    """What each group takes of the budget that it takes most of, [R], dimensionless."""
+    return torch.tensor(
+        [max(prices.shares[group], default=0.0) for group in net.groups], dtype=torch.float64
+    )
+
+
+def multiplier(space: MemberSpace, values: Mapping[str, float], prices: Prices) -> float:
+    """What the whole budget is worth, in units of the values: 0 where it does not bind.
+
+    The least at which the member of the largest values less prices lies inside the budgets
+    (a Lagrange multiplier, by bisection).
+    """
+    if not prices.budgets:
+        return 0.0
+    free = prices.unlimited()
+
+    def fits(worth: float) -> bool:
+        priced = {
+            group: values[group] - worth * max(prices.shares[group]) for group in space.candidates()
+        }
+        member = best_member(space, priced, free)
+        return member is not None and prices.fit(member)
+
+    low, high = 0.0, max(map(abs, values.values()), default=0.0) or 1.0
+    if fits(low):
+        return low
+    for _ in range(20):
+        if fits(high):
+            break
+        low, high = high, 2 * high
+    for _ in range(20):
+        middle = (low + high) / 2
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    return high
+
+
+# ---------------------------------------------------------------------------------------- strategy
+
+
+class Evidence(Strategy):
+    """Removes the options that the evidence misses least, until one member is left.
+
+    With ``discretize = no`` it ends where the constraints hold and every removal would lower the
+    evidence; several operations may then stay on one edge, and nothing is drawn, unless the
+    settings ask for it.
+    """
+
+    likes = 24
+
+    @property
+    def draws(self) -> int:
+        """Unasked, none where several operations may stay: what is drawn is a discrete member."""
+        asked = self.settings.discretize == "yes" or self.settings.draws
+        return super().draws if asked else 0
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        self.total = self.space.excess()
+        self.choices: list[list[str]] = []  # the best member as it looked in each round
+
+    def step(self, inputs: Tensor, labels: Tensor, searching: bool) -> float:  # noqa: ARG002
+        """The weights learn under random parts of the space, so that each works without others."""
+        part = thinned(self.space, self.settings.operation_drop, self.random)
+        self.net.keep(part.candidates())
+        return self.net.descend(inputs, labels, self.net.gates(part.mean()))
+
+    def update(self, number: int, rounds: int) -> Removal:
+        """Derivatives at the mean, then as many removals as are due."""
+        look = Look.at(self.space, self.task)
+        for group, row in look.report(self.space).items():
+            self.report[group] = self.report.get(group, {}) | row
+        if self.draws and number == rounds:
+            return self._draw(look)
+        changes = look.changes(self.space)
+        for group in self.space.candidates() & changes.keys():
+            self.report[group]["evidence_change"] = changes[group]
+        before = self.space.candidates()
+        self._remove(changes, self._due(number, rounds), look)
+        self._watch(changes)
+        return Removal(dict.fromkeys(sorted(before - self.space.candidates()), "evidence"))
+
+    def _remove(self, changes: Mapping[str, float], due: int, look: Look) -> None:
+        """Remove the options that are missed least, as many as are due and can go."""
+        order = iter(sorted(changes, key=lambda option: (-changes[option], option)))
+        while due > 0 and (option := next(order, None)) is not None:
+            if changes[option] < 0 and not self._must_go(option):
+                continue
+            if option in self.space.options() and self._can_go(option, look):
+                self.space = self.space.without(option)
+                due -= 1
+
+    def _due(self, number: int, rounds: int) -> int:
+        """How many options go in this round, so that all have gone after the last."""
+        left, excess = rounds - number + 1, self.space.excess()
+        if self.draws:
+            excess -= math.ceil(SAMPLED * self.total)
+            left -= 1
+        return max(0, math.ceil(excess / left))
+
+    def _can_go(self, option: str, look: Look) -> bool:
+        """Whether a member inside the budgets is left without it."""
+        return best_member(self.space.without(option), look.values, self.task.prices) is not None
+
+    def _must_go(self, option: str) -> bool:
+        """Whether a constraint of the space asks for removals such as this, missed or not."""
+        if self.settings.discretize == "yes":
+            return True
+        crowded = any(
+            kept is not None and len(found) > kept and any(option in c.options for c in found)
+            for found, kept in self.space.nodes()
+        )
+        return crowded or not self.task.prices.fit(self.space.candidates())
+
+    def _watch(self, changes: Mapping[str, float]) -> None:
+        """Take a choice that has not changed for `PATIENCE` rounds early, if nothing is drawn.
+
+        It is the member that would be missed most. Only once half of the options have gone: before,
+        it follows the loudest gradients.
+        """
+        if self.space.excess() > self.total / 2:
+            return
+        missed = {option: -change for option, change in changes.items()}
+        choice = best_member(self.space, missed, self.task.prices)
+        self.choices.append(sorted(choice or ()))
+        recent = self.choices[-PATIENCE:]
+        discrete = self.settings.discretize == "yes" and not self.draws
+        if discrete and len(recent) == PATIENCE and all(c == recent[0] for c in recent):
+            self.stable = True
+        if self.space.excess() == 0:
+            self.stable = True
+
+    def _draw(self, look: Look) -> Removal:
+        """Members drawn from the posterior of the gates, judged; the best stays."""
+        members = self.drawn_members(look.posterior_mean, look.root)
+        return self.keep_only(judged(self.net, members), "judged")
+
+    def finish(self) -> Removal:
+        """What an early end still has to remove."""
+        if self.settings.discretize == "no" or self.space.excess() == 0:
+            return Removal()
+        member = frozenset(self.choices[-1])
+        return self.keep_only(member, "evidence")
+
+    def state(self) -> dict[str, Any]:
+        """With the choices so far."""
+        return super().state() | {"choices": self.choices, "stable": self.stable}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Back to what `state` gave."""
+        super().restore(state)
+        self.choices, self.stable = state["choices"], state["stable"]

@@ -1,0 +1,215 @@
+"""One interface for all strategies: how a search trains its supernet, and what it removes.
+
+A search trains for `warmup_epochs`, then, round by round, trains for `epochs` and asks `update`
+what goes. After the last update what is left meets the space's constraints.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from random import Random
+from typing import Any, ClassVar
+
+import torch
+from attrs import evolve, field, frozen
+from torch import Tensor
+
+from bayesnas.compiler.graph.model import Graph
+from bayesnas.compiler.settings import SearchSettings
+from bayesnas.compiler.space.choices import Member, MemberSpace, member_space
+from bayesnas.compiler.space.prices import Prices, best_member
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.runtime.strategies.sampling import draw_members
+from bayesnas.runtime.supernet.supernet import Score, Supernet
+
+COLUMNS = ("w", "w_solved", "s", "gamma", "omega", "C", "error", "evidence_change")
+
+
+@frozen
+class Removal:
+    """Groups that go, each with its reason.
+
+    ``refused`` are groups that should go and stay, since without them an output would no longer
+    hear of any input.
+    """
+
+    reasons: Mapping[str, str] = field(factory=dict)
+    refused: tuple[str, ...] = ()
+
+
+@frozen
+class Task:
+    """What a strategy is given.
+
+    ``prices`` are those of the network that is wanted; the supernet may be a smaller one.
+    """
+
+    net: Supernet
+    prices: Prices
+    settings: SearchSettings
+    seed: int
+
+    @property
+    def graph(self) -> Graph:
+        """The supernet's graph."""
+        return self.net.graph
+
+
+class Strategy(ABC):
+    """The base of all strategies: what is left, random numbers, the report of every group."""
+
+    trains: ClassVar[bool] = True  # whether it looks at data at all
+    likes: ClassVar[int] = 0  # draws where the settings leave it to the strategy
+
+    def __init__(self, task: Task) -> None:
+        self.task, self.net, self.settings = task, task.net, task.settings
+        self.space = member_space(task.graph)
+        self.random = Random(task.seed)
+        self.stable = False  # whether more rounds would change nothing
+        self.report: dict[str, dict[str, float]] = {}  # of each group, what was found last
+
+    @property
+    def draws(self) -> int:
+        """How many members are drawn at last, and judged; 0 where nothing is to be compared."""
+        draws = self.settings.draws or self.likes
+        return draws if draws > 1 else 0
+
+    @abstractmethod
+    def step(self, inputs: Tensor, labels: Tensor, searching: bool) -> float:
+        """One training step; the loss. ``searching`` is False before the first round."""
+
+    @abstractmethod
+    def update(self, number: int, rounds: int) -> Removal:
+        """What goes after round ``number`` of ``rounds``, counted from 1."""
+
+    def score(self) -> Score:
+        """What the held-out examples say of what is left, normalisation recalibrated."""
+        self.net.keep(self.space.candidates())
+        gates = self.gates()
+        with self.net.recalibrated(gates):
+            return self.net.score(gates)
+
+    def gates(self) -> Tensor:
+        """The gates [G] at which the supernet stands for what is left."""
+        return self.net.gates(self.space.mean())
+
+    def finish(self) -> Removal:
+        """What still goes where `stable` has ended the search early."""
+        return Removal()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What was found of each gate, in order; a column that a strategy has not is None."""
+        rows = []
+        for edge in self.task.graph.searched():
+            found = self.report.get(str(edge.group), {})
+            rows.append({name: found.get(name) for name in COLUMNS})
+        return rows
+
+    def settle(self, values: Mapping[str, float], reason: str) -> Removal:
+        """Everything goes but the member of the largest sum of values inside the budgets.
+
+        Raises:
+            DiagnosticError: D604 (status 1) if no member was found inside the budgets.
+        """
+        member = best_member(self.space, values, self.task.prices)
+        if member is None:
+            raise no_member(self.task.prices)
+        return self.keep_only(member, reason)
+
+    def drawn_members(self, mean: Tensor, root: Tensor) -> list[Member]:
+        """Members of draws from N(mean, root root^T), as `draw_members` has it.
+
+        Raises:
+            DiagnosticError: D604 (status 1) if no member was found inside the budgets.
+        """
+        members = draw_members(self.space, self.task.prices, mean, root, self.net, self.draws)
+        if not members:
+            raise no_member(self.task.prices)
+        return members
+
+    def random_members(self) -> list[Member]:
+        """Random members inside the budgets, one at least, each once.
+
+        Raises:
+            DiagnosticError: D604 (status 1) if no member was found inside the budgets.
+        """
+        drawn = (
+            random_member(self.space, self.task.prices, self.random)
+            for _ in range(max(1, self.draws))
+        )
+        return list(dict.fromkeys(drawn))
+
+    def keep_only(self, member: Member, reason: str) -> Removal:
+        """Everything goes but this member."""
+        going = self.space.candidates() - member
+        self.space = self.space.only(member)
+        return Removal(dict.fromkeys(sorted(going), reason))
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds besides the supernet."""
+        return {
+            "candidates": sorted(self.space.candidates()),
+            "required": sorted(self.space.required),
+            "random": self.random.getstate(),
+            "report": self.report,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Back to what `state` gave."""
+        left = member_space(self.task.graph).restricted(state["candidates"])
+        self.space = evolve(left, required=frozenset(state["required"]))
+        version, numbers, gauss = state["random"]
+        self.random.setstate((version, tuple(numbers), gauss))
+        self.report = state["report"]
+
+
+def no_member(prices: Prices, status: int = 1) -> DiagnosticError:
+    """D604: nothing was found inside the budgets; ``status`` 2 before any work."""
+    budget = prices.budgets[0] if prices.budgets else None
+    said = " and ".join(f"{b.cost} <= {b.limit:,}" for b in prices.budgets)
+    return DiagnosticError(
+        Diagnostic(
+            "D604",
+            "no member of the space was found inside the budget",
+            budget.span if budget else None,
+            notes=(f"budget: {said}",) if said else (),
+            help="raise the budget; `bayesnas count` shows what members cost",
+        ),
+        status=status,
+    )
+
+
+def random_member(space: MemberSpace, prices: Prices, random: Random) -> Member:
+    """A random member inside the budgets.
+
+    Each that fits is as likely as any other; where 200 draws do not fit, random values decide.
+
+    Raises:
+        DiagnosticError: D604 (status 1) if no member was found inside the budgets.
+    """
+    for _ in range(200):
+        member = space.draw(random)
+        if prices.life.alive(member) and prices.fit(member):
+            return member
+    values = {option: random.random() for option in space.candidates()}
+    found = best_member(space, values, prices)
+    if found is None:
+        raise no_member(prices)
+    return found
+
+
+def judged(net: Supernet, members: Collection[Member]) -> Member:
+    """The member of the least held-out loss by shared weights, normalisation recalibrated.
+
+    One alone is not looked at.
+    """
+    if len(members) == 1:
+        return next(iter(members))
+    scores = {member: net.judge(member) for member in members}
+    return min(scores, key=lambda member: (scores[member].loss, sorted(member)))
+
+
+def group_table(net: Supernet, values: Tensor) -> dict[str, float]:
+    """Numbers [R] by group."""
+    return dict(zip(net.groups, values.to(torch.float64).tolist(), strict=True))

@@ -1,0 +1,31 @@
+"""The strategy `largest`: the biggest member inside the budgets."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from bayesnas.compiler.graph.cost import edge_cost
+from bayesnas.compiler.space.members import cost_of
+from bayesnas.runtime.strategies.interface import Removal, Strategy
+
+
+class Largest(Strategy):
+    """`largest`: the biggest member inside the budgets, without a look at the data."""
+
+    trains: ClassVar[bool] = False
+
+    def step(self, inputs: Tensor, labels: Tensor, searching: bool) -> float:  # noqa: ARG002
+        """Nothing is trained."""
+        raise AssertionError("the largest member needs no training")
+
+    def update(self, number: int, rounds: int) -> Removal:  # noqa: ARG002
+        """The member of most parameters, or most of what the budgets count."""
+        prices = self.task.prices
+        name = prices.budgets[0].cost if prices.budgets else "parameters"
+        sizes = {
+            group: float(sum(cost_of(edge_cost(edge), name) for edge in edges))
+            for group, edges in prices.graph.groups().items()
+        }
+        return self.settle(sizes, "largest")

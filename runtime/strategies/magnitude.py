@@ -1,0 +1,47 @@
+"""The strategy `magnitude`: the largest gates stay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from bayesnas.runtime.strategies.interface import Removal, Strategy, Task
+
+
+class Magnitude(Strategy):
+    """`magnitude`: gates learn with the weights; the largest stay (Han et al., NeurIPS 2015)."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        self.w = task.net.table(self.space.mean())
+
+    def gates(self) -> Tensor:
+        """w, tied gates alike."""
+        return self.net.spread(self.w)
+
+    def step(self, inputs: Tensor, labels: Tensor, searching: bool) -> float:
+        """Weights by SGD; gates by plain gradient steps, once the search has begun."""
+        self.net.keep(self.space.candidates())
+        w = self.w.clone().requires_grad_(searching)
+        loss = self.net.descend(inputs, labels, self.net.spread(w))
+        if searching:
+            assert w.grad is not None
+            self.w = self.w - self.settings.gate_learning_rate * w.grad
+        return loss
+
+    def update(self, number: int, rounds: int) -> Removal:
+        """The member of the largest weights, after the last round."""
+        size = dict(zip(self.net.groups, self.w.abs().tolist(), strict=True))
+        self.report = {g: {"w": w} for g, w in zip(self.net.groups, self.w.tolist(), strict=True)}
+        return self.settle(size, "magnitude") if number == rounds else Removal()
+
+    def state(self) -> dict[str, Any]:
+        """With the gates."""
+        return super().state() | {"w": self.w}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Back to what `state` gave."""
+        super().restore(state)
+        self.w = state["w"].cpu()

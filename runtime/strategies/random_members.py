@@ -1,0 +1,29 @@
+"""The strategy `random`: random members, the best of them by its shared weights."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from bayesnas.runtime.strategies.interface import Removal, Strategy, judged
+
+
+class RandomChoice(Strategy):
+    """`random`: some random members inside the budgets, the best by held-out loss.
+
+    The weights learn along random paths (Guo et al., *Single path one-shot NAS*, ECCV 2020), one
+    member a step, so that they are those the members are judged by.
+    """
+
+    likes = 24
+
+    def step(self, inputs: Tensor, labels: Tensor, searching: bool) -> float:  # noqa: ARG002
+        """The weights of one random member learn."""
+        member = self.space.draw(self.random)
+        self.net.keep(member)
+        return self.net.descend(inputs, labels, self.net.gates(dict.fromkeys(member, 1.0)))
+
+    def update(self, number: int, rounds: int) -> Removal:
+        """The best of the members drawn, after the last round."""
+        if number < rounds:
+            return Removal()
+        return self.keep_only(judged(self.net, self.random_members()), "judged")

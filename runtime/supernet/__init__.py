@@ -1,0 +1,1 @@
+"""The supernet at work, and derivatives in its gates."""

@@ -1,0 +1,251 @@
+"""The supernet at work: training steps, derivatives in the gates, judgement of members.
+
+Every strategy works on one. It counts the images that went through it, so that strategies can be
+compared by what they cost.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from attrs import frozen
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from bayesnas.compiler.graph.model import Graph
+from bayesnas.compiler.settings import SearchSettings
+from bayesnas.compiler.space.choices import Member
+from bayesnas.runtime.data.dataset import Data, Part, batches, plain_batches, split
+from bayesnas.runtime.network.modules import build, logits
+from bayesnas.runtime.network.recompute import NORMS, recompute_blocks
+from bayesnas.runtime.network.training import check_loss, cosine, sgd
+from bayesnas.runtime.runs.progress import say_note
+from bayesnas.runtime.supernet.curvature import ESTIMATORS, gradient
+
+HOLDOUT = 0.2  # share of the training part that trains nothing and judges
+BATCH = 128  # of curvature and judgement
+RECALIBRATION = 1024  # examples that normalisation is estimated from anew
+
+
+@frozen
+class Score:
+    """What held-out training examples say of a network: mean negative log-likelihood, accuracy."""
+
+    loss: float
+    accuracy: float
+
+
+class Supernet:
+    """An emitted supernet with its data, its optimizer and its random numbers."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        origin: str,
+        data: Data,
+        settings: SearchSettings,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.graph, self.data, self.settings, self.device = graph, data, settings, device
+        self.groups = graph.groups()
+        self.numbers = {group: n for n, group in enumerate(self.groups)}
+        self.group_of_gate = torch.tensor(
+            [self.numbers[str(edge.group)] for edge in graph.searched()], device=device
+        )
+        module, self.emitted = build(graph, origin, seed)
+        self.module: nn.Module = module.to(device)
+        if settings.recompute == "yes" and not recompute_blocks(module, self.emitted):
+            say_note("`recompute` has no effect: there are no cells to be computed one by one")
+        self.optimizer = sgd(
+            self.module, settings.learning_rate, settings.momentum, settings.weight_decay
+        )
+        self.generator = torch.Generator().manual_seed(seed)
+        torch.manual_seed(seed)  # for dropout
+        self.fit_part, self.held_part = split(data.train, HOLDOUT, self.generator)
+        self.epoch_steps = math.ceil(len(self.fit_part) / settings.batch_size)
+        self.steps = 0  # taken so far
+        self.total_steps = 1  # of the whole search, for the learning rate
+        self.trained = 0  # images forward and backward for the weights
+        self.evaluated = 0  # images forward alone, or backward to the gates
+        self._kept: frozenset[str] = frozenset(self.groups)
+
+    # ------------------------------------------------------------------------------------- gates
+
+    def table(self, weights: Mapping[str, float]) -> Tensor:
+        """Weights by group as float64 [R]; 0 where a group is not named."""
+        return torch.tensor([weights.get(g, 0.0) for g in self.groups], dtype=torch.float64)
+
+    def gates(self, weights: Mapping[str, float]) -> Tensor:
+        """The gates [G] for weights by group, float32."""
+        return self.spread(self.table(weights))
+
+    def spread(self, weights: Tensor) -> Tensor:
+        """The gates [G], float32, for weights of the groups [R]; differentiable."""
+        return weights.to(self.device, torch.float32)[self.group_of_gate]
+
+    def keep(self, groups: Collection[str]) -> None:
+        """Leave all other groups' operations out of the forward passes that follow."""
+        kept = frozenset(groups)
+        for group in kept ^ self._kept:
+            for edge in self.groups[group]:
+                assert edge.gate is not None
+                path, candidate = self.emitted.gates[edge.gate]
+                pruned: set[str] = self.module.get_submodule(path).pruned  # type: ignore[assignment]
+                pruned.symmetric_difference_update({candidate})
+        self._kept = kept
+
+    # ---------------------------------------------------------------------------------- training
+
+    def batches(self, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """This many shuffled, augmented batches of the part that trains."""
+        left = steps
+        settings = self.settings
+        while left > 0:
+            for batch in batches(
+                self.data, self.fit_part, settings.batch_size, settings.augment, self.generator
+            ):
+                if left == 0:
+                    return
+                left -= 1
+                yield batch
+
+    def held_batch(self, size: int) -> tuple[Tensor, Tensor]:
+        """A random batch of held-out training examples."""
+        order = torch.randperm(len(self.held_part), generator=self.generator)[:size]
+        chosen = self.held_part.subset(order.to(self.device))
+        return self.data.normalize(chosen.inputs), chosen.labels
+
+    def descend(self, inputs: Tensor, labels: Tensor, gates: Tensor) -> float:
+        """One step of the weights; the loss. Gates that ask for a gradient get theirs.
+
+        Raises:
+            DiagnosticError: D602 if the loss is not finite.
+        """
+        rate = cosine(self.settings.learning_rate, self.steps, self.total_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.module.train()
+        loss = cross_entropy(logits(self.module, inputs, gates), labels)
+        value = check_loss(loss, f"step {self.steps + 1} of the search")
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.module.parameters(), 5.0)
+        self.optimizer.step()
+        self.steps += 1
+        self.trained += len(labels)
+        return value
+
+    # ------------------------------------------------------------------------------- derivatives
+
+    def sample(self, part: Part, count: int) -> Part:
+        """Some examples of a part, at random."""
+        order = torch.randperm(len(part), generator=self.generator)[:count]
+        return part.subset(order.to(self.device))
+
+    def gradient(self, gates: Tensor, part: Part) -> Tensor:
+        """Of the mean loss over a part in the gates [G], float64."""
+        self.evaluated += len(part)
+        return gradient(self.module, plain_batches(self.data, part, BATCH), gates)
+
+    def curvature(self, gates: Tensor, part: Part) -> Tensor:
+        """Of the mean loss over a part in the gates [G, G], float64, as the settings say."""
+        self.evaluated += len(part)
+        estimator = ESTIMATORS[self.settings.curvature]
+        found = estimator(self.module, plain_batches(self.data, part, BATCH), gates, self.generator)
+        return torch.diag(found) if found.dim() == 1 else found
+
+    def tied(self, gradient: Tensor, curvature: Tensor) -> tuple[Tensor, Tensor]:
+        """Derivatives in the groups' weights, [R] and [R, R], from those in the gates; on the CPU.
+
+        Tied gates move together: sums over the gates of a group.
+        """
+        gates, groups = len(gradient), len(self.groups)
+        ties = torch.zeros(gates, groups, dtype=torch.float64, device=self.device)
+        ties[torch.arange(gates, device=self.device), self.group_of_gate] = 1
+        return (ties.T @ gradient).cpu(), (ties.T @ curvature @ ties).cpu()
+
+    # --------------------------------------------------------------------------------- judgement
+
+    @contextmanager
+    def recalibrated(self, gates: Tensor) -> Iterator[None]:
+        """Batch normalisation with the statistics of these gates; the old ones come back after.
+
+        Running averages mix the sub-networks of many steps; they fit no one of them.
+        """
+        norms = [m for m in self.module.modules() if isinstance(m, NORMS)]
+        before = [(m.momentum, {k: v.clone() for k, v in m.named_buffers()}) for m in norms]
+        try:
+            self._estimate(norms, gates)
+            yield
+        finally:
+            for norm, (momentum, buffers) in zip(norms, before, strict=True):
+                norm.momentum = momentum
+                for name, value in norm.named_buffers():
+                    value.copy_(buffers[name])
+
+    @torch.no_grad()
+    def _estimate(self, norms: Iterable[nn.BatchNorm1d | nn.BatchNorm2d], gates: Tensor) -> None:
+        """Set the statistics of the norms to a plain mean over batches at these gates."""
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None
+        self.module.train()
+        part = self.fit_part.first(RECALIBRATION)
+        for inputs, _ in plain_batches(self.data, part, 2 * BATCH):
+            if len(inputs) > 1:
+                logits(self.module, inputs, gates)
+        self.evaluated += len(part)
+
+    @torch.no_grad()
+    def score(self, gates: Tensor) -> Score:
+        """What the held-out examples say at these gates, normalisation in evaluation mode."""
+        self.module.eval()
+        loss = right = 0.0
+        for inputs, labels in plain_batches(self.data, self.held_part, 2 * BATCH):
+            predicted = logits(self.module, inputs, gates)
+            loss += float(cross_entropy(predicted, labels, reduction="sum"))
+            right += float((predicted.argmax(dim=1) == labels).sum())
+        self.evaluated += len(self.held_part)
+        self.module.train()
+        return Score(loss / len(self.held_part), right / len(self.held_part))
+
+    def judge(self, member: Member) -> Score:
+        """A member by the weights it shares, with normalisation of its own."""
+        before = self._kept
+        self.keep(member)
+        gates = self.gates(dict.fromkeys(member, 1.0))
+        try:
+            with self.recalibrated(gates):
+                return self.score(gates)
+        finally:
+            self.keep(before)
+
+    # ------------------------------------------------------------------------------ interruption
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        return {
+            "steps": self.steps,
+            "trained": self.trained,
+            "evaluated": self.evaluated,
+            "kept": sorted(self._kept),
+            "model": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "dropout": torch.get_rng_state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Back to what `state` gave."""
+        self.steps, self.trained = state["steps"], state["trained"]
+        self.evaluated = state["evaluated"]
+        self.keep(state["kept"])
+        self.module.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"].cpu())
+        torch.set_rng_state(state["dropout"].cpu())

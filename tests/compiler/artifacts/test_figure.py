@@ -1,0 +1,302 @@
+"""Figures: what stands in the DOT source, and what happens without Graphviz."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from living import PACKAGED, packaged, snapshot
+from strategies import spaces
+from support import graph_of, network
+
+from bayesnas.compiler.artifacts.derive import derive_spec
+from bayesnas.compiler.artifacts.figure import draw, has_dot, write_figure
+from bayesnas.compiler.artifacts.graph_file import Annotation
+from bayesnas.compiler.graph.model import Graph
+from bayesnas.compiler.graph.prune import prune_graph
+from bayesnas.dsl.diagnostics import DiagnosticError
+from bayesnas.dsl.printer import print_spec
+
+DOT = draw(graph_of(network("x ~> y : conv(3) | skip")))
+needs_dot = pytest.mark.skipif(not has_dot(), reason="Graphviz is not installed")
+
+
+@pytest.fixture
+def no_dot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+
+
+def labels(dot: str) -> list[str]:
+    """Labels as a reader sees them, line breaks as spaces."""
+    found = re.findall(r'label="((?:[^"\\]|\\.)*)"|label=([^\s"\]]+)', dot)
+    return [
+        re.sub(r"(\\[nlr]|\n|\s)+", " ", quoted or bare).replace('\\"', '"').strip()
+        for quoted, bare in found
+    ]
+
+
+# ------------------------------------------------------------------------------------ contents
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_motifs_choices_inputs_and_outputs_are_named(name: str) -> None:
+    graph = packaged(name).graph
+    dot = draw(graph)
+    shown = labels(dot)
+    for motif in {i.motif for i in graph.instances.values() if i.path}:
+        assert any(label.startswith(f"motif {motif}") for label in shown), motif
+    assert f"network {graph.name}" in shown
+    for choice in {e.choice for e in graph.searched() if e.choice}:
+        assert choice in shown
+        assert any(label.startswith(f"{choice}: one weight each for") for label in shown)
+    for node in graph.nodes():
+        if node.role in ("input", "output") and node.scope == "":
+            mark = "▸" if node.role == "input" else "◂"
+            size = "×".join(map(str, node.shape or ()))
+            merge = " (+)" if len(graph.connections(node.id)) > 1 else ""
+            assert f"{mark} {node.name}{merge} {size}" in shown
+
+
+def test_the_legend_spells_a_choice_out() -> None:
+    graph = packaged("digits_cell").graph
+    [legend] = [label for label in labels(draw(graph)) if "one weight each" in label]
+    for edge in graph.searched():
+        assert edge.operation.label.partition("(")[0] in legend
+
+
+def test_candidates_without_a_name_stand_on_their_edge() -> None:
+    assert "conv(3) | skip" in labels(DOT)
+    assert "style=dashed" in DOT
+
+
+def test_merges_are_told() -> None:
+    lines = ["a = concat(x, x)", "b = product(x, x)", "c = a : conv(1, 4)", "y = sum(b, c)"]
+    graph = graph_of(network("\n".join(lines)))
+    shown = " ".join(labels(draw(graph)))
+    assert "a (concat)" in shown
+    assert "b (×)" in shown
+    assert "y (+)" in shown
+
+
+@pytest.mark.parametrize("kind", ["tied chain", "chain"])
+def test_cells_that_look_alike_are_drawn_once(kind: str) -> None:
+    motif = "motif m(a) -> (b) { a ~> b : conv(3) | skip }\n"
+    shown = labels(draw(graph_of(motif + network(f"c = {kind} m(x) times 3\nc -> y"))))
+    [title] = [label for label in shown if label.startswith("motif m")]
+    assert title.endswith("c[0], c[1], c[2]")
+
+
+@pytest.mark.parametrize(("kind", "count"), [("tied chain", 1), ("chain", 2)])
+def test_cells_that_a_search_tells_apart_are_drawn_each(kind: str, count: int) -> None:
+    motif = "motif m(a) -> (b) { a ~> b : conv(3) | skip }\n"
+    graph = graph_of(motif + network(f"c = {kind} m(x) times 3\nc -> y"))
+    removed = {graph.searched()[0].id: 1}
+    gammas = {edge.id: 1.0 for edge in graph.searched()}
+    shown = labels(draw(graph, Annotation(gammas, removed)))
+    assert sum(label.startswith("motif m") for label in shown) == count
+
+
+def test_many_edges_are_laid_as_lines() -> None:
+    body = "node h[26]\nx -> h[0]\nfor k in 1..26 { h[..k] -> h[k] }\nh[25] -> y"
+    assert "splines=line" in draw(graph_of(network(body)))
+    assert "splines" not in draw(graph_of(network(body.replace("26", "16").replace("25", "15"))))
+
+
+def test_lines_of_what_was_removed_count_as_well() -> None:
+    operations = "conv(1) | conv(3) | skip"
+    body = f"node h[18]\nx -> h[0]\nfor k in 1..18 {{ h[..k] ~> h[k] : {operations} }}\nh[17] -> y"
+    graph = graph_of(network(body))
+    assert "splines" not in draw(graph)
+    assert "splines=line" in draw(graph, found_of(graph))
+
+
+def found_of(graph: Graph) -> Annotation:
+    """Every second operation went, and all of one connection; tied ones together."""
+    first = graph.searched()[0].connection
+    removed = {
+        edge.id: number % 3
+        for number, group in enumerate(graph.groups().values())
+        if number % 2 == 0 or any(e.connection == first for e in group)
+        for edge in group
+    }
+    gammas = {e.id: 0.01 * (n + 1) for n, e in enumerate(graph.searched())}
+    return Annotation(gammas, removed)
+
+
+def pale(dot: str) -> list[str]:
+    """The labels of the pale dashed lines, as they stand in the source."""
+    return re.findall(r'\[label="([^"]*)" color="#bbbbbb" fontcolor="#888888" style=dashed\]', dot)
+
+
+def told(label: str) -> frozenset[tuple[int, str]]:
+    """Round and operation of everything that a pale label lists; indented lines go on."""
+    whole = label.replace("\\l     ", "")
+    rounds = [re.fullmatch(r" (?:(\d+): )?(.*?) ", line) for line in whole.split("\\l")[:-1]]
+    assert all(rounds), label
+    return frozenset(
+        (int(found[1] or 0), operation)
+        for found in rounds
+        if found
+        for operation in re.split(r", (?![^(]*\))", found[2])
+    )
+
+
+def assert_tells_removals(graph: Graph, found: Annotation) -> None:
+    """A pale line a connection that lost anything, with every lost operation and its round."""
+    lost = [
+        frozenset(
+            (found.removed[e.id], e.operation.label) for e in c.edges if e.id in found.removed
+        )
+        for c in graph.all_connections()
+    ]
+    shown = [told(label) for label in pale(draw(graph, found))]
+    assert set(shown) == {one for one in lost if one}
+
+
+def test_a_search_shows_gammas_and_pale_edges() -> None:
+    graph = packaged("dense_motif").graph  # untied: each instance is drawn
+    found = found_of(graph)
+    dot = draw(graph, found)
+    shown = " ".join(labels(dot))
+    kept = [e for e in graph.searched() if e.id not in found.removed]
+    assert len(re.findall(r"γ \d", shown)) == len(kept)
+    for edge in kept:
+        assert f"γ {found.gammas[edge.id]:.2g}" in shown
+    connections = [c for c in graph.all_connections() if c.searched]
+    lost = [{e.id for e in c.edges} & found.removed.keys() for c in connections]
+    assert any(0 < len(ids) < len(c.edges) for ids, c in zip(lost, connections, strict=True))
+    assert any(len(ids) == len(c.edges) for ids, c in zip(lost, connections, strict=True))
+    assert len(pale(dot)) == sum(map(bool, lost))
+    assert "one weight each" not in shown
+    assert "dashed, pale: removed, and in which round" in shown
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_removals_are_told_with_their_rounds(name: str) -> None:
+    graph = packaged(name).graph
+    assert_tells_removals(graph, found_of(graph))
+
+
+def test_rounds_are_in_order_and_unknown_ones_have_no_number() -> None:
+    graph = graph_of(network("x ~> y : conv(1) | conv(3) | conv(5) | max_pool(3) | skip"))
+    names = ("conv_1", "conv_3", "conv_5", "max_pool_3")
+    removed = {f"x->y:{name}": n for name, n in zip(names, (10, 2, 0, 2), strict=True)}
+    [label] = pale(draw(graph, Annotation({}, removed)))
+    assert label == r" conv(5) \l 2: conv(3), max_pool(3) \l 10: conv(1) \l"
+
+
+def test_long_lists_of_removals_are_wrapped_at_operations_and_stages() -> None:
+    long = "relu >> depthwise_conv(3) >> conv(1) >> bn(affine=0)"
+    graph = graph_of(network(f"x ~> y : conv(3, width=4) | conv(5, width=4) | {long} | skip"))
+    [label] = pale(draw(graph, Annotation({}, {e.id: 2 for e in graph.searched()})))
+    assert label.split(r" \l") == [
+        " 2: conv(3, width=4),",
+        "     conv(5, width=4), relu",
+        "     >> depthwise_conv(3)",
+        "     >> conv(1)",
+        "     >> bn(affine=0), skip",
+        "",
+    ]
+
+
+def test_the_figure_of_a_result_has_no_candidates() -> None:
+    compiled = packaged("digits_cell")
+    spec = derive_spec(compiled, prune_graph(compiled.graph, []))
+    dot = draw(graph_of(print_spec(spec)))
+    assert "style=dashed" not in dot
+    assert "sep(3)" in " ".join(labels(dot))
+
+
+@given(spaces())
+def test_any_space_can_be_drawn(text: str) -> None:
+    graph = graph_of(text)
+    shown = labels(draw(graph))
+    for motif in {i.motif for i in graph.instances.values() if i.path}:
+        assert any(label.startswith(f"motif {motif}") for label in shown)
+    if graph.searched():
+        assert_tells_removals(graph, found_of(graph))
+
+
+# ------------------------------------------------------------------------------------ files
+
+
+def complaints(dot: str) -> tuple[int, str]:
+    command = ["dot", "-Tplain"]
+    done = subprocess.run(command, input=dot, capture_output=True, text=True, check=False)
+    return done.returncode, done.stderr
+
+
+@needs_dot
+@pytest.mark.parametrize("name", PACKAGED)
+def test_graphviz_reads_it(name: str) -> None:
+    graph = packaged(name).graph
+    for dot in (draw(graph), draw(graph, found_of(graph))):
+        assert complaints(dot) == (0, "")
+
+
+@needs_dot
+def test_ports_of_any_name_are_found() -> None:
+    """Graphviz warns of a port that it does not know; `n` and `node` mean something to it."""
+    graph = graph_of(
+        "motif edge(n, _1, graph) -> (s, digraph) "
+        "{ n ~> s : conv(3) | skip; {_1, graph} ~> digraph : conv(3) | skip }\n"
+        + network("strict, subgraph = edge(x, x, x)\n{strict, subgraph} -> y")
+    )
+    assert complaints(draw(graph)) == (0, "")
+
+
+@needs_dot
+@pytest.mark.parametrize("kind", ["svg", "pdf", "png"])
+def test_a_figure_and_its_source_are_written(kind: str, tmp_path: Path) -> None:
+    assert write_figure(DOT, tmp_path / f"new/figure.{kind}") is None
+    assert sorted(snapshot(tmp_path)) == sorted(["new", "new/figure.dot", f"new/figure.{kind}"])
+    assert (tmp_path / "new/figure.dot").read_text(encoding="utf-8") == DOT
+
+
+def test_the_source_alone(tmp_path: Path, no_dot: None) -> None:  # noqa: ARG001
+    assert write_figure(DOT, tmp_path / "figure.dot") is None
+    assert snapshot(tmp_path) == {"figure.dot": DOT.encode()}
+
+
+def test_without_graphviz_the_source_and_the_remedy(tmp_path: Path, no_dot: None) -> None:  # noqa: ARG001
+    advice = write_figure(DOT, tmp_path / "figure.svg")
+    assert advice is not None
+    assert "`dot` is not installed" in advice
+    assert "Graphviz" in advice
+    assert f"dot -Tsvg {tmp_path / 'figure.dot'} -o {tmp_path / 'figure.svg'}" in advice
+    assert snapshot(tmp_path) == {"figure.dot": DOT.encode()}
+
+
+def test_the_remedy_makes_what_was_asked_for(tmp_path: Path, no_dot: None) -> None:  # noqa: ARG001
+    advice = write_figure(DOT, tmp_path / "figure.pdf")
+    assert advice is not None
+    assert f"dot -Tpdf {tmp_path / 'figure.dot'} -o {tmp_path / 'figure.pdf'}" in advice
+
+
+@pytest.mark.parametrize("name", ["figure.gif", "figure", "figure.", "figure.svg.txt"])
+def test_an_unknown_ending(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        write_figure(DOT, tmp_path / name)
+    [found] = caught.value.diagnostics
+    assert (found.code, found.message) == ("D420", f"cannot draw `{name}`")
+    assert caught.value.status == 2
+    assert found.help == "end the name in .svg, .pdf, .png, .dot"
+    assert snapshot(tmp_path) == {}
+
+
+def test_graphviz_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "bin" / "dot"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho no fonts >&2\nexit 3\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    with pytest.raises(DiagnosticError) as caught:
+        write_figure(DOT, tmp_path / "out" / "figure.svg")
+    [found] = caught.value.diagnostics
+    assert (found.code, caught.value.status) == ("D421", 1)
+    assert found.message == "Graphviz could not draw the figure"
+    assert str(tmp_path / "out" / "figure.dot") in found.help
+    assert snapshot(tmp_path / "out") == {"figure.dot": DOT.encode()}

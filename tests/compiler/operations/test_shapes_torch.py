@@ -1,0 +1,177 @@
+"""The compiler's arithmetic against PyTorch: shapes, weights and multiply-accumulates.
+
+For every primitive, over a grid of arguments and inputs: whatever the compiler accepts, the module
+made from the emitted text accepts too, and both agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from itertools import product
+from math import prod
+
+import pytest
+import torch
+from support import refused
+from torch import nn
+
+from bayesnas.compiler.operations.layers import PRELUDES
+from bayesnas.compiler.operations.primitives import (
+    PRIMITIVES,
+    SAME,
+    Primitive,
+    Shape,
+    ShapeError,
+    complete,
+    rank,
+)
+
+SHAPES: tuple[Shape, ...] = (
+    *((4, 8, 8), (4, 5, 7), (2, 1, 1), (6, 2, 3), (3, 4, 4)),
+    *((4, 9), (6, 1), (3, 8)),
+    *((4,), (9,)),
+)
+RANKS: Mapping[str, set[int]] = {  # of what each primitive takes; the others take any
+    "conv": {1, 2},
+    "depthwise_conv": {1, 2},
+    "max_pool": {1, 2},
+    "avg_pool": {1, 2},
+    "pad_channels": {1, 2},
+    "upsample": {1, 2},
+    "global_avg_pool": {1, 2},
+    "factorized_reduce": {2},
+    "linear": {0},
+}
+GRID: Mapping[str, tuple[int, ...]] = {
+    "kernel": (1, 2, 3, 5),
+    "width": (SAME, 2, 3, 6),
+    "stride": (1, 2, 3),
+    "dilation": (1, 3),
+    "groups": (1, 2, 3),
+    "bias": (0, 1),
+    "expand": (1, 2),
+    "affine": (0, 1),
+    "factor": (1, 2, 3),
+    "percent": (0, 30, 100),
+}
+EXAMPLES = 2
+
+
+def source(
+    primitive: Primitive, shape: Shape, numbers: Mapping[str, int], *, names: Collection[str] = ()
+) -> str:
+    """Source for these numbers; some stand there as parameters."""
+    emit = primitive.emit_for(numbers, rank(shape))
+    return emit({n: n if n in names else str(v) for n, v in numbers.items()}, rank(shape))
+
+
+def cases(primitive: Primitive) -> Iterator[tuple[Shape, dict[str, int], Shape]]:
+    """Input, all arguments and inferred output of what the compiler accepts, each once."""
+    seen: set[tuple[Shape, tuple[int, ...]]] = set()
+    for values in product(*(GRID[name] for name in primitive.parameters)):
+        for shape in SHAPES:
+            try:
+                arguments = complete(
+                    primitive, shape, dict(zip(primitive.parameters, values, strict=True))
+                )
+                inferred = primitive.shape(shape, arguments)
+            except ShapeError:
+                continue
+            if (key := (shape, tuple(arguments.values()))) not in seen:
+                seen.add(key)
+                yield shape, arguments, inferred
+
+
+def namespace() -> dict[str, object]:
+    result: dict[str, object] = {"torch": torch, "nn": nn}
+    for source in PRELUDES.values():
+        exec(source, result)
+    return result
+
+
+MODULES = namespace()
+
+
+def module_of(text: str, values: Mapping[str, int]) -> nn.Module:
+    module: nn.Module = eval(f"nn.Sequential({text})", {**MODULES, **values})
+    return module.eval()
+
+
+def multiply_accumulates(module: nn.Module, images: torch.Tensor) -> int:
+    """Of convolutions and linear layers, for one example, counted where they happen."""
+    counts: list[int] = []
+
+    def count(layer: nn.Module, _inputs: object, output: torch.Tensor) -> None:
+        weight = layer.weight
+        assert isinstance(weight, torch.Tensor)
+        counts.append(prod(output.shape[1:]) * prod(weight.shape[1:]))
+
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear):
+            layer.register_forward_hook(count)
+    module(images)
+    return sum(counts)
+
+
+@pytest.mark.parametrize("name", PRIMITIVES)
+@torch.no_grad()
+def test_inferred_is_what_torch_does(name: str) -> None:
+    primitive = PRIMITIVES[name]
+    accepted = set()
+    for shape, arguments, inferred in cases(primitive):
+        numbers = {"channels": shape[0], **arguments}
+        module = module_of(source(primitive, shape, numbers), {})
+        images = torch.zeros(EXAMPLES, *shape)
+        where = f"{name} {arguments} on {shape}"
+        assert module(images).shape == (EXAMPLES, *inferred), where
+        weights = sum(p.numel() for p in module.parameters())
+        assert primitive.weights(shape, arguments) == weights, where
+        flops = primitive.flops(shape, inferred, arguments)
+        assert flops == multiply_accumulates(module, images), where
+        accepted.add(rank(shape))
+    assert accepted == RANKS.get(name, {0, 1, 2})
+
+
+@pytest.mark.parametrize("name", PRIMITIVES)
+def test_numbers_that_are_parameters(name: str) -> None:
+    """In a shared function some numbers are names: the module is the same."""
+    primitive = PRIMITIVES[name]
+    known = list(cases(primitive))
+    for shape, arguments, _ in known[:: max(1, len(known) // 40)]:
+        numbers = {"channels": shape[0], **arguments}
+        literal = module_of(source(primitive, shape, numbers), {})
+        for names in (*((name,) for name in numbers), tuple(numbers)):
+            text = source(primitive, shape, numbers, names=names)
+            assert repr(module_of(text, numbers)) == repr(literal), text
+
+
+def test_the_grid_names_every_parameter() -> None:
+    assert {p for primitive in PRIMITIVES.values() for p in primitive.parameters} == set(GRID)
+
+
+# Numbers that no module can be made of, or that mean nothing: a network that cannot be built must
+# not compile. (`-1` means "as many channels as come in" where a width is meant, nowhere else.)
+MEANINGLESS = {
+    "dropout(150)": "`percent` of `dropout` is 150",
+    "dropout(-1)": "`percent` of `dropout` is -1",
+    "conv(-1)": "`kernel` of `conv` is -1",
+    "conv(0)": "`kernel` of `conv` is 0",
+    "conv(3, stride = -1)": "`stride` of `conv` is -1",
+    "conv(3, groups = -1)": "`groups` of `conv` is -1",
+    "conv(3, dilation = 0)": "`dilation` of `conv` is 0",
+    "conv(3, -2)": "`width` of `conv` is -2",
+    "conv(3, bias = 2)": "`bias` of `conv` is 2",
+    "conv(3, expand = 0)": "`expand` of `conv` is 0",
+    "conv(3, -2, expand = 2)": "`width` of `conv` is -2",
+    "bn(affine = 2)": "`affine` of `bn` is 2",
+    "bn(-1)": "`affine` of `bn` is -1",
+    "upsample(-1)": "`factor` of `upsample` is -1",
+    "max_pool(-1)": "`kernel` of `max_pool` is -1",
+}
+
+
+@pytest.mark.parametrize("operation", MEANINGLESS)
+def test_meaningless_numbers_are_refused(operation: str) -> None:
+    [found] = refused(f"network n(x: [3, 9, 9]) -> (y: [3, 9, 9]) {{ x -> y : {operation} }}")
+    assert (found.code, found.message) == ("D301", MEANINGLESS[operation])
+    assert found.help

@@ -1,0 +1,482 @@
+"""Pass 6: gamma, compared with the mathematics written out in plain Python.
+
+The reference below knows the graph alone: it walks edges and never sees an expression.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import defaultdict
+from collections.abc import Callable
+from functools import cache
+
+import networkx as nx
+import pytest
+import sympy
+import torch
+from attrs import frozen
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from strategies import spaces
+from support import graph_of, network
+
+from bayesnas.compiler.graph.model import Edge, Graph
+from bayesnas.compiler.passes.gamma import (
+    ALWAYS,
+    NEVER,
+    And,
+    Dependency,
+    Expression,
+    Flow,
+    GammaPrinter,
+    Gammas,
+    Or,
+    RelaySwitch,
+    Switch,
+    conjunction,
+    derive_gamma,
+    disjunction,
+    evaluate_gamma,
+)
+from bayesnas.compiler.pipeline import compile_spec
+
+DEPENDENCIES: tuple[Dependency, ...] = ("local", "recursive")
+both = pytest.mark.parametrize("dependency", DEPENDENCIES)
+
+
+# ------------------------------------------------------------------------------ the reference
+
+
+@frozen
+class Switches:
+    """s of every gate, and of the i' node of every searched connection."""
+
+    gates: tuple[float, ...]
+    relays: dict[str, float]
+
+    @classmethod
+    def draw(cls, graph: Graph, seed: int, low: float = 0.01, high: float = 10.0) -> Switches:
+        generator = random.Random(seed)
+        draw = lambda: math.exp(generator.uniform(math.log(low), math.log(high)))  # noqa: E731
+        return cls.make(graph, draw)
+
+    @classmethod
+    def make(cls, graph: Graph, draw: Callable[[], float]) -> Switches:
+        searched = [c.id for c in graph.all_connections() if c.searched]
+        return cls(tuple(draw() for _ in graph.searched()), {c: draw() for c in searched})
+
+
+def all_on(*values: float) -> float:
+    """The harmonic sum; 1/0 = inf and 1/inf = 0."""
+    inverse = sum(math.inf if value == 0 else 1 / value for value in values)
+    return math.inf if inverse == 0 else 1 / inverse
+
+
+def origin(graph: Graph, edge: Edge) -> str:
+    """The node an edge reads, seen through its i' node."""
+    if graph.node(edge.source).role != "relay":
+        return edge.source
+    [identity] = graph.network.in_edges(edge.source)
+    return identity[0]
+
+
+@frozen
+class Reference:
+    """gamma by gate and by connection, from their definitions."""
+
+    gates: list[float]
+    relays: dict[str, float]
+
+
+def reference(graph: Graph, switches: Switches, dependency: Dependency) -> Reference:
+    """Equation 8 (`local`), or the same all the way down (`recursive`)."""
+    into: dict[str, dict[str, list[Edge]]] = defaultdict(lambda: defaultdict(list))
+    for edge in graph.edges():
+        if edge.kind != "relay":
+            into[edge.target][edge.connection].append(edge)
+
+    def own(edge: Edge) -> float:
+        return math.inf if edge.gate is None else switches.gates[edge.gate]
+
+    def relay(edge: Edge) -> float:
+        return math.inf if edge.gate is None else switches.relays[edge.connection]
+
+    @cache
+    def flow(node: str) -> float:
+        if node in graph.root.inputs:
+            return math.inf
+        arrivals = []
+        for edges in into[node].values():
+            if dependency == "local":
+                arrivals.append(sum(own(e) for e in edges))
+            else:
+                parts = (all_on(flow(origin(graph, e)), relay(e), own(e)) for e in edges)
+                arrivals.append(sum(parts))
+        return all_on(*arrivals) if graph.node(node).merge == "product" else sum(arrivals)
+
+    gates = [all_on(relay(e), flow(origin(graph, e)), own(e)) for e in graph.searched()]
+    relays = {e.connection: all_on(relay(e), flow(origin(graph, e))) for e in graph.searched()}
+    return Reference(gates, relays)
+
+
+def evaluated(gammas: Gammas, switches: Switches) -> Reference:
+    """The same by the compiler's expressions, in float64."""
+    gates = torch.tensor(switches.gates, dtype=torch.float64)
+    relays = {c: torch.tensor(s, dtype=torch.float64) for c, s in switches.relays.items()}
+    result, by_connection = evaluate_gamma(gammas, gates, relays)
+    return Reference(result.tolist(), {c: gamma.item() for c, gamma in by_connection.items()})
+
+
+def assert_agree(graph: Graph, switches: Switches, dependency: Dependency) -> None:
+    expected = reference(graph, switches, dependency)
+    found = evaluated(derive_gamma(graph, dependency), switches)
+    assert found.gates == pytest.approx(expected.gates, rel=1e-9)
+    assert found.relays == pytest.approx(expected.relays, rel=1e-9)
+
+
+# ------------------------------------------------------------------------------ agreement
+
+
+@both
+@given(text=spaces(), seed=st.integers(0, 2**32))
+def test_gamma_is_what_the_mathematics_says(dependency: Dependency, text: str, seed: int) -> None:
+    graph = graph_of(text)
+    assert_agree(graph, Switches.draw(graph, seed), dependency)
+
+
+@both
+def test_gamma_of_darts(dependency: Dependency) -> None:
+    graph = compile_spec("darts_cell", {"cells": 3}).graph
+    assert_agree(graph, Switches.draw(graph, 0), dependency)
+
+
+@given(text=spaces(), seed=st.integers(0, 2**32))
+def test_gamma_never_exceeds_its_own_switches(text: str, seed: int) -> None:
+    graph = graph_of(text)
+    switches = Switches.draw(graph, seed)
+    for dependency in DEPENDENCIES:
+        found = evaluated(derive_gamma(graph, dependency), switches)
+        for edge in graph.searched():
+            assert edge.gate is not None
+            bound = min(switches.gates[edge.gate], switches.relays[edge.connection])
+            assert 0 < found.gates[edge.gate] <= bound * (1 + 1e-12)
+
+
+def test_a_graph_without_gates_has_no_gammas() -> None:
+    graph = graph_of(network("x -> y : conv(3)"))
+    found = evaluated(derive_gamma(graph, "local"), Switches((), {}))
+    assert found == Reference([], {})
+
+
+# ------------------------------------------------------------------------------ the Boolean circuit
+
+OFF, ON, BETWEEN = 1e-30, 1e3, 1e-15
+sums_only = spaces().map(lambda text: text.replace("product", "sum"))
+
+
+def reached(graph: Graph, switches: Switches) -> set[str]:
+    """Nodes that a way of switched-on edges leads to from an input of the network."""
+    on = nx.DiGraph()
+    on.add_nodes_from(graph.network)
+    for edge in graph.edges():
+        if edge.kind == "relay":
+            switch = switches.relays[graph.outgoing(edge.target)[0].connection]
+        else:
+            switch = ON if edge.gate is None else switches.gates[edge.gate]
+        if switch > BETWEEN:
+            on.add_edge(edge.source, edge.target)
+    return set(graph.root.inputs).union(*(nx.descendants(on, i) for i in graph.root.inputs))
+
+
+@given(text=sums_only, seed=st.integers(0, 2**32))
+def test_gamma_is_on_exactly_if_the_edge_carries_information(text: str, seed: int) -> None:
+    """Proposition 1 on the whole graph: a way from an input, and its own switches."""
+    graph = graph_of(text)
+    generator = random.Random(seed)
+    switches = Switches.make(graph, lambda: generator.choice([OFF, ON, ON]))
+    found = evaluated(derive_gamma(graph, "recursive"), switches)
+    carrying = reached(graph, switches)
+    for edge in graph.searched():
+        assert edge.gate is not None
+        expected = edge.source in carrying and switches.gates[edge.gate] == ON
+        assert (found.gates[edge.gate] > BETWEEN) == expected
+
+
+def boolean(graph: Graph, switches: Switches, dependency: Dependency) -> list[bool]:
+    """Proposition 1 in words: own switch, i' switch, and at least one switch into the source."""
+
+    def own(edge: Edge) -> bool:
+        return edge.gate is None or switches.gates[edge.gate] == ON
+
+    def relay(edge: Edge) -> bool:
+        return edge.gate is None or switches.relays[edge.connection] == ON
+
+    @cache
+    def arrives(node: str) -> bool:
+        if node in graph.root.inputs:
+            return True
+        join = all if graph.node(node).merge == "product" else any
+        return join(any(map(carries, c.edges)) for c in graph.connections(node))
+
+    def carries(edge: Edge) -> bool:
+        if dependency == "local":
+            return own(edge)
+        return own(edge) and relay(edge) and arrives(origin(graph, edge))
+
+    return [own(e) and relay(e) and arrives(origin(graph, e)) for e in graph.searched()]
+
+
+@both
+@given(text=spaces(), seed=st.integers(0, 2**32))
+def test_gamma_is_the_boolean_circuit(dependency: Dependency, text: str, seed: int) -> None:
+    graph = graph_of(text)
+    generator = random.Random(seed)
+    switches = Switches.make(graph, lambda: generator.choice([OFF, ON, ON]))
+    found = evaluated(derive_gamma(graph, dependency), switches)
+    on = [gamma > BETWEEN for gamma in found.gates]
+    assert on == boolean(graph, switches, dependency)
+
+
+# ------------------------------------------------------------------------------ by hand
+
+# Figure 1 of Zhou et al. 2019: node 1 feeds 2, which feeds 3 and 4; two candidates an edge.
+FIGURE_1 = """
+network net(one: [4, 8, 8]) -> (out: [8, 8, 8]) {
+    node two, three, four
+    one ~> two : conv(1) | conv(3)
+    two ~> three : conv(1) | conv(3)
+    two ~> four : conv(1) | conv(3)
+    out = concat(three, four)
+}
+"""
+S12, S23, S24 = (0.5, 0.7), (1.1, 1.3), (1.7, 1.9)
+R12, R23, R24 = 2.3, 2.9, 3.1
+FIGURE_1_SWITCHES = Switches(
+    (*S12, *S23, *S24), {"one->two": R12, "two->three": R23, "two->four": R24}
+)
+
+
+def test_equation_8_on_figure_1() -> None:
+    found = evaluated(derive_gamma(graph_of(FIGURE_1), "local"), FIGURE_1_SWITCHES)
+    arrives = 0.5 + 0.7
+    expected = [
+        1 / (1 / 2.3 + 1 / 0.5),
+        1 / (1 / 2.3 + 1 / 0.7),
+        1 / (1 / 2.9 + 1 / arrives + 1 / 1.1),
+        1 / (1 / 2.9 + 1 / arrives + 1 / 1.3),
+        1 / (1 / 3.1 + 1 / arrives + 1 / 1.7),
+        1 / (1 / 3.1 + 1 / arrives + 1 / 1.9),
+    ]
+    assert found.gates == pytest.approx(expected, rel=1e-12)
+    assert found.relays == pytest.approx(
+        {
+            "one->two": 2.3,
+            "two->three": 1 / (1 / 2.9 + 1 / arrives),
+            "two->four": 1 / (1 / 3.1 + 1 / arrives),
+        },
+        rel=1e-12,
+    )
+
+
+def test_the_recursive_form_on_figure_1() -> None:
+    found = evaluated(derive_gamma(graph_of(FIGURE_1), "recursive"), FIGURE_1_SWITCHES)
+    arrives = 1 / (1 / 2.3 + 1 / 0.5) + 1 / (1 / 2.3 + 1 / 0.7)
+    assert found.gates[0] == pytest.approx(1 / (1 / 2.3 + 1 / 0.5), rel=1e-12)
+    assert found.gates[2] == pytest.approx(1 / (1 / 2.9 + 1 / arrives + 1 / 1.1), rel=1e-12)
+    assert found.gates[5] == pytest.approx(1 / (1 / 3.1 + 1 / arrives + 1 / 1.9), rel=1e-12)
+
+
+def test_the_expressions_of_figure_1() -> None:
+    gammas = derive_gamma(graph_of(FIGURE_1), "local")
+    assert gammas.flows["two"] == Or((Switch(0), Switch(1)))
+    assert gammas.gates[0] == And((RelaySwitch("one->two"), Switch(0)))
+    assert gammas.gates[2] == And((RelaySwitch("two->three"), Flow("two"), Switch(2)))
+    assert gammas.relays["one->two"] == RelaySwitch("one->two")
+
+
+def test_an_edge_from_an_input_depends_on_itself_alone() -> None:
+    graph = graph_of(network("x ~> y : conv(1) | skip"))
+    for dependency in DEPENDENCIES:
+        found = evaluated(derive_gamma(graph, dependency), Switches((2.0, 3.0), {"x->y": 6.0}))
+        assert found.gates == pytest.approx([1 / (1 / 2 + 1 / 6), 1 / (1 / 3 + 1 / 6)])
+
+
+def test_a_fixed_edge_is_always_on() -> None:
+    graph = graph_of(network("h = x : conv(1)\nh ~> y : conv(1)"))
+    for dependency in DEPENDENCIES:
+        gammas = derive_gamma(graph, dependency)
+        assert gammas.flows["h"] == ALWAYS
+        assert gammas.gates == (And((RelaySwitch("h->y"), Switch(0))),)
+
+
+def test_one_level_back_is_not_all_the_way() -> None:
+    """Behind a fixed edge, `local` sees a switch that is always on; `recursive` looks through."""
+    graph = graph_of(network("node g\nx ~> g : conv(1)\nh = g : relu\nh ~> y : conv(1)"))
+    switches = Switches((OFF, ON), {"x->g": ON, "h->y": ON})
+    assert evaluated(derive_gamma(graph, "local"), switches).gates[1] > 1
+    assert evaluated(derive_gamma(graph, "recursive"), switches).gates[1] < BETWEEN
+
+
+def test_a_product_needs_all_that_arrive() -> None:
+    body = "node g, h\nx ~> g : conv(1)\nx ~> h : conv(1)\np = product()\n"
+    body += "g ~> p : conv(1) | conv(3)\nh ~> p : skip\np ~> y : skip"
+    graph = graph_of(network(body))
+    s = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
+    relays = {"x->g": 7.0, "x->h": 8.0, "g->p": 9.0, "h->p": 10.0, "p->y": 11.0}
+    local = evaluated(derive_gamma(graph, "local"), Switches(s, relays))
+    arrives = 1 / (1 / (3 + 4) + 1 / 5)
+    assert local.gates[5] == pytest.approx(1 / (1 / 11 + 1 / arrives + 1 / 6))
+    recursive = evaluated(derive_gamma(graph, "recursive"), Switches(s, relays))
+    g, h = 1 / (1 / 7 + 1 / 1), 1 / (1 / 8 + 1 / 2)
+    by_g = 1 / (1 / g + 1 / 9 + 1 / 3) + 1 / (1 / g + 1 / 9 + 1 / 4)
+    by_h = 1 / (1 / h + 1 / 10 + 1 / 5)
+    arrives = 1 / (1 / by_g + 1 / by_h)
+    assert recursive.gates[5] == pytest.approx(1 / (1 / 11 + 1 / arrives + 1 / 6))
+
+
+def test_flows_stand_in_an_order_in_which_they_can_be_computed() -> None:
+    gammas = derive_gamma(compile_spec("darts_cell").graph, "recursive")
+    known: set[str] = set()
+    for node, flow in gammas.flows.items():
+        assert flows_in(flow) <= known
+        known.add(node)
+
+
+def flows_in(expression: Expression) -> set[str]:
+    match expression:
+        case Flow(node=node):
+            return {node}
+        case And(terms=terms) | Or(terms=terms):
+            return set().union(*map(flows_in, terms))
+        case _:
+            return set()
+
+
+# ------------------------------------------------------------------------------ simplification
+
+expressions = st.recursive(
+    st.sampled_from([ALWAYS, NEVER, *map(Switch, range(4)), RelaySwitch("a"), RelaySwitch("b")]),
+    lambda inner: st.builds(
+        lambda cls, terms: cls(tuple(terms)),
+        st.sampled_from([And, Or]),
+        st.lists(inner, min_size=1, max_size=4),
+    ),
+    max_leaves=12,
+)
+
+
+def simplified(expression: Expression) -> Expression:
+    match expression:
+        case And(terms=terms):
+            return conjunction(*map(simplified, terms))
+        case Or(terms=terms):
+            return disjunction(*map(simplified, terms))
+        case _:
+            return expression
+
+
+def value(expression: Expression) -> float:
+    switches = Switches((0.3, 1.7, 0.02, 9.0), {"a": 0.6, "b": 4.0})
+    return evaluated(Gammas("local", (expression,), {}, {}), switches).gates[0]
+
+
+@given(expressions)
+def test_simplification_keeps_the_value(expression: Expression) -> None:
+    assert value(simplified(expression)) == pytest.approx(value(expression), rel=1e-9)
+
+
+@given(expressions)
+def test_constants_stand_alone_once_simplified(expression: Expression) -> None:
+    result = simplified(expression)
+    assert result in (ALWAYS, NEVER) or not constants_in(result)
+
+
+def constants_in(expression: Expression) -> bool:
+    if isinstance(expression, And | Or):
+        return any(map(constants_in, expression.terms))
+    return expression in (ALWAYS, NEVER)
+
+
+@given(expressions)
+def test_simplification_is_idempotent_and_flat(expression: Expression) -> None:
+    result = simplified(expression)
+    assert simplified(result) == result
+    if isinstance(result, And | Or):
+        assert len(result.terms) > 1
+        assert not any(isinstance(term, type(result)) for term in result.terms)
+
+
+def test_nothing_at_all() -> None:
+    assert (conjunction(), disjunction()) == (ALWAYS, NEVER)
+
+
+# ------------------------------------------------------------------------------ printing
+
+
+def numbers(printer: GammaPrinter, gammas: Gammas, switches: Switches) -> dict[str, float]:
+    """Values of the symbols in printed texts, flows computed from their own texts."""
+    values = {printer.print(Switch(n))[0]: s for n, s in enumerate(switches.gates)}
+    values |= {printer.print(RelaySwitch(c))[0]: s for c, s in switches.relays.items()}
+    for node, flow in gammas.flows.items():
+        values[printer.print(Flow(node))[0]] = computed(printer.print(flow)[0], values)
+    return values
+
+
+def computed(text: str, values: dict[str, float]) -> float:
+    symbols = {name: sympy.Symbol(name) for name in values}
+    formula = sympy.sympify(text, locals=symbols)
+    return float(formula.subs({symbols[name]: number for name, number in values.items()}))
+
+
+def assert_printed_texts_compute(graph: Graph, dependency: Dependency, seed: int) -> None:
+    gammas, switches = derive_gamma(graph, dependency), Switches.draw(graph, seed)
+    printer = GammaPrinter(graph)
+    values = numbers(printer, gammas, switches)
+    found = [computed(printer.print(gamma)[0], values) for gamma in gammas.gates]
+    assert found == pytest.approx(evaluated(gammas, switches).gates, rel=1e-9)
+
+
+@both
+def test_printed_texts_compute_the_same_numbers_on_figure_1(dependency: Dependency) -> None:
+    assert_printed_texts_compute(graph_of(FIGURE_1), dependency, 1)
+
+
+@both
+@hypothesis_settings(max_examples=4)
+@given(text=spaces().filter(lambda text: text.count("~>") < 5))
+def test_printed_texts_compute_the_same_numbers(dependency: Dependency, text: str) -> None:
+    assert_printed_texts_compute(graph_of(text), dependency, 2)
+
+
+def test_the_text_and_latex_of_equation_8() -> None:
+    graph = graph_of(FIGURE_1)
+    text, latex = GammaPrinter(graph).print(derive_gamma(graph, "local").gates[2])
+    assert text == "1/(1/r_1 + 1/F_2 + 1/s_2)"
+    assert latex == (r"\frac{1}{\frac{1}{s'_{1}} + \frac{1}{F_{2}} + \frac{1}{s_{2}}}")
+
+
+@both
+def test_latex_is_balanced_and_never_empty(dependency: Dependency) -> None:
+    graph = compile_spec("darts_cell", {"cells": 2}).graph
+    gammas, printer = derive_gamma(graph, dependency), GammaPrinter(graph)
+    for expression in (*gammas.gates[:40], *gammas.flows.values(), *gammas.relays.values()):
+        latex = printer.print(expression)[1]
+        assert latex
+        depth = 0
+        for character in latex:
+            depth += (character == "{") - (character == "}")
+            assert depth >= 0, latex
+        assert depth == 0, latex
+
+
+def test_symbols_are_names_of_their_own() -> None:
+    graph = graph_of(FIGURE_1)
+    printer = GammaPrinter(graph)
+    switches = [Switch(n) for n in range(6)]
+    relays = [RelaySwitch(c.id) for c in graph.all_connections() if c.searched]
+    flows = [Flow(node.id) for node in graph.nodes()]
+    for form in (0, 1):
+        names = [printer.print(e)[form] for e in (*switches, *relays, *flows)]
+        assert len(set(names)) == len(names)

@@ -1,0 +1,228 @@
+"""`bayesnas compare`: strategies side by side, gone on with, not mixed; wrong arguments."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from living import CELLS, lines, snapshot, striped
+
+from bayesnas.cli import main
+from bayesnas.compiler.graph.model import BudgetConstraint
+from bayesnas.runtime.strategies.magnitude import Magnitude
+from bayesnas.searching import parse_budgets
+
+LOOSE = CELLS.replace("tied chain", "chain")  # each cell chooses for itself
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bayesnas.compiler.artifacts.figure.has_dot", lambda: False)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return striped(tmp_path_factory.mktemp("striped"), train=6, test=2)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    (folder / "net.nas").write_text(CELLS, encoding="utf-8")
+    (folder / "loose.nas").write_text(LOOSE, encoding="utf-8")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def compare(data: Path, *more: str, spec: str = "net.nas") -> int:
+    return main(
+        ["compare", spec, "--data", f"folder:{data}", "-o", "out", "--device", "cpu", *more]
+    )
+
+
+def times(paths: Iterable[Path]) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in paths}
+
+
+def test_compare(here: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--strategies", "largest, random", "--seeds", "4", "--budget", "parameters=0.3K")
+    assert compare(data, *arguments) == 0
+    printed = capsys.readouterr().out
+    out = here / "out"
+    with (out / "compare.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["strategy"], row["seed"]) for row in rows] == [("largest", "4"), ("random", "4")]
+    for row in rows:
+        folder = out / f"{row['strategy']}-4"
+        found, trained = (
+            json.loads((folder / kind / "result.json").read_text(encoding="utf-8"))
+            for kind in ("search", "train")
+        )
+        assert int(row["parameters"]) == found["found"]["parameters"] <= 300
+        assert float(row["test_accuracy"]) == trained["test_accuracy"]
+        assert int(row["images_trained"]) == found["images_trained"]
+        assert (found["strategy"], found["seed"], trained["seed"]) == (row["strategy"], 4, 4)
+        assert f"{int(row['parameters']):,}" in printed
+    svg = (out / "compare.svg").read_text(encoding="utf-8")
+    assert "<svg" in svg
+    assert svg.rstrip().endswith("</svg>")
+    assert "1 seed, mean ± standard deviation" in printed
+
+    runs = [path for path in out.rglob("*") if path.parent != out and path.is_file()]
+    before, table = times(runs), (out / "compare.csv").read_bytes()
+    assert compare(data, *arguments) == 0
+    assert times(path for path in out.rglob("*") if path.parent != out and path.is_file()) == before
+    assert (out / "compare.csv").read_bytes() == table
+    assert capsys.readouterr().out == printed
+
+
+def test_compare_goes_on(here: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From the last checkpoint; what is done is not done again."""
+    arguments = ("--strategies", "largest,magnitude", "--seeds", "0")
+    with pytest.MonkeyPatch.context() as patch:
+        step, count = Magnitude.step, iter(range(10**6))
+
+        def interrupted(self: Magnitude, *rest: Any) -> float:
+            if next(count) == 2:
+                raise KeyboardInterrupt
+            return step(self, *rest)
+
+        patch.setattr(Magnitude, "step", interrupted)
+        assert compare(data, *arguments) == 1
+    assert "interrupted" in capsys.readouterr().err
+    assert (here / "out/magnitude-0/search/checkpoint.pt").is_file()
+    assert not (here / "out/compare.csv").exists()
+    done = times((here / "out/largest-0").rglob("*"))
+    assert compare(data, *arguments) == 0
+    assert times((here / "out/largest-0").rglob("*")) == done
+    assert len((here / "out/compare.csv").read_text(encoding="utf-8").splitlines()) == 3
+    history = lines(here / "out/magnitude-0/search/history.jsonl")
+    assert [row["round"] for row in history] == [0, 1, 2]
+
+
+def test_compare_goes_on_after_a_warm_up(here: Path, data: Path) -> None:
+    arguments = ("--strategies", "magnitude", "--seeds", "0")
+    with pytest.MonkeyPatch.context() as patch:
+
+        def interrupted(*_: object) -> float:
+            raise KeyboardInterrupt
+
+        patch.setattr(Magnitude, "step", interrupted)
+        assert compare(data, *arguments) == 1
+    assert compare(data, *arguments) == 0
+    assert (here / "out/compare.csv").is_file()
+
+
+@pytest.mark.parametrize("other", [["--set", "cells=1"], ["--budget", "parameters=150"]], ids=str)
+def test_compare_does_not_mix(other: list[str], here: Path, data: Path) -> None:
+    arguments = ("--strategies", "largest", "--seeds", "0")
+    assert compare(data, *arguments) == 0
+    before = snapshot(here)
+    assert compare(data, *arguments, *other) == 2
+    assert snapshot(here) == before
+
+
+def test_compare_again_writes_the_same_figure(here: Path, data: Path) -> None:
+    arguments = ("--strategies", "largest", "--seeds", "0")
+    assert compare(data, *arguments) == 0
+    before = (here / "out/compare.svg").read_bytes()
+    assert compare(data, *arguments) == 0
+    assert (here / "out/compare.svg").read_bytes() == before
+
+
+@pytest.mark.parametrize("option", ["--strategies", "--seeds"])
+@pytest.mark.parametrize("text", ["", " , "])
+@pytest.mark.usefixtures("here")
+def test_empty_lists(
+    text: str, option: str, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare(data, option, text) == 2
+    assert " = help: " in capsys.readouterr().err
+
+
+BAD_ARGUMENTS = {
+    "unknown strategy": (
+        ["--strategies", "largest,randum"],
+        "D231", "invalid value `randum` of `strategy`", "did you mean `random`?",
+    ),
+    "no strategy at all": (
+        ["--strategies", "xyz"],
+        "D231", "invalid value `xyz` of `strategy`",
+        "write `evidence`, `bayesnas`, `thompson`, `random`, `darts`, `magnitude` or `largest`",
+    ),
+    "seed": (
+        ["--seeds", "0,one"],
+        "D418", "cannot read the seed `one`",
+        "write whole numbers between commas, as in `--seeds 0,1,2`",
+    ),
+    "negative seed": (
+        ["--seeds=-1"],
+        "D418", "cannot read the seed `-1`",
+        "write whole numbers between commas, as in `--seeds 0,1,2`",
+    ),
+    "budget": (
+        ["--budget", "flops"],
+        "D418", "cannot read `--budget flops`",
+        "write `--budget flops=60M` or `--budget parameters=500K`",
+    ),
+    "unit of a budget": (
+        ["--budget", "flops=60X"],
+        "D418", "cannot read `--budget flops=60X`",
+        "write `--budget flops=60M` or `--budget parameters=500K`",
+    ),
+    "cost of a budget": (
+        ["--budget", "flop=60M"],
+        "D418", "cannot read `--budget flop=60M`", "did you mean `flops`?",
+    ),
+    "unknown cost": (
+        ["--budget", "seconds=60"],
+        "D418", "cannot read `--budget seconds=60`", "a budget is of `parameters` or `flops`",
+    ),
+    "proxy": (
+        ["--proxy", "width"],
+        "D417", "cannot read `--proxy width`", "write `--proxy NAME=NUMBER`",
+    ),
+    "parameter of the proxy": (
+        ["--proxy", "widht=2"],
+        "D410", "network `net` has no parameter `widht`", "did you mean `width`?",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_ARGUMENTS)
+def test_bad_arguments(
+    name: str, here: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, code, message, remedy = BAD_ARGUMENTS[name]
+    before = snapshot(here)
+    assert compare(data, *arguments) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert f"error[{code}]: {message}" in told.err
+    [helped] = [line for line in told.err.splitlines() if " = help: " in line]
+    assert remedy in helped
+    assert snapshot(here) == before
+
+
+def test_a_proxy_with_other_choices_on_the_command_line(
+    here: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = snapshot(here)
+    assert compare(data, "--proxy", "cells=1", spec="loose.nas") == 2
+    told = capsys.readouterr().err
+    [line] = [n for n, text in enumerate(LOOSE.splitlines(), 1) if text.startswith("network")]
+    assert "error[D435]: the proxy of `net` has other choices than the network itself" in told
+    assert f"--> loose.nas:{line}:" in told
+    assert " = help: let `--proxy` change widths, sizes and tied cells alone" in told
+    assert snapshot(here) == before
+
+
+def test_amounts_of_budgets() -> None:
+    found = parse_budgets(["flops=60M", " parameters <= 1.5K ", "flops = 2G", "parameters=7"])
+    assert {b.cost: b.limit for b in found} == {"flops": 2 * 10**9, "parameters": 7}
+    assert parse_budgets(["parameters=1.5K"]) == (BudgetConstraint("parameters", 1500),)

@@ -1,0 +1,433 @@
+"""Trainings end to end on a space of two small cells: what is saved, loaded, resumed, refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from attrs import evolve
+from living import TINY, snapshot, striped, write_tiny
+from torch import nn
+
+from bayesnas import build, load_network
+from bayesnas.compiler.graph.cost import graph_cost
+from bayesnas.compiler.pipeline import Compiled, compile_spec
+from bayesnas.compiler.settings import TrainSettings, make_settings
+from bayesnas.dsl.diagnostics import DiagnosticError
+from bayesnas.runtime.data.sources import load_data
+from bayesnas.runtime.jobs import train as training
+from bayesnas.runtime.jobs.train import TrainResult, evaluate_run, train
+from bayesnas.runtime.network.training import cosine, evaluate
+from bayesnas.runtime.runs.folder import Run, RunOptions, check_out, pick_device
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return striped(tmp_path_factory.mktemp("striped"))
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+    return compile_spec(write_tiny(tmp_path_factory.mktemp("spec")))
+
+
+def run(
+    space: Compiled,
+    folder: Path,
+    out: Path,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    seed: int = 3,
+    **settings: float | str,
+) -> TrainResult:
+    chosen = make_settings(TrainSettings, {**space.settings("train"), **settings})
+    return train(space, chosen, RunOptions(f"folder:{folder}", out, seed, "cpu", resume, force))
+
+
+@pytest.fixture(scope="module")
+def done(
+    space: Compiled, folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Path, TrainResult]]:
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    return out, run(space, folder, out)
+
+
+def options(out: Path, data: str = "") -> RunOptions:
+    return RunOptions(data, out, device="cpu")
+
+
+def model_of(out: Path) -> dict[str, torch.Tensor]:
+    state: dict[str, dict[str, torch.Tensor]] = torch.load(out / "weights.pt", weights_only=True)
+    return state["model"]
+
+
+def refusal(caught: pytest.ExceptionInfo[DiagnosticError]) -> tuple[str, str, int]:
+    [found] = caught.value.diagnostics
+    assert found.help
+    return found.code, found.message, caught.value.status
+
+
+# -------------------------------------------------------------------------------------- results
+
+
+def test_everything_is_written(done: tuple[Path, TrainResult], space: Compiled) -> None:
+    out, result = done
+    assert sorted(snapshot(out)) == sorted([
+        "spec.nas", "settings.json", "history.jsonl", "checkpoint.pt", "weights.pt", "network.py",
+        "result.json",
+    ])  # fmt: skip
+    assert (out / "spec.nas").read_text(encoding="utf-8") == TINY
+    written = json.loads((out / "result.json").read_text(encoding="utf-8"))
+    assert written["test_accuracy"] == result.test_accuracy
+    assert written["parameters"] == graph_cost(space.graph).parameters
+    assert result.test_examples == 18
+    history = (out / "history.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["epoch"] for line in history] == [1, 2]
+
+
+def test_evaluation_reproduces_the_number(done: tuple[Path, TrainResult], folder: Path) -> None:
+    out, result = done
+    before = snapshot(out)
+    for data in ("", f"folder:{folder}"):
+        accuracy, found = evaluate_run(options(out, data))
+        assert accuracy == result.test_accuracy
+        assert len(found.test) == 18
+    assert snapshot(out) == before
+
+
+def test_a_trained_network_is_loaded(
+    done: tuple[Path, TrainResult], space: Compiled, folder: Path
+) -> None:
+    out, result = done
+    module = load_network(out)
+    assert isinstance(module, nn.Module)
+    assert not module.training
+    for name, tensor in module.state_dict().items():
+        torch.testing.assert_close(tensor, model_of(out)[name], rtol=0, atol=0)
+    data = load_data(f"folder:{folder}", space.graph)
+    assert evaluate(module, data, data.test) == result.test_accuracy
+
+
+def test_the_source_beside_the_weights_takes_them(
+    done: tuple[Path, TrainResult], space: Compiled
+) -> None:
+    """Without this package: the emitted file, and the state dict of the weights."""
+    out, _ = done
+    namespace: dict[str, type[nn.Module]] = {}
+    exec((out / "network.py").read_text(encoding="utf-8"), namespace)
+    module = namespace["Tiny"]()
+    module.load_state_dict(model_of(out))
+    images = torch.randn(2, 1, 8, 8)
+    torch.testing.assert_close(module.eval()(images), load_network(out)(images))
+    assert sum(p.numel() for p in module.parameters()) == graph_cost(space.graph).parameters
+
+
+def test_training_learns(space: Compiled, folder: Path, tmp_path: Path) -> None:
+    result = run(space, folder, tmp_path / "o", epochs=20)
+    assert result.test_accuracy > 0.6
+
+
+def test_numbers_of_the_network_are_kept(folder: Path, tmp_path: Path) -> None:
+    space = compile_spec(write_tiny(tmp_path), {"cells": 1, "width": 4})
+    result = run(space, folder, tmp_path / "o", epochs=1)
+    accuracy, _ = evaluate_run(options(tmp_path / "o"))
+    assert accuracy == result.test_accuracy
+
+
+def test_imported_files_travel_with_the_spec(folder: Path, tmp_path: Path) -> None:
+    """The run's folder is complete: the spec and its imports may go."""
+    source = tmp_path / "source"
+    (source / "parts").mkdir(parents=True)
+    (source / "parts" / "mine.nas").write_text("op mine = conv(3) >> bn\n")
+    text = 'import "parts/mine.nas"\n' + TINY.replace(
+        "body -> logits : relu", "body -> logits : mine"
+    )
+    (source / "net.nas").write_text(text)
+    result = run(compile_spec(source / "net.nas"), folder, tmp_path / "o", epochs=1)
+    (source / "parts" / "mine.nas").unlink()
+    assert evaluate_run(options(tmp_path / "o"))[0] == result.test_accuracy
+
+
+def test_an_imported_file_of_any_name(folder: Path, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "spec.nas").write_text("op mine = conv(3) >> bn\n")
+    text = 'import "spec.nas"\n' + TINY.replace("logits : relu", "logits : mine")
+    (source / "net.nas").write_text(text)
+    result = run(compile_spec(source / "net.nas"), folder, tmp_path / "o", epochs=1)
+    assert evaluate_run(options(tmp_path / "o"))[0] == result.test_accuracy
+
+
+# -------------------------------------------------------------------------------------- again
+
+
+def test_the_same_seed_trains_the_same(
+    done: tuple[Path, TrainResult], space: Compiled, folder: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(999)
+    again = run(space, folder, tmp_path / "again")
+    assert evolve(again, seconds=0) == evolve(done[1], seconds=0)
+    for name, tensor in model_of(tmp_path / "again").items():
+        torch.testing.assert_close(tensor, model_of(done[0])[name], rtol=0, atol=0)
+
+
+def test_another_seed_trains_another(
+    done: tuple[Path, TrainResult], space: Compiled, folder: Path, tmp_path: Path
+) -> None:
+    run(space, folder, tmp_path / "o", seed=4)
+    weight = "stem.0.weight"
+    assert not torch.equal(model_of(tmp_path / "o")[weight], model_of(done[0])[weight])
+
+
+def test_a_resumed_training_ends_as_an_undisturbed_one(
+    done: tuple[Path, TrainResult], space: Compiled, folder: Path, tmp_path: Path
+) -> None:
+    """Cut in its second epoch; dropout and augmentation go on where they were."""
+    out = tmp_path / "cut"
+    check_loss, count = training.check_loss, iter(range(10**6))
+
+    def interrupted(loss: torch.Tensor, place: str) -> float:
+        if next(count) == 4:
+            raise KeyboardInterrupt
+        return check_loss(loss, place)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "check_loss", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(space, folder, out)
+    assert not (out / "weights.pt").exists()
+    torch.manual_seed(999)
+    resumed = run(space, folder, out, resume=True)
+    assert evolve(resumed, seconds=0) == evolve(done[1], seconds=0)
+    for name, tensor in model_of(out).items():
+        torch.testing.assert_close(tensor, model_of(done[0])[name], rtol=0, atol=0)
+
+
+def test_a_finished_training_resumed_is_the_same(
+    done: tuple[Path, TrainResult], space: Compiled, folder: Path
+) -> None:
+    again = run(space, folder, done[0], resume=True)
+    assert again == done[1]
+
+
+# -------------------------------------------------------------------------------------- settings
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"gradient_clip": 0}, {"momentum": 0}, {"augment": "shift_flip"}, {"batch_size": 1000}],
+    ids=str,
+)
+def test_settings(
+    settings: dict[str, float | str], space: Compiled, folder: Path, tmp_path: Path
+) -> None:
+    assert 0 <= run(space, folder, tmp_path / "o", epochs=1, **settings).test_accuracy <= 1
+
+
+def test_batches_of_one(space: Compiled, folder: Path, tmp_path: Path) -> None:
+    """The settings allow it: each image then counts, or the setting is refused."""
+    try:
+        run(space, folder, tmp_path / "o", epochs=1, batch_size=1)
+    except DiagnosticError:
+        assert snapshot(tmp_path) == {}
+    else:
+        history = (tmp_path / "o" / "history.jsonl").read_text(encoding="utf-8")
+        assert json.loads(history)["train_loss"] > 0
+
+
+def test_the_cosine() -> None:
+    assert cosine(0.4, 0, 10) == 0.4
+    assert cosine(0.4, 5, 10) == pytest.approx(0.2)
+    assert cosine(0.4, 10, 10) == pytest.approx(0)
+    rates = [cosine(1, k, 50) for k in range(51)]
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_fresh_weights_follow_the_seed_alone(space: Compiled) -> None:
+    torch.manual_seed(1)
+    first, _ = build(space.graph, "tiny.nas", seed=5)
+    state = torch.get_rng_state()
+    torch.manual_seed(2)
+    second, _ = build(space.graph, "tiny.nas", seed=5)
+    for name, tensor in first.state_dict().items():
+        torch.testing.assert_close(tensor, second.state_dict()[name], rtol=0, atol=0)
+    torch.manual_seed(1)
+    assert torch.equal(torch.get_rng_state(), state)  # and the caller's generator is left alone
+
+
+# -------------------------------------------------------------------------------------- failures
+
+
+def test_a_loss_that_is_not_finite(space: Compiled, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        run(space, folder, tmp_path / "o", learning_rate=100, weight_decay=1, epochs=80)
+    code, message, status = refusal(caught)
+    assert (code, status) == ("D602", 1)
+    assert message.startswith("the loss became ")
+    assert "learning_rate" in caught.value.diagnostics[0].help
+    names = set(snapshot(tmp_path / "o"))
+    assert {"settings.json", "spec.nas"} <= names
+    assert not {"weights.pt", "result.json"} & names
+
+
+def test_what_was_reached_before_a_failure_is_kept(
+    space: Compiled, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_loss, count = training.check_loss, iter(range(10**6))
+
+    def diverging(loss: torch.Tensor, place: str) -> float:
+        return check_loss(loss * torch.nan if next(count) == 4 else loss, place)
+
+    monkeypatch.setattr(training, "check_loss", diverging)
+    with pytest.raises(DiagnosticError) as caught:
+        run(space, folder, tmp_path / "o")
+    assert refusal(caught) == ("D602", "the loss became nan in epoch 2", 1)
+    assert torch.load(tmp_path / "o" / "checkpoint.pt", weights_only=True)["epoch"] == 1
+
+
+@pytest.mark.parametrize("name", ["banana", "", "cuda:99", "meta", "cpu:x"])
+def test_an_unknown_device(name: str) -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        pick_device(name)
+    assert refusal(caught) == ("D412", f"no device `{name}` on this machine", 2)
+
+
+def test_devices() -> None:
+    assert pick_device("cpu") == torch.device("cpu")
+    assert pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_a_folder_that_is_not_empty(tmp_path: Path) -> None:
+    out = tmp_path / "o"
+    out.mkdir()
+    check_out(out, resume=False, force=False)  # an empty one will do
+    (out / "mine.txt").write_text("mine")
+    with pytest.raises(DiagnosticError) as caught:
+        check_out(out, resume=False, force=False)
+    assert refusal(caught) == ("D413", f"`{out}` is not empty", 2)
+    with pytest.raises(DiagnosticError) as caught:
+        check_out(out, resume=False, force=True)
+    expected = f"`{out}` is not the folder of a run and will not be replaced"
+    assert refusal(caught) == ("D413", expected, 2)
+    with pytest.raises(DiagnosticError) as caught:
+        check_out(out / "mine.txt", resume=False, force=True)
+    assert refusal(caught) == ("D413", f"`{out / 'mine.txt'}` is a file", 2)
+    assert snapshot(tmp_path) == {"o": None, "o/mine.txt": b"mine"}
+
+
+def test_force_replaces_a_run(space: Compiled, folder: Path, tmp_path: Path) -> None:
+    run(space, folder, tmp_path / "o", epochs=1)
+    (tmp_path / "o" / "old.txt").write_text("old")
+    with pytest.raises(DiagnosticError) as caught:
+        run(space, folder, tmp_path / "o", epochs=1)
+    assert "--resume" in caught.value.diagnostics[0].help
+    assert "--force" in caught.value.diagnostics[0].help
+    run(space, folder, tmp_path / "o", epochs=1, force=True)
+    assert "old.txt" not in snapshot(tmp_path / "o")
+
+
+def test_nothing_to_resume(space: Compiled, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        run(space, folder, tmp_path / "o", resume=True)
+    assert refusal(caught) == ("D414", f"nothing to resume in `{tmp_path / 'o'}`", 2)
+    assert snapshot(tmp_path) == {}
+
+
+def test_another_training_is_not_resumed(
+    done: tuple[Path, TrainResult], space: Compiled, folder: Path
+) -> None:
+    before = snapshot(done[0])
+    for other in ({"seed": 4}, {"epochs": 3}):
+        with pytest.raises(DiagnosticError) as caught:
+            run(space, folder, done[0], resume=True, **other)  # type: ignore[arg-type]
+        name = "seed" if "seed" in other else "settings"
+        expected = f"the run in `{done[0]}` was begun with another {name}"
+        assert refusal(caught) == ("D414", expected, 2)
+    assert snapshot(done[0]) == before
+
+
+def test_no_run_to_evaluate(tmp_path: Path) -> None:
+    for out in (tmp_path / "gone", tmp_path):
+        with pytest.raises(DiagnosticError) as caught:
+            evaluate_run(options(out))
+        assert refusal(caught) == ("D415", f"no run in `{out}`", 2)
+
+
+BROKEN = {"settings.json": ("D415",), "weights.pt": ("D416",), "spec.nas": ("D101", "D216")}
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\x80\x04nonsense"], ids=repr)
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_run(
+    name: str, content: bytes, space: Compiled, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "o"
+    run(space, folder, out, epochs=1)
+    (out / name).write_bytes(content)
+    before = snapshot(out)
+    with pytest.raises(DiagnosticError) as caught:
+        evaluate_run(options(out))
+    codes = (*BROKEN[name], "D402") if content.startswith(b"\x80") else BROKEN[name]
+    assert caught.value.diagnostics[0].code in codes
+    assert caught.value.status == 2
+    assert snapshot(out) == before
+
+
+def test_weights_of_another_spec(space: Compiled, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "o"
+    run(space, folder, out, epochs=1)
+    (out / "spec.nas").write_text(TINY.replace("width = 2", "width = 4"))
+    with pytest.raises(DiagnosticError) as caught:
+        load_network(out)
+    assert refusal(caught) == ("D416", f"the weights in `{out}` do not fit its spec", 2)
+
+
+def test_a_run_holds_no_code(space: Compiled, folder: Path, tmp_path: Path) -> None:
+    """A pickle in the place of the weights is refused and not run."""
+    out = tmp_path / "o"
+    run(space, folder, out, epochs=1)
+
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return Path.touch, (Path(tmp_path / "owned"),)  # type: ignore[return-value]
+
+    torch.save({"model": Evil()}, out / "weights.pt")
+    with pytest.raises(DiagnosticError) as caught:
+        load_network(out)
+    assert caught.value.diagnostics[0].code == "D416"
+    assert not (tmp_path / "owned").exists()
+
+
+def test_data_of_other_classes(
+    done: tuple[Path, TrainResult], folder: Path, tmp_path: Path
+) -> None:
+    """As many classes, of other names: the accuracy would mean nothing."""
+    other = striped(tmp_path / "data", train=2, test=2)
+    for part in ("train", "test"):
+        (other / part / "columns").rename(other / part / "zebras")
+    with pytest.raises(DiagnosticError) as caught:
+        evaluate_run(options(done[0], f"folder:{other}"))
+    assert refusal(caught)[0::2] == ("D506", 2)
+    assert evaluate_run(options(done[0], f"folder:{folder}"))
+
+
+def test_a_checkpoint_cut_short(space: Compiled, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "o"
+    run(space, folder, out, epochs=1)
+    whole = (out / "checkpoint.pt").read_bytes()
+    (out / "checkpoint.pt").write_bytes(whole[: len(whole) // 2])
+    before = snapshot(out)
+    with pytest.raises(DiagnosticError) as caught:
+        run(space, folder, out, epochs=1, resume=True)
+    assert refusal(caught)[0::2] == ("D416", 2)
+    assert snapshot(out) == before
+
+
+def test_a_run_is_opened_with_its_numbers(done: tuple[Path, TrainResult]) -> None:
+    _, record, compiled = Run.open(done[0])
+    assert record["seed"] == 3
+    assert compiled.network.name == "tiny"

@@ -1,0 +1,434 @@
+"""Every strategy on one small space: members inside budgets, resumed alike; proxies."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from attrs import evolve
+from living import CELLS, budget, images, lines, snapshot, watch_judge
+from support import assert_style, compile_text
+from torch.nn.functional import cross_entropy
+
+from bayesnas.compiler.graph.cost import graph_cost
+from bayesnas.compiler.graph.model import BudgetConstraint, CostName
+from bayesnas.compiler.pipeline import Compiled, compile_spec
+from bayesnas.compiler.settings import STRATEGIES as NAMES
+from bayesnas.compiler.settings import SearchSettings
+from bayesnas.compiler.space.choices import Member, dropped, member_space
+from bayesnas.compiler.space.members import cost_of, prune_to
+from bayesnas.compiler.space.prices import Prices
+from bayesnas.dsl.diagnostics import DiagnosticError
+from bayesnas.runtime.jobs import search as search_module
+from bayesnas.runtime.jobs.search import STRATEGIES, SearchResult, Space, search
+from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.strategies.darts import Darts
+from bayesnas.runtime.strategies.interface import Task
+from bayesnas.runtime.strategies.magnitude import Magnitude
+from bayesnas.runtime.strategies.random_members import RandomChoice
+from bayesnas.runtime.supernet.supernet import Supernet
+
+CPU = torch.device("cpu")
+LOOSE = CELLS.replace("tied chain", "chain")  # each cell chooses for itself
+SPACE = compile_text(CELLS)
+LIMIT = 250  # of parameters; members have from 63 to more than 600
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bayesnas.compiler.artifacts.figure.has_dot", lambda: False)
+
+
+@pytest.fixture
+def _at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_module, "load_data", lambda *_: images())
+
+
+def run(
+    space: Space, name: str, out: Path, resume: bool = False, **settings: float | str
+) -> SearchResult:
+    values = {**space.wanted.settings("search"), "strategy": name, **settings}
+    options = RunOptions("images", out, seed=3, device="cpu", resume=resume)
+    return search(space, SearchSettings(**values), options)
+
+
+def left(out: Path) -> Member:
+    rows = lines(out / "gates.jsonl")
+    return frozenset(row["group"] for row in rows if row["removed_by"] is None)
+
+
+def cost(member: Member, name: CostName = "parameters", space: Compiled = SPACE) -> int:
+    return cost_of(graph_cost(prune_to(space.graph, member)), name)
+
+
+def living(space: Compiled = SPACE) -> list[Member]:
+    prices = Prices.of(space.graph, ())
+    return [m for m in member_space(space.graph).members() if prices.life.alive(m)]
+
+
+def task_of(name: str, *budgets: BudgetConstraint) -> Task:
+    settings = SearchSettings(batch_size=16, strategy=name)
+    net = Supernet(SPACE.graph, "net", images(), settings, 3, CPU)
+    return Task(net, Prices.of(SPACE.graph, budgets), settings, 3)
+
+
+# -------------------------------------------------------------------------------------- all of them
+
+
+def test_every_strategy_has_a_name() -> None:
+    assert tuple(STRATEGIES) == NAMES
+
+
+@pytest.mark.usefixtures("_at_hand")
+@pytest.mark.parametrize(
+    ("name", "limits"),
+    [
+        (name, limits)
+        for name in NAMES
+        for limits in ((), budget("parameters", LIMIT), budget("flops", 20_000))
+    ],
+)
+def test_a_member_inside_the_budget_is_found(
+    name: str, limits: tuple[BudgetConstraint, ...], tmp_path: Path
+) -> None:
+    out = tmp_path / "o"
+    result = run(Space(SPACE, budgets=limits), name, out)
+    member = left(out)
+    assert member_space(SPACE.graph).contains(member)
+    assert result.found == graph_cost(prune_to(SPACE.graph, member))
+    assert result.found == graph_cost(compile_spec(out / "pruned.nas").graph)
+    for limit in limits:
+        assert cost_of(result.found, limit.cost) <= limit.limit
+    assert result.strategy == name
+    assert (result.images_trained > 0) == STRATEGIES[name].trains
+    told = {g: row["round"] for row in lines(out / "history.jsonl") for g in row["removed"]}
+    gates = lines(out / "gates.jsonl")
+    assert {row["group"]: row["removed_in_round"] for row in gates} == {
+        group: told.get(group) for group in SPACE.graph.groups()
+    }
+
+
+@pytest.mark.usefixtures("_at_hand")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "evidence",
+        "bayesnas",
+        "random",
+        "darts",
+        "magnitude",
+        "largest",
+    ],
+)
+def test_two_budgets(name: str, tmp_path: Path) -> None:
+    limits = (*budget("parameters", LIMIT), *budget("flops", 20_000))
+    found = run(Space(SPACE, budgets=limits), name, tmp_path / "o").found
+    assert found.parameters <= LIMIT
+    assert found.flops <= 20_000
+
+
+@pytest.mark.usefixtures("_at_hand")
+@pytest.mark.parametrize("name", ["evidence", "largest", "magnitude"])
+def test_the_budget_of_the_spec(name: str, tmp_path: Path) -> None:
+    """`--budget` of the same cost stands over it."""
+    text = CELLS.replace("    stem =", "    budget parameters <= 250\n    stem =")
+    space = compile_text(text)
+    assert run(Space(space), name, tmp_path / "spec").found.parameters <= 250
+    lower = Space(space, budgets=budget("parameters", 150))
+    assert run(lower, name, tmp_path / "given").found.parameters <= 150
+    assert Space(space, budgets=budget("flops", 9)).limits[0].cost == "flops"
+    assert len(Space(space, budgets=budget("flops", 9)).limits) == 2
+    assert lower.limits == budget("parameters", 150)
+
+
+@pytest.mark.usefixtures("_at_hand")
+@pytest.mark.parametrize("name", NAMES)
+def test_no_member_fits_a_budget(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        run(Space(SPACE, budgets=budget("parameters", 10)), name, tmp_path / "o")
+    [found] = caught.value.diagnostics
+    assert (found.code, caught.value.status) == ("D604", 2)
+    assert found.message == "no member of the space was found inside the budget"
+    assert_style(found)
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_budget_of_free_operations_alone() -> None:
+    smallest = min(map(cost, living()))
+    assert Prices.of(SPACE.graph, budget("parameters", smallest))
+
+
+@pytest.mark.usefixtures("_at_hand")
+def test_a_budget_of_just_one_member(tmp_path: Path) -> None:
+    limit = sorted(set(map(cost, living())))[-2]
+    space = Space(SPACE, budgets=budget("parameters", limit))
+    assert run(space, "largest", tmp_path / "o").found.parameters == limit
+
+
+SAME = ("pruned.nas", "gates.jsonl", "graph.json", "gamma.json", "gamma.md", "supernet.py")
+
+
+# 48 images train in 3 steps an epoch: the warm-up ends after 3, the rounds after 6 and 9.
+@pytest.mark.usefixtures("_at_hand")
+@pytest.mark.parametrize("name", ["bayesnas", "random", "darts", "magnitude"])
+def test_a_resumed_search_ends_as_an_undisturbed_one(name: str, tmp_path: Path) -> None:
+    space = Space(SPACE, budgets=budget("parameters", LIMIT) if name != "bayesnas" else ())
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    expected = run(space, name, whole)
+    with pytest.MonkeyPatch.context() as patch:
+        step, count = STRATEGIES[name].step, iter(range(10**6))
+
+        def interrupted(self: object, *arguments: Any) -> float:
+            if next(count) == 7:
+                raise KeyboardInterrupt
+            return step(self, *arguments)  # type: ignore[arg-type]
+
+        patch.setattr(STRATEGIES[name], "step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(space, name, cut)
+    torch.manual_seed(999)
+    found = run(space, name, cut, resume=True)
+    plain = {"seconds": 0, "figure": "", "advice": ""}
+    assert evolve(found, **plain) == evolve(expected, **plain)
+    for file in SAME:
+        assert (cut / file).read_bytes() == (whole / file).read_bytes(), file
+
+
+# -------------------------------------------------------------------------------------- each
+
+
+@pytest.mark.usefixtures("_at_hand")
+@pytest.mark.parametrize(
+    ("cost_name", "limit"),
+    [("parameters", None), ("parameters", 400), ("parameters", 150), ("flops", 20_000)],
+)
+def test_the_largest_is_the_largest_that_fits(
+    cost_name: CostName, limit: int | None, tmp_path: Path
+) -> None:
+    limits = budget(cost_name, limit) if limit else ()
+    result = run(Space(SPACE, budgets=limits), "largest", tmp_path / "o")
+    sizes = [cost(m, cost_name) for m in living()]
+    expected = max(size for size in sizes if limit is None or size <= limit)
+    assert cost_of(result.found, cost_name) == expected
+    assert (result.rounds, result.images_trained) == (1, 0)
+
+
+@pytest.mark.usefixtures("_at_hand")
+@pytest.mark.parametrize("name", ["evidence", "thompson", "random"])
+def test_with_one_draw_nothing_is_judged(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = watch_judge(monkeypatch)
+    run(Space(SPACE), name, tmp_path / "one", draws=1, epochs=14)
+    assert not losses
+    run(Space(SPACE), name, tmp_path / "many", draws=12, epochs=14)
+    assert len(losses) > 1
+
+
+@pytest.mark.usefixtures("_at_hand")
+def test_thompson_says_when_it_has_too_few_steps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(Space(SPACE), "thompson", tmp_path / "o", draws=2)
+    assert (
+        "note: 6 steps of the search are too few to learn from (100 would do): random members are "
+        "judged; raise `epochs` or `rounds`"
+    ) in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("_at_hand")
+@pytest.mark.parametrize("draws", [0, 5])
+def test_random_takes_the_best_of_those_it_judged(
+    draws: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = watch_judge(monkeypatch)
+    out = tmp_path / "o"
+    run(Space(SPACE, budgets=budget("parameters", LIMIT)), "random", out, draws=draws)
+    assert 1 < len(losses) <= (draws or 24)
+    assert all(cost(member) <= LIMIT for member in losses)
+    assert losses[left(out)] == min(losses.values())
+    assert {r for row in lines(out / "history.jsonl") for r in row["removed"].values()} == {
+        "judged"
+    }
+
+
+def test_random_trains_one_member_a_step() -> None:
+    task = task_of("random")
+    strategy, members = RandomChoice(task), set()
+    for inputs, labels in task.net.batches(4):
+        strategy.step(inputs, labels, True)
+        members.add(frozenset(task.net.state()["kept"]))
+    assert all(member_space(SPACE.graph).contains(member) for member in members)
+    assert len(members) > 1
+    assert strategy.update(1, 2).reasons == {}
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("limit", [None, LIMIT])
+def test_magnitude_keeps_the_largest(seed: int, limit: int | None) -> None:
+    task = task_of("magnitude", *(budget("parameters", limit) if limit else ()))
+    strategy = Magnitude(task)
+    generator = torch.Generator().manual_seed(seed)
+    strategy.w = torch.randn(len(task.net.groups), generator=generator, dtype=torch.float64)
+    size = dict(zip(task.net.groups, strategy.w.abs().tolist(), strict=True))
+    assert strategy.update(1, 2).reasons == {}
+    removed = strategy.update(2, 2).reasons
+    fitting = [m for m in living() if limit is None or cost(m) <= limit]
+    expected = max(fitting, key=lambda m: sum(size[group] for group in m))
+    assert task.net.groups.keys() - removed == expected
+    assert {*removed.values()} == {"magnitude"}
+    weights = dict(zip(task.net.groups, strategy.w.tolist(), strict=True))
+    expected_rows = [weights[str(edge.group)] for edge in SPACE.graph.searched()]
+    assert [row["w"] for row in strategy.rows()] == expected_rows
+
+
+def test_gates_of_magnitude_descend() -> None:
+    """By plain gradient steps, once the search has begun; before that they stay."""
+    task = task_of("magnitude")
+    strategy = Magnitude(task)
+    start = strategy.w.clone()
+    [first, second] = task.net.batches(2)
+    strategy.step(*first, False)
+    assert torch.equal(strategy.w, start)
+    module = deepcopy(task.net.module).train()
+    w = start.clone().requires_grad_()
+    state = torch.get_rng_state()  # of dropout
+    cross_entropy(module(second[0], task.net.spread(w)), second[1]).backward()
+    torch.set_rng_state(state)
+    strategy.step(*second, True)
+    assert w.grad is not None
+    expected = start - task.settings.gate_learning_rate * w.grad
+    assert torch.allclose(strategy.w, expected, atol=1e-7)
+    assert not torch.equal(strategy.w, start)
+
+
+def softmax_of(strategy: Darts) -> dict[str, float]:
+    """By hand, over each connection's options."""
+    chances = {}
+    for connection in member_space(SPACE.graph).connections:
+        options = list(connection.options)
+        if connection.target not in strategy.space.retained:
+            options.append(dropped(connection))
+        weights = {o: float(strategy.alpha[strategy.places[o]].detach().exp()) for o in options}
+        chances |= {o: weight / sum(weights.values()) for o, weight in weights.items()}
+    return chances
+
+
+def test_gates_of_darts_are_a_softmax() -> None:
+    task = task_of("darts")
+    strategy = Darts(task)
+    with torch.no_grad():
+        strategy.alpha.copy_(torch.linspace(-2, 2, len(strategy.alpha)))
+    chances = softmax_of(strategy)
+    assert len(chances) == len(task.net.groups) + 1  # one connection may be dropped
+    expected = [chances[str(edge.group)] for edge in SPACE.graph.searched()]
+    assert strategy.gates().tolist() == pytest.approx(expected)
+    removed = strategy.update(2, 2).reasons
+    assert [row["w"] for row in strategy.rows()] == pytest.approx(expected)
+    [free] = [c for c in member_space(SPACE.graph).connections if dropped(c) in chances]
+
+    def value(member: Member) -> float:
+        kept = {*member} if member.intersection(free.options) else {*member, dropped(free)}
+        return sum(chances[option] for option in kept)
+
+    assert task.net.groups.keys() - removed == max(living(), key=value)
+
+
+def test_darts_steps_on_held_out_examples() -> None:
+    task = task_of("darts")
+    strategy = Darts(task)
+    before = strategy.alpha.detach().clone()
+    for inputs, labels in task.net.batches(1):
+        strategy.step(inputs, labels, False)
+    assert torch.equal(strategy.alpha.detach(), before)
+    assert task.net.trained == 16
+    for inputs, labels in task.net.batches(1):
+        strategy.step(inputs, labels, True)
+    assert (strategy.alpha.detach() != before).all()
+    assert task.net.trained == 16 + 16 + len(task.net.held_part)  # 12 examples, no more
+
+
+# -------------------------------------------------------------------------------------- proxies
+
+
+@pytest.mark.usefixtures("_at_hand")
+@pytest.mark.parametrize("name", ["magnitude", "largest"])
+@pytest.mark.parametrize("values", [{"width": 2}, {"cells": 1}, {"width": 2, "cells": 1}], ids=str)
+def test_a_search_in_a_smaller_network(name: str, values: dict[str, int], tmp_path: Path) -> None:
+    """The spec is of the wanted network, and so is the budget."""
+    out, limits = tmp_path / "o", budget("parameters", LIMIT)
+    proxy = compile_text(CELLS, **values)
+    result = run(Space(SPACE, proxy, limits), name, out)
+    assert result.supernet == graph_cost(SPACE.graph)
+    assert result.found == graph_cost(prune_to(SPACE.graph, left(out)))
+    assert result.found.parameters <= LIMIT
+    found = compile_spec(out / "pruned.nas").graph
+    assert found.node("stem").shape == (4, 8, 8)
+    assert graph_cost(found) == result.found
+    assert len(lines(out / "gates.jsonl")) == len(proxy.graph.searched())
+    record = json.loads((out / "settings.json").read_text(encoding="utf-8"))
+    assert record["proxy"] == dict(proxy.values)
+    assert record["budgets"] == {"parameters": LIMIT}
+    graph = json.loads((out / "graph.json").read_text(encoding="utf-8"))
+    assert len([e for e in graph["edges"] if e.get("gate") is not None]) == len(
+        SPACE.graph.searched()
+    )
+
+
+@pytest.mark.usefixtures("_at_hand")
+@pytest.mark.parametrize(
+    ("name", "width"),
+    [("evidence", 3), ("evidence", 2), ("thompson", 2), ("random", 2), ("darts", 2)],
+)
+def test_other_strategies_in_a_smaller_network(name: str, width: int, tmp_path: Path) -> None:
+    space = Space(SPACE, compile_text(CELLS, width=width), budget("parameters", LIMIT))
+    result = run(space, name, tmp_path / "o")
+    assert result.found == graph_cost(prune_to(SPACE.graph, left(tmp_path / "o")))
+    assert result.found.parameters <= LIMIT
+
+
+@pytest.mark.usefixtures("_at_hand")
+def test_a_proxy_with_other_choices(tmp_path: Path) -> None:
+    space = Space(compile_text(LOOSE), compile_text(LOOSE, cells=1))
+    with pytest.raises(DiagnosticError) as caught:
+        run(space, "largest", tmp_path / "o")
+    [found] = caught.value.diagnostics
+    assert (found.code, caught.value.status) == ("D435", 2)
+    assert found.message == "the proxy of `net` has other choices than the network itself"
+    assert found.help == "let `--proxy` change widths, sizes and tied cells alone"
+    assert found.span is not None
+    assert CELLS.splitlines()[found.span.line - 1].startswith("network net")
+    assert_style(found)
+    assert snapshot(tmp_path) == {}
+
+
+@pytest.mark.usefixtures("_at_hand")
+@pytest.mark.parametrize(
+    ("other", "differs"),
+    [
+        (Space(SPACE), "proxy"),
+        (Space(SPACE, compile_text(CELLS, width=3), budget("parameters", 250)), "proxy"),
+        (Space(SPACE, compile_text(CELLS, width=2), budget("parameters", 300)), "budgets"),
+        (Space(SPACE, compile_text(CELLS, width=2), budget("flops", 20_000)), "budgets"),
+    ],
+    ids=["none", "proxy", "limit", "cost"],
+)
+def test_a_search_is_not_resumed_in_another_space(
+    other: Space, differs: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "o"
+    begun = Space(SPACE, compile_text(CELLS, width=2), budget("parameters", 250))
+    run(begun, "largest", out)
+    before = snapshot(out)
+    with pytest.raises(DiagnosticError) as caught:
+        run(other, "largest", out, resume=True)
+    [found] = caught.value.diagnostics
+    assert found.code == "D414"
+    assert found.message == f"the run in `{out}` was begun with another {differs}"
+    assert_style(found)
+    assert snapshot(out) == before
+    run(begun, "largest", out, resume=True, recompute="yes")
