@@ -21,7 +21,8 @@ from bayesnas.compiler.space.choices import Member, MemberSpace, member_space
 from bayesnas.compiler.space.prices import Prices, best_member
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.strategies.sampling import draw_members
-from bayesnas.runtime.supernet.supernet import Score, Supernet
+from bayesnas.runtime.supernet.supernet import Supernet
+from bayesnas.runtime.tasks.interface import Score
 
 COLUMNS = ("w", "w_solved", "s", "gamma", "omega", "C", "error", "evidence_change")
 
