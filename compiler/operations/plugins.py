@@ -130,6 +130,12 @@ def loaded_plugins() -> list[str]:
     return sorted({p.module for p in PRIMITIVES.values() if p.module})
 
 
+def plugin_source(name: str) -> str:
+    """The text of a loaded module's file; empty where it has none."""
+    file = getattr(sys.modules.get(name), "__file__", None)
+    return Path(file).read_text("utf-8", "surrogateescape") if file else ""
+
+
 def _check(name: str, cls: type, defaults: Mapping[str, int | None]) -> None:
     reason = ""
     if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is None or name in KEYWORDS:

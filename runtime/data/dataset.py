@@ -8,6 +8,7 @@ searches and trainings split the training part.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from hashlib import sha256
 
 import torch
 from attrs import evolve, field, frozen
@@ -38,6 +39,14 @@ class Part:
     def to(self, device: torch.device) -> Part:
         """The same examples on another device."""
         return Part(self.inputs.to(device), self.targets.to(device))
+
+    def fingerprint(self) -> str:
+        """A hash of the examples and targets: the same for the same numbers in the same order."""
+        digest = sha256()
+        for tensor in (self.inputs, self.targets):
+            digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.cpu().contiguous().numpy().data)
+        return digest.hexdigest()
 
 
 @frozen

@@ -70,7 +70,7 @@ class Census:
         if empty:
             lines.append(f"the test part has no images of {quote(empty[:_SHOWN])}")
         lines += [f"{count:,} images: {remark}" for remark, count in self.remarks.items()]
-        lines += [f"skipped: {count:,} {reason}" for reason, count in self.skipped.items()]
+        lines += [f"skipped: {count:,} {reason}" for reason, count in (+self.skipped).items()]
         return "; ".join(lines)
 
 

@@ -27,7 +27,8 @@ from bayesnas.dsl.loader import load_text
 from bayesnas.dsl.printer import print_spec
 from bayesnas.runtime.data.dataset import check_augment
 from bayesnas.runtime.data.loading import load_data
-from bayesnas.runtime.runs.folder import Run, RunOptions, check_out, pick_device
+from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
+from bayesnas.runtime.runs.ownership import check_out
 from bayesnas.runtime.runs.progress import Progress, say_note
 from bayesnas.runtime.strategies.bayesnas.pruning import Pruner
 from bayesnas.runtime.strategies.bayesnas.published import Published
@@ -135,7 +136,7 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
     prices = Prices.of(space.wanted.graph, space.limits)
     if best_member(member_space(space.wanted.graph), {}, prices) is None:
         raise no_member(prices, status=2)
-    check_out(options.out, options.resume, options.force)
+    check_out(options.out, options.resume, options.force, options.inputs(space.wanted))
     device = pick_device(options.device)
     data = load_data(options.data, space.searched.graph, options.data_options).to(device)
     check_augment(data, settings.augment)
@@ -144,17 +145,18 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
         "proxy": dict(space.proxy.values) if space.proxy else None,
         "budgets": {budget.cost: budget.limit for budget in space.limits},
     }
-    run = Run.begin("search", space.wanted, settings, options, extra)
-    net = Supernet(
-        space.searched.graph,
-        space.searched.loaded.source.name,
-        data,
-        settings,
-        options.seed,
-        device,
-    )
-    strategy = STRATEGIES[settings.strategy](Task(net, prices, settings, options.seed))
-    return _Search(space, settings, options, net, strategy, run).go()
+    examples = data.train.fingerprint()
+    with Run.begin("search", space.wanted, settings, options, examples, extra) as run:
+        net = Supernet(
+            space.searched.graph,
+            space.searched.loaded.source.name,
+            data,
+            settings,
+            options.seed,
+            device,
+        )
+        strategy = STRATEGIES[settings.strategy](Task(net, prices, settings, options.seed))
+        return _Search(space, settings, options, net, strategy, run).go()
 
 
 @define
@@ -183,8 +185,8 @@ class _Search:
             for epochs in (settings.warmup_epochs, settings.epochs)
         )
         net.total_steps = max(1, warmup + rounds * each)
-        if self.options.resume:
-            self._restore(self.run.load("checkpoint.pt", net.device))
+        if (state := self.run.checkpoint(net.device)) is not None:
+            self._restore(state)
         else:
             self.run.write_text("supernet.py", net.emitted.source)
         with Progress(net.total_steps, "search") as progress:
@@ -247,7 +249,7 @@ class _Search:
         self.history.append(row)
         self.run.write_lines("history.jsonl", self.history)
         self.run.write_lines("gates.jsonl", self._gate_rows())
-        self.run.save("checkpoint.pt", self._state())
+        self.run.save_checkpoint(self._state())
         name = f"round {self.round}/{self.settings.rounds}" if self.round else "warm-up"
         trained = f"train loss {loss:.4f}, " if loss is not None else ""
         progress.say(

@@ -20,7 +20,8 @@ from bayesnas.runtime.data.dataset import Data, check_augment
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import evaluate, sgd, train_epoch
-from bayesnas.runtime.runs.folder import Run, RunOptions, check_out, pick_device
+from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
+from bayesnas.runtime.runs.ownership import check_out
 from bayesnas.runtime.runs.progress import Progress, say_note
 from bayesnas.runtime.tasks.interface import Score, Task
 
@@ -50,13 +51,13 @@ def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> T
 
     A supernet is trained with every gate at 1.
     """
-    check_out(options.out, options.resume, options.force)
+    check_out(options.out, options.resume, options.force, options.inputs(compiled))
     device = pick_device(options.device)
     data = load_data(options.data, compiled.graph, options.data_options).to(device)
     check_augment(data, settings.augment)
     say_note(data.note)
-    run = Run.begin("train", compiled, settings, options)
-    return _Training(compiled, settings, options, data, run, device).fit()
+    with Run.begin("train", compiled, settings, options, data.train.fingerprint()) as run:
+        return _Training(compiled, settings, options, data, run, device).fit()
 
 
 class _Training:
@@ -85,8 +86,8 @@ class _Training:
         self.history: list[dict[str, Any]] = []
 
     def fit(self) -> TrainResult:
-        if self.options.resume:
-            self._restore(self.run.load("checkpoint.pt", self.device))
+        if (state := self.run.checkpoint(self.device)) is not None:
+            self._restore(state)
         epochs = self.settings.epochs
         per_epoch = math.ceil(len(self.data.train) / self.settings.batch_size)
         with Progress(epochs * per_epoch, "train") as progress:
@@ -127,7 +128,7 @@ class _Training:
             "generator": self.generator.get_state(),
             "dropout": torch.get_rng_state(),
         }
-        self.run.save("checkpoint.pt", state)
+        self.run.save_checkpoint(state)
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.epoch, self.seconds, self.history = state["epoch"], state["seconds"], state["history"]

@@ -5,16 +5,19 @@ from __future__ import annotations
 import io
 import json
 import platform
-import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Final
+from zipfile import ZipFile
 
 import torch
 from attrs import asdict, field, frozen
+from filelock import FileLock
 
 from bayesnas.compiler.emit.source import imported_modules
-from bayesnas.compiler.operations.plugins import loaded_plugins
+from bayesnas.compiler.operations.plugins import loaded_plugins, plugin_source
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.dsl import __version__
@@ -22,10 +25,23 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import write_bytes, write_text
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.registry import DataOptions
+from bayesnas.runtime.runs.ownership import (
+    CHECKPOINT,
+    LOCK,
+    PREVIOUS,
+    SETTINGS,
+    clear,
+    clear_litter,
+    lock,
+    set_aside,
+)
+from bayesnas.runtime.runs.progress import say_note
 
 # Of what a run's folder holds; another one names weights otherwise. 1 was that of version 0.1.0
 # until networks built their chains in loops.
 FORMAT: Final = 2
+_MAY_DIFFER: Final = ("file", "copies", "spec", "device", "plugins", "versions")
+_WORDS: Final = {"spec_hash": "spec", "data_hash": "data", "plugin_hash": "plugin"}
 
 
 @frozen
@@ -44,6 +60,13 @@ class RunOptions:
     def data_name(self) -> str:
         """What files call the data."""
         return self.data if isinstance(self.data, str) else self.data.name
+
+    def inputs(self, compiled: Compiled) -> list[Path]:
+        """Files and folders that the run reads."""
+        folder = Path(compiled.loaded.source.name).parent
+        files = [folder / name for name in compiled.loaded.local]
+        _, colon, data = self.data_name.partition(":")
+        return [Path(compiled.loaded.source.name), *files, *([Path(data)] if colon else [])]
 
 
 def pick_device(name: str) -> torch.device:
@@ -69,43 +92,6 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def check_out(out: Path, resume: bool, force: bool, marker: str = "settings.json") -> None:
-    """Refuse to write over what is there.
-
-    Raises:
-        DiagnosticError: D413 (something is there), D414 (nothing to resume).
-    """
-    if resume:
-        if not (out / "checkpoint.pt").is_file():
-            raise DiagnosticError(
-                Diagnostic(
-                    "D414",
-                    f"nothing to resume in `{out}`",
-                    help="leave `--resume` out to begin the run there",
-                )
-            )
-        return
-    if out.exists() and not out.is_dir():
-        raise DiagnosticError(
-            Diagnostic("D413", f"`{out}` is a file", help="name a folder with `-o`")
-        )
-    if not out.exists() or not any(out.iterdir()):
-        return
-    if not force:
-        remedy = "choose another folder, or pass `--force` to replace it"
-        if (out / "checkpoint.pt").is_file():
-            remedy += ", or `--resume` to go on with it"
-        raise DiagnosticError(Diagnostic("D413", f"`{out}` is not empty", help=remedy))
-    if not (out / marker).is_file():
-        raise DiagnosticError(
-            Diagnostic(
-                "D413",
-                f"`{out}` is not the folder of a run and will not be replaced",
-                help="choose another folder, or empty this one yourself",
-            )
-        )
-
-
 def check_format(out: Path, settings: Mapping[str, Any]) -> None:
     """Refuse a run whose weights another bayesnas has named.
 
@@ -125,10 +111,11 @@ def check_format(out: Path, settings: Mapping[str, Any]) -> None:
 
 
 class Run:
-    """A run's folder; made only once everything given has been found right."""
+    """A run's folder, locked while the run is at work; made once everything given is right."""
 
     def __init__(self, out: Path) -> None:
         self.out = out
+        self._lock: FileLock | None = None
 
     @classmethod
     def begin(
@@ -137,66 +124,75 @@ class Run:
         compiled: Compiled,
         settings: SearchSettings | TrainSettings,
         options: RunOptions,
+        data_hash: str,
         extra: Mapping[str, Any] | None = None,
     ) -> Run:
-        """Make the folder with the spec and the settings, or return to it.
+        """Make the folder with the spec and the settings, or return to it; a context manager.
 
-        ``extra`` is what else made the run; a run is resumed only with the same.
+        ``data_hash`` is of the examples that it learns from, ``extra`` what else made it; a run is
+        resumed only with the same.
+
+        Raises:
+            DiagnosticError: D413 (another run is at work there), D414 (begun otherwise).
         """
         run = cls(options.out)
-        record: dict[str, Any] = {
-            "format": FORMAT,
-            "command": command,
-            "file": "spec.nas",
-            "spec": compiled.loaded.source.name,
-            "network": compiled.network.name,
-            "values": dict(compiled.values),
-            "data": options.data_name,
-            "resize": options.data_options.resize,
-            "seed": options.seed,
-            "device": options.device,
-            "settings": asdict(settings),
-            **(extra or {}),
-            "plugins": imported_modules(compiled.graph),
-            "versions": {
-                "bayesnas": __version__,
-                "torch": str(torch.__version__),
-                "python": platform.python_version(),
-            },
-        }
-        if options.resume:
-            run.check_same(record, compiled.loaded.source.text)
-            return run
-        if options.force and options.out.is_dir():
-            shutil.rmtree(options.out)
-        for name, text in compiled.loaded.local.items():
-            write_text(options.out / name, text)
-        while record["file"] in compiled.loaded.local:
-            record["file"] = f"_{record['file']}"
-        write_text(options.out / str(record["file"]), compiled.loaded.source.text)
-        run.write_json("settings.json", record)
+        copies = _copies(compiled)
+        record = _record(command, compiled, settings, options, data_hash, list(copies)) | dict(
+            extra or {}
+        )
+        options.out.mkdir(parents=True, exist_ok=True)
+        run._lock = lock(options.out)
+        try:
+            clear_litter(options.out)
+            if options.resume:
+                run.check_same(record)
+                return run
+            set_aside(options.out)
+            run.write_json(SETTINGS, record)  # first: it tells whose the rest is
+            for name, text in copies.items():
+                run.write_text(name, text)
+        except BaseException:
+            run._unlock()
+            raise
         return run
 
-    def check_same(self, record: Mapping[str, Any], spec: str) -> None:
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Let go of the folder; where the run ended well, the one before it goes."""
+        if kind is None:
+            clear(self.out)
+        self._unlock()
+
+    def _unlock(self) -> None:
+        assert self._lock is not None
+        (self.out / LOCK).unlink(missing_ok=True)
+        self._lock.release()
+
+    def check_same(self, record: Mapping[str, Any]) -> None:
         """Refuse to resume a run that was begun otherwise.
 
         Raises:
             DiagnosticError: D414, naming what differs.
         """
-        _, begun, compiled = Run.open(self.out)
-        free = ("file", "spec", "device", "plugins", "versions")  # may differ
-        begun, record = (  # what changes no result may differ as well
+        _, begun, _ = Run.open(self.out)
+        begun, record = (  # what changes no result may differ
             {**one, "settings": {**one["settings"], "recompute": ""}} for one in (begun, record)
         )
-        differ = [name for name in record if name not in free and begun.get(name) != record[name]]
-        if compiled.loaded.source.text != spec:
-            differ.insert(0, "spec")
+        differ = [n for n in record if n not in _MAY_DIFFER and begun.get(n) != record[n]]
         if differ:
+            words = [_WORDS.get(name, name) for name in differ]
             raise DiagnosticError(
                 Diagnostic(
                     "D414",
-                    f"the run in `{self.out}` was begun with another {differ[0]}",
-                    notes=(f"different: {', '.join(differ)}",),
+                    f"the run in `{self.out}` was begun with another {words[0]}",
+                    notes=(f"different: {', '.join(words)}",),
                     help="resume with what `settings.json` there says, or begin in a new folder",
                 )
             )
@@ -210,10 +206,10 @@ class Run:
                 of another format).
         """
         try:
-            settings: dict[str, Any] = json.loads((out / "settings.json").read_text("utf-8"))
+            settings: dict[str, Any] = json.loads((out / SETTINGS).read_text("utf-8"))
             values, network = settings["values"], settings["network"]
             file = out / settings["file"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             raise DiagnosticError(
                 Diagnostic(
                     "D415",
@@ -246,6 +242,27 @@ class Run:
         torch.save(dict(state), buffer)
         write_bytes(self.out / name, buffer.getvalue())
 
+    def save_checkpoint(self, state: Mapping[str, Any]) -> None:
+        """Keep what a run has reached, and the checkpoint before it."""
+        path = self.out / CHECKPOINT
+        if path.is_file():
+            path.replace(self.out / PREVIOUS)
+        self.save(CHECKPOINT, state)
+
+    def checkpoint(self, device: torch.device | str = "cpu") -> dict[str, Any] | None:
+        """What was saved last, or before that where it is damaged; None where nothing was.
+
+        Raises:
+            DiagnosticError: D416 (all that there is is damaged).
+        """
+        names = [name for name in (CHECKPOINT, PREVIOUS) if (self.out / name).is_file()]
+        for name in names[:-1]:
+            try:
+                return self.load(name, device)
+            except DiagnosticError as error:
+                say_note(f"{error.diagnostics[0].message}: going on from the checkpoint before it")
+        return self.load(names[-1], device) if names else None
+
     def load(self, name: str, device: torch.device | str = "cpu") -> dict[str, Any]:
         """What `save` wrote; runs no code that a file may hold.
 
@@ -254,6 +271,7 @@ class Run:
         """
         path = self.out / name
         try:
+            check_whole(path)
             state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
         except Exception as error:  # torch raises many kinds for a broken file
             reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -266,6 +284,66 @@ class Run:
                 )
             ) from None
         return state
+
+
+def check_whole(path: Path) -> None:
+    """Refuse a file of `Run.save` that has changed since; torch itself does not look.
+
+    Raises:
+        OSError: it is not there.
+        ValueError: one of its parts is not what its checksum says.
+    """
+    with ZipFile(path) as archive:
+        if (name := archive.testzip()) is not None:
+            raise ValueError(f"`{name}` in it is damaged")
+
+
+def _copies(compiled: Compiled) -> dict[str, str]:
+    """What a run keeps of its spec: the spec first, and the files of its own that it imports."""
+    name = "spec.nas"
+    while name in compiled.loaded.local:
+        name = f"_{name}"
+    return {name: compiled.loaded.source.text, **compiled.loaded.local}
+
+
+def _record(
+    command: str,
+    compiled: Compiled,
+    settings: SearchSettings | TrainSettings,
+    options: RunOptions,
+    data_hash: str,
+    copies: Sequence[str],
+) -> dict[str, Any]:
+    """All that makes a run, for ``settings.json``."""
+    texts = _copies(compiled)
+    plugins = imported_modules(compiled.graph)
+    return {
+        "format": FORMAT,
+        "command": command,
+        "file": copies[0],
+        "copies": list(copies),
+        "spec": str(Path(compiled.loaded.source.name).absolute()),
+        "spec_hash": _hash("".join(texts.values())),
+        "network": compiled.network.name,
+        "values": dict(compiled.values),
+        "data": options.data_name,
+        "data_hash": data_hash,
+        "resize": options.data_options.resize,
+        "seed": options.seed,
+        "device": options.device,
+        "settings": asdict(settings),
+        "plugins": plugins,
+        "plugin_hash": _hash("".join(map(plugin_source, plugins))),
+        "versions": {
+            "bayesnas": __version__,
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+        },
+    }
+
+
+def _hash(text: str) -> str:
+    return sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def read_result(out: Path) -> dict[str, Any]:

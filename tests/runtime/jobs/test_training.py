@@ -21,7 +21,8 @@ from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.train import TrainResult, evaluate_run, train
 from bayesnas.runtime.network import training
 from bayesnas.runtime.network.training import cosine, evaluate
-from bayesnas.runtime.runs.folder import Run, RunOptions, check_out, pick_device
+from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
+from bayesnas.runtime.runs.ownership import check_out
 
 
 @pytest.fixture(scope="module")
@@ -327,7 +328,8 @@ def test_force_replaces_a_run(space: Compiled, folder: Path, tmp_path: Path) -> 
     assert "--resume" in caught.value.diagnostics[0].help
     assert "--force" in caught.value.diagnostics[0].help
     run(space, folder, tmp_path / "o", epochs=1, force=True)
-    assert "old.txt" not in snapshot(tmp_path / "o")
+    assert snapshot(tmp_path / "o")["old.txt"] == b"old"  # not ours
+    assert not [name for name in snapshot(tmp_path / "o") if name.startswith(".")]
 
 
 def test_nothing_to_resume(space: Compiled, folder: Path, tmp_path: Path) -> None:

@@ -1,0 +1,147 @@
+"""Which files of a folder are ours: only those are ever replaced, and by one run at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from filelock import FileLock, Timeout
+
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.dsl.files import half_written
+
+SETTINGS: Final = "settings.json"
+CHECKPOINT: Final = "checkpoint.pt"
+PREVIOUS: Final = "checkpoint.previous.pt"
+LOCK: Final = ".lock"
+REPLACED: Final = ".replaced"  # the run that another one is to take the place of
+_COMMANDS: Final = ("search", "train")
+# What runs write besides copies of their specs and plugins, which their settings name.
+_WRITTEN: Final = (
+    "result.json",
+    "history.jsonl",
+    CHECKPOINT,
+    PREVIOUS,
+    *("gates.jsonl", "supernet.py", "pruned.nas", "graph.json", "gamma.json", "gamma.md"),
+    *("search.svg", "search.dot", "pruned.svg", "pruned.dot"),
+    *("weights.pt", "network.py"),
+    SETTINGS,  # last: what has it is the folder of a run
+)
+
+
+def settings_of(out: Path) -> dict[str, Any] | None:
+    """The settings of the run in a folder; None where there is none of ours."""
+    try:
+        settings = json.loads((out / SETTINGS).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(settings, dict) or settings.get("command") not in _COMMANDS:
+        return None
+    versions, copies = settings.get("versions"), settings.get("copies", [])
+    ours = isinstance(versions, dict) and "bayesnas" in versions and isinstance(copies, list)
+    return settings if ours else None
+
+
+def check_out(out: Path, resume: bool, force: bool, inputs: Iterable[Path] = ()) -> None:
+    """Refuse to write over what is there and not ours, or is in use.
+
+    Args:
+        out: the folder of a run.
+        resume: whether to go on with the run there.
+        force: whether to replace it.
+        inputs: files and folders that the new run reads.
+
+    Raises:
+        DiagnosticError: D413 (something is there), D414 (nothing to resume).
+    """
+    if resume:
+        if settings_of(out) is None:
+            remedy = "leave `--resume` out to begin the run there"
+            raise DiagnosticError(Diagnostic("D414", f"nothing to resume in `{out}`", help=remedy))
+        return
+    if out.exists() and not out.is_dir():
+        raise _taken(f"`{out}` is a file", "name a folder with `-o`")
+    if not out.exists() or not any(not _passing(path) for path in out.iterdir()):
+        return
+    if not force:
+        remedy = "choose another folder, or pass `--force` to replace it"
+        if settings_of(out) is not None:
+            remedy += ", or `--resume` to go on with it"
+        raise _taken(f"`{out}` is not empty", remedy)
+    if settings_of(out) is None:
+        remedy = "choose another folder, or empty this one yourself"
+        raise _taken(f"`{out}` is not the folder of a run and will not be replaced", remedy)
+    for path in inputs:
+        if path.exists() and path.resolve().is_relative_to(out.resolve()):
+            remedy = "choose another folder for the new run"
+            raise _taken(f"`{path}` lies in `{out}`, which `--force` would replace", remedy)
+
+
+def _taken(message: str, remedy: str) -> DiagnosticError:
+    return DiagnosticError(Diagnostic("D413", message, help=remedy))
+
+
+def _passing(path: Path) -> bool:
+    """Whether it is what a killed run leaves: nothing that anybody wants."""
+    name = half_written(path)
+    return path.name == LOCK or (name is not None and path.is_file())
+
+
+def set_aside(out: Path) -> None:
+    """Move the files of the run in a folder out of the way of another, until that has ended.
+
+    Where a run is set aside already, one that came after it and did not end is removed.
+    """
+    settings = settings_of(out)
+    aside = out / REPLACED
+    keeps = (out / "result.json").is_file() or not aside.exists()
+    for path in _own(out, settings or {}):
+        target = aside / path.relative_to(out)
+        if keeps:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+        else:
+            path.unlink()
+
+
+def clear(out: Path) -> None:
+    """Remove what a run that has ended needs no more, the one that it replaces first of all."""
+    (out / PREVIOUS).unlink(missing_ok=True)
+    for path in sorted((out / REPLACED).rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    if (out / REPLACED).is_dir():
+        (out / REPLACED).rmdir()
+    clear_litter(out)
+
+
+def clear_litter(out: Path) -> None:
+    """Remove what killed runs were writing."""
+    for path in out.rglob(".*.tmp"):
+        if _passing(path):
+            path.unlink(missing_ok=True)
+
+
+def _own(out: Path, settings: Mapping[str, Any]) -> Iterator[Path]:
+    """The files of a run that are there; its settings last."""
+    copies = settings.get("copies", [])
+    for name in (*copies, *_WRITTEN):
+        path = out / str(name)
+        if path.is_file() and path.resolve().is_relative_to(out.resolve()):
+            yield path
+
+
+def lock(out: Path) -> FileLock:
+    """The lock of a folder, held; it ends with the process that holds it.
+
+    Raises:
+        DiagnosticError: D413 (another run holds it).
+    """
+    held = FileLock(out / LOCK)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        remedy = "wait until it has ended, or choose another folder"
+        raise _taken(f"another run is at work in `{out}`", remedy) from None
+    return held
