@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from attrs import frozen
 
 from bayesnas.compiler.expand.scopes import Motiflike, Scope, Selection, Unrolled, total, wrong
-from bayesnas.compiler.program.definitions import Program
+from bayesnas.compiler.program.definitions import OperationLike, Program
 from bayesnas.compiler.program.evaluate import LARGEST, evaluate
 from bayesnas.compiler.program.names import MotifCall, check_call, wrong_count
 from bayesnas.dsl import tree
@@ -157,10 +157,10 @@ def links(
             yield complete(motif, {**given, "width": width, "stride": stride, **last}), count
 
 
-def complete(motif: Motiflike, given: Mapping[str, int]) -> dict[str, int]:
-    """Every number of a motif; a default may use the parameters before it."""
+def complete(definition: Motiflike | OperationLike, given: Mapping[str, int]) -> dict[str, int]:
+    """Every number of a definition; a default may use the parameters before it."""
     values: dict[str, int] = {}
-    for parameter in motif.parameters:
+    for parameter in definition.parameters:
         if parameter.name in given:
             values[parameter.name] = given[parameter.name]
         elif isinstance(parameter, tree.Parameter):

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from attrs import evolve
+from typing_extensions import override
 
 from bayesnas.compiler.expand.calls import Row, network_values
 from bayesnas.compiler.expand.connections import Connections
 from bayesnas.compiler.expand.instances import group_of, literal_call
 from bayesnas.compiler.expand.parts import Parts, Place
 from bayesnas.compiler.expand.scopes import Bundle, Selection, element, number_literal, wrong
-from bayesnas.compiler.expand.walk import Walk
+from bayesnas.compiler.expand.walk import Named, Walk
 from bayesnas.compiler.graph.model import (
     BudgetConstraint,
     CostName,
@@ -28,7 +29,7 @@ from bayesnas.compiler.graph.model import (
 from bayesnas.compiler.program.definitions import Program
 from bayesnas.compiler.program.evaluate import evaluate
 from bayesnas.dsl import tree
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 
 
 def expand(program: Program, network: tree.Network, values: Mapping[str, int]) -> Graph:
@@ -58,29 +59,28 @@ class _Expander(Walk[Place]):
         self.parts = Parts()
         self.connections = Connections(self.parts, program)
 
+    @override
     def read(self, scope: Place, statement: tree.Statement) -> None:
         pass
 
+    @override
     def turn(self, scope: Place, loop: tree.Loop, turns: int) -> None:
         self.parts.spend(turns, loop.span)
 
     # ------------------------------------------------------------------------------ declaring
 
+    @override
     def make(
-        self,
-        scope: Place,
-        statement: tree.Statement,
-        name: str,
-        span: Span,
-        indices: range | None,
+        self, scope: Place, statement: tree.Statement, named: Named, indices: range | None
     ) -> None:
         if indices is None:
-            self.parts.node(scope, name, span)
+            self.parts.node(scope, named.name, named.span)
             return
-        self.parts.spend(len(indices), span)
+        self.parts.spend(len(indices), named.span)
         for k in indices:
-            self.parts.node(scope, element(name, k), span)
+            self.parts.node(scope, element(named.name, k), named.span)
 
+    @override
     def declared(
         self, scope: Place, statement: tree.NodeDeclaration, sizes: list[int | None]
     ) -> None:
@@ -95,6 +95,7 @@ class _Expander(Walk[Place]):
                 made += [scope.identifier(element(node.name, k)) for k in range(size)]
         scope.body.append(Residual(evolve(statement, nodes=tuple(literals)), nodes=tuple(made)))
 
+    @override
     def define(self, scope: Place, target: Selection, merge: str) -> None:
         for name in target.names():
             identifier = scope.identifier(name)
@@ -107,9 +108,11 @@ class _Expander(Walk[Place]):
 
     # ------------------------------------------------------------------------------ connecting
 
+    @override
     def connect(self, scope: Place, bundle: Bundle) -> None:
         self.connections.lay(scope, bundle)
 
+    @override
     def retain(
         self, scope: Place, statement: tree.Retain, targets: list[Selection], count: int
     ) -> None:
@@ -117,6 +120,7 @@ class _Expander(Walk[Place]):
             self.parts.spend(1, statement.span)
             self.parts.retains.append(RetainConstraint(identifier, count, statement.span))
 
+    @override
     def budget(self, statement: tree.Budget, limit: int) -> None:
         cost: CostName = "flops" if statement.cost == "flops" else "parameters"
         self.parts.budgets.append(BudgetConstraint(cost, limit, statement.span))
@@ -158,6 +162,7 @@ class _Expander(Walk[Place]):
                 )
         return self.parts.node(scope, port.name, port.span, role, shape)
 
+    @override
     def instances(self, scope: Place, row: Row) -> None:
         """Each link of a chain reads the outputs before it."""
         chain = row.call.targets[0].name if isinstance(row.call, tree.Chain) else None

@@ -14,12 +14,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from attrs import define, field
-from typing_extensions import assert_never
+from typing_extensions import assert_never, override
 
 from bayesnas.compiler.expand.calls import Row, network_values
 from bayesnas.compiler.expand.counts import STATEMENT, Counts, Part, key_of, weight
 from bayesnas.compiler.expand.scopes import Bundle, Connecting, Motiflike, Scope, Selection, total
-from bayesnas.compiler.expand.walk import Walk
+from bayesnas.compiler.expand.walk import Named, Walk
 from bayesnas.compiler.program.definitions import Program
 from bayesnas.compiler.program.evaluate import evaluate
 from bayesnas.compiler.program.limits import (
@@ -31,7 +31,7 @@ from bayesnas.compiler.program.limits import (
     too_large,
 )
 from bayesnas.dsl import tree
-from bayesnas.dsl.diagnostics import DiagnosticError, Span
+from bayesnas.dsl.diagnostics import DiagnosticError
 
 # Steps that stand for the work of an instance and a choice besides their parts.
 _INSTANCE, _CHOICE = 30, 8
@@ -41,8 +41,8 @@ def measure(program: Program, network: tree.Network, values: Mapping[str, int]) 
     """See the module's docstring; ``values`` override the defaults of the network's parameters.
 
     Raises:
-        DiagnosticError: D224 (past a limit of `bayesnas.compiler.limits`), at the statement that
-            makes most of it.
+        DiagnosticError: D224 (past a limit of `bayesnas.compiler.program.limits`), at the
+            statement that makes most of it.
     """
     try:
         numbers = network_values(network, values)
@@ -93,6 +93,7 @@ class _Measurer(Walk[_Measured]):
 
     # -------------------------------------------------------------------------------- reading
 
+    @override
     def read(self, scope: _Measured, statement: tree.Statement) -> None:
         visits = scope.part.visits
         visits[id(statement)] = visits.get(id(statement), 0) + 1
@@ -107,6 +108,7 @@ class _Measurer(Walk[_Measured]):
             where = f"`{scope.graph.name}`"
             raise too_large("walk", MAX_WALK, MAX_WALK, statement, share, where)
 
+    @override
     def turn(self, scope: _Measured, loop: tree.Loop, turns: int) -> None:
         scope.part.add(loop, "turns", turns)
         self.turns += turns
@@ -115,24 +117,23 @@ class _Measurer(Walk[_Measured]):
 
     # ------------------------------------------------------------------------------- counting
 
+    @override
     def make(
-        self,
-        scope: _Measured,
-        statement: tree.Statement,
-        name: str,
-        span: Span,
-        indices: range | None,
+        self, scope: _Measured, statement: tree.Statement, named: Named, indices: range | None
     ) -> None:
         scope.part.add(statement, "nodes", 1 if indices is None else len(indices))
 
+    @override
     def declared(
         self, scope: _Measured, statement: tree.NodeDeclaration, sizes: list[int | None]
     ) -> None:
         pass
 
+    @override
     def define(self, scope: _Measured, target: Selection, merge: str) -> None:
         pass
 
+    @override
     def connect(self, scope: _Measured, bundle: Bundle) -> None:
         part, statement = scope.part, bundle.statement
         sources, targets = total(bundle.sources), total(bundle.targets)
@@ -142,14 +143,17 @@ class _Measurer(Walk[_Measured]):
             operations = self._operations(scope, statement, bundle.unrolled.values)
             part.add(statement, "edges", pairs * operations)
 
+    @override
     def retain(
         self, scope: _Measured, statement: tree.Retain, targets: list[Selection], count: int
     ) -> None:
         scope.part.add(statement, "retained", total(targets))
 
+    @override
     def budget(self, statement: tree.Budget, limit: int) -> None:
         pass
 
+    @override
     def instances(self, scope: _Measured, row: Row) -> None:
         part, call = scope.part, row.call
         # A long chain that reduces often has many kinds of links.
@@ -162,7 +166,7 @@ class _Measurer(Walk[_Measured]):
             part.inside[key] = part.inside.get(key, 0) + count
             part.add(call, "instances", count)
             part.add(call, "nodes", count * _ports(row.motif))
-            part.add(call, "edges", count * (len(row.inputs) + len(row.targets)))
+            part.add(call, "edges", count * _ports(row.motif))  # one to or from each
 
     # ----------------------------------------------------------------------------- candidates
 
@@ -184,7 +188,7 @@ class _Measurer(Walk[_Measured]):
         term: tree.OperationTerm,
         values: Mapping[str, int],
     ) -> int:
-        """How many candidates a term stands for: see `bayesnas.compiler.lower.candidates`."""
+        """How many candidates `bayesnas.compiler.expand.lower.candidates` makes of a term."""
         match term:
             case tree.Alternatives(options=options):
                 return sum(self._candidates(scope, statement, o, values) for o in options)

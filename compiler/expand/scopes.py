@@ -40,12 +40,12 @@ class Unrolled:
 class Selection:
     """The nodes a reference stands for: a single one, or elements of a list.
 
-    ``written`` says that the reference stands for them as it is, without an index.
+    ``bare`` says that the reference stands for its one element without an index: a chain's last.
     """
 
     reference: tree.Reference
     indices: range | None
-    written: bool = False
+    bare: bool = False
 
     def __len__(self) -> int:
         return 1 if self.indices is None else len(self.indices)
@@ -58,7 +58,7 @@ class Selection:
             return
         for k in self.indices:
             name = element(reference.name, k)
-            if self.written:
+            if self.bare:
                 yield reference, name
             else:
                 index = tree.Index(number_literal(k, reference.span), span=reference.span)
@@ -97,7 +97,7 @@ class Scope:
             return Selection(reference, range(0))
         match reference.index:
             case None if reference.name in self.chains:
-                return Selection(reference, range(length - 1, length), written=True)
+                return Selection(reference, range(length - 1, length), bare=True)
             case None:
                 return Selection(reference, range(length))
             case tree.Index(value=value):

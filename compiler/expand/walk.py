@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from typing_extensions import assert_never
 
@@ -20,8 +20,9 @@ from bayesnas.compiler.program.evaluate import evaluate
 from bayesnas.compiler.program.limits import MAX_DEPTH, too_deep
 from bayesnas.compiler.program.names import MotifCall
 from bayesnas.dsl import tree
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 
+Named: TypeAlias = tree.Declared | tree.Reference
 S = TypeVar("S", bound=Scope)
 
 
@@ -66,9 +67,9 @@ class Walk(ABC, Generic[S]):
 
     @abstractmethod
     def make(
-        self, scope: S, statement: tree.Statement, name: str, span: Span, indices: range | None
+        self, scope: S, statement: tree.Statement, named: Named, indices: range | None
     ) -> None:
-        """Make a node of a new name, or the elements of a list."""
+        """Make a node of a new name, or so many elements of a list."""
 
     @abstractmethod
     def declared(self, scope: S, statement: tree.NodeDeclaration, sizes: list[int | None]) -> None:
@@ -166,14 +167,14 @@ class Walk(ABC, Generic[S]):
     ) -> int | None:
         """Make a node, or the elements of a list; the size of the list."""
         if node.size is None:
-            self.make(scope, statement, node.name, node.span, None)
+            self.make(scope, statement, node, None)
             scope.singles.add(node.name)
             return None
         size = evaluate(node.size, values)
         if size < 0:
             message = f"`{node.name}` would have {size:,} nodes"
             raise wrong("D222", message, node.span, "choose a size of 0 or more")
-        self.make(scope, statement, node.name, node.span, range(size))
+        self.make(scope, statement, node, range(size))
         scope.lists[node.name] = scope.lists.get(node.name, 0) + size
         return size
 
@@ -182,7 +183,7 @@ class Walk(ABC, Generic[S]):
     ) -> None:
         """The left of ``=``: a new node, an element of a list, or an output."""
         if target.index is None and target.name not in {p.name for p in scope.graph.outputs}:
-            self.make(scope, unrolled.statement, target.name, target.span, None)
+            self.make(scope, unrolled.statement, target, None)
             scope.singles.add(target.name)
         self.define(scope, scope.lookup(target, unrolled.values), merge)
 
@@ -192,7 +193,7 @@ class Walk(ABC, Generic[S]):
             message = f"a chain of {length} motifs"
             raise wrong("D222", message, chain.length.span, "chain 1 motif or more")
         for target in chain.targets:
-            self.make(scope, chain, target.name, target.span, range(length))
+            self.make(scope, chain, target, range(length))
             scope.lists[target.name] = length
             scope.chains.add(target.name)
 
