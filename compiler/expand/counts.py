@@ -68,7 +68,7 @@ class Counts:
     statements: dict[int, tuple[tree.Statement, Motiflike]] = field(factory=dict)
     weights: dict[int, int] = field(factory=dict)  # steps to read a statement, by its id
 
-    def weight(self, statement: tree.Statement, motif: Motiflike) -> int:
+    def steps(self, statement: tree.Statement, motif: Motiflike) -> int:
         """How many steps it takes to read a statement; the first time, it is entered."""
         identity = id(statement)
         if identity not in self.weights:

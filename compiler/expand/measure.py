@@ -97,14 +97,14 @@ class _Measurer(Walk[_Measured]):
     def read(self, scope: _Measured, statement: tree.Statement) -> None:
         visits = scope.part.visits
         visits[id(statement)] = visits.get(id(statement), 0) + 1
-        self._spend(scope, statement, self.counts.weight(statement, scope.graph))
+        self._spend(scope, statement, self.counts.steps(statement, scope.graph))
 
     def _spend(self, scope: _Measured, statement: tree.Statement, steps: int) -> None:
         """Take the time that reading takes, so that no walk lasts."""
         self.steps += steps
         if self.steps > MAX_WALK:
             visits = scope.part.visits[id(statement)]
-            share = max(steps, visits * self.counts.weight(statement, scope.graph))
+            share = max(steps, visits * self.counts.steps(statement, scope.graph))
             where = f"`{scope.graph.name}`"
             raise too_large("walk", MAX_WALK, MAX_WALK, statement, share, where)
 
