@@ -8,6 +8,7 @@ import hostile
 import pytest
 from fuzz_cases import FIFO, FOLDER, KINDS, LINK, Case
 from hypothesis import given, settings
+from support import network
 
 SHARES = {"space": 5, "mutation": 40, "noise": 40, "imports": 30, "settings": 30, "graph": 40}
 SLOW = 10.0  # s, where two are promised: machines that run tests may be slow and loaded
@@ -81,6 +82,12 @@ def test_what_fails_is_saved_and_comes_again(
     assert json.loads(path.read_text("utf-8"))["files"] == {"spec.nas": "?"}
     assert fuzz.main(["--replay", str(path)]) == 1
     assert failure in capsys.readouterr().out
+
+
+def test_limits_of_the_harness_refuse_no_valid_space() -> None:
+    text = network("node h[60]\nx -> h\nh ~> y : relu | skip | tanh | gelu")
+    assert fuzz.check(Case("mutation", {"spec.nas": text})) == ("D224",)
+    assert fuzz.check(Case("space", {"spec.nas": text})) == ()
 
 
 def test_broken_laws_are_failures(monkeypatch: pytest.MonkeyPatch) -> None:

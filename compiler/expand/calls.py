@@ -1,17 +1,64 @@
-"""Calls of motifs: what they give, link by link of a chain, and what tied instances share."""
+"""Calls of motifs: what is given to them, and the numbers of each link of a chain."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 
-from attrs import evolve
+from attrs import frozen
 
-from bayesnas.compiler.expand.scopes import Scope, wrong
-from bayesnas.compiler.program.definitions import Program
-from bayesnas.compiler.program.evaluate import evaluate, substitute
+from bayesnas.compiler.expand.scopes import Motiflike, Scope, Selection, Unrolled, total, wrong
+from bayesnas.compiler.program.definitions import OperationLike, Program
+from bayesnas.compiler.program.evaluate import LARGEST, evaluate
 from bayesnas.compiler.program.names import MotifCall, check_call, wrong_count
 from bayesnas.dsl import tree
-from bayesnas.dsl.diagnostics import DiagnosticError, suggest
+from bayesnas.dsl.diagnostics import DiagnosticError, quote, suggest
+
+
+@frozen
+class Row:
+    """The instances that a call makes: one, or the links of a chain in their order.
+
+    ``links`` gives the values of an instance's parameters, and how many in a row have them.
+    ``numbers`` are those among them that the call writes.
+    """
+
+    call: MotifCall
+    unrolled: Unrolled
+    motif: tree.Motif
+    motifs: Mapping[str, tree.Motif]  # those passed to it
+    inputs: list[Selection]
+    targets: list[Selection]
+    reductions: AbstractSet[int]
+    numbers: Mapping[str, int]
+    links: Iterable[tuple[dict[str, int], int]]
+
+    def __len__(self) -> int:
+        return len(self.targets[0])
+
+
+def row_of(program: Program, scope: Scope, call: MotifCall, unrolled: Unrolled) -> Row | None:
+    """What a call makes; None where nodes it defines are missing, which has been said.
+
+    Raises:
+        DiagnosticError: D204, D211, D212 or D219 (a passed motif that does not fit), D212 (another
+            number of inputs than the motif has), D220, D221 or D223 (numbers).
+    """
+    values = unrolled.values
+    motif = called_motif(program, scope, call)
+    targets = _targets(scope, call, values)
+    reductions = set[int]()
+    if targets and isinstance(call, tree.Chain):
+        reductions = reductions_of(call, len(targets[0]), values)
+    inputs = scope.lookups(call.inputs, values)
+    if total(inputs) != len(motif.inputs):
+        count = wrong_count("inputs", motif, motif.inputs, total(inputs), call.span)
+        raise DiagnosticError(count)
+    if not targets:
+        return None
+    numbers, motifs = arguments(program, scope, call, motif, values)
+    row = links(motif, numbers, len(targets[0]), reductions)
+    return Row(call, unrolled, motif, motifs, inputs, targets, reductions, numbers, row)
 
 
 def called_motif(program: Program, scope: Scope, call: MotifCall) -> tree.Motif:
@@ -23,19 +70,15 @@ def called_motif(program: Program, scope: Scope, call: MotifCall) -> tree.Motif:
     return passed
 
 
-def inputs_of(
-    scope: Scope, call: MotifCall, motif: tree.Motif, values: Mapping[str, int]
-) -> list[tuple[tree.Reference, str]]:
-    """References and ids of what a call reads.
-
-    Raises:
-        DiagnosticError: D212 (another number than the motif has inputs).
-    """
-    inputs = scope.lookup_all(call.inputs, values)
-    if len(inputs) != len(motif.inputs):
-        found = wrong_count("inputs", motif, motif.inputs, len(inputs), call.span)
-        raise DiagnosticError(found)
-    return inputs
+def _targets(scope: Scope, call: MotifCall, values: Mapping[str, int]) -> list[Selection]:
+    """The nodes each output goes to, link by link; none where they are not as declared."""
+    if isinstance(call, tree.Chain):
+        length = scope.lists.get(call.targets[0].name, 0)
+        targets = [Selection(t, range(scope.lists.get(t.name, 0))) for t in call.targets]
+    else:
+        length = 1
+        targets = scope.lookups(call.targets, values)
+    return targets if length and all(len(t) == length for t in targets) else []
 
 
 def arguments(
@@ -87,27 +130,37 @@ def reductions_of(statement: tree.Chain, length: int, values: Mapping[str, int])
     return reductions
 
 
-def link_numbers(
-    motif: tree.Motif, given: Mapping[str, int], reductions: set[int], k: int
-) -> dict[str, int]:
-    """Parameters of link k; an instance at a reduction gets ``stride = 2`` and from there on twice
-    the ``width``; the one after it gets ``lag = 2``: its first input has twice the resolution of
-    its last.
+def links(
+    motif: tree.Motif, given: Mapping[str, int], length: int, reductions: AbstractSet[int]
+) -> Iterator[tuple[dict[str, int], int]]:
+    """Every parameter of a chain's links, and how many links in a row have these.
+
+    A reduction gets ``stride = 2`` and from there on twice the ``width``; the link after it gets
+    ``lag = 2``: its first input has twice the resolution of its last.
     """
-    numbers = dict(given)
-    if reductions:
-        width = complete(motif, {"stride": 1, "lag": 1, **given})["width"]
-        numbers["width"] = width * 2 ** sum(r <= k for r in reductions)
-        numbers["stride"] = 2 if k in reductions else 1
-        if any(p.name == "lag" for p in motif.parameters):
-            numbers["lag"] = 2 if k - 1 in reductions else 1
-    return numbers
+    if not reductions:
+        yield complete(motif, given), length
+        return
+    lags = any(p.name == "lag" for p in motif.parameters)
+    width = complete(motif, {"stride": 1, "lag": 1, **given})["width"]
+    starts = sorted(reductions)
+    runs = [(width, 1, 1, starts[0])]
+    for start, stop in zip(starts, (*starts[1:], length), strict=True):
+        # Numbers past the largest have no value, so that all of them are alike.
+        width = max(-LARGEST - 1, min(2 * width, LARGEST + 1))
+        runs.append((width, 2, 2 if start - 1 in reductions else 1, 1))
+        runs.append((width, 1, 2, min(1, stop - start - 1)))
+        runs.append((width, 1, 1, max(0, stop - start - 2)))
+    for width, stride, lag, count in runs:
+        if count:
+            last = {"lag": lag} if lags else {}
+            yield complete(motif, {**given, "width": width, "stride": stride, **last}), count
 
 
-def complete(motif: tree.Motif, given: Mapping[str, int]) -> dict[str, int]:
-    """Every number of a motif; a default may use the parameters before it."""
+def complete(definition: Motiflike | OperationLike, given: Mapping[str, int]) -> dict[str, int]:
+    """Every number of a definition; a default may use the parameters before it."""
     values: dict[str, int] = {}
-    for parameter in motif.parameters:
+    for parameter in definition.parameters:
         if parameter.name in given:
             values[parameter.name] = given[parameter.name]
         elif isinstance(parameter, tree.Parameter):
@@ -116,27 +169,24 @@ def complete(motif: tree.Motif, given: Mapping[str, int]) -> dict[str, int]:
     return values
 
 
-def tie_group(
-    scope: Scope, call: MotifCall, motif: tree.Motif, local: str, values: Mapping[str, int]
-) -> str:
-    """What tied instances share in the place of their own path.
+def network_values(network: tree.Network, given: Mapping[str, int]) -> dict[str, int]:
+    """Every parameter of a network; ``given`` values override the defaults.
 
-    ``tied(k)`` reaches through the whole network; ``tied`` through the motif instance around it.
+    Raises:
+        DiagnosticError: D410 (no such parameter), D411 (a parameter without a value), D220 or D221
+            (a default without a value).
     """
-    if call.tie is None:
-        return scope.group(local)
-    if call.tie.index is not None:
-        return f"tied {motif.name}({evaluate(call.tie.index, values)})"
-    name = call.targets[0].name if isinstance(call, tree.Chain) else f"tied {motif.name}"
-    return scope.group(name)
-
-
-def substitute_arguments(
-    arguments: tuple[tree.Argument, ...],
-    numbers: Mapping[str, int],
-    symbols: Mapping[str, tree.Expression],
-) -> tuple[tree.Argument, ...]:
-    """Whole-number arguments without loop variables; motifs are bound and left out."""
-    return tuple(
-        evolve(a, value=substitute(a.value, symbols)) for a in arguments if a.name in numbers
-    )
+    parameters = [p for p in network.parameters if isinstance(p, tree.Parameter)]
+    names = {p.name for p in parameters}
+    for name in given:
+        if name not in names:
+            has = f"its parameters are {quote(sorted(names))}" if names else "it has none"
+            message = f"network `{network.name}` has no parameter `{name}`"
+            remedy = suggest(name, names, "leave the `--set` out")
+            raise wrong("D410", message, network.span, remedy, has)
+    for parameter in parameters:
+        if parameter.name not in given and parameter.default is None:
+            message = f"parameter `{parameter.name}` of network `{network.name}` has no value"
+            remedy = f"give it one with `--set {parameter.name}=...`, or a default here"
+            raise wrong("D411", message, parameter.span, remedy)
+    return complete(network, given)

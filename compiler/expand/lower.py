@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from typing_extensions import assert_never
 
+from bayesnas.compiler.expand.calls import complete
 from bayesnas.compiler.graph.model import AnyStage, Operation, ParallelStage, Stage
 from bayesnas.compiler.operations.primitives import PRIMITIVES
 from bayesnas.compiler.program.definitions import OperationLike, Program
@@ -131,23 +132,10 @@ def _call_stages(
 def _values(call: tree.Call, program: Program, values: Mapping[str, int]) -> dict[str, int]:
     """The numbers of a call by parameter; an operation's defaults included, in order."""
     if call.name in PRIMITIVES:
-        names = list(PRIMITIVES[call.name].parameters)
-        return {
-            (a.name or names[n]): evaluate(a.value, values) for n, a in enumerate(call.arguments)
-        }
-    parameters = program.operations[call.name].parameters
-    given = {
-        (a.name or parameters[n].name): evaluate(a.value, values)
-        for n, a in enumerate(call.arguments)
-    }
-    result: dict[str, int] = {}
-    for parameter in parameters:
-        if parameter.name in given:
-            result[parameter.name] = given[parameter.name]
-        else:
-            assert parameter.default is not None
-            result[parameter.name] = evaluate(parameter.default, result)
-    return result
+        return _given(call, list(PRIMITIVES[call.name].parameters), values)
+    definition = program.operations[call.name]
+    given = _given(call, [p.name for p in definition.parameters], values)
+    return complete(definition, given)
 
 
 def _given(call: tree.Call, names: list[str], values: Mapping[str, int]) -> dict[str, int]:

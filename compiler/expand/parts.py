@@ -1,25 +1,54 @@
-"""Nodes, edges and instances as they are made, each under its name."""
+"""Nodes, edges and instances as they are made, each under its name and in its place."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from attrs import define, field
 
-from bayesnas.compiler.expand.scopes import Scope, wrong
+from bayesnas.compiler.expand.scopes import Scope, Selection, wrong
 from bayesnas.compiler.graph.model import (
     BudgetConstraint,
     Edge,
     Graph,
     Instance,
     Kind,
-    Merge,
     Node,
     Operation,
+    Residual,
     RetainConstraint,
     Role,
 )
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.compiler.program.limits import MAX_SIZE
+from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Span
+
+
+@define
+class Place(Scope):
+    """An instance while it is built: where it stands, and the statements it leaves."""
+
+    path: str
+    group_path: str
+    defined: set[str] = field(init=False, factory=set)  # node ids that have had their `=`
+    body: list[Residual] = field(init=False, factory=list)
+
+    def identifier(self, name: str) -> str:
+        """The id of a node or instance of this one."""
+        return f"{self.path}.{name}" if self.path else name
+
+    def group(self, local: str) -> str:
+        """What tied instances share in the place of an id."""
+        return f"{self.group_path}.{local}" if self.group_path else local
+
+    def nodes(self, selections: Iterable[Selection]) -> list[tuple[tree.Reference, str]]:
+        """Literal references to nodes, and their ids."""
+        return [
+            (reference, self.identifier(name))
+            for selection in selections
+            for reference, name in selection.nodes()
+        ]
 
 
 @define
@@ -55,20 +84,18 @@ class Parts:
 
     def node(
         self,
-        scope: Scope,
-        name: str,
+        place: Place,
         local: str,
         span: Span,
         role: Role = "inner",
-        merge: Merge = "sum",
         shape: Shape | None = None,
     ) -> str:
-        """Make a node; its id. ``local`` is its name with the index, if ``name`` is a list.
+        """Make a node; its id. ``local`` is its name, with the index of an element of a list.
 
         Raises:
             DiagnosticError: D208 (there is one of that name).
         """
-        identifier = scope.identifier(local)
+        identifier = place.identifier(local)
         if identifier in self.nodes:
             where = self.nodes[identifier].span
             raise wrong(
@@ -78,11 +105,7 @@ class Parts:
                 "rename one of them",
                 f"`{local}` is defined at {where}",
             )
-        self.nodes[identifier] = Node(identifier, local, scope.path, role, merge, shape, span)
-        if name == local:
-            scope.singles[name] = identifier
-        else:
-            scope.lists.setdefault(name, []).append(identifier)
+        self.nodes[identifier] = Node(identifier, local, place.path, role, "sum", shape, span)
         return identifier
 
     def connect(self, source: str, target: str) -> str:
@@ -93,7 +116,7 @@ class Parts:
 
     def edge(
         self,
-        scope: Scope,
+        place: Place,
         source: str,
         target: str,
         kind: Kind,
@@ -109,16 +132,16 @@ class Parts:
         gate = group = None
         if kind == "searched":
             gate, self.gates = self.gates, self.gates + 1
-            prefix = f"{scope.path}." if scope.path else ""
+            prefix = f"{place.path}." if place.path else ""
             local = connection.replace(f"->{prefix}", "->", 1).removeprefix(prefix)
-            group = scope.group(f"{local}:{tie}")
+            group = place.group(f"{local}:{tie}")
         edge = Edge(
             f"{connection}:{operation.name}",
             source,
             target,
             kind,
             connection,
-            scope.path,
+            place.path,
             len(self.edges),
             operation,
             gate,

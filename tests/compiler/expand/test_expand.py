@@ -278,6 +278,25 @@ def test_one_wrong_size_does_not_hide_other_errors() -> None:
     assert codes == ["D222", "D223", "D220"]
 
 
+def test_wrong_bounds_and_conditions_do_not_hide_other_errors() -> None:
+    body = "for k in 0..1 // 0 { x -> y }\nif 1 % 0 { x -> y }\nnode h[0 - 1]\nx -> y"
+    codes = [found.code for found in refused(network(body), expand_text)]
+    assert codes == ["D220", "D220", "D222"]
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ("node h[0 - 1]\nh[0], v = two(x, x)\nx -> y", "D222"),
+        ("node g[1]\nh, g = chain two(x, x) times 3\nx -> y", "D208"),
+        ("h, g = chain two(x, x) times 0\nx -> y", "D222"),
+    ],
+)
+def test_a_call_whose_nodes_are_missing_makes_nothing(body: str, code: str) -> None:
+    text = "motif two(a, b) -> (c, d) { a -> c\nb -> d }\n" + network(body)
+    assert [found.code for found in refused(text, expand_text)] == [code]
+
+
 def test_an_error_in_a_motif_is_said_once() -> None:
     text = "motif m(a) -> (b) { a -> b : conv(1 // §0) }\n" + network("z = m(x)\ny = m(z)")
     assert_refused(text, "D220", "division by zero", expand_text)

@@ -75,6 +75,10 @@ EXACT = {
     "a choice of one": network("x ~> y : if 1 > 0 then conv(3) else skip"),
     "several outputs": "motif two(a, b) -> (c, d) { a -> c\nb -> d\na ~> d : skip | relu }\n"
     + network("u, v = two(x, x)\np, q = chain two(u, v) times 3\n{p, q, p[0], q[..2]} -> y"),
+    "a list as inputs": "motif two(a, b) -> (c, d) { a -> c\nb -> d }\n"
+    + network(
+        "node h[2]\nx -> h\nu, v = two(h)\np, q = chain two(h[..]) times 2\n{u, v, p, q} -> y"
+    ),
     "a chain that reads its list": STEP + network("c = chain step(x) times 4\n{c, c[..2]} -> y"),
     "width, stride and lag": "motif m(a, b; width, stride = 1, lag = 1) -> (c) {\n"
     "node h[width], s[stride], l[lag]\n{a, b} -> {h, s, s, l, l, l}\n}\n"
