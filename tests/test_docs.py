@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
-from bayesnas.cli import _parser
+from bayesnas.commands.parser import bayesnas_parser
 from bayesnas.compiler.operations.primitives import PRIMITIVES
 from bayesnas.compiler.pipeline import compile_loaded
 from bayesnas.compiler.program.resolve import resolve
@@ -59,7 +59,7 @@ def test_commands_parse(path: Path) -> None:
         words = shlex.split(line.partition("  #")[0])
         if words[0] == "bayesnas-compile":
             words.insert(1, "compile")
-        options = _parser().parse_args(words[1:])
+        options = bayesnas_parser().parse_args(words[1:])
         spec = getattr(options, "spec", "")
         if spec.startswith("specs/"):
             assert (ROOT / spec).is_file(), line

@@ -19,7 +19,7 @@ from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.dsl import __version__
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.dsl.files import write_bytes, write_text
+from bayesnas.dsl.files import check_empty, write_bytes, write_text
 from bayesnas.runtime.data.dataset import DataOptions
 
 
@@ -75,18 +75,11 @@ def check_out(out: Path, resume: bool, force: bool, marker: str = "settings.json
                 )
             )
         return
-    if out.exists() and not out.is_dir():
-        raise DiagnosticError(
-            Diagnostic("D413", f"`{out}` is a file", help="name a folder with `-o`")
-        )
-    if not out.exists() or not any(out.iterdir()):
-        return
-    if not force:
-        remedy = "choose another folder, or pass `--force` to replace it"
-        if (out / "checkpoint.pt").is_file():
-            remedy += ", or `--resume` to go on with it"
-        raise DiagnosticError(Diagnostic("D413", f"`{out}` is not empty", help=remedy))
-    if not (out / marker).is_file():
+    remedy = "choose another folder, or pass `--force` to replace it"
+    if (out / "checkpoint.pt").is_file():
+        remedy += ", or `--resume` to go on with it"
+    check_empty(out, force, remedy)
+    if out.is_dir() and any(out.iterdir()) and not (out / marker).is_file():
         raise DiagnosticError(
             Diagnostic(
                 "D413",
