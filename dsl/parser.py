@@ -1,4 +1,4 @@
-"""Text to syntax tree; `bayesnas.dsl.syntax_errors` says what is wrong with a text that is none."""
+"""Text to syntax tree; `mistakes.explain` says what is wrong with a text that is none."""
 
 from __future__ import annotations
 
