@@ -30,7 +30,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bayesnas.commands import READABLE
+from bayesnas.commands.compiling import READABLE
 from bayesnas.compiler.artifacts.gamma_report import DEPENDENCIES
 from bayesnas.compiler.artifacts.graph_file import graph_to_json
 from bayesnas.compiler.emit.pytorch import emit_torch

@@ -34,7 +34,7 @@ from attrs import frozen
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from bayesnas.cli import parse_values
+from bayesnas.commands.values import parse_values
 from bayesnas.compiler.emit.pytorch import emit_torch
 from bayesnas.compiler.emit.schedule import schedule
 from bayesnas.compiler.graph.model import Graph

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, also where the power fails."""
+"""Files that appear whole or not at all, and over nothing unless that is asked for."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from stat import S_IMODE
 from typing import Final
+
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 
 _BESIDE: Final = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")  # of a file that is being written
 
@@ -50,3 +52,31 @@ def half_written(path: Path) -> str | None:
     """The name of the file that a process was writing when it was killed; None for other files."""
     match = _BESIDE.fullmatch(path.name)
     return match[1] if match else None
+
+
+def check_free(file: Path, force: bool) -> None:
+    """Refuse the name of a file that exists, unless forced.
+
+    Raises:
+        DiagnosticError: D413.
+    """
+    if file.exists() and not force:
+        remedy = "choose another name with `-o`, or pass `--force` to replace it"
+        raise DiagnosticError(Diagnostic("D413", f"`{file}` exists", help=remedy))
+
+
+def check_empty(
+    folder: Path,
+    force: bool,
+    remedy: str = "choose another folder with `-o`, or pass `--force` to replace its files",
+) -> None:
+    """Refuse a folder that holds something, unless forced; ``remedy`` is what to do about it.
+
+    Raises:
+        DiagnosticError: D413.
+    """
+    if folder.exists() and not folder.is_dir():
+        message = f"`{folder}` is a file"
+        raise DiagnosticError(Diagnostic("D413", message, help="name a folder with `-o`"))
+    if not force and folder.is_dir() and any(folder.iterdir()):
+        raise DiagnosticError(Diagnostic("D413", f"`{folder}` is not empty", help=remedy))

@@ -120,7 +120,8 @@ def _find(path: Path) -> Path:
         return path
     names = packaged_specs()
     if str(path) in names:
-        return Path(str(files("bayesnas.specs").joinpath(f"{path}.nas")))
+        # Resolved, because an editable install reads the package through links.
+        return Path(str(files("bayesnas.specs").joinpath(f"{path}.nas"))).resolve()
     beside = path.parent if path.parent.is_dir() else Path()
     found = sorted(str(p) for p in beside.glob("*.nas"))
     known = ", ".join(found[:5]) or "none"

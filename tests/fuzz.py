@@ -32,6 +32,8 @@ from attrs import evolve, field, frozen
 from fuzz_cases import FIFO, FOLDER, KINDS, LINK, Case, bases, graphs
 from support import TooSlowError, assert_style
 
+from bayesnas.commands.inputs import read_input
+from bayesnas.commands.tables import number
 from bayesnas.compiler.artifacts.derive import derive_spec
 from bayesnas.compiler.artifacts.graph_file import graph_from_json, graph_to_json
 from bayesnas.compiler.emit.pytorch import emit_torch
@@ -46,14 +48,12 @@ from bayesnas.compiler.settings import KINDS as SETTINGS
 from bayesnas.compiler.settings import make_settings
 from bayesnas.compiler.space.choices import member_space
 from bayesnas.compiler.space.members import draw_member, reach
-from bayesnas.counting import number
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, render_all
 from bayesnas.dsl.formatter import format_source
 from bayesnas.dsl.loader import Loaded, load, load_text
 from bayesnas.dsl.mistakes.explain import count_words
 from bayesnas.dsl.parser import parse
 from bayesnas.dsl.printer import print_spec
-from bayesnas.inputs import read_input
 
 MAX_SECONDS = 2.0  # of computing, for one case
 MAX_GROWTH = 500  # MB of memory, in one case

@@ -5,21 +5,17 @@ Commands run in an empty folder, which is compared before and after.
 
 from __future__ import annotations
 
-import ast
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
 import pytest
 from attrs import frozen
-from living import TINY, run_python, snapshot, striped, write_tiny
+from living import TINY, snapshot, striped, write_tiny
 from support import MARK, deadline, marked, network
 
 import bayesnas
-import bayesnas.compiler
-import bayesnas.dsl
-import bayesnas.runtime
 from bayesnas.cli import compile_main, main
 from bayesnas.compiler.pipeline import compile_spec
 
@@ -745,75 +741,7 @@ def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert all(name in shown.out for name in COMMANDS)
 
 
-LIGHT = f"""
-import sys
-from bayesnas.cli import compile_main, main
-for arguments in {[[c, "--help"] for c in COMMANDS]} + [['--help'], ['--version']]:
-    try:
-        main(arguments)
-    except SystemExit as end:
-        assert end.code == 0, arguments
-try:
-    compile_main(['--help'])
-except SystemExit as end:
-    assert end.code == 0
-import bayesnas
-print('loaded:', sorted({{'torch', 'networkx', 'sympy', 'sklearn'}} & set(sys.modules)))
-"""
-
-LANGUAGE = """
-import pkgutil, sys
-from importlib import import_module
-import bayesnas.dsl
-for module in pkgutil.iter_modules(bayesnas.dsl.__path__):
-    import_module(f'bayesnas.dsl.{module.name}')
-from bayesnas.dsl.loader import load
-load('darts_cell')
-print('loaded:', sorted({'torch', 'networkx', 'sympy', 'sklearn'} & set(sys.modules)))
-"""
-
-
-@pytest.mark.parametrize("script", [LIGHT, LANGUAGE], ids=["help and version", "the language"])
-def test_torch_is_not_loaded(script: str, tmp_path: Path) -> None:
-    done = run_python("-W", "error", "-c", script, folder=tmp_path)
-    assert (done.stderr, done.returncode) == ("", 0)
-    assert done.stdout.splitlines()[-1] == "loaded: []"
-
-
-# -------------------------------------------------------------------------------------- rooms
-
-ROOMS = {"dsl": 0, "compiler": 1, "runtime": 2, "": 3}
-FOLDERS = {
-    "dsl": Path(str(bayesnas.dsl.__file__)).parent,
-    "compiler": Path(str(bayesnas.compiler.__file__)).parent,
-    "runtime": Path(str(bayesnas.runtime.__file__)).parent,
-    "": Path(str(bayesnas.__file__)).parent,
-}
-
-
-def rooms_read_by(path: Path) -> Iterator[str]:
-    """Rooms of this package that a module imports, at its top or within its functions."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-        for name in names:
-            first, _, rest = name.partition(".")
-            if first == "bayesnas":
-                room = rest.partition(".")[0]
-                yield room if room in ROOMS else ""
-
-
-@pytest.mark.parametrize("room", ROOMS)
-def test_arrows_point_one_way(room: str) -> None:
-    paths = sorted(FOLDERS[room].glob("*.py"))
-    assert paths
-    for path in paths:
-        for read in rooms_read_by(path):
-            assert ROOMS[read] <= ROOMS[room], f"{path.name} reads {read or 'the face'}"
+# -------------------------------------------------------------------------------------- the API
 
 
 def test_the_public_names_are_there() -> None:

@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from bayesnas.commands.tables import number
 from bayesnas.compiler.artifacts.figure import draw, write_figure
 from bayesnas.compiler.graph.cost import Cost, edge_cost, graph_cost
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.pipeline import Compiled, compile_loaded, compile_spec
 from bayesnas.compiler.space.choices import member_space
 from bayesnas.compiler.space.members import prune_to, reach
-from bayesnas.counting import number
 from bayesnas.dsl.loader import load, packaged_specs
 from bayesnas.runtime.network.modules import build
 

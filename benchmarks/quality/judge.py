@@ -19,6 +19,7 @@ import torch
 from attrs import define, field, frozen
 from tqdm import tqdm
 
+from bayesnas.commands.values import parse_budgets
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import STRATEGIES, SearchSettings, make_settings
 from bayesnas.compiler.space.choices import Member
@@ -26,7 +27,6 @@ from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.jobs.search import Space, search
 from bayesnas.runtime.runs.folder import RunOptions, read_result
-from bayesnas.searching import parse_budgets
 
 
 @frozen

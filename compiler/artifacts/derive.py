@@ -10,14 +10,17 @@ searched; otherwise the chain is written out instance by instance.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
 from bayesnas.compiler.graph.model import Graph, Instance, Residual
-from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.program.definitions import called_names
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Span
+
+if TYPE_CHECKING:
+    from bayesnas.compiler.pipeline import Compiled
 
 _LIBRARY = "<library>/"
 

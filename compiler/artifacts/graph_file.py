@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import jsonschema
 from attrs import field, frozen
 
 from bayesnas.compiler.artifacts.consistency import difference, inconsistencies
@@ -18,6 +17,9 @@ from bayesnas.compiler.collector import without_collector
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.passes.shapes import infer_shapes
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
 
 FORMAT: Final = "bayesnas-graph"
 VERSION: Final = 1
@@ -52,8 +54,10 @@ def graph_schema() -> dict[str, Any]:
 
 
 @cache
-def _validator() -> jsonschema.Draft202012Validator:
+def _validator() -> Draft202012Validator:
     """Its references are written out but for the one that recurs: following them takes long."""
+    from jsonschema import Draft202012Validator  # for who reads a graph alone: it takes a while
+
     schema = graph_schema()
     kept = ("stage", "stages")
 
@@ -68,7 +72,7 @@ def _validator() -> jsonschema.Draft202012Validator:
             del value["$ref"]
         return {key: inlined(item) for key, item in value.items()}
 
-    return jsonschema.Draft202012Validator(inlined(schema))
+    return Draft202012Validator(inlined(schema))
 
 
 def _thinned(data: Any) -> Any:

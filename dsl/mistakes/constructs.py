@@ -1,4 +1,4 @@
-"""What people write instead of a construct: rules as in `bayesnas.dsl.syntax_rules`, in order."""
+"""What people write instead of a construct: rules as in `rules`, in order."""
 
 from __future__ import annotations
 

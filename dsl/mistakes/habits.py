@@ -1,6 +1,6 @@
 """What people write out of habit, from Python, PyTorch and other search spaces.
 
-Rules as in `bayesnas.dsl.syntax_rules`; they come before all others, so their patterns are narrow.
+Rules as in `rules`; they come before all others, so their patterns are narrow.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from hashlib import sha256
+from typing import Final
 
 import torch
 from attrs import evolve, field, frozen
@@ -16,6 +17,11 @@ from torch import Tensor
 
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.tasks.interface import Task
+
+_AUGMENTATIONS: Final = {
+    "shift": "images are moved by up to an eighth",
+    "shift_flip": "images are moved by up to an eighth and mirrored",
+}
 
 
 @frozen
@@ -153,14 +159,16 @@ def plain_batches(data: Data, part: Part, size: int) -> Iterator[tuple[Tensor, T
         yield data.normalize(part.inputs[start:stop]), part.targets[start:stop]
 
 
-def check_augment(data: Data, augment: str) -> None:
-    """Refuse to shift or mirror what is no image.
+def augmentation(data: Data, augment: str) -> str:
+    """What an ``augment`` setting means for a data set.
 
     Raises:
-        DiagnosticError: D515.
+        DiagnosticError: D515 (it shifts or mirrors what is no image).
     """
+    if augment == "auto":
+        return data.augment
     shape = list(data.train.inputs.shape[1:])
-    if augment not in ("auto", "none") and len(shape) != 3:
+    if augment != "none" and len(shape) != 3:
         raise DiagnosticError(
             Diagnostic(
                 "D515",
@@ -168,6 +176,14 @@ def check_augment(data: Data, augment: str) -> None:
                 help="leave `augment` out, or write `augment = none`",
             )
         )
+    return augment
+
+
+def augmentation_note(given: str, augment: str) -> str:
+    """What is done to images unasked: ``augment`` is what the setting ``given`` came to mean."""
+    if given != "auto" or augment == "none":
+        return ""
+    return f"augment = {augment}, unless told otherwise: {_AUGMENTATIONS[augment]}"
 
 
 def augmented(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:

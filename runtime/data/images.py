@@ -9,7 +9,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal
 
 import numpy as np
 import torch
@@ -17,13 +17,13 @@ from attrs import frozen
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from bayesnas.runtime.data.registry import Fit
+
 FORMATS: Final = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 ENDINGS: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
 MODES: Final[Mapping[int, Literal["L", "RGB"]]] = {1: "L", 3: "RGB"}
 MAX_PIXELS: Final = 2**26  # of one image: 200 MB decoded
 _SIXTEEN: Final = 2**16 - 1
-
-Fit: TypeAlias = Literal["squeeze", "pad", "crop"]
 
 
 class ImageError(Exception):

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias, cast, get_args
 
 from attrs import frozen
 
 if TYPE_CHECKING:
     from bayesnas.compiler.operations.primitives import Shape
     from bayesnas.runtime.data.dataset import Data
+
+Fit: TypeAlias = Literal["squeeze", "pad", "crop"]
+FITS: Final[tuple[Fit, ...]] = get_args(Fit)
 
 
 @frozen
@@ -26,7 +29,7 @@ class DataOptions:
     resize: bool = False
     download: bool = False
     root: Path = Path("data")
-    fit: Literal["squeeze", "pad", "crop"] = "squeeze"
+    fit: Fit = "squeeze"
 
 
 @frozen

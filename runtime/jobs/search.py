@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import asdict, define, field, frozen
+from attrs import asdict, define, evolve, field, frozen
 
 from bayesnas.compiler.artifacts.derive import derive_spec
 from bayesnas.compiler.artifacts.figure import draw, write_figure
@@ -25,7 +25,7 @@ from bayesnas.compiler.space.prices import Prices, best_member
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, quote
 from bayesnas.dsl.loader import load_text
 from bayesnas.dsl.printer import print_spec
-from bayesnas.runtime.data.dataset import check_augment
+from bayesnas.runtime.data.dataset import augmentation, augmentation_note
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
 from bayesnas.runtime.runs.ownership import check_out
@@ -139,8 +139,10 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
     check_out(options.out, options.resume, options.force, options.inputs(space.wanted))
     device = pick_device(options.device)
     data = load_data(options.data, space.searched.graph, options.data_options).to(device)
-    check_augment(data, settings.augment)
+    augment = augmentation(data, settings.augment)
     say_note(data.note)
+    say_note(augmentation_note(settings.augment, augment))
+    settings = evolve(settings, augment=augment)
     extra = {
         "proxy": dict(space.proxy.values) if space.proxy else None,
         "budgets": {budget.cost: budget.limit for budget in space.limits},

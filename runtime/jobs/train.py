@@ -16,7 +16,7 @@ from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.data.dataset import Data, check_augment
+from bayesnas.runtime.data.dataset import Data, augmentation, augmentation_note
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import evaluate, sgd, train_epoch
@@ -54,8 +54,10 @@ def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> T
     check_out(options.out, options.resume, options.force, options.inputs(compiled))
     device = pick_device(options.device)
     data = load_data(options.data, compiled.graph, options.data_options).to(device)
-    check_augment(data, settings.augment)
+    augment = augmentation(data, settings.augment)
     say_note(data.note)
+    say_note(augmentation_note(settings.augment, augment))
+    settings = evolve(settings, augment=augment)
     with Run.begin("train", compiled, settings, options, data.train.fingerprint()) as run:
         return _Training(compiled, settings, options, data, run, device).fit()
 
@@ -204,7 +206,7 @@ def evaluate_run(options: RunOptions) -> tuple[Score, Data]:
     module, state, _ = load_run(options.out, device)
     data_options = options.data_options
     if not options.data:
-        data_options = evolve(data_options, resize=settings["resize"])
+        data_options = evolve(data_options, resize=settings["resize"], fit=settings["fit"])
     data = load_data(options.data or settings["data"], compiled.graph, data_options).to(device)
     say_note(data.note)
     data.task.check_record(state, data.name)

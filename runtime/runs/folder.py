@@ -329,6 +329,7 @@ def _record(
         "data": options.data_name,
         "data_hash": data_hash,
         "resize": options.data_options.resize,
+        "fit": options.data_options.fit,
         "seed": options.seed,
         "device": options.device,
         "settings": asdict(settings),

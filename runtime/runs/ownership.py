@@ -10,7 +10,7 @@ from typing import Any, Final
 from filelock import FileLock, Timeout
 
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.dsl.files import half_written
+from bayesnas.dsl.files import check_empty, half_written
 
 SETTINGS: Final = "settings.json"
 CHECKPOINT: Final = "checkpoint.pt"
@@ -61,15 +61,14 @@ def check_out(out: Path, resume: bool, force: bool, inputs: Iterable[Path] = ())
             remedy = "leave `--resume` out to begin the run there"
             raise DiagnosticError(Diagnostic("D414", f"nothing to resume in `{out}`", help=remedy))
         return
-    if out.exists() and not out.is_dir():
-        raise _taken(f"`{out}` is a file", "name a folder with `-o`")
-    if not out.exists() or not any(not _passing(path) for path in out.iterdir()):
+    if out.is_dir() and all(map(_passing, out.iterdir())):
         return
-    if not force:
-        remedy = "choose another folder, or pass `--force` to replace it"
-        if settings_of(out) is not None:
-            remedy += ", or `--resume` to go on with it"
-        raise _taken(f"`{out}` is not empty", remedy)
+    remedy = "choose another folder, or pass `--force` to replace it"
+    if settings_of(out) is not None:
+        remedy += ", or `--resume` to go on with it"
+    check_empty(out, force, remedy)
+    if not out.exists():
+        return
     if settings_of(out) is None:
         remedy = "choose another folder, or empty this one yourself"
         raise _taken(f"`{out}` is not the folder of a run and will not be replaced", remedy)

@@ -20,9 +20,9 @@ from bayesnas.runtime.data import images as image_files
 from bayesnas.runtime.data.dataset import (
     Data,
     Part,
+    augmentation,
     augmented,
     batches,
-    check_augment,
     plain_batches,
     split,
 )
@@ -577,7 +577,7 @@ def shifts(image: Tensor) -> list[Tensor]:
 def test_what_is_no_image_is_not_shifted(kind: str) -> None:
     data = load_data("digits", takes("[64]", 10))
     with pytest.raises(DiagnosticError) as caught:
-        check_augment(data, kind)
+        augmentation(data, kind)
     [found] = caught.value.diagnostics
     assert (found.code, found.message) == (
         "D515",
@@ -588,9 +588,9 @@ def test_what_is_no_image_is_not_shifted(kind: str) -> None:
 
 def test_what_augmentations_are_allowed(digits: Data) -> None:
     for kind in ("auto", "none", "shift", "shift_flip"):
-        check_augment(digits, kind)
-    check_augment(load_data("digits", takes("[64]", 10)), "auto")
-    check_augment(load_data("digits", takes("[64]", 10)), "none")
+        augmentation(digits, kind)
+    augmentation(load_data("digits", takes("[64]", 10)), "auto")
+    augmentation(load_data("digits", takes("[64]", 10)), "none")
 
 
 def test_augmentation_follows_its_generator() -> None:

@@ -12,9 +12,9 @@ import pytest
 from living import CELLS, lines, snapshot, striped
 
 from bayesnas.cli import main
+from bayesnas.commands.values import parse_budgets
 from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.runtime.strategies.magnitude import Magnitude
-from bayesnas.searching import parse_budgets
 
 LOOSE = CELLS.replace("tied chain", "chain")  # each cell chooses for itself
 

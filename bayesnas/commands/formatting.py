@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import os
 import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
+from bayesnas.commands.arguments import Command
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, render_all
 from bayesnas.dsl.files import write_text
-from bayesnas.dsl.formatter import format_source
-from bayesnas.dsl.loader import decode_source, packaged_specs, read_source
 
 STDIN = "-"
 
 
-def format_command(specs: Sequence[str], check: bool, diff: bool) -> int:
-    """``bayesnas fmt``: 2 if a spec is wrong, 1 if ``check`` and one would change.
+def _add_fmt(parser: argparse.ArgumentParser) -> None:
+    about = "a .nas file, or `-`: standard input to standard output"
+    parser.add_argument("specs", metavar="SPEC", nargs="+", help=about)
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="write nothing; name what would change, with exit status 1",
+    )
+    parser.add_argument(
+        "--diff", action="store_true", help="write nothing; show what would change as a diff"
+    )
 
-    A wrong spec keeps no other from being formatted. With ``check`` or ``diff`` nothing is written.
+
+def _fmt(options: argparse.Namespace) -> int:
+    """2 if a spec is wrong, 1 if ``--check`` and one would change.
+
+    A wrong spec keeps no other from being formatted. With ``--check`` or ``--diff`` nothing is
+    written.
     """
+    from bayesnas.dsl.formatter import format_source
+
+    specs, check, diff = options.specs, options.check, options.diff
     changed = same = status = 0
     # What goes to stdout as text is not mixed with names.
     names = sys.stderr if diff or STDIN in specs else sys.stdout
@@ -53,6 +69,8 @@ def _read(spec: str) -> Source:
     Raises:
         DiagnosticError: D401 (no such file), D402 (unreadable).
     """
+    from bayesnas.dsl.loader import decode_source, packaged_specs, read_source
+
     if spec == STDIN:
         return decode_source("<stdin>", sys.stdin.buffer.read())
     if not os.path.exists(spec):  # noqa: PTH110 - no error for a name no file can have
@@ -110,3 +128,6 @@ def _difference(source: Source, text: str) -> str:
     lines = difflib.unified_diff(before, after, source.name, source.name)
     unfinished = "\n\\ No newline at end of file\n"
     return "".join(line if line.endswith("\n") else line + unfinished for line in lines)
+
+
+FMT = Command("fmt", "Rewrite specs in canonical form; comments are kept.", _add_fmt, _fmt)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from attrs import field, frozen
 
+from bayesnas.commands.tables import heading
 from bayesnas.compiler.artifacts.graph_file import MAX_GRAPH_BYTES, Annotation, graph_from_json
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.pipeline import compile_spec
-from bayesnas.counting import heading
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.loader import read_source
@@ -20,14 +20,14 @@ from bayesnas.dsl.loader import read_source
 class Input:
     """A compiled graph; ``origin`` is the spec it comes from, ``heading`` tells both.
 
-    ``spec`` is the syntax tree of a spec, and ``found`` is what a search has found of a graph.
+    ``spec`` is the syntax tree of a spec, and ``annotation`` what a search has found of a graph.
     """
 
     graph: Graph
     origin: str
     heading: str
     spec: tree.Spec | None = None
-    found: Annotation = field(factory=Annotation)
+    annotation: Annotation = field(factory=Annotation)
 
 
 def read_input(
@@ -47,10 +47,10 @@ def read_input(
     if any(asked.values()):
         raise DiagnosticError(*(_for_specs(path, option) for option, is_ in asked.items() if is_))
     text = read_source(Path(path), MAX_GRAPH_BYTES, "a graph").text
-    graph, found = graph_from_json(text, path)
+    graph, annotation = graph_from_json(text, path)
     place = graph.node(graph.root.inputs[0]).span
     origin = path if place is None else place.source.name
-    return Input(graph, origin, f"network `{graph.name}` of {path}", found=found)
+    return Input(graph, origin, f"network `{graph.name}` of {path}", annotation=annotation)
 
 
 def _for_specs(path: str, option: str) -> Diagnostic:

@@ -1,0 +1,1 @@
+"""The commands: a file a family, and below them what they share."""

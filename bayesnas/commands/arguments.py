@@ -1,0 +1,164 @@
+"""What a command is, and the arguments that several share."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from bayesnas.runtime.data.registry import FITS, KINDS
+
+
+@frozen
+class Command:
+    """A command of the command line.
+
+    ``about`` is its line of help; ``add_arguments`` gives a parser its arguments; ``run`` does the
+    work with what was parsed and returns the exit status.
+    """
+
+    name: str
+    about: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+    def fill(self, parser: argparse.ArgumentParser) -> None:
+        """Make a parser that of this command."""
+        self.add_arguments(parser)
+        parser.set_defaults(command=self.run)
+
+
+class SettingsAsked(Exception):  # noqa: N818 - a question, not an error
+    """``--option help`` was given: nothing else is needed.
+
+    ``kind`` is ``search`` or ``train``.
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
+
+
+class _OptionAction(argparse.Action):
+    """Collects ``--option``; ``--option help`` lists the settings at once."""
+
+    def __call__(
+        self,
+        _parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        _option_string: str | None = None,
+    ) -> None:
+        if values == "help":
+            raise SettingsAsked(str(self.const))
+        setattr(namespace, self.dest, [*getattr(namespace, self.dest), values])
+
+
+def add_spec(
+    parser: argparse.ArgumentParser,
+    metavar: str = "SPEC",
+    about: str = "a .nas file, or the name of a packaged spec",
+) -> None:
+    """A spec, its network and that network's parameters, and plugins."""
+    parser.add_argument("spec", metavar=metavar, help=about)
+    parser.add_argument(
+        "--set",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a parameter of the network, over its default; may be repeated",
+    )
+    parser.add_argument("--network", metavar="NAME", help="which network; default the first")
+    add_plugin(parser)
+
+
+def add_plugin(parser: argparse.ArgumentParser) -> None:
+    """Modules that register primitives."""
+    parser.add_argument(
+        "--plugin",
+        metavar="MODULE",
+        action="append",
+        default=[],
+        help="a Python module that registers primitives; may be repeated",
+    )
+
+
+def add_out_folder(parser: argparse.ArgumentParser, required: bool, about: str) -> None:
+    """The folder that is written."""
+    parser.add_argument("-o", "--out", type=Path, metavar="DIR", required=required, help=about)
+    add_force(parser)
+
+
+def add_out_file(parser: argparse.ArgumentParser, required: bool, about: str) -> None:
+    """The file that is written."""
+    parser.add_argument("-o", "--out", type=Path, metavar="FILE", required=required, help=about)
+    add_force(parser)
+
+
+def add_force(parser: argparse.ArgumentParser) -> None:
+    """Whether what is there may be replaced."""
+    parser.add_argument("--force", action="store_true", help="replace what is there")
+
+
+def add_seed(parser: argparse.ArgumentParser) -> None:
+    """The seed of all random numbers."""
+    parser.add_argument("--seed", type=int, default=0, help="default %(default)s")
+
+
+def add_option(parser: argparse.ArgumentParser, kind: str) -> None:
+    """Settings of ``search`` or ``train``, whichever ``kind`` is."""
+    parser.add_argument(
+        "--option",
+        metavar="NAME=VALUE",
+        action=_OptionAction,
+        const=kind,
+        default=[],
+        help=f"a {kind} setting, over the spec's; `--option help` lists them",
+    )
+
+
+def add_data(parser: argparse.ArgumentParser, required: bool) -> None:
+    """The data, how it is read, and the device it is put on."""
+    parser.add_argument(
+        "--data", required=required, metavar="DATA", help=f"one of {', '.join(KINDS)}"
+    )
+    parser.add_argument("--resize", action="store_true", help="fit image files to the spec's size")
+    parser.add_argument(
+        "--fit",
+        choices=FITS,
+        default=FITS[0],
+        help="how `--resize` does that: the whole picture squeezed or padded, or its middle; "
+        "default %(default)s",
+    )
+    parser.add_argument("--download", action="store_true", help="allow cifar10 to be downloaded")
+    parser.add_argument(
+        "--data-root", type=Path, default=Path("data"), help="where cifar10 lies; default data"
+    )
+    add_device(parser)
+
+
+def add_device(parser: argparse.ArgumentParser, threads: int | None = None) -> None:
+    """The device, and CPU threads: ``threads`` of them where none are asked for."""
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda or cuda:N; default %(default)s"
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        default=threads,
+        help=f"CPU threads of PyTorch; default {threads or 'PyTorch decides'}",
+    )
+
+
+def add_run(parser: argparse.ArgumentParser, kind: str) -> None:
+    """All that a run of ``search`` or ``train`` takes."""
+    add_spec(parser)
+    add_data(parser, required=True)
+    add_out_folder(parser, True, "the run's folder")
+    add_seed(parser)
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    add_option(parser, kind)

@@ -1,0 +1,74 @@
+"""``bayesnas count`` and ``bayesnas sample``: the discrete members of a space."""
+
+from __future__ import annotations
+
+import argparse
+
+from bayesnas.commands.arguments import Command, add_out_file, add_seed, add_spec
+from bayesnas.commands.tables import budget_rows, heading, number, table
+from bayesnas.commands.values import check_seed, parse_values
+from bayesnas.dsl.files import check_free, write_text
+
+
+def _count(options: argparse.Namespace) -> int:
+    from bayesnas.compiler.pipeline import compile_spec
+    from bayesnas.compiler.space.choices import member_space
+    from bayesnas.compiler.space.members import reach
+
+    compiled = compile_spec(options.spec, parse_values(options.set), options.network)
+    graph = compiled.graph
+    space = member_space(graph)
+    tied = len(space.connections) < sum(c.searched for c in graph.all_connections())
+    rows = {
+        "searched connections": f"{len(space.connections):,}"
+        + (", tied ones counted once" if tied else ""),
+        "members": number(space.count()),
+    }
+    extremes = reach(graph)
+    smallest, largest = extremes.smallest, extremes.largest
+    rows["parameters"] = f"{smallest.parameters:,} to {largest.parameters:,}"
+    rows["FLOPs per example"] = f"{smallest.flops:,} to {largest.flops:,}"
+    if not extremes.exact:
+        rows["FLOPs per example"] += " (smallest found; there may be a smaller one)"
+    print(table(heading(compiled), rows | budget_rows(graph)))
+    return 0
+
+
+COUNT = Command(
+    "count", "Count the discrete members of a space; show what they cost.", add_spec, _count
+)
+
+
+def _add_sample(parser: argparse.ArgumentParser) -> None:
+    add_spec(parser)
+    add_seed(parser)
+    add_out_file(parser, False, "file to write; default the terminal")
+
+
+def _sample(options: argparse.Namespace) -> int:
+    from bayesnas.compiler.artifacts.derive import derive_spec
+    from bayesnas.compiler.graph.cost import graph_cost
+    from bayesnas.compiler.pipeline import compile_spec
+    from bayesnas.compiler.space.members import draw_member
+    from bayesnas.dsl.printer import print_spec
+
+    check_seed(options.seed)
+    if options.out is not None:
+        check_free(options.out, options.force)
+    compiled = compile_spec(options.spec, parse_values(options.set), options.network)
+    _, pruned = draw_member(compiled.graph, options.seed)
+    cost = graph_cost(pruned)
+    origin = compiled.loaded.source.name.rsplit("/", 1)[-1]
+    text = (
+        f"# A random member of `{compiled.network.name}` of {origin}, seed {options.seed}:\n"
+        f"# {cost.parameters:,} parameters, {cost.flops:,} FLOPs per example.\n"
+    ) + print_spec(derive_spec(compiled, pruned))
+    if options.out is None:
+        print(text, end="")
+    else:
+        write_text(options.out, text)
+        print(f"written to {options.out}")
+    return 0
+
+
+SAMPLE = Command("sample", "Write a random member of a space as a spec.", _add_sample, _sample)

@@ -1,0 +1,76 @@
+"""``bayesnas demo``: the main job on the embedded data, with a table at the end."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from bayesnas.commands.arguments import Command, add_device, add_out_folder, add_seed
+from bayesnas.commands.runs import set_threads
+from bayesnas.commands.tables import columns, cost_texts, heading, say_advice, summary
+from bayesnas.commands.values import check_seed
+from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
+from bayesnas.dsl.files import check_empty
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    add_out_folder(parser, False, "folder to write; default build/demo")
+    add_seed(parser)
+    add_device(parser, threads=1)  # so small a network is no faster with more
+
+
+def _demo(options: argparse.Namespace) -> int:
+    set_threads(options.threads)
+    check_seed(options.seed)
+    from attrs import evolve
+
+    from bayesnas.compiler.graph.cost import graph_cost
+    from bayesnas.compiler.pipeline import compile_spec
+    from bayesnas.runtime.jobs.search import search
+    from bayesnas.runtime.jobs.train import train
+    from bayesnas.runtime.runs.folder import RunOptions
+
+    out = options.out or Path("build/demo")
+    check_empty(out, options.force)
+    start = time.perf_counter()
+    space = compile_spec("digits_cell")
+    compile_seconds = time.perf_counter() - start
+    print(summary(space.graph, heading(space)))
+    run = RunOptions("digits", out / "search", options.seed, options.device, force=options.force)
+    result = search(space, make_settings(SearchSettings, space.settings("search")), run)
+    spec = out / "search" / "pruned.nas"
+    schedule = make_settings(TrainSettings, space.settings("train"))
+    trained = [
+        (name, train(compiled, schedule, evolve(run, out=out / folder)), compiled)
+        for name, compiled, folder in (
+            ("found network", compile_spec(spec), "train"),
+            ("supernet", space, "supernet"),
+        )
+    ]
+    print()
+    print(columns(
+        ("", "parameters", "FLOPs", "test accuracy", "trained in"),
+        [
+            (
+                name,
+                *cost_texts(graph_cost(c.graph)),
+                r.task.quality_text(r.test.quality),
+                f"{r.seconds:.0f} s",
+            )
+            for name, r, c in reversed(trained)
+        ],
+    ))  # fmt: skip
+    share = result.found.parameters / result.supernet.parameters
+    print(
+        f"compiled in {compile_seconds:.1f} s, searched in {result.seconds:.0f} s, "
+        f"seed {options.seed}"
+    )
+    print(f"the found network has {share:.0%} of the supernet's parameters")
+    print(f"spec: {spec}")
+    print(f"figure: {result.figure}")
+    say_advice(result.advice)
+    return 0
+
+
+DEMO = Command("demo", "Search, retrain and compare on the embedded digits.", _add_demo, _demo)

@@ -1,0 +1,53 @@
+"""What a run is told by the command line besides its settings."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from bayesnas.commands.values import check_seed
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+
+if TYPE_CHECKING:
+    from bayesnas.runtime.runs.folder import RunOptions
+
+MAX_THREADS: Final = 1024  # PyTorch ends the process where the system refuses it a thread
+
+
+def run_options(
+    options: argparse.Namespace,
+    out: Path,
+    seed: int = 0,
+    resume: bool = False,
+    force: bool = False,
+) -> RunOptions:
+    """The options of a run in the folder ``out``; data and device are those of the command line.
+
+    Raises:
+        DiagnosticError: D418 (threads or seed that cannot be).
+    """
+    from bayesnas.runtime.data.registry import DataOptions
+    from bayesnas.runtime.runs.folder import RunOptions
+
+    set_threads(options.threads)
+    check_seed(seed)
+    data = DataOptions(options.resize, options.download, options.data_root, options.fit)
+    return RunOptions(options.data or "", out, seed, options.device, resume, force, data)
+
+
+def set_threads(count: int | None) -> None:
+    """How many CPU threads PyTorch uses, if that was asked for.
+
+    Raises:
+        DiagnosticError: D418 (fewer than one, or more than `MAX_THREADS`).
+    """
+    if count is None:
+        return
+    if not 1 <= count <= MAX_THREADS:
+        number = "1 or more" if count < 1 else f"at most {MAX_THREADS}"
+        remedy = f"write {number}, or leave `--threads` out"
+        raise DiagnosticError(Diagnostic("D418", f"cannot use {count} threads", help=remedy))
+    import torch
+
+    torch.set_num_threads(count)

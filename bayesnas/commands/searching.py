@@ -1,0 +1,151 @@
+"""``bayesnas search`` and ``bayesnas compare``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from bayesnas.commands.arguments import (
+    Command,
+    add_data,
+    add_option,
+    add_out_folder,
+    add_run,
+    add_spec,
+)
+from bayesnas.commands.runs import run_options
+from bayesnas.commands.tables import columns, cost_texts, say_advice
+from bayesnas.commands.values import (
+    chosen_settings,
+    parse_budgets,
+    parse_seed,
+    parse_values,
+    split_words,
+)
+from bayesnas.compiler.settings import (
+    STRATEGIES,
+    SearchSettings,
+    TrainSettings,
+    check_setting,
+    make_settings,
+)
+
+if TYPE_CHECKING:
+    from bayesnas.runtime.jobs.search import Space
+
+
+def _add_search(parser: argparse.ArgumentParser) -> None:
+    add_run(parser, "search")
+    parser.add_argument("--strategy", metavar="NAME", help=f"one of {', '.join(STRATEGIES)}")
+    _add_space(parser)
+
+
+def _add_space(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--budget",
+        metavar="COST=LIMIT",
+        action="append",
+        default=[],
+        help="what the found network may cost: flops=60M or parameters=500K; may be repeated",
+    )
+    parser.add_argument(
+        "--proxy",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="search in a network with this parameter instead, for the one wanted; may be repeated",
+    )
+
+
+def _search(options: argparse.Namespace) -> int:
+    from bayesnas.runtime.jobs.search import search
+
+    space = _space(options)
+    values = chosen_settings(space.wanted, "search", options.option)
+    if options.strategy is not None:
+        check_setting("search", "strategy", options.strategy, None)
+        values["strategy"] = options.strategy
+    settings = make_settings(SearchSettings, values)
+    run = run_options(options, options.out, options.seed, options.resume, options.force)
+    result = search(space, settings, run)
+    print(
+        f"searched in {result.seconds:.0f} s by `{result.strategy}`, "
+        f"{result.images_trained:,} images trained on; {options.out / 'pruned.nas'}:"
+    )
+    print(columns(("", "parameters", "FLOPs", "operations"), [
+        ("supernet", *cost_texts(result.supernet), f"{result.operations:,}"),
+        ("found", *cost_texts(result.found), f"{result.operations_left:,}"),
+    ]))  # fmt: skip
+    print(f"figure: {result.figure}")
+    say_advice(result.advice)
+    return 0
+
+
+def _space(options: argparse.Namespace) -> Space:
+    """The space of a search: the network, its proxy, its budgets."""
+    from bayesnas.compiler.pipeline import compile_spec
+    from bayesnas.runtime.jobs.search import Space
+
+    values = parse_values(options.set)
+    wanted = compile_spec(options.spec, values, options.network)
+    proxy = None
+    if options.proxy:
+        smaller = values | parse_values(options.proxy, "--proxy")
+        proxy = compile_spec(options.spec, smaller, options.network)
+    return Space(wanted, proxy, parse_budgets(options.budget))
+
+
+SEARCH = Command(
+    "search", "Search a space; writes pruned.nas and its figure.", _add_search, _search
+)
+
+
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    add_spec(parser)
+    add_data(parser, required=True)
+    add_out_folder(parser, True, "folder to write; what is finished there is not done again")
+    parser.add_argument(
+        "--strategies",
+        metavar="A,B",
+        default="evidence,random,largest",
+        help=f"some of {', '.join(STRATEGIES)}; default %(default)s",
+    )
+    parser.add_argument("--seeds", metavar="0,1,2", default="0,1,2", help="default %(default)s")
+    add_option(parser, "search")
+    _add_space(parser)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    """Every strategy with every seed, found networks trained from scratch."""
+    from bayesnas.runtime.jobs.comparison import compare, summaries, write_comparison
+
+    space = _space(options)
+    strategies = split_words(options.strategies, "--strategies", "evidence,random")
+    for name in strategies:
+        check_setting("search", "strategy", name, None)
+    seeds = [parse_seed(text) for text in split_words(options.seeds, "--seeds", "0,1,2")]
+    settings = make_settings(
+        SearchSettings, chosen_settings(space.wanted, "search", options.option)
+    )
+    schedule = make_settings(TrainSettings, chosen_settings(space.wanted, "train", ()))
+    run = run_options(options, options.out, force=options.force)
+    runs = [
+        (evolve(settings, strategy=name), evolve(run, seed=seed))
+        for seed in seeds
+        for name in strategies
+    ]
+    entries = compare(space, runs, schedule)
+    figure = write_comparison(entries, options.out)
+    print(columns(
+        ("strategy", "test accuracy", "parameters", "FLOPs", "images trained", "seconds"),
+        [summary.texts() for summary in summaries(entries)],
+    ))  # fmt: skip
+    print(f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}, mean ± standard deviation; {figure}")
+    return 0
+
+
+COMPARE = Command(
+    "compare", "Compare strategies: search, retrain and tabulate each.", _add_compare, _compare
+)

@@ -1,0 +1,112 @@
+"""Tables for the terminal: what a network consists of, what it costs, what may be set."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from math import log10
+from typing import TYPE_CHECKING, Any
+
+from attrs import fields_dict
+
+from bayesnas.compiler.settings import KINDS
+
+if TYPE_CHECKING:
+    from bayesnas.compiler.graph.cost import Cost
+    from bayesnas.compiler.graph.model import Graph
+    from bayesnas.compiler.pipeline import Compiled
+
+_LONGEST = 24  # digits of a count that is written out
+
+
+def table(head: str, rows: Mapping[str, str]) -> str:
+    """A heading and rows of names and values below it."""
+    width = max(map(len, rows))
+    return "\n".join([head, *(f"  {name:<{width}}  {value}" for name, value in rows.items())])
+
+
+def columns(head: Sequence[str], rows: Sequence[Sequence[str]], flush_left: int = 1) -> str:
+    """Columns side by side; the first ``flush_left`` are flush left, the others flush right."""
+    widths = [max(len(row[k]) for row in (head, *rows)) for k in range(len(head))]
+    lines = []
+    for row in (head, *rows):
+        cells = [
+            cell.ljust(width) if k < flush_left else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def number(count: int) -> str:
+    """A count in full and, where that is long, as a power of ten."""
+    power = log10(count) if count else 0.0  # exact integers may be too long to print
+    if power < 6:
+        return f"{count:,}"
+    about = f"about {10 ** (power % 1):.2f} x 10^{int(power)}"
+    return f"{count:,} ({about})" if power < _LONGEST else about
+
+
+def cost_texts(cost: Cost) -> tuple[str, str]:
+    """Parameters and FLOPs for a table."""
+    return f"{cost.parameters:,}", f"{cost.flops:,}"
+
+
+def heading(compiled: Compiled) -> str:
+    """The network and its file."""
+    return f"network `{compiled.network.name}` of {compiled.loaded.source.name}"
+
+
+def summary(graph: Graph, head: str) -> str:
+    """What a network consists of, in a few lines."""
+    from bayesnas.compiler.graph.cost import graph_cost
+
+    roles = [node.role for node in graph.nodes()]
+    cost = graph_cost(graph)
+    rows = {
+        "nodes": f"{len(roles) - roles.count('relay'):,}",
+        "i' nodes": f"{roles.count('relay'):,}",
+        "searched operations": f"{len(graph.searched()):,}",
+        "tied groups": f"{len(graph.groups()):,}",
+        "parameters": f"{cost.parameters:,}",
+        "FLOPs per example": f"{cost.flops:,} (multiply-accumulates)",
+    } | budget_rows(graph)
+    return table(head, rows)
+
+
+def budget_rows(graph: Graph) -> dict[str, str]:
+    """What each budget of a graph allows, and what its members cost."""
+    from bayesnas.compiler.space.members import cost_of, reach
+
+    if not graph.budgets:
+        return {}
+    extremes = reach(graph)
+    rows = {}
+    for budget in graph.budgets:
+        least, most = (cost_of(cost, budget.cost) for cost in (extremes.smallest, extremes.largest))
+        fits = "" if least <= budget.limit else "; none was found that fits"
+        rows[f"budget {budget.cost} <= {budget.limit:,}"] = (
+            f"members have {least:,} to {most:,}{fits}"
+        )
+    return rows
+
+
+def settings_table(kind: str) -> str:
+    """What ``--option help`` prints; ``kind`` is search or train."""
+    rows = [
+        (name, str(setting.default), _domain(setting.metadata), setting.metadata["about"])
+        for name, setting in fields_dict(KINDS[kind]).items()
+    ]
+    return columns((f"{kind} setting", "default", "values", ""), rows, flush_left=4)
+
+
+def _domain(metadata: Mapping[str, Any]) -> str:
+    if "words" in metadata:
+        return ", ".join(metadata["words"])
+    return f"{metadata['least']:g} to {metadata['most']:g}"
+
+
+def say_advice(advice: str | None) -> None:
+    """A remark on stderr, where there is one."""
+    if advice is not None:
+        print(f"note: {advice}", file=sys.stderr)

@@ -1,0 +1,134 @@
+"""What the words of arguments stand for: parameters, budgets, settings, seeds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, get_args
+
+from bayesnas.compiler.settings import check_setting
+from bayesnas.dsl.amounts import AMOUNT, MAX_DIGITS, amount_value
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote, suggest
+
+if TYPE_CHECKING:
+    from bayesnas.compiler.graph.model import BudgetConstraint
+    from bayesnas.compiler.pipeline import Compiled
+
+
+def parse_values(texts: Sequence[str], option: str = "--set") -> dict[str, int]:
+    """``--set`` arguments, or another option's, as numbers by name.
+
+    Raises:
+        DiagnosticError: D417 (not ``name=whole number``).
+    """
+    values = {}
+    for text in texts:
+        name, equals, number = (part.strip() for part in text.partition("="))
+        try:
+            values[name] = int(number)
+        except ValueError:
+            equals = ""
+        if not equals or not name.isidentifier():
+            raise DiagnosticError(
+                Diagnostic(
+                    "D417",
+                    f"cannot read `{option} {text}`",
+                    help=f"write `{option} NAME=NUMBER` with a whole number, as in "
+                    f"`{option} cells=3`",
+                )
+            )
+    return values
+
+
+def parse_budgets(texts: Sequence[str]) -> tuple[BudgetConstraint, ...]:
+    """``--budget`` arguments; of several for one cost the last holds.
+
+    Raises:
+        DiagnosticError: D418 (not ``flops=AMOUNT`` or ``parameters=AMOUNT``, or too many digits).
+    """
+    from bayesnas.compiler.graph.model import BudgetConstraint, CostName
+
+    budgets: dict[str, BudgetConstraint] = {}
+    costs: dict[str, Any] = {name: name for name in get_args(CostName)}
+    for text in texts:
+        match = re.fullmatch(rf"\s*(\w+)\s*<?=\s*({AMOUNT})\s*", text)
+        if match is None or match[1] not in costs:
+            remedy = "write `--budget flops=60M` or `--budget parameters=500K`"
+            if match is not None:
+                remedy = suggest(match[1], costs, f"a budget is of {quote(costs, 'or')}")
+            raise DiagnosticError(Diagnostic("D418", f"cannot read `--budget {text}`", help=remedy))
+        cost, amount = match.groups()
+        _check_digits(amount, f"--budget {cost}")
+        budgets[cost] = BudgetConstraint(costs[cost], amount_value(amount))
+    return tuple(budgets.values())
+
+
+def _check_digits(number: str, option: str) -> None:
+    if len(number) > MAX_DIGITS:
+        message = f"a number of {len(number)} digits for `{option}`"
+        remedy = f"write at most {MAX_DIGITS} digits"
+        raise DiagnosticError(Diagnostic("D418", message, help=remedy))
+
+
+def chosen_settings(compiled: Compiled, kind: str, options: Sequence[str]) -> dict[str, Any]:
+    """The spec's settings with those of ``--option`` over them; ``kind`` is search or train.
+
+    Raises:
+        DiagnosticError: D418 (not ``name=value``), D230, D231.
+    """
+    settings: dict[str, Any] = compiled.settings(kind)
+    for text in options:
+        name, equals, word = (part.strip() for part in text.partition("="))
+        if not equals or not word or not name:
+            remedy = f"write `--option NAME=VALUE`; `bayesnas {kind} SPEC --option help` lists them"
+            raise DiagnosticError(Diagnostic("D418", f"cannot read `--option {text}`", help=remedy))
+        value = _value(word)
+        check_setting(kind, name, value, None)
+        settings[name] = value
+    return settings
+
+
+def _value(word: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            continue
+    return word
+
+
+def split_words(text: str, option: str, example: str) -> list[str]:
+    """Words between commas, each once.
+
+    Raises:
+        DiagnosticError: D418 (none).
+    """
+    words = list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    if not words:
+        remedy = f"name at least one, as in `{option} {example}`"
+        raise DiagnosticError(Diagnostic("D418", f"`{option}` names nothing", help=remedy))
+    return words
+
+
+def parse_seed(text: str) -> int:
+    """A seed of ``--seeds``.
+
+    Raises:
+        DiagnosticError: D418 (no whole number, or too large).
+    """
+    if not re.fullmatch(r"[0-9]{1,10}", text):
+        remedy = "write whole numbers between commas, as in `--seeds 0,1,2`"
+        raise DiagnosticError(Diagnostic("D418", f"cannot read the seed `{text}`", help=remedy))
+    check_seed(int(text))
+    return int(text)
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that PyTorch cannot take.
+
+    Raises:
+        DiagnosticError: D418.
+    """
+    if not 0 <= seed < 2**32:
+        remedy = f"write a whole number from 0 to {2**32 - 1}"
+        raise DiagnosticError(Diagnostic("D418", f"cannot use the seed {seed}", help=remedy))
