@@ -1,0 +1,104 @@
+"""Flow equations of motifs as LaTeX."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from bayesnas.compiler.artifacts.gamma_patterns import FlowEquation, Term
+
+LINE: Final = 100  # characters of a line of source
+_SHORTEST_RUN: Final = 4  # terms from which on a sum over list elements reads better
+_NAME: Final = re.compile(r"(\w+)(?:\[(\d+)\])?")
+
+
+def latex_name(name: str, index: str | None = None) -> str:
+    r"""A node's name as a subscript: ``h[0]`` as ``h_{0}``, ``to_y`` as ``\mathrm{to\_y}``.
+
+    ``index`` takes the place of the list index.
+    """
+    parts = []
+    for match in _NAME.finditer(name):
+        word, position = match.groups()
+        escaped = word.replace("_", r"\_")
+        text = word if word.isalpha() and len(word) == 1 else rf"\mathrm{{{escaped}}}"
+        parts.append(text if position is None else f"{text}_{{{index or position}}}")
+    return ".".join(parts)
+
+
+def gamma_formula(source: str) -> str:
+    """Gamma of a candidate of an edge from ``source``; s is its switch, s' that of the edge."""
+    terms = ("s'", f"F_{{{latex_name(source)}}}", "s")
+    return r"\left(" + " + ".join(rf"\frac{{1}}{{{t}}}" for t in terms) + r"\right)^{-1}"
+
+
+def display(equations: Iterable[FlowEquation]) -> list[str]:
+    """The lines of a block of equations that all have terms."""
+    rows = [row for equation in equations for row in _rows(equation)]
+    return ["$$", r"\begin{aligned}", *_joined(rows), r"\end{aligned}", "$$"]
+
+
+def _joined(rows: Sequence[str]) -> list[str]:
+    return [*(rf"{row} \\" for row in rows[:-1]), rows[-1]]
+
+
+def _rows(equation: FlowEquation) -> Iterator[str]:
+    """The equation, broken before a plus where it grows too long."""
+    terms = list(_texts(equation))
+    row = f"F_{{{latex_name(equation.node)}}} &="
+    if equation.product and len(terms) > 1:
+        row += r" \bigl("
+        terms = [rf"\frac{{1}}{{{term}}}" for term in terms]
+        terms[-1] += r" \bigr)^{-1}"
+    sign = " "
+    for term in terms:
+        if len(row) + len(sign) + len(term) > LINE - len(r" \\") and sign != " ":
+            yield row
+            row, sign = r"&\quad", " + "
+        row += sign + term
+        sign = " + "
+    yield row
+
+
+def _texts(equation: FlowEquation) -> Iterator[str]:
+    """The terms; a run over elements of a list is a sum where the terms are summed."""
+    letters = {match[1] for term in equation.terms for match in _NAME.finditer(term.source)}
+    letters |= {match[1] for match in _NAME.finditer(equation.node)}
+    index = next(letter for letter in ("i", "n", "t", "q") if letter not in letters)
+    for run in _runs(equation.terms):
+        if equation.product or len(run) < _SHORTEST_RUN:
+            yield from map(_text, run)
+        else:
+            first, last = (_NAME.fullmatch(term.source) for term in (run[0], run[-1]))
+            assert first is not None
+            assert last is not None
+            yield rf"\sum_{{{index}={first[2]}}}^{{{last[2]}}} {_text(run[0], index)}"
+
+
+def _runs(terms: Iterable[Term]) -> Iterator[list[Term]]:
+    """Terms in their order, those together that differ in a list index that counts up."""
+    run: list[Term] = []
+    for term in terms:
+        if run and not _follows(run[-1], term):
+            yield run
+            run = []
+        run.append(term)
+    if run:
+        yield run
+
+
+def _follows(before: Term, term: Term) -> bool:
+    first, second = _NAME.fullmatch(before.source), _NAME.fullmatch(term.source)
+    if first is None or second is None or first[2] is None or second[2] is None:
+        return False
+    alike = (before.quantity, before.number, before.count, first[1], int(first[2]) + 1)
+    return alike == (term.quantity, term.number, term.count, second[1], int(second[2]))
+
+
+def _text(term: Term, index: str | None = None) -> str:
+    source = latex_name(term.source, index)
+    if term.quantity == "F":
+        return (f"{term.count} " if term.count > 1 else "") + f"F_{{{source}}}"
+    text = f"{term.quantity}_{{{source},{latex_name(term.target)}}}"
+    return text if term.number == 1 else f"{text}^{{({term.number})}}"
