@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from bayesnas.compiler.artifacts.gamma_patterns import FlowEquation, Term
 
 LINE: Final = 100  # characters of a line of source
+_ROW: Final = 8  # terms side by side
 _SHORTEST_RUN: Final = 4  # terms from which on a sum over list elements reads better
 _NAME: Final = re.compile(r"(\w+)(?:\[(\d+)\])?")
 
@@ -29,36 +31,52 @@ def latex_name(name: str, index: str | None = None) -> str:
 
 def gamma_formula(source: str) -> str:
     """Gamma of a candidate of an edge from ``source``; s is its switch, s' that of the edge."""
-    terms = ("s'", f"F_{{{latex_name(source)}}}", "s")
+    return _harmonic(["s'", f"F_{{{latex_name(source)}}}", "s"])
+
+
+def gate_formula(gate: int, flow: FlowEquation) -> str:
+    """Gamma of the gate of that number on an edge from a node of that flow, written out."""
+    terms = list(_texts(flow))
+    arrives = _harmonic(terms) if flow.product else " + ".join(terms)
+    formula = _harmonic(["s'", arrives, f"s_{{{gate}}}"])
+    return rf"\gamma_{{{gate}}} = {formula}"
+
+
+def switch_sum(term: Term, gates: range) -> str:
+    """A sum of switches by the numbers of their gates."""
+    first, last = f"s_{{{gates[0]}}}", gates[-1]
+    switches = first if len(gates) == 1 else rf"\sum_{{n={gates[0]}}}^{{{last}}} s_{{n}}"
+    return f"{_text(term)} = {switches}"
+
+
+def _harmonic(terms: Sequence[str]) -> str:
+    """The harmonic sum; of one term itself."""
+    if len(terms) == 1:
+        return terms[0]
     return r"\left(" + " + ".join(rf"\frac{{1}}{{{t}}}" for t in terms) + r"\right)^{-1}"
 
 
 def display(equations: Iterable[FlowEquation]) -> list[str]:
     """The lines of a block of equations that all have terms."""
     rows = [row for equation in equations for row in _rows(equation)]
-    return ["$$", r"\begin{aligned}", *_joined(rows), r"\end{aligned}", "$$"]
+    rows = [*(rf"{row} \\" for row in rows[:-1]), rows[-1]]
+    lines = [line for row in rows for line in source_lines(row)]
+    return ["$$", r"\begin{aligned}", *lines, r"\end{aligned}", "$$"]
 
 
-def _joined(rows: Sequence[str]) -> list[str]:
-    return [*(rf"{row} \\" for row in rows[:-1]), rows[-1]]
+def source_lines(formula: str) -> list[str]:
+    """A formula in lines of the source; spaces in LaTeX mean nothing."""
+    return textwrap.wrap(formula, LINE, break_long_words=False, break_on_hyphens=False)
 
 
 def _rows(equation: FlowEquation) -> Iterator[str]:
-    """The equation, broken before a plus where it grows too long."""
+    """The equation, broken before a plus where it grows too wide."""
     terms = list(_texts(equation))
-    row = f"F_{{{latex_name(equation.node)}}} &="
-    if equation.product and len(terms) > 1:
-        row += r" \bigl("
-        terms = [rf"\frac{{1}}{{{term}}}" for term in terms]
-        terms[-1] += r" \bigr)^{-1}"
-    sign = " "
-    for term in terms:
-        if len(row) + len(sign) + len(term) > LINE - len(r" \\") and sign != " ":
-            yield row
-            row, sign = r"&\quad", " + "
-        row += sign + term
-        sign = " + "
-    yield row
+    if equation.product:
+        terms = [_harmonic(terms)]
+    for start in range(0, len(terms), _ROW):
+        row = " + ".join(terms[start : start + _ROW])
+        yield rf"&\quad + {row}" if start else f"F_{{{latex_name(equation.node)}}} &= {row}"
 
 
 def _texts(equation: FlowEquation) -> Iterator[str]:

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from attrs import frozen
 
-from bayesnas.compiler.artifacts.gamma_formulas import LINE, display, gamma_formula
+from bayesnas.compiler.artifacts.gamma_formulas import (
+    LINE,
+    display,
+    gamma_formula,
+    gate_formula,
+    source_lines,
+    switch_sum,
+)
 from bayesnas.compiler.artifacts.gamma_patterns import (
     Junction,
+    Member,
     Pattern,
+    SearchedEdge,
     Section,
     flow_equations,
     sections,
 )
 from bayesnas.compiler.artifacts.graph_json import place
-from bayesnas.compiler.graph.model import Connection, Graph
+from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.passes.gamma import Dependency
 
 _GLUE: Final = "\N{NO-BREAK SPACE}"  # no line ends here
+_MANY: Final = 8  # instances that are named one by one
+_SHORT: Final = 4  # terms of a flow that is written out
 _HEAD: Final = r"""
 Each searched operation $o$ of an edge $j \to k$ has a gate. The prior variance $\gamma$ of its
 weight is an expression in switches between 0 (off) and $\infty$ (on), where "all of" is the
@@ -44,93 +56,89 @@ level back, $F_{k} = \sum_{j} S_{jk}$, with $\infty$ for an edge that is not sea
 looks back to the inputs, $F_{k} = \sum_{j} R_{jk}$, with $F_{j}$ for an edge that is not searched.
 A product needs all that arrives: its sum is a harmonic one.
 
-Every motif is written once, and nodes go by their names inside it. The gates of its instances are
-numbered in the same order; the table shows those of the first one.
+Every motif is written once, and nodes go by their names inside it. The gates of an instance,
+with those of the instances inside, are numbered one after the other and in the same order in all
+instances of the motif; its tables show the numbers of the first one.
 """.strip()
 
 
 def gamma_markdown(graph: Graph) -> str:
     """The dependency of every gate, for people: Markdown with formulas in LaTeX."""
-    found = sections(graph)
-    titles = _titles(found, graph)
     lines = [f"# On what each gate of `{graph.name}` depends", "", *_HEAD.splitlines()]
-    for number, section in enumerate(found):
-        lines += ["", f"## {titles[number]}", "", *_section(section, titles)]
+    found = sections(graph)
+    titles = _titles(found)
+    example = next((s for s in found if _example(s)), None)
+    for section, title in zip(found, titles, strict=True):
+        paragraphs = _paragraphs(section, titles, section is example)
+        lines += ["", f"## {title}", *(line for p in paragraphs for line in ("", *p))]
     return "\n".join(lines) + "\n"
 
 
-def _titles(found: Sequence[Section], graph: Graph) -> list[str]:
-    motifs = [section.pattern.motif for section in found]
-    return [
-        f"The network `{graph.name}`"
-        if section.instances[0].path == ""
-        else f"`{section.pattern.motif}`"
-        if motifs.count(section.pattern.motif) == 1
-        else f"`{section.pattern.motif}` as in `{section.instances[0].path}`"
-        for section in found
-    ]
+def _titles(found: Sequence[Section]) -> list[str]:
+    counts = Counter(section.pattern.motif for section in found)
+    titles = []
+    for section in found:
+        motif, first = section.pattern.motif, section.members[0].instance
+        if not first.path:
+            titles.append(f"The network `{motif}`")
+        elif counts[motif] == 1:
+            titles.append(f"`{motif}`")
+        else:
+            titles.append(f"`{motif}` as in `{first.path}`")
+    return titles
 
 
-def _section(section: Section, titles: Sequence[str]) -> Iterator[str]:
+def _paragraphs(section: Section, titles: Sequence[str], with_example: bool) -> Iterator[list[str]]:
     pattern = section.pattern
-    paragraphs = [_ports(pattern)]
+    ports = f"From {_codes(pattern.inputs)} to {_codes(pattern.outputs)}."
+    yield _wrapped(ports if pattern.edges else f"{ports} It has no gates of its own.")
     if pattern.edges:
-        paragraphs += [list(_instances(section)), *_edges(section)]
-        paragraphs += _flows(pattern, "local")
+        yield from _instances(section)
+        yield from _edges(section)
+        yield from _flows(pattern, "local")
+        if with_example:
+            yield from _example(section)
     if pattern.parts:
-        paragraphs.append(list(_parts(pattern, titles)))
-    paragraphs += _flows(pattern, "recursive")
-    for number, lines in enumerate(paragraphs):
-        if number:
-            yield ""
-        yield from lines
-
-
-def _ports(pattern: Pattern) -> list[str]:
-    reads, gives = (_codes(nodes) for nodes in (pattern.inputs, pattern.outputs))
-    searched = "" if pattern.edges else " It has no gates of its own."
-    return _wrapped(f"From {reads} to {gives}.{searched}")
+        yield _parts(section, titles)
+    yield from _flows(pattern, "recursive")
 
 
 # ----------------------------------------------------------------------------------------- gates
 
 
-def _instances(section: Section) -> Iterator[str]:
+def _instances(section: Section) -> Iterator[list[str]]:
     """Who has which gates: tied instances together."""
-    by_group: dict[str, list[int]] = {}
-    for number, instance in enumerate(section.instances):
-        by_group.setdefault(instance.group_path, []).append(number)
-    own = [members[0] for members in by_group.values() if len(members) == 1]
-    tied = {group: members for group, members in by_group.items() if len(members) > 1}
-    for group, members in tied.items():
-        shown = ", ".join(_gates_of(section, number) for number in members)
-        yield from _bullet(f"Tied as `{group}`, one architecture: {shown}")
-    if own:
-        shown = ", ".join(_gates_of(section, number) for number in own)
-        about = ", each with its own architecture" if len(own) > 1 else ""
-        yield from _bullet(f"Not tied{about}: {shown}")
+    if not section.members[0].instance.path:
+        return
+    by_group: dict[str, list[Member]] = {}
+    for member in section.members:
+        by_group.setdefault(member.instance.group_path, []).append(member)
+    untied = [members[0] for members in by_group.values() if len(members) == 1]
+    lines: list[str] = []
+    for group, members in by_group.items():
+        if len(members) > 1:
+            lines += _bullet(f"Tied as {_code(group)}, one architecture: {_named(members)}")
+    if untied:
+        about = ", each with its own architecture" if len(untied) > 1 else ""
+        lines += _bullet(f"Not tied{about}: {_named(untied)}")
+    yield ["Instances and their gates:", "", *lines]
 
 
-def _gates_of(section: Section, number: int) -> str:
-    path = section.instances[number].path
-    gates = [g for c in section.connections[number] for g in _gates(c)]
-    name = _code(path) if path else "the network"
-    return f"{name}{_GLUE}({_ranges(gates)})".replace(" ", _GLUE)
+def _named(members: Sequence[Member]) -> str:
+    shown = [f"{_code(m.instance.path)}{_GLUE}({_range(m.gates)})" for m in members[:_MANY]]
+    rest = f", and so on: {len(members)} instances" if len(members) > _MANY else ""
+    return ", ".join(shown) + rest
 
 
-def _gates(connection: Connection) -> list[int]:
-    return [edge.gate for edge in connection.edges if edge.gate is not None]
+def _range(gates: range) -> str:
+    if not gates:
+        return "none"
+    return str(gates[0]) if len(gates) == 1 else f"{gates[0]}–{gates[-1]}"
 
 
-def _ranges(numbers: Sequence[int]) -> str:
-    """Numbers that count up, as ranges: ``0–6, 9``."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]}–{r[-1]}" for r in runs)
+def _moved(gates: range, first: int) -> range:
+    """Gates of a pattern in an instance whose first gate that is."""
+    return range(gates.start + first, gates.stop + first) if gates else gates
 
 
 @frozen
@@ -144,33 +152,37 @@ class _Candidates:
 def _edges(section: Section) -> Iterator[list[str]]:
     """Sets of candidates, then the table of edges."""
     names: dict[_Candidates, str] = {}
+    first = section.members[0].gates.start
     rows = ["| edge | gates | operations | γ | place |", "|---|---|---|---|---|"]
     for number, edge in enumerate(section.pattern.edges):
-        alike = [connections[number] for connections in section.connections]
-        first = alike[0]
-        labels = tuple(tuple(e.operation.label for e in c.edges) for c in alike)
-        candidates = _Candidates(first.edges[0].choice, labels)
-        name = names.setdefault(candidates, f"O{len(names) + 1}")
-        again = f" ({edge.number})" if edge.number > 1 else ""
+        alike = [member.connections[number].edges for member in section.members]
+        labels = tuple(tuple(e.operation.label for e in edges) for edges in alike)
+        candidates = _Candidates(alike[0][0].choice, labels)
         cells = (
-            f"`{edge.source} → {edge.target}`{again}",
-            _ranges(_gates(first)),
-            name,
+            f"`{_edge(edge)}`",
+            _range(_moved(edge.gates, first)),
+            names.setdefault(candidates, f"O{len(names) + 1}"),
             f"${gamma_formula(edge.source)}$",
-            place(first.edges[0].span) or "",
+            place(alike[0][0].span) or "",
         )
         rows.append(f"| {' | '.join(cells)} |")
-    paths = [instance.path for instance in section.instances]
+    paths = [member.instance.path for member in section.members]
     sets = [line for c, name in names.items() for line in _operations(name, c, paths)]
     yield ["Operations in the order of their gates:", "", *sets]
     yield rows
+
+
+def _edge(edge: SearchedEdge) -> str:
+    again = f" ({edge.number})" if edge.number > 1 else ""
+    return f"{edge.source} → {edge.target}{again}"
 
 
 def _operations(name: str, candidates: _Candidates, paths: Sequence[str]) -> list[str]:
     by_labels: dict[tuple[str, ...], list[str]] = {}
     for labels, path in zip(candidates.labels, paths, strict=True):
         by_labels.setdefault(labels, []).append(path)
-    title = name if candidates.choice is None else f"{name}, {_code(candidates.choice)}"
+    named = candidates.choice is not None and (candidates.choice,) not in by_labels
+    title = f"{name}, {_code(candidates.choice or '')}" if named else name
     variants = [
         _codes(labels) if not number else f"in {_codes(where)}: {_codes(labels)}"
         for number, (labels, where) in enumerate(by_labels.items())
@@ -187,9 +199,10 @@ def _flows(pattern: Pattern, dependency: Dependency) -> Iterator[list[str]]:
     equations = flow_equations(pattern, dependency)
     infinite = [e.node for e in equations if not e.terms]
     written = [e for e in equations if e.terms and e.node not in given]
+    certain = [f"$F = \\infty$ at {_codes(infinite)}"] if infinite else []
     if infinite or written:
-        certain = f"$F = \\infty$ at {_codes(infinite)}" if infinite else ""
-        yield _wrapped(f"Flow, `{dependency}`: {certain}" + (";" if infinite and written else ""))
+        text = " and".join([*certain, ""] if written else certain)
+        yield _wrapped(f"Flow, `{dependency}`: {text}".rstrip())
     if written:
         yield display(written)
 
@@ -200,23 +213,51 @@ def _is_given(junction: Junction) -> bool:
     return "." in first.source and not others
 
 
-def _parts(pattern: Pattern, titles: Sequence[str]) -> Iterator[str]:
+def _parts(section: Section, titles: Sequence[str]) -> list[str]:
     """The instances inside: what arrives at their inputs, and what their outputs are called."""
     reads: dict[str, list[str]] = {}
     gives: dict[str, list[str]] = {}
-    for junction in pattern.junctions:
-        part, dot, port = junction.node.rpartition(".")
-        if dot:
-            [arrival] = junction.arrivals
-            reads.setdefault(part, []).append(f"`{port}` = `{arrival.source}`")
+    for junction in section.pattern.junctions:
+        source = junction.arrivals[0].source
+        if "." in junction.node:
+            name, _, port = junction.node.rpartition(".")
+            reads.setdefault(name, []).append(f"`{port}` = `{source}`")
         elif _is_given(junction):
-            part, _, port = junction.arrivals[0].source.rpartition(".")
-            gives.setdefault(part, []).append(f"`{junction.node}` = `{port}`")
-    yield "| instance | motif | flow at its inputs | flow at its outputs |"
-    yield "|---|---|---|---|"
-    for part, number in pattern.parts:
-        ends = (", ".join(ports.get(part, [])) for ports in (reads, gives))
-        yield f"| `{part}` | {titles[number]} | {' | '.join(ends)} |"
+            name, _, port = source.rpartition(".")
+            gives.setdefault(name, []).append(f"`{junction.node}` = `{port}`")
+    first = section.members[0].gates.start
+    head = "| instance | gates | motif | flow at inputs | flow at outputs |"
+    rows = [head, "|---|---|---|---|---|"]
+    for part in section.pattern.parts:
+        cells = (
+            f"`{part.name}`",
+            _range(_moved(part.gates, first)),
+            titles[part.place],
+            ", ".join(reads.get(part.name, [])),
+            ", ".join(gives.get(part.name, [])),
+        )
+        rows.append(f"| {' | '.join(cells)} |")
+    return rows
+
+
+def _example(section: Section) -> list[list[str]]:
+    """The published form of one gate, written out; none where a section has no good one."""
+    pattern, first = section.pattern, section.members[0]
+    flows = {e.node: e for e in flow_equations(pattern, "local") if 1 < len(e.terms) <= _SHORT}
+    number = next((n for n, e in enumerate(pattern.edges) if e.source in flows), None)
+    if number is None:
+        return []
+    edge, label = pattern.edges[number], first.connections[number].edges[0].operation.label
+    flow = flows[edge.source]
+    gates = {(e.source, e.target, e.number): e.gates for e in pattern.edges}
+    sums = (
+        f"${switch_sum(t, _moved(gates[t.source, t.target, t.number], first.gates.start))}$"
+        for t in flow.terms
+    )
+    gate = edge.gates.start + first.gates.start
+    about = f"For example gate {gate}, {_code(label)} of {_code(_edge(edge))}, in the `local` form:"
+    formula = source_lines(gate_formula(gate, flow))
+    return [_wrapped(about), ["$$", *formula, "$$"], _wrapped(f"where {', '.join(sums)}.")]
 
 
 # ----------------------------------------------------------------------------------------- words

@@ -1,15 +1,15 @@
 """Motif instances whose gates depend alike on their switches, together.
 
 A pattern is what instances have in common: their nodes by local names, what arrives at each, and
-which instances lie inside. Operations' names and gate numbers are what they differ in.
+which instances lie inside. They differ in operations' names, and in the number of the first gate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal, TypeAlias
 
-from attrs import define, field, frozen
+from attrs import field, frozen
 
 from bayesnas.compiler.graph.model import Connection, Graph, Instance
 from bayesnas.compiler.passes.gamma import ALWAYS, Dependency, derive_gamma
@@ -38,11 +38,21 @@ class Junction:
 
 @frozen
 class SearchedEdge:
-    """A searched connection between two nodes of a pattern."""
+    """A searched connection between two nodes; ``gates`` counts from the instance's first gate."""
 
     source: str
     target: str
     number: int
+    gates: range
+
+
+@frozen
+class Part:
+    """An instance inside; ``place`` is that of its pattern in `sections`, counted from the end."""
+
+    name: str
+    place: int
+    gates: range
 
 
 @frozen
@@ -50,9 +60,8 @@ class Pattern:
     """What instances have in common; equal patterns have equal formulas.
 
     Nodes go by their names inside the instance, ports of instances inside as ``body[0].out``.
-    ``parts`` are the instances inside, with the numbers of their own patterns; ``always`` the
-    nodes that are reached whatever the switches (of the network alone: of another instance, this
-    depends on where it stands).
+    ``always`` are the nodes that are reached whatever the switches: of the network alone, since
+    of another instance this depends on where it stands.
     """
 
     motif: str
@@ -60,25 +69,37 @@ class Pattern:
     outputs: tuple[str, ...]
     junctions: tuple[Junction, ...]
     edges: tuple[SearchedEdge, ...]
-    parts: tuple[tuple[str, int], ...]
+    parts: tuple[Part, ...]
     always: frozenset[str]
 
 
-@define
+@frozen
+class Member:
+    """An instance, its gates with those of its parts, and its own searched connections.
+
+    Both are numbered one after the other.
+    """
+
+    instance: Instance
+    gates: range
+    connections: tuple[Connection, ...]
+
+
+@frozen
 class Section:
-    """A pattern and its instances, each with its searched connections by gate number."""
+    """A pattern, its place in `sections` counted from the end, and its instances."""
 
     pattern: Pattern
-    instances: list[Instance] = field(factory=list)
-    connections: list[tuple[Connection, ...]] = field(factory=list)
+    place: int
+    members: list[Member] = field(factory=list)
 
 
 def sections(graph: Graph) -> list[Section]:
-    """The patterns of a graph, each after those of its parts: the network is the last."""
-    return _Finder(graph).sections()
+    """The patterns of a graph, each before those of its parts: the network is the first."""
+    return _Patterns(graph).sections()
 
 
-class _Finder:
+class _Patterns:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.children: dict[str, list[str]] = {path: [] for path in graph.instances}
@@ -90,43 +111,49 @@ class _Finder:
             self.connections[connection.edges[0].scope].append(connection)
         flows = derive_gamma(graph, "recursive").flows
         self.always = frozenset(node for node, flow in flows.items() if flow == ALWAYS)
-        self.numbers: dict[Pattern, int] = {}
-        self.number_of: dict[str, int] = {}  # by path
+        self.places: dict[str, int] = {}  # of patterns, counted from the end, by path
+        self.gates: dict[str, range] = {}  # by path
 
     def sections(self) -> list[Section]:
-        result: list[Section] = []
+        """Built from the end: the last parts of the last instances first."""
+        result: dict[Pattern, Section] = {}
         for path in self._parts_first(""):
             searched = [c for c in self.connections[path] if c.searched]
             searched.sort(key=lambda connection: connection.edges[0].order)
+            inside = [self.gates[child] for child in self.children[path]]
+            self.gates[path] = _hull([*map(_gates, searched), *inside])
             pattern = self._pattern(path, searched)
-            number = self.numbers.setdefault(pattern, len(result))
-            if number == len(result):
-                result.append(Section(pattern))
-            self.number_of[path] = number
-            result[number].instances.append(self.graph.instances[path])
-            result[number].connections.append(tuple(searched))
-        return result
+            section = result.setdefault(pattern, Section(pattern, -1 - len(result)))
+            self.places[path] = section.place
+            instance = self.graph.instances[path]
+            section.members.append(Member(instance, self.gates[path], tuple(searched)))
+        for section in result.values():
+            section.members.reverse()
+        return list(reversed(result.values()))
 
     def _parts_first(self, path: str) -> Iterator[str]:
-        for child in self.children[path]:
+        for child in reversed(self.children[path]):
             yield from self._parts_first(child)
         yield path
 
     def _pattern(self, path: str, searched: list[Connection]) -> Pattern:
         instance = self.graph.instances[path]
         prefix = len(path) + 1 if path else 0
+        first = self.gates[path].start
         into: dict[str, list[Connection]] = {}
         for connection in self.connections[path]:
             into.setdefault(connection.target, []).append(connection)
-        junctions = tuple(self._junction(node, found, prefix) for node, found in into.items())
         return Pattern(
-            instance.motif,
-            tuple(node[prefix:] for node in instance.inputs),
-            tuple(node[prefix:] for node in instance.outputs),
-            junctions,
-            tuple(SearchedEdge(c.source[prefix:], c.target[prefix:], _number(c)) for c in searched),
-            tuple((child[prefix:], self.number_of[child]) for child in self.children[path]),
-            frozenset() if path else self.always,
+            motif=instance.motif,
+            inputs=tuple(node[prefix:] for node in instance.inputs),
+            outputs=tuple(node[prefix:] for node in instance.outputs),
+            junctions=tuple(self._junction(node, found, prefix) for node, found in into.items()),
+            edges=tuple(_edge(connection, prefix, first) for connection in searched),
+            parts=tuple(
+                Part(child[prefix:], self.places[child], _moved(self.gates[child], first))
+                for child in self.children[path]
+            ),
+            always=frozenset() if path else self.always,
         )
 
     def _junction(self, node: str, arriving: list[Connection], prefix: int) -> Junction:
@@ -137,8 +164,29 @@ class _Finder:
         return Junction(node[prefix:], product, tuple(arrivals))
 
 
+def _edge(connection: Connection, prefix: int, first: int) -> SearchedEdge:
+    source, target = connection.source[prefix:], connection.target[prefix:]
+    return SearchedEdge(source, target, _number(connection), _moved(_gates(connection), first))
+
+
 def _number(connection: Connection) -> int:
     return int(connection.id.partition("#")[2] or 1)
+
+
+def _gates(connection: Connection) -> range:
+    """The candidates of a connection are numbered one after the other."""
+    first = connection.edges[0].gate
+    assert first is not None
+    return range(first, first + len(connection.edges))
+
+
+def _hull(ranges: Iterable[range]) -> range:
+    filled = [r for r in ranges if r]
+    return range(min(r.start for r in filled), max(r.stop for r in filled)) if filled else range(0)
+
+
+def _moved(gates: range, first: int) -> range:
+    return range(gates.start - first, gates.stop - first) if gates else gates
 
 
 # ----------------------------------------------------------------------------------------- flows
