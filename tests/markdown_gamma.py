@@ -65,7 +65,7 @@ class _Calculator:
             result = self._sum()
             assert self._take(r"\}"), self.rest
             return _inverse(result)
-        if over := self._take(r"\\sum_\{(\w)=(\d+)\}\^\{(\d+)\}"):
+        if over := self._take(r"\\sum_\{(\\?\w+)=(\d+)\}\^\{(\d+)\}"):
             symbol = self._symbol()
             indices = range(int(over[2]), int(over[3]) + 1)
             return sum(self.value(symbol.replace(f"_{{{over[1]}}}", f"_{{{n}}}")) for n in indices)
@@ -219,11 +219,12 @@ class Gate:
 
 @frozen
 class Document:
-    """The sections by title, and the instances: their titles and first gates by path."""
+    """The sections by title; of instances by path their titles, first gates and parents."""
 
     sections: dict[str, Section]
     titles: dict[str, str] = field(factory=dict)
     firsts: dict[str, int] = field(factory=dict)
+    parents: dict[str, tuple[str, PartRow]] = field(factory=dict)
 
     @classmethod
     def read(cls, markdown: str) -> Document:
@@ -240,6 +241,7 @@ class Document:
         shown = min((r.gates.start for r in (*section.rows, *section.parts) if r.gates), default=0)
         for part in section.parts:
             inner = f"{path}.{part.name}" if path else part.name
+            self.parents[inner] = (path, part)
             self._enter(inner, part.title, part.gates.start - shown + first)
 
     def rows(self, path: str) -> Iterator[tuple[EdgeRow, range]]:
@@ -289,15 +291,8 @@ class Document:
                     return flow(f"{path}.{part.name}".lstrip("."), node.rpartition(".")[2])
             assert dependency == "recursive"
             assert node in section.inputs, f"`{node}` of `{path}` is not explained"
-            return entering(path, node)
-
-        def entering(path: str, port: str) -> float:
-            parents = (p for p in self.titles if p != path and path.startswith(p))
-            for parent in sorted(parents, key=len, reverse=True):
-                for part in self.sections[self.titles[parent]].parts:
-                    if f"{parent}.{part.name}".lstrip(".") == path:
-                        return flow(parent, part.reads[port])
-            raise AssertionError(f"nothing is said of `{port}` of `{path}`")
+            parent, row = self.parents[path]
+            return flow(parent, row.reads[node])
 
         def meaning(path: str, symbol: str) -> float:
             quantity, subscript = symbol.split("_{", 1)
@@ -317,15 +312,14 @@ class Document:
             prefix = f"{path}." if path else ""
             connection = f"{prefix}{source}->{prefix}{target}"
             relay = switches.relays[connection if number == 1 else f"{connection}#{number}"]
-            known = {"s'": relay}
-            return {
-                n: compute(
-                    row.formula,
-                    lambda symbol, n=n: (
-                        {**known, "s": switches.gates[n]}.get(symbol) or meaning(path, symbol)
-                    ),
-                )
-                for n in numbers
-            }
+
+            def gamma(own: float) -> float:
+                switch = {"s'": relay, "s": own}
+                return compute(row.formula, lambda symbol: switch.get(symbol) or flow_of(symbol))
+
+            def flow_of(symbol: str) -> float:
+                return meaning(path, symbol)
+
+            return {n: gamma(switches.gates[n]) for n in numbers}
 
         return {n: gamma for edge in edges for n, gamma in gammas(edge).items()}

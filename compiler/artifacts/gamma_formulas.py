@@ -44,9 +44,9 @@ def gate_formula(gate: int, flow: FlowEquation) -> str:
 
 def switch_sum(term: Term, gates: range) -> str:
     """A sum of switches by the numbers of their gates."""
-    first, last = f"s_{{{gates[0]}}}", gates[-1]
-    switches = first if len(gates) == 1 else rf"\sum_{{n={gates[0]}}}^{{{last}}} s_{{n}}"
-    return f"{_text(term)} = {switches}"
+    if len(gates) == 1:
+        return f"{_text(term)} = s_{{{gates[0]}}}"
+    return rf"{_text(term)} = \sum_{{n={gates[0]}}}^{{{gates[-1]}}} s_{{n}}"
 
 
 def _harmonic(terms: Sequence[str]) -> str:
@@ -83,7 +83,7 @@ def _texts(equation: FlowEquation) -> Iterator[str]:
     """The terms; a run over elements of a list is a sum where the terms are summed."""
     letters = {match[1] for term in equation.terms for match in _NAME.finditer(term.source)}
     letters |= {match[1] for match in _NAME.finditer(equation.node)}
-    index = next(letter for letter in ("i", "n", "t", "q") if letter not in letters)
+    index = next((letter for letter in "in" if letter not in letters), r"\nu")
     for run in _runs(equation.terms):
         if equation.product or len(run) < _SHORTEST_RUN:
             yield from map(_text, run)

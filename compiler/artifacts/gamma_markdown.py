@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from attrs import frozen
@@ -65,19 +65,22 @@ instances of the motif; its tables show the numbers of the first one.
 def gamma_markdown(graph: Graph) -> str:
     """The dependency of every gate, for people: Markdown with formulas in LaTeX."""
     lines = [f"# On what each gate of `{graph.name}` depends", "", *_HEAD.splitlines()]
-    found = sections(graph)
-    titles = _titles(found)
-    example = next((s for s in found if _example(s)), None)
-    for section, title in zip(found, titles, strict=True):
-        paragraphs = _paragraphs(section, titles, section is example)
+    motifs = sections(graph)
+    titles = _titles(motifs)
+    ties = Counter(instance.group_path for instance in graph.instances.values())
+    example = next((section for section in motifs if _example(section)), None)
+    for section, title in zip(motifs, titles, strict=True):
+        paragraphs = [*_who_and_what(section, ties), *_flows(section.pattern, "local")]
+        paragraphs += _example(section) if section is example else []
+        paragraphs += [*_parts(section, titles), *_flows(section.pattern, "recursive")]
         lines += ["", f"## {title}", *(line for p in paragraphs for line in ("", *p))]
     return "\n".join(lines) + "\n"
 
 
-def _titles(found: Sequence[Section]) -> list[str]:
-    counts = Counter(section.pattern.motif for section in found)
+def _titles(motifs: Sequence[Section]) -> list[str]:
+    counts = Counter(section.pattern.motif for section in motifs)
     titles = []
-    for section in found:
+    for section in motifs:
         motif, first = section.pattern.motif, section.members[0].instance
         if not first.path:
             titles.append(f"The network `{motif}`")
@@ -88,36 +91,31 @@ def _titles(found: Sequence[Section]) -> list[str]:
     return titles
 
 
-def _paragraphs(section: Section, titles: Sequence[str], with_example: bool) -> Iterator[list[str]]:
+def _who_and_what(section: Section, ties: Mapping[str, int]) -> Iterator[list[str]]:
+    """The instances, the operations, and the table of edges."""
     pattern = section.pattern
     ports = f"From {_codes(pattern.inputs)} to {_codes(pattern.outputs)}."
     yield _wrapped(ports if pattern.edges else f"{ports} It has no gates of its own.")
     if pattern.edges:
-        yield from _instances(section)
+        yield from _instances(section, ties)
         yield from _edges(section)
-        yield from _flows(pattern, "local")
-        if with_example:
-            yield from _example(section)
-    if pattern.parts:
-        yield _parts(section, titles)
-    yield from _flows(pattern, "recursive")
 
 
 # ----------------------------------------------------------------------------------------- gates
 
 
-def _instances(section: Section) -> Iterator[list[str]]:
-    """Who has which gates: tied instances together."""
+def _instances(section: Section, ties: Mapping[str, int]) -> Iterator[list[str]]:
+    """Who has which gates: tied instances together; ``ties`` counts all of a group."""
     if not section.members[0].instance.path:
         return
-    by_group: dict[str, list[Member]] = {}
+    untied: list[Member] = []
+    tied: dict[str, list[Member]] = {}
     for member in section.members:
-        by_group.setdefault(member.instance.group_path, []).append(member)
-    untied = [members[0] for members in by_group.values() if len(members) == 1]
-    lines: list[str] = []
-    for group, members in by_group.items():
-        if len(members) > 1:
-            lines += _bullet(f"Tied as {_code(group)}, one architecture: {_named(members)}")
+        group = member.instance.group_path
+        (untied if ties[group] == 1 else tied.setdefault(group, [])).append(member)
+    lines = []
+    for group, members in tied.items():
+        lines += _bullet(f"Tied as {_code(group)}, one architecture: {_named(members)}")
     if untied:
         about = ", each with its own architecture" if len(untied) > 1 else ""
         lines += _bullet(f"Not tied{about}: {_named(untied)}")
@@ -195,14 +193,15 @@ def _operations(name: str, candidates: _Candidates, paths: Sequence[str]) -> lis
 
 def _flows(pattern: Pattern, dependency: Dependency) -> Iterator[list[str]]:
     """The flows that one form needs, but for those that the table of parts tells."""
-    given = {j.node for j in pattern.junctions if _is_given(j)} if dependency != "local" else set()
+    given = {junction.node for junction in pattern.junctions if _is_given(junction)}
     equations = flow_equations(pattern, dependency)
-    infinite = [e.node for e in equations if not e.terms]
+    infinite = [equation.node for equation in equations if not equation.terms]
     written = [e for e in equations if e.terms and e.node not in given]
-    certain = [f"$F = \\infty$ at {_codes(infinite)}"] if infinite else []
+    text = f"Flow, `{dependency}`:"
+    if infinite:
+        text += f" $F = \\infty$ at {_codes(infinite)}" + (" and" if written else "")
     if infinite or written:
-        text = " and".join([*certain, ""] if written else certain)
-        yield _wrapped(f"Flow, `{dependency}`: {text}".rstrip())
+        yield _wrapped(text)
     if written:
         yield display(written)
 
@@ -213,8 +212,10 @@ def _is_given(junction: Junction) -> bool:
     return "." in first.source and not others
 
 
-def _parts(section: Section, titles: Sequence[str]) -> list[str]:
+def _parts(section: Section, titles: Sequence[str]) -> Iterator[list[str]]:
     """The instances inside: what arrives at their inputs, and what their outputs are called."""
+    if not section.pattern.parts:
+        return
     reads: dict[str, list[str]] = {}
     gives: dict[str, list[str]] = {}
     for junction in section.pattern.junctions:
@@ -237,7 +238,7 @@ def _parts(section: Section, titles: Sequence[str]) -> list[str]:
             ", ".join(gives.get(part.name, [])),
         )
         rows.append(f"| {' | '.join(cells)} |")
-    return rows
+    yield rows
 
 
 def _example(section: Section) -> list[list[str]]:

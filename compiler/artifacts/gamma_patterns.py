@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Literal, TypeAlias
 
-from attrs import field, frozen
+from attrs import frozen
 
 from bayesnas.compiler.graph.model import Connection, Graph, Instance
 from bayesnas.compiler.passes.gamma import ALWAYS, Dependency, derive_gamma
@@ -87,11 +87,10 @@ class Member:
 
 @frozen
 class Section:
-    """A pattern, its place in `sections` counted from the end, and its instances."""
+    """A pattern and its instances."""
 
     pattern: Pattern
-    place: int
-    members: list[Member] = field(factory=list)
+    members: tuple[Member, ...]
 
 
 def sections(graph: Graph) -> list[Section]:
@@ -116,20 +115,18 @@ class _Patterns:
 
     def sections(self) -> list[Section]:
         """Built from the end: the last parts of the last instances first."""
-        result: dict[Pattern, Section] = {}
+        members: dict[Pattern, list[Member]] = {}
+        places: dict[Pattern, int] = {}
         for path in self._parts_first(""):
             searched = [c for c in self.connections[path] if c.searched]
             searched.sort(key=lambda connection: connection.edges[0].order)
             inside = [self.gates[child] for child in self.children[path]]
             self.gates[path] = _hull([*map(_gates, searched), *inside])
             pattern = self._pattern(path, searched)
-            section = result.setdefault(pattern, Section(pattern, -1 - len(result)))
-            self.places[path] = section.place
-            instance = self.graph.instances[path]
-            section.members.append(Member(instance, self.gates[path], tuple(searched)))
-        for section in result.values():
-            section.members.reverse()
-        return list(reversed(result.values()))
+            self.places[path] = places.setdefault(pattern, -1 - len(places))
+            member = Member(self.graph.instances[path], self.gates[path], tuple(searched))
+            members.setdefault(pattern, []).append(member)
+        return [Section(p, tuple(reversed(of))) for p, of in reversed(members.items())]
 
     def _parts_first(self, path: str) -> Iterator[str]:
         for child in reversed(self.children[path]):
@@ -147,7 +144,9 @@ class _Patterns:
             motif=instance.motif,
             inputs=tuple(node[prefix:] for node in instance.inputs),
             outputs=tuple(node[prefix:] for node in instance.outputs),
-            junctions=tuple(self._junction(node, found, prefix) for node, found in into.items()),
+            junctions=tuple(
+                self._junction(node, arriving, prefix) for node, arriving in into.items()
+            ),
             edges=tuple(_edge(connection, prefix, first) for connection in searched),
             parts=tuple(
                 Part(child[prefix:], self.places[child], _moved(self.gates[child], first))
@@ -237,7 +236,7 @@ def flow_equations(pattern: Pattern, dependency: Dependency) -> list[FlowEquatio
 def _asked(pattern: Pattern, starts: set[str]) -> set[str]:
     entering = [j for j in pattern.junctions if "." in j.node]
     asked = starts | {a.source for j in entering for a in j.arrivals}
-    if not pattern.always:
+    if not pattern.always:  # nothing reads what leads out of the network
         asked |= set(pattern.outputs)
     junctions = {junction.node: junction for junction in pattern.junctions}
     waiting = list(asked)

@@ -71,9 +71,9 @@ def test_a_reader_computes_gamma_of_what_a_search_left(text: str, seed: int) -> 
     graph = graph_of(text)
     generator = random.Random(seed)
     kept = {e.id for e in graph.edges() if e.gate is None or generator.random() < 0.6}
-    left = drop_dead(graph.subgraph({node.id for node in graph.nodes()}, kept))
-    if all(node in left.network for node in (*graph.root.inputs, *graph.root.outputs)):
-        assert_tells_gamma(left, seed)
+    pruned = drop_dead(graph.subgraph({node.id for node in graph.nodes()}, kept))
+    if all(node in pruned.network for node in (*graph.root.inputs, *graph.root.outputs)):
+        assert_tells_gamma(pruned, seed)
 
 
 def assert_formulas_parse(markdown: str) -> None:
@@ -123,6 +123,27 @@ def test_names_with_underscores_and_parallel_edges() -> None:
     document = Document.read(markdown)
     assert document.sections["The network `net`"].local["to_y"] == " + ".join(sums)
     assert_tells_gamma(graph, 3)
+
+
+def test_indices_are_no_names_of_nodes() -> None:
+    body = "node h[4], i, n\nx ~> {h, n} : relu\n{h, n} ~> i : relu\ni ~> y : relu"
+    graph = graph_of(network(body))
+    section = Document.read(gamma_markdown(graph)).sections["The network `net`"]
+    assert section.local["i"] == r"\sum_{\nu=0}^{3} S_{h_{\nu},i} + S_{n,i}"
+    assert_tells_gamma(graph, 5)
+
+
+def test_what_is_tied_is_told_in_every_section() -> None:
+    """Of two tied instances one is read at one output alone, and has fewer gates for that."""
+    motifs = "motif first(u, v) -> (w) { w = u : skip }\n"
+    motifs += (
+        "motif two(x) -> (a, b) { node c, d\nx ~> {c, d} : relu\na = c : skip\nb = d : skip }\n"
+    )
+    body = "p, q = tied two(x)\nr, t = tied two(p)\ns = first(r, t)\nz = sum(q, s)\nz -> y"
+    graph = graph_of(motifs + network(body))
+    sections = Document.read(gamma_markdown(graph)).sections
+    assert [section.text.count("Tied as `") for section in sections.values()] == [0, 1, 1, 0]
+    assert_tells_gamma(graph, 6)
 
 
 def test_a_product_is_a_harmonic_sum() -> None:
