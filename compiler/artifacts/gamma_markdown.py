@@ -35,9 +35,10 @@ _MANY: Final = 8  # instances that are named one by one
 _SHORT: Final = 4  # terms of a flow that is written out
 _HEAD: Final = r"""
 Each searched operation $o$ of an edge $j \to k$ has a gate. The prior variance $\gamma$ of its
-weight is an expression in switches between 0 (off) and $\infty$ (on), where "all of" is the
-harmonic sum and "one of" the sum. An operation carries information if it is on, its edge is on
-and something arrives where the edge starts (Zhou et al., ICML 2019, equation 8):
+weight is an expression in switches between 0 (off) and $\infty$ (on), where "and" is the harmonic
+sum $(1/a + 1/b)^{-1}$ and "or" is the sum $a + b$. An operation carries information if it is on,
+its edge is on and something arrives where the edge starts, so that (Zhou et al., ICML 2019,
+equation 8)
 
 $$
 \gamma_{jk}^{o} = \left(\frac{1}{s'_{jk}} + \frac{1}{F_{j}} + \frac{1}{s_{jk}^{o}}\right)^{-1}
@@ -45,16 +46,17 @@ $$
 
 | symbol | meaning |
 |---|---|
-| $s_{jk}^{o}$ | switch of the operation's gate; short $s$ |
-| $s'_{jk}$ | switch of the whole edge, which stands at its node i'; short $s'$ |
-| $S_{jk} = \sum_{o} s_{jk}^{o}$ | what is on of the edge |
+| $s_{jk}^{o}$ | switch of the operation's gate; in the tables $s$ |
+| $s'_{jk}$ | switch of the whole edge, which stands at its node i'; in the tables $s'$ |
+| $S_{jk} = \sum_{o} s_{jk}^{o}$ | what is switched on of the edge |
 | $R_{jk} = \sum_{o} \gamma_{jk}^{o}$ | what reaches $k$ over the edge |
 | $F_{j}$ | flow: what arrives at node $j$; where it is $\infty$, $1/F_{j}$ is 0 |
 
 There are two forms, which differ in the flow alone. `local` is the published one and looks one
 level back, $F_{k} = \sum_{j} S_{jk}$, with $\infty$ for an edge that is not searched. `recursive`
 looks back to the inputs, $F_{k} = \sum_{j} R_{jk}$, with $F_{j}$ for an edge that is not searched.
-A product needs all that arrives: its sum is a harmonic one.
+A product needs all that arrives: its sum is a harmonic one. The expression of every single gate
+stands in gamma.json.
 
 Every motif is written once, and nodes go by their names inside it. The gates of an instance,
 with those of the instances inside, are numbered one after the other and in the same order in all
