@@ -7,15 +7,16 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from bayesnas.compiler.artifacts.gamma_markdown import gamma_markdown
+from bayesnas.compiler.artifacts.gamma_text import GammaPrinter
 from bayesnas.compiler.artifacts.graph_file import one_a_line
 from bayesnas.compiler.artifacts.graph_json import place
 from bayesnas.compiler.collector import without_collector
 from bayesnas.compiler.graph.model import Edge, Graph
 from bayesnas.compiler.passes.gamma import (
     Dependency,
-    Expression,
-    GammaPrinter,
     Gammas,
+    SwitchExpression,
     derive_gamma,
 )
 
@@ -46,7 +47,7 @@ def gamma_report(graph: Graph) -> GammaReport:
             printer.symbol_of_relay(c.id): c.id for c in graph.all_connections() if c.searched
         },
     }
-    return GammaReport(one_a_line(data), _markdown(graph, data))
+    return GammaReport(one_a_line(data), gamma_markdown(graph))
 
 
 def _gate(
@@ -69,7 +70,7 @@ def _gate(
     }
 
 
-def _printed(expression: Expression, printer: GammaPrinter) -> dict[str, str]:
+def _printed(expression: SwitchExpression, printer: GammaPrinter) -> dict[str, str]:
     text, latex = printer.print(expression)
     return {"text": text, "latex": latex}
 
@@ -79,36 +80,3 @@ def _flows(gammas: Gammas, printer: GammaPrinter) -> dict[str, dict[str, str]]:
         printer.symbol_of_flow(node): {"node": node, **_printed(flow, printer)}
         for node, flow in gammas.flows.items()
     }
-
-
-def _markdown(graph: Graph, data: dict[str, Any]) -> str:
-    lines = [
-        f"# Dependency of every gate of `{graph.name}`",
-        "",
-        "gamma is the prior variance of an architecture weight, as an expression in the switches:",
-        "`s_n` of gate n, `r_n` of the i' node of a searched edge (0 is off, infinity on).",
-        "AND is `1/(1/a + 1/b)`, OR is `a + b`. `F_n` is what arrives at a node, listed below.",
-        "`local` is equation 8 of Zhou et al. (ICML 2019), which looks one level back;",
-        "`recursive` looks back to the inputs. Gates of one row are tied and share one",
-        "architecture; the expression is that of the first.",
-        "",
-        "| gates | edge | operation | gamma | place |",
-        "|---|---|---|---|---|",
-    ]
-    for gate in data["gates"]:
-        numbers = gate["gates"]
-        shown = ", ".join(map(str, numbers[:3])) + (", ..." if len(numbers) > 3 else "")
-        arrow = f"`{gate['source']} -> {gate['target']}`"
-        texts = {gate[d]["text"] for d in DEPENDENCIES}
-        formula = " / ".join(f"`{t}`" for t in sorted(texts))
-        lines.append(f"| {shown} | {arrow} | `{gate['operation']}` | {formula} | {gate['place']} |")
-    for dependency in DEPENDENCIES:
-        lines += ["", f"## What arrives, `{dependency}`", ""]
-        lines += ["| F | node | text | LaTeX |", "|---|---|---|---|"]
-        for symbol, flow in data["flows"][dependency].items():
-            if flow["text"] not in ("oo", "0"):
-                latex = f"${flow['latex']}$"
-                lines.append(f"| `{symbol}` | `{flow['node']}` | `{flow['text']}` | {latex} |")
-    lines += ["", "## Nodes i'", "", "| r | searched edge |", "|---|---|"]
-    lines += [f"| `{symbol}` | `{name}` |" for symbol, name in data["relays"].items()]
-    return "\n".join(lines) + "\n"

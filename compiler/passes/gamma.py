@@ -15,7 +15,7 @@ arrivals are joined by AND.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from attrs import frozen
 from typing_extensions import assert_never
@@ -64,22 +64,22 @@ class Flow:
 class And:
     """All on: the harmonic sum."""
 
-    terms: tuple[Expression, ...]
+    terms: tuple[SwitchExpression, ...]
 
 
 @frozen
 class Or:
     """At least one on: the sum."""
 
-    terms: tuple[Expression, ...]
+    terms: tuple[SwitchExpression, ...]
 
 
-Expression: TypeAlias = Always | Never | Switch | RelaySwitch | Flow | And | Or
+SwitchExpression: TypeAlias = Always | Never | Switch | RelaySwitch | Flow | And | Or
 ALWAYS: Final = Always()
 NEVER: Final = Never()
 
 
-def conjunction(*terms: Expression) -> Expression:
+def conjunction(*terms: SwitchExpression) -> SwitchExpression:
     """AND, simplified: what is always on says nothing, what is never on decides."""
     parts = [p for t in terms for p in (t.terms if isinstance(t, And) else (t,)) if p != ALWAYS]
     if NEVER in parts:
@@ -89,7 +89,7 @@ def conjunction(*terms: Expression) -> Expression:
     return And(tuple(parts)) if parts else ALWAYS
 
 
-def disjunction(*terms: Expression) -> Expression:
+def disjunction(*terms: SwitchExpression) -> SwitchExpression:
     """OR, simplified: what is never on says nothing, what is always on decides."""
     parts = [p for t in terms for p in (t.terms if isinstance(t, Or) else (t,)) if p != NEVER]
     if ALWAYS in parts:
@@ -107,22 +107,22 @@ class Gammas:
     """
 
     dependency: Dependency
-    gates: tuple[Expression, ...]
-    relays: Mapping[str, Expression]
-    flows: Mapping[str, Expression]
+    gates: tuple[SwitchExpression, ...]
+    relays: Mapping[str, SwitchExpression]
+    flows: Mapping[str, SwitchExpression]
 
 
 @without_collector
 def derive_gamma(graph: Graph, dependency: Dependency) -> Gammas:
     """The expressions of every gate of a graph with i' nodes."""
-    flows: dict[str, Expression] = {}
+    flows: dict[str, SwitchExpression] = {}
     inputs = set(graph.root.inputs)
-    gates: dict[int, Expression] = {}
-    relays: dict[str, Expression] = {}
+    gates: dict[int, SwitchExpression] = {}
+    relays: dict[str, SwitchExpression] = {}
     for identifier in graph.topological():
         if graph.node(identifier).role == "relay":
             continue
-        arrivals: list[Expression] = []
+        arrivals: list[SwitchExpression] = []
         for connection in graph.connections(identifier):
             source = _reference(connection.source, flows)
             for edge in connection.edges:
@@ -139,13 +139,15 @@ def derive_gamma(graph: Graph, dependency: Dependency) -> Gammas:
     return Gammas(dependency, ordered, relays, flows)
 
 
-def _reference(node: str, flows: Mapping[str, Expression]) -> Expression:
+def _reference(node: str, flows: Mapping[str, SwitchExpression]) -> SwitchExpression:
     """A short flow stands for itself, a long one is named."""
     flow = flows[node]
     return Flow(node) if isinstance(flow, And | Or) else flow
 
 
-def _arrival(connection: Connection, source: Expression, dependency: Dependency) -> Expression:
+def _arrival(
+    connection: Connection, source: SwitchExpression, dependency: Dependency
+) -> SwitchExpression:
     switches = [_own(edge) for edge in connection.edges]
     if dependency == "local":
         return disjunction(*switches)
@@ -154,7 +156,7 @@ def _arrival(connection: Connection, source: Expression, dependency: Dependency)
     return disjunction(*(conjunction(source, switch) for switch in switches))
 
 
-def _own(edge: Edge) -> Expression:
+def _own(edge: Edge) -> SwitchExpression:
     return ALWAYS if edge.gate is None else Switch(edge.gate)
 
 
@@ -179,7 +181,7 @@ def evaluate_gamma(
     infinity = torch.tensor(float("inf"), dtype=gates.dtype, device=gates.device)
     flows: dict[str, torch.Tensor] = {}
 
-    def value(expression: Expression) -> torch.Tensor:
+    def value(expression: SwitchExpression) -> torch.Tensor:
         match expression:
             case Always():
                 return infinity
@@ -203,61 +205,3 @@ def evaluate_gamma(
         flows[node] = value(flow)
     result = torch.stack([value(e) for e in gammas.gates]) if gammas.gates else gates.clone()
     return result, {connection: value(e) for connection, e in gammas.relays.items()}
-
-
-# --------------------------------------------------------------------------------------- printing
-
-
-class GammaPrinter:
-    """Expressions as text and LaTeX, by sympy; each distinct expression is printed once."""
-
-    def __init__(self, graph: Graph) -> None:
-        self.symbols: dict[Expression, tuple[str, str]] = {}
-        for edge in graph.searched():
-            assert edge.gate is not None
-            self.symbols[Switch(edge.gate)] = (f"s_{edge.gate}", f"s_{{{edge.gate}}}")
-        searched = (c for c in graph.all_connections() if c.searched)
-        for number, connection in enumerate(searched):
-            latex = f"s'_{{{number}}}"
-            self.symbols[RelaySwitch(connection.id)] = (f"r_{number}", latex)
-        for number, node in enumerate(graph.nodes()):
-            self.symbols[Flow(node.id)] = (f"F_{number}", rf"F_{{{number}}}")
-        self._printed: dict[Expression, tuple[str, str]] = {}
-        self._names: dict[Any, str] = {}
-
-    def symbol_of_flow(self, node: str) -> str:
-        """The short name of what arrives at a node, as it stands in texts."""
-        return self.symbols[Flow(node)][0]
-
-    def symbol_of_relay(self, connection: str) -> str:
-        """The short name of an i' node's switch, as it stands in texts."""
-        return self.symbols[RelaySwitch(connection)][0]
-
-    def print(self, expression: Expression) -> tuple[str, str]:
-        """Text and LaTeX of an expression."""
-        if expression not in self._printed:
-            import sympy
-
-            formula = self._formula(expression)
-            latex = sympy.latex(formula, symbol_names=self._names, order="none")
-            self._printed[expression] = (sympy.sstr(formula, order="none"), latex)
-        return self._printed[expression]
-
-    def _formula(self, expression: Expression) -> Any:
-        import sympy
-
-        match expression:
-            case Always():
-                return sympy.oo
-            case Never():
-                return sympy.Integer(0)
-            case And(terms=terms):
-                inverse = [sympy.Pow(self._formula(t), -1, evaluate=False) for t in terms]
-                return sympy.Pow(sympy.Add(*inverse, evaluate=False), -1, evaluate=False)
-            case Or(terms=terms):
-                return sympy.Add(*map(self._formula, terms), evaluate=False)
-            case _:
-                text, latex = self.symbols[expression]
-                symbol = sympy.Symbol(text, positive=True)
-                self._names[symbol] = latex
-                return symbol

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import math
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
@@ -365,59 +364,3 @@ def test_a_broken_graph_is_refused_or_works(text: str) -> None:
             ast.parse(emit_torch(found[0], "x.nas").source)
             gamma_report(found[0])
             draw(*found)
-
-
-# ------------------------------------------------------------------------------------ gamma
-
-
-@pytest.mark.parametrize("name", PACKAGED)
-def test_every_group_stands_once(name: str) -> None:
-    graph = packaged(name).graph
-    report = gamma_report(graph)
-    data = json.loads(report.json)
-    assert data["network"] == graph.name
-    assert [g["group"] for g in data["gates"]] == list(graph.groups())
-    gates = sorted(n for g in data["gates"] for n in g["gates"])
-    assert gates == list(range(len(graph.searched())))
-    table = report.markdown.partition("## ")[0]
-    rows = [line for line in table.splitlines() if line.startswith("| ")][1:]
-    assert len(rows) == len(graph.groups())
-    for group, row in zip(data["gates"], rows, strict=True):
-        assert f"`{group['operation']}`" in row
-        assert row.endswith(f" {group['place']} |")
-
-
-def test_every_symbol_is_explained() -> None:
-    """A reader can evaluate each text from what the report itself tells."""
-    report = json.loads(gamma_report(packaged("digits_cell").graph).json)
-    known = {f"s_{n}" for gate in report["gates"] for n in gate["gates"]} | set(report["relays"])
-    for dependency in ("local", "recursive"):
-        flows = report["flows"][dependency]
-        for text in [g[dependency]["text"] for g in report["gates"]]:
-            names = set(_names(text))
-            assert names <= known | set(flows), text
-        for flow in flows.values():
-            assert set(_names(flow["text"])) <= known | set(flows)
-
-
-def _names(text: str) -> list[str]:
-    return [word for word in _words(text) if word[0] in "srF" and "_" in word]
-
-
-def _words(text: str) -> list[str]:
-    return "".join(c if c.isalnum() or c == "_" else " " for c in text).split()
-
-
-def test_the_text_is_the_value() -> None:
-    """Equation 8 on one edge after another, from the report's text and by hand."""
-    graph = graph_of(network("node h\nx ~> h : conv(3) | skip\nh ~> y : conv(1)"))
-    report = json.loads(gamma_report(graph).json)
-    relay_values = {"x->h": 4.0, "h->y": 5.0}
-    values = {"s_0": 0.5, "s_1": 2.0, "s_2": 3.0, "oo": math.inf}
-    values |= {symbol: relay_values[name] for symbol, name in report["relays"].items()}
-    for symbol, flow in report["flows"]["local"].items():
-        values[symbol] = eval(flow["text"], values)
-    first, second, last = (eval(gate["local"]["text"], values) for gate in report["gates"])
-    assert first == pytest.approx(1 / (1 / 4 + 1 / 0.5))
-    assert second == pytest.approx(1 / (1 / 4 + 1 / 2))
-    assert last == pytest.approx(1 / (1 / 5 + 1 / (0.5 + 2) + 1 / 3))

@@ -8,19 +8,15 @@ from __future__ import annotations
 import math
 import random
 from collections import defaultdict
-from collections.abc import Callable
 from functools import cache
 
 import networkx as nx
 import pytest
-import sympy
-import torch
-from attrs import frozen
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from strategies import spaces
 from support import graph_of, network
+from switches import DEPENDENCIES, FIGURE_1, GammaValues, Switches, both, evaluated
 
 from bayesnas.compiler.graph.model import Edge, Graph
 from bayesnas.compiler.passes.gamma import (
@@ -28,44 +24,19 @@ from bayesnas.compiler.passes.gamma import (
     NEVER,
     And,
     Dependency,
-    Expression,
     Flow,
-    GammaPrinter,
     Gammas,
     Or,
     RelaySwitch,
     Switch,
+    SwitchExpression,
     conjunction,
     derive_gamma,
     disjunction,
-    evaluate_gamma,
 )
 from bayesnas.compiler.pipeline import compile_spec
 
-DEPENDENCIES: tuple[Dependency, ...] = ("local", "recursive")
-both = pytest.mark.parametrize("dependency", DEPENDENCIES)
-
-
 # ------------------------------------------------------------------------------ the reference
-
-
-@frozen
-class Switches:
-    """s of every gate, and of the i' node of every searched connection."""
-
-    gates: tuple[float, ...]
-    relays: dict[str, float]
-
-    @classmethod
-    def draw(cls, graph: Graph, seed: int, low: float = 0.01, high: float = 10.0) -> Switches:
-        generator = random.Random(seed)
-        draw = lambda: math.exp(generator.uniform(math.log(low), math.log(high)))  # noqa: E731
-        return cls.make(graph, draw)
-
-    @classmethod
-    def make(cls, graph: Graph, draw: Callable[[], float]) -> Switches:
-        searched = [c.id for c in graph.all_connections() if c.searched]
-        return cls(tuple(draw() for _ in graph.searched()), {c: draw() for c in searched})
 
 
 def all_on(*values: float) -> float:
@@ -82,15 +53,7 @@ def origin(graph: Graph, edge: Edge) -> str:
     return identity[0]
 
 
-@frozen
-class Reference:
-    """gamma by gate and by connection, from their definitions."""
-
-    gates: list[float]
-    relays: dict[str, float]
-
-
-def reference(graph: Graph, switches: Switches, dependency: Dependency) -> Reference:
+def reference(graph: Graph, switches: Switches, dependency: Dependency) -> GammaValues:
     """Equation 8 (`local`), or the same all the way down (`recursive`)."""
     into: dict[str, dict[str, list[Edge]]] = defaultdict(lambda: defaultdict(list))
     for edge in graph.edges():
@@ -118,15 +81,7 @@ def reference(graph: Graph, switches: Switches, dependency: Dependency) -> Refer
 
     gates = [all_on(relay(e), flow(origin(graph, e)), own(e)) for e in graph.searched()]
     relays = {e.connection: all_on(relay(e), flow(origin(graph, e))) for e in graph.searched()}
-    return Reference(gates, relays)
-
-
-def evaluated(gammas: Gammas, switches: Switches) -> Reference:
-    """The same by the compiler's expressions, in float64."""
-    gates = torch.tensor(switches.gates, dtype=torch.float64)
-    relays = {c: torch.tensor(s, dtype=torch.float64) for c, s in switches.relays.items()}
-    result, by_connection = evaluate_gamma(gammas, gates, relays)
-    return Reference(result.tolist(), {c: gamma.item() for c, gamma in by_connection.items()})
+    return GammaValues(gates, relays)
 
 
 def assert_agree(graph: Graph, switches: Switches, dependency: Dependency) -> None:
@@ -167,7 +122,7 @@ def test_gamma_never_exceeds_its_own_switches(text: str, seed: int) -> None:
 def test_a_graph_without_gates_has_no_gammas() -> None:
     graph = graph_of(network("x -> y : conv(3)"))
     found = evaluated(derive_gamma(graph, "local"), Switches((), {}))
-    assert found == Reference([], {})
+    assert found == GammaValues([], {})
 
 
 # ------------------------------------------------------------------------------ the Boolean circuit
@@ -241,16 +196,6 @@ def test_gamma_is_the_boolean_circuit(dependency: Dependency, text: str, seed: i
 
 # ------------------------------------------------------------------------------ by hand
 
-# Figure 1 of Zhou et al. 2019: node 1 feeds 2, which feeds 3 and 4; two candidates an edge.
-FIGURE_1 = """
-network net(one: [4, 8, 8]) -> (out: [8, 8, 8]) {
-    node two, three, four
-    one ~> two : conv(1) | conv(3)
-    two ~> three : conv(1) | conv(3)
-    two ~> four : conv(1) | conv(3)
-    out = concat(three, four)
-}
-"""
 S12, S23, S24 = (0.5, 0.7), (1.1, 1.3), (1.7, 1.9)
 R12, R23, R24 = 2.3, 2.9, 3.1
 FIGURE_1_SWITCHES = Switches(
@@ -344,7 +289,7 @@ def test_flows_stand_in_an_order_in_which_they_can_be_computed() -> None:
         known.add(node)
 
 
-def flows_in(expression: Expression) -> set[str]:
+def flows_in(expression: SwitchExpression) -> set[str]:
     match expression:
         case Flow(node=node):
             return {node}
@@ -367,7 +312,7 @@ expressions = st.recursive(
 )
 
 
-def simplified(expression: Expression) -> Expression:
+def simplified(expression: SwitchExpression) -> SwitchExpression:
     match expression:
         case And(terms=terms):
             return conjunction(*map(simplified, terms))
@@ -377,30 +322,30 @@ def simplified(expression: Expression) -> Expression:
             return expression
 
 
-def value(expression: Expression) -> float:
+def value(expression: SwitchExpression) -> float:
     switches = Switches((0.3, 1.7, 0.02, 9.0), {"a": 0.6, "b": 4.0})
     return evaluated(Gammas("local", (expression,), {}, {}), switches).gates[0]
 
 
 @given(expressions)
-def test_simplification_keeps_the_value(expression: Expression) -> None:
+def test_simplification_keeps_the_value(expression: SwitchExpression) -> None:
     assert value(simplified(expression)) == pytest.approx(value(expression), rel=1e-9)
 
 
 @given(expressions)
-def test_constants_stand_alone_once_simplified(expression: Expression) -> None:
+def test_constants_stand_alone_once_simplified(expression: SwitchExpression) -> None:
     result = simplified(expression)
     assert result in (ALWAYS, NEVER) or not constants_in(result)
 
 
-def constants_in(expression: Expression) -> bool:
+def constants_in(expression: SwitchExpression) -> bool:
     if isinstance(expression, And | Or):
         return any(map(constants_in, expression.terms))
     return expression in (ALWAYS, NEVER)
 
 
 @given(expressions)
-def test_simplification_is_idempotent_and_flat(expression: Expression) -> None:
+def test_simplification_is_idempotent_and_flat(expression: SwitchExpression) -> None:
     result = simplified(expression)
     assert simplified(result) == result
     if isinstance(result, And | Or):
@@ -410,73 +355,3 @@ def test_simplification_is_idempotent_and_flat(expression: Expression) -> None:
 
 def test_nothing_at_all() -> None:
     assert (conjunction(), disjunction()) == (ALWAYS, NEVER)
-
-
-# ------------------------------------------------------------------------------ printing
-
-
-def numbers(printer: GammaPrinter, gammas: Gammas, switches: Switches) -> dict[str, float]:
-    """Values of the symbols in printed texts, flows computed from their own texts."""
-    values = {printer.print(Switch(n))[0]: s for n, s in enumerate(switches.gates)}
-    values |= {printer.print(RelaySwitch(c))[0]: s for c, s in switches.relays.items()}
-    for node, flow in gammas.flows.items():
-        values[printer.print(Flow(node))[0]] = computed(printer.print(flow)[0], values)
-    return values
-
-
-def computed(text: str, values: dict[str, float]) -> float:
-    symbols = {name: sympy.Symbol(name) for name in values}
-    formula = sympy.sympify(text, locals=symbols)
-    return float(formula.subs({symbols[name]: number for name, number in values.items()}))
-
-
-def assert_printed_texts_compute(graph: Graph, dependency: Dependency, seed: int) -> None:
-    gammas, switches = derive_gamma(graph, dependency), Switches.draw(graph, seed)
-    printer = GammaPrinter(graph)
-    values = numbers(printer, gammas, switches)
-    found = [computed(printer.print(gamma)[0], values) for gamma in gammas.gates]
-    assert found == pytest.approx(evaluated(gammas, switches).gates, rel=1e-9)
-
-
-@both
-def test_printed_texts_compute_the_same_numbers_on_figure_1(dependency: Dependency) -> None:
-    assert_printed_texts_compute(graph_of(FIGURE_1), dependency, 1)
-
-
-@both
-@hypothesis_settings(max_examples=4)
-@given(text=spaces().filter(lambda text: text.count("~>") < 5))
-def test_printed_texts_compute_the_same_numbers(dependency: Dependency, text: str) -> None:
-    assert_printed_texts_compute(graph_of(text), dependency, 2)
-
-
-def test_the_text_and_latex_of_equation_8() -> None:
-    graph = graph_of(FIGURE_1)
-    text, latex = GammaPrinter(graph).print(derive_gamma(graph, "local").gates[2])
-    assert text == "1/(1/r_1 + 1/F_2 + 1/s_2)"
-    assert latex == (r"\frac{1}{\frac{1}{s'_{1}} + \frac{1}{F_{2}} + \frac{1}{s_{2}}}")
-
-
-@both
-def test_latex_is_balanced_and_never_empty(dependency: Dependency) -> None:
-    graph = compile_spec("darts_cell", {"cells": 2}).graph
-    gammas, printer = derive_gamma(graph, dependency), GammaPrinter(graph)
-    for expression in (*gammas.gates[:40], *gammas.flows.values(), *gammas.relays.values()):
-        latex = printer.print(expression)[1]
-        assert latex
-        depth = 0
-        for character in latex:
-            depth += (character == "{") - (character == "}")
-            assert depth >= 0, latex
-        assert depth == 0, latex
-
-
-def test_symbols_are_names_of_their_own() -> None:
-    graph = graph_of(FIGURE_1)
-    printer = GammaPrinter(graph)
-    switches = [Switch(n) for n in range(6)]
-    relays = [RelaySwitch(c.id) for c in graph.all_connections() if c.searched]
-    flows = [Flow(node.id) for node in graph.nodes()]
-    for form in (0, 1):
-        names = [printer.print(e)[form] for e in (*switches, *relays, *flows)]
-        assert len(set(names)) == len(names)
