@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.dsl.printer import print_spec
 
 DOT = draw(graph_of(network("x ~> y : conv(3) | skip")))
+GREY = "#777777"
 needs_dot = pytest.mark.skipif(not has_dot(), reason="Graphviz is not installed")
 
 
@@ -30,12 +32,30 @@ def no_dot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def labels(dot: str) -> list[str]:
-    """Labels as a reader sees them, line breaks as spaces."""
-    found = re.findall(r'label="((?:[^"\\]|\\.)*)"|label=([^\s"\]]+)', dot)
-    return [
+    """Labels as a reader sees them, line breaks as spaces; each line of a caption as one."""
+    found = re.findall(r'label="((?:[^"\\]|\\.)*)"|label=([^\s"<\]]+)', dot)
+    plain = [
         re.sub(r"(\\[nlr]|\n|\s)+", " ", quoted or bare).replace('\\"', '"').strip()
         for quoted, bare in found
     ]
+    return plain + [row for caption in captions(dot) for row in caption]
+
+
+def captions(dot: str) -> list[list[str]]:
+    """What stands above each drawing, the lines of each part as one: title, paths, choices."""
+    result = []
+    for table in re.findall(r"label=<<table.*?>(.*?)</table>>", dot):
+        rows = re.findall(r'<font point-size="\d+" color="([^"]*)">(.*?)</font>', table)
+        parts: list[str] = []
+        for color, row in rows:
+            text = unescape(re.sub(r"</?b>", "", row))
+            goes_on = text.startswith("    ") or (color == GREY and parts[1:])
+            if goes_on:
+                parts[-1] += " " + text.strip()
+            else:
+                parts.append(text)
+        result.append(parts)
+    return result
 
 
 # ------------------------------------------------------------------------------------ contents
@@ -84,9 +104,8 @@ def test_merges_are_told() -> None:
 @pytest.mark.parametrize("kind", ["tied chain", "chain"])
 def test_cells_that_look_alike_are_drawn_once(kind: str) -> None:
     motif = "motif m(a) -> (b) { a ~> b : conv(3) | skip }\n"
-    shown = labels(draw(graph_of(motif + network(f"c = {kind} m(x) times 3\nc -> y"))))
-    [title] = [label for label in shown if label.startswith("motif m")]
-    assert title.endswith("c[0], c[1], c[2]")
+    dot = draw(graph_of(motif + network(f"c = {kind} m(x) times 3\nc -> y")))
+    assert [c[:2] for c in captions(dot) if c[0] == "motif m"] == [["motif m", "c[0–2]"]]
 
 
 @pytest.mark.parametrize(("kind", "count"), [("tied chain", 1), ("chain", 2)])
@@ -127,14 +146,17 @@ def found_of(graph: Graph) -> Annotation:
 
 
 def pale(dot: str) -> list[str]:
-    """The labels of the pale dashed lines, as they stand in the source."""
-    return re.findall(r'\[label="([^"]*)" color="#bbbbbb" fontcolor="#888888" style=dashed\]', dot)
+    """What stands in the pale dashed lines, as it is in the source."""
+    dashed = r'-> ("[^"]*") \[arrowhead=none color="#bbbbbb" headport=n style=dashed'
+    lines = set(re.findall(dashed, dot))
+    words = re.findall(r'^\s*("[^"]*") \[label="([^"]*)" fontcolor="#777777"', dot, re.MULTILINE)
+    return [label for name, label in words if name in lines]
 
 
 def told(label: str) -> frozenset[tuple[int, str]]:
     """Round and operation of everything that a pale label lists; indented lines go on."""
-    whole = label.replace("\\l     ", "")
-    rounds = [re.fullmatch(r" (?:(\d+): )?(.*?) ", line) for line in whole.split("\\l")[:-1]]
+    whole = label.replace("\\l    ", " ")
+    rounds = [re.fullmatch(r"(?:(\d+): )?(.*?)", line) for line in whole.split("\\l")[:-1]]
     assert all(rounds), label
     return frozenset(
         (int(found[1] or 0), operation)
@@ -185,19 +207,19 @@ def test_rounds_are_in_order_and_unknown_ones_have_no_number() -> None:
     names = ("conv_1", "conv_3", "conv_5", "max_pool_3")
     removed = {f"x->y:{name}": n for name, n in zip(names, (10, 2, 0, 2), strict=True)}
     [label] = pale(draw(graph, Annotation({}, removed)))
-    assert label == r" conv(5) \l 2: conv(3), max_pool(3) \l 10: conv(1) \l"
+    assert label == r"conv(5)\l2: conv(3), max_pool(3)\l10: conv(1)\l"
 
 
 def test_long_lists_of_removals_are_wrapped_at_operations_and_stages() -> None:
     long = "relu >> depthwise_conv(3) >> conv(1) >> bn(affine=0)"
     graph = graph_of(network(f"x ~> y : conv(3, width=4) | conv(5, width=4) | {long} | skip"))
     [label] = pale(draw(graph, Annotation({}, {e.id: 2 for e in graph.searched()})))
-    assert label.split(r" \l") == [
-        " 2: conv(3, width=4),",
-        "     conv(5, width=4), relu",
-        "     >> depthwise_conv(3)",
-        "     >> conv(1)",
-        "     >> bn(affine=0), skip",
+    assert label.split(r"\l") == [
+        "2: conv(3, width=4),",
+        "    conv(5, width=4), relu",
+        "    >> depthwise_conv(3)",
+        "    >> conv(1)",
+        "    >> bn(affine=0), skip",
         "",
     ]
 
