@@ -1,1 +1,1 @@
-"""The parts of a figure: what looks alike, folded chains, words, one motif, the page."""
+"""The parts of a figure: what looks alike, what is folded, words, lines, boxes, the page."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from attrs import define, field, frozen
 
 from bayesnas.compiler.artifacts.drawing.looks import Contents
+from bayesnas.compiler.artifacts.drawing.strokes import is_plain
 from bayesnas.compiler.graph.model import Instance
 
 
@@ -93,7 +94,7 @@ def _wiring(path: str, contents: Contents) -> _Wiring:
         if connection.target in aliases:
             continue
         ends = (contents.graph.node(connection.source), contents.graph.node(connection.target))
-        plain = not connection.searched and connection.edges[0].operation.is_identity
+        plain = is_plain(connection)
         source, target = (
             node.scope if node.scope != path else aliases.get(node.id, node.id) for node in ends
         )

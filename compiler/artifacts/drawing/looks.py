@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterable, Mapping
 
 from attrs import define, field, frozen
 
+from bayesnas.compiler.artifacts.drawing.words import lines, listed
 from bayesnas.compiler.artifacts.graph_file import Annotation
 from bayesnas.compiler.graph.model import (
     AnyStage,
@@ -46,10 +47,8 @@ class Contents:
     nodes: dict[str, list[Node]] = field(factory=dict)
     children: dict[str, list[Instance]] = field(factory=dict)
     connections: dict[str, list[Connection]] = field(factory=dict)
-    order: dict[str, int] = field(factory=dict)  # of nodes, each after all it depends on
 
     def __attrs_post_init__(self) -> None:
-        self.order = {node: number for number, node in enumerate(self.graph.topological())}
         for node in self.graph.nodes():
             self.nodes.setdefault(node.scope, []).append(node)
         for instance in self.graph.instances.values():
@@ -76,6 +75,17 @@ class Contents:
     def is_result(self) -> bool:
         """Whether a search has been over it."""
         return bool(self.annotation.gammas or self.annotation.removed)
+
+
+def label_of(connection: Connection) -> str:
+    """What a searched connection is called: its choice, or its candidates."""
+    labels = [edge.operation.label for edge in connection.edges]
+    choice = connection.edges[0].choice
+    return (
+        choice
+        if choice is not None and len(labels) > 1
+        else "\n".join(lines(listed(labels, bar=True)))
+    )
 
 
 def kind_of(instance: Instance) -> str:

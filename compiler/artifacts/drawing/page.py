@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 import graphviz
@@ -10,13 +9,8 @@ from attrs import define, field
 
 from bayesnas.compiler.artifacts.drawing.canvas import FONT_SIZE, NODE_GAP, Canvas
 from bayesnas.compiler.artifacts.drawing.looks import Contents, Look, looks, same_numbers
-from bayesnas.compiler.artifacts.drawing.scope import (
-    FIXED,
-    GONE,
-    KEPT,
-    SEARCHED,
-    ScopeFigure,
-)
+from bayesnas.compiler.artifacts.drawing.scope import ScopeFigure
+from bayesnas.compiler.artifacts.drawing.strokes import FIXED, GONE, KEPT, SEARCHED
 from bayesnas.compiler.artifacts.drawing.words import (
     CAPTION,
     Words,
@@ -53,7 +47,7 @@ class _Page:
         scopes = [ScopeFigure(d.first, self.contents, numbers, self.relays) for d in drawings]
         for look, scope in zip(drawings, scopes, strict=True):
             scope.canvas.body.name = f"cluster_{look.number}"
-            caption = self._caption(look, scope.crowds)
+            caption = self._caption(look, scope)
             scope.canvas.caption(
                 table(caption), max(len(row.text) for row in caption[1:] or caption)
             )
@@ -68,7 +62,7 @@ class _Page:
             figure.attr(splines="line", nslimit="2")
         return str(figure.source)
 
-    def _caption(self, look: Look, crowds: Iterable[str]) -> list[Words]:
+    def _caption(self, look: Look, scope: ScopeFigure) -> list[Words]:
         """Its title, whose drawing it is, and the choices that were not spelled out before."""
         path = look.first.path
         rows = [Words(_title(look), FONT_SIZE["title"], bold=True)]
@@ -77,7 +71,10 @@ class _Page:
             if not same_numbers(look.members, self.contents.graph):
                 whose.append(f"with the numbers of {path}")
             rows += [_small(row, GONE) for row in whose]
-        legend = [f"every dashed line: {label}" for label in sorted(crowds)]
+        legend = [f"dashed lines without words: {label}" for label in scope.silent]
+        if scope.lists is not None:
+            last = scope.lists.length - 1
+            rows.append(_small(f"drawn once for k from 0 to {last}; [..k] is all before k", GONE))
         for connection in self.contents.connections.get(path, ()):
             choice = connection.edges[0].choice
             if choice is not None and choice in self.choices:
