@@ -43,12 +43,11 @@ class Canvas:
     _widths: dict[str, float] = field(factory=dict)  # inches, of boxes and words
     _lines: list[_Line] = field(factory=list)
     _caption: float = 0.0  # inches
-    pieces: int = 0  # of lines
 
     def box(self, name: str, label: str, **attributes: str) -> None:
         """A box; lines of the label end at a newline or at `\\n`."""
         self._widths[name] = _width(label, "box") + 0.1
-        self.body.node(name, label, **attributes)
+        self.body.node(name, graphviz.nohtml(label), **attributes)
 
     def note(self, target: str, text: str, **attributes: str) -> str:
         """Words that stand for what leads to a box; their name, which no box has."""
@@ -59,7 +58,8 @@ class Canvas:
     def _words(self, place: str, text: str, **attributes: str) -> str:
         name = f"%{len(self.body.body)} {place}"
         frame = {"shape": "plaintext", "margin": "0.03,0.02", "height": "0", "width": "0"}
-        self.body.node(name, text, fontsize=str(FONT_SIZE["line"]), **frame, **attributes)
+        size = str(FONT_SIZE["line"])
+        self.body.node(name, graphviz.nohtml(text), fontsize=size, **frame, **attributes)
         return name
 
     def stroke(
@@ -84,8 +84,12 @@ class Canvas:
         self._edge(source, middle, arrowhead="none", headport="n", **style, **tails)
         self._edge(middle, target, tailport="s", **style, **heads)
 
+    @property
+    def count(self) -> int:
+        """How many lines there are."""
+        return len(self._lines)
+
     def _edge(self, source: str, target: str, **attributes: str) -> None:
-        self.pieces += 1
         self.body.edge(source, target, **attributes)
 
     def sources(self) -> list[str]:

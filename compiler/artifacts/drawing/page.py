@@ -58,7 +58,7 @@ class _Page:
             figure.subgraph(canvas.body)
         if self.contents.is_result:
             figure.attr(label=table(_LEGEND), labelloc="b")
-        if sum(scope.canvas.pieces for scope in scopes) > _MANY:
+        if sum(scope.canvas.count for scope in scopes) > _MANY:
             figure.attr(splines="line", nslimit="2")
         return str(figure.source)
 
