@@ -5,31 +5,25 @@ from __future__ import annotations
 import re
 import subprocess
 from html import unescape
-from pathlib import Path
 
 import pytest
+from attrs import evolve
 from hypothesis import given
-from living import OTHERS, PACKAGED, packaged, snapshot
+from living import OTHERS, PACKAGED, packaged
 from strategies import spaces
 from support import graph_of, network
 
 from bayesnas.compiler.artifacts.derive import derive_spec
-from bayesnas.compiler.artifacts.figure import draw, has_dot, write_figure
+from bayesnas.compiler.artifacts.figure import draw, has_dot
 from bayesnas.compiler.artifacts.graph_file import Annotation
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.graph.prune import prune_graph
 from bayesnas.compiler.pipeline import compile_spec
-from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.dsl.printer import print_spec
 
 DOT = draw(graph_of(network("x ~> y : conv(3) | skip")))
 GREY = "#777777"
 needs_dot = pytest.mark.skipif(not has_dot(), reason="Graphviz is not installed")
-
-
-@pytest.fixture
-def no_dot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
 
 
 def labels(dot: str) -> list[str]:
@@ -358,7 +352,7 @@ def test_any_space_can_be_drawn(text: str) -> None:
         assert_tells_removals(graph, found_of(graph))
 
 
-# ------------------------------------------------------------------------------------ files
+# --------------------------------------------------------------------------------- Graphviz
 
 
 def complaints(dot: str) -> tuple[int, str]:
@@ -387,54 +381,18 @@ def test_ports_of_any_name_are_found() -> None:
 
 
 @needs_dot
-@pytest.mark.parametrize("kind", ["svg", "pdf", "png"])
-def test_a_figure_and_its_source_are_written(kind: str, tmp_path: Path) -> None:
-    assert write_figure(DOT, tmp_path / f"new/figure.{kind}") is None
-    assert sorted(snapshot(tmp_path)) == sorted(["new", "new/figure.dot", f"new/figure.{kind}"])
-    assert (tmp_path / "new/figure.dot").read_text(encoding="utf-8") == DOT
-
-
-def test_the_source_alone(tmp_path: Path, no_dot: None) -> None:  # noqa: ARG001
-    assert write_figure(DOT, tmp_path / "figure.dot") is None
-    assert snapshot(tmp_path) == {"figure.dot": DOT.encode()}
-
-
-def test_without_graphviz_the_source_and_the_remedy(tmp_path: Path, no_dot: None) -> None:  # noqa: ARG001
-    advice = write_figure(DOT, tmp_path / "figure.svg")
-    assert advice is not None
-    assert "`dot` is not installed" in advice
-    assert "Graphviz" in advice
-    assert f"dot -Tsvg {tmp_path / 'figure.dot'} -o {tmp_path / 'figure.svg'}" in advice
-    assert snapshot(tmp_path) == {"figure.dot": DOT.encode()}
-
-
-def test_the_remedy_makes_what_was_asked_for(tmp_path: Path, no_dot: None) -> None:  # noqa: ARG001
-    advice = write_figure(DOT, tmp_path / "figure.pdf")
-    assert advice is not None
-    assert f"dot -Tpdf {tmp_path / 'figure.dot'} -o {tmp_path / 'figure.pdf'}" in advice
-
-
-@pytest.mark.parametrize("name", ["figure.gif", "figure", "figure.", "figure.svg.txt"])
-def test_an_unknown_ending(name: str, tmp_path: Path) -> None:
-    with pytest.raises(DiagnosticError) as caught:
-        write_figure(DOT, tmp_path / name)
-    [found] = caught.value.diagnostics
-    assert (found.code, found.message) == ("D420", f"cannot draw `{name}`")
-    assert caught.value.status == 2
-    assert found.help == "end the name in .svg, .pdf, .png, .dot"
-    assert snapshot(tmp_path) == {}
-
-
-def test_graphviz_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = tmp_path / "bin" / "dot"
-    program.parent.mkdir()
-    program.write_text("#!/bin/sh\necho no fonts >&2\nexit 3\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
-    with pytest.raises(DiagnosticError) as caught:
-        write_figure(DOT, tmp_path / "out" / "figure.svg")
-    [found] = caught.value.diagnostics
-    assert (found.code, caught.value.status) == ("D421", 1)
-    assert found.message == "Graphviz could not draw the figure"
-    assert str(tmp_path / "out" / "figure.dot") in found.help
-    assert snapshot(tmp_path / "out") == {"figure.dot": DOT.encode()}
+def test_names_are_no_markup() -> None:
+    """A graph.json may call a choice or an operation what is HTML, or ends a field, to Graphviz."""
+    graph = packaged("digits_cell").graph
+    edges = [
+        evolve(
+            edge,
+            choice=edge.choice and "<b>&amp; {x|y}",
+            operation=evolve(edge.operation, label=f"<i>{edge.operation.label}</i>"),
+        )
+        for edge in graph.edges()
+    ]
+    dot = draw(graph.rebuild(graph.nodes(), edges))
+    assert complaints(dot) == (0, "")
+    assert any(label.startswith("<b>&amp; {x|y}: one weight each for <i>") for label in labels(dot))
+    assert "<i>fit(8)</i>" in labels(dot)
