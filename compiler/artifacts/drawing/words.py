@@ -42,16 +42,17 @@ def identifier(name: str) -> str:
 
 
 def lines(text: str, width: int = WIDTH, indent: int = 0) -> list[str]:
-    """A text in lines, broken at spaces; what comes after the first is indented."""
+    """A text in lines, broken at spaces; what comes after the first is indented.
+
+    The indents are of no-break spaces, for viewers of SVG drop others at the start of a line.
+    """
+    wrapper = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
+    wrapper.subsequent_indent = _GLUE * indent
+    first, *others = wrapper.wrap(text) or [""]
+    start = wrapper.subsequent_indent
     return [
-        line.replace(_GLUE, " ")
-        for line in textwrap.wrap(
-            text,
-            width,
-            subsequent_indent=_GLUE * indent,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
+        first.replace(_GLUE, " "),
+        *(start + row.removeprefix(start).replace(_GLUE, " ") for row in others),
     ]
 
 

@@ -23,6 +23,7 @@ from bayesnas.dsl.printer import print_spec
 
 DOT = draw(graph_of(network("x ~> y : conv(3) | skip")))
 GREY = "#777777"
+INDENT = "\N{NO-BREAK SPACE}" * 4
 needs_dot = pytest.mark.skipif(not has_dot(), reason="Graphviz is not installed")
 
 
@@ -44,7 +45,7 @@ def captions(dot: str) -> list[list[str]]:
         parts: list[str] = []
         for color, row in rows:
             text = unescape(re.sub(r"</?b>", "", row))
-            goes_on = text.startswith("    ") or (color == GREY and parts[1:])
+            goes_on = text.startswith(INDENT) or (color == GREY and parts[1:])
             if goes_on:
                 parts[-1] += " " + text.strip()
             else:
@@ -265,7 +266,7 @@ def pale(dot: str) -> list[str]:
 
 def told(label: str) -> frozenset[tuple[int, str]]:
     """Round and operation of everything that a pale label lists; indented lines go on."""
-    whole = label.replace("\\l    ", " ")
+    whole = label.replace(f"\\l{INDENT}", " ")
     rounds = [re.fullmatch(r"(?:(\d+): )?(.*?)", line) for line in whole.split("\\l")[:-1]]
     assert all(rounds), label
     return frozenset(
@@ -326,10 +327,10 @@ def test_long_lists_of_removals_are_wrapped_at_operations_and_stages() -> None:
     [label] = pale(draw(graph, Annotation({}, {e.id: 2 for e in graph.searched()})))
     assert label.split(r"\l") == [
         "2: conv(3, width=4),",
-        "    conv(5, width=4), relu",
-        "    >> depthwise_conv(3)",
-        "    >> conv(1)",
-        "    >> bn(affine=0), skip",
+        f"{INDENT}conv(5, width=4), relu",
+        f"{INDENT}>> depthwise_conv(3)",
+        f"{INDENT}>> conv(1)",
+        f"{INDENT}>> bn(affine=0), skip",
         "",
     ]
 
