@@ -195,6 +195,7 @@ def _add_render(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[])
     parser.add_argument("--network", metavar="NAME")
     add_plugin(parser)
+    parser.add_argument("--relays", action="store_true", help="draw the i' nodes of searched edges")
     add_out_file(parser, False, ".svg, .pdf, .png or .dot; default NAME.svg")
 
 
@@ -207,7 +208,7 @@ def _render(options: argparse.Namespace) -> int:
     out = options.out or Path(f"{Path(options.spec).stem}.svg")
     for file in (out, out.with_suffix(".dot")):
         check_free(file, options.force)
-    advice = write_figure(draw(given.graph, given.annotation), out)
+    advice = write_figure(draw(given.graph, given.annotation, options.relays), out)
     print(f"written to {out if advice is None else out.with_suffix('.dot')}")
     say_advice(advice)
     return 0

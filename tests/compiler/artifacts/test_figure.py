@@ -4,38 +4,54 @@ from __future__ import annotations
 
 import re
 import subprocess
-from pathlib import Path
+from html import unescape
 
 import pytest
+from attrs import evolve
 from hypothesis import given
-from living import PACKAGED, packaged, snapshot
+from living import OTHERS, PACKAGED, packaged
 from strategies import spaces
 from support import graph_of, network
 
 from bayesnas.compiler.artifacts.derive import derive_spec
-from bayesnas.compiler.artifacts.figure import draw, has_dot, write_figure
+from bayesnas.compiler.artifacts.figure import draw, has_dot
 from bayesnas.compiler.artifacts.graph_file import Annotation
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.graph.prune import prune_graph
-from bayesnas.dsl.diagnostics import DiagnosticError
+from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.dsl.printer import print_spec
 
 DOT = draw(graph_of(network("x ~> y : conv(3) | skip")))
+GREY = "#777777"
+INDENT = "\N{NO-BREAK SPACE}" * 4
 needs_dot = pytest.mark.skipif(not has_dot(), reason="Graphviz is not installed")
 
 
-@pytest.fixture
-def no_dot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
-
-
 def labels(dot: str) -> list[str]:
-    """Labels as a reader sees them, line breaks as spaces."""
-    found = re.findall(r'label="((?:[^"\\]|\\.)*)"|label=([^\s"\]]+)', dot)
-    return [
+    """Labels as a reader sees them, line breaks as spaces; each line of a caption as one."""
+    found = re.findall(r'label="((?:[^"\\]|\\.)*)"|label=([^\s"<\]]+)', dot)
+    plain = [
         re.sub(r"(\\[nlr]|\n|\s)+", " ", quoted or bare).replace('\\"', '"').strip()
         for quoted, bare in found
     ]
+    return plain + [row for caption in captions(dot) for row in caption]
+
+
+def captions(dot: str) -> list[list[str]]:
+    """What stands above each drawing, the lines of each part as one: title, paths, choices."""
+    result = []
+    for table in re.findall(r"label=<<table.*?>(.*?)</table>>", dot):
+        rows = re.findall(r'<font point-size="\d+" color="([^"]*)">(.*?)</font>', table)
+        parts: list[str] = []
+        for color, row in rows:
+            text = unescape(re.sub(r"</?b>", "", row))
+            goes_on = text.startswith(INDENT) or (color == GREY and parts[1:])
+            if goes_on:
+                parts[-1] += " " + text.strip()
+            else:
+                parts.append(text)
+        result.append(parts)
+    return result
 
 
 # ------------------------------------------------------------------------------------ contents
@@ -84,9 +100,123 @@ def test_merges_are_told() -> None:
 @pytest.mark.parametrize("kind", ["tied chain", "chain"])
 def test_cells_that_look_alike_are_drawn_once(kind: str) -> None:
     motif = "motif m(a) -> (b) { a ~> b : conv(3) | skip }\n"
-    shown = labels(draw(graph_of(motif + network(f"c = {kind} m(x) times 3\nc -> y"))))
-    [title] = [label for label in shown if label.startswith("motif m")]
-    assert title.endswith("c[0], c[1], c[2]")
+    dot = draw(graph_of(motif + network(f"c = {kind} m(x) times 3\nc -> y")))
+    assert [c[:2] for c in captions(dot) if c[0] == "motif m"] == [["motif m", "c[0–2]"]]
+
+
+CELL = "motif m(a) -> (b) { a ~> b : conv(3) | skip }\n"
+PAIR = "motif m(a, z) -> (b) { {a, z} ~> b : conv(3) | skip }\n"
+
+
+def drawn_boxes(dot: str) -> list[str]:
+    """The instances in the network, as `name motif × count`, without sizes and ports."""
+    records = re.findall(
+        r'label="\{(?:\{[^}]*\}\|)?([^|}]*)[^"]*" fillcolor="#\w+" shape=record', dot
+    )
+    return sorted(" ".join(record.split(r"\n")[:2]) for record in records)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("c = chain m(x) times 5\nc -> y", ["c[0–4] m × 5"]),
+        ("c = tied chain m(x) times 2\nd = m(c)\nd -> y", ["c[0–1] m × 2", "d m"]),
+        ("c = chain m(x) times 1\nc -> y", ["c[0] m"]),
+        # What reads or feeds a link from outside shows.
+        ("c = chain m(x) times 4\ny = sum(c[1], c[3])", ["c[0–1] m × 2", "c[2–3] m × 2"]),
+        ("node c[2]\nc[0] = m(x)\nd = c[0] : relu\nc[1] = m(d)\nc[1] -> y", ["c[0] m", "c[1] m"]),
+        ("node c[2]\nc[0] = m(x)\nc[1] = m(x)\ny = sum(c)", ["c[0] m", "c[1] m"]),
+        ("node c[2]\nc[0] = m(x)\nc[1] = m(c[0])\nc[1] -> y", ["c[0–1] m × 2"]),
+    ],
+)  # fmt: skip
+def test_links_of_a_chain_that_are_alike_share_a_box(body: str, expected: list[str]) -> None:
+    assert drawn_boxes(draw(graph_of(CELL + network(body)))) == expected
+
+
+def test_a_folded_link_may_read_the_two_before_it() -> None:
+    dot = draw(graph_of(PAIR + network("c = chain m(x, x) times 4\nc -> y")))
+    assert drawn_boxes(dot) == ["c[0–3] m × 4"]
+    lines = [line.strip() for line in dot.splitlines() if line.strip().startswith("x -> ")]
+    assert lines == [f'x -> "%instance c[0]" [headport={port}]' for port in ("a", "z")]
+
+
+def test_links_that_differ_are_not_folded() -> None:
+    boxes = drawn_boxes(draw(compile_spec("digits_cell", {"cells": 5}).graph))
+    kinds = [f"body[{k}] cell, {kind}" for k, kind in ((0, "normal"), (1, "reduction"))]
+    assert boxes == [
+        *kinds,
+        "body[2] cell, normal",
+        "body[3] cell, reduction",
+        "body[4] cell, normal",
+    ]
+    graph = graph_of(CELL + network("c = chain m(x) times 3\nc -> y"))
+    removed = {graph.searched()[0].id: 1}
+    assert drawn_boxes(draw(graph, Annotation({}, removed))) == ["c[0] m", "c[1–2] m × 2"]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "expected"), [(3, ["c, d with the numbers of c"]), (5, ["c", "d"])]
+)
+def test_instances_that_differ_in_widths_alone_are_drawn_once(
+    kernel: int, expected: list[str]
+) -> None:
+    motif = "motif m(a; width, kernel) -> (b) { b = a : conv(kernel, width) }\n"
+    body = f"c = m(x; width = 8, kernel = 3)\nd = m(c; width = 4, kernel = {kernel})\nd -> y"
+    shown = captions(draw(graph_of(motif + network(body))))
+    assert [whose for title, *whose in shown if title == "motif m"] == [[one] for one in expected]
+
+
+@pytest.mark.parametrize("name", PACKAGED | OTHERS)
+def test_a_choice_is_spelled_out_once(name: str) -> None:
+    """Above a motif that uses it, and nowhere else."""
+    graph = packaged(name).graph
+    spelled = [row.partition(": one weight each for ") for c in captions(draw(graph)) for row in c]
+    names = sorted(name for name, colon, _ in spelled if colon)
+    connections = [c for c in graph.all_connections() if len(c.edges) > 1]
+    assert names == sorted({c.edges[0].choice for c in connections if c.edges[0].choice})
+
+
+DENSE = (
+    "node h[{0}]\nx -> h[0]\nfor k in 1..{0} {{ {{x, h[..k]}} ~> h[k] : skip }}\nh[{0} - 1] -> y"
+)
+LISTS = """\
+node seen[{0}], h[{0}]
+for k in 0..{0} {{
+    {{x, h[..k]}} ~> seen[k] : skip
+    h[k] = seen[k] : conv(3)
+}}
+y = sum(h)"""
+
+
+def test_lists_in_which_too_much_is_searched_are_drawn_as_one_element() -> None:
+    graph = graph_of(network(LISTS.format(9)))
+    dot = draw(graph)
+    shown = labels(dot)
+    assert {"seen[k] (+) 4×8×8", "h[k] 4×8×8", "h[..k]", "h[0–8]"} <= set(shown)
+    assert not any(label.startswith(("h[3]", "seen[3]")) for label in shown)
+    assert "drawn once for k from 0 to 8; [..k] is all before k" in " ".join(shown)
+    assert dot.count("label=skip") == 2  # from x, and from h[..k]
+    assert "h[3] 4×8×8" in labels(draw(graph_of(network(LISTS.format(4)))))
+    assert "h[3] 4×8×8" in " ".join(labels(draw(graph, found_of(graph))))
+
+
+def test_lists_whose_elements_differ_are_drawn_in_full_without_words() -> None:
+    shown = labels(draw(graph_of(network(DENSE.format(9)))))
+    assert {f"h[{k}] (+) 4×8×8" for k in range(1, 9)} <= set(shown)
+    assert "skip" not in shown
+    assert "dashed lines without words: skip" in shown
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_relays_are_drawn_if_asked_for(name: str) -> None:
+    """Each dashed line starts at an i' node of its own."""
+    graph = packaged(name).graph
+    assert "shape=ellipse" not in draw(graph)
+    dot = draw(graph, relays=True)
+    relays = re.findall(r"^\s*(.*) \[label=.* shape=ellipse\]$", dot, re.MULTILINE)
+    starts = re.findall(r"^\s*(.*) -> .*arrowhead=none.*style=dashed", dot, re.MULTILINE)
+    assert relays
+    assert sorted(relays) == sorted(starts)
 
 
 @pytest.mark.parametrize(("kind", "count"), [("tied chain", 1), ("chain", 2)])
@@ -127,14 +257,17 @@ def found_of(graph: Graph) -> Annotation:
 
 
 def pale(dot: str) -> list[str]:
-    """The labels of the pale dashed lines, as they stand in the source."""
-    return re.findall(r'\[label="([^"]*)" color="#bbbbbb" fontcolor="#888888" style=dashed\]', dot)
+    """What stands in the pale dashed lines, as it is in the source."""
+    dashed = r'-> ("[^"]*") \[arrowhead=none color="#bbbbbb" headport=n style=dashed'
+    lines = set(re.findall(dashed, dot))
+    words = re.findall(r'^\s*("[^"]*") \[label="([^"]*)" fontcolor="#777777"', dot, re.MULTILINE)
+    return [label for name, label in words if name in lines]
 
 
 def told(label: str) -> frozenset[tuple[int, str]]:
     """Round and operation of everything that a pale label lists; indented lines go on."""
-    whole = label.replace("\\l     ", "")
-    rounds = [re.fullmatch(r" (?:(\d+): )?(.*?) ", line) for line in whole.split("\\l")[:-1]]
+    whole = label.replace(f"\\l{INDENT}", " ")
+    rounds = [re.fullmatch(r"(?:(\d+): )?(.*?)", line) for line in whole.split("\\l")[:-1]]
     assert all(rounds), label
     return frozenset(
         (int(found[1] or 0), operation)
@@ -185,19 +318,19 @@ def test_rounds_are_in_order_and_unknown_ones_have_no_number() -> None:
     names = ("conv_1", "conv_3", "conv_5", "max_pool_3")
     removed = {f"x->y:{name}": n for name, n in zip(names, (10, 2, 0, 2), strict=True)}
     [label] = pale(draw(graph, Annotation({}, removed)))
-    assert label == r" conv(5) \l 2: conv(3), max_pool(3) \l 10: conv(1) \l"
+    assert label == r"conv(5)\l2: conv(3), max_pool(3)\l10: conv(1)\l"
 
 
 def test_long_lists_of_removals_are_wrapped_at_operations_and_stages() -> None:
     long = "relu >> depthwise_conv(3) >> conv(1) >> bn(affine=0)"
     graph = graph_of(network(f"x ~> y : conv(3, width=4) | conv(5, width=4) | {long} | skip"))
     [label] = pale(draw(graph, Annotation({}, {e.id: 2 for e in graph.searched()})))
-    assert label.split(r" \l") == [
-        " 2: conv(3, width=4),",
-        "     conv(5, width=4), relu",
-        "     >> depthwise_conv(3)",
-        "     >> conv(1)",
-        "     >> bn(affine=0), skip",
+    assert label.split(r"\l") == [
+        "2: conv(3, width=4),",
+        f"{INDENT}conv(5, width=4), relu",
+        f"{INDENT}>> depthwise_conv(3)",
+        f"{INDENT}>> conv(1)",
+        f"{INDENT}>> bn(affine=0), skip",
         "",
     ]
 
@@ -220,7 +353,7 @@ def test_any_space_can_be_drawn(text: str) -> None:
         assert_tells_removals(graph, found_of(graph))
 
 
-# ------------------------------------------------------------------------------------ files
+# --------------------------------------------------------------------------------- Graphviz
 
 
 def complaints(dot: str) -> tuple[int, str]:
@@ -249,54 +382,18 @@ def test_ports_of_any_name_are_found() -> None:
 
 
 @needs_dot
-@pytest.mark.parametrize("kind", ["svg", "pdf", "png"])
-def test_a_figure_and_its_source_are_written(kind: str, tmp_path: Path) -> None:
-    assert write_figure(DOT, tmp_path / f"new/figure.{kind}") is None
-    assert sorted(snapshot(tmp_path)) == sorted(["new", "new/figure.dot", f"new/figure.{kind}"])
-    assert (tmp_path / "new/figure.dot").read_text(encoding="utf-8") == DOT
-
-
-def test_the_source_alone(tmp_path: Path, no_dot: None) -> None:  # noqa: ARG001
-    assert write_figure(DOT, tmp_path / "figure.dot") is None
-    assert snapshot(tmp_path) == {"figure.dot": DOT.encode()}
-
-
-def test_without_graphviz_the_source_and_the_remedy(tmp_path: Path, no_dot: None) -> None:  # noqa: ARG001
-    advice = write_figure(DOT, tmp_path / "figure.svg")
-    assert advice is not None
-    assert "`dot` is not installed" in advice
-    assert "Graphviz" in advice
-    assert f"dot -Tsvg {tmp_path / 'figure.dot'} -o {tmp_path / 'figure.svg'}" in advice
-    assert snapshot(tmp_path) == {"figure.dot": DOT.encode()}
-
-
-def test_the_remedy_makes_what_was_asked_for(tmp_path: Path, no_dot: None) -> None:  # noqa: ARG001
-    advice = write_figure(DOT, tmp_path / "figure.pdf")
-    assert advice is not None
-    assert f"dot -Tpdf {tmp_path / 'figure.dot'} -o {tmp_path / 'figure.pdf'}" in advice
-
-
-@pytest.mark.parametrize("name", ["figure.gif", "figure", "figure.", "figure.svg.txt"])
-def test_an_unknown_ending(name: str, tmp_path: Path) -> None:
-    with pytest.raises(DiagnosticError) as caught:
-        write_figure(DOT, tmp_path / name)
-    [found] = caught.value.diagnostics
-    assert (found.code, found.message) == ("D420", f"cannot draw `{name}`")
-    assert caught.value.status == 2
-    assert found.help == "end the name in .svg, .pdf, .png, .dot"
-    assert snapshot(tmp_path) == {}
-
-
-def test_graphviz_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = tmp_path / "bin" / "dot"
-    program.parent.mkdir()
-    program.write_text("#!/bin/sh\necho no fonts >&2\nexit 3\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
-    with pytest.raises(DiagnosticError) as caught:
-        write_figure(DOT, tmp_path / "out" / "figure.svg")
-    [found] = caught.value.diagnostics
-    assert (found.code, caught.value.status) == ("D421", 1)
-    assert found.message == "Graphviz could not draw the figure"
-    assert str(tmp_path / "out" / "figure.dot") in found.help
-    assert snapshot(tmp_path / "out") == {"figure.dot": DOT.encode()}
+def test_names_are_no_markup() -> None:
+    """A graph.json may call a choice or an operation what is HTML, or ends a field, to Graphviz."""
+    graph = packaged("digits_cell").graph
+    edges = [
+        evolve(
+            edge,
+            choice=edge.choice and "<b>&amp; {x|y}",
+            operation=evolve(edge.operation, label=f"<i>{edge.operation.label}</i>"),
+        )
+        for edge in graph.edges()
+    ]
+    dot = draw(graph.rebuild(graph.nodes(), edges))
+    assert complaints(dot) == (0, "")
+    assert any(label.startswith("<b>&amp; {x|y}: one weight each for <i>") for label in labels(dot))
+    assert "<i>fit(8)</i>" in labels(dot)
