@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 
-from bayesnas.compiler.emit.source import (
-    INDENT,
-    TAKEN,
-    Expression,
-    Family,
-    identifier,
-    place_comment,
-    unify,
-    unique,
-    wrapped,
-)
+from bayesnas.compiler.emit.names import TAKEN, identifier, unique
+from bayesnas.compiler.emit.source import Family, ModuleSource, call_source, unify
+from bayesnas.compiler.emit.texts import INDENT, place_comment, wrapped
 from bayesnas.dsl.diagnostics import Span
 
 
@@ -24,17 +16,17 @@ class Functions:
     Uses are announced first (`announce`), because a family's parameters depend on all of them.
     """
 
-    def __init__(self) -> None:
-        self.members: dict[tuple[str, Hashable], list[Expression]] = {}
+    def __init__(self, taken: Iterable[str]) -> None:
+        self.members: dict[tuple[str, Hashable], list[ModuleSource]] = {}
         self.places: dict[tuple[str, Hashable], Span | None] = {}
         self.families: dict[tuple[str, Hashable], Family] = {}
         self.names: dict[tuple[str, Hashable], str] = {}
-        self.taken: set[str] = set()
+        self.taken: set[str] = set(taken)
 
-    def announce(self, name: str, expression: Expression, span: Span | None) -> None:
-        """One use of an expression under a name; ``span`` is where it is defined."""
-        key = (name, expression.key)
-        self.members.setdefault(key, []).append(expression)
+    def announce(self, name: str, source: ModuleSource, span: Span | None) -> None:
+        """One use of a source under a name; ``span`` is where it is defined."""
+        key = (name, source.key)
+        self.members.setdefault(key, []).append(source)
         self.places.setdefault(key, span)
 
     def settle(self) -> None:
@@ -48,16 +40,17 @@ class Functions:
                 values = [m.values for m in members]
                 self.families[key] = unify(values, members[0].hints, taken=self.taken)
 
-    def call(self, name: str, expression: Expression) -> Expression:
+    def call(self, name: str, source: ModuleSource) -> ModuleSource:
         """A call of the function in the place of what it returns."""
-        key = (name, expression.key)
-        family, function = self.families[key], self.names[key]
-        return Expression(
-            ("call", function),
-            family.arguments(expression.values),
-            family.parameters,
-            lambda texts: f"{function}({', '.join(texts)})",
-        )
+        key = (name, source.key)
+        family = self.families[key]
+        arguments = family.arguments(source.values)
+        return call_source(self.names[key], name, family.parameters, arguments)
+
+    def helpers(self) -> frozenset[str]:
+        """What the definitions name of `preludes`."""
+        members = (member for several in self.members.values() for member in several)
+        return frozenset[str]().union(*(member.helpers for member in members))
 
     def source(self, only: Callable[[Hashable], bool]) -> list[str]:
         """Definitions, in order of first use."""
