@@ -147,7 +147,7 @@ class _BodyWriter:
                 self._links(group)
 
     def _groups(self) -> list[str | list[Instance]]:
-        """Nodes, and child instances, each after all it depends on; links of a chain together."""
+        """Nodes, and child instances, each after all it depends on; items of a list together."""
         children = {f"<{child.path}>": child for child in self.graph.children(self.instance.path)}
         inside = self.bodies.scopes[self.instance.path]
         order = {name: k for k, name in enumerate(inside)}
@@ -157,11 +157,11 @@ class _BodyWriter:
                 if self._is_made(name):
                     groups.append(name)
                 continue
-            child, last = children[name], groups[-1] if groups else ""
-            if child.chain and isinstance(last, list) and last[0].chain == child.chain:
-                last.append(child)
+            last = groups[-1] if groups else ""
+            if isinstance(last, list) and _follows(last[-1], children[name]):
+                last.append(children[name])
             else:
-                groups.append([child])
+                groups.append([children[name]])
         return groups
 
     def _is_made(self, node: str) -> bool:
@@ -253,7 +253,7 @@ class _BodyWriter:
     # ---------------------------------------------------------------------------------- children
 
     def _links(self, links: Sequence[Instance]) -> None:
-        """Links of a chain, or one child: loops where they are fed alike."""
+        """Children that stand in a list, or one: loops where they are fed alike."""
         classes = {link.path: self.bodies.classes[link.path].name for link in links}
         start = 0
         while start < len(links):
@@ -263,7 +263,7 @@ class _BodyWriter:
                 self._child(links[start])
                 start += 1
             else:
-                self._chain(chain, whole=len(chain.links) == len(links))
+                self._chain(chain)
                 start += len(chain.links)
 
     def _child(self, child: Instance) -> None:
@@ -299,11 +299,12 @@ class _BodyWriter:
 
     # ------------------------------------------------------------------------------------ chains
 
-    def _chain(self, chain: Chain, whole: bool) -> None:
+    def _chain(self, chain: Chain) -> None:
         """A list of modules, and a loop that runs them."""
-        first, last = chain.links[0], chain.links[-1]
-        name, _, number = _local(first.path, self.instance.path).rpartition("[")
-        label = name if whole else f"{name}_{number[:-1]}_to_{last.path.rpartition('[')[2][:-1]}"
+        first = chain.links[0]
+        label, start = _numbered(_local(first.path, self.instance.path))
+        if start != 0:  # else a place in the list is another than the number
+            label = f"{label}_from_{start}"
         links = list_source([self.bodies.classes[link.path].call() for link in chain.links])
         attribute = self._attribute(label, links, self._span(first))
         self.children |= {link.path: f"{attribute}.{k}" for k, link in enumerate(chain.links)}
@@ -367,6 +368,18 @@ class _BodyWriter:
         self._assign(made, call, 3)
         values = [made[k] if kind == "output" else inputs[k] for kind, k in origins]
         self._assign(targets, values[0] if len(values) == 1 else f"({', '.join(values)})", 3)
+
+
+def _follows(one: Instance, other: Instance) -> bool:
+    """Whether one is the next in a list after another of its motif: ``h[3]`` after ``h[2]``."""
+    (name, number), after = _numbered(one.path), _numbered(other.path)
+    return one.motif == other.motif and number is not None and after == (name, number + 1)
+
+
+def _numbered(path: str) -> tuple[str, int | None]:
+    """``h[2]`` as name and number."""
+    name, bracket, number = path.rpartition("[")
+    return (name, int(number[:-1])) if bracket and path.endswith("]") else (path, None)
 
 
 def _local(path: str, parent: str) -> str:

@@ -142,9 +142,13 @@ def _hints(attributes: Sequence[Attribute], values: Sequence[Sequence[Value]]) -
         if len(set(column)) > 1:
             columns.setdefault(hint, set()).add(column)
     return [
-        f"{owner}_{hint}" if len(columns.get(hint, ())) > 1 else hint
+        _owned(owner, hint) if len(columns.get(hint, ())) > 1 else hint
         for owner, hint in zip(owners, plain, strict=True)
     ]
+
+
+def _owned(owner: str, hint: str) -> str:
+    return f"{hint}_{owner}" if hint.startswith("make_") else f"{owner}_{hint}"
 
 
 def _shape(graph: Graph, node: str) -> str:

@@ -18,7 +18,7 @@ from bayesnas.compiler.emit.source import (
     stages_source,
 )
 from bayesnas.compiler.emit.stages import AnyWritten, plain_stages
-from bayesnas.compiler.graph.model import Connection, Edge, Graph
+from bayesnas.compiler.graph.model import AnyStage, Connection, Edge, Graph, Stage
 
 
 class EdgeSources:
@@ -39,12 +39,14 @@ class EdgeSources:
         for edge in graph.edges():
             operation = edge.operation
             if operation.definition and not operation.is_identity:
-                self.functions.announce(operation.definition, self._body(edge), operation.span)
+                place = operation.span, features(edge)
+                self.functions.announce(operation.definition, self._body(edge), *place)
         self.functions.settle()
         for connection in graph.all_connections():
-            choice = connection.edges[0].choice
-            if connection.searched and choice:
-                self.functions.announce(choice, self._mixed(connection), connection.edges[0].span)
+            first = connection.edges[0]
+            if connection.searched and first.choice:
+                place = first.span, features(first)
+                self.functions.announce(first.choice, self._mixed(connection), *place)
         self.functions.settle()
 
     def definitions(self) -> list[str]:
@@ -112,6 +114,28 @@ def _scheduled(source: ModuleSource, work: Work) -> ModuleSource:
         write=lambda texts: f"Candidate({source.write(texts)}{options})",
         helpers=source.helpers | helpers,
     )
+
+
+def features(edge: Edge) -> tuple[str, ...]:
+    """In words, what an operation does to the resolution, and the rank of what it reads."""
+    first, last = _end(edge.operation.stages, 0), _end(edge.operation.stages, -1)
+    assert first.input_shape is not None
+    assert last.output_shape is not None
+    one, other = first.input_shape[1:], last.output_shape[1:]
+    dimensions = f"{len(one)}d" if one else "vector"
+    if not (one and other):
+        return "stride_1", dimensions
+    if other[0] > one[0]:
+        return f"upsample_{other[0] // one[0]}", dimensions
+    return f"stride_{-(-one[0] // other[0])}", dimensions
+
+
+def _end(stages: Sequence[AnyStage], position: int) -> Stage:
+    """The first or the last primitive; of parallel branches, one of theirs."""
+    stage = stages[position]
+    while not isinstance(stage, Stage):
+        stage = stage.branches[0][position]
+    return stage
 
 
 def candidate_name(edge: Edge) -> str:

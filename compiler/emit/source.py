@@ -56,27 +56,35 @@ def unify(
     hints: Sequence[str],
     known: Mapping[tuple[Value, ...], str] | None = None,
     taken: Iterable[str] = (),
+    sizes: Mapping[str, bool] | None = None,
 ) -> Family:
     """Numbers that vary become parameters; those that vary together become one.
 
     ``known`` names columns of numbers that are already called something; ``taken`` are names that
-    mean something else where the parameters stand.
+    mean something else where the parameters stand. Numbers whose hint is in ``sizes`` become
+    parameters even where they do not vary; where that says so, the first of the hint becomes one of
+    its own.
     """
     avoid = TAKEN | set(taken)
-    names: dict[tuple[Value, ...], str] = {}
+    names: dict[str, tuple[Value, ...]] = {}
     picks: list[int] = []
     texts = []
+    sizes = sizes or {}
+    apart = {hint for hint, own in sizes.items() if own}
     for k, hint in enumerate(hints):
         column = tuple(values[k] for values in members)
-        if len(set(column)) == 1:
+        if len(set(column)) == 1 and hint not in sizes:
             texts.append(str(column[0]))
             continue
-        if column not in names:
-            hint = (known or {}).get(column, hint)
-            names[column] = unique(identifier(hint), set(names.values()) | avoid)
+        same = [name for name, other in names.items() if other == column]
+        if not same or hint in apart:
+            name = (known or {}).get(column, hint)
+            same = [unique(identifier(name), set(names) | avoid)]
+            names[same[0]] = column
             picks.append(k)
-        texts.append(names[column])
-    return Family(tuple(names.values()), tuple(texts), tuple(picks))
+        apart.discard(hint)
+        texts.append(same[-1])
+    return Family(tuple(names), tuple(texts), tuple(picks))
 
 
 def stages_source(stages: Sequence[AnyWritten]) -> ModuleSource:

@@ -51,6 +51,10 @@ def wrapped(
         return [f"{INDENT * level}# {comment}", f"{prefix}{text}{tail}"]
     if (len(whole) <= LINE and not nested) or not parts:
         return [whole]
+    closing = _CLOSING[opening]
+    if len(parts) == 1 and inside[0] == "[" and inside[-1] == "]":  # `f([` and `])` hug
+        opening, closing, inside = f"{opening}[", f"]{closing}", inside[1:-1]
+        parts = split(inside, ",")
     inner = INDENT * (level + 1)
     lines = [f"{prefix}{head}{opening}{note}"]
     if note and len(lines[0]) > LINE:
@@ -63,7 +67,7 @@ def wrapped(
     else:
         for part in parts:
             lines += wrapped(inner, part, level=level + 1, tail=",")
-    return [*lines, f"{INDENT * level}{_CLOSING[opening]}{tail}"]
+    return [*lines, f"{INDENT * level}{closing}{tail}"]
 
 
 def _bracketed(text: str) -> tuple[str, str, str]:
