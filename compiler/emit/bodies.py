@@ -302,9 +302,8 @@ class _BodyWriter:
     def _chain(self, chain: Chain) -> None:
         """A list of modules, and a loop that runs them."""
         first = chain.links[0]
-        label, start = _numbered(_local(first.path, self.instance.path))
-        if start != 0:  # else a place in the list is another than the number
-            label = f"{label}_from_{start}"
+        name, start = _numbered(_local(first.path, self.instance.path))
+        label = f"{name}_from_{start}" if start else name  # items are counted from 0
         links = list_source([self.bodies.classes[link.path].call() for link in chain.links])
         attribute = self._attribute(label, links, self._span(first))
         self.children |= {link.path: f"{attribute}.{k}" for k, link in enumerate(chain.links)}
@@ -312,7 +311,7 @@ class _BodyWriter:
         inputs = [self.variables[source_of(self.graph, first, i)] for i in range(len(first.inputs))]
         starts = [inputs[i] for i in chain.moving]
         for i in chain.moving:
-            port = self.graph.node(first.inputs[i]).name if len(chain.moving) > 1 else label
+            port = self.graph.node(first.inputs[i]).name if len(chain.moving) > 1 else name
             inputs[i] = self._variable(port)
         self._assign_each([inputs[i] for i in chain.moving], starts)
         module = self._loop_variable(first.motif)
@@ -320,7 +319,7 @@ class _BodyWriter:
         if first.path in self.bodies.ranges:
             gates.append(self._loop_variable(f"{module}_gates"))
         self._head(chain, attribute, [module, *gates])
-        self._turn(chain, inputs, f"{module}({', '.join([*inputs, *gates])})", label)
+        self._turn(chain, inputs, f"{module}({', '.join([*inputs, *gates])})", name)
         for i, node in carried(self.graph, chain).items():
             self.variables[node] = inputs[i]
 
