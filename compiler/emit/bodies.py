@@ -257,8 +257,7 @@ class _BodyWriter:
         classes = {link.path: self.bodies.classes[link.path].name for link in links}
         start = 0
         while start < len(links):
-            rest = links[start:]
-            chain = chain_at(self.graph, rest, classes, self.bodies.ranges)
+            chain = chain_at(self.graph, links, start, classes, self.bodies.ranges)
             if chain is None:
                 self._child(links[start])
                 start += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Literal, TypeAlias
 
 from attrs import frozen
@@ -73,23 +72,26 @@ def carried(graph: Graph, chain: Chain) -> dict[int, str]:
 def chain_at(
     graph: Graph,
     links: Sequence[Instance],
+    start: int,
     classes: Mapping[str, str],
     gates: Mapping[str, tuple[int, int]],
 ) -> Chain | None:
-    """The longest chain that begins with the first link; None where there is none of two.
+    """The longest chain that begins with one of the links; None where there is none of two.
 
     Args:
         graph: what the instances belong to.
-        links: all of one chain that run in a row, in their order.
-        classes: the class of each instance, by path.
+        links: instances of one list that run in a row, in their order.
+        start: which of the links is the first.
+        classes: the class of each link, by path.
         gates: the first and past-the-last gate of each instance that has any, by path.
     """
-    inside = {port for link in links for port in link.inputs}
     options: list[set[Origin]] = []
     count = 1
-    for before, link in pairwise(links):
-        read = set[str]().union(*(_readers(graph, output) for output in before.outputs))
-        if not (inside.issuperset(read) and _are_alike(before, link, classes, gates)):
+    for k in range(start, len(links) - 1):
+        before, link = links[k], links[k + 1]
+        readers = set[str]().union(*(_readers(graph, output) for output in before.outputs))
+        inside = all(graph.node(reader).scope in classes for reader in readers)
+        if not (inside and _are_alike(before, link, classes, gates)):
             break
         new = [_origins(graph, before, link, i) for i in range(len(link.inputs))]
         new = [a & b for a, b in zip(options, new, strict=True)] if options else new
@@ -99,7 +101,7 @@ def chain_at(
     if count == 1:
         return None
     origins = tuple(_simplest(several, i) for i, several in enumerate(options))
-    chain = Chain(tuple(links[:count]), origins)
+    chain = Chain(tuple(links[start : start + count]), origins)
     return chain if _is_closed(graph, chain) else None
 
 

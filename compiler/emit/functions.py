@@ -160,8 +160,10 @@ def _numbers(function: _Function) -> dict[tuple[str, int], set[Value]]:
     result: dict[tuple[str, int], set[Value]] = {}
     counts: Counter[str] = Counter()
     for k, hint in enumerate(function.members[0].hints):
-        result[hint, counts[hint]] = {member.values[k] for member in function.members}
-        counts[hint] += 1
+        values = {member.values[k] for member in function.members}
+        if all(isinstance(value, int) for value in values):
+            result[hint, counts[hint]] = values
+            counts[hint] += 1
     plain = {place: values for place, values in result.items() if _kind(place[0]) not in _SIZES}
     return {**plain, **result}
 

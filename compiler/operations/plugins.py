@@ -101,7 +101,7 @@ def primitive(
             _wrong_name(name, cls)
             or _wrong_class(cls, cls, *forms)
             or _wrong_parameters(defaults, ends)
-            or (_wrong_norm(cls) if normalises else "")
+            or (_wrong_norm(cls, *forms) if normalises else "")
         )
         if reason:
             message = f"cannot register `{name}`: {reason}"
@@ -219,16 +219,17 @@ def _is_range(pair: object) -> bool:
     return least is None or most is None or least <= most
 
 
-def _wrong_norm(cls: type) -> str:
+def _wrong_norm(*classes: type) -> str:
     from torch import nn  # a plugin's module has imported it already
 
-    for norm in (nn.BatchNorm1d, nn.BatchNorm2d):
-        if issubclass(cls, norm) and cls.forward is norm.forward:
-            return ""
-    return (
-        f"`{cls.__name__}` does not normalise: it is no nn.BatchNorm1d or nn.BatchNorm2d "
-        "with their own forward pass"
-    )
+    for cls in classes:
+        norms = [norm for norm in (nn.BatchNorm1d, nn.BatchNorm2d) if issubclass(cls, norm)]
+        if not any(getattr(cls, "forward", None) is norm.forward for norm in norms):
+            return (
+                f"`{cls.__name__}` does not normalise: it is no nn.BatchNorm1d or nn.BatchNorm2d "
+                "with their own forward pass"
+            )
+    return ""
 
 
 def _layer(cls: type) -> Layer:
