@@ -7,7 +7,7 @@ are those of `darts_cell` with a batch of 32, in channels-last. Every ratio is o
 rounds in which both ways take turns; above 1, the other way is faster.
 
 - depthwise: both backward passes of a depthwise convolution that is wide or dilated, PyTorch's
-  against `edges.DEPTHWISE`. The schedule has the latter.
+  against `DepthwiseConv2d`. The schedule has the latter.
 - wider: four pointwise convolutions of one tensor, forward and backward, against one of four times
   the width. The schedule has no such pass: in cells like those of DARTS no two pointwise
   convolutions read the same tensor.
@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
-from bayesnas.compiler.emit.edges import DEPTHWISE
+from bayesnas.compiler.emit.preludes.depthwise import DepthwiseConv2d
 from benchmarks.common import finish
 
 BATCH = 32
@@ -78,14 +78,12 @@ def backward(module: nn.Module, z: Tensor) -> Callable[[], Any]:
 
 def depthwise(channels: int, size: int, rounds: int) -> dict[str, float]:
     """By kernel, stride and dilation."""
-    namespace: dict[str, Any] = {"torch": torch, "nn": nn}
-    exec(DEPTHWISE, namespace)
     found = {}
     for kernel, stride, dilation in KERNELS:
         options = {"stride": stride, "padding": dilation * (kernel // 2), "dilation": dilation}
         plain, other = (
             cls(channels, channels, kernel, groups=channels, bias=False, **options)
-            for cls in (nn.Conv2d, namespace["DepthwiseConv2d"])
+            for cls in (nn.Conv2d, DepthwiseConv2d)
         )
         z = random(channels, size)
         name = f"kernel {kernel}, stride {stride}, dilation {dilation}"

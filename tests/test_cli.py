@@ -255,7 +255,7 @@ def test_emit_schedule_and_plain_source(here: Path, run: Run) -> None:
     assert run("compile", "tiny.nas", "-o", "out", "--emit", "schedule,plain,torch").status == 0
     assert names(here / "out") == ["plain.py", "schedule.txt", "supernet.py"]
     assert (here / "out/schedule.txt").read_text().startswith("schedule of `")
-    assert "class Shared" not in (here / "out/plain.py").read_text()
+    assert "ScheduledEdge" not in (here / "out/plain.py").read_text()
 
 
 @pytest.mark.parametrize("emit", ["", ",", "torch,svg", "TORCH", "all"])

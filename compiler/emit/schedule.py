@@ -2,33 +2,31 @@
 
 Plain emission runs every candidate of every connection by itself. Here the parts that hold no
 parameters and stand first (an activation, a pooling) run once for all that read the same tensor,
-and a gate is multiplied in where that costs no pass over the feature map. Parameters, their names
-and the function are those of the plain emission. What was tried besides stands in
-docs/architecture.md.
+a gate is multiplied in where that costs no pass over the feature map, and every stage takes the
+fastest form that its place allows. Parameters, their names and the function are those of the plain
+emission. What was tried besides stands in docs/architecture.md.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from itertools import pairwise, takewhile
-from typing import Final, Literal, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
+from typing import Literal, TypeAlias
 
 from attrs import frozen
 
 from bayesnas.compiler.collector import without_collector
+from bayesnas.compiler.emit.stages import (
+    AnyWritten,
+    WrittenParallel,
+    leaves,
+    scheduled_stages,
+)
 from bayesnas.compiler.graph.model import AnyStage, Connection, Edge, Graph, Stage
 from bayesnas.compiler.operations.primitives import PRIMITIVES
 
 Fold: TypeAlias = Literal["norm", "sum"]
-
-# Same tensor in, same tensor out: no parameters, no chance, nothing remembered.
-PURE: Final = frozenset(
-    {"relu", "relu6", "leaky_relu", "silu", "hard_swish", "gelu", "tanh", "sigmoid"}
-    | {"max_pool", "avg_pool", "upsample"}
-)
-# What keeps nothing of its output for the backward pass, so that it may be written over.
-_FORGETFUL: Final = frozenset({"bn", "conv", "depthwise_conv", "factorized_reduce", "linear"})
 
 
 @frozen
@@ -56,15 +54,20 @@ class Work:
 
 @frozen
 class Schedule:
-    """All that differs from running every edge by itself.
+    """The plan of a network: all that differs from running every edge by itself.
 
-    ``works`` are by edge id, ``shared`` by node id: of each node what is computed once for several
+    ``stages`` and ``works`` are by edge id: how the stages of every edge are written, and what each
+    searched edge computes. ``shared`` is by node id: of each node what is computed once for several
     readers, shorter first. ``connections`` tells which searched connections read each node.
+    ``dense`` are the nodes whose gradient arrives as a slice, because a concatenation reads them,
+    and is made dense before the searched edges into them use it.
     """
 
+    stages: Mapping[str, tuple[AnyWritten, ...]]
     works: Mapping[str, Work]
     shared: Mapping[str, tuple[Shared, ...]]
     connections: Mapping[str, tuple[Connection, ...]]
+    dense: frozenset[str]
 
     def meets(self, node: str) -> bool:
         """Whether several connections share something at a node."""
@@ -93,33 +96,44 @@ def schedule(graph: Graph) -> Schedule:
         for node, found in readers.items()
     }
     return Schedule(
+        _stages(graph),
         works,
         {node: found for node, found in shared.items() if found},
         {node: tuple(found) for node, found in connections.items()},
+        _dense(graph, connections),
+    )
+
+
+def _stages(graph: Graph) -> dict[str, tuple[AnyWritten, ...]]:
+    written: dict[tuple[AnyStage, ...], tuple[AnyWritten, ...]] = {}  # many edges are alike
+    for edge in graph.edges():
+        stages = edge.operation.stages
+        if stages not in written:
+            written[stages] = scheduled_stages(stages)
+    return {edge.id: written[edge.operation.stages] for edge in graph.edges()}
+
+
+def _dense(graph: Graph, connections: Mapping[str, Iterable[Connection]]) -> frozenset[str]:
+    targets = {one.target for several in connections.values() for one in several}
+    return frozenset(
+        node
+        for node in targets
+        if any(graph.node(edge.target).merge == "concat" for edge in graph.outgoing(node))
     )
 
 
 def pure_stages(stages: Sequence[AnyStage]) -> tuple[Stage, ...]:
     """The stages at the start of an operation that may be shared."""
-    pure = takewhile(lambda s: isinstance(s, Stage) and s.primitive in PURE, stages)
+    pure = takewhile(lambda s: isinstance(s, Stage) and PRIMITIVES[s.primitive].pure, stages)
     return tuple(stage for stage in pure if isinstance(stage, Stage))
-
-
-def in_place(stage: AnyStage, before: AnyStage | None) -> bool:
-    """Whether a stage may write over what the stage before it has made."""
-    if not isinstance(stage, Stage) or not isinstance(before, Stage):
-        return False
-    return stage.primitive == "relu" and before.primitive in _FORGETFUL
-
-
-def slices(graph: Graph, node: str) -> bool:
-    """Whether the gradient at a node arrives as a slice: a concatenation reads it."""
-    return any(graph.node(edge.target).merge == "concat" for edge in graph.outgoing(node))
 
 
 def _fold(stages: Sequence[AnyStage]) -> Fold:
     last = stages[-1] if stages else None
-    return "norm" if isinstance(last, Stage) and last.primitive == "bn" else "sum"
+    if not isinstance(last, Stage):
+        return "sum"
+    primitive = PRIMITIVES[last.primitive]
+    return "norm" if primitive.normalises and not primitive.pure else "sum"
 
 
 # ------------------------------------------------------------------------------------------- dump
@@ -151,34 +165,47 @@ def _by_instance(graph: Graph, plan: Schedule) -> dict[str, list[str]]:
             f"{_local(node, scope)} >> {_labels(one.stages)}, once for {len(one.readers)}"
             for one in plan.shared.get(node, ())
         ]
-        connections = [c for c in graph.connections(node) if c.searched]
-        for connection in connections:
-            source = _local(connection.source, scope)
-            lines.append(f"{source} ~> {_local(node, scope)}")
-            lines += [f"    {_work_text(plan.works[edge.id])}" for edge in connection.edges]
+        if graph.node(node).role == "relay":
+            continue
+        for connection in graph.connections(node):
+            works = [_edge_text(plan, edge) for edge in connection.edges]
+            if any(works):
+                arrow = "~>" if connection.searched else "->"
+                lines.append(f"{_local(connection.source, scope)} {arrow} {_local(node, scope)}")
+                lines += [f"    {work}" for work in works if work]
+        if node in plan.dense:
+            lines.append(f"{_local(node, scope)}: its gradient is made dense")
     return {path: lines for path, lines in result.items() if lines}
 
 
-def _work_text(work: Work) -> str:
-    stages, count = work.edge.operation.stages, len(work.first)
-    parts = [f"[{_labels(work.first)}]"] if work.first else []
-    parts += [
-        f"{_label(stage)} in place" if in_place(stage, before) else _label(stage)
-        for before, stage in pairwise((None, *stages))
-        if stage is not None
-    ][count:]
-    where = "gate in the scale" if work.fold == "norm" else "gate in the sum"
-    return f"{work.edge.operation.label}: {' >> '.join(parts)}; {where}"
+def _edge_text(plan: Schedule, edge: Edge) -> str:
+    """What an edge computes; empty where it is fixed and as written in the spec."""
+    written = plan.stages[edge.id]
+    if edge.id in plan.works:
+        work = plan.works[edge.id]
+        parts = [f"[{_labels(work.first)}]"] if work.first else []
+        parts += [_written_label(one) for one in written[len(work.first) :]]
+        where = "gate in the scale" if work.fold == "norm" else "gate in the sum"
+        return f"{edge.operation.label}: {' >> '.join(parts)}; {where}"
+    if all(leaf.form == "plain" for leaf in leaves(written)):
+        return ""
+    return f"{edge.operation.label}: {' >> '.join(map(_written_label, written))}"
 
 
-def _labels(stages: Sequence[AnyStage]) -> str:
-    return " >> ".join(map(_label, stages))
+def _written_label(written: AnyWritten) -> str:
+    if isinstance(written, WrittenParallel):
+        branches = (" >> ".join(map(_written_label, branch)) for branch in written.branches)
+        return f"({' + '.join(branches)})"
+    label = stage_label(written.stage)
+    return label if written.form == "plain" else f"{label} {written.form}"
 
 
-def _label(stage: AnyStage) -> str:
+def _labels(stages: Sequence[Stage]) -> str:
+    return " >> ".join(map(stage_label, stages))
+
+
+def stage_label(stage: Stage) -> str:
     """As a spec has it; numbers that are the primitive's defaults are left out."""
-    if not isinstance(stage, Stage):
-        return f"({' + '.join(_labels(branch) for branch in stage.branches)})"
     defaults = PRIMITIVES[stage.primitive].parameters
     numbers = [
         str(value) if defaults[name] is None else f"{name} = {value}"
@@ -193,20 +220,21 @@ def _local(node: str, scope: str) -> str:
 
 
 def _totals(plan: Schedule) -> list[str]:
-    """Of every primitive that is shared, how often it runs, plainly and as scheduled."""
+    """How often shared primitives run, plainly and as scheduled; gates; forms of stages."""
     plain = Counter(stage.primitive for work in plan.works.values() for stage in work.first)
     saved: Counter[str] = Counter()
-    for one in (one for found in plan.shared.values() for one in found):
+    for one in (one for several in plan.shared.values() for one in several):
         saved[one.stages[-1].primitive] += len(one.readers) - 1
     folds = Counter(work.fold for work in plan.works.values())
     rows = [f"{name}: {plain[name] - n:,} runs for {plain[name]:,}" for name, n in saved.items()]
     rows.append(f"gates: {folds['norm']:,} in a scale, {folds['sum']:,} in a sum")
-    kinds = Counter(
-        stage.primitive
-        for work in plan.works.values()
-        for stage in work.edge.operation.stages
-        if isinstance(stage, Stage)
+    forms = Counter(
+        (leaf.stage.primitive, leaf.form)
+        for stages in plan.stages.values()
+        for leaf in leaves(stages)
+        if leaf.form != "plain"
     )
-    if count := kinds["depthwise_conv"]:
-        rows.append(f"depthwise_conv: {count:,} with a backward pass of our own on a CPU")
+    rows += [f"{name}: {count:,} {form}" for (name, form), count in forms.items()]
+    if plan.dense:
+        rows.append(f"gradients: {len(plan.dense):,} made dense")
     return [f"  {row}" for row in rows]

@@ -1,158 +1,190 @@
-"""Pieces of Python source: modules whose numbers are still open, names, and wrapped lines.
+"""Source of modules whose numbers are still open.
 
-Numbers travel through *expressions*: an `Expression` knows the values of its numbers in one place
-of the graph, and how to write itself once each number has a text (a literal, or a parameter's
-name). Expressions of equal ``key`` differ in numbers alone; `unify` gives such a family its
-parameters.
+Numbers travel through `ModuleSource`: it knows the values of its numbers in one place of the graph,
+and how to write itself once each number has a text (a literal, or a parameter's name). Sources of
+equal ``key`` differ in numbers alone; `unify` gives such a family its parameters.
 """
 
 from __future__ import annotations
 
-import keyword
-import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import Final
+from itertools import groupby
+from typing import TypeAlias
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from bayesnas.compiler.emit.schedule import in_place
-from bayesnas.compiler.graph.model import AnyStage, Graph, ParallelStage, Stage
-from bayesnas.compiler.operations.layers import PRELUDES
+from bayesnas.compiler.emit.names import TAKEN, identifier, unique
+from bayesnas.compiler.emit.stages import AnyWritten, WrittenParallel, stage_numbers
+from bayesnas.compiler.emit.texts import split
+from bayesnas.compiler.graph.model import AnyStage, Graph, ParallelStage
 from bayesnas.compiler.operations.primitives import PRIMITIVES, rank
-from bayesnas.dsl.diagnostics import Span
 
-LINE: Final = 100
-INDENT: Final = "    "
-# Names that emitted source uses itself.
-TAKEN: Final = frozenset({
-    "self", "gates", "torch", "nn", "MixedEdge", "super", "set", "enumerate", "sum", "outputs",
-    "Shared", "DenseGradient", "scaled_norm", "DepthwiseConv2d", "Depthwise", "phases",
-    "convolution_backward", "input_gradient", "weight_gradient", "len", "list", "zip", "tuple",
-    "repr", "range", "isinstance", "float", "min", "next", "iter", "staticmethod", *PRELUDES,
-})  # fmt: skip
-_CLOSING: Final = {"(": ")", "[": "]"}
-
-# ------------------------------------------------------------------------------------ expressions
+# What may differ between sources of one key: a number, or the name of the function that is called.
+Value: TypeAlias = int | str
 
 
 @frozen
-class Expression:
-    """Source of one module, as long as its numbers are open."""
+class ModuleSource:
+    """Source of one module, as long as its numbers are open.
+
+    ``hints`` say what each number is called; ``helpers`` are the classes and functions of
+    ``preludes`` that the source names.
+    """
 
     key: Hashable
-    values: tuple[int, ...]
-    hints: tuple[str, ...]  # what each number is called
+    values: tuple[Value, ...]
+    hints: tuple[str, ...]
     write: Callable[[Sequence[str]], str]
+    helpers: frozenset[str] = frozenset()
 
 
 @frozen
 class Family:
-    """Expressions of one key: which numbers are parameters, and the text of each number."""
+    """Sources of one key: which numbers are parameters, and the text of each number."""
 
     parameters: tuple[str, ...]
     texts: tuple[str, ...]
     picks: tuple[int, ...]  # for each parameter, a position of its number
 
-    def arguments(self, values: Sequence[int]) -> tuple[int, ...]:
+    def arguments(self, values: Sequence[Value]) -> tuple[Value, ...]:
         """The parameters' values for a member of the family."""
         return tuple(values[k] for k in self.picks)
 
 
 def unify(
-    members: Sequence[Sequence[int]],
+    members: Sequence[Sequence[Value]],
     hints: Sequence[str],
-    known: Mapping[tuple[int, ...], str] | None = None,
+    known: Mapping[tuple[Value, ...], str] | None = None,
     taken: Iterable[str] = (),
+    sizes: Mapping[str, bool] | None = None,
 ) -> Family:
     """Numbers that vary become parameters; those that vary together become one.
 
     ``known`` names columns of numbers that are already called something; ``taken`` are names that
-    mean something else where the parameters stand.
+    mean something else where the parameters stand. Numbers whose hint is in ``sizes`` become
+    parameters even where they do not vary; where that says so, the first of the hint becomes one of
+    its own.
     """
     avoid = TAKEN | set(taken)
-    names: dict[tuple[int, ...], str] = {}
+    names: dict[str, tuple[Value, ...]] = {}
     picks: list[int] = []
     texts = []
+    sizes = sizes or {}
+    apart = {hint for hint, own in sizes.items() if own}
     for k, hint in enumerate(hints):
         column = tuple(values[k] for values in members)
-        if len(set(column)) == 1:
+        if len(set(column)) == 1 and hint not in sizes:
             texts.append(str(column[0]))
             continue
-        if column not in names:
-            hint = (known or {}).get(column, hint)
-            names[column] = unique(identifier(hint), set(names.values()) | avoid)
+        same = [name for name, other in names.items() if other == column]
+        if not same or hint in apart:
+            name = (known or {}).get(column, hint)
+            same = [unique(identifier(name), set(names) | avoid)]
+            names[same[0]] = column
             picks.append(k)
-        texts.append(names[column])
-    return Family(tuple(names.values()), tuple(texts), tuple(picks))
+        apart.discard(hint)
+        texts.append(same[-1])
+    return Family(tuple(names), tuple(texts), tuple(picks))
 
 
-def stages_expression(stages: Sequence[AnyStage], fast: bool = False) -> Expression:
-    """The modules of an operation in a row, as arguments of ``nn.Sequential``.
-
-    ``fast`` takes our own depthwise convolution, of `edges.DEPTHWISE`.
-    """
-    befores = [None, *stages]
-    parts = [_stage_expression(*pair, fast) for pair in zip(stages, befores, strict=False)]
-
-    def write(texts: Sequence[str]) -> str:
-        return ", ".join(spread(parts, texts))
-
-    return join("stages", parts, write)
+def stages_source(stages: Sequence[AnyWritten]) -> ModuleSource:
+    """The modules of an operation in a row, as arguments of ``nn.Sequential``."""
+    parts = [_stage_source(stage) for stage in stages]
+    return join("stages", parts, lambda texts: ", ".join(spread(parts, texts)))
 
 
-def _stage_expression(stage: AnyStage, before: AnyStage | None, fast: bool) -> Expression:
-    if isinstance(stage, ParallelStage):
-        parts = [sequence_expression(branch, fast) for branch in stage.branches]
-        return join("parallel", parts, lambda t: f"Sum([{', '.join(spread(parts, t))}])")
-    primitive = PRIMITIVES[stage.primitive]
+def _stage_source(written: AnyWritten) -> ModuleSource:
+    if isinstance(written, WrittenParallel):
+        parts = [sequence_source(branch) for branch in written.branches]
+        return join(
+            "parallel", parts, lambda t: f"Sum([{', '.join(spread(parts, t))}])", frozenset({"Sum"})
+        )
+    stage, layer = written.stage, written.layer
     assert stage.input_shape is not None
     dimensions = rank(stage.input_shape)
-    numbers = {"channels": stage.input_shape[0], **dict(stage.arguments)}
+    numbers = stage_numbers(stage)
     names = tuple(numbers)
-    emit = primitive.emit_for(numbers, dimensions)
 
     def write(texts: Sequence[str]) -> str:
-        text = emit(dict(zip(names, texts, strict=True)), dimensions)
-        return _faster(text, stage, before) if fast else text
+        return layer.write(dict(zip(names, texts, strict=True)), dimensions)
 
     # Maps of different rank need different classes: they share no function.
-    key = ("stage", stage.primitive, dimensions, emit, fast and in_place(stage, before))
-    return Expression(key, tuple(numbers.values()), names, write)
+    key = ("stage", stage.primitive, dimensions, layer)
+    helpers = frozenset({layer.helper} - {""})
+    return ModuleSource(key, tuple(numbers.values()), names, write, helpers)
 
 
-def _faster(text: str, stage: Stage, before: AnyStage | None) -> str:
-    """Source of a stage's module as a schedule has it."""
-    if in_place(stage, before):
-        return "nn.ReLU(inplace=True)"
-    if stage.primitive == "depthwise_conv":
-        return text.replace("nn.Conv2d(", "DepthwiseConv2d(")
-    return text
-
-
-def sequence_expression(stages: Sequence[AnyStage], fast: bool = False) -> Expression:
+def sequence_source(stages: Sequence[AnyWritten]) -> ModuleSource:
     """The modules of an operation as one: itself, or ``nn.Sequential`` where there are several."""
-    inner = stages_expression(stages, fast)
+    inner = stages_source(stages)
 
     def write(texts: Sequence[str]) -> str:
         text = inner.write(texts)
-        return f"nn.Sequential({text})" if _several(text) else text
+        return f"nn.Sequential({text})" if len(split(text, ",")) > 1 else text
 
-    return Expression(("sequence", inner.key), inner.values, inner.hints, write)
+    return evolve(inner, key=("sequence", inner.key), write=write)
+
+
+def sequential(stages: ModuleSource) -> ModuleSource:
+    """As a function returns it: always ``nn.Sequential``, so that weights keep their names."""
+    return evolve(
+        stages,
+        key=("sequential", stages.key),
+        write=lambda texts: f"nn.Sequential({stages.write(texts)})",
+    )
+
+
+def call_source(
+    function: str, kind: str, parameters: Sequence[str], arguments: Sequence[Value]
+) -> ModuleSource:
+    """A call of a function or class; calls of the same parameters may differ in what is called.
+
+    ``kind`` is the operation, choice or motif that it builds.
+    """
+    return ModuleSource(
+        ("call", tuple(parameters)),
+        (function, *arguments),
+        (f"make_{identifier(kind)}", *parameters),
+        lambda texts: f"{texts[0]}({', '.join(texts[1:])})",
+    )
+
+
+def list_source(parts: Sequence[ModuleSource]) -> ModuleSource:
+    """``nn.ModuleList`` of several; those in a row that read alike are made in a loop."""
+
+    def write(texts: Sequence[str]) -> str:
+        runs = [(text, len(list(run))) for text, run in groupby(spread(parts, texts))]
+        if len(runs) == 1:
+            return f"nn.ModuleList({_repeated(*runs[0])})"
+        items = []
+        for text, count in runs:
+            items += [text] * count if count < 3 else [f"*({_repeated(text, count)})"]
+        return f"nn.ModuleList([{', '.join(items)}])"
+
+    return join("list", parts, write)
+
+
+def _repeated(text: str, count: int) -> str:
+    return f"{text} for _ in range({count})"
 
 
 def join(
-    kind: str, parts: Sequence[Expression], write: Callable[[Sequence[str]], str]
-) -> Expression:
-    """Several expressions as one, with their numbers in a row; ``kind`` tells joins apart."""
-    return Expression(
+    kind: str,
+    parts: Sequence[ModuleSource],
+    write: Callable[[Sequence[str]], str],
+    helpers: frozenset[str] = frozenset(),
+) -> ModuleSource:
+    """Several sources as one, with their numbers in a row; ``kind`` tells joins apart."""
+    return ModuleSource(
         (kind, tuple(p.key for p in parts)),
         tuple(v for p in parts for v in p.values),
         tuple(h for p in parts for h in p.hints),
         write,
+        helpers.union(*(p.helpers for p in parts)),
     )
 
 
-def spread(parts: Sequence[Expression], texts: Sequence[str]) -> list[str]:
+def spread(parts: Sequence[ModuleSource], texts: Sequence[str]) -> list[str]:
     """Each part's source, the texts dealt out in order."""
     result, start = [], 0
     for part in parts:
@@ -162,139 +194,14 @@ def spread(parts: Sequence[Expression], texts: Sequence[str]) -> list[str]:
     return result
 
 
-def _several(text: str) -> bool:
-    return len(_split(text, ",")) > 1
-
-
-def _split(text: str, separator: str) -> list[str]:
-    """The text split at the separators outside brackets."""
-    parts, depth, start = [], 0, 0
-    for k, character in enumerate(text):
-        depth += (character in "([{") - (character in ")]}")
-        if depth == 0 and k >= start and text.startswith(separator, k):
-            parts.append(text[start:k].strip())
-            start = k + len(separator)
-    return [*parts, text[start:].strip()]
-
-
-def sequential(stages: Expression) -> Expression:
-    """As a function returns it: always ``nn.Sequential``, so that weights keep their names."""
-    return Expression(
-        ("sequential", stages.key),
-        stages.values,
-        stages.hints,
-        lambda texts: f"nn.Sequential({stages.write(texts)})",
-    )
-
-
-# ------------------------------------------------------------------------------------------ texts
-
-
-def identifier(name: str) -> str:
-    """A Python name for a node, operation or instance: ``h[0]`` is ``h_0``."""
-    result = re.sub(r"\W+", "_", name.replace("]", ""))
-    if not result[:1].isalpha():  # a leading underscore means something to Python
-        result = f"n{result}"
-    return _legal(result)
-
-
-def _legal(name: str) -> str:
-    return f"{name}_" if keyword.iskeyword(name) or name in TAKEN else name
-
-
-def camel(name: str) -> str:
-    """A class's name for a motif: ``dense_block`` is ``DenseBlock``."""
-    parts = identifier(name).split("_")
-    return _legal("".join(part[:1].upper() + part[1:] for part in parts))
-
-
-def place_comment(span: Span | None) -> str:
-    """Where something stands in the spec, as text for a comment."""
-    if span is None:
-        return ""
-    return f"{printable(span.source.name.rsplit('/', 1)[-1])}:{span.line}"
-
-
-def printable(text: str) -> str:
-    """Text that cannot end the comment or docstring it stands in."""
-    return "".join(c if c.isprintable() and c not in '"\\' else "?" for c in text)
-
-
-def unique(name: str, taken: Iterable[str], separator: str = "_") -> str:
-    """The name, or the first of ``name_2``, ``name_3``, ... that is not taken."""
-    result, count = name, 1
-    while result in taken:
-        count += 1
-        result = f"{name}{separator}{count}"
-    return result
-
-
-def wrapped(
-    prefix: str, text: str, comment: str = "", level: int = 0, always: bool = False, tail: str = ""
-) -> list[str]:
-    """``prefix text tail  # comment`` on one line, or broken at commas or sums where too long.
-
-    ``level`` is how deep the closing bracket stands; ``always`` breaks calls of several arguments
-    that hold calls themselves.
-    """
-    note = f"  # {comment}" if comment else ""
-    whole = f"{prefix}{text}{tail}{note}"
-    head, opening, inside = _bracketed(text)
-    parts = _split(inside, ",") if inside else []
-    nested = always and len(parts) > 1 and any("(" in part for part in parts)
-    if note and not parts and len(whole) > LINE:
-        return [f"{INDENT * level}# {comment}", f"{prefix}{text}{tail}"]
-    if (len(whole) <= LINE and not nested) or not parts:
-        return [whole]
-    inner = INDENT * (level + 1)
-    lines = [f"{prefix}{head}{opening}{note}"]
-    if note and len(lines[0]) > LINE:
-        lines = [f"{INDENT * level}# {comment}", f"{prefix}{head}{opening}"]
-    if not head and opening == "(" and len(parts) == 1:
-        first, *rest = _split(inside, " + ")
-        lines += wrapped(inner, first, level=level + 1)
-        for term in rest:
-            lines += wrapped(f"{inner}+ ", term, level=level + 1)
-    else:
-        for part in parts:
-            lines += wrapped(inner, part, level=level + 1, tail=",")
-    return [*lines, f"{INDENT * level}{_CLOSING[opening]}{tail}"]
-
-
-def _bracketed(text: str) -> tuple[str, str, str]:
-    """``f(a, b)`` or ``[a, b]`` as what stands before, the bracket, and what stands inside."""
-    first = next((k for k, c in enumerate(text) if c in "(["), None)
-    if first is None or text[-1] != _CLOSING[text[first]]:
-        return text, "", ""
-    depth = 0
-    for k, character in enumerate(text):
-        depth += (character in "([{") - (character in ")]}")
-        if depth == 0 and first < k < len(text) - 1:  # it closes early: several in a row
-            return text, "", ""
-    return text[:first], text[first], text[first + 1 : -1]
-
-
-def joined(variable: str, operator: str, terms: list[str], level: int) -> list[str]:
-    """``variable = a + b`` on one line, or a line a term where it is too long."""
-    pad, inner = INDENT * level, INDENT * (level + 1)
-    line = f"{pad}{variable} = {operator.join(terms)}"
-    if len(line) <= LINE:
-        return [line]
-    first, *rest = terms
-    lines = [f"{pad}{variable} = (", *wrapped(inner, first, level=level + 1)]
-    for term in rest:
-        lines += wrapped(f"{inner}{operator.strip()} ", term, level=level + 1)
-    return [*lines, f"{pad})"]
-
-
 def imported_modules(graph: Graph) -> list[str]:
     """Modules of the plugins whose primitives the graph applies."""
     waiting: list[AnyStage] = [s for edge in graph.edges() for s in edge.operation.stages]
-    found = set()
+    modules = set()
     while waiting:
         stage = waiting.pop()
         if isinstance(stage, ParallelStage):
             waiting += [inner for branch in stage.branches for inner in branch]
         else:
-            found.add(PRIMITIVES[stage.primitive].module)
-    return sorted(found - {""})
+            modules.add(PRIMITIVES[stage.primitive].module)
+    return sorted(modules - {""})

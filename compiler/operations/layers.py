@@ -1,4 +1,4 @@
-"""PyTorch source of the primitives' modules, and the helper classes that some of them need.
+"""PyTorch source of the primitives' modules.
 
 A module is written from the texts that stand for its numbers and the rank of its input: as many
 dimensions as its kernel moves along.
@@ -7,13 +7,35 @@ dimensions as its kernel moves along.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, TypeAlias
+from typing import TypeAlias
+
+from attrs import frozen
 
 # The texts that stand for a primitive's numbers in emitted source: literals or parameter names.
 Texts: TypeAlias = Mapping[str, str]
-# Source of the module (or modules, separated by commas, that run in turn), from the texts of its
-# numbers (``channels`` that come in, and the arguments) and the rank.
-Emit: TypeAlias = Callable[[Texts, int], str]
+
+
+@frozen
+class Layer:
+    """How a primitive stands in emitted source.
+
+    Args:
+        write: source of the module (or modules, separated by commas, that run in turn), from the
+            texts of its numbers (``channels`` that come in, and the arguments) and the rank.
+        helper: the class of ``emit/preludes`` that the source names; empty where it needs none.
+    """
+
+    write: Callable[[Texts, int], str]
+    helper: str = ""
+
+
+# A layer for certain numbers and ranks alone.
+Choice: TypeAlias = Callable[[Mapping[str, int], int], Layer | None]
+
+
+def fixed(source: str) -> Layer:
+    """A module without numbers."""
+    return Layer(lambda _texts, _rank: source)
 
 
 def _padding(texts: Texts) -> str:
@@ -42,19 +64,12 @@ def _flag(text: str) -> str:
     return {"0": "False", "1": "True"}.get(text, f"bool({text})")
 
 
-def conv(texts: Texts, rank: int) -> str:
-    """A convolution that keeps the resolution, divided by the stride."""
+def _conv(texts: Texts, rank: int) -> str:
     return f"nn.Conv{rank}d({_convolution(texts)})"
 
 
-def subsampled_conv(texts: Texts, _rank: int) -> str:
-    """The same, where the stride passes over pixels that no kernel reads."""
+def _subsampled_conv(texts: Texts, _rank: int) -> str:
     return f"SubsampledConv2d({_convolution(texts)})"
-
-
-def skips_pixels(numbers: Mapping[str, int], rank: int) -> bool:
-    """Whether a convolution is to be a `subsampled_conv`."""
-    return rank == 2 and numbers["kernel"] == 1 and numbers["stride"] > 1
 
 
 def _convolution(texts: Texts) -> str:
@@ -63,79 +78,74 @@ def _convolution(texts: Texts) -> str:
     return f"{texts['channels']}, {texts['width']}, {texts['kernel']}{options}{bias}"
 
 
-def depthwise(texts: Texts, rank: int) -> str:
-    """A convolution of each channel by itself, without bias."""
+def _depthwise(texts: Texts, rank: int) -> str:
+    return f"nn.Conv{rank}d({_by_channel(texts)})"
+
+
+def _wide_depthwise(texts: Texts, _rank: int) -> str:
+    return f"DepthwiseConv2d({_by_channel(texts)})"
+
+
+def _by_channel(texts: Texts) -> str:
     channels = texts["channels"]
     options = _options(texts, ("stride", "padding", "dilation"))
-    sizes = f"{channels}, {channels}, {texts['kernel']}"
-    return f"nn.Conv{rank}d({sizes}{options}, groups={channels}, bias=False)"
+    return f"{channels}, {channels}, {texts['kernel']}{options}, groups={channels}, bias=False"
 
 
-def norm(texts: Texts, rank: int) -> str:
-    """Batch normalisation of each channel or feature."""
+def _norm(texts: Texts, rank: int) -> str:
     affine = "" if texts["affine"] == "1" else f", affine={_flag(texts['affine'])}"
     return f"nn.BatchNorm{max(rank, 1)}d({texts['channels']}{affine})"
 
 
-def linear(texts: Texts, _rank: int) -> str:
-    """A fully connected layer."""
+def _linear(texts: Texts, _rank: int) -> str:
     bias = "" if texts["bias"] == "1" else f", bias={_flag(texts['bias'])}"
     return f"nn.Linear({texts['channels']}, {texts['width']}{bias})"
 
 
-def max_pool(texts: Texts, rank: int) -> str:
-    """The maximum over windows."""
+def _max_pool(texts: Texts, rank: int) -> str:
     window = f"{texts['kernel']}, stride={texts['stride']}, padding={_padding(texts)}"
     return f"nn.MaxPool{rank}d({window})"
 
 
-def avg_pool(texts: Texts, rank: int) -> str:
-    """The mean over windows, padding left out."""
+def _avg_pool(texts: Texts, rank: int) -> str:
     window = f"{texts['kernel']}, stride={texts['stride']}, padding={_padding(texts)}"
     return f"nn.AvgPool{rank}d({window}, count_include_pad=False)"
 
 
-PRELUDES: Final[Mapping[str, str]] = {
-    "FactorizedReduce": '''
-class FactorizedReduce(nn.Module):
-    """Halve the resolution by two 1x1 convolutions, one shifted by a pixel (Liu et al. 2019)."""
+IDENTITY = fixed("nn.Identity()")
+CONV = Layer(_conv)
+DEPTHWISE = Layer(_depthwise)
+FACTORIZED_REDUCE = Layer(
+    lambda texts, _rank: f"FactorizedReduce({texts['channels']}, {texts['width']})",
+    "FactorizedReduce",
+)
+NORM = Layer(_norm)
+MAX_POOL = Layer(_max_pool)
+AVG_POOL = Layer(_avg_pool)
+PAD_CHANNELS = Layer(
+    lambda texts, _rank: f"PadChannels({texts['channels']}, {texts['width']})", "PadChannels"
+)
+UPSAMPLE = Layer(lambda texts, _rank: f"nn.Upsample(scale_factor={texts['factor']})")
+GLOBAL_AVG_POOL = Layer(lambda _texts, rank: f"nn.AdaptiveAvgPool{rank}d(1), nn.Flatten()")
+FLATTEN = fixed("nn.Flatten()")
+LINEAR = Layer(_linear)
+DROPOUT = Layer(lambda texts, _rank: f"nn.Dropout({texts['percent']} / 100)")
 
-    def __init__(self, channels, width):
-        super().__init__()
-        self.even = nn.Conv2d(channels, width // 2, 1, bias=False)
-        self.odd = nn.Conv2d(channels, width // 2, 1, bias=False)
+_SUBSAMPLED_CONV = Layer(_subsampled_conv, "SubsampledConv2d")
+_WIDE_DEPTHWISE = Layer(_wide_depthwise, "DepthwiseConv2d")
 
-    def forward(self, z):
-        return torch.cat([self.even(z[:, :, ::2, ::2]), self.odd(z[:, :, 1::2, 1::2])], dim=1)
-''',
-    # Where it reads 2 to 7 channels, PyTorch's backward pass of such a convolution is wrong on some
-    # CPUs, or ends the process: oneDNN's, channels last, by AVX2.
-    "SubsampledConv2d": '''
-class SubsampledConv2d(nn.Conv2d):
-    """A convolution of 1x1 with a stride: takes the pixels it reads, then convolves each."""
 
-    def forward(self, z):
-        down, right = self.stride
-        pixels = z[:, :, ::down, ::right]
-        return nn.functional.conv2d(pixels, self.weight, self.bias, groups=self.groups)
-''',
-    "PadChannels": '''
-class PadChannels(nn.Module):
-    """Channels of zeros after those that come in, up to `width`."""
+def subsampled(numbers: Mapping[str, int], rank: int) -> Layer | None:
+    """Where a convolution's stride passes over pixels that no kernel reads: takes them first."""
+    skips = rank == 2 and numbers["kernel"] == 1 and numbers["stride"] > 1
+    return _SUBSAMPLED_CONV if skips else None
 
-    def __init__(self, channels, width):
-        super().__init__()
-        self.added = width - channels
 
-    def forward(self, z):
-        around = [0, 0] * (z.dim() - 2)  # nothing round the map itself
-        return nn.functional.pad(z, [*around, 0, self.added])
-''',
-    "Sum": '''
-class Sum(nn.ModuleList):
-    """Several operations on one input, summed."""
+def wide_depthwise(numbers: Mapping[str, int], rank: int) -> Layer | None:
+    """Where oneDNN's backward passes of a depthwise convolution are slow: another one.
 
-    def forward(self, z):
-        return sum(operation(z) for operation in self)
-''',
-}
+    They are where the kernel is wider than 3 or dilated; `python -m benchmarks.kernels` measures
+    it.
+    """
+    slow = rank == 2 and (numbers["kernel"] > 3 or numbers["dilation"] > 1)
+    return _WIDE_DEPTHWISE if slow else None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import keyword
 import re
 import sys
 import traceback
@@ -14,12 +15,14 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from math import prod
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
-from bayesnas.compiler.operations.layers import Texts
+from bayesnas.compiler.operations.layers import Layer, Texts
 from bayesnas.compiler.operations.primitives import (
     PRIMITIVES,
+    SAME,
     Arguments,
+    Domain,
     Primitive,
     Shape,
     ShapeError,
@@ -28,6 +31,9 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.words import KEYWORDS
 
 Module = TypeVar("Module", bound=type)
+Ends: TypeAlias = tuple[int | None, int | None]
+
+_ANY_COUNT: Final = (0, None)
 
 
 class ShapeRule(Protocol):
@@ -51,6 +57,12 @@ def primitive(
     flops: FlopRule,
     parameters: Mapping[str, int | None] | None = None,
     summary: str = "",
+    domains: Mapping[str, Ends] | None = None,
+    pure: bool = False,
+    normalises: bool = False,
+    overwritable: bool = False,
+    in_place: type | None = None,
+    fast: type | None = None,
 ) -> Callable[[Module], Module]:
     """Register a class of modules as a primitive of the language.
 
@@ -64,25 +76,54 @@ def primitive(
         flops: multiply-accumulates of one example, as the field counts them.
         parameters: defaults by name; None where a value is required.
         summary: one line for the reference.
+        domains: least and most number of a parameter, None for no end; 0 and more where not said.
+        pure: same tensor in, same tensor out: no parameters, no buffers, no chance. It may run
+            once for several readers.
+        normalises: the class is one of PyTorch's batch normalisations with its forward pass; a
+            gate is multiplied into its scale.
+        overwritable: it needs nothing of its output for its backward pass, so that what follows
+            may write over it.
+        in_place: a class made alike whose module writes over its input; it runs after primitives
+            that are overwritable.
+        fast: a class made alike, with the same parameters and the same function, that runs
+            in scheduled networks.
 
     Raises:
-        DiagnosticError: D433 (the name is taken or no name, the class is not at the top of its
-            module, a default is no whole number).
+        DiagnosticError: D433 (the name is taken or no name, a class is not at the top of its
+            module, a default is no whole number, a domain or trait does not fit).
     """
 
     def register(cls: Module) -> Module:
         defaults = dict(parameters or {})
-        _check(name, cls, defaults)
-        made = _Made(cls)
+        ends = {**dict.fromkeys(defaults, _ANY_COUNT), **(domains or {})}
+        forms = [form for form in (in_place, fast) if form is not None]
+        reason = (
+            _wrong_name(name, cls)
+            or _wrong_class(cls, cls, *forms)
+            or _wrong_parameters(defaults, ends)
+            or (_wrong_norm(cls, *forms) if normalises else "")
+        )
+        if reason:
+            message = f"cannot register `{name}`: {reason}"
+            remedy = "see docs/language.md, `Primitives from Python`"
+            raise DiagnosticError(Diagnostic("D433", message, help=remedy))
+        made = _Made(cls, pure)
+        fast_layer = None if fast is None else _layer(fast)
         PRIMITIVES[name] = Primitive(
             name,
             defaults,
             made.checked(name, shape),
-            lambda texts, _rank: _source(cls, texts),
+            _layer(cls),
             made.weights,
             lambda source, target, arguments: _flops(name, flops, source, target, arguments),
             module=cls.__module__,
             summary=summary or (inspect.getdoc(cls) or name).splitlines()[0],
+            domains={parameter: Domain(*pair) for parameter, pair in ends.items()},
+            pure=pure,
+            normalises=normalises,
+            overwritable=overwritable,
+            in_place=None if in_place is None else _layer(in_place),
+            fast=lambda _numbers, _rank: fast_layer,
         )
         return cls
 
@@ -136,23 +177,69 @@ def plugin_source(name: str) -> str:
     return Path(file).read_text("utf-8", "surrogateescape") if file else ""
 
 
-def _check(name: str, cls: type, defaults: Mapping[str, int | None]) -> None:
-    reason = ""
+def _wrong_name(name: str, cls: type) -> str:
     if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is None or name in KEYWORDS:
-        reason = f"`{name}` cannot be a name"
-    elif name in PRIMITIVES and PRIMITIVES[name].module != cls.__module__:
-        reason = f"there is a primitive `{name}` already"
-    elif cls.__qualname__ != cls.__name__:
-        reason = f"`{cls.__qualname__}` does not stand at the top of its module"
-    for parameter, default in defaults.items():
-        if not parameter.isidentifier() or parameter in KEYWORDS:
-            reason = f"`{parameter}` cannot be a parameter's name"
-        elif default is not None and type(default) is not int:
-            reason = f"the default of `{parameter}` is no whole number"
-    if reason:
-        message = f"cannot register `{name}`: {reason}"
-        remedy = "see docs/language.md, `Primitives from Python`"
-        raise DiagnosticError(Diagnostic("D433", message, help=remedy))
+        return f"`{name}` cannot be a name"
+    if name in PRIMITIVES and PRIMITIVES[name].module != cls.__module__:
+        return f"there is a primitive `{name}` already"
+    return ""
+
+
+def _wrong_class(owner: type, *classes: type) -> str:
+    for cls in classes:
+        if cls.__qualname__ != cls.__name__:
+            return f"`{cls.__qualname__}` does not stand at the top of its module"
+        if cls.__module__ != owner.__module__:  # the one module that emitted source imports
+            return f"`{cls.__qualname__}` does not stand in `{owner.__module__}`"
+    return ""
+
+
+def _wrong_parameters(defaults: Mapping[str, int | None], ends: Mapping[str, Ends]) -> str:
+    for name, default in defaults.items():
+        # `channels` is what the class gets first.
+        if not name.isidentifier() or name in KEYWORDS or keyword.iskeyword(name):
+            return f"`{name}` cannot be a parameter's name"
+        if name == "channels":
+            return "the parameter `channels` is given by the input"
+        if default is not None and type(default) is not int:
+            return f"the default of `{name}` is no whole number"
+    for name, pair in ends.items():
+        if name not in defaults:
+            return f"`{name}` of `domains` is no parameter"
+        if not _is_range(pair):
+            return f"the domain of `{name}` is no pair of whole numbers, least and most"
+        default = defaults[name]
+        if default is None or (name == "width" and default == SAME):
+            continue
+        if Domain(*pair).remedy(default):
+            return f"the default of `{name}` lies outside its domain"
+    return ""
+
+
+def _is_range(pair: object) -> bool:
+    if not isinstance(pair, tuple) or len(pair) != 2:
+        return False
+    if any(end is not None and type(end) is not int for end in pair):
+        return False
+    least, most = pair
+    return least is None or most is None or least <= most
+
+
+def _wrong_norm(*classes: type) -> str:
+    from torch import nn  # a plugin's module has imported it already
+
+    for cls in classes:
+        norms = [norm for norm in (nn.BatchNorm1d, nn.BatchNorm2d) if issubclass(cls, norm)]
+        if not any(getattr(cls, "forward", None) is norm.forward for norm in norms):
+            return (
+                f"`{cls.__name__}` does not normalise: it is no nn.BatchNorm1d or nn.BatchNorm2d "
+                "with their own forward pass"
+            )
+    return ""
+
+
+def _layer(cls: type) -> Layer:
+    return Layer(lambda texts, _rank: _source(cls, texts))
 
 
 def _source(cls: type, texts: Texts) -> str:
@@ -171,8 +258,9 @@ def _flops(name: str, rule: FlopRule, source: Shape, target: Shape, arguments: A
 class _Made:
     """What a class of modules makes of an input, found out on tensors without memory."""
 
-    def __init__(self, cls: type) -> None:
+    def __init__(self, cls: type, pure: bool) -> None:
         self.cls = cls
+        self.pure = pure
         self.run = cache(self._run)
 
     def checked(self, name: str, rule: ShapeRule) -> Callable[[Shape, Arguments], Shape]:
@@ -206,6 +294,9 @@ class _Made:
 
         with torch.device("meta"), torch.no_grad():
             module: Any = self.cls(source[0], **dict(arguments))
+            if self.pure and module.state_dict():
+                message = f"`{self.cls.__name__}` is said to be pure and holds numbers of its own"
+                raise ShapeError(message, "leave `pure` out of its registration")
             output = module(torch.empty(2, *source))
         count = sum(prod(p.shape) for p in module.parameters() if p.requires_grad)
         return tuple(output.shape[1:]), count

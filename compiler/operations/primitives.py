@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 from attrs import field, frozen
 
 from bayesnas.compiler.operations import layers
-from bayesnas.compiler.operations.layers import Emit
+from bayesnas.compiler.operations.layers import Choice, Layer
 
 Shape: TypeAlias = tuple[int, ...]
 Arguments: TypeAlias = Mapping[str, int]
@@ -33,6 +33,27 @@ class ShapeError(Exception):
 
 
 @frozen
+class Domain:
+    """The whole numbers that a parameter takes: from ``least`` to ``most``, None for no end."""
+
+    least: int | None = 1
+    most: int | None = None
+
+    def remedy(self, value: int) -> str:
+        """What to write in place of the value; empty where it lies in the domain."""
+        if self.least is not None and value < self.least:
+            return f"write {self.least} or more"
+        if self.most is not None and value > self.most:
+            return f"write {self.most} or less"
+        return ""
+
+
+POSITIVE: Final = Domain()
+FLAG: Final = Domain(0, 1)
+PERCENT: Final = Domain(0, 100)
+
+
+@frozen
 class Primitive:
     """One primitive operation.
 
@@ -41,31 +62,43 @@ class Primitive:
         parameters: names with defaults; None where a value is required, `SAME` for the input's
             channels.
         shape: the output's shape, or `ShapeError`.
-        emit: PyTorch source of the module.
+        layer: PyTorch source of the module.
         weights: how many trainable numbers it has.
         flops: multiply-accumulates for one example.
-        prelude: name of a helper class of `layers.PRELUDES` that the source needs.
-        special: numbers and rank for which ``special_emit`` takes the place of ``emit``.
         module: name of the Python module that the source imports; empty for our own.
+        summary: one line for the reference.
+        domains: of the parameters that take other numbers than `POSITIVE`.
+        expands: its ``expand`` multiplies its ``width``.
+        special: the layer that takes the place of ``layer`` for certain numbers.
+        pure: same tensor in, same tensor out: no parameters, no chance, nothing remembered. It may
+            run once for several readers.
+        normalises: batch normalisation, whose scale can take up a gate.
+        overwritable: keeps nothing of its output for the backward pass, so that what follows may
+            write over it.
+        in_place: the layer that writes over its input.
+        fast: the layer that takes the place of ``layer`` in scheduled networks.
     """
 
     name: str
     parameters: Mapping[str, int | None]
     shape: Callable[[Shape, Arguments], Shape]
-    emit: Emit
+    layer: Layer
     weights: Callable[[Shape, Arguments], int] = lambda _shape, _arguments: 0
     flops: Callable[[Shape, Shape, Arguments], int] = lambda _source, _target, _arguments: 0
-    prelude: str = ""
     module: str = ""
     summary: str = field(default="", kw_only=True)
-    special: Callable[[Arguments, int], bool] = field(default=lambda *_: False, kw_only=True)
-    special_emit: Emit | None = field(default=None, kw_only=True)
+    domains: Mapping[str, Domain] = field(factory=dict, kw_only=True)
+    expands: bool = field(default=False, kw_only=True)
+    special: Choice = field(default=lambda _numbers, _rank: None, kw_only=True)
+    pure: bool = field(default=False, kw_only=True)
+    normalises: bool = field(default=False, kw_only=True)
+    overwritable: bool = field(default=False, kw_only=True)
+    in_place: Layer | None = field(default=None, kw_only=True)
+    fast: Choice = field(default=lambda _numbers, _rank: None, kw_only=True)
 
-    def emit_for(self, arguments: Arguments, rank: int) -> Emit:
+    def plain_layer(self, numbers: Arguments, rank: int) -> Layer:
         """What writes the source for these numbers; where it differs, no source is shared."""
-        if self.special_emit is not None and self.special(arguments, rank):
-            return self.special_emit
-        return self.emit
+        return self.special(numbers, rank) or self.layer
 
 
 def rank(shape: Shape) -> int:
@@ -87,13 +120,9 @@ def complete(primitive: Primitive, shape: Shape, arguments: Arguments) -> dict[s
         assert value is not None, f"{primitive.name} without {name}: resolve lets none pass"
         result[name] = shape[0] if value == SAME and name == "width" else value
     for name, value in result.items():
-        least = 0 if name in ("bias", "affine", "percent") else 1
-        if value < least:
-            raise ShapeError(f"`{name}` of `{primitive.name}` is {value}", f"write {least} or more")
-        most = {"bias": 1, "affine": 1, "percent": 100}.get(name, value)
-        if value > most:
-            raise ShapeError(f"`{name}` of `{primitive.name}` is {value}", f"write {most} or less")
-    if "expand" in result:
+        if remedy := primitive.domains.get(name, POSITIVE).remedy(value):
+            raise ShapeError(f"`{name}` of `{primitive.name}` is {value}", remedy)
+    if primitive.expands:
         result["width"] *= result["expand"]
         result["expand"] = 1
     return result
@@ -198,8 +227,16 @@ def _same_shape(shape: Shape, _arguments: Arguments) -> Shape:
 # ------------------------------------------------------------------------------- the primitives
 
 
-def _activation(name: str, source: str) -> Primitive:
-    return Primitive(name, {}, _same_shape, lambda _texts, _rank: source, summary=f"`{source}`")
+def _activation(name: str, source: str, in_place: Layer | None = None) -> Primitive:
+    return Primitive(
+        name,
+        {},
+        _same_shape,
+        layers.fixed(source),
+        summary=f"`{source}`",
+        pure=True,
+        in_place=in_place,
+    )
 
 
 def _conv_weights(shape: Shape, a: Arguments) -> int:
@@ -212,7 +249,7 @@ _ALL = (
         "skip",
         {},
         _same_shape,
-        lambda _texts, _rank: "nn.Identity()",
+        layers.IDENTITY,
         summary="passes its input on",
     ),
     Primitive(
@@ -227,100 +264,112 @@ _ALL = (
             "expand": 1,
         },
         _conv_shape,
-        layers.conv,
+        layers.CONV,
         _conv_weights,
         lambda s, t, a: a["kernel"] ** rank(s) * s[0] // a["groups"] * prod(t),
-        special=layers.skips_pixels,
-        special_emit=layers.subsampled_conv,
         summary="convolution; padding keeps the resolution (divided by the stride, rounded up)",
+        domains={"bias": FLAG},
+        expands=True,
+        special=layers.subsampled,
+        overwritable=True,
     ),
     Primitive(
         "depthwise_conv",
         {"kernel": None, "stride": 1, "dilation": 1},
         lambda s, a: _strided("depthwise_conv", s, a),
-        layers.depthwise,
+        layers.DEPTHWISE,
         lambda s, a: a["kernel"] ** rank(s) * s[0],
         lambda s, t, a: a["kernel"] ** rank(s) * prod(t),
         summary="convolution of each channel by itself, without bias",
+        overwritable=True,
+        fast=layers.wide_depthwise,
     ),
     Primitive(
         "factorized_reduce",
         {"width": SAME},
         _factorized_shape,
-        lambda texts, _rank: f"FactorizedReduce({texts['channels']}, {texts['width']})",
+        layers.FACTORIZED_REDUCE,
         lambda s, a: s[0] * a["width"],
         lambda s, t, _a: s[0] * prod(t),
-        "FactorizedReduce",
         summary="halves the resolution by two shifted 1x1 convolutions (Liu et al. 2019)",
+        overwritable=True,
     ),
     Primitive(
         "bn",
         {"affine": 1},
         _same_shape,
-        layers.norm,
+        layers.NORM,
         lambda s, a: 2 * s[0] * a["affine"],
         summary="batch normalisation of each channel or feature",
+        domains={"affine": FLAG},
+        normalises=True,
+        overwritable=True,
     ),
     Primitive(
         "max_pool",
         {"kernel": None, "stride": 1},
         lambda s, a: _pooled("max_pool", s, a),
-        layers.max_pool,
+        layers.MAX_POOL,
         summary="maximum over windows",
+        pure=True,
     ),
     Primitive(
         "avg_pool",
         {"kernel": None, "stride": 1},
         lambda s, a: _pooled("avg_pool", s, a),
-        layers.avg_pool,
+        layers.AVG_POOL,
         summary="mean over windows, padding left out",
+        pure=True,
     ),
     Primitive(
         "pad_channels",
         {"width": None},
         _padded_shape,
-        lambda texts, _rank: f"PadChannels({texts['channels']}, {texts['width']})",
-        prelude="PadChannels",
+        layers.PAD_CHANNELS,
         summary="appends channels of zeros, up to a width",
     ),
     Primitive(
         "upsample",
         {"factor": None},
         _upsample_shape,
-        lambda texts, _rank: f"nn.Upsample(scale_factor={texts['factor']})",
+        layers.UPSAMPLE,
         summary="repeats each position",
+        pure=True,
     ),
     Primitive(
         "global_avg_pool",
         {},
         lambda s, _a: (_map("global_avg_pool", s)[0],),
-        lambda _texts, rank: f"nn.AdaptiveAvgPool{rank}d(1), nn.Flatten()",
+        layers.GLOBAL_AVG_POOL,
         summary="map to vector: the mean of each channel",
     ),
     Primitive(
         "flatten",
         {},
         lambda s, _a: (prod(s),),
-        lambda _texts, _rank: "nn.Flatten()",
+        layers.FLATTEN,
         summary="map to vector: every number",
     ),
     Primitive(
         "linear",
         {"width": None, "bias": 1},
         _linear_shape,
-        layers.linear,
+        layers.LINEAR,
         lambda s, a: (s[0] + a["bias"]) * a["width"],
         lambda s, _t, a: s[0] * a["width"],
         summary="fully connected layer on a vector",
+        domains={"bias": FLAG},
+        overwritable=True,
     ),
     Primitive(
         "dropout",
         {"percent": None},
         _same_shape,
-        lambda texts, _rank: f"nn.Dropout({texts['percent']} / 100)",
+        layers.DROPOUT,
         summary="zeroes that share of the numbers while training",
+        domains={"percent": PERCENT},
     ),
-    _activation("relu", "nn.ReLU()"),
+    _activation("relu", "nn.ReLU()", layers.fixed("nn.ReLU(inplace=True)")),
     _activation("relu6", "nn.ReLU6()"),
     _activation("leaky_relu", "nn.LeakyReLU()"),
     _activation("silu", "nn.SiLU()"),

@@ -7,6 +7,7 @@ et al., *Training Deep Nets with Sublinear Memory Cost*, 2016).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -35,12 +36,17 @@ def recompute_blocks(module: nn.Module, emitted: Emitted) -> int:
 
 def blocks(emitted: Emitted) -> set[str]:
     """Paths of the blocks, at the least depth at which there are several; else none."""
-    owners = [path.split(".")[:-1] for path, _ in emitted.gates]
+    owners = [_steps(path)[:-1] for path, _ in emitted.gates]
     for depth in range(1, max(map(len, owners), default=0) + 1):
         names = {".".join(owner[:depth]) for owner in owners if len(owner) >= depth}
         if len(names) > 1:
             return names
     return set()
+
+
+def _steps(path: str) -> list[str]:
+    """The modules on a path that run: a list does not, its items do (``body.0`` is one step)."""
+    return re.findall(r"[^.]+(?:\.[0-9]+)*", path)
 
 
 def _twice(block: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:

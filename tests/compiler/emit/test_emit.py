@@ -114,7 +114,8 @@ def test_ranks_share_no_function() -> None:
         "Conv1d",
         "AdaptiveAvgPool1d",
     ]
-    assert re.findall(r"^def (\w+)\(.*\):$", source, re.M) == ["norm", "norm_2", "norm_3"]
+    names = ["norm", "norm_1d", "norm_vector"]
+    assert re.findall(r"^def (norm\w*)\(.*\):$", source, re.M) == names
 
 
 def test_an_expanded_width_leaves_no_parameter() -> None:
@@ -289,14 +290,113 @@ def test_the_same_graph_gives_the_same_source() -> None:
     assert first == second
 
 
-def test_tied_cells_of_equal_numbers_share_a_class() -> None:
+def test_cells_share_a_class_and_run_in_a_loop() -> None:
+    """They differ in numbers and in what builds their parts: those are arguments."""
     graph = graph_of(Path("specs/digits_cell.nas").read_text(), cells=6)
-    source = emit_torch(graph, "digits_cell.nas").source
-    motifs = re.findall(r'"""Motif `cell`: (.*)\."""', source)
-    assert sorted(path for shown in motifs for path in shown.split(", ")) == [
-        f"body[{k}]" for k in range(6)
+    emitted = emit_torch(graph, "digits_cell.nas")
+    assert re.findall(r'"""Motif `cell`: (.*)\."""', emitted.source) == [
+        "body[0], body[1], body[2], body[3] and 2 more"
     ]
-    assert len(motifs) < 6
+    assert re.findall(r"^ +(Cell\(.*\)),$", emitted.source, re.MULTILINE) == [
+        "Cell(fit, 8, 8, 8, ops)",
+        "Cell(fit, 8, 8, 24, ops)",
+        "Cell(fit, 24, 16, 24, ops_stride_2)",
+        "Cell(fit_stride_2, 24, 16, 48, ops)",
+        "Cell(fit, 48, 32, 48, ops_stride_2)",
+        "Cell(fit_stride_2, 48, 32, 96, ops)",
+    ]
+    assert (
+        """\
+        before, last = stem, stem
+        for cell, cell_gates in zip(self.body, gates.split(45, dim=1)):
+            before, last = last, cell(before, last, cell_gates)
+"""
+        in emitted.source
+    )
+    assert emitted.gates[45] == ("body.1.h_0_from_a", "sep_3")
+
+
+LINK = "motif link(a) -> (out) { a ~> out : conv(3) | skip }\n"
+PAIR = """\
+motif pair(a, b) -> (c, d) {
+    a ~> c : conv(3) | skip
+    b ~> d : conv(1) | skip
+}
+"""
+TRIPLE = "motif triple(a, b, c) -> (out) { node h  {a, b, c} ~> h : conv(3) | skip  h -> out }\n"
+
+
+LOOPS = {
+    LINK + network("z = chain link(x) times 3\nz -> y : relu"): """
+        z = x
+        for link, link_gates in zip(self.z, gates.split(2, dim=1)):
+            z = link(z, link_gates)
+        y = self.y(z)
+        return y
+""",
+    LINK + network("z = chain link(x) times 3\nz ~> y : relu | skip"): """
+        z = x
+        for link, link_gates in zip(self.z, gates[:, 0:6].split(2, dim=1)):
+            z = link(z, link_gates)
+        y = self.y_from_z_2(z, gates[:, 6:8])
+        return y
+""",
+    PAIR + network("p, q = chain pair(x, x) times 3\ny = sum(p, q)"): """
+        a, b = x, x
+        for pair, pair_gates in zip(self.p, gates.split(4, dim=1)):
+            a, b = pair(a, b, pair_gates)
+        y = a + b
+        return y
+""",
+    TRIPLE + network("z = chain triple(x, x, x) times 4\nz -> y : relu"): """
+        a, b, c = x, x, x
+        for triple, triple_gates in zip(self.z, gates.split(6, dim=1)):
+            a, b, c = b, c, triple(a, b, c, triple_gates)
+        y = self.y(c)
+        return y
+""",
+}
+
+
+@pytest.mark.parametrize(("text", "loop"), LOOPS.items())
+def test_loops_by_example(text: str, loop: str) -> None:
+    _, emitted = assert_sound(graph_of(text))
+    assert emitted.source.endswith(loop)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "z = chain link(x) times 4\ny = sum(z[1], z)",
+        "z = chain link(x) times 4\ny = sum(z[0], z[1], z[2], z)",
+        "node z[5]\nx -> z[0]\nfor k in 1..5 { z[k] = link(z[k - 1]) }\ny = sum(z[2], z[4])",
+        "node z[5]\nx -> z[0]\nfor k in 1..5 { z[k] = link(z[0]) }\ny = sum(z)",
+        "a = link(x)\nb = link(a)\ny = link(b)",
+    ],
+)
+def test_what_is_read_on_the_way_stays_within_reach(body: str) -> None:
+    assert_sound(graph_of(LINK + network(body)))
+
+
+def test_names_say_what_differs() -> None:
+    graph = graph_of(
+        """
+        op fit(width, stride = 1) =
+            (if stride == 1 then conv(1, width) else factorized_reduce(width)) >> bn
+        op wide(k) = (if k == 1 then conv(1) >> bn else conv(k) >> bn >> relu)
+        network n(x: [4, 8, 8]) -> (y: [4, 4, 4]) {
+            a = x : fit(4)
+            b = a : fit(4, 2)
+            b ~> y : wide(1) | wide(3) | wide(5)
+        }"""
+    )
+    _, emitted = assert_sound(graph)
+    assert re.findall(r"^def ((?:fit|wide)\w*)\(", emitted.source, re.MULTILINE) == [
+        "fit",
+        "fit_stride_2",
+        "wide",
+        "wide_kernel_3_5",
+    ]
 
 
 def test_source_without_search_takes_no_gates() -> None:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from bayesnas.compiler.emit.pytorch import emit_torch
 from bayesnas.compiler.emit.schedule import schedule, schedule_text
+from bayesnas.compiler.emit.stages import leaves
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.space.members import draw_member
 
@@ -211,6 +212,58 @@ net: the network
       max_pool(3): [max_pool(3)]; gate in the sum
       skip: skip; gate in the sum
 """)
+
+
+def test_the_dump_says_which_form_every_stage_takes() -> None:
+    graph = graph_of(
+        network(
+            """\
+            node h[2]
+            x ~> h[0] : relu >> depthwise_conv(5) >> relu >> depthwise_conv(3) | skip
+            h[0] ~> h[1] : bn >> relu | conv(1) >> bn
+            z = concat(h)
+            z -> y : conv(1, 4) >> bn >> relu"""
+        )
+    )
+    assert (
+        schedule_text(graph, schedule(graph))
+        == """\
+schedule of `net`
+  gates: 1 in a scale, 3 in a sum
+  depthwise_conv: 1 fast
+  relu: 3 in place
+  gradients: 2 made dense
+
+net: the network
+  x ~> h[0]
+      relu >> depthwise_conv(5) >> relu >> depthwise_conv(3): [relu] >> depthwise_conv(5) fast >> \
+relu in place >> depthwise_conv(3); gate in the sum
+      skip: skip; gate in the sum
+  h[0]: its gradient is made dense
+  h[0] ~> h[1]
+      bn >> relu: bn >> relu in place; gate in the sum
+      conv(1) >> bn: conv(1, width = 4) >> bn; gate in the scale
+  h[1]: its gradient is made dense
+  z -> y
+      conv(1, width=4) >> bn >> relu: conv(1, width = 4) >> bn >> relu in place
+"""
+    )
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_the_source_is_as_the_dump_says(name: str) -> None:
+    """Every gradient that is made dense, every stage in place, every fast one is in the source."""
+    graph = packaged(name).graph
+    plan = schedule(graph)
+    module = module_of(emit_torch(graph, "spec.nas", plan))
+    forms = [leaf.form for stages in plan.stages.values() for leaf in leaves(stages)]
+    kinds = [type(inner).__name__ for inner in module.modules()]
+    written_over = [m for m in module.modules() if isinstance(m, nn.ReLU) and m.inplace]
+    assert forms.count("fast") == kinds.count("DepthwiseConv2d")
+    assert forms.count("in place") == len(written_over)
+    folds = [c.fold for m in module.modules() for c in getattr(m, "plans", {}).values()]
+    named = [fold for fold in folds if fold.__name__ == "scaled_norm"]
+    assert len(named) == sum(work.fold == "norm" for work in plan.works.values())
 
 
 @pytest.mark.parametrize("name", PACKAGED)

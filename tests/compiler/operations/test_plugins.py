@@ -12,7 +12,7 @@ from support import graph_of, network, refused
 
 from bayesnas.cli import main
 from bayesnas.compiler.emit.pytorch import emit_torch
-from bayesnas.compiler.emit.schedule import schedule
+from bayesnas.compiler.emit.schedule import schedule, schedule_text
 from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.operations.plugins import load_plugin, loaded_plugins
 from bayesnas.compiler.operations.primitives import PRIMITIVES
@@ -114,6 +114,124 @@ def test_a_schedule_keeps_to_what_a_subclass_does(folder: Path) -> None:
     torch.testing.assert_close(scheduled(x), plain(x))
 
 
+TRAITS = """
+import bayesnas
+import torch
+from torch import nn
+
+
+@bayesnas.primitive(
+    "half",
+    parameters={"which": None},
+    domains={"which": (0, 1)},
+    shape=lambda s, which: (s[0] // 2, *s[1:]),
+    flops=lambda s, o, which: 0,
+    pure=True,
+    overwritable=True,
+)
+class Half(nn.Module):
+    def __init__(self, channels, which):
+        super().__init__()
+        self.which = which
+
+    def forward(self, z):
+        return z.chunk(2, dim=1)[self.which].clone()
+
+
+@bayesnas.primitive("steady", shape=lambda s: s, flops=lambda s, o: 0, normalises=True)
+class Steady(nn.BatchNorm2d):
+    def __init__(self, channels):
+        super().__init__(channels, eps=0.1, momentum=None, track_running_stats=False)
+
+
+class CubeInPlace(nn.Module):
+    def __init__(self, channels, rounds):
+        super().__init__()
+
+    def forward(self, z):
+        return z.pow_(3)
+
+
+class FastCube(nn.Module):
+    def __init__(self, channels, rounds):
+        super().__init__()
+
+    def forward(self, z):
+        return z * z * z
+
+
+@bayesnas.primitive(
+    "cube",
+    parameters={"rounds": 1},
+    shape=lambda s, rounds: s,
+    flops=lambda s, o, rounds: 0,
+    in_place=CubeInPlace,
+    fast=FastCube,
+)
+class Cube(nn.Module):
+    def __init__(self, channels, rounds):
+        super().__init__()
+
+    def forward(self, z):
+        return z**3
+"""
+
+
+def test_its_traits_are_used_as_ours_are(folder: Path) -> None:
+    """Pure ones are told apart by their numbers; a shared tensor is not written over."""
+    plug(folder, TRAITS)
+    graph = graph_of(
+        network(
+            "    x ~> y : half(0) >> cube >> conv(1, 4) | half(1) >> cube >> conv(1, 4)\n"
+            "           | half(0) >> conv(3, 4) >> steady | conv(1) >> cube | half(0) >> conv(1, 4)"
+        )
+    )
+    plan = schedule(graph)
+    text = schedule_text(graph, plan)
+    assert "  half: 2 runs for 4\n" in text
+    assert "x >> half(0), once for 3" in text
+    assert "[half(0)] >> cube fast >> conv(1, width = 4); gate in the sum" in text
+    assert "[half(0)] >> conv(3, width = 4) >> steady; gate in the scale" in text
+    assert ": conv(1, width = 4) >> cube in place; gate in the sum" in text
+    plain, scheduled = (load_source(emit_torch(graph, "spec.nas", p)) for p in (None, plan))
+    scheduled.load_state_dict(plain.state_dict())
+    gates = torch.tensor([0.5, -1.0, 2.0, 3.0, 0.7])
+    for rows in (gates, torch.stack([gates, 2 * gates, gates - 1])):
+        results = []
+        for module in (plain, scheduled):
+            x = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+            leaves = [x.requires_grad_(), *module.parameters()]
+            y = module(x, rows)
+            results.append([y, *torch.autograd.grad(y.square().mean(), leaves)])
+        for one, other in zip(*results, strict=True):
+            torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("half(2)", "`which` of `half` is 2; write 1 or less"),
+        ("half(0 - 1)", "`which` of `half` is -1; write 0 or more"),
+        ("cube(0 - 1)", "`rounds` of `cube` is -1; write 0 or more"),
+    ],
+)
+def test_numbers_outside_its_domains(folder: Path, call: str, message: str) -> None:
+    plug(folder, TRAITS)
+    [diagnostic] = refused(network(f"    y = x : {call}"))
+    assert f"{diagnostic.message}; {diagnostic.help}" == message
+
+
+def test_parameters_without_a_domain_take_zero(folder: Path) -> None:
+    plug(folder, TRAITS)
+    assert graph_of(network("    y = x : cube(0)")).searched() == []
+
+
+def test_what_is_not_pure(folder: Path) -> None:
+    plug(folder, PLUGIN.replace('"scale", ', '"scale", pure=True, '))
+    [diagnostic] = refused(network("    y = x : scale"))
+    assert diagnostic.message == "`Scale` is said to be pure and holds numbers of its own"
+
+
 def test_source_without_its_primitives_imports_no_plugin(folder: Path) -> None:
     plug(folder, PLUGIN)
     assert "plugged" not in emit_torch(graph_of(network("    y = x : relu")), "s").source
@@ -171,6 +289,34 @@ def test_a_flop_rule_that_fails(folder: Path) -> None:
         ('"scale", ', '"a-b", ', "`a-b` cannot be a name"),
         ('{"ratio": 2}', '{"ratio": 0.5}', "the default of `ratio` is no whole number"),
         ('{"ratio": 2}', '{"for": 2}', "`for` cannot be a parameter's name"),
+        ('{"ratio": 2}', '{"class": 2}', "`class` cannot be a parameter's name"),
+        ('{"ratio": 2}', '{"channels": 2}', "the parameter `channels` is given by the input"),
+        (
+            '{"ratio": 2}',
+            '{"ratio": 2}, domains={"rate": (1, 2)}',
+            "`rate` of `domains` is no parameter",
+        ),
+        (
+            '{"ratio": 2}',
+            '{"ratio": 2}, domains={"ratio": 3}',
+            "the domain of `ratio` is no pair of whole numbers, least and most",
+        ),
+        (
+            '{"ratio": 2}',
+            '{"ratio": 2}, domains={"ratio": (3, None)}',
+            "the default of `ratio` lies outside its domain",
+        ),
+        (
+            '{"ratio": 2}',
+            '{"ratio": 2}, in_place=nn.ReLU',
+            "`ReLU` does not stand in `plugged`",
+        ),
+        (
+            '{"ratio": 2}',
+            '{"ratio": 2}, normalises=True',
+            "`Scale` does not normalise: it is no nn.BatchNorm1d or nn.BatchNorm2d with their own "
+            "forward pass",
+        ),
     ],
 )
 def test_what_cannot_be_registered(folder: Path, old: str, new: str, reason: str) -> None:

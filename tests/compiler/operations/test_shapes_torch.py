@@ -15,7 +15,7 @@ import torch
 from support import refused
 from torch import nn
 
-from bayesnas.compiler.operations.layers import PRELUDES
+from bayesnas.compiler.emit.preludes import layers as preludes
 from bayesnas.compiler.operations.primitives import (
     PRIMITIVES,
     SAME,
@@ -61,8 +61,8 @@ def source(
     primitive: Primitive, shape: Shape, numbers: Mapping[str, int], *, names: Collection[str] = ()
 ) -> str:
     """Source for these numbers; some stand there as parameters."""
-    emit = primitive.emit_for(numbers, rank(shape))
-    return emit({n: n if n in names else str(v) for n, v in numbers.items()}, rank(shape))
+    texts = {n: n if n in names else str(v) for n, v in numbers.items()}
+    return primitive.plain_layer(numbers, rank(shape)).write(texts, rank(shape))
 
 
 def cases(primitive: Primitive) -> Iterator[tuple[Shape, dict[str, int], Shape]]:
@@ -82,14 +82,7 @@ def cases(primitive: Primitive) -> Iterator[tuple[Shape, dict[str, int], Shape]]
                 yield shape, arguments, inferred
 
 
-def namespace() -> dict[str, object]:
-    result: dict[str, object] = {"torch": torch, "nn": nn}
-    for source in PRELUDES.values():
-        exec(source, result)
-    return result
-
-
-MODULES = namespace()
+MODULES = {"torch": torch, "nn": nn, **vars(preludes)}
 
 
 def module_of(text: str, values: Mapping[str, int]) -> nn.Module:

@@ -14,7 +14,7 @@ from torch import nn
 
 from bayesnas.runtime.network.modules import build
 
-HERE = Path(__file__).parent
+TESTS = Path(__file__).parents[2]
 # What the faults that are known need; a CPU that has more can be told to take no more.
 INSTRUCTIONS = "AVX2"
 
@@ -26,9 +26,9 @@ def test_convolutions_have_the_gradients_of_contiguous_ones(
 ) -> None:
     if torch.backends.cpu.get_cpu_capability() == instructions:
         pytest.skip("this CPU takes them by default")
-    path = os.pathsep.join(str(folder) for folder in (HERE.parent / ".links", HERE))
+    path = os.pathsep.join(str(folder) for folder in (TESTS.parent / ".links", TESTS))
     done = subprocess.run(
-        [sys.executable, str(HERE / "native.py"), str(threads)],
+        [sys.executable, str(TESTS / "native.py"), str(threads)],
         env={**os.environ, "PYTHONPATH": path, "ONEDNN_MAX_CPU_ISA": instructions},
         capture_output=True,
         text=True,

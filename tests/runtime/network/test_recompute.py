@@ -10,10 +10,13 @@ from living import CELLS, packaged
 from support import compile_text
 from torch import Tensor
 
+from bayesnas.compiler.emit.pytorch import emit_torch
 from bayesnas.compiler.graph.model import Graph
+from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import SearchSettings
 from bayesnas.compiler.space.choices import member_space
 from bayesnas.runtime.data.dataset import Data, Part
+from bayesnas.runtime.network.recompute import blocks
 from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.tasks.classification import Classification
 from benchmarks.common import peak
@@ -50,6 +53,11 @@ def test_steps_are_the_same(name: str) -> None:
     once, twice = (steps(supernet(graph, word)) for word in ("no", "yes"))
     for one, other in zip(once, twice, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_blocks_are_cells_and_not_the_lists_they_stand_in() -> None:
+    graph = compile_spec("nasbench201", {"cells": 2, "width": 4}).graph
+    assert blocks(emit_torch(graph, "spec.nas")) == {f"{a}.{k}" for a in "ace" for k in range(2)}
 
 
 @pytest.mark.parametrize("name", ["darts_cell", "treecell_pyramidnet"])

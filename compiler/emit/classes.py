@@ -1,0 +1,157 @@
+"""Motifs as classes: one for all instances that run alike."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+
+from bayesnas.compiler.emit.bodies import BODY, Attribute, Bodies, Body, Made
+from bayesnas.compiler.emit.names import camel, unique
+from bayesnas.compiler.emit.source import Value, spread, unify
+from bayesnas.compiler.emit.texts import INDENT, LINE, wrapped
+from bayesnas.compiler.graph.model import Graph, Instance
+
+_Member = tuple[Instance, Body]
+
+
+class Classes:
+    """The classes of a graph's instances, made from the innermost outwards.
+
+    ``helpers`` are what their source names of `preludes`.
+    """
+
+    def __init__(self, bodies: Bodies) -> None:
+        self.graph = bodies.graph
+        self.bodies = bodies
+        self.written: dict[str, Body] = {}
+        self.helpers: frozenset[str] = frozenset()
+
+    @property
+    def made(self) -> dict[str, Made]:
+        """The class of each instance, by path."""
+        return self.bodies.classes
+
+    def definitions(self, taken: Iterable[str]) -> list[str]:
+        """Source of the classes, those used by others first; ``taken`` are no names for them."""
+        avoid = set(taken)
+        by_depth: dict[int, list[Instance]] = {}
+        for instance in self.graph.instances.values():
+            by_depth.setdefault(self._depth(instance), []).append(instance)
+        blocks = []
+        for depth in sorted(by_depth, reverse=True):
+            groups: dict[Hashable, list[_Member]] = {}
+            for instance in by_depth[depth]:
+                body = self.written[instance.path] = self.bodies.body(instance)
+                groups.setdefault((instance.motif, body.key), []).append((instance, body))
+            blocks += [self._class(members, avoid) for members in groups.values()]
+        return blocks
+
+    def gate_paths(self) -> tuple[tuple[str, str], ...]:
+        """For each gate, where its mixed edge is in the module, and its candidate."""
+        places = {
+            gate: (f"{self._prefix(path)}{attribute}", candidate)
+            for path, body in self.written.items()
+            for gate, (attribute, candidate) in body.places.items()
+        }
+        return tuple(places[gate] for gate in sorted(places))
+
+    def _prefix(self, path: str) -> str:
+        """``body.0.``: the path of an instance in the module."""
+        result = ""
+        while (parent := self.graph.instances[path].parent) is not None:
+            result = f"{self.written[parent].children[path]}.{result}"
+            path = parent
+        return result
+
+    def _depth(self, instance: Instance) -> int:
+        depth = 0
+        while instance.parent is not None:
+            instance, depth = self.graph.instances[instance.parent], depth + 1
+        return depth
+
+    def _class(self, members: Sequence[_Member], avoid: set[str]) -> str:
+        instance, body = members[0]
+        values = [member.values for _, member in members]
+        hints = _hints(body.attributes, values)
+        parameters = [dict(member.parameters) for member, _ in members]
+        known: dict[tuple[Value, ...], str]
+        known = {tuple(p[name] for p in parameters): name for name in reversed(parameters[0])}
+        family = unify(values, hints, known, avoid)
+        name = unique(camel(instance.motif), avoid, "")
+        avoid.add(name)
+        for member, its in members:
+            self.made[member.path] = Made(name, member.motif, family, its.values)
+            self.helpers |= its.helpers
+        formals = "".join(f", {p}" for p in family.parameters)
+        texts = spread([a.source for a in body.attributes], family.texts)
+        lines = ["", "", f"class {name}(nn.Module):"]
+        lines.append(f'{INDENT}"""{_class_doc(members)}"""')
+        lines += ["", *wrapped(f"{INDENT}def ", f"__init__(self{formals})", level=1, tail=":")]
+        lines.append(f"{BODY}super().__init__()")
+        for attribute, text in zip(body.attributes, texts, strict=True):
+            lines += wrapped(f"{BODY}self.{attribute.name} = ", text, attribute.comment, 2)
+        return "\n".join([*lines, "", *_forward(self.graph, instance, body), ""])
+
+
+def _class_doc(members: Sequence[_Member]) -> str:
+    instance, body = members[0]
+    if instance.path == "":
+        return f"The network; {body.gates} gates." if body.gates else "The network."
+    paths = [member.path for member, _ in members]
+    shown = ", ".join(paths[:4]) + (f" and {len(paths) - 4} more" if len(paths) > 4 else "")
+    text = f"Motif `{instance.motif}`: {shown}."
+    return text if len(text) < LINE - 10 else f"Motif `{instance.motif}`."
+
+
+def _forward(graph: Graph, instance: Instance, body: Body) -> list[str]:
+    arguments, lines = ["self", *body.inputs], []
+    if instance.path == "":
+        about = [f"{n}: {_shape(graph, n)}" for n in instance.inputs]
+        if body.gates:
+            arguments.append("gates=None")
+            about.append(f"gates: [{body.gates}], or [N, {body.gates}], a row an example")
+        lines += _docstring(about)
+        if body.gates:
+            lines += [
+                f"{BODY}if gates is None:",
+                f"{BODY}{INDENT}gates = {body.inputs[0]}.new_ones({body.gates})",
+                f"{BODY}gates = gates.view(-1, {body.gates})",
+            ]
+    elif body.gates:
+        arguments.append("gates")
+    outputs = ", ".join(body.outputs)
+    if len(body.outputs) > 1 and len(f"{BODY}return {outputs}") > LINE:
+        outputs = f"({outputs})"
+    head = wrapped(f"{INDENT}def ", f"forward({', '.join(arguments)})", level=1, tail=":")
+    return [*head, *lines, *body.lines, *wrapped(f"{BODY}return ", outputs, level=2)]
+
+
+def _docstring(about: Sequence[str]) -> list[str]:
+    line = f'{BODY}"""{"; ".join(about)}."""'
+    if len(line) <= LINE:
+        return [line]
+    return [f'{BODY}"""', *(f"{BODY}{one}" for one in about), f'{BODY}"""']
+
+
+def _hints(attributes: Sequence[Attribute], values: Sequence[Sequence[Value]]) -> list[str]:
+    """What each number is called: ``channels``, or ``a_channels`` where several of them vary."""
+    plain = [hint for a in attributes for hint in a.source.hints]
+    owners = [a.name.rpartition("_from_")[2] for a in attributes for _ in a.source.hints]
+    columns: dict[str, set[tuple[Value, ...]]] = {}
+    for k, hint in enumerate(plain):
+        column = tuple(row[k] for row in values)
+        if len(set(column)) > 1:
+            columns.setdefault(hint, set()).add(column)
+    return [
+        _owned(owner, hint) if len(columns.get(hint, ())) > 1 else hint
+        for owner, hint in zip(owners, plain, strict=True)
+    ]
+
+
+def _owned(owner: str, hint: str) -> str:
+    return f"{hint}_{owner}" if hint.startswith("make_") else f"{owner}_{hint}"
+
+
+def _shape(graph: Graph, node: str) -> str:
+    shape = graph.node(node).shape
+    assert shape is not None
+    return f"[N, {', '.join(map(str, shape))}]"
