@@ -214,6 +214,7 @@ def _render_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--out", type=Path, metavar="FILE", help=".svg, .pdf, .png or .dot; default NAME.svg"
     )
+    parser.add_argument("--relays", action="store_true", help="draw the i' nodes of searched edges")
     parser.add_argument("--force", action="store_true", help="replace what is there")
     parser.set_defaults(command=_render)
 
@@ -396,7 +397,8 @@ def _render(options: argparse.Namespace) -> int:
     from bayesnas.commands import render_command
 
     values = parse_values(options.set)
-    return render_command(options.spec, values, options.network, options.out, options.force)
+    out, network = options.out, options.network
+    return render_command(options.spec, values, network, out, options.force, options.relays)
 
 
 def _count(options: argparse.Namespace) -> int:

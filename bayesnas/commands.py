@@ -184,14 +184,19 @@ def _check(spec: str) -> list[Diagnostic]:
 
 
 def render_command(
-    spec: str, values: Mapping[str, int], network: str | None, out: Path | None, force: bool
+    spec: str,
+    values: Mapping[str, int],
+    network: str | None,
+    out: Path | None,
+    force: bool,
+    relays: bool,
 ) -> int:
     """``bayesnas render``: one figure of a spec or of a graph.json."""
     given = read_input(spec, values, network)
     out = out or Path(f"{Path(spec).stem}.svg")
     for file in (out, out.with_suffix(".dot")):
         check_free(file, force)
-    advice = write_figure(draw(given.graph, given.found), out)
+    advice = write_figure(draw(given.graph, given.found, relays), out)
     print(f"written to {out if advice is None else out.with_suffix('.dot')}")
     say_advice(advice)
     return 0

@@ -392,6 +392,15 @@ def test_render(here: Path, run: Run, no_dot: None) -> None:  # noqa: ARG001
     assert (here / "new" / "figure.dot").is_file()
 
 
+def test_render_with_relays(here: Path, run: Run, no_dot: None) -> None:  # noqa: ARG001
+    write_tiny(here)
+    assert run("render", "tiny.nas").status == 0
+    assert run("render", "tiny.nas", "--relays", "-o", "relays.svg").status == 0
+    plain, relays = ((here / f"{name}.dot").read_text("utf-8") for name in ("tiny", "relays"))
+    assert "shape=ellipse" not in plain
+    assert "shape=ellipse" in relays
+
+
 def test_render_of_a_graph(here: Path, run: Run, no_dot: None) -> None:  # noqa: ARG001
     write_tiny(here)
     assert run("compile", "tiny.nas", "-o", "out", "--emit", "graph").status == 0
