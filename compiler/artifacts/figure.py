@@ -38,10 +38,10 @@ def draw(graph: Graph, annotation: Annotation | None = None, relays: bool = Fals
         annotation: what a search has found of it.
         relays: whether the i' nodes of searched edges are drawn as well.
     """
-    found = annotation or Annotation()
-    kept = {edge.id for edge in graph.edges()} - found.removed.keys()
-    left = drop_dead(graph.subgraph({node.id for node in graph.nodes()}, kept))
-    return page(Contents(graph, found, frozenset(left.network)), relays)
+    annotation = annotation or Annotation()
+    kept = {edge.id for edge in graph.edges()} - annotation.removed.keys()
+    rest = drop_dead(graph.subgraph({node.id for node in graph.nodes()}, kept))
+    return page(Contents(graph, annotation, frozenset(rest.network)), relays)
 
 
 def has_dot() -> bool:

@@ -117,9 +117,8 @@ class Canvas:
         boxes: defaultdict[int, float] = defaultdict(float)
         for name, width in self._widths.items():
             boxes[levels[name]] += width + NODE_GAP
-        changes: defaultdict[int, float] = defaultdict(
-            float
-        )  # of the inches that lines take, from a row on
+        # How many inches more the lines take from a row on.
+        changes: defaultdict[int, float] = defaultdict(float)
         for line in self._lines:
             start, end = levels[line.source] + 1, levels[line.target]
             if end > start:

@@ -19,13 +19,8 @@ class Box:
 
     @property
     def first(self) -> Instance:
-        """What the box reads, it reads through this one."""
+        """The one whose ports are drawn."""
         return self.members[0]
-
-    @property
-    def last(self) -> Instance:
-        """What is read of the box is read of this one."""
-        return self.members[-1]
 
 
 @define

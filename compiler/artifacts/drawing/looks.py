@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterable, Mapping
+from graphlib import TopologicalSorter
+from typing import TypeAlias
 
 from attrs import define, field, frozen
 
@@ -15,8 +18,11 @@ from bayesnas.compiler.graph.model import (
     Graph,
     Instance,
     Node,
+    Operation,
     ParallelStage,
 )
+
+_Group: TypeAlias = tuple[str, str]  # a motif, and what its tied instances share of their paths
 
 
 @frozen
@@ -81,11 +87,9 @@ def label_of(connection: Connection) -> str:
     """What a searched connection is called: its choice, or its candidates."""
     labels = [edge.operation.label for edge in connection.edges]
     choice = connection.edges[0].choice
-    return (
-        choice
-        if choice is not None and len(labels) > 1
-        else "\n".join(lines(listed(labels, bar=True)))
-    )
+    if choice is not None and len(labels) > 1:
+        return choice
+    return "\n".join(lines(listed(labels, bar=True)))
 
 
 def kind_of(instance: Instance) -> str:
@@ -100,15 +104,35 @@ def looks(contents: Contents) -> list[Look]:
     Instances that share their architecture are drawn once, and so are those that were not tied
     but differ in widths alone.
     """
-    tied: dict[tuple[str, str], list[Instance]] = {}
+    tied: dict[_Group, list[Instance]] = {}
     for instance in contents.graph.instances.values():
-        tied.setdefault((instance.motif, instance.group_path), []).append(instance)
+        tied.setdefault(_group(instance), []).append(instance)
+    numbers: dict[str, int] = {}  # of forms, by the instances that have them
+    forms: dict[Hashable, int] = {}
+    for group in _children_first(tied, contents):
+        form = _form(tied[group][0], contents, numbers)
+        number = forms.setdefault(form, len(forms))
+        numbers |= {member.path: number for member in tied[group]}
     root = contents.graph.root
-    del tied[root.motif, ""]
-    alike: dict[Hashable, list[Instance]] = {}
+    alike: dict[int, list[Instance]] = {}
     for members in tied.values():
-        alike.setdefault(_form(members[0], contents), []).extend(members)
+        if members != [root]:
+            alike.setdefault(numbers[members[0].path], []).extend(members)
     return [Look(n, tuple(m)) for n, m in enumerate([*alike.values(), [root]])]
+
+
+def _group(instance: Instance) -> _Group:
+    return instance.motif, instance.group_path
+
+
+def _children_first(tied: Mapping[_Group, list[Instance]], contents: Contents) -> Iterable[_Group]:
+    """Groups of tied instances, each after those inside its first member."""
+    return TopologicalSorter(
+        {
+            group: [_group(child) for child in contents.children.get(members[0].path, ())]
+            for group, members in tied.items()
+        }
+    ).static_order()
 
 
 def same_numbers(members: Iterable[Instance], graph: Graph) -> bool:
@@ -116,9 +140,15 @@ def same_numbers(members: Iterable[Instance], graph: Graph) -> bool:
     return len({(m.parameters, *(graph.node(i).shape for i in m.inputs)) for m in members}) == 1
 
 
-def _form(instance: Instance, contents: Contents) -> Hashable:
-    """What is drawn of an instance but for its path, its widths and its sizes."""
+def _form(instance: Instance, contents: Contents, numbers: Mapping[str, int]) -> Hashable:
+    """What is drawn of an instance but for its path, its widths and its sizes.
+
+    Which of its children look alike counts as well, for it decides what is folded; how they look
+    does not.
+    """
     local = _locals(instance, contents)
+    children = contents.children.get(instance.path, ())
+    looks = {number: n for n, number in enumerate(dict.fromkeys(numbers[c.path] for c in children))}
     return (
         instance.motif,
         kind_of(instance),
@@ -126,7 +156,7 @@ def _form(instance: Instance, contents: Contents) -> Hashable:
             (node.name, node.role, node.merge, node.id in contents.alive)
             for node in contents.nodes.get(instance.path, ())
         ),
-        tuple((child.motif, kind_of(child)) for child in contents.children.get(instance.path, ())),
+        tuple((child.motif, kind_of(child), looks[numbers[child.path]]) for child in children),
         tuple(
             (
                 local[connection.source],
@@ -152,12 +182,23 @@ def _edge_form(edge: Edge, contents: Contents) -> Hashable:
         return edge.choice
     gamma = contents.annotation.gammas.get(edge.id)
     removal = contents.annotation.removed.get(edge.id)
-    stages = tuple(_stage_form(stage) for stage in edge.operation.stages)
     weight = None if gamma is None or removal is not None else f"{gamma:.2g}"
-    return edge.kind, edge.operation.definition, stages, weight, removal
+    return edge.kind, _operation_form(edge.operation), weight, removal
 
 
-def _stage_form(stage: AnyStage) -> Hashable:
+def _operation_form(operation: Operation) -> Hashable:
+    """Its label and stages without widths.
+
+    The label counts, for it alone tells of numbers that were multiplied into widths.
+    """
+    widths: set[int] = set()
+    stages = tuple(_stage_form(stage, widths) for stage in operation.stages)
+    numbers = re.compile(r"\d+")
+    return numbers.sub(lambda n: "width" if int(n[0]) in widths else n[0], operation.label), stages
+
+
+def _stage_form(stage: AnyStage, widths: set[int]) -> Hashable:
     if isinstance(stage, ParallelStage):
-        return tuple(tuple(_stage_form(one) for one in branch) for branch in stage.branches)
+        return tuple(tuple(_stage_form(one, widths) for one in branch) for branch in stage.branches)
+    widths |= {number for name, number in stage.arguments if name == "width"}
     return stage.primitive, tuple(a for a in stage.arguments if a[0] != "width")

@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 from attrs import frozen
 from living import OTHERS, PACKAGED, packaged
+from pictures import found_of
 
 from bayesnas.compiler.artifacts.figure import draw, has_dot
-from bayesnas.compiler.artifacts.graph_file import Annotation
-from bayesnas.compiler.graph.model import Graph
 
 pytestmark = pytest.mark.skipif(not has_dot(), reason="Graphviz is not installed")
 
@@ -105,17 +104,11 @@ def assert_clear(dot: str) -> None:
             assert part.top <= outline.top + SLACK
 
 
-def half_removed(graph: Graph) -> Annotation:
-    groups = enumerate(graph.groups().values())
-    removed = {e.id: number % 3 + 1 for number, group in groups if number % 2 for e in group}
-    return Annotation({e.id: 0.5 for e in graph.searched()}, removed)
-
-
 @pytest.mark.parametrize("name", PACKAGED | OTHERS)
 def test_nothing_overlaps(name: str) -> None:
     graph = packaged(name).graph
     assert_clear(draw(graph))
-    assert_clear(draw(graph, half_removed(graph)))
+    assert_clear(draw(graph, found_of(graph)))
     assert_clear(draw(graph, relays=True))
 
 
