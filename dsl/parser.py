@@ -17,11 +17,11 @@ from lark.lexer import PatternRE, TerminalDef
 from lark.tree import Meta
 
 from bayesnas.dsl import tree
+from bayesnas.dsl.amounts import MAX_DIGITS
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span, quote
 from bayesnas.dsl.mistakes.explain import check_brackets, count_words, explain, too_deep
 
 MAX_WORDS = 40_000  # of a spec with its imports: they are read within two seconds
-MAX_DIGITS = 100
 MAX_DEPTH = 200  # of a tree: what walks it recurses
 
 T = TypeVar("T")

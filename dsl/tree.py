@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from attrs import field, frozen
 
+from bayesnas.dsl.amounts import amount_value
 from bayesnas.dsl.diagnostics import Span
 
 # ---------------------------------------------------------------------------------- expressions
@@ -261,10 +262,7 @@ class Amount:
     @property
     def value(self) -> int:
         """The number it stands for, rounded down to a whole one."""
-        digits, unit = self.text[:-1], self.text[-1]
-        whole, _, fraction = digits.partition(".")
-        zeros = {"K": 3, "M": 6, "G": 9}[unit]
-        return int(whole + fraction[:zeros].ljust(zeros, "0"))
+        return amount_value(self.text)
 
 
 @frozen

@@ -18,8 +18,8 @@ import jsonschema
 from jsonschema.protocols import Validator
 
 from bayesnas.dsl import tree
+from bayesnas.dsl.amounts import MAX_DIGITS
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span
-from bayesnas.dsl.parser import MAX_DIGITS
 
 _NODES: Final[Mapping[str, Any]] = {
     name: kind

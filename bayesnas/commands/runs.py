@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bayesnas.commands.values import check_seed
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 
 if TYPE_CHECKING:
     from bayesnas.runtime.runs.folder import RunOptions
+
+MAX_THREADS: Final = 1024  # PyTorch ends the process where the system refuses it a thread
 
 
 def run_options(
@@ -38,12 +40,13 @@ def set_threads(count: int | None) -> None:
     """How many CPU threads PyTorch uses, if that was asked for.
 
     Raises:
-        DiagnosticError: D418 (fewer than one).
+        DiagnosticError: D418 (fewer than one, or more than `MAX_THREADS`).
     """
     if count is None:
         return
-    if count < 1:
-        remedy = "write 1 or more, or leave `--threads` out"
+    if not 1 <= count <= MAX_THREADS:
+        number = "1 or more" if count < 1 else f"at most {MAX_THREADS}"
+        remedy = f"write {number}, or leave `--threads` out"
         raise DiagnosticError(Diagnostic("D418", f"cannot use {count} threads", help=remedy))
     import torch
 

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
 from bayesnas.compiler.settings import check_setting
+from bayesnas.dsl.amounts import AMOUNT, MAX_DIGITS, amount_value
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote, suggest
 
 if TYPE_CHECKING:
     from bayesnas.compiler.graph.model import BudgetConstraint
     from bayesnas.compiler.pipeline import Compiled
-
-_FACTORS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
 
 def parse_values(texts: Sequence[str], option: str = "--set") -> dict[str, int]:
@@ -45,22 +44,30 @@ def parse_budgets(texts: Sequence[str]) -> tuple[BudgetConstraint, ...]:
     """``--budget`` arguments; of several for one cost the last holds.
 
     Raises:
-        DiagnosticError: D418 (not ``flops=AMOUNT`` or ``parameters=AMOUNT``).
+        DiagnosticError: D418 (not ``flops=AMOUNT`` or ``parameters=AMOUNT``, or too many digits).
     """
     from bayesnas.compiler.graph.model import BudgetConstraint, CostName
 
     budgets: dict[str, BudgetConstraint] = {}
     costs: dict[str, Any] = {name: name for name in get_args(CostName)}
     for text in texts:
-        match = re.fullmatch(r"\s*(\w+)\s*<?=\s*(\d+(?:\.\d+)?)([KMG]?)\s*", text)
+        match = re.fullmatch(rf"\s*(\w+)\s*<?=\s*({AMOUNT})\s*", text)
         if match is None or match[1] not in costs:
             remedy = "write `--budget flops=60M` or `--budget parameters=500K`"
             if match is not None:
                 remedy = suggest(match[1], costs, f"a budget is of {quote(costs, 'or')}")
             raise DiagnosticError(Diagnostic("D418", f"cannot read `--budget {text}`", help=remedy))
-        limit = int(float(match[2]) * _FACTORS[match[3]])
-        budgets[match[1]] = BudgetConstraint(costs[match[1]], limit)
+        cost, amount = match.groups()
+        _check_digits(amount, f"--budget {cost}")
+        budgets[cost] = BudgetConstraint(costs[cost], amount_value(amount))
     return tuple(budgets.values())
+
+
+def _check_digits(number: str, option: str) -> None:
+    if len(number) > MAX_DIGITS:
+        message = f"a number of {len(number)} digits for `{option}`"
+        remedy = f"write at most {MAX_DIGITS} digits"
+        raise DiagnosticError(Diagnostic("D418", message, help=remedy))
 
 
 def chosen_settings(compiled: Compiled, kind: str, options: Sequence[str]) -> dict[str, Any]:
