@@ -66,7 +66,7 @@ def test_a_packaged_spec_is_found_by_name() -> None:
     assert "darts_cell" in packaged_specs()
     path = Path(load("darts_cell").source.name)
     assert path.name == "darts_cell.nas"
-    assert path == path.resolve()  
+    assert path == path.resolve()  # however an installation reads it
 
 
 def test_a_file_is_preferred_to_a_packaged_spec(
