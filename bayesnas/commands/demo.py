@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import evolve
 
 from bayesnas.commands.arguments import Command, add_device, add_out_folder, add_seed
 from bayesnas.commands.runs import set_threads
@@ -12,6 +15,10 @@ from bayesnas.commands.tables import columns, cost_texts, heading, say_advice, s
 from bayesnas.commands.values import check_seed
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
 from bayesnas.dsl.files import check_empty
+
+if TYPE_CHECKING:
+    from bayesnas.compiler.pipeline import Compiled
+    from bayesnas.runtime.runs.folder import RunOptions
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
@@ -23,12 +30,8 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 def _demo(options: argparse.Namespace) -> int:
     set_threads(options.threads)
     check_seed(options.seed)
-    from attrs import evolve
-
-    from bayesnas.compiler.graph.cost import graph_cost
     from bayesnas.compiler.pipeline import compile_spec
     from bayesnas.runtime.jobs.search import search
-    from bayesnas.runtime.jobs.train import train
     from bayesnas.runtime.runs.folder import RunOptions
 
     out = options.out or Path("build/demo")
@@ -41,21 +44,10 @@ def _demo(options: argparse.Namespace) -> int:
     result = search(space, make_settings(SearchSettings, space.settings("search")), run)
     spec = out / "search" / "pruned.nas"
     schedule = make_settings(TrainSettings, space.settings("train"))
-    trained = [
-        (name, train(compiled, schedule, evolve(run, out=out / folder)), compiled)
-        for name, compiled, folder in (
-            ("found network", compile_spec(spec), "train"),
-            ("supernet", space, "supernet"),
-        )
-    ]
-    print()
-    print(columns(
-        ("", "parameters", "FLOPs", "test accuracy", "trained in"),
-        [
-            (name, *cost_texts(graph_cost(c.graph)), f"{r.test_accuracy:.2%}", f"{r.seconds:.0f} s")
-            for name, r, c in reversed(trained)
-        ],
-    ))  # fmt: skip
+    found_row = _trained_row("found network", compile_spec(spec), schedule, run, out / "train")
+    supernet_row = _trained_row("supernet", space, schedule, run, out / "supernet")
+    head = ("", "parameters", "FLOPs", "test accuracy", "trained in")
+    print("\n" + columns(head, [supernet_row, found_row]))
     share = result.found.parameters / result.supernet.parameters
     print(
         f"compiled in {compile_seconds:.1f} s, searched in {result.seconds:.0f} s, "
@@ -66,6 +58,18 @@ def _demo(options: argparse.Namespace) -> int:
     print(f"figure: {result.figure}")
     say_advice(result.advice)
     return 0
+
+
+def _trained_row(
+    name: str, compiled: Compiled, settings: TrainSettings, run: RunOptions, out: Path
+) -> tuple[str, ...]:
+    """Train a network from scratch into ``out``; its row of the table."""
+    from bayesnas.compiler.graph.cost import graph_cost
+    from bayesnas.runtime.jobs.train import train
+
+    result = train(compiled, settings, evolve(run, out=out))
+    cost = cost_texts(graph_cost(compiled.graph))
+    return (name, *cost, f"{result.test_accuracy:.2%}", f"{result.seconds:.0f} s")
 
 
 DEMO = Command("demo", "Search, retrain and compare on the embedded digits.", _add_demo, _demo)
