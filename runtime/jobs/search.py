@@ -33,7 +33,7 @@ from bayesnas.runtime.strategies.bayesnas.pruning import Pruner
 from bayesnas.runtime.strategies.bayesnas.published import Published
 from bayesnas.runtime.strategies.darts import Darts
 from bayesnas.runtime.strategies.evidence import Evidence
-from bayesnas.runtime.strategies.interface import Strategy, Task, no_member
+from bayesnas.runtime.strategies.interface import Problem, Strategy, no_member
 from bayesnas.runtime.strategies.largest import Largest
 from bayesnas.runtime.strategies.magnitude import Magnitude
 from bayesnas.runtime.strategies.random_members import RandomChoice
@@ -153,7 +153,7 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
         options.seed,
         device,
     )
-    strategy = STRATEGIES[settings.strategy](Task(net, prices, settings, options.seed))
+    strategy = STRATEGIES[settings.strategy](Problem(net, prices, settings, options.seed))
     return _Search(space, settings, options, net, strategy, run).go()
 
 

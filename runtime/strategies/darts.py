@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from bayesnas.compiler.space.choices import MemberSpace, SearchedConnection, dropped
 from bayesnas.runtime.network.modules import logits
-from bayesnas.runtime.strategies.interface import Removal, Strategy, Task
+from bayesnas.runtime.strategies.interface import Problem, Removal, Strategy
 
 
 class Darts(Strategy):
@@ -22,12 +22,12 @@ class Darts(Strategy):
     others, and passes nothing on.
     """
 
-    def __init__(self, task: Task) -> None:
-        super().__init__(task)
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
         self.whole = self.space
         names = [o for c in self.whole.connections for o in _softmax_options(self.whole, c)]
         self.places = {name: n for n, name in enumerate(names)}
-        start = torch.randn(len(names), generator=task.net.generator, dtype=torch.float64)
+        start = torch.randn(len(names), generator=problem.net.generator, dtype=torch.float64)
         self.alpha = (1e-3 * start).requires_grad_()
         self.adam = torch.optim.Adam([self.alpha], lr=3e-4, betas=(0.5, 0.999), weight_decay=1e-3)
 

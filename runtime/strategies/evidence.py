@@ -24,7 +24,7 @@ from torch import Tensor
 
 from bayesnas.compiler.space.choices import MemberSpace
 from bayesnas.compiler.space.prices import Prices, best_member
-from bayesnas.runtime.strategies.interface import Removal, Strategy, Task, group_table, judged
+from bayesnas.runtime.strategies.interface import Problem, Removal, Strategy, group_table, judged
 from bayesnas.runtime.strategies.sampling import thinned
 from bayesnas.runtime.supernet.supernet import Supernet
 
@@ -53,20 +53,20 @@ class Look:
     root: Tensor
 
     @classmethod
-    def at(cls, space: MemberSpace, task: Task) -> Look:
+    def at(cls, space: MemberSpace, problem: Problem) -> Look:
         """The model of a space by the weights its supernet has now."""
-        net = task.net
+        net = problem.net
         gates = net.gates(space.mean())
         net.keep(space.candidates())
         with net.recalibrated(gates):
-            part = net.sample(net.fit_part, SLOPE * task.settings.curvature_examples)
+            part = net.sample(net.fit_part, SLOPE * problem.settings.curvature_examples)
             slope = net.gradient(gates, part)
-            few = part.first(task.settings.curvature_examples)
+            few = part.first(problem.settings.curvature_examples)
             g, H = net.tied(slope, net.curvature(gates, few))
         prior = prior_covariance(space, net.numbers)
         mean, root = laplace(net.table(space.mean()), prior, g, H, len(net.fit_part))
-        price = multiplier(space, group_table(net, -g), task.prices) * joint_prices(
-            net, task.prices
+        price = multiplier(space, group_table(net, -g), problem.prices) * joint_prices(
+            net, problem.prices
         )
         return cls(net.numbers, net.table(space.mean()), g, H, price, prior.diagonal(), mean, root)
 
@@ -211,8 +211,8 @@ class Evidence(Strategy):
         asked = self.settings.discretize == "yes" or self.settings.draws
         return super().draws if asked else 0
 
-    def __init__(self, task: Task) -> None:
-        super().__init__(task)
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
         self.total = self.space.excess()
         self.choices: list[list[str]] = []  # the best member as it looked in each round
 
@@ -224,7 +224,7 @@ class Evidence(Strategy):
 
     def update(self, number: int, rounds: int) -> Removal:
         """Derivatives at the mean, then as many removals as are due."""
-        look = Look.at(self.space, self.task)
+        look = Look.at(self.space, self.problem)
         for group, row in look.report(self.space).items():
             self.report[group] = self.report.get(group, {}) | row
         if self.draws and number == rounds:
@@ -257,7 +257,7 @@ class Evidence(Strategy):
 
     def _can_go(self, option: str, look: Look) -> bool:
         """Whether a member inside the budgets is left without it."""
-        return best_member(self.space.without(option), look.values, self.task.prices) is not None
+        return best_member(self.space.without(option), look.values, self.problem.prices) is not None
 
     def _must_go(self, option: str) -> bool:
         """Whether a constraint of the space asks for removals such as this, missed or not."""
@@ -267,7 +267,7 @@ class Evidence(Strategy):
             kept is not None and len(found) > kept and any(option in c.options for c in found)
             for found, kept in self.space.nodes()
         )
-        return crowded or not self.task.prices.fit(self.space.candidates())
+        return crowded or not self.problem.prices.fit(self.space.candidates())
 
     def _watch(self, changes: Mapping[str, float]) -> None:
         """Take a choice that has not changed for `PATIENCE` rounds early, if nothing is drawn.
@@ -278,7 +278,7 @@ class Evidence(Strategy):
         if self.space.excess() > self.total / 2:
             return
         missed = {option: -change for option, change in changes.items()}
-        choice = best_member(self.space, missed, self.task.prices)
+        choice = best_member(self.space, missed, self.problem.prices)
         self.choices.append(sorted(choice or ()))
         recent = self.choices[-PATIENCE:]
         discrete = self.settings.discretize == "yes" and not self.draws

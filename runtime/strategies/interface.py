@@ -39,7 +39,7 @@ class Removal:
 
 
 @frozen
-class Task:
+class Problem:
     """What a strategy is given.
 
     ``prices`` are those of the network that is wanted; the supernet may be a smaller one.
@@ -62,10 +62,10 @@ class Strategy(ABC):
     trains: ClassVar[bool] = True  # whether it looks at data at all
     likes: ClassVar[int] = 0  # draws where the settings leave it to the strategy
 
-    def __init__(self, task: Task) -> None:
-        self.task, self.net, self.settings = task, task.net, task.settings
-        self.space = member_space(task.graph)
-        self.random = Random(task.seed)
+    def __init__(self, problem: Problem) -> None:
+        self.problem, self.net, self.settings = problem, problem.net, problem.settings
+        self.space = member_space(problem.graph)
+        self.random = Random(problem.seed)
         self.stable = False  # whether more rounds would change nothing
         self.report: dict[str, dict[str, float]] = {}  # of each group, what was found last
 
@@ -101,7 +101,7 @@ class Strategy(ABC):
     def rows(self) -> list[dict[str, Any]]:
         """What was found of each gate, in order; a column that a strategy has not is None."""
         rows = []
-        for edge in self.task.graph.searched():
+        for edge in self.problem.graph.searched():
             found = self.report.get(str(edge.group), {})
             rows.append({name: found.get(name) for name in COLUMNS})
         return rows
@@ -112,9 +112,9 @@ class Strategy(ABC):
         Raises:
             DiagnosticError: D604 (status 1) if no member was found inside the budgets.
         """
-        member = best_member(self.space, values, self.task.prices)
+        member = best_member(self.space, values, self.problem.prices)
         if member is None:
-            raise no_member(self.task.prices)
+            raise no_member(self.problem.prices)
         return self.keep_only(member, reason)
 
     def drawn_members(self, mean: Tensor, root: Tensor) -> list[Member]:
@@ -123,9 +123,9 @@ class Strategy(ABC):
         Raises:
             DiagnosticError: D604 (status 1) if no member was found inside the budgets.
         """
-        members = draw_members(self.space, self.task.prices, mean, root, self.net, self.draws)
+        members = draw_members(self.space, self.problem.prices, mean, root, self.net, self.draws)
         if not members:
-            raise no_member(self.task.prices)
+            raise no_member(self.problem.prices)
         return members
 
     def random_members(self) -> list[Member]:
@@ -135,7 +135,7 @@ class Strategy(ABC):
             DiagnosticError: D604 (status 1) if no member was found inside the budgets.
         """
         drawn = (
-            random_member(self.space, self.task.prices, self.random)
+            random_member(self.space, self.problem.prices, self.random)
             for _ in range(max(1, self.draws))
         )
         return list(dict.fromkeys(drawn))
@@ -157,7 +157,7 @@ class Strategy(ABC):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Back to what `state` gave."""
-        left = member_space(self.task.graph).restricted(state["candidates"])
+        left = member_space(self.problem.graph).restricted(state["candidates"])
         self.space = evolve(left, required=frozenset(state["required"]))
         version, numbers, gauss = state["random"]
         self.random.setstate((version, tuple(numbers), gauss))

@@ -7,15 +7,15 @@ from typing import Any
 
 from torch import Tensor
 
-from bayesnas.runtime.strategies.interface import Removal, Strategy, Task
+from bayesnas.runtime.strategies.interface import Problem, Removal, Strategy
 
 
 class Magnitude(Strategy):
     """`magnitude`: gates learn with the weights; the largest stay (Han et al., NeurIPS 2015)."""
 
-    def __init__(self, task: Task) -> None:
-        super().__init__(task)
-        self.w = task.net.table(self.space.mean())
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        self.w = problem.net.table(self.space.mean())
 
     def gates(self) -> Tensor:
         """w, tied gates alike."""

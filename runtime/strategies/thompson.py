@@ -24,7 +24,7 @@ from torch import Tensor
 from bayesnas.compiler.space.choices import Member
 from bayesnas.compiler.space.prices import best_member
 from bayesnas.runtime.runs.progress import say_note
-from bayesnas.runtime.strategies.interface import Removal, Strategy, Task, judged, random_member
+from bayesnas.runtime.strategies.interface import Problem, Removal, Strategy, judged, random_member
 from bayesnas.runtime.strategies.sampling import thinned
 
 UNIFORM: Final = 0.3  # share of the search's steps whose member is any, however it looks
@@ -78,8 +78,8 @@ class Thompson(Strategy):
 
     likes = 24
 
-    def __init__(self, task: Task) -> None:
-        super().__init__(task)
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
         self.members: list[list[int]] = []  # of every step of the search, the numbers of its groups
         self.losses: list[float] = []
         self.known: Effects | None = None
@@ -105,10 +105,10 @@ class Thompson(Strategy):
             )
             gains = -(self.known.mean + self.known.root @ noise)
             values = dict(zip(self.net.groups, gains.tolist(), strict=True))
-            member = best_member(self.space, values, self.task.prices)
+            member = best_member(self.space, values, self.problem.prices)
             if member is not None:
                 return member
-        return random_member(self.space, self.task.prices, self.random)
+        return random_member(self.space, self.problem.prices, self.random)
 
     def update(self, number: int, rounds: int) -> Removal:
         """The effects anew; after the last round the best of the members drawn from them."""

@@ -15,7 +15,7 @@ from bayesnas.compiler.passes.gamma import Dependency, derive_gamma
 from bayesnas.compiler.space.prices import best_member
 from bayesnas.runtime.strategies.bayesnas.posterior import Layout, Posterior
 from bayesnas.runtime.strategies.bayesnas.pruning import Pruner
-from bayesnas.runtime.strategies.interface import COLUMNS, Removal, Strategy, Task, judged
+from bayesnas.runtime.strategies.interface import COLUMNS, Problem, Removal, Strategy, judged
 
 RETAINED_BY = 0.75  # share of the rounds after which `retain` holds; the rest trains what is left
 
@@ -23,12 +23,14 @@ RETAINED_BY = 0.75  # share of the rounds after which `retain` holds; the rest t
 class Published(Strategy):
     """Gates learn with the weights; those without positive entropy go after each update."""
 
-    def __init__(self, task: Task) -> None:
-        super().__init__(task)
-        dependency: Dependency = "recursive" if task.settings.dependency == "recursive" else "local"
-        self.gammas = derive_gamma(task.graph, dependency)
-        self.pruner = Pruner(task.graph, self._fits)
-        self.posterior = Posterior.start(Layout.of(task.graph, task.net.device))
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        dependency: Dependency = (
+            "recursive" if problem.settings.dependency == "recursive" else "local"
+        )
+        self.gammas = derive_gamma(problem.graph, dependency)
+        self.pruner = Pruner(problem.graph, self._fits)
+        self.posterior = Posterior.start(Layout.of(problem.graph, problem.net.device))
         self.gate_report: dict[int, dict[str, float]] = {}  # what was found of each gate last
 
     def gates(self) -> Tensor:
@@ -73,14 +75,14 @@ class Published(Strategy):
 
     def _fits(self, gone: Collection[str]) -> bool:
         """Whether the budgets can be met without these groups."""
-        if not self.task.prices.budgets or self.settings.discretize == "no":
+        if not self.problem.prices.budgets or self.settings.discretize == "no":
             return True
         left = self.space.restricted(self.space.candidates() - set(gone))
-        return best_member(left, {}, self.task.prices) is not None
+        return best_member(left, {}, self.problem.prices) is not None
 
     def _report(self, changes: Tensor) -> None:
         lost = (-changes).tolist()
-        for edge, row in zip(self.task.graph.searched(), self.posterior.rows(), strict=True):
+        for edge, row in zip(self.problem.graph.searched(), self.posterior.rows(), strict=True):
             assert edge.gate is not None
             if str(edge.group) in self.space.candidates():
                 self.gate_report[edge.gate] = row | {"evidence_change": lost[edge.gate]}

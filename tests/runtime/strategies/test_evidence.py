@@ -28,7 +28,7 @@ from bayesnas.runtime.strategies.evidence import (
     multiplier,
     prior_covariance,
 )
-from bayesnas.runtime.strategies.interface import Task, group_table
+from bayesnas.runtime.strategies.interface import Problem, group_table
 from bayesnas.runtime.strategies.sampling import thinned
 from bayesnas.runtime.supernet.supernet import Supernet
 
@@ -292,7 +292,7 @@ def test_values_of_0_have_a_price_too() -> None:
 # -------------------------------------------------------------------------------------- a look
 
 
-def task_of(space: Compiled, *budgets: BudgetConstraint, **settings: float | str) -> Task:
+def problem_of(space: Compiled, *budgets: BudgetConstraint, **settings: float | str) -> Problem:
     """A supernet after some steps."""
     chosen = SearchSettings(**{"batch_size": 16, **settings})  # type: ignore[arg-type]
     net = Supernet(space.graph, "net", images(), chosen, 3, CPU)
@@ -300,13 +300,13 @@ def task_of(space: Compiled, *budgets: BudgetConstraint, **settings: float | str
     gates = net.gates(member_space(space.graph).mean())
     for inputs, labels in net.batches(6):
         net.descend(inputs, labels, gates)
-    return Task(net, Prices.of(space.graph, budgets), chosen, 3)
+    return Problem(net, Prices.of(space.graph, budgets), chosen, 3)
 
 
 def test_a_look_is_taken_at_the_mean() -> None:
-    task = task_of(SPACE)
-    net, space = task.net, member_space(SPACE.graph)
-    look = Look.at(space, task)
+    problem = problem_of(SPACE)
+    net, space = problem.net, member_space(SPACE.graph)
+    look = Look.at(space, problem)
     gates = net.gates(space.mean())
     with net.recalibrated(gates):
         g, H = net.tied(net.gradient(gates, net.fit_part), net.curvature(gates, net.fit_part))
@@ -320,9 +320,9 @@ def test_a_look_is_taken_at_the_mean() -> None:
 
 def test_the_report_of_a_look() -> None:
     """(17) to (19) on its posterior: s^2 omega^2 = w^2, omega^2 = 1/gamma - C/gamma^2."""
-    task = task_of(SPACE)
+    problem = problem_of(SPACE)
     space = member_space(SPACE.graph)
-    report = Look.at(space, task).report(space)
+    report = Look.at(space, problem).report(space)
     assert report.keys() == space.candidates()
     for group, row in report.items():
         p = space.mean()[group]
@@ -337,25 +337,25 @@ def test_the_report_of_a_look() -> None:
 
 @pytest.mark.parametrize("limit", [150, 300])
 def test_prices_bring_the_best_member_inside(limit: int) -> None:
-    task = task_of(SPACE, *budget("parameters", limit))
+    problem = problem_of(SPACE, *budget("parameters", limit))
     space = member_space(SPACE.graph)
-    look = Look.at(space, task)
-    found = best_member(space, look.values, task.prices.unlimited())
+    look = Look.at(space, problem)
+    found = best_member(space, look.values, problem.prices.unlimited())
     assert found is not None
-    assert task.prices.fit(found)
-    worth = multiplier(space, group_table(task.net, -look.gradient), task.prices)
-    assert torch.allclose(look.price, worth * joint_prices(task.net, task.prices))
+    assert problem.prices.fit(found)
+    worth = multiplier(space, group_table(problem.net, -look.gradient), problem.prices)
+    assert torch.allclose(look.price, worth * joint_prices(problem.net, problem.prices))
 
 
 def test_twins_in_a_supernet() -> None:
     """With the same weights they have the same derivatives, and stand in for each other."""
-    task = task_of(TWINS)
-    edge: Any = task.net.module.get_submodule("h_from_stem")
+    problem = problem_of(TWINS)
+    edge: Any = problem.net.module.get_submodule("h_from_stem")
     edge.candidates["right"].load_state_dict(edge.candidates["left"].state_dict())
     space = member_space(TWINS.graph)
-    look = Look.at(space, task)
+    look = Look.at(space, problem)
     [left, right, _] = space.connections[0].options
-    one, two = task.net.numbers[left], task.net.numbers[right]
+    one, two = problem.net.numbers[left], problem.net.numbers[right]
     assert float(look.gradient[one]) == pytest.approx(float(look.gradient[two]), rel=1e-4)
     block = look.curvature[[one, two]][:, [one, two]]
     assert torch.allclose(block, block[0, 0].expand(2, 2), rtol=1e-4)

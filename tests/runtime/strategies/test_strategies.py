@@ -27,7 +27,7 @@ from bayesnas.runtime.jobs import search as search_module
 from bayesnas.runtime.jobs.search import STRATEGIES, SearchResult, Space, search
 from bayesnas.runtime.runs.folder import RunOptions
 from bayesnas.runtime.strategies.darts import Darts
-from bayesnas.runtime.strategies.interface import Task
+from bayesnas.runtime.strategies.interface import Problem
 from bayesnas.runtime.strategies.magnitude import Magnitude
 from bayesnas.runtime.strategies.random_members import RandomChoice
 from bayesnas.runtime.supernet.supernet import Supernet
@@ -70,10 +70,10 @@ def living(space: Compiled = SPACE) -> list[Member]:
     return [m for m in member_space(space.graph).members() if prices.life.alive(m)]
 
 
-def task_of(name: str, *budgets: BudgetConstraint) -> Task:
+def problem_of(name: str, *budgets: BudgetConstraint) -> Problem:
     settings = SearchSettings(batch_size=16, strategy=name)
     net = Supernet(SPACE.graph, "net", images(), settings, 3, CPU)
-    return Task(net, Prices.of(SPACE.graph, budgets), settings, 3)
+    return Problem(net, Prices.of(SPACE.graph, budgets), settings, 3)
 
 
 # -------------------------------------------------------------------------------------- all of them
@@ -257,11 +257,11 @@ def test_random_takes_the_best_of_those_it_judged(
 
 
 def test_random_trains_one_member_a_step() -> None:
-    task = task_of("random")
-    strategy, members = RandomChoice(task), set()
-    for inputs, labels in task.net.batches(4):
+    problem = problem_of("random")
+    strategy, members = RandomChoice(problem), set()
+    for inputs, labels in problem.net.batches(4):
         strategy.step(inputs, labels, True)
-        members.add(frozenset(task.net.state()["kept"]))
+        members.add(frozenset(problem.net.state()["kept"]))
     assert all(member_space(SPACE.graph).contains(member) for member in members)
     assert len(members) > 1
     assert strategy.update(1, 2).reasons == {}
@@ -270,38 +270,38 @@ def test_random_trains_one_member_a_step() -> None:
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("limit", [None, LIMIT])
 def test_magnitude_keeps_the_largest(seed: int, limit: int | None) -> None:
-    task = task_of("magnitude", *(budget("parameters", limit) if limit else ()))
-    strategy = Magnitude(task)
+    problem = problem_of("magnitude", *(budget("parameters", limit) if limit else ()))
+    strategy = Magnitude(problem)
     generator = torch.Generator().manual_seed(seed)
-    strategy.w = torch.randn(len(task.net.groups), generator=generator, dtype=torch.float64)
-    size = dict(zip(task.net.groups, strategy.w.abs().tolist(), strict=True))
+    strategy.w = torch.randn(len(problem.net.groups), generator=generator, dtype=torch.float64)
+    size = dict(zip(problem.net.groups, strategy.w.abs().tolist(), strict=True))
     assert strategy.update(1, 2).reasons == {}
     removed = strategy.update(2, 2).reasons
     fitting = [m for m in living() if limit is None or cost(m) <= limit]
     expected = max(fitting, key=lambda m: sum(size[group] for group in m))
-    assert task.net.groups.keys() - removed == expected
+    assert problem.net.groups.keys() - removed == expected
     assert {*removed.values()} == {"magnitude"}
-    weights = dict(zip(task.net.groups, strategy.w.tolist(), strict=True))
+    weights = dict(zip(problem.net.groups, strategy.w.tolist(), strict=True))
     expected_rows = [weights[str(edge.group)] for edge in SPACE.graph.searched()]
     assert [row["w"] for row in strategy.rows()] == expected_rows
 
 
 def test_gates_of_magnitude_descend() -> None:
     """By plain gradient steps, once the search has begun; before that they stay."""
-    task = task_of("magnitude")
-    strategy = Magnitude(task)
+    problem = problem_of("magnitude")
+    strategy = Magnitude(problem)
     start = strategy.w.clone()
-    [first, second] = task.net.batches(2)
+    [first, second] = problem.net.batches(2)
     strategy.step(*first, False)
     assert torch.equal(strategy.w, start)
-    module = deepcopy(task.net.module).train()
+    module = deepcopy(problem.net.module).train()
     w = start.clone().requires_grad_()
     state = torch.get_rng_state()  # of dropout
-    cross_entropy(module(second[0], task.net.spread(w)), second[1]).backward()
+    cross_entropy(module(second[0], problem.net.spread(w)), second[1]).backward()
     torch.set_rng_state(state)
     strategy.step(*second, True)
     assert w.grad is not None
-    expected = start - task.settings.gate_learning_rate * w.grad
+    expected = start - problem.settings.gate_learning_rate * w.grad
     assert torch.allclose(strategy.w, expected, atol=1e-7)
     assert not torch.equal(strategy.w, start)
 
@@ -319,12 +319,12 @@ def softmax_of(strategy: Darts) -> dict[str, float]:
 
 
 def test_gates_of_darts_are_a_softmax() -> None:
-    task = task_of("darts")
-    strategy = Darts(task)
+    problem = problem_of("darts")
+    strategy = Darts(problem)
     with torch.no_grad():
         strategy.alpha.copy_(torch.linspace(-2, 2, len(strategy.alpha)))
     chances = softmax_of(strategy)
-    assert len(chances) == len(task.net.groups) + 1  # one connection may be dropped
+    assert len(chances) == len(problem.net.groups) + 1  # one connection may be dropped
     expected = [chances[str(edge.group)] for edge in SPACE.graph.searched()]
     assert strategy.gates().tolist() == pytest.approx(expected)
     removed = strategy.update(2, 2).reasons
@@ -335,21 +335,21 @@ def test_gates_of_darts_are_a_softmax() -> None:
         kept = {*member} if member.intersection(free.options) else {*member, dropped(free)}
         return sum(chances[option] for option in kept)
 
-    assert task.net.groups.keys() - removed == max(living(), key=value)
+    assert problem.net.groups.keys() - removed == max(living(), key=value)
 
 
 def test_darts_steps_on_held_out_examples() -> None:
-    task = task_of("darts")
-    strategy = Darts(task)
+    problem = problem_of("darts")
+    strategy = Darts(problem)
     before = strategy.alpha.detach().clone()
-    for inputs, labels in task.net.batches(1):
+    for inputs, labels in problem.net.batches(1):
         strategy.step(inputs, labels, False)
     assert torch.equal(strategy.alpha.detach(), before)
-    assert task.net.trained == 16
-    for inputs, labels in task.net.batches(1):
+    assert problem.net.trained == 16
+    for inputs, labels in problem.net.batches(1):
         strategy.step(inputs, labels, True)
     assert (strategy.alpha.detach() != before).all()
-    assert task.net.trained == 16 + 16 + len(task.net.held_part)  # 12 examples, no more
+    assert problem.net.trained == 16 + 16 + len(problem.net.held_part)  # 12 examples, no more
 
 
 # -------------------------------------------------------------------------------------- proxies
