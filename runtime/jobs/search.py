@@ -21,6 +21,7 @@ from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.pipeline import Compiled, compile_loaded
 from bayesnas.compiler.settings import SearchSettings
 from bayesnas.compiler.space.choices import member_space
+from bayesnas.compiler.space.members import dead_groups, prune_to
 from bayesnas.compiler.space.prices import Prices, best_member
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, quote
 from bayesnas.dsl.loader import load_text
@@ -29,7 +30,6 @@ from bayesnas.runtime.data.dataset import check_augment
 from bayesnas.runtime.data.sources import load_data
 from bayesnas.runtime.runs.folder import Run, RunOptions, check_out, pick_device
 from bayesnas.runtime.runs.progress import Progress, say_note
-from bayesnas.runtime.strategies.bayesnas.pruning import Pruner
 from bayesnas.runtime.strategies.bayesnas.published import Published
 from bayesnas.runtime.strategies.darts import Darts
 from bayesnas.runtime.strategies.evidence import Evidence
@@ -210,7 +210,7 @@ class _Search:
         return total / count if count else None
 
     def _alive(self) -> int:
-        return len(self.net.groups) - len(self.removed)
+        return len(self.net.gates.groups) - len(self.removed)
 
     def _update(self, rounds: int) -> dict[str, str]:
         """What goes in this round, and after the last one all that leads nowhere."""
@@ -221,8 +221,8 @@ class _Search:
             reasons |= self.strategy.finish().reasons
             if not self.refused:
                 gone = self.removed.keys() | reasons.keys()
-                pruner = Pruner(self.net.graph)
-                reasons |= dict.fromkeys(pruner.dead(gone), "dead")
+                left = self.net.gates.groups.keys() - gone
+                reasons |= dict.fromkeys(dead_groups(self.net.graph, left), "dead")
         self.removed.update({group: (self.round, why) for group, why in reasons.items()})
         return reasons
 
@@ -252,7 +252,7 @@ class _Search:
         trained = f"train loss {loss:.4f}, " if loss is not None else ""
         progress.say(
             f"{name}: {trained}held-out accuracy {score.accuracy:.2%}, "
-            f"{self._alive()} of {len(self.net.groups)} operations"
+            f"{self._alive()} of {len(self.net.gates.groups)} operations"
         )
 
     def _gate_rows(self) -> list[dict[str, Any]]:
@@ -305,7 +305,8 @@ class _Search:
                 status=1,
             )
         wanted = self.space.wanted
-        spec = derive_spec(wanted, Pruner(wanted.graph).alive_graph(self.removed))
+        left = self.net.gates.groups.keys() - self.removed.keys()
+        spec = derive_spec(wanted, prune_to(wanted.graph, left))
         text = self._header() + print_spec(spec)
         found = compile_loaded(load_text(Source("pruned.nas", text), self.run.out))
         self.run.write_text("pruned.nas", text)
@@ -322,7 +323,7 @@ class _Search:
             supernet=graph_cost(wanted.graph),
             found=graph_cost(found.graph),
             rounds=self.round,
-            operations=len(self.net.groups),
+            operations=len(self.net.gates.groups),
             operations_left=self._alive(),
             holdout_accuracy=self.history[-1]["holdout_accuracy"],
             images_trained=self.net.trained,
@@ -351,5 +352,5 @@ class _Search:
         shown = "".join(c for c in f"{name} on {self.options.data}" if c.isprintable())
         return (
             f"# Found by bayesnas search of {shown}, seed {self.options.seed}: "
-            f"{self._alive()} of {len(self.net.groups)} operations left.\n\n"
+            f"{self._alive()} of {len(self.net.gates.groups)} operations left.\n\n"
         )

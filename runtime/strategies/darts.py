@@ -41,7 +41,9 @@ class Darts(Strategy):
 
     def _gates(self) -> Tensor:
         chances = self._chances()
-        return self.net.spread(chances[[self.places[group] for group in self.net.groups]])
+        return self.net.gates.spread(
+            chances[[self.places[group] for group in self.net.gates.groups]].to(torch.float32)
+        )
 
     def gates(self) -> Tensor:
         """The softmax of every candidate."""
@@ -62,7 +64,7 @@ class Darts(Strategy):
         """The member of the largest softmax, after the last round."""
         found = self._chances().detach().tolist()
         values = {name: found[n] for name, n in self.places.items()}
-        self.report = {group: {"w": values[group]} for group in self.net.groups}
+        self.report = {group: {"w": values[group]} for group in self.net.gates.groups}
         return self.settle(values, "darts") if number == rounds else Removal()
 
     def state(self) -> dict[str, Any]:

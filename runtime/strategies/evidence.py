@@ -24,7 +24,7 @@ from torch import Tensor
 
 from bayesnas.compiler.space.choices import MemberSpace
 from bayesnas.compiler.space.prices import Prices, best_member
-from bayesnas.runtime.strategies.interface import Problem, Removal, Strategy, group_table, judged
+from bayesnas.runtime.strategies.interface import Problem, Removal, Strategy, judged
 from bayesnas.runtime.strategies.sampling import thinned
 from bayesnas.runtime.supernet.supernet import Supernet
 
@@ -55,20 +55,18 @@ class Look:
     @classmethod
     def at(cls, space: MemberSpace, problem: Problem) -> Look:
         """The model of a space by the weights its supernet has now."""
-        net = problem.net
-        gates = net.gates(space.mean())
+        net, tie = problem.net, problem.net.gates
+        gates = tie.at(space.mean())
         net.keep(space.candidates())
         with net.recalibrated(gates):
             part = net.sample(net.fit_part, SLOPE * problem.settings.curvature_examples)
             slope = net.gradient(gates, part)
             few = part.first(problem.settings.curvature_examples)
-            g, H = net.tied(slope, net.curvature(gates, few))
-        prior = prior_covariance(space, net.numbers)
-        mean, root = laplace(net.table(space.mean()), prior, g, H, len(net.fit_part))
-        price = multiplier(space, group_table(net, -g), problem.prices) * joint_prices(
-            net, problem.prices
-        )
-        return cls(net.numbers, net.table(space.mean()), g, H, price, prior.diagonal(), mean, root)
+            g, H = tie.tied(slope, net.curvature(gates, few))
+        prior = prior_covariance(space, tie.numbers)
+        mean, root = laplace(tie.table(space.mean()), prior, g, H, len(net.fit_part))
+        price = multiplier(space, tie.named(-g), problem.prices) * joint_prices(net, problem.prices)
+        return cls(tie.numbers, tie.table(space.mean()), g, H, price, prior.diagonal(), mean, root)
 
     @property
     def values(self) -> dict[str, float]:
@@ -158,7 +156,7 @@ def laplace(
 def joint_prices(net: Supernet, prices: Prices) -> Tensor:
     """What each group takes of the budget that it takes most of, [R], dimensionless."""
     return torch.tensor(
-        [max(prices.shares[group], default=0.0) for group in net.groups], dtype=torch.float64
+        [max(prices.shares[group], default=0.0) for group in net.gates.groups], dtype=torch.float64
     )
 
 
@@ -220,7 +218,7 @@ class Evidence(Strategy):
         """The weights learn under random parts of the space, so that each works without others."""
         part = thinned(self.space, self.settings.operation_drop, self.random)
         self.net.keep(part.candidates())
-        return self.net.descend(inputs, labels, self.net.gates(part.mean()))
+        return self.net.descend(inputs, labels, self.net.gates.at(part.mean()))
 
     def update(self, number: int, rounds: int) -> Removal:
         """Derivatives at the mean, then as many removals as are due."""

@@ -11,7 +11,6 @@ from collections.abc import Collection, Mapping
 from random import Random
 from typing import Any, ClassVar
 
-import torch
 from attrs import evolve, field, frozen
 from torch import Tensor
 
@@ -92,7 +91,7 @@ class Strategy(ABC):
 
     def gates(self) -> Tensor:
         """The gates [G] at which the supernet stands for what is left."""
-        return self.net.gates(self.space.mean())
+        return self.net.gates.at(self.space.mean())
 
     def finish(self) -> Removal:
         """What still goes where `stable` has ended the search early."""
@@ -208,8 +207,3 @@ def judged(net: Supernet, members: Collection[Member]) -> Member:
         return next(iter(members))
     scores = {member: net.judge(member) for member in members}
     return min(scores, key=lambda member: (scores[member].loss, sorted(member)))
-
-
-def group_table(net: Supernet, values: Tensor) -> dict[str, float]:
-    """Numbers [R] by group."""
-    return dict(zip(net.groups, values.to(torch.float64).tolist(), strict=True))

@@ -36,7 +36,7 @@ def draw_members(
     points = torch.cat([mean[None], mean + noise @ root.T])
     found: dict[Member, None] = {}
     for point in points.tolist():
-        values = dict(zip(net.groups, point, strict=True))
+        values = dict(zip(net.gates.groups, point, strict=True))
         member = best_member(space, values, prices)
         if member is not None:
             found[member] = None

@@ -89,11 +89,11 @@ class Thompson(Strategy):
         if not searching:
             part = thinned(self.space, self.settings.operation_drop, self.random)
             self.net.keep(part.candidates())
-            return self.net.descend(inputs, labels, self.net.gates(part.mean()))
+            return self.net.descend(inputs, labels, self.net.gates.at(part.mean()))
         member = self._member()
         self.net.keep(member)
-        loss = self.net.descend(inputs, labels, self.net.gates(dict.fromkeys(member, 1.0)))
-        self.members.append(sorted(self.net.numbers[group] for group in member))
+        loss = self.net.descend(inputs, labels, self.net.gates.at(dict.fromkeys(member, 1.0)))
+        self.members.append(sorted(self.net.gates.numbers[group] for group in member))
         self.losses.append(loss)
         return loss
 
@@ -104,7 +104,7 @@ class Thompson(Strategy):
                 self.known.root.shape[1], generator=self.net.generator, dtype=torch.float64
             )
             gains = -(self.known.mean + self.known.root @ noise)
-            values = dict(zip(self.net.groups, gains.tolist(), strict=True))
+            values = self.net.gates.named(gains)
             member = best_member(self.space, values, self.problem.prices)
             if member is not None:
                 return member
@@ -122,12 +122,12 @@ class Thompson(Strategy):
         first = len(self.losses) // 2
         if len(self.losses) - first < LEAST:
             return
-        x = torch.zeros(len(self.losses) - first, len(self.net.groups), dtype=torch.float64)
+        x = torch.zeros(len(self.losses) - first, len(self.net.gates.groups), dtype=torch.float64)
         for row, numbers in zip(x, self.members[first:], strict=True):
             row[numbers] = 1
         self.known = effects(x, torch.tensor(self.losses[first:], dtype=torch.float64))
         error = self.known.root.square().sum(dim=1).sqrt()
-        for group, n in self.net.numbers.items():
+        for group, n in self.net.gates.numbers.items():
             self.report[group] = {"w": -float(self.known.mean[n]), "error": float(error[n])}
 
     def _drawn(self) -> list[Member]:

@@ -29,8 +29,8 @@ class Published(Strategy):
             "recursive" if problem.settings.dependency == "recursive" else "local"
         )
         self.gammas = derive_gamma(problem.graph, dependency)
-        self.pruner = Pruner(problem.graph, self._fits)
-        self.posterior = Posterior.start(Layout.of(problem.graph, problem.net.device))
+        self.pruner = Pruner(problem.graph, self.net.gates, self._fits)
+        self.posterior = Posterior.start(Layout.of(problem.graph, self.net.gates))
         self.gate_report: dict[int, dict[str, float]] = {}  # what was found of each gate last
 
     def gates(self) -> Tensor:
@@ -64,7 +64,7 @@ class Published(Strategy):
         removal = self.pruner.decide(
             self.posterior,
             changes,
-            frozenset(self.pruner.groups.keys() - self.space.candidates()),
+            frozenset(self.net.gates.groups.keys() - self.space.candidates()),
             settings.prune_fraction,
             min(1.0, number / (RETAINED_BY * rounds)),
         )
@@ -89,8 +89,7 @@ class Published(Strategy):
 
     def _remove(self, groups: Iterable[str]) -> None:
         self.space = self.space.restricted(self.space.candidates() - set(groups))
-        gates = [e.gate for g in groups for e in self.pruner.groups[g] if e.gate is not None]
-        self.posterior.remove(gates)
+        self.posterior.remove(gate for group in groups for gate in self.net.gates.groups[group])
         self.posterior.fix_gauge()
 
     def _last(self) -> Mapping[str, str]:
@@ -98,24 +97,16 @@ class Published(Strategy):
         if self.draws:
             last = self._draw()
         else:
-            gamma = {
-                group: max(
-                    float(self.posterior.gamma[e.gate or 0]) for e in self.pruner.groups[group]
-                )
-                for group in self.space.candidates()
-            }
-            last = self.settle(gamma, "discretize")
+            gates = self.net.gates
+            last = self.settle(gates.named(gates.maximum(self.posterior.gamma)), "discretize")
         self._remove(last.reasons)
         return last.reasons
 
     def _draw(self) -> Removal:
         """Members drawn from N(w, C) of the groups, judged; the best stays."""
-        posterior, count = self.posterior, len(self.net.groups)
-        zeros = torch.zeros(count, dtype=torch.float64)
-        sizes = zeros.index_add(0, self.net.group_of_gate.cpu(), torch.ones_like(posterior.w.cpu()))
         means, variances = (
-            zeros.index_add(0, self.net.group_of_gate.cpu(), column.cpu()) / sizes
-            for column in (posterior.solved.abs(), posterior.variance)
+            self.net.gates.mean(column.cpu())
+            for column in (self.posterior.solved.abs(), self.posterior.variance)
         )
         root = torch.diag(variances.clamp_min(0).sqrt())
         return self.keep_only(judged(self.net, self.drawn_members(means, root)), "judged")
@@ -124,7 +115,7 @@ class Published(Strategy):
         """What was found of each gate last; empty before the first round."""
         return [
             {name: self.gate_report.get(n, {}).get(name) for name in COLUMNS}
-            for n in range(self.posterior.layout.gates)
+            for n in range(len(self.net.gates))
         ]
 
     def state(self) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from bayesnas.runtime.strategies.evidence import (
     multiplier,
     prior_covariance,
 )
-from bayesnas.runtime.strategies.interface import Problem, group_table
+from bayesnas.runtime.strategies.interface import Problem
 from bayesnas.runtime.strategies.sampling import thinned
 from bayesnas.runtime.supernet.supernet import Supernet
 
@@ -297,7 +297,7 @@ def problem_of(space: Compiled, *budgets: BudgetConstraint, **settings: float | 
     chosen = SearchSettings(**{"batch_size": 16, **settings})  # type: ignore[arg-type]
     net = Supernet(space.graph, "net", images(), chosen, 3, CPU)
     net.total_steps = 20
-    gates = net.gates(member_space(space.graph).mean())
+    gates = net.gates.at(member_space(space.graph).mean())
     for inputs, labels in net.batches(6):
         net.descend(inputs, labels, gates)
     return Problem(net, Prices.of(space.graph, budgets), chosen, 3)
@@ -307,13 +307,15 @@ def test_a_look_is_taken_at_the_mean() -> None:
     problem = problem_of(SPACE)
     net, space = problem.net, member_space(SPACE.graph)
     look = Look.at(space, problem)
-    gates = net.gates(space.mean())
+    gates = net.gates.at(space.mean())
     with net.recalibrated(gates):
-        g, H = net.tied(net.gradient(gates, net.fit_part), net.curvature(gates, net.fit_part))
+        g, H = net.gates.tied(net.gradient(gates, net.fit_part), net.curvature(gates, net.fit_part))
     assert torch.allclose(look.gradient, g, atol=1e-6)
     assert torch.allclose(look.curvature, H, atol=1e-6)
-    assert look.price.tolist() == [0.0] * len(net.groups)
-    mean, root = laplace(look.mean, prior_covariance(space, net.numbers), g, H, len(net.fit_part))
+    assert look.price.tolist() == [0.0] * len(net.gates.groups)
+    mean, root = laplace(
+        look.mean, prior_covariance(space, net.gates.numbers), g, H, len(net.fit_part)
+    )
     assert torch.allclose(look.posterior_mean, mean, atol=1e-4)
     assert torch.allclose(look.root @ look.root.T, root @ root.T, atol=1e-4)
 
@@ -343,7 +345,7 @@ def test_prices_bring_the_best_member_inside(limit: int) -> None:
     found = best_member(space, look.values, problem.prices.unlimited())
     assert found is not None
     assert problem.prices.fit(found)
-    worth = multiplier(space, group_table(problem.net, -look.gradient), problem.prices)
+    worth = multiplier(space, problem.net.gates.named(-look.gradient), problem.prices)
     assert torch.allclose(look.price, worth * joint_prices(problem.net, problem.prices))
 
 
@@ -355,7 +357,7 @@ def test_twins_in_a_supernet() -> None:
     space = member_space(TWINS.graph)
     look = Look.at(space, problem)
     [left, right, _] = space.connections[0].options
-    one, two = problem.net.numbers[left], problem.net.numbers[right]
+    one, two = problem.net.gates.numbers[left], problem.net.gates.numbers[right]
     assert float(look.gradient[one]) == pytest.approx(float(look.gradient[two]), rel=1e-4)
     block = look.curvature[[one, two]][:, [one, two]]
     assert torch.allclose(block, block[0, 0].expand(2, 2), rtol=1e-4)

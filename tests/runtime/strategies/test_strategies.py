@@ -273,15 +273,17 @@ def test_magnitude_keeps_the_largest(seed: int, limit: int | None) -> None:
     problem = problem_of("magnitude", *(budget("parameters", limit) if limit else ()))
     strategy = Magnitude(problem)
     generator = torch.Generator().manual_seed(seed)
-    strategy.w = torch.randn(len(problem.net.groups), generator=generator, dtype=torch.float64)
-    size = dict(zip(problem.net.groups, strategy.w.abs().tolist(), strict=True))
+    strategy.w = torch.randn(
+        len(problem.net.gates.groups), generator=generator, dtype=torch.float64
+    )
+    size = dict(zip(problem.net.gates.groups, strategy.w.abs().tolist(), strict=True))
     assert strategy.update(1, 2).reasons == {}
     removed = strategy.update(2, 2).reasons
     fitting = [m for m in living() if limit is None or cost(m) <= limit]
     expected = max(fitting, key=lambda m: sum(size[group] for group in m))
-    assert problem.net.groups.keys() - removed == expected
+    assert problem.net.gates.groups.keys() - removed == expected
     assert {*removed.values()} == {"magnitude"}
-    weights = dict(zip(problem.net.groups, strategy.w.tolist(), strict=True))
+    weights = dict(zip(problem.net.gates.groups, strategy.w.tolist(), strict=True))
     expected_rows = [weights[str(edge.group)] for edge in SPACE.graph.searched()]
     assert [row["w"] for row in strategy.rows()] == expected_rows
 
@@ -297,7 +299,7 @@ def test_gates_of_magnitude_descend() -> None:
     module = deepcopy(problem.net.module).train()
     w = start.clone().requires_grad_()
     state = torch.get_rng_state()  # of dropout
-    cross_entropy(module(second[0], problem.net.spread(w)), second[1]).backward()
+    cross_entropy(module(second[0], problem.net.gates.spread(w.float())), second[1]).backward()
     torch.set_rng_state(state)
     strategy.step(*second, True)
     assert w.grad is not None
@@ -324,7 +326,7 @@ def test_gates_of_darts_are_a_softmax() -> None:
     with torch.no_grad():
         strategy.alpha.copy_(torch.linspace(-2, 2, len(strategy.alpha)))
     chances = softmax_of(strategy)
-    assert len(chances) == len(problem.net.groups) + 1  # one connection may be dropped
+    assert len(chances) == len(problem.net.gates.groups) + 1  # one connection may be dropped
     expected = [chances[str(edge.group)] for edge in SPACE.graph.searched()]
     assert strategy.gates().tolist() == pytest.approx(expected)
     removed = strategy.update(2, 2).reasons
@@ -335,7 +337,7 @@ def test_gates_of_darts_are_a_softmax() -> None:
         kept = {*member} if member.intersection(free.options) else {*member, dropped(free)}
         return sum(chances[option] for option in kept)
 
-    assert problem.net.groups.keys() - removed == max(living(), key=value)
+    assert problem.net.gates.groups.keys() - removed == max(living(), key=value)
 
 
 def test_darts_steps_on_held_out_examples() -> None:
