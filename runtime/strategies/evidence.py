@@ -24,7 +24,14 @@ from torch import Tensor
 
 from bayesnas.compiler.space.choices import MemberSpace
 from bayesnas.compiler.space.prices import Prices, best_member
-from bayesnas.runtime.strategies.interface import Problem, Removal, Strategy, judged
+from bayesnas.runtime.strategies.gaussian import Gaussian
+from bayesnas.runtime.strategies.interface import (
+    Problem,
+    Removal,
+    Strategy,
+    evidence_change,
+    judged,
+)
 from bayesnas.runtime.strategies.sampling import thinned
 from bayesnas.runtime.supernet.supernet import Supernet
 
@@ -39,8 +46,8 @@ class Look:
 
     All float64 over the groups [R]: ``mean`` is the prior's; ``gradient`` [R] and ``curvature``
     [R, R] are those of the loss there; ``price`` is what a group costs, in nats an example, so
-    that the best member by ``values`` lies inside the budgets. The posterior is N(posterior_mean,
-    root root^T), of the gates under the whole likelihood.
+    that the best member by ``values`` lies inside the budgets. The posterior is that of the gates
+    under the whole likelihood.
     """
 
     numbers: Mapping[str, int]
@@ -49,8 +56,7 @@ class Look:
     curvature: Tensor
     price: Tensor
     prior_variance: Tensor
-    posterior_mean: Tensor
-    root: Tensor
+    posterior: Gaussian
 
     @classmethod
     def at(cls, space: MemberSpace, problem: Problem) -> Look:
@@ -64,9 +70,10 @@ class Look:
             few = part.first(problem.settings.curvature_examples)
             g, H = tie.tied(slope, net.curvature(gates, few))
         prior = prior_covariance(space, tie.numbers)
-        mean, root = laplace(tie.table(space.mean()), prior, g, H, len(net.fit_part))
+        mean = tie.table(space.mean())
+        posterior = laplace(mean, prior, g, H, len(net.fit_part))
         price = multiplier(space, tie.named(-g), problem.prices) * joint_prices(net, problem.prices)
-        return cls(tie.numbers, tie.table(space.mean()), g, H, price, prior.diagonal(), mean, root)
+        return cls(tie.numbers, mean, g, H, price, prior.diagonal(), posterior)
 
     @property
     def values(self) -> dict[str, float]:
@@ -74,12 +81,12 @@ class Look:
         gains = (-self.gradient - self.price).tolist()
         return {group: gains[n] for group, n in self.numbers.items()}
 
-    def changes(self, space: MemberSpace) -> dict[str, float]:
-        """The change in log evidence an example when an option of a space goes, plus its price.
+    def changes(self, space: MemberSpace, priced: bool = True) -> dict[str, float]:
+        """What each option's removal changes in the log evidence, plus what it saves if ``priced``.
 
-        The space is the one looked at.
+        Nats an example. The space is the one looked at.
         """
-        slope = self.gradient + self.price
+        slope = self.gradient + self.price if priced else self.gradient
         changes = {}
         for arriving, _ in space.nodes():
             node = evolve(space, connections=arriving)
@@ -91,18 +98,16 @@ class Look:
                     [after.get(o, 0.0) for c in arriving for o in c.options], dtype=slope.dtype
                 )
                 d -= self.mean[places]
-                changes[option] = -float(slope[places] @ d + d @ H @ d / 2)
+                changes[option] = evidence_change(slope[places], H, d)
         return changes
 
     def report(self, space: MemberSpace) -> dict[str, dict[str, float]]:
         """What is known of every group that is still open: (17) to (19) on this posterior."""
-        variance = (self.root**2).sum(dim=1)
+        variance, mean = self.posterior.variance, self.posterior.mean
         rows = {}
         for group in space.candidates():
             n = self.numbers[group]
-            gamma, C, w = (
-                float(v[n]) for v in (self.prior_variance, variance, self.posterior_mean)
-            )
+            gamma, C, w = (float(v[n]) for v in (self.prior_variance, variance, mean))
             row = {"w": float(self.mean[n]), "w_solved": w, "gamma": gamma, "C": C}
             row["error"] = math.sqrt(C)
             if gamma > C > 0:
@@ -129,8 +134,8 @@ def prior_covariance(space: MemberSpace, numbers: Mapping[str, int]) -> Tensor:
 
 def laplace(
     mean: Tensor, prior: Tensor, gradient: Tensor, curvature: Tensor, examples: int
-) -> tuple[Tensor, Tensor]:
-    """The posterior N(mean - C N g, C) of the gates, C = (prior^-1 + N H)^-1; its mean and root.
+) -> Gaussian:
+    """The posterior N(mean - C N g, C) of the gates, C = (prior^-1 + N H)^-1.
 
     Args:
         mean: of the prior [R], where the derivatives were taken.
@@ -138,16 +143,13 @@ def laplace(
         gradient: g [R] of the mean loss.
         curvature: H [R, R] of the mean loss, positive semidefinite.
         examples: N, which makes the mean a sum.
-
-    Returns:
-        The mean [R], and a root [R, R] with root root^T = C.
     """
     values, vectors = torch.linalg.eigh(prior)
     half = vectors * values.clamp_min(0).sqrt()
     inner = torch.eye(len(mean), dtype=mean.dtype) + examples * half.T @ curvature @ half
     lower = torch.linalg.cholesky(inner)
     root = torch.linalg.solve_triangular(lower, half.T, upper=False).T
-    return mean - root @ (root.T @ gradient) * examples, root
+    return Gaussian(mean - root @ (root.T @ gradient) * examples, root)
 
 
 # ----------------------------------------------------------------------------------------- budgets
@@ -227,13 +229,17 @@ class Evidence(Strategy):
             self.report[group] = self.report.get(group, {}) | row
         if self.draws and number == rounds:
             return self._draw(look)
+        self._report_changes(look)
         changes = look.changes(self.space)
-        for group in self.space.candidates() & changes.keys():
-            self.report[group]["evidence_change"] = changes[group]
         before = self.space.candidates()
         self._remove(changes, self._due(number, rounds), look)
         self._watch(changes)
         return Removal(dict.fromkeys(sorted(before - self.space.candidates()), "evidence"))
+
+    def _report_changes(self, look: Look) -> None:
+        changes = look.changes(self.space, priced=False)
+        for group in self.space.candidates() & changes.keys():
+            self.report[group]["evidence_change"] = changes[group]
 
     def _remove(self, changes: Mapping[str, float], due: int, look: Look) -> None:
         """Remove the options that are missed least, as many as are due and can go."""
@@ -287,7 +293,7 @@ class Evidence(Strategy):
 
     def _draw(self, look: Look) -> Removal:
         """Members drawn from the posterior of the gates, judged; the best stays."""
-        members = self.drawn_members(look.posterior_mean, look.root)
+        members = self.drawn_members(look.posterior)
         return self.keep_only(judged(self.net, members), "judged")
 
     def finish(self) -> Removal:

@@ -19,9 +19,11 @@ from bayesnas.compiler.settings import SearchSettings
 from bayesnas.compiler.space.choices import Member, MemberSpace, member_space
 from bayesnas.compiler.space.prices import Prices, best_member
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.runtime.strategies.gaussian import Gaussian
 from bayesnas.runtime.strategies.sampling import draw_members
 from bayesnas.runtime.supernet.supernet import Score, Supernet
 
+# Of `gates.jsonl`; docs/algorithm.md says what they are.
 COLUMNS = ("w", "w_solved", "s", "gamma", "omega", "C", "error", "evidence_change")
 
 
@@ -116,13 +118,13 @@ class Strategy(ABC):
             raise no_member(self.problem.prices)
         return self.keep_only(member, reason)
 
-    def drawn_members(self, mean: Tensor, root: Tensor) -> list[Member]:
-        """Members of draws from N(mean, root root^T), as `draw_members` has it.
+    def drawn_members(self, posterior: Gaussian) -> list[Member]:
+        """Members of draws from what the groups are worth, as `draw_members` has it.
 
         Raises:
             DiagnosticError: D604 (status 1) if no member was found inside the budgets.
         """
-        members = draw_members(self.space, self.problem.prices, mean, root, self.net, self.draws)
+        members = draw_members(self.space, self.problem.prices, posterior, self.net, self.draws)
         if not members:
             raise no_member(self.problem.prices)
         return members
@@ -161,6 +163,20 @@ class Strategy(ABC):
         version, numbers, gauss = state["random"]
         self.random.setstate((version, tuple(numbers), gauss))
         self.report = state["report"]
+
+
+def evidence_change(gradient: Tensor, curvature: Tensor, move: Tensor) -> float:
+    """The second-order change of the log evidence, in nats an example: -(g^T d + d^T H d / 2).
+
+    Of a move that takes an operation out it is negative where the operation is missed. Prices of a
+    budget are no part of it.
+
+    Args:
+        gradient: g of the mean loss in some gates [K].
+        curvature: H of the mean loss in them [K, K].
+        move: d, what the gates move by [K].
+    """
+    return -float(gradient @ move + move @ curvature @ move / 2)
 
 
 def no_member(prices: Prices, status: int = 1) -> DiagnosticError:

@@ -19,6 +19,7 @@ from torch import Tensor
 from bayesnas.compiler.graph.model import Connection, Graph
 from bayesnas.compiler.passes.gamma import Gammas, evaluate_gamma
 from bayesnas.runtime.strategies.bayesnas import updates
+from bayesnas.runtime.strategies.interface import evidence_change
 from bayesnas.runtime.supernet.gates import Gates
 
 MAX_ITERATIONS = 50
@@ -214,10 +215,22 @@ class Posterior:
         norm = updates.group_norm(torch.ones_like(own), layout.relay_groups, layout.relay_count)
         return updates.switches(norm, omega)[layout.relay_groups]
 
-    def evidence_change(self, gradient: Tensor, curvature: Tensor) -> Tensor:
-        """Second-order change of the mean loss if a group is removed: -g w + w^2 H / 2, [G].
+    def evidence_changes(self, gradient: Tensor, curvature: Tensor) -> dict[str, float]:
+        """What the log evidence changes by when the gates of a group go to 0, by group.
 
-        Summed over tied gates; positive where the operation is needed. For the report.
+        Args:
+            gradient: of the mean loss in the gates [G].
+            curvature: of the mean loss [G, G].
+        """
+        w, g, H = (self.w * self.alive).cpu(), gradient.cpu(), curvature.cpu()
+        own = {group: list(gates) for group, gates in self.layout.gates.groups.items()}
+        return {k: evidence_change(g[n], H[n][:, n], -w[n]) for k, n in own.items()}
+
+    def saliencies(self, gradient: Tensor, curvature: Tensor) -> Tensor:
+        """What a group's removal adds to the mean loss, as far as the diagonal says it, [G].
+
+        -g w + w^2 H / 2 (LeCun, Denker, Solla: *Optimal brain damage*, NeurIPS 1989), summed over
+        tied gates.
         """
         w = self.w * self.alive
         change = -gradient * w + 0.5 * w**2 * curvature.diagonal()

@@ -35,7 +35,7 @@ class Pruner:
     def decide(
         self,
         posterior: Posterior,
-        changes: Tensor,
+        saliencies: Tensor,
         removed: frozenset[str],
         fraction: float,
         progress: float,
@@ -44,7 +44,7 @@ class Pruner:
 
         Args:
             posterior: after the update.
-            changes: what removing each gate's group changes in the loss [G]; orders equal gammas.
+            saliencies: what removing each gate's group adds to the loss [G]; orders equal gammas.
             removed: groups that have gone before.
             fraction: largest share of the living groups that entropy may remove.
             progress: from 0 to 1; at 1 every `retain` is met, before that in proportion.
@@ -53,7 +53,7 @@ class Pruner:
         reasons: dict[str, str] = {}
         refused = [
             group
-            for group in self._by_entropy(posterior, changes, gone, fraction)
+            for group in self._by_entropy(posterior, saliencies, gone, fraction)
             if not self._try(gone, {group}, "entropy", reasons)
         ]
         for connection in self._by_retain(posterior.gamma, gone, progress):
@@ -78,13 +78,13 @@ class Pruner:
         return float(gamma[self.groups[group][0]])
 
     def _by_entropy(
-        self, posterior: Posterior, changes: Tensor, gone: set[str], fraction: float
+        self, posterior: Posterior, saliencies: Tensor, gone: set[str], fraction: float
     ) -> list[str]:
         """Groups of no positive entropy, the smallest gamma first, as many as may go."""
         bits = entropy(posterior.gamma)
         living = [g for g in self.groups if g not in gone]
         low = [g for g in living if self._gamma(bits, g) <= 0]
-        low.sort(key=lambda g: (self._gamma(posterior.gamma, g), self._gamma(changes, g)))
+        low.sort(key=lambda g: (self._gamma(posterior.gamma, g), self._gamma(saliencies, g)))
         return low[: math.floor(fraction * len(living))]
 
     def _groups_in(self, connection: Connection) -> set[str]:

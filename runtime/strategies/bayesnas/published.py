@@ -15,6 +15,7 @@ from bayesnas.compiler.passes.gamma import Dependency, derive_gamma
 from bayesnas.compiler.space.prices import best_member
 from bayesnas.runtime.strategies.bayesnas.posterior import Layout, Posterior
 from bayesnas.runtime.strategies.bayesnas.pruning import Pruner
+from bayesnas.runtime.strategies.gaussian import Gaussian
 from bayesnas.runtime.strategies.interface import COLUMNS, Problem, Removal, Strategy, judged
 
 RETAINED_BY = 0.75  # share of the rounds after which `retain` holds; the rest trains what is left
@@ -56,14 +57,15 @@ class Published(Strategy):
         net.keep(self.space.candidates())
         curvature = net.curvature(gates, net.sample(net.fit_part, settings.curvature_examples))
         gradient = net.gradient(gates, net.fit_part)
-        changes = self.posterior.evidence_change(gradient, curvature).cpu()
+        saliencies = self.posterior.saliencies(gradient, curvature).cpu()
+        changes = self.posterior.evidence_changes(gradient, curvature)
         self.posterior.infer(
             gradient / settings.lambda_w, curvature / settings.lambda_w, self.gammas
         )
         self._report(changes)
         removal = self.pruner.decide(
             self.posterior,
-            changes,
+            saliencies,
             frozenset(self.net.gates.groups.keys() - self.space.candidates()),
             settings.prune_fraction,
             min(1.0, number / (RETAINED_BY * rounds)),
@@ -80,12 +82,12 @@ class Published(Strategy):
         left = self.space.restricted(self.space.candidates() - set(gone))
         return best_member(left, {}, self.problem.prices) is not None
 
-    def _report(self, changes: Tensor) -> None:
-        lost = (-changes).tolist()
+    def _report(self, changes: Mapping[str, float]) -> None:
         for edge, row in zip(self.problem.graph.searched(), self.posterior.rows(), strict=True):
             assert edge.gate is not None
-            if str(edge.group) in self.space.candidates():
-                self.gate_report[edge.gate] = row | {"evidence_change": lost[edge.gate]}
+            group = str(edge.group)
+            if group in self.space.candidates():
+                self.gate_report[edge.gate] = row | {"evidence_change": changes[group]}
 
     def _remove(self, groups: Iterable[str]) -> None:
         self.space = self.space.restricted(self.space.candidates() - set(groups))
@@ -108,8 +110,8 @@ class Published(Strategy):
             self.net.gates.mean(column.cpu())
             for column in (self.posterior.solved.abs(), self.posterior.variance)
         )
-        root = torch.diag(variances.clamp_min(0).sqrt())
-        return self.keep_only(judged(self.net, self.drawn_members(means, root)), "judged")
+        members = self.drawn_members(Gaussian.independent(means, variances))
+        return self.keep_only(judged(self.net, members), "judged")
 
     def rows(self) -> list[dict[str, Any]]:
         """What was found of each gate last; empty before the first round."""

@@ -28,6 +28,7 @@ from bayesnas.runtime.strategies.evidence import (
     multiplier,
     prior_covariance,
 )
+from bayesnas.runtime.strategies.gaussian import Gaussian
 from bayesnas.runtime.strategies.interface import Problem
 from bayesnas.runtime.strategies.sampling import thinned
 from bayesnas.runtime.supernet.supernet import Supernet
@@ -100,7 +101,7 @@ def look_at(
     numbers: dict[str, int] | None = None,
 ) -> Look:
     numbers, nothing = numbers or numbered(space), torch.zeros_like(g)
-    return Look(numbers, table(space, numbers), g, H, price, nothing, nothing, H)
+    return Look(numbers, table(space, numbers), g, H, price, nothing, Gaussian(nothing, H))
 
 
 # -------------------------------------------------------------------------------------- changes
@@ -183,9 +184,9 @@ def test_the_posterior_of_an_invertible_prior(size: int, examples: int, seed: in
     mean, prior = root[0], root @ root.T + torch.eye(size)
     g, H, _ = drawn(size, seed)
     expected = torch.linalg.inv(torch.linalg.inv(prior) + examples * H)
-    found, half = laplace(mean, prior, g, H, examples)
-    assert torch.allclose(half @ half.T, expected, rtol=1e-6, atol=1e-8)
-    assert torch.allclose(found, mean - examples * expected @ g, rtol=1e-6, atol=1e-5)
+    found = laplace(mean, prior, g, H, examples)
+    assert torch.allclose(found.root @ found.root.T, expected, rtol=1e-6, atol=1e-8)
+    assert torch.allclose(found.mean, mean - examples * expected @ g, rtol=1e-6, atol=1e-5)
 
 
 @given(plain_spaces(), st.integers(1, 100), st.integers(0, 2**32 - 1))
@@ -197,9 +198,9 @@ def test_the_posterior_of_a_singular_prior(space: MemberSpace, examples: int, se
     H += torch.eye(len(numbers))
     expected = prior - prior @ torch.linalg.solve(torch.linalg.inv(H) / examples + prior, prior)
     mean = table(space, numbers)
-    found, half = laplace(mean, prior, g, H, examples)
-    assert torch.allclose(half @ half.T, expected, atol=1e-9)
-    assert torch.allclose(found, mean - examples * expected @ g, atol=1e-7)
+    found = laplace(mean, prior, g, H, examples)
+    assert torch.allclose(found.root @ found.root.T, expected, atol=1e-9)
+    assert torch.allclose(found.mean, mean - examples * expected @ g, atol=1e-7)
 
 
 def test_a_singular_prior_holds_the_scale() -> None:
@@ -207,9 +208,9 @@ def test_a_singular_prior_holds_the_scale() -> None:
     space = plain_space([[3]], [1])
     prior = prior_covariance(space, numbered(space))
     g, H, _ = drawn(3, 1)
-    found, half = laplace(table(space, numbered(space)), prior, g, H, 10)
-    assert float(found.sum()) == pytest.approx(1, abs=1e-7)
-    assert torch.allclose(half.sum(dim=0), torch.zeros(3).double(), atol=1e-7)
+    found = laplace(table(space, numbered(space)), prior, g, H, 10)
+    assert float(found.mean.sum()) == pytest.approx(1, abs=1e-7)
+    assert torch.allclose(found.root.sum(dim=0), torch.zeros(3).double(), atol=1e-7)
 
 
 # -------------------------------------------------------------------------------------- thinned
@@ -313,11 +314,11 @@ def test_a_look_is_taken_at_the_mean() -> None:
     assert torch.allclose(look.gradient, g, atol=1e-6)
     assert torch.allclose(look.curvature, H, atol=1e-6)
     assert look.price.tolist() == [0.0] * len(net.gates.groups)
-    mean, root = laplace(
-        look.mean, prior_covariance(space, net.gates.numbers), g, H, len(net.fit_part)
-    )
-    assert torch.allclose(look.posterior_mean, mean, atol=1e-4)
-    assert torch.allclose(look.root @ look.root.T, root @ root.T, atol=1e-4)
+    prior = prior_covariance(space, net.gates.numbers)
+    expected, found = laplace(look.mean, prior, g, H, len(net.fit_part)), look.posterior
+    assert torch.allclose(found.mean, expected.mean, atol=1e-4)
+    covariance = expected.root @ expected.root.T
+    assert torch.allclose(found.root @ found.root.T, covariance, atol=1e-4)
 
 
 def test_the_report_of_a_look() -> None:

@@ -15,6 +15,7 @@ from bayesnas.compiler.graph.model import BudgetConstraint, Graph
 from bayesnas.compiler.space.choices import Member, MemberSpace, member_space
 from bayesnas.compiler.space.members import prune_to
 from bayesnas.compiler.space.prices import Prices, best_member
+from bayesnas.runtime.strategies.gaussian import Gaussian
 from bayesnas.runtime.strategies.sampling import draw_members
 from bayesnas.runtime.supernet.gates import Gates
 
@@ -51,7 +52,8 @@ def drawn(
 ) -> list[Member]:
     prices = Prices.of(graph, (BudgetConstraint("parameters", limit),))
     net: Any = Net(Gates.of(graph, torch.device("cpu")))
-    return draw_members(space or member_space(graph), prices, mean, root, net, DRAWS)
+    posterior = Gaussian(mean, root)
+    return draw_members(space or member_space(graph), prices, posterior, net, DRAWS)
 
 
 def identity(mean: Tensor) -> Tensor:

@@ -119,11 +119,11 @@ def test_the_gauge_of_a_node_without_gates_is_left_alone() -> None:
     assert posterior.gates().tolist() == [0] * 7
 
 
-# -------------------------------------------------------------------------------------- evidence
+# -------------------------------------------------------------------------------------- removals
 
 
 @pytest.mark.parametrize("graph", [TIED, UNTIED], ids=["tied", "untied"])
-def test_evidence_change(graph: Graph) -> None:
+def test_saliencies(graph: Graph) -> None:
     """-g w + w^2 H / 2 summed over a group, by plain numbers; nothing of what is removed."""
     posterior = start(graph)
     gradient, curvature = drawn(9)
@@ -136,7 +136,7 @@ def test_evidence_change(graph: Graph) -> None:
         w = 0.0 if k == 4 else float(posterior.w[k])
         change = -float(gradient[k]) * w + w * w * float(curvature[k, k]) / 2
         by_group[str(edge.group)] = by_group.get(str(edge.group), 0.0) + change
-    found = posterior.evidence_change(gradient, curvature)
+    found = posterior.saliencies(gradient, curvature)
     expected = [by_group[str(edge.group)] for edge in graph.searched()]
     assert found.tolist() == pytest.approx(expected)
 
