@@ -10,30 +10,51 @@ from typing import TYPE_CHECKING, Any
 from bayesnas.dsl import __version__ as __version__
 
 if TYPE_CHECKING:
+    from bayesnas.api import Found as Found
+    from bayesnas.api import Trained as Trained
+    from bayesnas.api import compile as compile
+    from bayesnas.api import search as search
+    from bayesnas.api import train as train
     from bayesnas.compiler.operations.plugins import primitive as primitive
     from bayesnas.compiler.operations.primitives import ShapeError as ShapeError
     from bayesnas.compiler.pipeline import compile_spec as compile_spec
     from bayesnas.dsl.diagnostics import DiagnosticError as DiagnosticError
+    from bayesnas.runtime.data.arrays import data_of_arrays as data_of_arrays
+    from bayesnas.runtime.data.dataset import Data as Data
     from bayesnas.runtime.jobs.train import load_network as load_network
     from bayesnas.runtime.network.modules import build as build
 
-__all__ = [
-    "DiagnosticError",
-    "ShapeError",
-    "build",
-    "compile_spec",
-    "load_network",
-    "primitive",
-]
-
 _HOMES = {
-    "ShapeError": "bayesnas.compiler.operations.primitives",
+    "Data": "bayesnas.runtime.data.dataset",
     "DiagnosticError": "bayesnas.dsl.diagnostics",
+    "Found": "bayesnas.api",
+    "ShapeError": "bayesnas.compiler.operations.primitives",
+    "Trained": "bayesnas.api",
     "build": "bayesnas.runtime.network.modules",
+    "compile": "bayesnas.api",
     "compile_spec": "bayesnas.compiler.pipeline",
+    "data_of_arrays": "bayesnas.runtime.data.arrays",
     "load_network": "bayesnas.runtime.jobs.train",
     "primitive": "bayesnas.compiler.operations.plugins",
+    "search": "bayesnas.api",
+    "train": "bayesnas.api",
 }
+
+__all__ = [
+    "Data",
+    "DiagnosticError",
+    "Found",
+    "ShapeError",
+    "Trained",
+    "build",
+    "compile",
+    "compile_spec",
+    "data_of_arrays",
+    "load_network",
+    "primitive",
+    "search",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

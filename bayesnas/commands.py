@@ -210,7 +210,7 @@ def train_command(options: argparse.Namespace) -> int:
         print("note: a supernet is trained with every gate at 1", file=sys.stderr)
     result = train(compiled, settings, run_options(options))
     print(
-        f"test accuracy {result.test_accuracy:.2%} of {result.test_examples:,} examples, "
+        f"test {result.task.told(result.test)} of {result.test_examples:,} examples, "
         f"{result.parameters:,} parameters, {result.flops:,} FLOPs, {result.seconds:.0f} s"
     )
     print(f"weights: {options.out / 'weights.pt'}")
@@ -222,8 +222,8 @@ def eval_command(options: argparse.Namespace) -> int:
     from bayesnas.runtime.jobs.train import evaluate_run
 
     options.out, options.seed, options.resume, options.force = options.run, 0, False, False
-    accuracy, data = evaluate_run(run_options(options))
-    print(f"test accuracy {accuracy:.2%} of {len(data.test):,} examples of {data.name}")
+    score, data = evaluate_run(run_options(options))
+    print(f"test {data.task.told(score)} of {len(data.test):,} examples of {data.name}")
     return 0
 
 
@@ -270,7 +270,7 @@ def check_seed(seed: int) -> None:
 
 def run_options(options: argparse.Namespace) -> RunOptions:
     """What the command line says of a run besides its settings."""
-    from bayesnas.runtime.data.dataset import DataOptions
+    from bayesnas.runtime.data.registry import DataOptions
     from bayesnas.runtime.runs.folder import RunOptions
 
     set_threads(options.threads)
@@ -364,7 +364,12 @@ def demo_command(options: argparse.Namespace) -> int:
     print(columns(
         ("", "parameters", "FLOPs", "test accuracy", "trained in"),
         [
-            (name, *cost_texts(graph_cost(c.graph)), f"{r.test_accuracy:.2%}", f"{r.seconds:.0f} s")
+            (
+                name,
+                *cost_texts(graph_cost(c.graph)),
+                r.task.quality_text(r.test.quality),
+                f"{r.seconds:.0f} s",
+            )
             for name, r, c in reversed(results)
         ],
     ))  # fmt: skip

@@ -37,12 +37,14 @@ from attrs import frozen
 from torch.nn.functional import cross_entropy
 
 from bayesnas.compiler.pipeline import compile_spec
-from bayesnas.runtime.network.modules import build, logits
+from bayesnas.runtime.network.modules import build, predict
 from bayesnas.runtime.network.training import sgd
 from bayesnas.runtime.supernet.curvature import ESTIMATORS, gradient
+from bayesnas.runtime.tasks.classification import Classification
 from benchmarks.common import finish, peak, seconds
 
 CLASSES = 10
+TASK = Classification(tuple(map(str, range(CLASSES))))
 STEP = "training step"
 TIME_BARS = {"fisher_monte_carlo": 2.0, "ggn": 12.0, "ggn_diagonal": 12.0}
 MEMORY_BAR = 1.5  # of those above
@@ -82,16 +84,18 @@ def subjects(case: Case, device: torch.device) -> dict[str, Callable[[], Any]]:
         module.train()
         own = gates.clone().requires_grad_()
         optimizer.zero_grad(set_to_none=True)
-        cross_entropy(logits(module, inputs, own), labels).backward()
+        cross_entropy(predict(module, inputs, own), labels).backward()
         optimizer.step()
 
     found: dict[str, Callable[[], Any]] = {
         STEP: step,
-        "gradient": lambda: gradient(module, batches, gates),
+        "gradient": lambda: gradient(module, TASK, batches, gates),
     }
     for name, estimator in ESTIMATORS.items():
         if name != "hessian" or case.hessian:
-            found[name] = lambda estimator=estimator: estimator(module, batches, gates, generator)
+            found[name] = lambda estimator=estimator: estimator(
+                module, TASK, batches, gates, generator
+            )
     return found
 
 

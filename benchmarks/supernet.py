@@ -42,6 +42,8 @@ from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.runtime.network.modules import load_source
 from bayesnas.runtime.network.recompute import recompute_blocks
 from bayesnas.runtime.supernet.curvature import ggn
+from bayesnas.runtime.tasks.classification import Classification
+from bayesnas.runtime.tasks.interface import Task
 from benchmarks.common import finish, peak, seconds
 
 PLAIN, LAST, SCHEDULED = "plain", "plain, channels-last", "scheduled"
@@ -59,6 +61,7 @@ class Subject:
     inputs: Tensor
     labels: Tensor
     gates: Tensor
+    task: Task
 
     def forward(self) -> None:
         """Without gradients, normalisation in training mode."""
@@ -77,7 +80,7 @@ class Subject:
 
     def curvature(self) -> None:
         """Exact GGN of the gates, all classes."""
-        ggn(self.module, [(self.inputs, self.labels)], self.gates)
+        ggn(self.module, self.task, [(self.inputs, self.labels)], self.gates)
 
     def _precision(self) -> AbstractContextManager[Any]:
         if self.inputs.device.type != "cuda":
@@ -102,6 +105,7 @@ def subjects(graph: Graph, batch: int, device: torch.device, compiled: bool) -> 
     [classes] = graph.node(graph.root.outputs[0]).shape or ()
     inputs = torch.randn(batch, *shape, generator=generator).to(device)
     labels = torch.randint(0, classes, (batch,), generator=generator).to(device)
+    task = Classification(tuple(map(str, range(classes))))
     gates = torch.full((len(graph.searched()),), 0.3, device=device)
     found: dict[str, Subject] = {}
     for name, chosen in plans.items():
@@ -116,7 +120,7 @@ def subjects(graph: Graph, batch: int, device: torch.device, compiled: bool) -> 
         if name == COMPILED:
             module.compile(fullgraph=True)
         batch_inputs = inputs.to(memory_format=layout) if inputs.dim() == 4 else inputs
-        found[name] = Subject(module, batch_inputs, labels, gates)
+        found[name] = Subject(module, batch_inputs, labels, gates, task)
     return found
 
 

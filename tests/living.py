@@ -30,6 +30,7 @@ from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.space.choices import Member
 from bayesnas.runtime.data.dataset import Data, Part
 from bayesnas.runtime.supernet.supernet import Score, Supernet
+from bayesnas.runtime.tasks.classification import Classification
 
 # ------------------------------------------------------------------------------ living networks
 
@@ -138,7 +139,9 @@ def images(count: int = 60) -> Data:
         for label in labels.tolist()
     ]
     part = Part(torch.tensor(np.array(stripes), dtype=torch.uint8)[:, None], labels)
-    return Data.of("images", ("rows", "columns", "diagonals"), part, part.subset(labels[:6]))
+    return Data.of(
+        "images", Classification(("rows", "columns", "diagonals")), part, part.subset(labels[:6])
+    )
 
 
 def budget(cost: CostName, limit: int) -> tuple[BudgetConstraint, ...]:

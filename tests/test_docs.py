@@ -85,8 +85,9 @@ def test_specs_in_documents_compile(path: Path) -> None:
 def test_python_in_documents_runs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr("bayesnas.compiler.operations.plugins.PRIMITIVES", dict(PRIMITIVES))
+    namespace = {"__name__": "my_ops"}  # one a page, as in a notebook
     for text in blocks(path, "python"):
-        exec(compile(text, path.name, "exec"), {"__name__": "my_ops"})
+        exec(compile(text, path.name, "exec"), namespace)
 
 
 def test_the_language_reference_has_an_example_of_every_construct() -> None:

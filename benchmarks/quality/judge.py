@@ -23,7 +23,7 @@ from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import STRATEGIES, SearchSettings, make_settings
 from bayesnas.compiler.space.choices import Member
 from bayesnas.dsl.diagnostics import DiagnosticError
-from bayesnas.runtime.data.dataset import DataOptions
+from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.jobs.search import Space, search
 from bayesnas.runtime.runs.folder import RunOptions, read_result
 from bayesnas.searching import parse_budgets

@@ -35,7 +35,7 @@ from bayesnas.compiler.space.choices import Member, member_space
 from bayesnas.compiler.space.members import prune_to
 from bayesnas.dsl.files import write_text
 from bayesnas.runtime.data.dataset import split
-from bayesnas.runtime.data.sources import load_data
+from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import evaluate, sgd, train_epoch
 from benchmarks.common import BUILD, cifar_slice, finish

@@ -1,49 +1,82 @@
-"""Data of one's own from NumPy: `npz:FILE` with `x` and `y`, and `x_test` and `y_test` if wanted.
+"""Data of one's own: arrays `x` and `y` (and `x_test`, `y_test`), or `npz:FILE` of them.
 
 Arrays of objects are never read: unpickling would run code that a file may hold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeAlias
+from typing import BinaryIO, Final, TypeAlias
 
 import numpy as np
 import torch
-from attrs import frozen
 
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.runtime.data.dataset import Data, Part
-
-Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+from bayesnas.runtime.data.registry import Request
+from bayesnas.runtime.tasks.interface import Array, Task, wrong
+from bayesnas.runtime.tasks.registry import task_of
 
 TEST_SHARE: Final = 0.2
 _LAYOUTS: Final = "[N, features], [N, channels, length] or [N, channels, height, width]"
+# How an array is called in diagnostics, from its key.
+_Places: TypeAlias = Callable[[str], str]
 
 
-def read_arrays(name: str, path: Path) -> Data:
-    """The data set in an .npz file, ``name`` as the command line calls it.
+def load(request: Request) -> Data:
+    """The data set in an .npz file.
 
     Raises:
-        DiagnosticError: D510 (file), D511 (an array is missing), D512 (its type or shape), D513
-            (numbers that are none), D514 (labels).
+        DiagnosticError: D510 (file), and what `data_of_arrays` raises.
     """
-    arrays = _load(path)
-    train = _part(path, arrays, "x", "y")
-    classes = _check_classes(path, train)
+    path = Path(request.argument)
+    return _data(request.name, _load(path), f"`{path}`", lambda key: f"`{key}` in `{path}`")
+
+
+def data_of_arrays(
+    x: Array,
+    y: Array,
+    x_test: Array | None = None,
+    y_test: Array | None = None,
+    name: str = "arrays",
+) -> Data:
+    """A data set of arrays; without a test part, a fifth of the examples is held out for it.
+
+    Args:
+        x: examples [N, features], [N, channels, length] or [N, channels, height, width]; bytes are
+            pixels, other numbers are taken as they are.
+        y: targets; whole numbers from 0 [N] are classes.
+        x_test: examples of the test part, shaped like those of ``x``.
+        y_test: their targets.
+        name: what the data set is called in files and messages.
+
+    Raises:
+        DiagnosticError: D511 (an array is missing), D512 (its type or shape), D513 (numbers that
+            are none), D514 (targets).
+    """
+    given = {"x": x, "y": y, "x_test": x_test, "y_test": y_test}
+    arrays = {key: np.asarray(array) for key, array in given.items() if array is not None}
+    return _data(name, arrays, f"`{name}`", lambda key: f"`{key}` of `{name}`")
+
+
+def _data(name: str, arrays: Mapping[str, Array], whole: str, places: _Places) -> Data:
+    x, y = (_array(arrays, key, "x", whole) for key in ("x", "y"))
+    task = task_of(y, places("y"))
+    train = _part(x, y, "", task, whole, places)
     note = ""
     if "x_test" in arrays or "y_test" in arrays:
-        test = _part(path, arrays, "x_test", "y_test")
-        _check_test(path, train, test)
+        x, y = (_array(arrays, key, "x_test", whole) for key in ("x_test", "y_test"))
+        test = _part(x, y, "_test", task, whole, places)
+        _check_shapes(whole, train, test)
     else:
-        whole = train
-        train, test = _hold_out(path, whole)
+        every = train
+        train, test = _hold_out(places("y"), task, every)
         note = (
-            f"`{path}` has no `x_test`: {len(test):,} of its {len(whole):,} examples, "
+            f"{whole} has no `x_test`: {len(test):,} of its {len(every):,} examples, "
             "of every class a fifth and in every run the same, are the test part"
         )
-    return Data.of(name, [str(k) for k in range(classes)], train, test, "none", note)
+    return Data.of(name, task, train, test, "none", note)
 
 
 # -------------------------------------------------------------------------------------- reading
@@ -57,36 +90,34 @@ def _load(path: Path) -> Mapping[str, Array]:
     try:
         stream = path.open("rb")
     except OSError as error:
-        remedy = "make it readable"
-        raise _Wrong(path).error("D510", "cannot be opened", remedy, _reason(error)) from None
+        reason = _reason(error)
+        raise wrong(f"`{path}`", "D510", "cannot be opened", "make it readable", reason) from None
     with stream:  # numpy leaves what it opens and cannot read to the garbage collector
         return _read(path, stream)
 
 
 def _read(path: Path, stream: BinaryIO) -> Mapping[str, Array]:
-    remedy = "save it with `numpy.savez(FILE, x=x, y=y)`"
+    place, remedy = f"`{path}`", "save it with `numpy.savez(FILE, x=x, y=y)`"
     try:
         file = np.load(stream, allow_pickle=False)
     except Exception as error:  # numpy and zipfile raise many kinds for a broken file
-        raise _Wrong(path).error("D510", "is not an .npz file", remedy, _reason(error)) from None
+        raise wrong(place, "D510", "is not an .npz file", remedy, _reason(error)) from None
     if not isinstance(file, np.lib.npyio.NpzFile):
-        raise _Wrong(path).error("D510", "holds a single array, not `x` and `y`", remedy)
+        raise wrong(place, "D510", "holds a single array, not `x` and `y`", remedy)
     wanted = [key for key in ("x", "y", "x_test", "y_test") if key in file.files]
-    return {key: _member(path, file, key) for key in wanted}
+    return {key: _member(f"`{key}` in {place}", file, key) for key in wanted}
 
 
-def _member(path: Path, file: Mapping[str, Array], key: str) -> Array:
-    wrong = _Wrong(path, key)
-    objects = wrong.error(
-        "D512", "holds Python objects, not numbers", "save an array of numbers, `dtype=float`"
-    )
+def _member(place: str, file: Mapping[str, Array], key: str) -> Array:
+    remedy = "save an array of numbers, `dtype=float`"
+    objects = wrong(place, "D512", "holds Python objects, not numbers", remedy)
     try:
         array = file[key]
     except Exception as error:  # as above, and zlib too
         if "allow_pickle" in str(error):
             raise objects from None
         remedy = "save the file again"
-        raise wrong.error("D510", "cannot be read", remedy, _reason(error)) from None
+        raise wrong(place, "D510", "cannot be read", remedy, _reason(error)) from None
     if not isinstance(array, np.ndarray):  # something else that was put into the archive
         raise objects
     return array
@@ -97,49 +128,38 @@ def _reason(error: Exception) -> str:
     return text[:1].lower() + text[1:]
 
 
-@frozen
-class _Wrong:
-    """Diagnostics of one file, or of one array in it."""
-
-    path: Path
-    key: str = ""
-
-    def error(self, code: str, what: str, remedy: str, *notes: str) -> DiagnosticError:
-        place = f"`{self.key}` in `{self.path}`" if self.key else f"`{self.path}`"
-        return DiagnosticError(Diagnostic(code, f"{place} {what}", notes=notes, help=remedy))
-
-
 # ------------------------------------------------------------------------------------- checking
 
 
-def _part(path: Path, arrays: Mapping[str, Array], x: str, y: str) -> Part:
-    """The examples in `x` with the labels in `y`."""
-    for key in (x, y):
-        if key not in arrays:
-            found = (f"it has {quote(arrays)}",) if arrays else ()
-            remedy = "save it with `numpy.savez(FILE, x=x, y=y)`"
-            if x != "x":
-                remedy = f"save `{x}` and `{y}` both, or neither"
-            raise _Wrong(path).error("D511", f"has no array `{key}`", remedy, *found)
-    inputs = _inputs(_Wrong(path, x), arrays[x])
-    labels = _labels(_Wrong(path, y), arrays[y])
-    if len(inputs) != len(labels):
-        raise _Wrong(path).error(
-            "D512",
-            f"has {len(inputs):,} examples in `{x}` and {len(labels):,} labels in `{y}`",
-            "save one label an example",
-        )
-    return Part(torch.from_numpy(inputs), torch.from_numpy(labels))
+def _array(arrays: Mapping[str, Array], key: str, first: str, whole: str) -> Array:
+    """The array of that key; ``first`` is the other one of its pair, or itself."""
+    if key not in arrays:
+        keys = (f"it has {quote(arrays)}",) if arrays else ()
+        remedy = "save it with `numpy.savez(FILE, x=x, y=y)`"
+        if first != "x":
+            remedy = "save `x_test` and `y_test` both, or neither"
+        raise wrong(whole, "D511", f"has no array `{key}`", remedy, *keys)
+    return arrays[key]
 
 
-def _inputs(wrong: _Wrong, array: Array) -> Array:
+def _part(x: Array, y: Array, end: str, task: Task, whole: str, places: _Places) -> Part:
+    """The examples in ``x`` with the targets in ``y``, whose keys end in ``end``."""
+    inputs = _inputs(places(f"x{end}"), x)
+    targets = task.targets(y, places(f"y{end}"))
+    if len(inputs) != len(targets):
+        what = f"has {len(inputs):,} examples in `x{end}` and {len(targets):,} labels in `y{end}`"
+        raise wrong(whole, "D512", what, "save one label an example")
+    return Part(torch.from_numpy(inputs), targets)
+
+
+def _inputs(place: str, array: Array) -> Array:
     """The numbers of examples: bytes stay bytes, others become floating point."""
     if array.dtype.kind not in "biuf":
-        raise wrong.error("D512", f"holds `{array.dtype}`, not numbers", "encode it as numbers")
+        raise wrong(place, "D512", f"holds `{array.dtype}`, not numbers", "encode it as numbers")
     if not 2 <= array.ndim <= 4:
-        raise wrong.error("D512", f"is {list(array.shape)}", f"save it as {_LAYOUTS}")
+        raise wrong(place, "D512", f"is {list(array.shape)}", f"save it as {_LAYOUTS}")
     if array.size == 0:
-        raise wrong.error("D512", f"is empty: {list(array.shape)}", "save some examples")
+        raise wrong(place, "D512", f"is empty: {list(array.shape)}", "save some examples")
     if array.dtype != np.uint8:
         small = array.dtype.itemsize <= (4 if array.dtype.kind == "f" else 2)
         array = array.astype(np.float32 if small else np.float64)
@@ -148,7 +168,8 @@ def _inputs(wrong: _Wrong, array: Array) -> Array:
     if bad.any():
         count = int(bad.sum())
         first = int(np.flatnonzero(bad.reshape(len(bad), -1).any(axis=1))[0])
-        raise wrong.error(
+        raise wrong(
+            place,
             "D513",
             f"has {count:,} numbers that are not finite" if count > 1 else "has a NaN or infinity",
             "fill them in, or leave those examples out",
@@ -157,73 +178,27 @@ def _inputs(wrong: _Wrong, array: Array) -> Array:
     return np.ascontiguousarray(array)
 
 
-def _labels(wrong: _Wrong, array: Array) -> Array:
-    """Labels as int64."""
-    if array.ndim != 1:
-        remedy = "save one whole number an example, the number of its class"
-        raise wrong.error("D512", f"is {list(array.shape)}, not [N]", remedy)
-    if array.size == 0:
-        raise wrong.error("D512", "is empty: [0]", "save some examples")
-    remedy = "number the classes from 0"
-    if array.dtype.kind not in "biuf":
-        raise wrong.error("D514", f"holds `{array.dtype}`, not numbers of classes", remedy)
-    if array.dtype.kind == "f" and not (np.isfinite(array) & (array == np.floor(array))).all():
-        raise wrong.error("D514", "holds labels that are not whole numbers", remedy)
-    if array.min() < 0:
-        raise wrong.error("D514", f"has the label {int(array.min())}", remedy)
-    if (highest := int(array.max())) > np.iinfo(np.int64).max:
-        raise wrong.error("D514", f"has the label {highest}", remedy)
-    return np.ascontiguousarray(array.astype(np.int64))
-
-
-def _check_classes(path: Path, train: Part) -> int:
-    """How many classes there are: every one from 0 to the highest has examples to learn from."""
-    present = np.unique(train.labels.numpy())
-    highest = int(present[-1])
-    wrong = _Wrong(path, "y")
-    if len(present) == 1:
-        raise wrong.error("D514", f"has a single class, {highest}", "save two classes or more")
-    if len(present) != highest + 1:
-        gap = next(k for k in range(highest) if k == len(present) or int(present[k]) != k)
-        raise wrong.error(
-            "D514",
-            f"has labels up to {highest} and none that is {gap}",
-            "number the classes 0, 1, 2, ... without gaps",
-        )
-    return highest + 1
-
-
-def _check_test(path: Path, train: Part, test: Part) -> None:
+def _check_shapes(whole: str, train: Part, test: Part) -> None:
     shapes = [list(part.inputs.shape[1:]) for part in (train, test)]
     if shapes[0] != shapes[1]:
-        raise _Wrong(path).error(
-            "D512",
-            f"has examples {shapes[0]} in `x` and {shapes[1]} in `x_test`",
-            "save both in one shape",
-        )
-    if (label := int(test.labels.max())) > (highest := int(train.labels.max())):
-        raise _Wrong(path, "y_test").error(
-            "D514", f"has the label {label}, `y` goes up to {highest}", "give both the same classes"
-        )
+        what = f"has examples {shapes[0]} in `x` and {shapes[1]} in `x_test`"
+        raise wrong(whole, "D512", what, "save both in one shape")
 
 
-def _hold_out(path: Path, whole: Part) -> tuple[Part, Part]:
+def _hold_out(place: str, task: Task, whole: Part) -> tuple[Part, Part]:
     """All but a fifth of every class, and that fifth: the same in every run, whatever its seed."""
     # RandomState: its numbers are the same in every version of NumPy.
     chance = np.random.RandomState(0)
-    labels = whole.labels.numpy()
-    by_class = np.split(np.argsort(labels, kind="stable"), np.bincount(labels).cumsum()[:-1])
+    strata = task.strata(whole.targets)
+    members_of = np.split(np.argsort(strata, kind="stable"), np.bincount(strata).cumsum()[:-1])
     fit, held = [], []
-    for members in by_class:
+    for members in members_of:
         shuffled = members[chance.permutation(len(members))]
         count = max(1, round(TEST_SHARE * len(members))) if len(members) > 1 else 0
         held.append(shuffled[:count])
         fit.append(shuffled[count:])
     if not any(map(len, held)):
-        raise _Wrong(path, "y").error(
-            "D514",
-            "has one example a class: none can be held out for the test",
-            "save more examples, or `x_test` and `y_test`",
-        )
+        what = "has one example a class: none can be held out for the test"
+        raise wrong(place, "D514", what, "save more examples, or `x_test` and `y_test`")
     train, test = (whole.subset(torch.from_numpy(np.sort(np.concatenate(p)))) for p in (fit, held))
     return train, test

@@ -1,4 +1,4 @@
-"""Data sets as tensors in memory: examples and labels, splits, batches, augmentation.
+"""Data sets as tensors in memory: examples and targets, splits, batches, augmentation.
 
 Inputs are [N, features], [N, channels, length] or [N, channels, height, width]; images are bytes.
 `Data.normalize` turns a batch into what networks see. The test part is for reporting alone:
@@ -7,49 +7,49 @@ searches and trainings split the training part.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 
 import torch
 from attrs import evolve, field, frozen
 from torch import Tensor
 
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.runtime.tasks.interface import Task
 
 
 @frozen
 class Part:
-    """Some examples: ``inputs`` [N, ...], bytes or floating point, ``labels`` int64 [N]."""
+    """Some examples: ``inputs`` [N, ...], bytes or floating point, ``targets`` [N, ...]."""
 
     inputs: Tensor = field(eq=False, repr=False)
-    labels: Tensor = field(eq=False, repr=False)
+    targets: Tensor = field(eq=False, repr=False)
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.targets)
 
     def subset(self, indices: Tensor) -> Part:
         """The examples at these positions."""
-        return Part(self.inputs[indices], self.labels[indices])
+        return Part(self.inputs[indices], self.targets[indices])
 
     def first(self, count: int) -> Part:
         """The first examples, or all where there are fewer."""
-        return Part(self.inputs[:count], self.labels[:count])
+        return Part(self.inputs[:count], self.targets[:count])
 
     def to(self, device: torch.device) -> Part:
         """The same examples on another device."""
-        return Part(self.inputs.to(device), self.labels.to(device))
+        return Part(self.inputs.to(device), self.targets.to(device))
 
 
 @frozen
 class Data:
-    """A data set.
+    """A data set, and what is learned of it.
 
     ``mean`` and ``std`` are of the training part's channels or features, of bytes as shares of 255.
     ``augment`` is what ``augment = auto`` means for it; ``note`` is what its user should know.
     """
 
     name: str
-    classes: tuple[str, ...]
+    task: Task
     train: Part
     test: Part
     mean: Tensor = field(eq=False)
@@ -61,7 +61,7 @@ class Data:
     def of(
         cls,
         name: str,
-        classes: Sequence[str],
+        task: Task,
         train: Part,
         test: Part,
         augment: str = "shift_flip",
@@ -69,7 +69,7 @@ class Data:
     ) -> Data:
         """The data set of these parts, standardised by the training part alone."""
         mean, std = statistics(train.inputs)
-        return cls(name, tuple(classes), train, test, mean, std, augment, note)
+        return cls(name, task, train, test, mean, std, augment, note)
 
     def to(self, device: torch.device) -> Data:
         """The same data on another device."""
@@ -89,15 +89,6 @@ class Data:
         if normal.dim() == 4:
             return normal.contiguous(memory_format=torch.channels_last)
         return normal
-
-
-@frozen
-class DataOptions:
-    """How data may be had: whether to resize and to download, and where downloads lie."""
-
-    resize: bool = False
-    download: bool = False
-    root: Path = Path("data")
 
 
 def _numbers(inputs: Tensor) -> Tensor:
@@ -124,7 +115,7 @@ def statistics(inputs: Tensor) -> tuple[Tensor, Tensor]:
 
 def split(part: Part, fraction: float, generator: torch.Generator) -> tuple[Part, Part]:
     """A random split: all but a ``fraction``, and that fraction (at least one example each)."""
-    order = torch.randperm(len(part), generator=generator).to(part.labels.device)
+    order = torch.randperm(len(part), generator=generator).to(part.targets.device)
     held = min(max(1, round(len(part) * fraction)), len(part) - 1)
     return part.subset(order[held:]), part.subset(order[:held])
 
@@ -132,25 +123,25 @@ def split(part: Part, fraction: float, generator: torch.Generator) -> tuple[Part
 def batches(
     data: Data, part: Part, size: int, augment: str, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Shuffled, augmented batches of normalised inputs and labels, one pass.
+    """Shuffled, augmented batches of normalised inputs and targets, one pass.
 
     The last batch is left out where it is a single example, which batch normalisation refuses.
     """
     kind = data.augment if augment == "auto" else augment
-    order = torch.randperm(len(part), generator=generator).to(part.labels.device)
+    order = torch.randperm(len(part), generator=generator).to(part.targets.device)
     for start in range(0, len(order), size):
         indices = order[start : start + size]
         if len(indices) > 1 or size == 1 or len(part) == 1:
             chosen = part.subset(indices)
             inputs = augmented(chosen.inputs, kind, generator)
-            yield data.normalize(inputs), chosen.labels
+            yield data.normalize(inputs), chosen.targets
 
 
 def plain_batches(data: Data, part: Part, size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches in order, as they are."""
     for start in range(0, len(part), size):
         stop = start + size
-        yield data.normalize(part.inputs[start:stop]), part.labels[start:stop]
+        yield data.normalize(part.inputs[start:stop]), part.targets[start:stop]
 
 
 def check_augment(data: Data, augment: str) -> None:

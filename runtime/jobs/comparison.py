@@ -101,7 +101,7 @@ def _check_same(
         "values": dict(space.wanted.values),
         "proxy": dict(space.proxy.values) if space.proxy else None,
         "budgets": {budget.cost: budget.limit for budget in space.limits},
-        "data": options.data,
+        "data": options.data_name,
         "search": asdict(settings) | {"strategy": None},
         "train": asdict(schedule),
     }

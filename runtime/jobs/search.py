@@ -27,7 +27,7 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, quote
 from bayesnas.dsl.loader import load_text
 from bayesnas.dsl.printer import print_spec
 from bayesnas.runtime.data.dataset import check_augment
-from bayesnas.runtime.data.sources import load_data
+from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.runs.folder import Run, RunOptions, check_out, pick_device
 from bayesnas.runtime.runs.progress import Progress, say_note
 from bayesnas.runtime.strategies.bayesnas.published import Published
@@ -237,7 +237,7 @@ class _Search:
             "round": self.round,
             "train_loss": loss,
             "holdout_loss": score.loss,
-            "holdout_accuracy": score.accuracy,
+            "holdout_accuracy": score.quality,
             "alive": self._alive(),
             "removed": reasons,
             "images_trained": self.net.trained,
@@ -251,7 +251,7 @@ class _Search:
         name = f"round {self.round}/{self.settings.rounds}" if self.round else "warm-up"
         trained = f"train loss {loss:.4f}, " if loss is not None else ""
         progress.say(
-            f"{name}: {trained}held-out accuracy {score.accuracy:.2%}, "
+            f"{name}: {trained}held-out {self.net.data.task.told(score)}, "
             f"{self._alive()} of {len(self.net.gates.groups)} operations"
         )
 
@@ -349,7 +349,7 @@ class _Search:
 
     def _header(self) -> str:
         name = Path(self.space.wanted.loaded.source.name).name
-        shown = "".join(c for c in f"{name} on {self.options.data}" if c.isprintable())
+        shown = "".join(c for c in f"{name} on {self.options.data_name}" if c.isprintable())
         return (
             f"# Found by bayesnas search of {shown}, seed {self.options.seed}: "
             f"{self._alive()} of {len(self.net.gates.groups)} operations left.\n\n"

@@ -15,26 +15,34 @@ from bayesnas.compiler.emit.pytorch import emit_torch
 from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import TrainSettings
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.dataset import Data, check_augment
-from bayesnas.runtime.data.sources import load_data
+from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import evaluate, sgd, train_epoch
 from bayesnas.runtime.runs.folder import Run, RunOptions, check_out, pick_device
 from bayesnas.runtime.runs.progress import Progress, say_note
+from bayesnas.runtime.tasks.interface import Score, Task
 
 
 @frozen
 class TrainResult:
-    """What a training ended with; accuracies are shares of the test part."""
+    """What a training ended with; ``test`` is the score on the test part."""
 
     parameters: int
     flops: int
-    test_accuracy: float
+    test: Score
+    task: Task
     test_examples: int
     seconds: float
     seed: int
     device: str
+
+    def record(self) -> dict[str, Any]:
+        """As ``result.json`` has it: the score under its metric's name."""
+        plain = asdict(self, recurse=False)
+        del plain["test"], plain["task"]
+        return {**plain, f"test_{self.task.metric}": self.test.quality, "test_loss": self.test.loss}
 
 
 def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> TrainResult:
@@ -134,6 +142,7 @@ class _Training:
             cost.parameters,
             cost.flops,
             evaluate(self.module, self.data, self.data.test),
+            self.data.task,
             len(self.data.test),
             self.seconds,
             self.options.seed,
@@ -143,12 +152,12 @@ class _Training:
             "model": self.module.state_dict(),
             "mean": self.data.mean,
             "std": self.data.std,
-            "classes": list(self.data.classes),
+            **self.data.task.record(),
         }
         self.run.save("weights.pt", weights)
         source = emit_torch(self.compiled.graph, self.compiled.loaded.source.name).source
         self.run.write_text("network.py", source)  # for readers: without the schedule
-        self.run.write_json("result.json", asdict(result))
+        self.run.write_json("result.json", result.record())
         return result
 
 
@@ -184,8 +193,8 @@ def load_run(
     return module.to(device).eval(), state, compiled
 
 
-def evaluate_run(options: RunOptions) -> tuple[float, Data]:
-    """Test accuracy of the trained run in ``options.out``, and the data it is of.
+def evaluate_run(options: RunOptions) -> tuple[Score, Data]:
+    """The score of the trained run in ``options.out`` on the test part, and the data it is of.
 
     Where ``options.data`` is empty, the run's own data is taken, as it was loaded then.
     """
@@ -197,14 +206,6 @@ def evaluate_run(options: RunOptions) -> tuple[float, Data]:
         data_options = evolve(data_options, resize=settings["resize"])
     data = load_data(options.data or settings["data"], compiled.graph, data_options).to(device)
     say_note(data.note)
-    if list(data.classes) != state["classes"]:
-        raise DiagnosticError(
-            Diagnostic(
-                "D506",
-                f"`{data.name}` has other classes than the run was trained on",
-                notes=(f"trained on {quote(state['classes'][:8])}",),
-                help="evaluate on data with the same class folders",
-            )
-        )
+    data.task.check_record(state, data.name)
     data = evolve(data, mean=state["mean"], std=state["std"])  # as it was trained
     return evaluate(module, data, data.test), data

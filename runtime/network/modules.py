@@ -48,7 +48,7 @@ def set_pruned(module: nn.Module, emitted: Emitted, gates: Iterable[int]) -> Non
         edge.pruned.add(candidate)
 
 
-def logits(module: nn.Module, inputs: Tensor, gates: Tensor | None = None) -> Tensor:
-    """Predictions [N, classes]; ``gates`` [G] or [N, G] where the network is a supernet."""
+def predict(module: nn.Module, inputs: Tensor, gates: Tensor | None = None) -> Tensor:
+    """Outputs [N, K]; ``gates`` [G] or [N, G] where the network is a supernet."""
     result: Tensor = module(inputs) if gates is None else module(inputs, gates)
     return result

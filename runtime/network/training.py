@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.dataset import Data, Part, batches, plain_batches
-from bayesnas.runtime.network.modules import logits
+from bayesnas.runtime.network.modules import predict
+from bayesnas.runtime.tasks.interface import Score
 
 EVALUATION_BATCH = 500
 
@@ -53,24 +53,22 @@ def check_loss(loss: Tensor, place: str) -> float:
 
 
 @torch.no_grad()
-def accuracy(
-    module: nn.Module, batches_: Iterable[tuple[Tensor, Tensor]], gates: Tensor | None = None
-) -> float:
-    """Share of examples predicted right, batch normalisation in evaluation mode."""
+def evaluate(
+    module: nn.Module,
+    data: Data,
+    part: Part,
+    gates: Tensor | None = None,
+    batch_size: int = EVALUATION_BATCH,
+) -> Score:
+    """How good the network is on a part of the data, normalisation in evaluation mode."""
     was_training = module.training
     module.eval()
-    right = count = 0
-    for inputs, labels in batches_:
-        predicted = logits(module, inputs, gates).argmax(dim=1)
-        right += int((predicted == labels).sum())
-        count += len(labels)
+    score = data.task.score(
+        (predict(module, inputs, gates), targets)
+        for inputs, targets in plain_batches(data, part, batch_size)
+    )
     module.train(was_training)
-    return right / max(count, 1)
-
-
-def evaluate(module: nn.Module, data: Data, part: Part, gates: Tensor | None = None) -> float:
-    """`accuracy` on a part of the data."""
-    return accuracy(module, plain_batches(data, part, EVALUATION_BATCH), gates)
+    return score
 
 
 def train_epoch(
@@ -102,16 +100,16 @@ def train_epoch(
     steps = math.ceil(len(part) / settings.batch_size)
     total, count = 0.0, 0
     passes = batches(data, part, settings.batch_size, settings.augment, generator)
-    for k, (inputs, labels) in enumerate(passes):
+    for k, (inputs, targets) in enumerate(passes):
         for group in optimizer.param_groups:
             group["lr"] = cosine(settings.learning_rate, epoch * steps + k, settings.epochs * steps)
-        loss = cross_entropy(logits(module, inputs), labels)
+        loss = data.task.loss(predict(module, inputs), targets)
         value = check_loss(loss, f"epoch {epoch + 1}")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if settings.gradient_clip:
             nn.utils.clip_grad_norm_(module.parameters(), settings.gradient_clip)
         optimizer.step()
-        total, count = total + value * len(labels), count + len(labels)
+        total, count = total + value * len(targets), count + len(targets)
         after_step(value)
     return total / count

@@ -20,20 +20,26 @@ from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.dsl import __version__
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import write_bytes, write_text
-from bayesnas.runtime.data.dataset import DataOptions
+from bayesnas.runtime.data.dataset import Data
+from bayesnas.runtime.data.registry import DataOptions
 
 
 @frozen
 class RunOptions:
-    """What a run is told besides its settings."""
+    """What a run is told besides its settings; ``data`` is a data set, or the name of one."""
 
-    data: str
+    data: str | Data
     out: Path
     seed: int = 0
     device: str = "auto"
     resume: bool = False
     force: bool = False
     data_options: DataOptions = field(factory=DataOptions)
+
+    @property
+    def data_name(self) -> str:
+        """What files call the data."""
+        return self.data if isinstance(self.data, str) else self.data.name
 
 
 def pick_device(name: str) -> torch.device:
@@ -122,7 +128,7 @@ class Run:
             "spec": compiled.loaded.source.name,
             "network": compiled.network.name,
             "values": dict(compiled.values),
-            "data": options.data,
+            "data": options.data_name,
             "resize": options.data_options.resize,
             "seed": options.seed,
             "device": options.device,

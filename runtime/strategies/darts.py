@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from bayesnas.compiler.space.choices import MemberSpace, SearchedConnection, dropped
-from bayesnas.runtime.network.modules import logits
+from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.strategies.interface import Problem, Removal, Strategy
 
 
@@ -54,7 +53,8 @@ class Darts(Strategy):
         self.net.keep(self.space.candidates())
         if searching:
             held, answers = self.net.held_batch(len(labels))
-            loss = cross_entropy(logits(self.net.module, held, self._gates()), answers)
+            outputs = predict(self.net.module, held, self._gates())
+            loss = self.net.data.task.loss(outputs, answers)
             [self.alpha.grad] = torch.autograd.grad(loss, [self.alpha])
             self.adam.step()
             self.net.trained += len(answers)

@@ -81,12 +81,16 @@ class Look:
         gains = (-self.gradient - self.price).tolist()
         return {group: gains[n] for group, n in self.numbers.items()}
 
-    def changes(self, space: MemberSpace, priced: bool = True) -> dict[str, float]:
-        """What each option's removal changes in the log evidence, plus what it saves if ``priced``.
+    def unpriced(self) -> Look:
+        """The same where nothing has a price."""
+        return evolve(self, price=torch.zeros_like(self.price))
 
-        Nats an example. The space is the one looked at.
+    def changes(self, space: MemberSpace) -> dict[str, float]:
+        """What each option's removal changes in the log evidence, plus the price that it saves.
+
+        In nats an example. The space is the one looked at.
         """
-        slope = self.gradient + self.price if priced else self.gradient
+        slope = self.gradient + self.price
         changes = {}
         for arriving, _ in space.nodes():
             node = evolve(space, connections=arriving)
@@ -237,7 +241,7 @@ class Evidence(Strategy):
         return Removal(dict.fromkeys(sorted(before - self.space.candidates()), "evidence"))
 
     def _report_changes(self, look: Look) -> None:
-        changes = look.changes(self.space, priced=False)
+        changes = look.unpriced().changes(self.space)
         for group in self.space.candidates() & changes.keys():
             self.report[group]["evidence_change"] = changes[group]
 

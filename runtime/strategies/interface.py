@@ -21,7 +21,8 @@ from bayesnas.compiler.space.prices import Prices, best_member
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.strategies.gaussian import Gaussian
 from bayesnas.runtime.strategies.sampling import draw_members
-from bayesnas.runtime.supernet.supernet import Score, Supernet
+from bayesnas.runtime.supernet.supernet import Supernet
+from bayesnas.runtime.tasks.interface import Score
 
 # Of `gates.jsonl`; docs/algorithm.md says what they are.
 COLUMNS = ("w", "w_solved", "s", "gamma", "omega", "C", "error", "evidence_change")

@@ -5,21 +5,21 @@ examples, and so are its gradient and its curvature. All of it is dimensionless,
 examples of the batches together (how they are dealt into batches changes nothing), with the module
 in evaluation mode, and returned in float64 on the gates' device.
 
-Let J_n [classes, G] be the Jacobian of example n's logits in the gates, p_n its softmax and y_n its
-label. The score s_n(y) = J_n^T (e_y - p_n) [G] is the gradient of log p_n[y]. From scores follow
+Let J_n [K, G] be the Jacobian of example n's outputs in the gates, l_n' [K] the gradient of its
+loss in the outputs, and sum_k c_nk d_nk d_nk^T [K, K] the curvature of its loss in the outputs,
+both of which the task gives (`Task.slope`, `Task.factors`). Then follow
 
-    gradient            -1/N sum_n s_n(y_n)
-    GGN                  1/N sum_n sum_y p_n[y] s_n(y) s_n(y)^T
-                       = 1/N sum_n J_n^T (diag p_n - p_n p_n^T) J_n
-    Monte-Carlo Fisher   1/N sum_n s_n(y) s_n(y)^T, y drawn from p_n: the GGN in expectation
-    empirical Fisher     1/N sum_n s_n(y_n) s_n(y_n)^T: neither
+    gradient             1/N sum_n J_n^T l_n'
+    GGN                  1/N sum_n sum_k c_nk (J_n^T d_nk) (J_n^T d_nk)^T
+    Monte-Carlo Fisher   the same of sampled factors: the GGN in expectation
+    empirical Fisher     1/N sum_n (J_n^T l_n') (J_n^T l_n')^T: neither
 
 (Martens: New insights and perspectives on the natural gradient method, JMLR 2020). H in (17) of
 Zhou et al., ICML 2019, is any of them.
 
-Each example gets its own copy of the gate vector, so that one backward pass gives the scores of all
-examples for one label each. No weight takes part in it, and no feature map is kept beyond what
-backward holds.
+Each example gets its own copy of the gate vector, so that one backward pass pulls one direction of
+every example back. No weight takes part in it, and no feature map is kept beyond what backward
+holds.
 """
 
 from __future__ import annotations
@@ -27,35 +27,36 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, one_hot
 
-from bayesnas.runtime.network.modules import logits
+from bayesnas.runtime.network.modules import predict
+from bayesnas.runtime.tasks.interface import AT_ONCE, Factors, Task
 
-Batches = Iterable[tuple[Tensor, Tensor]]  # inputs [N, ...] and labels [N]
-# From softmax [N, classes] and labels [N]: K labels of each example and their weights, [N, K] both.
-Choice = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-
-# Labels of an example in one vectorised backward pass. All ten of a usual data set at once take a
-# tenth to a quarter less time than one by one, and a tenth more memory.
-AT_ONCE = 16
+Batches: TypeAlias = Iterable[tuple[Tensor, Tensor]]  # inputs [N, ...] and targets [N, ...]
+# From outputs [N, K] and targets [N, ...] of a batch.
+FactorsOf: TypeAlias = Callable[[Tensor, Tensor], Iterable[Factors]]
 
 
 class Estimator(Protocol):
     """The curvature of the mean loss in the gates, as a matrix [G, G] or its diagonal [G]."""
 
     def __call__(
-        self, module: nn.Module, batches: Batches, gates: Tensor, generator: torch.Generator
+        self,
+        module: nn.Module,
+        task: Task,
+        batches: Batches,
+        gates: Tensor,
+        generator: torch.Generator,
     ) -> Tensor:
         """In float64; ``gates`` [G] are where it is taken, ``generator`` is of what is drawn."""
         ...
 
 
 def jacobians(module: nn.Module, inputs: Tensor, gates: Tensor) -> tuple[Tensor, Tensor]:
-    """Per-example Jacobians of the logits in the gates, and the logits.
+    """Per-example Jacobians of the outputs in the gates, and the outputs.
 
     Args:
         module: a supernet in evaluation mode: batch normalisation in training mode mixes examples.
@@ -63,7 +64,7 @@ def jacobians(module: nn.Module, inputs: Tensor, gates: Tensor) -> tuple[Tensor,
         gates: [G].
 
     Returns:
-        J [N, classes, G] and logits [N, classes], in the inputs' precision.
+        J [N, K, G] and outputs [N, K], in the inputs' precision.
 
     Raises:
         ValueError: the module is in training mode.
@@ -78,51 +79,53 @@ def jacobians(module: nn.Module, inputs: Tensor, gates: Tensor) -> tuple[Tensor,
     return torch.cat(rows, dim=1), outputs.detach()
 
 
-def gradient(module: nn.Module, batches: Batches, gates: Tensor) -> Tensor:
+def gradient(module: nn.Module, task: Task, batches: Batches, gates: Tensor) -> Tensor:
     """The gradient [G] of the mean loss in the gates: a forward and a backward pass."""
     total, count = _zeros(gates, len(gates)), 0
     with _frozen(module):
-        for inputs, labels in batches:
-            for _, _, scores in _scores(module, inputs, labels, gates, _label_of_data):
-                total -= scores.sum(dim=(0, 1))
+        for inputs, targets in batches:
+            for _, rows in _pulled(module, inputs, targets, gates, _slope_of(task)):
+                total += rows.sum(dim=(0, 1))
             count += len(inputs)
     return _mean(total, count)
 
 
-def ggn(module: nn.Module, batches: Batches, gates: Tensor) -> Tensor:
-    """The exact generalised Gauss-Newton matrix [G, G], for one backward pass a class.
+def ggn(module: nn.Module, task: Task, batches: Batches, gates: Tensor) -> Tensor:
+    """The exact generalised Gauss-Newton matrix [G, G], for one backward pass a factor.
 
-    Positive semidefinite. The labels are not used: it does not depend on them.
+    Positive semidefinite. The targets are not used: it does not depend on them.
     """
-    return fisher(module, batches, gates, _every_label)
+    return fisher(module, batches, gates, lambda outputs, _: task.factors(outputs))
 
 
-def ggn_diagonal(module: nn.Module, batches: Batches, gates: Tensor) -> Tensor:
+def ggn_diagonal(module: nn.Module, task: Task, batches: Batches, gates: Tensor) -> Tensor:
     """The diagonal [G] of `ggn`, without the matrix; as many backward passes."""
-    return _mean_square(module, batches, gates, _every_label, diagonal=True)
+    return _mean_square(
+        module, batches, gates, lambda outputs, _: task.factors(outputs), diagonal=True
+    )
 
 
-def fisher(module: nn.Module, batches: Batches, gates: Tensor, choose: Choice) -> Tensor:
-    """Mean over examples of sum_k weight_k s(y_k) s(y_k)^T [G, G] for chosen labels y_k.
+def fisher(module: nn.Module, batches: Batches, gates: Tensor, factors_of: FactorsOf) -> Tensor:
+    """Mean over examples of J^T (sum_k c_k d_k d_k^T) J [G, G] for given factors.
 
     Args:
         module: a supernet.
-        batches: inputs [N, ...] and labels [N].
+        batches: inputs [N, ...] and targets [N, ...].
         gates: [G].
-        choose: from the softmax [N, classes], in float64, and the labels [N] of a batch, K labels
-            of each example and their weights >= 0, both [N, K].
+        factors_of: the factors of a batch, in parts, from its outputs [N, K] and targets.
     """
-    return _mean_square(module, batches, gates, choose, diagonal=False)
+    return _mean_square(module, batches, gates, factors_of, diagonal=False)
 
 
 def fisher_monte_carlo(
     module: nn.Module,
+    task: Task,
     batches: Batches,
     gates: Tensor,
     generator: torch.Generator,
     samples: int = 1,
 ) -> Tensor:
-    """`fisher` with ``samples`` labels of each example drawn from the model's own softmax.
+    """`fisher` with ``samples`` sampled factors of each example.
 
     An unbiased estimate of the GGN for one backward pass a sample. The draw depends on the
     generator and the order of the examples, not on the module's device or, with a generator on the
@@ -134,35 +137,30 @@ def fisher_monte_carlo(
     if samples < 1:
         raise ValueError(f"a Monte-Carlo estimate needs 1 or more samples, not {samples}")
 
-    def draw(p: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        u = torch.rand(
-            len(labels), samples, generator=generator, device=generator.device, dtype=p.dtype
-        ).to(p.device)
-        # By hand: torch.multinomial's draws depend on how many examples it is given at once.
-        drawn = torch.searchsorted(p.cumsum(dim=1), u, right=True).clamp_max(p.shape[1] - 1)
-        return drawn, torch.full_like(u, 1 / samples)
+    def drawn(outputs: Tensor, _targets: Tensor) -> Iterator[Factors]:
+        return task.sampled_factors(outputs, samples, generator)
 
-    return fisher(module, batches, gates, draw)
+    return fisher(module, batches, gates, drawn)
 
 
-def fisher_empirical(module: nn.Module, batches: Batches, gates: Tensor) -> Tensor:
-    """`fisher` with the labels of the data: the mean outer product of per-example gradients.
+def fisher_empirical(module: nn.Module, task: Task, batches: Batches, gates: Tensor) -> Tensor:
+    """`fisher` with the slopes of the data: the mean outer product of per-example gradients.
 
     No estimate of the GGN: it falls to 0 with the loss.
     """
-    return fisher(module, batches, gates, _label_of_data)
+    return fisher(module, batches, gates, _slope_of(task))
 
 
-def hessian(module: nn.Module, batches: Batches, gates: Tensor) -> Tensor:
+def hessian(module: nn.Module, task: Task, batches: Batches, gates: Tensor) -> Tensor:
     """The Hessian [G, G] of the mean loss, by double backward: the reference.
 
     One pass through the backward graph a gate; may be indefinite.
     """
     total, count = _zeros(gates, len(gates), len(gates)), 0
     with _frozen(module):
-        for inputs, labels in batches:
+        for inputs, targets in batches:
             shared = gates.detach().clone().requires_grad_()
-            loss = cross_entropy(logits(module, inputs, shared), labels, reduction="sum")
+            loss = task.loss(predict(module, inputs, shared), targets, "sum")
             if loss.requires_grad:  # not every gate is pruned
                 [slope] = torch.autograd.grad(loss, shared, create_graph=True)
                 for k, entry in enumerate(slope):
@@ -172,12 +170,18 @@ def hessian(module: nn.Module, batches: Batches, gates: Tensor) -> Tensor:
     return _mean(total, count)
 
 
-def _without_draws(estimate: Callable[[nn.Module, Batches, Tensor], Tensor]) -> Estimator:
+def _without_draws(
+    estimate: Callable[[nn.Module, Task, Batches, Tensor], Tensor],
+) -> Estimator:
     def estimator(
-        module: nn.Module, batches: Batches, gates: Tensor, generator: torch.Generator
+        module: nn.Module,
+        task: Task,
+        batches: Batches,
+        gates: Tensor,
+        generator: torch.Generator,
     ) -> Tensor:
         del generator  # nothing is drawn
-        return estimate(module, batches, gates)
+        return estimate(module, task, batches, gates)
 
     return estimator
 
@@ -193,24 +197,25 @@ ESTIMATORS: Mapping[str, Estimator] = MappingProxyType(
 )
 
 
-def _every_label(p: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    del labels
-    return torch.arange(p.shape[1], device=p.device).expand_as(p), p
+def _slope_of(task: Task) -> FactorsOf:
+    """The slope of each example's loss as its one factor."""
 
+    def factors(outputs: Tensor, targets: Tensor) -> list[Factors]:
+        slope = task.slope(outputs, targets)
+        return [Factors(slope.new_ones(len(slope), 1), slope[:, None])]
 
-def _label_of_data(p: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    return labels[:, None], p.new_ones(len(p), 1)
+    return factors
 
 
 def _mean_square(
-    module: nn.Module, batches: Batches, gates: Tensor, choose: Choice, diagonal: bool
+    module: nn.Module, batches: Batches, gates: Tensor, factors_of: FactorsOf, diagonal: bool
 ) -> Tensor:
-    """The mean over examples of sum_k weight_k s_k s_k^T [G, G], or its diagonal [G]."""
+    """The mean over examples of sum_k c_k s_k s_k^T [G, G], s_k = J^T d_k, or its diagonal [G]."""
     total, count = _zeros(gates, *[len(gates)] * (1 if diagonal else 2)), 0
     with _frozen(module):
-        for inputs, labels in batches:
-            for _, weights, scores in _scores(module, inputs, labels, gates, choose):
-                rows = _weighted(weights, scores)
+        for inputs, targets in batches:
+            for weights, pulled in _pulled(module, inputs, targets, gates, factors_of):
+                rows = _weighted(weights, pulled)
                 total += rows.square().sum(dim=0) if diagonal else rows.T @ rows
             count += len(inputs)
     return _mean(total, count)
@@ -222,34 +227,31 @@ def _mean(total: Tensor, count: int) -> Tensor:
     return (mean + mean.T) / 2 if mean.dim() == 2 else mean
 
 
-def _weighted(weights: Tensor, scores: Tensor) -> Tensor:
-    """Rows [N K, G] whose squares are those of the scores [N, K, G], by weight [N, K]."""
-    return (weights.sqrt()[:, :, None] * scores).flatten(0, 1)
+def _weighted(weights: Tensor, rows: Tensor) -> Tensor:
+    """Rows [N K', G] whose squares are those of the rows [N, K', G], by weight [N, K']."""
+    return (weights.sqrt()[:, :, None] * rows).flatten(0, 1)
 
 
-def _scores(
-    module: nn.Module, inputs: Tensor, labels: Tensor, gates: Tensor, choose: Choice
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Chosen labels [N, K], their weights [N, K] and scores [N, K, G], in parts along K."""
+def _pulled(
+    module: nn.Module, inputs: Tensor, targets: Tensor, gates: Tensor, factors_of: FactorsOf
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Weights [N, K'] and J^T d [N, K', G] of every part of a batch's factors, float64."""
     outputs, copies = _forward(module, inputs, gates)
-    p = outputs.detach().to(torch.float64).softmax(dim=1)
-    parts = list(zip(*(torch.split(x, AT_ONCE, dim=1) for x in choose(p, labels)), strict=True))
-    for k, (chosen, weights) in enumerate(parts):
-        directions = one_hot(chosen, p.shape[1]) - p[:, None]
-        scores = _pulled_back(
-            outputs, copies, directions.to(outputs.dtype), last=k == len(parts) - 1
-        )
-        yield chosen, weights, scores.to(torch.float64)
+    parts = list(factors_of(outputs.detach(), targets))
+    for part in parts:
+        directions = part.directions.to(outputs.dtype)
+        rows = _pulled_back(outputs, copies, directions, last=part is parts[-1])
+        yield part.weights, rows.to(torch.float64)
 
 
 def _forward(module: nn.Module, inputs: Tensor, gates: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits [N, classes] and the examples' own gates [N, G] that they are a function of."""
+    """Outputs [N, K] and the examples' own gates [N, G] that they are a function of."""
     copies = gates.detach().expand(len(inputs), -1).clone().requires_grad_()
-    return logits(module, inputs, copies), copies
+    return predict(module, inputs, copies), copies
 
 
 def _pulled_back(outputs: Tensor, copies: Tensor, directions: Tensor, last: bool) -> Tensor:
-    """Rows of directions J [N, K, G] for directions [N, K, classes] in the space of logits.
+    """J^T d [N, K', G] for directions [N, K', K] in the space of outputs.
 
     The last time, backward frees what it has used: a fifth less memory at the peak.
     """

@@ -12,32 +12,23 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from attrs import frozen
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.settings import SearchSettings
 from bayesnas.compiler.space.choices import Member
 from bayesnas.runtime.data.dataset import Data, Part, batches, plain_batches, split
-from bayesnas.runtime.network.modules import build, logits
+from bayesnas.runtime.network.modules import build, predict
 from bayesnas.runtime.network.recompute import NORMS, recompute_blocks
-from bayesnas.runtime.network.training import check_loss, cosine, sgd
+from bayesnas.runtime.network.training import check_loss, cosine, evaluate, sgd
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.supernet.curvature import ESTIMATORS, gradient
 from bayesnas.runtime.supernet.gates import Gates
+from bayesnas.runtime.tasks.interface import Score
 
 HOLDOUT = 0.2  # share of the training part that trains nothing and judges
 BATCH = 128  # of curvature and judgement
 RECALIBRATION = 1024  # examples that normalisation is estimated from anew
-
-
-@frozen
-class Score:
-    """What held-out training examples say of a network: mean negative log-likelihood, accuracy."""
-
-    loss: float
-    accuracy: float
 
 
 class Supernet:
@@ -102,9 +93,9 @@ class Supernet:
         """A random batch of held-out training examples."""
         order = torch.randperm(len(self.held_part), generator=self.generator)[:size]
         chosen = self.held_part.subset(order.to(self.device))
-        return self.data.normalize(chosen.inputs), chosen.labels
+        return self.data.normalize(chosen.inputs), chosen.targets
 
-    def descend(self, inputs: Tensor, labels: Tensor, gates: Tensor) -> float:
+    def descend(self, inputs: Tensor, targets: Tensor, gates: Tensor) -> float:
         """One step of the weights; the loss. Gates that ask for a gradient get theirs.
 
         Raises:
@@ -114,14 +105,14 @@ class Supernet:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.module.train()
-        loss = cross_entropy(logits(self.module, inputs, gates), labels)
+        loss = self.data.task.loss(predict(self.module, inputs, gates), targets)
         value = check_loss(loss, f"step {self.steps + 1} of the search")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.module.parameters(), 5.0)
         self.optimizer.step()
         self.steps += 1
-        self.trained += len(labels)
+        self.trained += len(targets)
         return value
 
     # ------------------------------------------------------------------------------- derivatives
@@ -134,13 +125,15 @@ class Supernet:
     def gradient(self, gates: Tensor, part: Part) -> Tensor:
         """Of the mean loss over a part in the gates [G], float64."""
         self.evaluated += len(part)
-        return gradient(self.module, plain_batches(self.data, part, BATCH), gates)
+        batches = plain_batches(self.data, part, BATCH)
+        return gradient(self.module, self.data.task, batches, gates)
 
     def curvature(self, gates: Tensor, part: Part) -> Tensor:
         """Of the mean loss over a part in the gates [G, G], float64, as the settings say."""
         self.evaluated += len(part)
         estimator = ESTIMATORS[self.settings.curvature]
-        found = estimator(self.module, plain_batches(self.data, part, BATCH), gates, self.generator)
+        batches = plain_batches(self.data, part, BATCH)
+        found = estimator(self.module, self.data.task, batches, gates, self.generator)
         return torch.diag(found) if found.dim() == 1 else found
 
     # --------------------------------------------------------------------------------- judgement
@@ -172,21 +165,13 @@ class Supernet:
         part = self.fit_part.first(RECALIBRATION)
         for inputs, _ in plain_batches(self.data, part, 2 * BATCH):
             if len(inputs) > 1:
-                logits(self.module, inputs, gates)
+                predict(self.module, inputs, gates)
         self.evaluated += len(part)
 
-    @torch.no_grad()
     def score(self, gates: Tensor) -> Score:
         """What the held-out examples say at these gates, normalisation in evaluation mode."""
-        self.module.eval()
-        loss = right = 0.0
-        for inputs, labels in plain_batches(self.data, self.held_part, 2 * BATCH):
-            predicted = logits(self.module, inputs, gates)
-            loss += float(cross_entropy(predicted, labels, reduction="sum"))
-            right += float((predicted.argmax(dim=1) == labels).sum())
         self.evaluated += len(self.held_part)
-        self.module.train()
-        return Score(loss / len(self.held_part), right / len(self.held_part))
+        return evaluate(self.module, self.data, self.held_part, gates, 2 * BATCH)
 
     def judge(self, member: Member) -> Score:
         """A member by the weights it shares, with normalisation of its own."""

@@ -21,7 +21,7 @@ from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.dataset import Data, batches
-from bayesnas.runtime.data.sources import load_data
+from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.search import search
 from bayesnas.runtime.jobs.train import evaluate_run, train
 from bayesnas.runtime.runs.folder import RunOptions
@@ -75,10 +75,10 @@ def test_examples_of_every_rank(shape: tuple[int, ...], tmp_path: Path) -> None:
     given = with_test(shape)
     data = load(tmp_path, given, shape)
     assert (len(data.train), len(data.test), data.note) == (30, 12, "")
-    assert (data.classes, data.augment) == (("0", "1", "2"), "none")
+    assert (data.task.classes, data.augment) == (("0", "1", "2"), "none")
     assert (data.train.inputs.numpy() == given["x"]).all()
-    assert (data.test.labels.numpy() == given["y_test"]).all()
-    assert data.train.labels.dtype == torch.int64
+    assert (data.test.targets.numpy() == given["y_test"]).all()
+    assert data.train.targets.dtype == torch.int64
 
 
 @pytest.mark.parametrize("shape", [(4,), (2, 9), (2, 5, 6)], ids=str)
@@ -120,7 +120,7 @@ def test_any_type_of_number(kind: str, tmp_path: Path) -> None:
     expected = (x - x.mean(axis=0)) / _deviation(x, axis=0)
     found = data.normalize(data.train.inputs)
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-6)
-    assert (data.train.labels.numpy() == given["y"]).all()
+    assert (data.train.targets.numpy() == given["y"]).all()
 
 
 def test_bytes_are_images_like_those_of_folders(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_bytes_are_images_like_those_of_folders(tmp_path: Path) -> None:
 def test_labels_may_be_whole_floats(tmp_path: Path) -> None:
     given = arrays()
     found = load(tmp_path, {**given, "y": given["y"].astype(float)})
-    assert found.train.labels.dtype == torch.int64
+    assert found.train.targets.dtype == torch.int64
 
 
 def test_nothing_is_shifted(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_nothing_is_shifted(tmp_path: Path) -> None:
     [(inputs, labels)] = batches(data, data.train, 100, "auto", torch.Generator().manual_seed(0))
     sums = data.normalize(data.train.inputs).sum(dim=1)
     assert sorted(inputs.sum(dim=1).tolist()) == pytest.approx(sorted(sums.tolist()), abs=1e-6)
-    assert sorted(labels.tolist()) == sorted(data.train.labels.tolist())
+    assert sorted(labels.tolist()) == sorted(data.train.targets.tolist())
 
 
 # -------------------------------------------------------------------------------- without a test
@@ -156,11 +156,11 @@ def test_a_fifth_of_every_class_is_the_test_part(
     y = np.random.default_rng(1).permutation(np.repeat(np.arange(len(counts)), counts))
     x = np.arange(len(y), dtype=float)[:, None]
     data = load(tmp_path, {"x": x, "y": y}, (1,), len(counts))
-    assert tuple(data.test.labels.bincount(minlength=len(counts)).tolist()) == held
+    assert tuple(data.test.targets.bincount(minlength=len(counts)).tolist()) == held
     numbers = [part.inputs[:, 0].long() for part in (data.train, data.test)]
     assert sorted(torch.cat(numbers).tolist()) == list(range(len(y)))
     for part, number in zip((data.train, data.test), numbers, strict=True):
-        assert (part.labels.numpy() == y[number.numpy()]).all()
+        assert (part.targets.numpy() == y[number.numpy()]).all()
     assert data.note == (
         f"`{tmp_path / 'data.npz'}` has no `x_test`: {sum(held)} of its {len(y)} examples, "
         "of every class a fifth and in every run the same, are the test part"
@@ -173,7 +173,7 @@ def test_the_test_part_is_the_same_at_every_call(tmp_path: Path) -> None:
     torch.manual_seed(5)
     again = load(tmp_path, arrays())
     assert torch.equal(first.test.inputs, again.test.inputs)
-    assert torch.equal(first.train.labels, again.train.labels)
+    assert torch.equal(first.train.targets, again.train.targets)
 
 
 # -------------------------------------------------------------------------------------- wrong files
@@ -422,8 +422,11 @@ def test_a_search_and_a_training(
     pruned = compile_spec(tmp_path / "search" / "pruned.nas")
     schedule = make_settings(TrainSettings, {"epochs": 8, "batch_size": 16})
     result = train(pruned, schedule, RunOptions(data, tmp_path / "train", device="cpu"))
-    assert result.test_accuracy > 0.6  # 0.33 by chance
-    assert evaluate_run(RunOptions("", tmp_path / "train", device="cpu"))[0] == result.test_accuracy
+    assert result.test.quality > 0.6  # 0.33 by chance
+    assert (
+        evaluate_run(RunOptions("", tmp_path / "train", device="cpu"))[0].quality
+        == result.test.quality
+    )
     said = capsys.readouterr().err
     assert said.count("has no `x_test`: 18 of its 90 examples") == 3
 

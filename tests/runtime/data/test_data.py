@@ -17,7 +17,6 @@ from bayesnas.compiler.graph.model import Graph
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.dataset import (
     Data,
-    DataOptions,
     Part,
     augmented,
     batches,
@@ -25,7 +24,8 @@ from bayesnas.runtime.data.dataset import (
     plain_batches,
     split,
 )
-from bayesnas.runtime.data.sources import load_data
+from bayesnas.runtime.data.loading import load_data
+from bayesnas.runtime.data.registry import DataOptions
 
 
 def takes(shape: str, classes: int) -> Graph:
@@ -61,17 +61,17 @@ def digits() -> Data:
 
 def test_digits(digits: Data) -> None:
     assert (len(digits.train), len(digits.test)) == (1437, 360)
-    assert digits.classes == tuple("0123456789")
+    assert digits.task.classes == tuple("0123456789")
     for part in (digits.train, digits.test):
         assert part.inputs.dtype == torch.uint8
         assert part.inputs.shape[1:] == (1, 8, 8)
-        assert part.labels.dtype == torch.int64
+        assert part.targets.dtype == torch.int64
     assert int(digits.train.inputs.max()) == 255
 
 
 def test_the_fifth_that_is_the_test_part_is_stratified(digits: Data) -> None:
-    whole = torch.cat([digits.train.labels, digits.test.labels]).bincount(minlength=10)
-    held = digits.test.labels.bincount(minlength=10)
+    whole = torch.cat([digits.train.targets, digits.test.targets]).bincount(minlength=10)
+    held = digits.test.targets.bincount(minlength=10)
     assert ((held - whole / 5).abs() < 1).all()
 
 
@@ -79,7 +79,7 @@ def test_digits_are_the_same_at_every_call(digits: Data) -> None:
     torch.manual_seed(12345)
     again = load_data("digits", GREY)
     torch.testing.assert_close(again.train.inputs, digits.train.inputs, rtol=0, atol=0)
-    torch.testing.assert_close(again.test.labels, digits.test.labels, rtol=0, atol=0)
+    torch.testing.assert_close(again.test.targets, digits.test.targets, rtol=0, atol=0)
 
 
 def test_every_digit_is_in_one_part(digits: Data) -> None:
@@ -104,7 +104,7 @@ def test_flat_digits(digits: Data) -> None:
     """The same examples in the same parts, standardised pixel by pixel, and never shifted."""
     flat = load_data("digits", takes("[64]", 10))
     assert torch.equal(flat.train.inputs, digits.train.inputs.flatten(1))
-    assert torch.equal(flat.test.labels, digits.test.labels)
+    assert torch.equal(flat.test.targets, digits.test.targets)
     assert flat.mean.shape == flat.std.shape == (64,)
     normal = flat.normalize(flat.train.inputs)
     constant = flat.train.inputs.amax(dim=0) == flat.train.inputs.amin(dim=0)
@@ -140,9 +140,9 @@ def folder(
 def test_a_folder_of_grey_images(tmp_path: Path) -> None:
     folder(tmp_path, classes=("zebra", "ant"))
     data = load_data(f"folder:{tmp_path}", takes("[1, 8, 8]", 2))
-    assert data.classes == ("ant", "zebra")
-    assert data.train.labels.tolist() == [0, 0, 1, 1]
-    assert data.test.labels.tolist() == [0, 1]
+    assert data.task.classes == ("ant", "zebra")
+    assert data.train.targets.tolist() == [0, 0, 1, 1]
+    assert data.test.targets.tolist() == [0, 1]
     assert data.train.inputs.shape == (4, 1, 8, 8)
     first = np.asarray(Image.open(tmp_path / "train/ant/0.png"))
     assert (data.train.inputs[0, 0].numpy() == first).all()
@@ -379,15 +379,15 @@ def numbered(count: int) -> Part:
 def test_a_split_is_disjoint_and_complete(count: int, fraction: float, held: int) -> None:
     fit, judge = split(numbered(count), fraction, generator())
     assert (len(fit), len(judge)) == (count - held, held)
-    assert sorted(fit.labels.tolist() + judge.labels.tolist()) == list(range(count))
+    assert sorted(fit.targets.tolist() + judge.targets.tolist()) == list(range(count))
     for part in (fit, judge):
-        assert part.inputs[:, 0, 0, 0].tolist() == part.labels.tolist()
+        assert part.inputs[:, 0, 0, 0].tolist() == part.targets.tolist()
 
 
 def test_a_split_follows_its_generator() -> None:
     first, again, other = (split(numbered(50), 0.2, generator(s))[1] for s in (1, 1, 2))
-    assert first.labels.tolist() == again.labels.tolist()
-    assert first.labels.tolist() != other.labels.tolist()
+    assert first.targets.tolist() == again.targets.tolist()
+    assert first.targets.tolist() != other.targets.tolist()
 
 
 def plain(part: Part) -> Data:

@@ -16,8 +16,8 @@ from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.compiler.space.members import draw_member
 from bayesnas.dsl.diagnostics import DiagnosticError
-from bayesnas.runtime.data.dataset import DataOptions
-from bayesnas.runtime.data.sources import load_data
+from bayesnas.runtime.data.loading import load_data
+from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.jobs import export as exporting
 from bayesnas.runtime.jobs.export import WRITERS, Deployed, export
 from bayesnas.runtime.jobs.train import load_network, train

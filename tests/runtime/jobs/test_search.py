@@ -20,7 +20,7 @@ from bayesnas.compiler.settings import SearchSettings, make_settings
 from bayesnas.dsl.diagnostics import DiagnosticError, Source
 from bayesnas.dsl.loader import load_text
 from bayesnas.runtime.data.dataset import Data, Part
-from bayesnas.runtime.data.sources import load_data
+from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs import search as search_module
 from bayesnas.runtime.jobs.search import SearchResult, search
 from bayesnas.runtime.runs.folder import RunOptions
@@ -291,7 +291,7 @@ def test_the_test_part_is_never_touched(
 ) -> None:
     def guarded(*arguments: object) -> Data:
         data = load_data(*arguments)  # type: ignore[arg-type]
-        return evolve(data, test=UntouchedPart(data.test.inputs, data.test.labels))
+        return evolve(data, test=UntouchedPart(data.test.inputs, data.test.targets))
 
     monkeypatch.setattr(search_module, "load_data", guarded)
     run(space, folder, tmp_path / "o", rounds=1)

@@ -17,9 +17,9 @@ from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import DiagnosticError
-from bayesnas.runtime.data.sources import load_data
-from bayesnas.runtime.jobs import train as training
+from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.train import TrainResult, evaluate_run, train
+from bayesnas.runtime.network import training
 from bayesnas.runtime.network.training import cosine, evaluate
 from bayesnas.runtime.runs.folder import Run, RunOptions, check_out, pick_device
 
@@ -82,7 +82,7 @@ def test_everything_is_written(done: tuple[Path, TrainResult], space: Compiled) 
     ])  # fmt: skip
     assert (out / "spec.nas").read_text(encoding="utf-8") == TINY
     written = json.loads((out / "result.json").read_text(encoding="utf-8"))
-    assert written["test_accuracy"] == result.test_accuracy
+    assert written["test_accuracy"] == result.test.quality
     assert written["parameters"] == graph_cost(space.graph).parameters
     assert result.test_examples == 18
     history = (out / "history.jsonl").read_text(encoding="utf-8").splitlines()
@@ -93,8 +93,8 @@ def test_evaluation_reproduces_the_number(done: tuple[Path, TrainResult], folder
     out, result = done
     before = snapshot(out)
     for data in ("", f"folder:{folder}"):
-        accuracy, found = evaluate_run(options(out, data))
-        assert accuracy == result.test_accuracy
+        score, found = evaluate_run(options(out, data))
+        assert score.quality == result.test.quality
         assert len(found.test) == 18
     assert snapshot(out) == before
 
@@ -109,7 +109,7 @@ def test_a_trained_network_is_loaded(
     for name, tensor in module.state_dict().items():
         torch.testing.assert_close(tensor, model_of(out)[name], rtol=0, atol=0)
     data = load_data(f"folder:{folder}", space.graph)
-    assert evaluate(module, data, data.test) == result.test_accuracy
+    assert evaluate(module, data, data.test).quality == result.test.quality
 
 
 def test_the_source_beside_the_weights_takes_them(
@@ -128,14 +128,14 @@ def test_the_source_beside_the_weights_takes_them(
 
 def test_training_learns(space: Compiled, folder: Path, tmp_path: Path) -> None:
     result = run(space, folder, tmp_path / "o", epochs=20)
-    assert result.test_accuracy > 0.6
+    assert result.test.quality > 0.6
 
 
 def test_numbers_of_the_network_are_kept(folder: Path, tmp_path: Path) -> None:
     space = compile_spec(write_tiny(tmp_path), {"cells": 1, "width": 4})
     result = run(space, folder, tmp_path / "o", epochs=1)
-    accuracy, _ = evaluate_run(options(tmp_path / "o"))
-    assert accuracy == result.test_accuracy
+    score, _ = evaluate_run(options(tmp_path / "o"))
+    assert score.quality == result.test.quality
 
 
 def test_imported_files_travel_with_the_spec(folder: Path, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_imported_files_travel_with_the_spec(folder: Path, tmp_path: Path) -> No
     (source / "net.nas").write_text(text)
     result = run(compile_spec(source / "net.nas"), folder, tmp_path / "o", epochs=1)
     (source / "parts" / "mine.nas").unlink()
-    assert evaluate_run(options(tmp_path / "o"))[0] == result.test_accuracy
+    assert evaluate_run(options(tmp_path / "o"))[0].quality == result.test.quality
 
 
 def test_an_imported_file_of_any_name(folder: Path, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_an_imported_file_of_any_name(folder: Path, tmp_path: Path) -> None:
     text = 'import "spec.nas"\n' + TINY.replace("logits : relu", "logits : mine")
     (source / "net.nas").write_text(text)
     result = run(compile_spec(source / "net.nas"), folder, tmp_path / "o", epochs=1)
-    assert evaluate_run(options(tmp_path / "o"))[0] == result.test_accuracy
+    assert evaluate_run(options(tmp_path / "o"))[0].quality == result.test.quality
 
 
 # -------------------------------------------------------------------------------------- again
@@ -225,7 +225,7 @@ def test_a_finished_training_resumed_is_the_same(
 def test_settings(
     settings: dict[str, float | str], space: Compiled, folder: Path, tmp_path: Path
 ) -> None:
-    assert 0 <= run(space, folder, tmp_path / "o", epochs=1, **settings).test_accuracy <= 1
+    assert 0 <= run(space, folder, tmp_path / "o", epochs=1, **settings).test.quality <= 1
 
 
 def test_batches_of_one(space: Compiled, folder: Path, tmp_path: Path) -> None:

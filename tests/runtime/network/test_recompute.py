@@ -15,6 +15,7 @@ from bayesnas.compiler.settings import SearchSettings
 from bayesnas.compiler.space.choices import member_space
 from bayesnas.runtime.data.dataset import Data, Part
 from bayesnas.runtime.supernet.supernet import Supernet
+from bayesnas.runtime.tasks.classification import Classification
 from benchmarks.common import peak
 
 SPECS = ["darts_cell", "digits_cell", "nasbench201", "multiscale", "treecell_pyramidnet"]
@@ -28,7 +29,7 @@ def supernet(graph: Graph, recompute: str) -> Supernet:
     inputs = torch.randint(0, 256, (40, *shape), generator=generator, dtype=torch.uint8)
     part = Part(inputs, torch.arange(40) % classes)
     names = tuple(str(n) for n in range(classes))
-    data = Data.of("images", names, part, part.subset(torch.arange(4)))
+    data = Data.of("images", Classification(names), part, part.subset(torch.arange(4)))
     settings = SearchSettings(batch_size=8, recompute=recompute)
     return Supernet(graph, "spec", data, settings, 3, torch.device("cpu"))
 

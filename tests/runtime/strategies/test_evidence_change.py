@@ -79,7 +79,7 @@ def test_two_strategies_say_the_same_of_the_same_removal(graph: Graph, seed: int
     price = torch.ones_like(g)
     mean = gates.table(space.mean())
     look = Look(gates.numbers, mean, g, H, price, price, Gaussian(mean, H))
-    changes = look.changes(space, priced=False)
+    changes = look.unpriced().changes(space)
     assert found == pytest.approx({group: changes[group] for group in gates.groups})
     # What a removal saves of the budget is no part of it.
     priced = look.changes(space)

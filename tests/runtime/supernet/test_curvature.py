@@ -12,11 +12,10 @@ from living import with_known_weights
 from support import graph_of
 from torch import Tensor, nn
 from torch.autograd.functional import jacobian
-from torch.nn.functional import cross_entropy, log_softmax
+from torch.nn.functional import cross_entropy, log_softmax, one_hot
 
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.runtime.network.modules import build
-from bayesnas.runtime.supernet import curvature
 from bayesnas.runtime.supernet.curvature import (
     ESTIMATORS,
     fisher,
@@ -26,8 +25,12 @@ from bayesnas.runtime.supernet.curvature import (
     hessian,
     jacobians,
 )
+from bayesnas.runtime.tasks import classification
+from bayesnas.runtime.tasks.classification import Classification
+from bayesnas.runtime.tasks.interface import Factors
 
 CLASSES = 3
+TASK = Classification(tuple("abc"))
 HEAD = f"network net(x: [1, 6, 6]) -> (y: [{CLASSES}]) {{\nstem = x : conv(3, 2) >> bn\n"
 TAIL = f"\nlast -> y : global_avg_pool >> linear({CLASSES})\n}}"
 VECTOR_TAIL = f"\nlast -> y : linear({CLASSES})\n}}"
@@ -99,7 +102,13 @@ def batches(*sizes: int) -> Data:
 
 
 def estimated(estimator: str, module: nn.Module, data: Data, gates: Tensor) -> Tensor:
-    return ESTIMATORS[estimator](module, data, gates, torch.Generator().manual_seed(2))
+    return ESTIMATORS[estimator](module, TASK, data, gates, torch.Generator().manual_seed(2))
+
+
+def factors(outputs: Tensor, labels: Tensor, weights: Tensor) -> Factors:
+    """e_y - p by weight, for labels y [N, K] of the examples."""
+    p = outputs.softmax(dim=1)
+    return Factors(weights, one_hot(labels, CLASSES) - p[:, None])
 
 
 def close(found: Tensor, expected: Tensor) -> None:
@@ -196,7 +205,7 @@ def test_an_estimator_is_the_naive_one(name: str, estimator: str) -> None:
 def test_the_gradient_is_that_of_autograd(name: str) -> None:
     module, gates = supernet(name)
     data = batches(3, 2)
-    close(gradient(module, data, gates), naive_mean_gradient(module, data, gates))
+    close(gradient(module, TASK, data, gates), naive_mean_gradient(module, data, gates))
 
 
 @names
@@ -206,7 +215,7 @@ def test_fisher_of_chosen_labels_is_the_sum_of_their_outer_products(name: str) -
     [(images, labels)] = batches(3)
     chosen = torch.stack([labels, (labels + 1) % CLASSES], dim=1)
     weights = torch.tensor([2.0, 0.5], dtype=torch.float64).expand(3, 2)
-    found = fisher(module, [(images, labels)], gates, lambda *_: (chosen, weights))
+    found = fisher(module, [(images, labels)], gates, lambda z, _: [factors(z, chosen, weights)])
     expected = torch.zeros_like(found)
     for image, pair in zip(images, chosen.tolist(), strict=True):
         for label, weight in zip(pair, (2.0, 0.5), strict=True):
@@ -221,8 +230,9 @@ def test_the_expectation_over_labels_is_the_ggn(name: str) -> None:
     module, gates = supernet(name)
     data = batches(4)
 
-    def backwards(p: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.arange(CLASSES).flip(0).expand(len(p), -1), p.flip(1)
+    def backwards(outputs: Tensor, _: Tensor) -> list[Factors]:
+        p = outputs.softmax(dim=1)
+        return [factors(outputs, torch.arange(CLASSES).flip(0).expand(len(p), -1), p.flip(1))]
 
     close(fisher(module, data, gates, backwards), naive_ggn(module, data, gates))
 
@@ -230,9 +240,12 @@ def test_the_expectation_over_labels_is_the_ggn(name: str) -> None:
 def test_monte_carlo_comes_to_the_ggn() -> None:
     module, gates = supernet("several levels")
     data, generator = batches(4), torch.Generator().manual_seed(0)
-    exact = ggn(module, data, gates)
+    exact = ggn(module, TASK, data, gates)
     errors = [
-        float((fisher_monte_carlo(module, data, gates, generator, n) - exact).norm() / exact.norm())
+        float(
+            (fisher_monte_carlo(module, TASK, data, gates, generator, n) - exact).norm()
+            / exact.norm()
+        )
         for n in (1, 16, 4096)
     ]
     assert all(after < before for before, after in pairwise(errors)), errors
@@ -245,7 +258,7 @@ def test_monte_carlo_draws_labels_as_often_as_they_are_probable() -> None:
     [(images, labels)] = batches(1)
     n = 4096
     found = fisher_monte_carlo(
-        module, [(images, labels)], gates, torch.Generator().manual_seed(0), n
+        module, TASK, [(images, labels)], gates, torch.Generator().manual_seed(0), n
     )
     outer = [
         torch.outer(g, g).flatten()
@@ -262,14 +275,14 @@ def test_where_nothing_bends_after_the_gates_the_ggn_is_the_hessian(estimator: s
     """For whatever labels; nothing else is, and it is so nowhere else."""
     data = batches(6)
     module, gates = supernet("linear in the gates")
-    exact = hessian(module, data, gates)
+    exact = hessian(module, TASK, data, gates)
     found = estimated(estimator, module, data, gates)
     if estimator == "ggn_diagonal":
         close(found, exact.diagonal())
     else:
         assert torch.allclose(found, exact) == (estimator in ("ggn", "hessian"))
     module, gates = supernet("several levels")
-    assert not torch.allclose(ggn(module, data, gates), hessian(module, data, gates))
+    assert not torch.allclose(ggn(module, TASK, data, gates), hessian(module, TASK, data, gates))
 
 
 # ------------------------------------------------------------------------------ laws
@@ -316,14 +329,14 @@ def test_labels_of_one_backward_pass(
     """However many it takes at once."""
     module, gates = supernet("sum")
     expected = estimated(estimator, module, batches(4), gates)
-    monkeypatch.setattr(curvature, "AT_ONCE", at_once)
+    monkeypatch.setattr(classification, "AT_ONCE", at_once)
     close(estimated(estimator, module, batches(4), gates), expected)
 
 
 def test_draws_are_those_of_the_generator() -> None:
     module, gates = supernet("several levels")
     first, again, other = (
-        fisher_monte_carlo(module, batches(8), gates, torch.Generator().manual_seed(seed))
+        fisher_monte_carlo(module, TASK, batches(8), gates, torch.Generator().manual_seed(seed))
         for seed in (0, 0, 1)
     )
     torch.testing.assert_close(first, again, rtol=0, atol=0)
@@ -334,7 +347,7 @@ def test_draws_are_those_of_the_generator() -> None:
 def test_monte_carlo_needs_a_sample(samples: int) -> None:
     module, gates = supernet("sum")
     with pytest.raises(ValueError, match=f"1 or more samples, not {samples}"):
-        fisher_monte_carlo(module, batches(2), gates, torch.Generator(), samples)
+        fisher_monte_carlo(module, TASK, batches(2), gates, torch.Generator(), samples)
 
 
 @estimators
@@ -369,7 +382,7 @@ def test_a_pruned_operation_has_no_curvature(estimator: str) -> None:
     assert (found[position] == 0).all()
     assert (found[..., position] == 0).all()
     assert (found != 0).any()
-    assert gradient(module, batches(3), gates)[position] == 0
+    assert gradient(module, TASK, batches(3), gates)[position] == 0
 
 
 @estimators
@@ -378,7 +391,7 @@ def test_a_network_of_pruned_operations_alone_has_no_curvature(estimator: str) -
     edge = module.get_submodule("last_from_stem")
     edge.pruned.update(edge.candidates)  # type: ignore[operator, union-attr, arg-type]
     assert (estimated(estimator, module, batches(3), gates) == 0).all()
-    assert (gradient(module, batches(3), gates) == 0).all()
+    assert (gradient(module, TASK, batches(3), gates) == 0).all()
 
 
 # ------------------------------------------------------------------------------ numbers
@@ -422,7 +435,7 @@ def test_jacobians_need_evaluation_mode() -> None:
 CALLS: dict[str, Callable[[nn.Module, Data, Tensor], object]] = {
     name: lambda module, data, gates, name=name: estimated(name, module, data, gates)  # type: ignore[misc]
     for name in ESTIMATORS
-} | {"gradient": gradient}
+} | {"gradient": lambda module, data, gates: gradient(module, TASK, data, gates)}
 calls = pytest.mark.parametrize("call", CALLS)
 
 

@@ -13,6 +13,7 @@ from bayesnas.compiler.graph.model import Graph
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.supernet.curvature import gradient, hessian
 from bayesnas.runtime.supernet.gates import Gates
+from bayesnas.runtime.tasks.classification import Classification
 
 CPU = torch.device("cpu")
 TIED = compile_text(CELLS).graph
@@ -82,6 +83,7 @@ def test_tied_derivatives_are_those_in_a_shared_weight(graph: Graph) -> None:
         return cross_entropy(module(inputs, gates.spread(shared)), labels)
 
     at, batch = gates.spread(weights), [(inputs, labels)]
-    g, H = gates.tied(gradient(module, batch, at), hessian(module, batch, at))
+    task = Classification(("a", "b", "c"))
+    g, H = gates.tied(gradient(module, task, batch, at), hessian(module, task, batch, at))
     assert torch.allclose(g, torch.autograd.functional.jacobian(loss, weights), atol=1e-12)
     assert torch.allclose(H, torch.autograd.functional.hessian(loss, weights), atol=1e-10)

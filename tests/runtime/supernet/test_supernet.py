@@ -19,6 +19,7 @@ from bayesnas.runtime.data.dataset import Data, Part
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.supernet import supernet as supernet_module
 from bayesnas.runtime.supernet.supernet import HOLDOUT, Score, Supernet
+from bayesnas.runtime.tasks.classification import Classification
 
 CPU = torch.device("cpu")
 # Two tied cells; into h[0] what the cell drops at will, into h[1] one of two.
@@ -47,7 +48,7 @@ def images(count: int) -> Data:
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randint(0, 256, (count, 1, 8, 8), generator=generator, dtype=torch.uint8)
     part = Part(inputs, torch.arange(count) % 3)
-    return Data.of("images", ("a", "b", "c"), part, part.subset(torch.arange(3)))
+    return Data.of("images", Classification(("a", "b", "c")), part, part.subset(torch.arange(3)))
 
 
 def supernet(count: int = 45, **settings: float | str) -> Supernet:
@@ -250,7 +251,7 @@ def test_the_old_statistics_come_back_after_a_failed_recalibration(
     def failing(*_: object) -> Tensor:
         raise MemoryError
 
-    monkeypatch.setattr(supernet_module, "logits", failing)
+    monkeypatch.setattr(supernet_module, "predict", failing)
     with pytest.raises(MemoryError):
         net.judge(MEMBERS[0])
     assert_same(before, net.module.state_dict())
@@ -270,7 +271,7 @@ def by_hand(net: Supernet, member: Member) -> Score:
     with torch.no_grad():
         module.train()(net.data.normalize(net.fit_part.inputs), gates)
         module.eval()
-        for image, label in zip(net.held_part.inputs, net.held_part.labels.tolist(), strict=True):
+        for image, label in zip(net.held_part.inputs, net.held_part.targets.tolist(), strict=True):
             [answer] = module(net.data.normalize(image[None]), gates).double()
             loss -= float(answer.log_softmax(dim=0)[label])
             right += int(answer.argmax()) == label
@@ -282,7 +283,7 @@ def test_a_judged_member_is_a_network_of_its_own(number: int) -> None:
     net, member = trained(), MEMBERS[number]
     found, expected = net.judge(member), by_hand(net, member)
     assert found.loss == pytest.approx(expected.loss, abs=1e-5)
-    assert found.accuracy == expected.accuracy
+    assert found.quality == expected.quality
 
 
 def test_a_judgement_leaves_nothing_behind() -> None:

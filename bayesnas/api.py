@@ -1,0 +1,180 @@
+"""What a notebook calls: compile a spec, search a space, train what was found."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from attrs import field, frozen
+
+from bayesnas.compiler.graph.model import BudgetConstraint, CostName
+from bayesnas.compiler.pipeline import Compiled, compile_spec
+from bayesnas.compiler.settings import (
+    SearchSettings,
+    TrainSettings,
+    check_setting,
+    make_settings,
+)
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from bayesnas.runtime.data.dataset import Data
+    from bayesnas.runtime.jobs.search import SearchResult
+    from bayesnas.runtime.jobs.train import TrainResult
+    from bayesnas.runtime.runs.folder import RunOptions
+
+Settings = TypeVar("Settings", SearchSettings, TrainSettings)
+
+
+@frozen
+class Found:
+    """What a search has found.
+
+    Args:
+        folder: of the run; ``pruned.nas``, figures and the posterior of every gate lie there.
+        result: its numbers.
+        compiled: the found network.
+    """
+
+    folder: Path
+    result: SearchResult
+    compiled: Compiled
+
+    @property
+    def spec(self) -> str:
+        """The found network as a spec."""
+        return self.compiled.loaded.source.text
+
+    def network(self, seed: int = 0) -> nn.Module:
+        """The found network with fresh weights, the same for the same seed."""
+        from bayesnas.runtime.network.modules import build
+
+        return build(self.compiled.graph, self.compiled.loaded.source.name, seed)[0]
+
+
+@frozen
+class Trained:
+    """What a training ended with.
+
+    Args:
+        folder: of the run; ``weights.pt`` and ``network.py`` lie there.
+        result: its numbers.
+        network: in evaluation mode; it takes inputs as `Data.normalize` gives them.
+    """
+
+    folder: Path
+    result: TrainResult
+    network: nn.Module = field(eq=False, repr=False)
+
+
+def compile(spec: str | Path, network: str | None = None, **parameters: int) -> Compiled:
+    """Compile a spec file, or a packaged spec by its name.
+
+    Args:
+        spec: ``"my_space.nas"`` or ``"darts_cell"``.
+        network: which network of the file; the first, if none is named.
+        parameters: of the network, over their defaults: ``cells=4``.
+
+    Raises:
+        DiagnosticError: whatever is wrong with the spec, all errors of a pass at once.
+    """
+    return compile_spec(spec, parameters, network)
+
+
+def search(
+    space: Compiled | str | Path,
+    data: Data | str,
+    out: str | Path | None = None,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    budget: Mapping[CostName, int] | None = None,
+    resume: bool = False,
+    force: bool = False,
+    **settings: int | float | str,
+) -> Found:
+    """Search a space for a network.
+
+    Args:
+        space: what `compile` returned, or what it takes.
+        data: a data set, or its name on the command line: ``"digits"``, ``"folder:PATH"``.
+        out: the run's folder; by default a new one for temporary files.
+        seed: of weights, order and draws.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda:N"``.
+        budget: what the found network may cost, by ``"parameters"`` and ``"flops"``.
+        resume: go on with the run in ``out``.
+        force: replace the run in ``out``.
+        settings: of the search, over those of the spec: ``strategy="random", epochs=1``.
+
+    Raises:
+        DiagnosticError: a setting, the data or the folder is wrong, or the search has failed.
+    """
+    from bayesnas.runtime.jobs.search import Space
+    from bayesnas.runtime.jobs.search import search as run
+
+    compiled = space if isinstance(space, Compiled) else compile(space)
+    budgets = tuple(BudgetConstraint(cost, limit) for cost, limit in (budget or {}).items())
+    options = _options(data, out, seed, device, resume, force)
+    result = run(
+        Space(compiled, budgets=budgets), _settings(SearchSettings, compiled, settings), options
+    )
+    return Found(options.out, result, compile(options.out / "pruned.nas"))
+
+
+def train(
+    network: Compiled | Found | str | Path,
+    data: Data | str,
+    out: str | Path | None = None,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    resume: bool = False,
+    force: bool = False,
+    **settings: int | float | str,
+) -> Trained:
+    """Train a network from scratch and score it on the test part.
+
+    Args:
+        network: what `search` or `compile` returned, or what `compile` takes.
+        data: a data set, or its name on the command line.
+        out: the run's folder; by default a new one for temporary files.
+        seed: of weights, order and draws.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda:N"``.
+        resume: go on with the run in ``out``.
+        force: replace the run in ``out``.
+        settings: of the training, over those of the spec: ``epochs=10``.
+
+    Raises:
+        DiagnosticError: a setting, the data or the folder is wrong, or the training has failed.
+    """
+    from bayesnas.runtime.jobs.train import load_network
+    from bayesnas.runtime.jobs.train import train as run
+
+    if isinstance(network, Found):
+        network = network.compiled
+    compiled = network if isinstance(network, Compiled) else compile(network)
+    options = _options(data, out, seed, device, resume, force)
+    result = run(compiled, _settings(TrainSettings, compiled, settings), options)
+    return Trained(options.out, result, load_network(options.out, result.device))
+
+
+def _options(
+    data: Data | str, out: str | Path | None, seed: int, device: str, resume: bool, force: bool
+) -> RunOptions:
+    from bayesnas.runtime.runs.folder import RunOptions
+
+    folder = Path(tempfile.mkdtemp(prefix="bayesnas-")) if out is None else Path(out)
+    return RunOptions(data, folder, seed, device, resume, force)
+
+
+def _settings(
+    cls: type[Settings], compiled: Compiled, given: Mapping[str, int | float | str]
+) -> Settings:
+    """The spec's settings with those given over them."""
+    kind = "search" if cls is SearchSettings else "train"
+    for name, value in given.items():
+        check_setting(kind, name, value, None)
+    return make_settings(cls, {**compiled.settings(kind), **given})

@@ -1,0 +1,85 @@
+"""Where data comes from: a source is a module of this folder with `load`, and a line here.
+
+What stands here needs no torch; a source is imported when it is first asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from bayesnas.compiler.operations.primitives import Shape
+    from bayesnas.runtime.data.dataset import Data
+
+
+@frozen
+class DataOptions:
+    """How data may be had: whether to resize and to download, and where downloads lie."""
+
+    resize: bool = False
+    download: bool = False
+    root: Path = Path("data")
+
+
+@frozen
+class Request:
+    """What a source is asked for.
+
+    Args:
+        name: the data set as the command line calls it.
+        argument: what stands behind the colon of the name.
+        shape: of one example of the network, which images are read for.
+        options: how it may be had.
+    """
+
+    name: str
+    argument: str
+    shape: Shape
+    options: DataOptions
+
+
+class Load(Protocol):
+    """What a source's module is: `load`."""
+
+    def load(self, request: Request, /) -> Data:
+        """The data set; raises `DiagnosticError` for what is wrong with it."""
+        ...
+
+
+@frozen
+class Source:
+    """A kind of data: its word, what stands behind a colon, and the module that loads it."""
+
+    word: str
+    argument: str
+    module: str
+
+    @property
+    def kind(self) -> str:
+        """As a user writes it: ``digits``, ``folder:PATH``."""
+        return f"{self.word}:{self.argument}" if self.argument else self.word
+
+    def load(self, request: Request) -> Data:
+        """By the module's own `load`."""
+        module = cast(Load, import_module(f"bayesnas.runtime.data.{self.module}"))
+        return module.load(request)
+
+
+SOURCES: Final = (
+    Source("digits", "", "digits"),
+    Source("cifar10", "", "cifar10"),
+    Source("folder", "PATH", "folder"),
+    Source("npz", "FILE", "arrays"),
+)
+KINDS: Final = tuple(source.kind for source in SOURCES)
+
+
+def source_of(name: str) -> Source | None:
+    """The source of data called ``name``, if there is one."""
+    word, colon, _ = name.partition(":")
+    fitting = (s for s in SOURCES if s.word == word and bool(s.argument) == bool(colon))
+    return next(fitting, None)

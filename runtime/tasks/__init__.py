@@ -1,0 +1,1 @@
+"""What is learned: losses, scores and curvature of a network's outputs."""

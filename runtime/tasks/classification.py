@@ -1,0 +1,214 @@
+"""Classification: a class an example, by the softmax of the outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from attrs import frozen
+from torch import Tensor
+from torch.nn.functional import cross_entropy, one_hot
+
+from bayesnas.compiler.graph.model import Graph
+from bayesnas.compiler.operations.primitives import Shape
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
+from bayesnas.runtime.tasks.interface import (
+    AT_ONCE,
+    Array,
+    Factors,
+    Reduction,
+    Score,
+    Task,
+    wrong,
+)
+
+
+@frozen
+class Classification(Task):
+    """One of some classes an example: targets are their numbers, int64 [N].
+
+    With p the softmax of an example's outputs and y its class, the loss is -ln p[y], its gradient
+    in the outputs p - e_y, and its curvature
+
+        diag p - p p^T = sum_y p[y] (e_y - p) (e_y - p)^T.
+
+    Args:
+        classes: their names, in the order of the outputs.
+    """
+
+    classes: tuple[str, ...]
+    metric: ClassVar[str] = "accuracy"
+
+    @classmethod
+    def suits(cls, targets: Array) -> bool:
+        """Whole numbers, one an example."""
+        if targets.ndim != 1 or targets.dtype.kind not in "biuf":
+            return False
+        return bool((targets == np.floor(targets)).all())
+
+    @classmethod
+    def of_targets(cls, targets: Array, place: str) -> Classification:
+        """As many classes as the highest label says, each with examples; named by their numbers.
+
+        Raises:
+            DiagnosticError: D512, D514.
+        """
+        present = np.unique(_labels(targets, place))
+        highest = int(present[-1])
+        if len(present) == 1:
+            raise wrong(place, "D514", f"has a single class, {highest}", "save two classes or more")
+        if len(present) != highest + 1:
+            gap = next(k for k in range(highest) if k == len(present) or int(present[k]) != k)
+            what = f"has labels up to {highest} and none that is {gap}"
+            raise wrong(place, "D514", what, "number the classes 0, 1, 2, ... without gaps")
+        return cls(tuple(str(k) for k in range(highest + 1)))
+
+    def targets(self, targets: Array, place: str) -> Tensor:
+        """Labels as int64 [N].
+
+        Raises:
+            DiagnosticError: D512, D514.
+        """
+        labels = _labels(targets, place)
+        if (label := int(labels.max())) >= len(self.classes):
+            what = f"has the label {label}, `y` goes up to {len(self.classes) - 1}"
+            raise wrong(place, "D514", what, "give both the same classes")
+        return torch.from_numpy(labels)
+
+    def strata(self, targets: Tensor) -> Array:
+        """The classes."""
+        return targets.cpu().numpy()
+
+    @classmethod
+    def inputs_of(cls, graph: Graph) -> Shape:
+        """Of the one input; the one output is a vector.
+
+        Raises:
+            DiagnosticError: D430 (not one input and one vector out).
+        """
+        inputs, outputs = graph.root.inputs, graph.root.outputs
+        shapes = [graph.node(n).shape or () for n in (*inputs, *outputs)]
+        if len(inputs) != 1 or len(outputs) != 1 or len(shapes[1]) != 1:
+            raise DiagnosticError(
+                Diagnostic(
+                    "D430",
+                    f"`{graph.name}` is not a classifier",
+                    graph.node(inputs[0]).span,
+                    notes=(f"inputs are {quote(inputs)}, outputs are {quote(outputs)}",),
+                    help="training needs one input of any shape and one output [classes]",
+                )
+            )
+        return shapes[0]
+
+    def check(self, graph: Graph, data: str) -> None:
+        """Refuse a network of another number of outputs than classes.
+
+        Raises:
+            DiagnosticError: D506.
+        """
+        node = graph.node(graph.root.outputs[0])
+        count, predicted = len(self.classes), (node.shape or ())[0]
+        if count != predicted:
+            raise DiagnosticError(
+                Diagnostic(
+                    "D506",
+                    f"`{data}` has {count} classes, the network predicts {predicted}",
+                    node.span,
+                    help=f"declare the output as `{node.name}: [{count}]`, "
+                    f"fed by `linear({count})`",
+                )
+            )
+
+    def loss(self, outputs: Tensor, targets: Tensor, reduction: Reduction = "mean") -> Tensor:
+        """Cross-entropy, in nats."""
+        return cross_entropy(outputs, targets, reduction=reduction)
+
+    def score(self, predictions: Iterable[tuple[Tensor, Tensor]]) -> Score:
+        """Its quality is the share of examples whose largest output is their class."""
+        loss = right = 0.0
+        count = 0
+        for outputs, targets in predictions:
+            loss += float(self.loss(outputs, targets, "sum"))
+            right += float((outputs.argmax(dim=1) == targets).sum())
+            count += len(targets)
+        return Score(loss / max(count, 1), right / max(count, 1))
+
+    def slope(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """p - e_y."""
+        p = _softmax(outputs)
+        return p - one_hot(targets, p.shape[1])
+
+    def factors(self, outputs: Tensor) -> Iterator[Factors]:
+        """e_y - p by weight p[y], for every class y."""
+        p = _softmax(outputs)
+        every = torch.arange(p.shape[1], device=p.device).expand_as(p)
+        return _factors(p, every, p)
+
+    def sampled_factors(
+        self, outputs: Tensor, samples: int, generator: torch.Generator
+    ) -> Iterator[Factors]:
+        """e_y - p by equal weights, for classes y drawn from p."""
+        p = _softmax(outputs)
+        u = torch.rand(
+            len(p), samples, generator=generator, device=generator.device, dtype=p.dtype
+        ).to(p.device)
+        # By hand: torch.multinomial's draws depend on how many examples it is given at once.
+        drawn = torch.searchsorted(p.cumsum(dim=1), u, right=True).clamp_max(p.shape[1] - 1)
+        return _factors(p, drawn, torch.full_like(u, 1 / samples))
+
+    @classmethod
+    def quality_text(cls, quality: float) -> str:
+        """A share in percent."""
+        return f"{quality:.2%}"
+
+    def record(self) -> dict[str, Any]:
+        """The classes' names."""
+        return {"classes": list(self.classes)}
+
+    def check_record(self, record: Mapping[str, Any], data: str) -> None:
+        """Refuse other classes.
+
+        Raises:
+            DiagnosticError: D506.
+        """
+        if self.record()["classes"] != record["classes"]:
+            raise DiagnosticError(
+                Diagnostic(
+                    "D506",
+                    f"`{data}` has other classes than the run was trained on",
+                    notes=(f"trained on {quote(record['classes'][:8])}",),
+                    help="evaluate on data with the same class folders",
+                )
+            )
+
+
+def _labels(array: Array, place: str) -> Array:
+    """Labels as int64."""
+    if array.ndim != 1:
+        remedy = "save one whole number an example, the number of its class"
+        raise wrong(place, "D512", f"is {list(array.shape)}, not [N]", remedy)
+    if array.size == 0:
+        raise wrong(place, "D512", "is empty: [0]", "save some examples")
+    remedy = "number the classes from 0"
+    if array.dtype.kind not in "biuf":
+        raise wrong(place, "D514", f"holds `{array.dtype}`, not numbers of classes", remedy)
+    if array.dtype.kind == "f" and not (np.isfinite(array) & (array == np.floor(array))).all():
+        raise wrong(place, "D514", "holds labels that are not whole numbers", remedy)
+    if array.min() < 0:
+        raise wrong(place, "D514", f"has the label {int(array.min())}", remedy)
+    if (highest := int(array.max())) > np.iinfo(np.int64).max:
+        raise wrong(place, "D514", f"has the label {highest}", remedy)
+    return np.ascontiguousarray(array.astype(np.int64))
+
+
+def _softmax(outputs: Tensor) -> Tensor:
+    return outputs.detach().to(torch.float64).softmax(dim=1)
+
+
+def _factors(p: Tensor, classes: Tensor, weights: Tensor) -> Iterator[Factors]:
+    """e_y - p by weight, for classes y [N, K'] and weights [N, K']."""
+    parts = (torch.split(x, AT_ONCE, dim=1) for x in (classes, weights))
+    for chosen, weight in zip(*parts, strict=True):
+        yield Factors(weight, one_hot(chosen, p.shape[1]) - p[:, None])
