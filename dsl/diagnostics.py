@@ -74,12 +74,18 @@ class Diagnostic:
 
 
 class DiagnosticError(Exception):
-    """Carries diagnostics to the command line; ``status`` is the exit status (2 input, 1 work)."""
+    """Carries diagnostics to the command line; ``status`` is the exit status (2 input, 1 work).
+
+    As text it is what the command line shows, for whoever calls from Python.
+    """
 
     def __init__(self, *diagnostics: Diagnostic, status: int = 2) -> None:
-        super().__init__("\n".join(f"{d.code}: {d.message}" for d in diagnostics))
+        super().__init__(*diagnostics)
         self.diagnostics = diagnostics
         self.status = status
+
+    def __str__(self) -> str:
+        return render_all(self.diagnostics)
 
 
 @define

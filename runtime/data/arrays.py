@@ -62,12 +62,16 @@ def data_of_arrays(
 
 def _data(name: str, arrays: Mapping[str, Array], whole: str, places: _Places) -> Data:
     x, y = (_array(arrays, key, "x", whole) for key in ("x", "y"))
+    inputs = _inputs(places("x"), x)
+    _check_count(whole, "", inputs, y)
     task = task_of(y, places("y"))
-    train = _part(x, y, "", task, whole, places)
+    train = Part(torch.from_numpy(inputs), task.targets(y, places("y")))
     note = ""
     if "x_test" in arrays or "y_test" in arrays:
         x, y = (_array(arrays, key, "x_test", whole) for key in ("x_test", "y_test"))
-        test = _part(x, y, "_test", task, whole, places)
+        inputs = _inputs(places("x_test"), x)
+        _check_count(whole, "_test", inputs, y)
+        test = Part(torch.from_numpy(inputs), task.targets(y, places("y_test")))
         _check_shapes(whole, train, test)
     else:
         every = train
@@ -142,14 +146,11 @@ def _array(arrays: Mapping[str, Array], key: str, first: str, whole: str) -> Arr
     return arrays[key]
 
 
-def _part(x: Array, y: Array, end: str, task: Task, whole: str, places: _Places) -> Part:
-    """The examples in ``x`` with the targets in ``y``, whose keys end in ``end``."""
-    inputs = _inputs(places(f"x{end}"), x)
-    targets = task.targets(y, places(f"y{end}"))
-    if len(inputs) != len(targets):
+def _check_count(whole: str, end: str, inputs: Array, targets: Array) -> None:
+    """As many targets as examples, in arrays whose keys end in ``end``."""
+    if targets.ndim and targets.size and len(inputs) != len(targets):
         what = f"has {len(inputs):,} examples in `x{end}` and {len(targets):,} labels in `y{end}`"
         raise wrong(whole, "D512", what, "save one label an example")
-    return Part(torch.from_numpy(inputs), targets)
 
 
 def _inputs(place: str, array: Array) -> Array:

@@ -8,7 +8,7 @@ import platform
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from attrs import asdict, field, frozen
@@ -22,6 +22,10 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import write_bytes, write_text
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.registry import DataOptions
+
+# Of what a run's folder holds; another one names weights otherwise. 1 was that of version 0.1.0
+# until networks built their chains in loops.
+FORMAT: Final = 2
 
 
 @frozen
@@ -102,6 +106,24 @@ def check_out(out: Path, resume: bool, force: bool, marker: str = "settings.json
         )
 
 
+def check_format(out: Path, settings: Mapping[str, Any]) -> None:
+    """Refuse a run whose weights another bayesnas has named.
+
+    Raises:
+        DiagnosticError: D438.
+    """
+    if (number := settings.get("format", 1)) != FORMAT:
+        raise DiagnosticError(
+            Diagnostic(
+                "D438",
+                f"the run in `{out}` was written by another bayesnas",
+                notes=(f"its format is {number}, and this bayesnas reads {FORMAT}",),
+                help=f"run it again from its spec, `{out / str(settings['file'])}`; "
+                "a `pruned.nas` is a spec and stays good",
+            )
+        )
+
+
 class Run:
     """A run's folder; made only once everything given has been found right."""
 
@@ -123,6 +145,7 @@ class Run:
         """
         run = cls(options.out)
         record: dict[str, Any] = {
+            "format": FORMAT,
             "command": command,
             "file": "spec.nas",
             "spec": compiled.loaded.source.name,
@@ -183,7 +206,8 @@ class Run:
         """An existing run, its settings, and its spec compiled again.
 
         Raises:
-            DiagnosticError: D415 (no run there), D434 (a plugin of it is not loaded).
+            DiagnosticError: D415 (no run there), D434 (a plugin of it is not loaded), D438 (a run
+                of another format).
         """
         try:
             settings: dict[str, Any] = json.loads((out / "settings.json").read_text("utf-8"))
@@ -197,6 +221,7 @@ class Run:
                     help="name the folder that `bayesnas train` or `bayesnas search` wrote",
                 )
             ) from None
+        check_format(out, settings)
         for plugin in settings.get("plugins", ()):
             if plugin not in loaded_plugins():
                 message = f"the run in `{out}` uses the plugin `{plugin}`"

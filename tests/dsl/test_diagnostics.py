@@ -97,7 +97,7 @@ def test_several_diagnostics_are_counted() -> None:
 
 def test_an_error_tells_codes_and_messages_and_its_exit_status() -> None:
     error = DiagnosticError(Diagnostic("D401", "one"), Diagnostic("D402", "two"))
-    assert str(error) == "D401: one\nD402: two"
+    assert str(error) == render_all(error.diagnostics)
     assert error.status == 2
     assert DiagnosticError(Diagnostic("D601", "x"), status=1).status == 1
 

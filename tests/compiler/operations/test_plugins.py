@@ -157,7 +157,9 @@ def test_a_rule_that_its_module_contradicts(folder: Path, old: str, new: str, me
 
 def test_a_flop_rule_that_fails(folder: Path) -> None:
     plug(folder, PLUGIN.replace("s[0] * ratio", "s[7]"))
-    with pytest.raises(DiagnosticError, match="D433: the FLOP rule of `scale` fails: IndexError"):
+    with pytest.raises(
+        DiagnosticError, match=r"error\[D433\]: the FLOP rule of `scale` fails: IndexError"
+    ):
         graph_cost(graph_of(network("    y = x : scale")))
 
 

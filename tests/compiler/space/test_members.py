@@ -201,7 +201,9 @@ def test_a_budget_that_some_member_may_meet_is_not() -> None:
     graph = graph_of(network(BUDGET.replace("§", "").replace("retain 1 into y", "")))
     [budget] = graph.budgets
     assert (budget.cost, budget.limit) == ("parameters", 1000)
-    with pytest.raises(DiagnosticError, match="D604: none of 200 members drawn fits the budget"):
+    with pytest.raises(
+        DiagnosticError, match=r"error\[D604\]: none of 200 members drawn fits the budget"
+    ):
         draw_member(graph, 0)
 
 

@@ -82,7 +82,7 @@ def test_the_command(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_another_ending(trained: Path) -> None:
-    with pytest.raises(DiagnosticError, match=r"D418: cannot export to `net\.h5`"):
+    with pytest.raises(DiagnosticError, match=r"error\[D418\]: cannot export to `net\.h5`"):
         export(trained / "run", Path("net.h5"))
 
 
@@ -90,6 +90,6 @@ def test_nothing_is_written_where_the_file_differs(
     trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exporting, "TOLERANCE", -1.0)
-    with pytest.raises(DiagnosticError, match="D437: what was exported differs"):
+    with pytest.raises(DiagnosticError, match=r"error\[D437\]: what was exported differs"):
         export(trained / "run", trained / "wrong.pt2")
     assert not (trained / "wrong.pt2").exists()
