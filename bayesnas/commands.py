@@ -23,10 +23,12 @@ from bayesnas.compiler.pipeline import Compiled, compile_resolved, compile_spec
 from bayesnas.compiler.program.resolve import resolve
 from bayesnas.compiler.settings import (
     KINDS,
+    STRATEGIES,
     SearchSettings,
     TrainSettings,
     check_setting,
     make_settings,
+    users,
 )
 from bayesnas.counting import budget_rows, heading, table
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span, render_all
@@ -320,7 +322,20 @@ def settings_table(kind: str) -> str:
         (name, str(known.default), _domain(known.metadata), known.metadata["about"])
         for name, known in fields_dict(KINDS[kind]).items()
     ]
-    return columns((f"{kind} setting", "default", "values", ""), rows, left=4)
+    heads = (f"{kind} setting", "default", "values", "")
+    if kind == "train":
+        return columns(heads, rows, left=4)
+    used = [(*row[:3], _used_by(row[0]), row[3]) for row in rows]
+    return columns((*heads[:3], "used by", ""), used, left=5)
+
+
+def _used_by(name: str) -> str:
+    """The strategies that use a setting, or those that do not where they are fewer."""
+    using = users(name)
+    others = [strategy for strategy in STRATEGIES if strategy not in using]
+    if len(others) < len(using):
+        return f"all but {', '.join(others)}" if others else "all"
+    return ", ".join(using)
 
 
 def _domain(metadata: Mapping[str, Any]) -> str:

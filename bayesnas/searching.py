@@ -24,6 +24,7 @@ from bayesnas.compiler.settings import (
     SearchSettings,
     TrainSettings,
     check_setting,
+    check_use,
     make_settings,
 )
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote, suggest
@@ -43,7 +44,9 @@ def search_command(options: argparse.Namespace) -> int:
     if options.strategy is not None:
         check_setting("search", "strategy", options.strategy, None)
         values["strategy"] = options.strategy
-    result = search(space, make_settings(SearchSettings, values), run_options(options))
+    settings = make_settings(SearchSettings, values)
+    _check_use(options.option, (settings.strategy,))
+    result = search(space, settings, run_options(options))
     print(
         f"searched in {result.seconds:.0f} s by `{result.strategy}`, "
         f"{result.images_trained:,} images trained on; {options.out / 'pruned.nas'}:"
@@ -70,6 +73,7 @@ def compare_command(options: argparse.Namespace) -> int:
     settings = make_settings(
         SearchSettings, chosen_settings(space.wanted, "search", options.option)
     )
+    _check_use(options.option, strategies)
     schedule = make_settings(TrainSettings, chosen_settings(space.wanted, "train", ()))
     runs = [
         (evolve(settings, strategy=name), evolve(run_options(options), seed=seed))
@@ -84,6 +88,15 @@ def compare_command(options: argparse.Namespace) -> int:
     ))  # fmt: skip
     print(f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}, mean ± standard deviation; {figure}")
     return 0
+
+
+def _check_use(given: Sequence[str], strategies: Sequence[str]) -> None:
+    """Refuse an ``--option`` that none of the strategies uses.
+
+    Raises:
+        DiagnosticError: D232.
+    """
+    check_use([text.partition("=")[0].strip() for text in given], strategies)
 
 
 def _listed(text: str, option: str, example: str) -> list[str]:

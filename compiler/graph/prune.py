@@ -33,7 +33,7 @@ def prune_graph(graph: Graph, removed: Iterable[str]) -> Graph:
                     "D601",
                     f"pruning would leave no way between the inputs and `{port}`",
                     notes=(f"{len(gone)} operations would be removed",),
-                    help="lower `lambda_w`, or search fewer rounds",
+                    help="keep an operation on a way from every input to every output",
                 ),
                 status=1,
             )

@@ -6,9 +6,8 @@ The strategies are in `runtime/strategies/`; docs/algorithm.md says what each do
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from attrs import asdict, define, field, frozen
 
@@ -19,7 +18,7 @@ from bayesnas.compiler.artifacts.graph_file import Annotation, graph_to_json
 from bayesnas.compiler.graph.cost import Cost, graph_cost
 from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.pipeline import Compiled, compile_loaded
-from bayesnas.compiler.settings import SearchSettings
+from bayesnas.compiler.settings import SearchSettings, unused_settings
 from bayesnas.compiler.space.choices import member_space
 from bayesnas.compiler.space.members import dead_groups, prune_to
 from bayesnas.compiler.space.prices import Prices, best_member
@@ -30,25 +29,9 @@ from bayesnas.runtime.data.dataset import check_augment
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.runs.folder import Run, RunOptions, check_out, pick_device
 from bayesnas.runtime.runs.progress import Progress, say_note
-from bayesnas.runtime.strategies.bayesnas.published import Published
-from bayesnas.runtime.strategies.darts import Darts
-from bayesnas.runtime.strategies.evidence import Evidence
 from bayesnas.runtime.strategies.interface import Problem, Strategy, no_member
-from bayesnas.runtime.strategies.largest import Largest
-from bayesnas.runtime.strategies.magnitude import Magnitude
-from bayesnas.runtime.strategies.random_members import RandomChoice
-from bayesnas.runtime.strategies.thompson import Thompson
+from bayesnas.runtime.strategies.registry import strategy_class
 from bayesnas.runtime.supernet.supernet import Supernet
-
-STRATEGIES: Final[Mapping[str, type[Strategy]]] = {
-    "evidence": Evidence,
-    "bayesnas": Published,
-    "thompson": Thompson,
-    "random": RandomChoice,
-    "darts": Darts,
-    "magnitude": Magnitude,
-    "largest": Largest,
-}
 
 
 @frozen
@@ -140,6 +123,7 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
     data = load_data(options.data, space.searched.graph, options.data_options).to(device)
     check_augment(data, settings.augment)
     say_note(data.note)
+    say_note(_unused(space, settings))
     extra = {
         "proxy": dict(space.proxy.values) if space.proxy else None,
         "budgets": {budget.cost: budget.limit for budget in space.limits},
@@ -153,8 +137,14 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
         options.seed,
         device,
     )
-    strategy = STRATEGIES[settings.strategy](Problem(net, prices, settings, options.seed))
+    strategy = strategy_class(settings.strategy)(Problem(net, prices, settings, options.seed))
     return _Search(space, settings, options, net, strategy, run).go()
+
+
+def _unused(space: Space, settings: SearchSettings) -> str:
+    """A remark on settings of the spec that do nothing: they may be there for other strategies."""
+    unused = unused_settings(space.wanted.settings("search"), (settings.strategy,))
+    return f"`{settings.strategy}` does not use {quote(unused)} of the spec" if unused else ""
 
 
 @define
@@ -299,8 +289,7 @@ class _Search:
                     "D601",
                     "the posterior keeps no operation on the only way to an output",
                     notes=(f"it would remove {quote(self.refused[:3])} and leave no network",),
-                    help="lower `lambda_w`, for instance "
-                    f"`--option lambda_w={self.settings.lambda_w / 10:g}`",
+                    help=self.strategy.remedy(),
                 ),
                 status=1,
             )

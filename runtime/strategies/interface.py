@@ -33,7 +33,7 @@ class Removal:
     """Groups that go, each with its reason.
 
     ``refused`` are groups that should go and stay, since without them an output would no longer
-    hear of any input.
+    hear of any input; where the last round refuses some, the search has failed.
     """
 
     reasons: Mapping[str, str] = field(factory=dict)
@@ -99,6 +99,10 @@ class Strategy(ABC):
     def finish(self) -> Removal:
         """What still goes where `stable` has ended the search early."""
         return Removal()
+
+    def remedy(self) -> str:
+        """What helps where a search has ended with groups refused."""
+        return "search fewer `rounds`"
 
     def rows(self) -> list[dict[str, Any]]:
         """What was found of each gate, in order; a column that a strategy has not is None."""

@@ -113,6 +113,11 @@ class Published(Strategy):
         members = self.drawn_members(Gaussian.independent(means, variances))
         return self.keep_only(judged(self.net, members), "judged")
 
+    def remedy(self) -> str:
+        """A weaker penalty."""
+        weaker = f"--option lambda_w={self.settings.lambda_w / 10:g}"
+        return f"lower `lambda_w`, for instance `{weaker}`"
+
     def rows(self) -> list[dict[str, Any]]:
         """What was found of each gate last; empty before the first round."""
         return [
