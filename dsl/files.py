@@ -1,11 +1,16 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, also where the power fails."""
 
 from __future__ import annotations
 
 import os
-import tempfile
+import re
+import secrets
+from contextlib import suppress
 from pathlib import Path
 from stat import S_IMODE
+from typing import Final
+
+_BESIDE: Final = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")  # of a file that is being written
 
 
 def write_text(path: Path, text: str) -> None:
@@ -14,15 +19,34 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """See `write_text`. A file that is replaced keeps its permissions."""
+    """See `write_text`. A file that is replaced keeps its permissions, a new one has the user's."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    mode = S_IMODE(path.stat().st_mode) if path.exists() else 0o644
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    beside = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
     try:
-        with os.fdopen(handle, "wb") as file:
+        with beside.open("xb") as file:
             file.write(data)
-        Path(name).chmod(mode)
-        Path(name).replace(path)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            beside.chmod(S_IMODE(path.stat().st_mode))
+        beside.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
         raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Let the names in a folder outlast a failure of power, where the system can be asked to."""
+    with suppress(OSError, AttributeError):  # Windows opens no folders
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def half_written(path: Path) -> str | None:
+    """The name of the file that a process was writing when it was killed; None for other files."""
+    match = _BESIDE.fullmatch(path.name)
+    return match[1] if match else None

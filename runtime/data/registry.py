@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
 
 from attrs import frozen
 
@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 
 @frozen
 class DataOptions:
-    """How data may be had: whether to resize and to download, and where downloads lie."""
+    """How data may be had: whether to resize and to download, and where downloads lie.
+
+    ``fit`` is how images are resized: squeezed, padded, or cropped in the middle.
+    """
 
     resize: bool = False
     download: bool = False
     root: Path = Path("data")
+    fit: Literal["squeeze", "pad", "crop"] = "squeeze"
 
 
 @frozen

@@ -7,7 +7,6 @@ import json
 import math
 from collections.abc import Callable
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -15,7 +14,7 @@ import pytest
 from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from living import PACKAGED, packaged, snapshot
+from living import PACKAGED, packaged
 from strategies import spaces
 from support import assert_style, deadline, graph_of, network
 
@@ -33,7 +32,6 @@ from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.passes.shapes import infer_shapes
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.dsl.files import write_bytes, write_text
 from bayesnas.dsl.loader import packaged_specs
 
 SMALL = network("x ~> y : conv(3) | skip\nx -> y : relu >> (conv(1) + skip)")
@@ -423,42 +421,3 @@ def test_the_text_is_the_value() -> None:
     assert first == pytest.approx(1 / (1 / 4 + 1 / 0.5))
     assert second == pytest.approx(1 / (1 / 4 + 1 / 2))
     assert last == pytest.approx(1 / (1 / 5 + 1 / (0.5 + 2) + 1 / 3))
-
-
-# ------------------------------------------------------------------------------------ files
-
-
-def test_files_are_written_whole(tmp_path: Path) -> None:
-    write_text(tmp_path / "a" / "b.txt", "γ\n")
-    assert (tmp_path / "a" / "b.txt").read_bytes() == "γ\n".encode()
-    write_text(tmp_path / "a" / "b.txt", "")
-    assert snapshot(tmp_path) == {"a": None, "a/b.txt": b""}
-
-
-class FullDiskError(OSError):
-    pass
-
-
-@pytest.mark.parametrize("error", [FullDiskError, KeyboardInterrupt])
-@pytest.mark.parametrize("step", ["replace", "chmod"])
-def test_a_failing_write_leaves_what_was(
-    step: str, error: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_text(tmp_path / "kept.txt", "old")
-    before = snapshot(tmp_path)
-
-    def fail(*_: object) -> None:
-        raise error
-
-    monkeypatch.setattr(Path, step, fail)
-    for name in ("kept.txt", "new.txt"):
-        with pytest.raises(error):
-            write_bytes(tmp_path / name, b"new")
-    assert snapshot(tmp_path) == before
-
-
-def test_a_folder_is_not_written_over(tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(OSError, match="folder"):
-        write_text(tmp_path / "folder", "text")
-    assert snapshot(tmp_path) == {"folder": None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.runtime.data import images as image_files
 from bayesnas.runtime.data.dataset import (
     Data,
     Part,
@@ -196,13 +198,89 @@ def test_several_sizes_are_fitted_on_request(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
-def test_images_of_any_mode_are_read(tmp_path: Path) -> None:
+def picture(
+    path: Path, channels: int = 1, fit: image_files.Fit | None = None
+) -> image_files.Picture:
+    return image_files.read_picture(path, channels, (8, 8) if fit else None, fit or "squeeze")
+
+
+def test_sixteen_bits_are_kept(tmp_path: Path) -> None:
+    """As shares of the full scale; bytes beside them too."""
     folder(tmp_path)
-    Image.new("RGBA", (8, 8), (10, 20, 30, 0)).save(tmp_path / "train/a/transparent.png")
-    Image.new("P", (8, 8), 3).save(tmp_path / "train/a/palette.gif", transparency=3)
-    Image.new("I;16", (8, 8), 70).save(tmp_path / "train/a/sixteen.png")
-    Image.new("CMYK", (8, 8)).save(tmp_path / "train/a/print.jpg")
-    assert len(load_data(f"folder:{tmp_path}", takes("[3, 8, 8]", 2)).train) == 8
+    deep = np.random.default_rng(0).integers(0, 4096, (8, 8)).astype(np.uint16)
+    Image.fromarray(deep).save(tmp_path / "train/a/0.png")
+    data = load_data(f"folder:{tmp_path}", takes("[1, 8, 8]", 2))
+    torch.testing.assert_close(
+        data.train.inputs[0, 0], torch.from_numpy(deep.astype(np.float32) / 65535)
+    )
+    flat = np.asarray(Image.open(tmp_path / "train/a/1.png")).astype(np.float32) / 255
+    torch.testing.assert_close(data.train.inputs[1, 0], torch.from_numpy(flat))
+    assert "1 images: 16 bits a pixel kept" in data.note
+
+
+@pytest.mark.parametrize("mode", ["F", "I"])
+def test_numbers_without_a_scale_are_refused(mode: str, tmp_path: Path) -> None:
+    Image.new(mode, (8, 8), 100_000).save(tmp_path / "x.tiff")
+    with pytest.raises(image_files.ImageError, match="no scale; save them with numpy"):
+        picture(tmp_path / "x.tiff")
+
+
+def test_transparency_is_laid_on_white(tmp_path: Path) -> None:
+    Image.new("RGBA", (8, 8), (10, 20, 30, 0)).save(tmp_path / "a.png")
+    Image.new("P", (8, 8), 3).save(tmp_path / "b.gif", transparency=3)
+    Image.new("LA", (8, 8), (0, 0)).save(tmp_path / "c.png")
+    for name in ("a.png", "b.gif", "c.png"):
+        shown = picture(tmp_path / name, 3)
+        assert (shown.pixels == 255).all()
+        assert shown.remarks == ("transparency laid on white",)
+
+
+def test_a_palette_is_its_colours(tmp_path: Path) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    plain = Image.fromarray(colours).quantize(64)
+    plain.save(tmp_path / "p.png")
+    expected = np.asarray(plain.convert("RGB")).transpose(2, 0, 1)
+    assert (picture(tmp_path / "p.png", 3).pixels.numpy() == expected).all()
+
+
+def test_images_are_turned_as_exif_says(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(0, 256, (5, 9), dtype=np.uint8)
+    image = Image.fromarray(array)
+    exif = image.getexif()
+    exif[0x0112] = 6  # a quarter to the right
+    image.save(tmp_path / "x.png", exif=exif)
+    shown = picture(tmp_path / "x.png")
+    assert (shown.pixels[0].numpy() == np.rot90(array, -1)).all()
+    assert shown.remarks == ("turned as EXIF says",)
+
+
+@pytest.mark.parametrize("fit", ["squeeze", "pad", "crop"])
+def test_how_images_are_fitted(fit: image_files.Fit, tmp_path: Path) -> None:
+    """Only what is cropped loses the ends of a strip."""
+    strip = np.zeros((8, 24), dtype=np.uint8)
+    strip[:, :3] = strip[:, -3:] = 255
+    save(tmp_path / "x.png", strip)
+    shown = picture(tmp_path / "x.png", fit=fit)
+    assert shown.pixels.shape == (1, 8, 8)
+    assert bool(shown.pixels.max() > 150) == (fit != "crop")
+    assert len(shown.remarks) == 1
+
+
+def test_nothing_is_mirrored_by_default(tmp_path: Path) -> None:
+    assert load_data(f"folder:{folder(tmp_path)}", takes("[1, 8, 8]", 2)).augment == "shift"
+
+
+def test_litter_is_left_aside_and_folders_inside_are_read(tmp_path: Path) -> None:
+    folder(tmp_path)
+    (tmp_path / "train/.ipynb_checkpoints").mkdir()
+    (tmp_path / "train/__MACOSX").mkdir()
+    (tmp_path / "train/a/Thumbs.db").write_bytes(b"")
+    save(tmp_path / "train/a/more/x.png", np.zeros((8, 8), dtype=np.uint8))
+    data = load_data(f"folder:{tmp_path}", takes("[1, 8, 8]", 2))
+    assert len(data.train) == 5
+    assert "5 images to train on and 2 to test, in 2 classes: a 3 + 1, b 2 + 1" in data.note
+    assert "skipped: 2 hidden folders" in data.note
+    assert "1 files that are no images" in data.note
 
 
 # ---------------------------------------------------------------------------------- wrong folders
@@ -241,7 +319,7 @@ def test_a_folder_without_images(part: str, tmp_path: Path) -> None:
         path.unlink()
     found = refused(f"folder:{tmp_path}", takes("[1, 8, 8]", 2))
     assert (found.code, found.message) == ("D503", f"no images in `{tmp_path / part}`")
-    assert found.help == "put images into a folder for each class"
+    assert found.help == "put images into a folder for each class, or remove the folder"
 
 
 def test_a_class_without_images(tmp_path: Path) -> None:
@@ -258,7 +336,10 @@ BROKEN: dict[str, Callable[[Path], object]] = {
     "empty": lambda path: path.write_bytes(b""),
     "text": lambda path: path.write_bytes(b"not an image"),
     "cut off": lambda path: path.write_bytes(path.read_bytes()[:60]),
-    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "PostScript": lambda path: path.write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n"
+    ),
+    "a pipe": lambda path: (path.unlink(), os.mkfifo(path)),
 }
 
 
@@ -268,9 +349,27 @@ def test_an_image_that_cannot_be_read(break_it: Callable[[Path], object], tmp_pa
     path = tmp_path / "train" / "b" / "1.png"
     break_it(path)
     found = refused(f"folder:{tmp_path}", takes("[1, 8, 8]", 2))
-    assert (found.code, found.message) == ("D504", f"cannot read the image `{path}`")
-    assert found.notes
-    assert found.help == "replace the file, or move it out of the class folder"
+    assert (found.code, found.message) == ("D504", f"cannot read an image of `folder:{tmp_path}`")
+    assert found.notes[0].startswith(f"`{path}`: ")
+    assert found.help == "replace the files, or move them out of the class folders"
+
+
+def test_all_broken_images_are_named_at_once(tmp_path: Path) -> None:
+    folder(tmp_path)
+    for path in (tmp_path / "train").rglob("*.png"):
+        path.write_bytes(b"")
+    found = refused(f"folder:{tmp_path}", takes("[1, 8, 8]", 2))
+    assert found.message == f"cannot read 4 images of `folder:{tmp_path}`"
+    assert len(found.notes) == 4
+
+
+def test_an_image_of_too_many_pixels_is_not_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder(tmp_path)
+    monkeypatch.setattr(image_files, "MAX_PIXELS", 63)
+    found = refused(f"folder:{tmp_path}", takes("[1, 8, 8]", 2))
+    assert "8 x 8 pixels, more than 63" in found.notes[0]
 
 
 def test_images_of_another_size(tmp_path: Path) -> None:

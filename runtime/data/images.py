@@ -1,0 +1,135 @@
+"""One image file as numbers, and what had to be done to it.
+
+Only the formats that are documented are opened: others run programs to be decoded. Pixels become
+bytes, or shares of the full scale where a file has more than 8 bits a channel.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+import torch
+from attrs import frozen
+from PIL import Image, ImageOps
+from torch import Tensor
+
+FORMATS: Final = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+ENDINGS: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
+MODES: Final[Mapping[int, Literal["L", "RGB"]]] = {1: "L", 3: "RGB"}
+MAX_PIXELS: Final = 2**26  # of one image: 200 MB decoded
+_SIXTEEN: Final = 2**16 - 1
+
+Fit: TypeAlias = Literal["squeeze", "pad", "crop"]
+
+
+class ImageError(Exception):
+    """Why a file is no image that can be taken."""
+
+
+@frozen
+class Picture:
+    """An image, and what was done to it.
+
+    Args:
+        pixels: uint8 [C, H, W], or float32 in 0..1 where the file is deeper than 8 bits.
+        remarks: in words, each once.
+    """
+
+    pixels: Tensor
+    remarks: tuple[str, ...]
+
+
+def read_picture(path: Path, channels: int, size: tuple[int, int] | None, fit: Fit) -> Picture:
+    """The image in a file, turned as its EXIF says.
+
+    Args:
+        path: of a regular file.
+        channels: 1 (grey) or 3 (colour).
+        size: height and width to fit it to; None leaves it as it is.
+        fit: how.
+
+    Raises:
+        ImageError: it is no regular file, of another format, too large, broken, or its numbers have
+            no scale.
+    """
+    image, remarks = _open(path)
+    image = _flat(image, remarks)
+    if image.mode == "RGB" and channels == 1:
+        remarks.append("colour made grey")
+    if size is not None:
+        turned = (size[1], size[0])
+        if image.size != turned:
+            remarks.append(_FITTED[fit])
+            image = _FITS[fit](image, turned)
+    if image.mode == "F":
+        grey = torch.from_numpy(np.array(image) / np.float32(_SIXTEEN))
+        return Picture(grey.expand(channels, *grey.shape), tuple(remarks))
+    array = np.array(image.convert(MODES[channels]), dtype=np.uint8)
+    array = array.reshape(image.height, image.width, channels)
+    return Picture(torch.from_numpy(array).permute(2, 0, 1), tuple(remarks))
+
+
+def _open(path: Path) -> tuple[Image.Image, list[str]]:
+    """The decoded image, turned, and remarks."""
+    remarks: list[str] = []
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ImageError("not a regular file")
+        with Image.open(path, formats=FORMATS) as file:
+            if file.width * file.height > MAX_PIXELS:
+                raise ImageError(f"{file.width} x {file.height} pixels, more than {MAX_PIXELS:,}")
+            file.load()
+            turned = ImageOps.exif_transpose(file)
+            if file.getexif().get(0x0112, 1) != 1:  # its orientation
+                remarks.append("turned as EXIF says")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ImageError(
+            str(error).splitlines()[0] if str(error) else type(error).__name__
+        ) from None
+    return turned, remarks
+
+
+def _flat(image: Image.Image, remarks: list[str]) -> Image.Image:
+    """The image as ``L``, as ``RGB``, or as ``F``: the numbers of 16 bits."""
+    if image.mode == "F":
+        raise ImageError("floating-point pixels, which have no scale; save them with numpy.savez")
+    if image.mode.startswith("I"):
+        numbers = np.array(image)
+        if numbers.min() < 0 or numbers.max() > _SIXTEEN:
+            raise ImageError("pixels of 32 bits, which have no scale; save them with numpy.savez")
+        remarks.append("16 bits a pixel kept")
+        return Image.fromarray(numbers.astype(np.float32))
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        remarks.append("transparency laid on white")
+        whole = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", whole.size, "white"), whole)
+        return image.convert("RGB")
+    return image if image.mode == "L" else image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _squeeze(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0)
+
+
+def _pad(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    return ImageOps.pad(image, size, Image.Resampling.BILINEAR)
+
+
+def _crop(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    return ImageOps.fit(image, size, Image.Resampling.BILINEAR)
+
+
+_FITS: Final[Mapping[Fit, Callable[[Image.Image, tuple[int, int]], Image.Image]]] = {
+    "squeeze": _squeeze,
+    "pad": _pad,
+    "crop": _crop,
+}
+_FITTED: Final[Mapping[Fit, str]] = {
+    "squeeze": "squeezed to the spec's size",
+    "pad": "padded with black to the spec's size",
+    "crop": "cropped in the middle to the spec's size",
+}
