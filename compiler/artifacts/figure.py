@@ -273,7 +273,7 @@ class _Figure:
     def _choice(self, connection: Connection) -> str:
         """The choice's name where it has one and a legend helps, else its operations."""
         labels = tuple(edge.operation.label for edge in connection.edges)
-        choice = connection.edges[0].choice
+        choice = connection.edges[0].searched_gate.choice
         if choice is None or len(labels) == 1:
             return " |\n".join(labels)
         known = self.choices.setdefault(choice, labels)

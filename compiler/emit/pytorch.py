@@ -156,9 +156,8 @@ class _Emitter:
                 self.functions.announce(operation.definition, sequential(sequence), operation.span)
         self.functions.settle()
         for connection in self.graph.all_connections():
-            if connection.searched and connection.edges[0].choice:
+            if connection.searched and (choice := connection.edges[0].searched_gate.choice):
                 mixed = self._mixed(connection)
-                choice = connection.edges[0].choice
                 self.functions.announce(choice, mixed, connection.edges[0].span)
         self.functions.settle()
 
@@ -185,11 +184,11 @@ class _Emitter:
         """First and past-the-last gate inside each instance: they are numbered without gaps."""
         ranges: dict[str, tuple[int, int]] = {}
         for edge in self.graph.searched():
-            assert edge.gate is not None
+            number = edge.searched_gate.number
             path: str | None = edge.scope
             while path is not None:
-                first, last = ranges.get(path, (edge.gate, edge.gate))
-                ranges[path] = min(first, edge.gate), max(last, edge.gate + 1)
+                first, last = ranges.get(path, (number, number))
+                ranges[path] = min(first, number), max(last, number + 1)
                 path = self.graph.instances[path].parent
         return ranges
 
@@ -370,15 +369,13 @@ class _BodyWriter:
 
     def _mixed(self, connection: Connection, name: str, source: str) -> str:
         expression = self.emitter._mixed(connection)
-        choice = connection.edges[0].choice
-        if choice:
+        if choice := connection.edges[0].searched_gate.choice:
             expression = self.emitter.functions.call(choice, expression)
         attribute = self._attribute(name, expression, connection.edges[0].span)
         for edge in connection.edges:
-            assert edge.gate is not None
             place = (self.instance.path, attribute, _candidate(edge))
-            self.emitter.gate_places[edge.gate] = place
-        first = (connection.edges[0].gate or 0) - self.first_gate
+            self.emitter.gate_places[edge.searched_gate.number] = place
+        first = connection.edges[0].searched_gate.number - self.first_gate
         if self.emitter.plan is not None and self.emitter.plan.meets(connection.source):
             source = self._shared(connection.source)
         return f"self.{attribute}({source}, gates[:, {first}:{first + len(connection.edges)}])"

@@ -8,6 +8,7 @@ from bayesnas.compiler.expand.scopes import Scope, wrong
 from bayesnas.compiler.graph.model import (
     BudgetConstraint,
     Edge,
+    Gate,
     Graph,
     Instance,
     Kind,
@@ -106,12 +107,12 @@ class Parts:
         """Make an edge; searched ones get the next gate, and the group that ties it."""
         self.spend(1, span)
         connection = connection or self.connect(source, target)
-        gate = group = None
+        gate = None
         if kind == "searched":
-            gate, self.gates = self.gates, self.gates + 1
             prefix = f"{scope.path}." if scope.path else ""
             local = connection.replace(f"->{prefix}", "->", 1).removeprefix(prefix)
-            group = scope.group(f"{local}:{tie}")
+            gate = Gate(self.gates, scope.group(f"{local}:{tie}"), choice)
+            self.gates += 1
         edge = Edge(
             f"{connection}:{operation.name}",
             source,
@@ -122,8 +123,6 @@ class Parts:
             len(self.edges),
             operation,
             gate,
-            group,
-            choice,
             span,
         )
         self.edges.append(edge)

@@ -127,8 +127,8 @@ def derive_gamma(graph: Graph, dependency: Dependency) -> Gammas:
             source = _reference(connection.source, flows)
             for edge in connection.edges:
                 if edge.gate is not None:
-                    gates[edge.gate] = conjunction(
-                        RelaySwitch(connection.id), source, Switch(edge.gate)
+                    gates[edge.gate.number] = conjunction(
+                        RelaySwitch(connection.id), source, Switch(edge.gate.number)
                     )
             if connection.searched:
                 relays[connection.id] = conjunction(RelaySwitch(connection.id), source)
@@ -155,7 +155,7 @@ def _arrival(connection: Connection, source: Expression, dependency: Dependency)
 
 
 def _own(edge: Edge) -> Expression:
-    return ALWAYS if edge.gate is None else Switch(edge.gate)
+    return ALWAYS if edge.gate is None else Switch(edge.gate.number)
 
 
 # ------------------------------------------------------------------------------------- evaluation
@@ -214,8 +214,8 @@ class GammaPrinter:
     def __init__(self, graph: Graph) -> None:
         self.symbols: dict[Expression, tuple[str, str]] = {}
         for edge in graph.searched():
-            assert edge.gate is not None
-            self.symbols[Switch(edge.gate)] = (f"s_{edge.gate}", f"s_{{{edge.gate}}}")
+            number = edge.searched_gate.number
+            self.symbols[Switch(number)] = (f"s_{number}", f"s_{{{number}}}")
         searched = (c for c in graph.all_connections() if c.searched)
         for number, connection in enumerate(searched):
             latex = f"s'_{{{number}}}"

@@ -25,7 +25,7 @@ def prune_to(graph: Graph, member: Collection[str]) -> Graph:
     Raises:
         DiagnosticError: D601 if nothing reaches an output, D3xx if what is left does not fit.
     """
-    removed = [edge.id for edge in graph.searched() if edge.group not in member]
+    removed = [edge.id for edge in graph.searched() if edge.searched_gate.group not in member]
     left = prune_graph(graph, removed)
     # Only where arrivals are concatenated does a removal change what follows.
     concats = any(node.merge == "concat" for node in graph.nodes())
@@ -38,7 +38,7 @@ def dead_groups(graph: Graph, kept: Collection[str]) -> list[str]:
     Raises:
         DiagnosticError: D601 if nothing reaches an output, D3xx if what is left does not fit.
     """
-    living = {edge.group for edge in prune_to(graph, kept).searched()}
+    living = {edge.searched_gate.group for edge in prune_to(graph, kept).searched()}
     return [group for group in graph.groups() if group in kept and group not in living]
 
 
@@ -94,7 +94,7 @@ class Life:
         self.graph = graph
         self.space = space
         self.edges = [
-            (edge.source, edge.target, None if edge.gate is None else edge.group)
+            (edge.source, edge.target, None if edge.gate is None else edge.gate.group)
             for edge in graph.edges()
         ]
         self.factors = {
@@ -117,7 +117,9 @@ class Life:
         return {*outputs} <= _reached(following, inputs) and {*inputs} <= _reached(leading, outputs)
 
     def _prunes(self, member: Member) -> bool:
-        removed = [edge.id for edge in self.graph.searched() if edge.group not in member]
+        removed = [
+            edge.id for edge in self.graph.searched() if edge.searched_gate.group not in member
+        ]
         try:
             prune_graph(self.graph, removed)
         except DiagnosticError:
@@ -196,7 +198,7 @@ def _extremes(graph: Graph, name: CostName) -> tuple[Cost, Cost]:
     space = member_space(graph)
     costs: dict[str, int] = {}
     for edge in graph.searched():
-        group = str(edge.group)
+        group = edge.searched_gate.group
         costs[group] = costs.get(group, 0) + cost_of(edge_cost(edge), name)
     life = Life(graph, space)
 

@@ -248,11 +248,11 @@ class _Search:
     def _gate_rows(self) -> list[dict[str, Any]]:
         rows = []
         for edge, found in zip(self.net.graph.searched(), self.strategy.rows(), strict=True):
-            gone, reason = self.removed.get(str(edge.group), (None, None))
+            gone, reason = self.removed.get(edge.searched_gate.group, (None, None))
             rows.append(
                 {
-                    "gate": edge.gate,
-                    "group": edge.group,
+                    "gate": edge.searched_gate.number,
+                    "group": edge.searched_gate.group,
                     "edge": edge.connection,
                     "operation": edge.operation.label,
                     **found,

@@ -108,7 +108,7 @@ class Strategy(ABC):
         """What was found of each gate, in order; a column that a strategy has not is None."""
         rows = []
         for edge in self.problem.graph.searched():
-            found = self.report.get(str(edge.group), {})
+            found = self.report.get(edge.searched_gate.group, {})
             rows.append({name: found.get(name) for name in COLUMNS})
         return rows
 

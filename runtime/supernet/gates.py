@@ -27,7 +27,7 @@ class Gates:
     @classmethod
     def of(cls, graph: Graph, device: torch.device) -> Gates:
         """The gates of a graph."""
-        names = [str(edge.group) for edge in graph.searched()]
+        names = [edge.searched_gate.group for edge in graph.searched()]
         groups: dict[str, list[int]] = {}
         for gate, name in enumerate(names):
             groups.setdefault(name, []).append(gate)

@@ -55,7 +55,7 @@ class Layout:
         relay_groups = []
         for connection, own in zip(connections, edge_gates, strict=True):
             targets[own] = nodes.setdefault(connection.target, len(nodes))
-            key = frozenset(str(edge.group) for edge in connection.edges)
+            key = frozenset(edge.searched_gate.group for edge in connection.edges)
             relay_groups.append(relays.setdefault(key, len(relays)))
         return cls(
             gates,

@@ -88,7 +88,7 @@ class Pruner:
         return low[: math.floor(fraction * len(living))]
 
     def _groups_in(self, connection: Connection) -> set[str]:
-        return {str(edge.group) for edge in connection.edges}
+        return {edge.searched_gate.group for edge in connection.edges}
 
     def _by_retain(self, gamma: Tensor, gone: set[str], progress: float) -> list[Connection]:
         """Connections too many into retained nodes, those of the smallest summed gamma."""

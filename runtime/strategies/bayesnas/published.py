@@ -84,10 +84,9 @@ class Published(Strategy):
 
     def _report(self, changes: Mapping[str, float]) -> None:
         for edge, row in zip(self.problem.graph.searched(), self.posterior.rows(), strict=True):
-            assert edge.gate is not None
-            group = str(edge.group)
-            if group in self.space.candidates():
-                self.gate_report[edge.gate] = row | {"evidence_change": changes[group]}
+            gate = edge.searched_gate
+            if gate.group in self.space.candidates():
+                self.gate_report[gate.number] = row | {"evidence_change": changes[gate.group]}
 
     def _remove(self, groups: Iterable[str]) -> None:
         self.space = self.space.restricted(self.space.candidates() - set(groups))

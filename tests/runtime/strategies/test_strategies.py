@@ -280,7 +280,7 @@ def test_magnitude_keeps_the_largest(seed: int, limit: int | None) -> None:
     assert problem.net.gates.groups.keys() - removed == expected
     assert {*removed.values()} == {"magnitude"}
     weights = dict(zip(problem.net.gates.groups, strategy.w.tolist(), strict=True))
-    expected_rows = [weights[str(edge.group)] for edge in SPACE.graph.searched()]
+    expected_rows = [weights[edge.searched_gate.group] for edge in SPACE.graph.searched()]
     assert [row["w"] for row in strategy.rows()] == expected_rows
 
 
@@ -323,7 +323,7 @@ def test_gates_of_darts_are_a_softmax() -> None:
         strategy.alpha.copy_(torch.linspace(-2, 2, len(strategy.alpha)))
     chances = softmax_of(strategy)
     assert len(chances) == len(problem.net.gates.groups) + 1  # one connection may be dropped
-    expected = [chances[str(edge.group)] for edge in SPACE.graph.searched()]
+    expected = [chances[edge.searched_gate.group] for edge in SPACE.graph.searched()]
     assert strategy.gates().tolist() == pytest.approx(expected)
     removed = strategy.update(2, 2).reasons
     assert [row["w"] for row in strategy.rows()] == pytest.approx(expected)

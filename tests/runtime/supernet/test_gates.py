@@ -28,8 +28,9 @@ def test_the_gates_of_a_graph(graph: Graph) -> None:
     assert list(gates.groups) == list(graph.groups()) == list(gates.numbers)
     assert list(gates.numbers.values()) == list(range(len(gates.groups)))
     for edge in graph.searched():
-        assert edge.gate in gates.groups[str(edge.group)]
-        assert gates.group_of_gate[edge.gate or 0] == gates.numbers[str(edge.group)]
+        gate = edge.searched_gate
+        assert gate.number in gates.groups[gate.group]
+        assert gates.group_of_gate[gate.number] == gates.numbers[gate.group]
     assert sorted(gate for group in gates.groups.values() for gate in group) == list(
         range(len(gates))
     )
@@ -43,7 +44,7 @@ def test_tied_gates_share_a_group_and_untied_ones_stand_alone() -> None:
 def test_gates_are_the_weights_of_their_groups() -> None:
     gates = Gates.of(TIED, CPU)
     weights = {group: n + 1.0 for n, group in enumerate(gates.groups)}
-    expected = [weights[str(edge.group)] for edge in TIED.searched()]
+    expected = [weights[edge.searched_gate.group] for edge in TIED.searched()]
     assert gates.at(weights).tolist() == expected
     assert gates.at(weights).dtype == torch.float32
     [first, *_] = gates.groups

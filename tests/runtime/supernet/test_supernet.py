@@ -76,7 +76,7 @@ def alone(net: Supernet, kept: Collection[str]) -> nn.Module:
 
 def gates_alone(kept: Collection[str], weights: dict[str, float]) -> Tensor:
     graph = prune_to(SPACE.graph, frozenset(kept))
-    return torch.tensor([weights[str(edge.group)] for edge in graph.searched()])
+    return torch.tensor([weights[edge.searched_gate.group] for edge in graph.searched()])
 
 
 def assert_same(before: dict[str, Tensor], after: dict[str, Tensor]) -> None:
@@ -116,12 +116,16 @@ def test_kept_groups_come_back() -> None:
     for kept in (MEMBERS[0], MEMBERS[-1], frozenset[str](), frozenset(net.gates.groups)):
         net.keep(kept)
         assert net.state()["kept"] == sorted(kept)
-        pruned = {str(edge.group) for edge in SPACE.graph.searched() if _pruned(net, edge.gate)}
+        pruned = {
+            edge.searched_gate.group
+            for edge in SPACE.graph.searched()
+            if _pruned(net, edge.searched_gate.number)
+        }
         assert pruned == net.gates.groups.keys() - kept
 
 
-def _pruned(net: Supernet, gate: int | None) -> bool:
-    path, candidate = net.emitted.gates[gate or 0]
+def _pruned(net: Supernet, gate: int) -> bool:
+    path, candidate = net.emitted.gates[gate]
     return candidate in net.module.get_submodule(path).pruned  # type: ignore[operator]
 
 

@@ -66,12 +66,11 @@ def test_the_layout_is_that_of_the_graph(name: str) -> None:
         range(len(searched))
     )
     for connection, gates in zip(layout.connections, layout.edge_gates, strict=True):
-        assert [e.gate for e in connection.edges] == gates.tolist()
+        assert [e.searched_gate.number for e in connection.edges] == gates.tolist()
     for one in searched:
         for other in searched:
-            assert one.gate is not None
-            assert other.gate is not None
-            same = layout.targets[one.gate] == layout.targets[other.gate]
+            first, second = one.searched_gate.number, other.searched_gate.number
+            same = layout.targets[first] == layout.targets[second]
             assert bool(same) == (one.target == other.target)
 
 
@@ -131,13 +130,12 @@ def test_saliencies(graph: Graph) -> None:
     posterior.remove([4])
     by_group: dict[str, float] = {}
     for edge in graph.searched():
-        k = edge.gate
-        assert k is not None
+        k = edge.searched_gate.number
         w = 0.0 if k == 4 else float(posterior.w[k])
         change = -float(gradient[k]) * w + w * w * float(curvature[k, k]) / 2
-        by_group[str(edge.group)] = by_group.get(str(edge.group), 0.0) + change
+        by_group[edge.searched_gate.group] = by_group.get(edge.searched_gate.group, 0.0) + change
     found = posterior.saliencies(gradient, curvature)
-    expected = [by_group[str(edge.group)] for edge in graph.searched()]
+    expected = [by_group[edge.searched_gate.group] for edge in graph.searched()]
     assert found.tolist() == pytest.approx(expected)
 
 
@@ -150,14 +148,14 @@ class Plain:
     def __init__(self, graph: Graph, w: Tensor, alive: list[bool]) -> None:
         self.graph = graph
         self.count = len(graph.searched())
-        self.edges = {e.gate: e for e in graph.searched()}
+        self.edges = {e.searched_gate.number: e for e in graph.searched()}
         self.w = [float(x) if a else 0.0 for x, a in zip(w, alive, strict=True)]
         self.alive = alive
         self.gamma = [1.0 if a else 0.0 for a in alive]
         self.members: dict[str, list[int]] = {}
         for edge in graph.searched():
-            assert edge.gate is not None
-            self.members.setdefault(str(edge.group), []).append(edge.gate)
+            gate = edge.searched_gate
+            self.members.setdefault(gate.group, []).append(gate.number)
         self.connections = [c for c in graph.all_connections() if c.searched]
         self.relay_gamma = {c.id: 1.0 for c in self.connections}
 
@@ -200,7 +198,7 @@ class Plain:
             }
             s = {n: norm / max(omega[n], 1e-300) for n, norm in norms.items()}
             relay_s = self.relays(H, solved)
-            values = [max(s[str(self.edges[k].group)], 1e-12) for k in range(self.count)]
+            values = [max(s[self.edges[k].searched_gate.group], 1e-12) for k in range(self.count)]
             found, relay_found = evaluate_gamma(
                 expressions,
                 torch.tensor(values, dtype=torch.float64),
@@ -243,9 +241,9 @@ class Plain:
         groups: dict[frozenset[str], list[str]] = {}
         curvature = {}
         for c in self.connections:
-            ks = [e.gate for e in c.edges if e.gate is not None]
+            ks = [e.searched_gate.number for e in c.edges]
             curvature[c.id] = sum(w[i] * float(H[i, j]) * w[j] for i in ks for j in ks)
-            groups.setdefault(frozenset(str(e.group) for e in c.edges), []).append(c.id)
+            groups.setdefault(frozenset(e.searched_gate.group for e in c.edges), []).append(c.id)
         result = {}
         for names in groups.values():
             total = 0.0

@@ -235,7 +235,7 @@ def gammas_of(graph: Graph, seed: int) -> dict[str, float]:
     by_group = {
         g: float(10 ** (3 * torch.rand(1, generator=generator) - 3)) for g in graph.groups()
     }
-    return {e.id: by_group[str(e.group)] for e in graph.searched()}
+    return {e.id: by_group[e.searched_gate.group] for e in graph.searched()}
 
 
 @given(spaces(), st.integers(0, 1000), st.floats(0, 1))
@@ -254,7 +254,7 @@ def test_what_is_left_is_a_network_that_keeps_its_promises(
     left = without(graph, gone)
     for retain in graph.retains:
         assert len(arrivals(left, retain.node)) <= retain.count
-    alive = {str(e.group) for e in left.searched()}
+    alive = {e.searched_gate.group for e in left.searched()}
     assert alive == set(graph.groups()) - gone
 
 
