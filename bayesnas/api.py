@@ -15,6 +15,7 @@ from bayesnas.compiler.settings import (
     SearchSettings,
     TrainSettings,
     check_setting,
+    check_use,
     make_settings,
 )
 
@@ -177,4 +178,7 @@ def _settings(
     kind = "search" if cls is SearchSettings else "train"
     for name, value in given.items():
         check_setting(kind, name, value, None)
-    return make_settings(cls, {**compiled.settings(kind), **given})
+    settings = make_settings(cls, {**compiled.settings(kind), **given})
+    if isinstance(settings, SearchSettings):
+        check_use(given, (settings.strategy,))
+    return settings

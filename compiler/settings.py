@@ -7,14 +7,45 @@ anything runs; the runtime reads the same classes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Final, TypeVar
 
 from attrs import field, fields_dict, frozen
 
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span, quote, suggest
 
-STRATEGIES = ("evidence", "bayesnas", "thompson", "random", "darts", "magnitude", "largest")
+
+@frozen
+class StrategyEntry:
+    """What is known of a strategy before anything runs.
+
+    Args:
+        place: module and class in `runtime/strategies/`: named, since nothing here imports torch.
+        settings: those it uses; another one is refused or noted.
+    """
+
+    place: str
+    settings: tuple[str, ...]
+
+
+_TRAINING = (
+    "warmup_epochs", "rounds", "epochs", "batch_size", "learning_rate", "momentum",
+    "weight_decay", "augment", "recompute",
+)  # fmt: skip
+_CURVATURE = ("curvature", "curvature_examples")
+_POSTERIOR = (*_TRAINING, *_CURVATURE, "discretize", "draws")
+_PUBLISHED = ("gate_learning_rate", "lambda_w", "dependency", "prune_fraction")
+
+# A strategy is a file in `runtime/strategies/` and a line here.
+STRATEGIES: Final[Mapping[str, StrategyEntry]] = {
+    "evidence": StrategyEntry("evidence:Evidence", (*_POSTERIOR, "operation_drop")),
+    "bayesnas": StrategyEntry("bayesnas.published:Published", (*_POSTERIOR, *_PUBLISHED)),
+    "thompson": StrategyEntry("thompson:Thompson", (*_TRAINING, "draws", "operation_drop")),
+    "random": StrategyEntry("random_members:RandomChoice", (*_TRAINING, "draws")),
+    "darts": StrategyEntry("darts:Darts", _TRAINING),
+    "magnitude": StrategyEntry("magnitude:Magnitude", (*_TRAINING, "gate_learning_rate")),
+    "largest": StrategyEntry("largest:Largest", ()),
+}
 CURVATURES = ("ggn", "ggn_diagonal", "fisher_monte_carlo", "fisher_empirical", "hessian")
 AUGMENTATIONS = ("auto", "none", "shift", "shift_flip")
 
@@ -23,7 +54,7 @@ def _number(default: float, least: float, most: float, about: str) -> Any:
     return field(default=default, metadata={"least": least, "most": most, "about": about})
 
 
-def _word(default: str, words: tuple[str, ...], about: str) -> Any:
+def _word(default: str, words: Collection[str], about: str) -> Any:
     return field(default=default, metadata={"words": words, "about": about})
 
 
@@ -47,16 +78,12 @@ class SearchSettings:
     draws: int = _number(
         0, 0, 100_000, "members drawn and judged at last; 1: none, 0: 24 (bayesnas: none)"
     )
-    operation_drop: float = _number(
-        0.3, 0, 1, "evidence, thompson: chance to leave an option out of a step"
-    )
-    gate_learning_rate: float = _number(
-        0.01, 0, 100, "bayesnas, magnitude: of the architecture weights w"
-    )
-    lambda_w: float = _number(0.01, 1e-9, 1000, "bayesnas: of (16), in units of the mean loss")
-    dependency: str = _word("local", ("local", "recursive"), "bayesnas: which gamma expression")
+    operation_drop: float = _number(0.3, 0, 1, "chance to leave an option out of a step")
+    gate_learning_rate: float = _number(0.01, 0, 100, "of the architecture weights w")
+    lambda_w: float = _number(0.01, 1e-9, 1000, "of (16), in units of the mean loss")
+    dependency: str = _word("local", ("local", "recursive"), "which gamma expression")
     prune_fraction: float = _number(
-        0.25, 0, 1, "bayesnas: largest share of the living operations removed in one round"
+        0.25, 0, 1, "largest share of the living operations removed in one round"
     )
 
 
@@ -119,6 +146,46 @@ def _bad_value(
 ) -> DiagnosticError:
     return DiagnosticError(
         Diagnostic("D231", f"invalid value `{value}` of `{name}`", span, help=remedy)
+    )
+
+
+def users(name: str) -> tuple[str, ...]:
+    """The strategies that use a search setting."""
+    return tuple(
+        strategy
+        for strategy, entry in STRATEGIES.items()
+        if name == "strategy" or name in entry.settings
+    )
+
+
+def unused_settings(names: Iterable[str], strategies: Collection[str]) -> tuple[str, ...]:
+    """Of known search settings, those that none of these strategies uses."""
+    return tuple(name for name in names if not {*users(name)} & {*strategies})
+
+
+def check_use(names: Iterable[str], strategies: Collection[str]) -> None:
+    """Refuse search settings that were asked for and do nothing.
+
+    Args:
+        names: of known settings.
+        strategies: those that will run.
+
+    Raises:
+        DiagnosticError: D232, once a setting that none of them uses.
+    """
+    unused = unused_settings(names, strategies)
+    if not unused:
+        return
+    said = f"{quote(strategies)} {'do' if len(strategies) > 1 else 'does'} not use"
+    raise DiagnosticError(
+        *(
+            Diagnostic(
+                "D232",
+                f"{said} the setting `{name}`",
+                help=f"leave it out, or search by {quote(users(name), 'or')}",
+            )
+            for name in unused
+        )
     )
 
 

@@ -47,7 +47,7 @@ def _edge(edge: Edge, z: Tensor, gates: Tensor) -> Tensor:
     result = run_stages(edge.operation.stages, z)
     if edge.gate is None:
         return result
-    gate = gates[..., edge.gate].reshape(-1, *[1] * (result.dim() - 1))
+    gate = gates[..., edge.gate.number].reshape(-1, *[1] * (result.dim() - 1))
     return gate * result
 
 

@@ -176,7 +176,7 @@ def test_cost_of_a_chain_is_that_of_its_pruned_graph() -> None:
     space = member_space(graph)
     member = frozenset(connection.options[1] for connection in space.connections)
     total = sum(
-        edge_cost(e).parameters for e in graph.edges() if e.gate is None or e.group in member
+        edge_cost(e).parameters for e in graph.edges() if e.gate is None or e.gate.group in member
     )
     assert graph_cost(prune_to(graph, member)).parameters == total
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from attrs import evolve
@@ -29,6 +30,7 @@ from bayesnas.compiler.settings import (
     SearchSettings,
     TrainSettings,
     check_setting,
+    check_use,
     make_settings,
 )
 
@@ -68,6 +70,7 @@ def _search(options: argparse.Namespace) -> int:
         check_setting("search", "strategy", options.strategy, None)
         values["strategy"] = options.strategy
     settings = make_settings(SearchSettings, values)
+    _check_use(options.option, (settings.strategy,))
     run = run_options(options, options.out, options.seed, options.resume, options.force)
     result = search(space, settings, run)
     print(
@@ -129,6 +132,7 @@ def _compare(options: argparse.Namespace) -> int:
     settings = make_settings(
         SearchSettings, chosen_settings(space.wanted, "search", options.option)
     )
+    _check_use(options.option, strategies)
     schedule = make_settings(TrainSettings, chosen_settings(space.wanted, "train", ()))
     run = run_options(options, options.out, force=options.force)
     runs = [
@@ -144,6 +148,15 @@ def _compare(options: argparse.Namespace) -> int:
     ))  # fmt: skip
     print(f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}, mean ± standard deviation; {figure}")
     return 0
+
+
+def _check_use(options: Sequence[str], strategies: Sequence[str]) -> None:
+    """Refuse an ``--option`` that none of the strategies uses.
+
+    Raises:
+        DiagnosticError: D232.
+    """
+    check_use([text.partition("=")[0].strip() for text in options], strategies)
 
 
 COMPARE = Command(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import fields_dict
 
-from bayesnas.compiler.settings import KINDS
+from bayesnas.compiler.settings import KINDS, STRATEGIES, users
 
 if TYPE_CHECKING:
     from bayesnas.compiler.graph.cost import Cost
@@ -97,7 +97,20 @@ def settings_table(kind: str) -> str:
         (name, str(setting.default), _domain(setting.metadata), setting.metadata["about"])
         for name, setting in fields_dict(KINDS[kind]).items()
     ]
-    return columns((f"{kind} setting", "default", "values", ""), rows, flush_left=4)
+    heads = (f"{kind} setting", "default", "values", "")
+    if kind == "train":
+        return columns(heads, rows, flush_left=4)
+    used = [(*row[:3], _used_by(row[0]), row[3]) for row in rows]
+    return columns((*heads[:3], "used by", ""), used, flush_left=5)
+
+
+def _used_by(name: str) -> str:
+    """The strategies that use a setting, or those that do not where they are fewer."""
+    using = users(name)
+    others = [strategy for strategy in STRATEGIES if strategy not in using]
+    if len(others) < len(using):
+        return f"all but {', '.join(others)}" if others else "all"
+    return ", ".join(using)
 
 
 def _domain(metadata: Mapping[str, Any]) -> str:

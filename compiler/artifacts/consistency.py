@@ -163,10 +163,10 @@ def _connections(graph: Graph) -> Iterator[str]:
         ):  # fmt: skip
             yield f"connection `{edge.connection}` has several kinds or ends"
         if edge.gate is not None:
-            gates.setdefault(edge.connection, []).append(edge.gate)
+            gates.setdefault(edge.connection, []).append(edge.gate.number)
             path: str | None = edge.scope
             while path is not None:
-                inside.setdefault(path, []).append(edge.gate)
+                inside.setdefault(path, []).append(edge.gate.number)
                 path = graph.instances[path].parent
     for where, numbers in (*gates.items(), *inside.items()):
         if numbers != list(range(numbers[0], numbers[0] + len(numbers))):

@@ -174,8 +174,7 @@ def _number(connection: Connection) -> int:
 
 def _gates(connection: Connection) -> range:
     """The candidates of a connection are numbered one after the other."""
-    first = connection.edges[0].gate
-    assert first is not None
+    first = connection.edges[0].searched_gate.number
     return range(first, first + len(connection.edges))
 
 

@@ -57,16 +57,18 @@ def _gate(
     printer: GammaPrinter,
 ) -> dict[str, Any]:
     first = members[0]
-    assert first.gate is not None
     connection = next(c for c in graph.connections(first.target) if c.id == first.connection)
     return {
-        "group": first.group,
+        "group": first.searched_gate.group,
         "source": connection.source,
         "target": first.target,
         "operation": first.operation.label,
         "place": place(first.span),
-        "gates": [edge.gate for edge in members],
-        **{d: _printed(gammas.gates[first.gate], printer) for d, gammas in derived.items()},
+        "gates": [edge.searched_gate.number for edge in members],
+        **{
+            d: _printed(gammas.gates[first.searched_gate.number], printer)
+            for d, gammas in derived.items()
+        },
     }
 
 

@@ -23,8 +23,8 @@ class GammaPrinter:
     def __init__(self, graph: Graph) -> None:
         self.symbols: dict[SwitchExpression, tuple[str, str]] = {}
         for edge in graph.searched():
-            assert edge.gate is not None
-            self.symbols[Switch(edge.gate)] = (f"s_{edge.gate}", f"s_{{{edge.gate}}}")
+            number = edge.searched_gate.number
+            self.symbols[Switch(number)] = (f"s_{number}", f"s_{{{number}}}")
         searched = (c for c in graph.all_connections() if c.searched)
         for number, connection in enumerate(searched):
             latex = f"s'_{{{number}}}"

@@ -10,6 +10,7 @@ from bayesnas.compiler.graph.model import (
     AnyStage,
     BudgetConstraint,
     Edge,
+    Gate,
     Graph,
     Instance,
     Node,
@@ -78,9 +79,9 @@ def _edge(edge: Edge, gammas: Mapping[str, float], removed: Mapping[str, int]) -
             "place": place(operation.span),
             "stages": [_stage(s) for s in operation.stages],
         },
-        "gate": edge.gate,
-        "group": edge.group,
-        "choice": edge.choice,
+        "gate": edge.gate and edge.gate.number,
+        "group": edge.gate and edge.gate.group,
+        "choice": edge.gate and edge.gate.choice,
         "place": place(edge.span),
         "parameters": cost.parameters,
         "flops": cost.flops,
@@ -174,11 +175,16 @@ def _read_edge(data: Mapping[str, Any]) -> Edge:
             operation["definition"],
             span_of(operation.get("place")),
         ),
-        None if data["gate"] is None else int(data["gate"]),
-        data["group"],
-        data["choice"],
+        _read_gate(data),
         span_of(data["place"]),
     )
+
+
+def _read_gate(data: Mapping[str, Any]) -> Gate | None:
+    """A gate without a group is none; the checks that follow say that it is missing."""
+    if data["gate"] is None or data["group"] is None:
+        return None
+    return Gate(int(data["gate"]), data["group"], data["choice"])
 
 
 def _read_stage(data: Mapping[str, Any]) -> AnyStage:

@@ -108,11 +108,11 @@ def gate_ranges(graph: Graph) -> dict[str, tuple[int, int]]:
     """First and past-the-last gate inside each instance: they are numbered without gaps."""
     ranges: dict[str, tuple[int, int]] = {}
     for edge in graph.searched():
-        assert edge.gate is not None
+        number = edge.searched_gate.number
         path: str | None = edge.scope
         while path is not None:
-            first, last = ranges.get(path, (edge.gate, edge.gate))
-            ranges[path] = min(first, edge.gate), max(last, edge.gate + 1)
+            first, last = ranges.get(path, (number, number))
+            ranges[path] = min(first, number), max(last, number + 1)
             path = graph.instances[path].parent
     return ranges
 
@@ -231,9 +231,8 @@ class _BodyWriter:
         mixed = self.bodies.sources.mixed(connection)
         attribute = self._attribute(name, mixed, connection.edges[0].span)
         for edge in connection.edges:
-            assert edge.gate is not None
-            self.places[edge.gate] = attribute, candidate_name(edge)
-        first = connection.edges[0].gate or 0
+            self.places[edge.searched_gate.number] = attribute, candidate_name(edge)
+        first = connection.edges[0].searched_gate.number
         arguments = [source, self._gates(first, first + len(connection.edges))]
         if self.plan is not None and self.plan.meets(connection.source):
             arguments.append(self._shared(connection.source))

@@ -10,6 +10,7 @@ from bayesnas.compiler.expand.scopes import Scope, Selection, wrong
 from bayesnas.compiler.graph.model import (
     BudgetConstraint,
     Edge,
+    Gate,
     Graph,
     Instance,
     Kind,
@@ -129,12 +130,12 @@ class Parts:
         """Make an edge; searched ones get the next gate, and the group that ties it."""
         self.spend(1, span)
         connection = connection or self.connect(source, target)
-        gate = group = None
+        gate = None
         if kind == "searched":
-            gate, self.gates = self.gates, self.gates + 1
             prefix = f"{place.path}." if place.path else ""
             local = connection.replace(f"->{prefix}", "->", 1).removeprefix(prefix)
-            group = place.group(f"{local}:{tie}")
+            gate = Gate(self.gates, place.group(f"{local}:{tie}"), choice)
+            self.gates += 1
         edge = Edge(
             f"{connection}:{operation.name}",
             source,
@@ -145,8 +146,6 @@ class Parts:
             len(self.edges),
             operation,
             gate,
-            group,
-            choice,
             span,
         )
         self.edges.append(edge)

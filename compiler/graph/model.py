@@ -82,13 +82,22 @@ class Node:
 
 
 @frozen
-class Edge:
-    """One operation between two nodes.
+class Gate:
+    """What makes an edge a candidate of a search.
 
-    ``gate`` numbers the searched edges from 0 in their order; ``group`` names the tied gates that
+    ``number`` counts the searched edges from 0 in their order; ``group`` names the tied gates that
     share one architecture; ``choice`` is the choice the candidate was drawn from, if it has a
-    name. ``order`` is the order of arrival at a merge.
+    name.
     """
+
+    number: int
+    group: str
+    choice: str | None = None
+
+
+@frozen
+class Edge:
+    """One operation between two nodes; ``order`` is the order of arrival at a merge."""
 
     id: str
     source: str
@@ -98,10 +107,19 @@ class Edge:
     scope: str
     order: int
     operation: Operation
-    gate: int | None = None
-    group: str | None = None
-    choice: str | None = None
+    gate: Gate | None = None
     span: Span | None = field(default=None, eq=False, repr=False)
+
+    @property
+    def searched_gate(self) -> Gate:
+        """The gate of a searched edge; to ask another one for it is an error of the caller."""
+        assert self.gate is not None, f"no gate on `{self.id}`"
+        return self.gate
+
+    @property
+    def choice(self) -> str | None:
+        """The named choice that a searched edge was drawn from, if it was."""
+        return self.gate.choice if self.gate else None
 
 
 @frozen
@@ -265,15 +283,15 @@ class Graph:
         """Searched edges by tied group, in order of their first gate."""
         result: dict[str, list[Edge]] = {}
         for edge in self.searched():
-            assert edge.group is not None
-            result.setdefault(edge.group, []).append(edge)
+            result.setdefault(edge.searched_gate.group, []).append(edge)
         return result
 
     def subgraph(self, nodes: set[str], edges: set[str]) -> Graph:
         """The graph of these nodes and edges alone, gates renumbered in order."""
         kept = [e for e in self.edges() if e.id in edges and {e.source, e.target} <= nodes]
-        numbers = {e.id: n for n, e in enumerate(e for e in kept if e.gate is not None)}
+        gated = [(e.id, e.gate) for e in kept if e.gate is not None]
+        gates = {key: evolve(gate, number=n) for n, (key, gate) in enumerate(gated)}
         return self.rebuild(
             [n for n in self.nodes() if n.id in nodes],
-            [evolve(e, gate=numbers.get(e.id)) for e in kept],
+            [evolve(e, gate=gates.get(e.id)) for e in kept],
         )

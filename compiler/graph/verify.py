@@ -27,14 +27,14 @@ def verify(graph: Graph, after: str) -> Graph:
 
 
 def _gates(graph: Graph) -> Iterator[str]:
-    numbers = [edge.gate for edge in graph.searched()]
+    numbers = [edge.searched_gate.number for edge in graph.searched()]
     if numbers != list(range(len(numbers))):
         yield str(numbers[:10])
 
 
 def _kinds(graph: Graph) -> Iterator[str]:
     for edge in graph.edges():
-        if (edge.kind == "searched") != (edge.gate is not None and edge.group is not None):
+        if (edge.kind == "searched") != (edge.gate is not None):
             yield edge.id
 
 
@@ -73,7 +73,7 @@ def _retains(graph: Graph) -> Iterator[str]:
 
 INVARIANTS: Final[dict[str, Callable[[Graph], Iterator[str]]]] = {
     "gates are numbered from 0 in the order of edges": _gates,
-    "an edge has a gate and a group exactly if it is searched": _kinds,
+    "an edge has a gate exactly if it is searched": _kinds,
     "edges stand under their own ends and id": _keys,
     "i' has one identity before it and candidates after it": _relays,
     "every node lies in an instance": _scopes,

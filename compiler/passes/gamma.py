@@ -127,9 +127,8 @@ def derive_gamma(graph: Graph, dependency: Dependency) -> Gammas:
             source = _reference(connection.source, flows)
             for edge in connection.edges:
                 if edge.gate is not None:
-                    gates[edge.gate] = conjunction(
-                        RelaySwitch(connection.id), source, Switch(edge.gate)
-                    )
+                    number = edge.gate.number
+                    gates[number] = conjunction(RelaySwitch(connection.id), source, Switch(number))
             if connection.searched:
                 relays[connection.id] = conjunction(RelaySwitch(connection.id), source)
             arrivals.append(_arrival(connection, source, dependency))
@@ -157,7 +156,7 @@ def _arrival(
 
 
 def _own(edge: Edge) -> SwitchExpression:
-    return ALWAYS if edge.gate is None else Switch(edge.gate)
+    return ALWAYS if edge.gate is None else Switch(edge.gate.number)
 
 
 # ------------------------------------------------------------------------------------- evaluation

@@ -224,7 +224,7 @@ def member_space(graph: Graph) -> MemberSpace:
     options: dict[tuple[str, str], dict[str, None]] = {}
     for connection in graph.all_connections():
         if connection.searched:
-            groups = [str(edge.group) for edge in connection.edges]
+            groups = [edge.searched_gate.group for edge in connection.edges]
             name = groups[0].rpartition(":")[0]
             found = options.setdefault((name, _folded(graph, connection.target)), {})
             found.update(dict.fromkeys(groups))

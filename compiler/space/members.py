@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from random import Random
 
 from attrs import frozen
@@ -19,14 +19,27 @@ DRAWS = 200
 _TRIES = 200  # connections that the smallest member is tried without
 
 
-def prune_to(graph: Graph, member: Member) -> Graph:
-    """The graph of a member: every other candidate removed, shapes inferred anew.
+def prune_to(graph: Graph, member: Collection[str]) -> Graph:
+    """The graph of a member, or of more groups: every other candidate removed, shapes as they are.
 
     Raises:
         DiagnosticError: D601 if nothing reaches an output, D3xx if what is left does not fit.
     """
-    removed = [edge.id for edge in graph.searched() if edge.group not in member]
-    return infer_shapes(prune_graph(graph, removed))
+    removed = [edge.id for edge in graph.searched() if edge.searched_gate.group not in member]
+    left = prune_graph(graph, removed)
+    # Only where arrivals are concatenated does a removal change what follows.
+    concats = any(node.merge == "concat" for node in graph.nodes())
+    return infer_shapes(left) if concats else left
+
+
+def dead_groups(graph: Graph, kept: Collection[str]) -> list[str]:
+    """Kept groups of which no gate lies on a way from an input to an output any more.
+
+    Raises:
+        DiagnosticError: D601 if nothing reaches an output, D3xx if what is left does not fit.
+    """
+    living = {edge.searched_gate.group for edge in prune_to(graph, kept).searched()}
+    return [group for group in graph.groups() if group in kept and group not in living]
 
 
 def draw_member(graph: Graph, seed: int) -> tuple[Member, Graph]:
@@ -81,7 +94,7 @@ class Life:
         self.graph = graph
         self.space = space
         self.edges = [
-            (edge.source, edge.target, None if edge.gate is None else edge.group)
+            (edge.source, edge.target, None if edge.gate is None else edge.gate.group)
             for edge in graph.edges()
         ]
         self.factors = {
@@ -104,7 +117,9 @@ class Life:
         return {*outputs} <= _reached(following, inputs) and {*inputs} <= _reached(leading, outputs)
 
     def _prunes(self, member: Member) -> bool:
-        removed = [edge.id for edge in self.graph.searched() if edge.group not in member]
+        removed = [
+            edge.id for edge in self.graph.searched() if edge.searched_gate.group not in member
+        ]
         try:
             prune_graph(self.graph, removed)
         except DiagnosticError:
@@ -183,7 +198,7 @@ def _extremes(graph: Graph, name: CostName) -> tuple[Cost, Cost]:
     space = member_space(graph)
     costs: dict[str, int] = {}
     for edge in graph.searched():
-        group = str(edge.group)
+        group = edge.searched_gate.group
         costs[group] = costs.get(group, 0) + cost_of(edge_cost(edge), name)
     life = Life(graph, space)
 

@@ -6,9 +6,8 @@ The strategies are in `runtime/strategies/`; docs/algorithm.md says what each do
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from attrs import asdict, define, evolve, field, frozen
 
@@ -19,8 +18,9 @@ from bayesnas.compiler.artifacts.graph_file import Annotation, graph_to_json
 from bayesnas.compiler.graph.cost import Cost, graph_cost
 from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.pipeline import Compiled, compile_loaded
-from bayesnas.compiler.settings import SearchSettings
+from bayesnas.compiler.settings import SearchSettings, unused_settings
 from bayesnas.compiler.space.choices import member_space
+from bayesnas.compiler.space.members import dead_groups, prune_to
 from bayesnas.compiler.space.prices import Prices, best_member
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, quote
 from bayesnas.dsl.loader import load_text
@@ -30,26 +30,9 @@ from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
 from bayesnas.runtime.runs.ownership import check_out
 from bayesnas.runtime.runs.progress import Progress, say_note
-from bayesnas.runtime.strategies.bayesnas.pruning import Pruner
-from bayesnas.runtime.strategies.bayesnas.published import Published
-from bayesnas.runtime.strategies.darts import Darts
-from bayesnas.runtime.strategies.evidence import Evidence
-from bayesnas.runtime.strategies.interface import Strategy, Task, no_member
-from bayesnas.runtime.strategies.largest import Largest
-from bayesnas.runtime.strategies.magnitude import Magnitude
-from bayesnas.runtime.strategies.random_members import RandomChoice
-from bayesnas.runtime.strategies.thompson import Thompson
+from bayesnas.runtime.strategies.interface import Problem, Strategy, no_member
+from bayesnas.runtime.strategies.registry import strategy_class
 from bayesnas.runtime.supernet.supernet import Supernet
-
-STRATEGIES: Final[Mapping[str, type[Strategy]]] = {
-    "evidence": Evidence,
-    "bayesnas": Published,
-    "thompson": Thompson,
-    "random": RandomChoice,
-    "darts": Darts,
-    "magnitude": Magnitude,
-    "largest": Largest,
-}
 
 
 @frozen
@@ -143,6 +126,7 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
     say_note(data.note)
     say_note(augmentation_note(settings.augment, augment))
     settings = evolve(settings, augment=augment)
+    say_note(_unused(space, settings))
     extra = {
         "proxy": dict(space.proxy.values) if space.proxy else None,
         "budgets": {budget.cost: budget.limit for budget in space.limits},
@@ -157,8 +141,14 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
             options.seed,
             device,
         )
-        strategy = STRATEGIES[settings.strategy](Task(net, prices, settings, options.seed))
+        strategy = strategy_class(settings.strategy)(Problem(net, prices, settings, options.seed))
         return _Search(space, settings, options, net, strategy, run).go()
+
+
+def _unused(space: Space, settings: SearchSettings) -> str:
+    """A remark on settings of the spec that do nothing: they may be there for other strategies."""
+    unused = unused_settings(space.wanted.settings("search"), (settings.strategy,))
+    return f"`{settings.strategy}` does not use {quote(unused)} of the spec" if unused else ""
 
 
 @define
@@ -214,7 +204,7 @@ class _Search:
         return total / count if count else None
 
     def _alive(self) -> int:
-        return len(self.net.groups) - len(self.removed)
+        return len(self.net.gates.groups) - len(self.removed)
 
     def _update(self, rounds: int) -> dict[str, str]:
         """What goes in this round, and after the last one all that leads nowhere."""
@@ -225,8 +215,8 @@ class _Search:
             reasons |= self.strategy.finish().reasons
             if not self.refused:
                 gone = self.removed.keys() | reasons.keys()
-                pruner = Pruner(self.net.graph)
-                reasons |= dict.fromkeys(pruner.dead(gone), "dead")
+                left = self.net.gates.groups.keys() - gone
+                reasons |= dict.fromkeys(dead_groups(self.net.graph, left), "dead")
         self.removed.update({group: (self.round, why) for group, why in reasons.items()})
         return reasons
 
@@ -256,17 +246,17 @@ class _Search:
         trained = f"train loss {loss:.4f}, " if loss is not None else ""
         progress.say(
             f"{name}: {trained}held-out {self.net.data.task.told(score)}, "
-            f"{self._alive()} of {len(self.net.groups)} operations"
+            f"{self._alive()} of {len(self.net.gates.groups)} operations"
         )
 
     def _gate_rows(self) -> list[dict[str, Any]]:
         rows = []
         for edge, found in zip(self.net.graph.searched(), self.strategy.rows(), strict=True):
-            gone, reason = self.removed.get(str(edge.group), (None, None))
+            gone, reason = self.removed.get(edge.searched_gate.group, (None, None))
             rows.append(
                 {
-                    "gate": edge.gate,
-                    "group": edge.group,
+                    "gate": edge.searched_gate.number,
+                    "group": edge.searched_gate.group,
                     "edge": edge.connection,
                     "operation": edge.operation.label,
                     **found,
@@ -303,13 +293,13 @@ class _Search:
                     "D601",
                     "the posterior keeps no operation on the only way to an output",
                     notes=(f"it would remove {quote(self.refused[:3])} and leave no network",),
-                    help="lower `lambda_w`, for instance "
-                    f"`--option lambda_w={self.settings.lambda_w / 10:g}`",
+                    help=self.strategy.remedy(),
                 ),
                 status=1,
             )
         wanted = self.space.wanted
-        spec = derive_spec(wanted, Pruner(wanted.graph).alive_graph(self.removed))
+        left = self.net.gates.groups.keys() - self.removed.keys()
+        spec = derive_spec(wanted, prune_to(wanted.graph, left))
         text = self._header() + print_spec(spec)
         found = compile_loaded(load_text(Source("pruned.nas", text), self.run.out))
         self.run.write_text("pruned.nas", text)
@@ -326,7 +316,7 @@ class _Search:
             supernet=graph_cost(wanted.graph),
             found=graph_cost(found.graph),
             rounds=self.round,
-            operations=len(self.net.groups),
+            operations=len(self.net.gates.groups),
             operations_left=self._alive(),
             holdout_accuracy=self.history[-1]["holdout_accuracy"],
             images_trained=self.net.trained,
@@ -355,5 +345,5 @@ class _Search:
         shown = "".join(c for c in f"{name} on {self.options.data_name}" if c.isprintable())
         return (
             f"# Found by bayesnas search of {shown}, seed {self.options.seed}: "
-            f"{self._alive()} of {len(self.net.groups)} operations left.\n\n"
+            f"{self._alive()} of {len(self.net.gates.groups)} operations left.\n\n"
         )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bayesnas.compiler.space.choices import MemberSpace, SearchedConnection, dropped
 from bayesnas.runtime.network.modules import predict
-from bayesnas.runtime.strategies.interface import Removal, Strategy, Task
+from bayesnas.runtime.strategies.interface import Problem, Removal, Strategy
 
 
 class Darts(Strategy):
@@ -21,12 +21,12 @@ class Darts(Strategy):
     others, and passes nothing on.
     """
 
-    def __init__(self, task: Task) -> None:
-        super().__init__(task)
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
         self.whole = self.space
         names = [o for c in self.whole.connections for o in _softmax_options(self.whole, c)]
         self.places = {name: n for n, name in enumerate(names)}
-        start = torch.randn(len(names), generator=task.net.generator, dtype=torch.float64)
+        start = torch.randn(len(names), generator=problem.net.generator, dtype=torch.float64)
         self.alpha = (1e-3 * start).requires_grad_()
         self.adam = torch.optim.Adam([self.alpha], lr=3e-4, betas=(0.5, 0.999), weight_decay=1e-3)
 
@@ -40,7 +40,9 @@ class Darts(Strategy):
 
     def _gates(self) -> Tensor:
         chances = self._chances()
-        return self.net.spread(chances[[self.places[group] for group in self.net.groups]])
+        return self.net.gates.spread(
+            chances[[self.places[group] for group in self.net.gates.groups]].to(torch.float32)
+        )
 
     def gates(self) -> Tensor:
         """The softmax of every candidate."""
@@ -62,7 +64,7 @@ class Darts(Strategy):
         """The member of the largest softmax, after the last round."""
         found = self._chances().detach().tolist()
         values = {name: found[n] for name, n in self.places.items()}
-        self.report = {group: {"w": values[group]} for group in self.net.groups}
+        self.report = {group: {"w": values[group]} for group in self.net.gates.groups}
         return self.settle(values, "darts") if number == rounds else Removal()
 
     def state(self) -> dict[str, Any]:

@@ -24,7 +24,14 @@ from torch import Tensor
 
 from bayesnas.compiler.space.choices import MemberSpace
 from bayesnas.compiler.space.prices import Prices, best_member
-from bayesnas.runtime.strategies.interface import Removal, Strategy, Task, group_table, judged
+from bayesnas.runtime.strategies.gaussian import Gaussian
+from bayesnas.runtime.strategies.interface import (
+    Problem,
+    Removal,
+    Strategy,
+    evidence_change,
+    judged,
+)
 from bayesnas.runtime.strategies.sampling import thinned
 from bayesnas.runtime.supernet.supernet import Supernet
 
@@ -39,8 +46,8 @@ class Look:
 
     All float64 over the groups [R]: ``mean`` is the prior's; ``gradient`` [R] and ``curvature``
     [R, R] are those of the loss there; ``price`` is what a group costs, in nats an example, so
-    that the best member by ``values`` lies inside the budgets. The posterior is N(posterior_mean,
-    root root^T), of the gates under the whole likelihood.
+    that the best member by ``values`` lies inside the budgets. The posterior is that of the gates
+    under the whole likelihood.
     """
 
     numbers: Mapping[str, int]
@@ -49,26 +56,24 @@ class Look:
     curvature: Tensor
     price: Tensor
     prior_variance: Tensor
-    posterior_mean: Tensor
-    root: Tensor
+    posterior: Gaussian
 
     @classmethod
-    def at(cls, space: MemberSpace, task: Task) -> Look:
+    def at(cls, space: MemberSpace, problem: Problem) -> Look:
         """The model of a space by the weights its supernet has now."""
-        net = task.net
-        gates = net.gates(space.mean())
+        net, tie = problem.net, problem.net.gates
+        gates = tie.at(space.mean())
         net.keep(space.candidates())
         with net.recalibrated(gates):
-            part = net.sample(net.fit_part, SLOPE * task.settings.curvature_examples)
+            part = net.sample(net.fit_part, SLOPE * problem.settings.curvature_examples)
             slope = net.gradient(gates, part)
-            few = part.first(task.settings.curvature_examples)
-            g, H = net.tied(slope, net.curvature(gates, few))
-        prior = prior_covariance(space, net.numbers)
-        mean, root = laplace(net.table(space.mean()), prior, g, H, len(net.fit_part))
-        price = multiplier(space, group_table(net, -g), task.prices) * joint_prices(
-            net, task.prices
-        )
-        return cls(net.numbers, net.table(space.mean()), g, H, price, prior.diagonal(), mean, root)
+            few = part.first(problem.settings.curvature_examples)
+            g, H = tie.tied(slope, net.curvature(gates, few))
+        prior = prior_covariance(space, tie.numbers)
+        mean = tie.table(space.mean())
+        posterior = laplace(mean, prior, g, H, len(net.fit_part))
+        price = multiplier(space, tie.named(-g), problem.prices) * joint_prices(net, problem.prices)
+        return cls(tie.numbers, mean, g, H, price, prior.diagonal(), posterior)
 
     @property
     def values(self) -> dict[str, float]:
@@ -76,10 +81,14 @@ class Look:
         gains = (-self.gradient - self.price).tolist()
         return {group: gains[n] for group, n in self.numbers.items()}
 
-    def changes(self, space: MemberSpace) -> dict[str, float]:
-        """The change in log evidence an example when an option of a space goes, plus its price.
+    def unpriced(self) -> Look:
+        """The same where nothing has a price."""
+        return evolve(self, price=torch.zeros_like(self.price))
 
-        The space is the one looked at.
+    def changes(self, space: MemberSpace) -> dict[str, float]:
+        """What each option's removal changes in the log evidence, plus the price that it saves.
+
+        In nats an example. The space is the one looked at.
         """
         slope = self.gradient + self.price
         changes = {}
@@ -93,18 +102,16 @@ class Look:
                     [after.get(o, 0.0) for c in arriving for o in c.options], dtype=slope.dtype
                 )
                 d -= self.mean[places]
-                changes[option] = -float(slope[places] @ d + d @ H @ d / 2)
+                changes[option] = evidence_change(slope[places], H, d)
         return changes
 
     def report(self, space: MemberSpace) -> dict[str, dict[str, float]]:
         """What is known of every group that is still open: (17) to (19) on this posterior."""
-        variance = (self.root**2).sum(dim=1)
+        variance, mean = self.posterior.variance, self.posterior.mean
         rows = {}
         for group in space.candidates():
             n = self.numbers[group]
-            gamma, C, w = (
-                float(v[n]) for v in (self.prior_variance, variance, self.posterior_mean)
-            )
+            gamma, C, w = (float(v[n]) for v in (self.prior_variance, variance, mean))
             row = {"w": float(self.mean[n]), "w_solved": w, "gamma": gamma, "C": C}
             row["error"] = math.sqrt(C)
             if gamma > C > 0:
@@ -131,8 +138,8 @@ def prior_covariance(space: MemberSpace, numbers: Mapping[str, int]) -> Tensor:
 
 def laplace(
     mean: Tensor, prior: Tensor, gradient: Tensor, curvature: Tensor, examples: int
-) -> tuple[Tensor, Tensor]:
-    """The posterior N(mean - C N g, C) of the gates, C = (prior^-1 + N H)^-1; its mean and root.
+) -> Gaussian:
+    """The posterior N(mean - C N g, C) of the gates, C = (prior^-1 + N H)^-1.
 
     Args:
         mean: of the prior [R], where the derivatives were taken.
@@ -140,16 +147,13 @@ def laplace(
         gradient: g [R] of the mean loss.
         curvature: H [R, R] of the mean loss, positive semidefinite.
         examples: N, which makes the mean a sum.
-
-    Returns:
-        The mean [R], and a root [R, R] with root root^T = C.
     """
     values, vectors = torch.linalg.eigh(prior)
     half = vectors * values.clamp_min(0).sqrt()
     inner = torch.eye(len(mean), dtype=mean.dtype) + examples * half.T @ curvature @ half
     lower = torch.linalg.cholesky(inner)
     root = torch.linalg.solve_triangular(lower, half.T, upper=False).T
-    return mean - root @ (root.T @ gradient) * examples, root
+    return Gaussian(mean - root @ (root.T @ gradient) * examples, root)
 
 
 # ----------------------------------------------------------------------------------------- budgets
@@ -158,7 +162,7 @@ def laplace(
 def joint_prices(net: Supernet, prices: Prices) -> Tensor:
     """What each group takes of the budget that it takes most of, [R], dimensionless."""
     return torch.tensor(
-        [max(prices.shares[group], default=0.0) for group in net.groups], dtype=torch.float64
+        [max(prices.shares[group], default=0.0) for group in net.gates.groups], dtype=torch.float64
     )
 
 
@@ -211,8 +215,8 @@ class Evidence(Strategy):
         asked = self.settings.discretize == "yes" or self.settings.draws
         return super().draws if asked else 0
 
-    def __init__(self, task: Task) -> None:
-        super().__init__(task)
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
         self.total = self.space.excess()
         self.choices: list[list[str]] = []  # the best member as it looked in each round
 
@@ -220,22 +224,26 @@ class Evidence(Strategy):
         """The weights learn under random parts of the space, so that each works without others."""
         part = thinned(self.space, self.settings.operation_drop, self.random)
         self.net.keep(part.candidates())
-        return self.net.descend(inputs, labels, self.net.gates(part.mean()))
+        return self.net.descend(inputs, labels, self.net.gates.at(part.mean()))
 
     def update(self, number: int, rounds: int) -> Removal:
         """Derivatives at the mean, then as many removals as are due."""
-        look = Look.at(self.space, self.task)
+        look = Look.at(self.space, self.problem)
         for group, row in look.report(self.space).items():
             self.report[group] = self.report.get(group, {}) | row
         if self.draws and number == rounds:
             return self._draw(look)
+        self._report_changes(look)
         changes = look.changes(self.space)
-        for group in self.space.candidates() & changes.keys():
-            self.report[group]["evidence_change"] = changes[group]
         before = self.space.candidates()
         self._remove(changes, self._due(number, rounds), look)
         self._watch(changes)
         return Removal(dict.fromkeys(sorted(before - self.space.candidates()), "evidence"))
+
+    def _report_changes(self, look: Look) -> None:
+        changes = look.unpriced().changes(self.space)
+        for group in self.space.candidates() & changes.keys():
+            self.report[group]["evidence_change"] = changes[group]
 
     def _remove(self, changes: Mapping[str, float], due: int, look: Look) -> None:
         """Remove the options that are missed least, as many as are due and can go."""
@@ -257,7 +265,7 @@ class Evidence(Strategy):
 
     def _can_go(self, option: str, look: Look) -> bool:
         """Whether a member inside the budgets is left without it."""
-        return best_member(self.space.without(option), look.values, self.task.prices) is not None
+        return best_member(self.space.without(option), look.values, self.problem.prices) is not None
 
     def _must_go(self, option: str) -> bool:
         """Whether a constraint of the space asks for removals such as this, missed or not."""
@@ -267,7 +275,7 @@ class Evidence(Strategy):
             kept is not None and len(found) > kept and any(option in c.options for c in found)
             for found, kept in self.space.nodes()
         )
-        return crowded or not self.task.prices.fit(self.space.candidates())
+        return crowded or not self.problem.prices.fit(self.space.candidates())
 
     def _watch(self, changes: Mapping[str, float]) -> None:
         """Take a choice that has not changed for `PATIENCE` rounds early, if nothing is drawn.
@@ -278,7 +286,7 @@ class Evidence(Strategy):
         if self.space.excess() > self.total / 2:
             return
         missed = {option: -change for option, change in changes.items()}
-        choice = best_member(self.space, missed, self.task.prices)
+        choice = best_member(self.space, missed, self.problem.prices)
         self.choices.append(sorted(choice or ()))
         recent = self.choices[-PATIENCE:]
         discrete = self.settings.discretize == "yes" and not self.draws
@@ -289,7 +297,7 @@ class Evidence(Strategy):
 
     def _draw(self, look: Look) -> Removal:
         """Members drawn from the posterior of the gates, judged; the best stays."""
-        members = self.drawn_members(look.posterior_mean, look.root)
+        members = self.drawn_members(look.posterior)
         return self.keep_only(judged(self.net, members), "judged")
 
     def finish(self) -> Removal:

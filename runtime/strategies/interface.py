@@ -11,7 +11,6 @@ from collections.abc import Collection, Mapping
 from random import Random
 from typing import Any, ClassVar
 
-import torch
 from attrs import evolve, field, frozen
 from torch import Tensor
 
@@ -20,10 +19,12 @@ from bayesnas.compiler.settings import SearchSettings
 from bayesnas.compiler.space.choices import Member, MemberSpace, member_space
 from bayesnas.compiler.space.prices import Prices, best_member
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.runtime.strategies.gaussian import Gaussian
 from bayesnas.runtime.strategies.sampling import draw_members
 from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.tasks.interface import Score
 
+# Of `gates.jsonl`; docs/algorithm.md says what they are.
 COLUMNS = ("w", "w_solved", "s", "gamma", "omega", "C", "error", "evidence_change")
 
 
@@ -32,7 +33,7 @@ class Removal:
     """Groups that go, each with its reason.
 
     ``refused`` are groups that should go and stay, since without them an output would no longer
-    hear of any input.
+    hear of any input; where the last round refuses some, the search has failed.
     """
 
     reasons: Mapping[str, str] = field(factory=dict)
@@ -40,7 +41,7 @@ class Removal:
 
 
 @frozen
-class Task:
+class Problem:
     """What a strategy is given.
 
     ``prices`` are those of the network that is wanted; the supernet may be a smaller one.
@@ -63,10 +64,10 @@ class Strategy(ABC):
     trains: ClassVar[bool] = True  # whether it looks at data at all
     likes: ClassVar[int] = 0  # draws where the settings leave it to the strategy
 
-    def __init__(self, task: Task) -> None:
-        self.task, self.net, self.settings = task, task.net, task.settings
-        self.space = member_space(task.graph)
-        self.random = Random(task.seed)
+    def __init__(self, problem: Problem) -> None:
+        self.problem, self.net, self.settings = problem, problem.net, problem.settings
+        self.space = member_space(problem.graph)
+        self.random = Random(problem.seed)
         self.stable = False  # whether more rounds would change nothing
         self.report: dict[str, dict[str, float]] = {}  # of each group, what was found last
 
@@ -93,17 +94,21 @@ class Strategy(ABC):
 
     def gates(self) -> Tensor:
         """The gates [G] at which the supernet stands for what is left."""
-        return self.net.gates(self.space.mean())
+        return self.net.gates.at(self.space.mean())
 
     def finish(self) -> Removal:
         """What still goes where `stable` has ended the search early."""
         return Removal()
 
+    def remedy(self) -> str:
+        """What helps where a search has ended with groups refused."""
+        return "search fewer `rounds`"
+
     def rows(self) -> list[dict[str, Any]]:
         """What was found of each gate, in order; a column that a strategy has not is None."""
         rows = []
-        for edge in self.task.graph.searched():
-            found = self.report.get(str(edge.group), {})
+        for edge in self.problem.graph.searched():
+            found = self.report.get(edge.searched_gate.group, {})
             rows.append({name: found.get(name) for name in COLUMNS})
         return rows
 
@@ -113,20 +118,20 @@ class Strategy(ABC):
         Raises:
             DiagnosticError: D604 (status 1) if no member was found inside the budgets.
         """
-        member = best_member(self.space, values, self.task.prices)
+        member = best_member(self.space, values, self.problem.prices)
         if member is None:
-            raise no_member(self.task.prices)
+            raise no_member(self.problem.prices)
         return self.keep_only(member, reason)
 
-    def drawn_members(self, mean: Tensor, root: Tensor) -> list[Member]:
-        """Members of draws from N(mean, root root^T), as `draw_members` has it.
+    def drawn_members(self, posterior: Gaussian) -> list[Member]:
+        """Members of draws from what the groups are worth, as `draw_members` has it.
 
         Raises:
             DiagnosticError: D604 (status 1) if no member was found inside the budgets.
         """
-        members = draw_members(self.space, self.task.prices, mean, root, self.net, self.draws)
+        members = draw_members(self.space, self.problem.prices, posterior, self.net, self.draws)
         if not members:
-            raise no_member(self.task.prices)
+            raise no_member(self.problem.prices)
         return members
 
     def random_members(self) -> list[Member]:
@@ -136,7 +141,7 @@ class Strategy(ABC):
             DiagnosticError: D604 (status 1) if no member was found inside the budgets.
         """
         drawn = (
-            random_member(self.space, self.task.prices, self.random)
+            random_member(self.space, self.problem.prices, self.random)
             for _ in range(max(1, self.draws))
         )
         return list(dict.fromkeys(drawn))
@@ -158,11 +163,25 @@ class Strategy(ABC):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Back to what `state` gave."""
-        left = member_space(self.task.graph).restricted(state["candidates"])
+        left = member_space(self.problem.graph).restricted(state["candidates"])
         self.space = evolve(left, required=frozenset(state["required"]))
         version, numbers, gauss = state["random"]
         self.random.setstate((version, tuple(numbers), gauss))
         self.report = state["report"]
+
+
+def evidence_change(gradient: Tensor, curvature: Tensor, move: Tensor) -> float:
+    """The second-order change of the log evidence, in nats an example: -(g^T d + d^T H d / 2).
+
+    Of a move that takes an operation out it is negative where the operation is missed. Prices of a
+    budget are no part of it.
+
+    Args:
+        gradient: g of the mean loss in some gates [K].
+        curvature: H of the mean loss in them [K, K].
+        move: d, what the gates move by [K].
+    """
+    return -float(gradient @ move + move @ curvature @ move / 2)
 
 
 def no_member(prices: Prices, status: int = 1) -> DiagnosticError:
@@ -209,8 +228,3 @@ def judged(net: Supernet, members: Collection[Member]) -> Member:
         return next(iter(members))
     scores = {member: net.judge(member) for member in members}
     return min(scores, key=lambda member: (scores[member].loss, sorted(member)))
-
-
-def group_table(net: Supernet, values: Tensor) -> dict[str, float]:
-    """Numbers [R] by group."""
-    return dict(zip(net.groups, values.to(torch.float64).tolist(), strict=True))

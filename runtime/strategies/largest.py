@@ -22,7 +22,7 @@ class Largest(Strategy):
 
     def update(self, number: int, rounds: int) -> Removal:  # noqa: ARG002
         """The member of most parameters, or most of what the budgets count."""
-        prices = self.task.prices
+        prices = self.problem.prices
         name = prices.budgets[0].cost if prices.budgets else "parameters"
         sizes = {
             group: float(sum(cost_of(edge_cost(edge), name) for edge in edges))

@@ -5,27 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from bayesnas.runtime.strategies.interface import Removal, Strategy, Task
+from bayesnas.runtime.strategies.interface import Problem, Removal, Strategy
 
 
 class Magnitude(Strategy):
     """`magnitude`: gates learn with the weights; the largest stay (Han et al., NeurIPS 2015)."""
 
-    def __init__(self, task: Task) -> None:
-        super().__init__(task)
-        self.w = task.net.table(self.space.mean())
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        self.w = problem.net.gates.table(self.space.mean())
 
     def gates(self) -> Tensor:
         """w, tied gates alike."""
-        return self.net.spread(self.w)
+        return self.net.gates.spread(self.w.to(torch.float32))
 
     def step(self, inputs: Tensor, labels: Tensor, searching: bool) -> float:
         """Weights by SGD; gates by plain gradient steps, once the search has begun."""
         self.net.keep(self.space.candidates())
         w = self.w.clone().requires_grad_(searching)
-        loss = self.net.descend(inputs, labels, self.net.spread(w))
+        loss = self.net.descend(inputs, labels, self.net.gates.spread(w.to(torch.float32)))
         if searching:
             assert w.grad is not None
             self.w = self.w - self.settings.gate_learning_rate * w.grad
@@ -33,8 +34,8 @@ class Magnitude(Strategy):
 
     def update(self, number: int, rounds: int) -> Removal:
         """The member of the largest weights, after the last round."""
-        size = dict(zip(self.net.groups, self.w.abs().tolist(), strict=True))
-        self.report = {g: {"w": w} for g, w in zip(self.net.groups, self.w.tolist(), strict=True)}
+        size = self.net.gates.named(self.w.abs())
+        self.report = {group: {"w": w} for group, w in self.net.gates.named(self.w).items()}
         return self.settle(size, "magnitude") if number == rounds else Removal()
 
     def state(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ class RandomChoice(Strategy):
         """The weights of one random member learn."""
         member = self.space.draw(self.random)
         self.net.keep(member)
-        return self.net.descend(inputs, labels, self.net.gates(dict.fromkeys(member, 1.0)))
+        return self.net.descend(inputs, labels, self.net.gates.at(dict.fromkeys(member, 1.0)))
 
     def update(self, number: int, rounds: int) -> Removal:
         """The best of the members drawn, after the last round."""

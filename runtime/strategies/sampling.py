@@ -10,37 +10,30 @@ from random import Random
 
 import torch
 from attrs import evolve
-from torch import Tensor
 
 from bayesnas.compiler.space.choices import Member, MemberSpace, dropped
 from bayesnas.compiler.space.prices import Prices, best_member
+from bayesnas.runtime.strategies.gaussian import Gaussian
 from bayesnas.runtime.supernet.supernet import Supernet
 
 
 def draw_members(
-    space: MemberSpace, prices: Prices, mean: Tensor, root: Tensor, net: Supernet, draws: int
+    space: MemberSpace, prices: Prices, posterior: Gaussian, net: Supernet, draws: int
 ) -> list[Member]:
     """Members inside the budgets, each drawn one once, the one at the mean first.
 
-    A draw of the gates from N(mean, root root^T) becomes the member of the largest sum of gates.
+    A draw becomes the member of the largest sum of it.
 
     Args:
         space: what may be drawn.
         prices: what it costs.
-        mean: of the posterior, by group [R].
-        root: of its covariance [R, K].
+        posterior: of what each group is worth [R], in any unit.
         net: numbers the groups; its generator draws.
         draws: how many draws.
     """
-    noise = torch.randn(draws, root.shape[1], generator=net.generator, dtype=torch.float64)
-    points = torch.cat([mean[None], mean + noise @ root.T])
-    found: dict[Member, None] = {}
-    for point in points.tolist():
-        values = dict(zip(net.groups, point, strict=True))
-        member = best_member(space, values, prices)
-        if member is not None:
-            found[member] = None
-    return list(found)
+    points = torch.cat([posterior.mean[None], posterior.sample(net.generator, draws)])
+    drawn = (best_member(space, net.gates.named(point), prices) for point in points)
+    return list(dict.fromkeys(member for member in drawn if member is not None))
 
 
 def thinned(space: MemberSpace, chance: float, random: Random) -> MemberSpace:

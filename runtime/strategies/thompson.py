@@ -18,13 +18,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import torch
-from attrs import frozen
 from torch import Tensor
 
 from bayesnas.compiler.space.choices import Member
 from bayesnas.compiler.space.prices import best_member
 from bayesnas.runtime.runs.progress import say_note
-from bayesnas.runtime.strategies.interface import Removal, Strategy, Task, judged, random_member
+from bayesnas.runtime.strategies.gaussian import Gaussian
+from bayesnas.runtime.strategies.interface import Problem, Removal, Strategy, judged, random_member
 from bayesnas.runtime.strategies.sampling import thinned
 
 UNIFORM: Final = 0.3  # share of the search's steps whose member is any, however it looks
@@ -33,16 +33,10 @@ LEAST: Final = 50  # steps before members are drawn from what they say
 ITERATIONS: Final = 50  # of the variances; they settle in about ten
 
 
-@frozen
-class Effects:
-    """The posterior N(mean, root root^T) of the effects of all groups on the loss, float64 [R]."""
+def effects(members: Tensor, losses: Tensor) -> Gaussian:
+    """The posterior of what each group does to the loss, in nats an example [R].
 
-    mean: Tensor
-    root: Tensor
-
-
-def effects(members: Tensor, losses: Tensor) -> Effects:
-    """Bayesian linear regression of losses on members, its variances by evidence.
+    Bayesian linear regression of losses on members, its variances by evidence.
 
     The slow drift of the losses is taken off first, and with it what does not vary.
 
@@ -61,7 +55,7 @@ def effects(members: Tensor, losses: Tensor) -> Effects:
         noise = max(residual / max(len(y) - determined, 1.0), 1e-12)
         prior = max(float(solved.square().sum()) / max(determined, 1e-12), 1e-12)
     precision = values / noise + 1 / prior
-    return Effects(vectors @ (projected / noise / precision), vectors / precision.sqrt())
+    return Gaussian(vectors @ (projected / noise / precision), vectors / precision.sqrt())
 
 
 def detrended(series: Tensor) -> Tensor:
@@ -78,37 +72,33 @@ class Thompson(Strategy):
 
     likes = 24
 
-    def __init__(self, task: Task) -> None:
-        super().__init__(task)
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
         self.members: list[list[int]] = []  # of every step of the search, the numbers of its groups
         self.losses: list[float] = []
-        self.known: Effects | None = None
+        self.posterior: Gaussian | None = None
 
     def step(self, inputs: Tensor, labels: Tensor, searching: bool) -> float:
         """A random part of the space learns in the warm-up, then one member."""
         if not searching:
             part = thinned(self.space, self.settings.operation_drop, self.random)
             self.net.keep(part.candidates())
-            return self.net.descend(inputs, labels, self.net.gates(part.mean()))
+            return self.net.descend(inputs, labels, self.net.gates.at(part.mean()))
         member = self._member()
         self.net.keep(member)
-        loss = self.net.descend(inputs, labels, self.net.gates(dict.fromkeys(member, 1.0)))
-        self.members.append(sorted(self.net.numbers[group] for group in member))
+        loss = self.net.descend(inputs, labels, self.net.gates.at(dict.fromkeys(member, 1.0)))
+        self.members.append(sorted(self.net.gates.numbers[group] for group in member))
         self.losses.append(loss)
         return loss
 
     def _member(self) -> Member:
         """One drawn from the posterior, or any."""
-        if self.known is not None and self.random.random() >= UNIFORM:
-            noise = torch.randn(
-                self.known.root.shape[1], generator=self.net.generator, dtype=torch.float64
-            )
-            gains = -(self.known.mean + self.known.root @ noise)
-            values = dict(zip(self.net.groups, gains.tolist(), strict=True))
-            member = best_member(self.space, values, self.task.prices)
+        if self.posterior is not None and self.random.random() >= UNIFORM:
+            values = self.net.gates.named(-self.posterior.sample(self.net.generator))
+            member = best_member(self.space, values, self.problem.prices)
             if member is not None:
                 return member
-        return random_member(self.space, self.task.prices, self.random)
+        return random_member(self.space, self.problem.prices, self.random)
 
     def update(self, number: int, rounds: int) -> Removal:
         """The effects anew; after the last round the best of the members drawn from them."""
@@ -122,13 +112,13 @@ class Thompson(Strategy):
         first = len(self.losses) // 2
         if len(self.losses) - first < LEAST:
             return
-        x = torch.zeros(len(self.losses) - first, len(self.net.groups), dtype=torch.float64)
+        x = torch.zeros(len(self.losses) - first, len(self.net.gates.groups), dtype=torch.float64)
         for row, numbers in zip(x, self.members[first:], strict=True):
             row[numbers] = 1
-        self.known = effects(x, torch.tensor(self.losses[first:], dtype=torch.float64))
-        error = self.known.root.square().sum(dim=1).sqrt()
-        for group, n in self.net.numbers.items():
-            self.report[group] = {"w": -float(self.known.mean[n]), "error": float(error[n])}
+        self.posterior = effects(x, torch.tensor(self.losses[first:], dtype=torch.float64))
+        error = self.posterior.deviation
+        for group, n in self.net.gates.numbers.items():
+            self.report[group] = {"w": -float(self.posterior.mean[n]), "error": float(error[n])}
 
     def _drawn(self) -> list[Member]:
         """Members for the judge.
@@ -136,13 +126,13 @@ class Thompson(Strategy):
         Raises:
             DiagnosticError: D604 (status 1) if none was found inside the budgets.
         """
-        if self.known is None:
+        if self.posterior is None:
             say_note(
                 f"{len(self.losses)} steps of the search are too few to learn from "
                 f"({2 * LEAST} would do): random members are judged; raise `epochs` or `rounds`"
             )
             return self.random_members()
-        return self.drawn_members(-self.known.mean, self.known.root)
+        return self.drawn_members(-self.posterior)
 
     def state(self) -> dict[str, Any]:
         """With all members and losses so far."""

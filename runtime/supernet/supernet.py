@@ -23,6 +23,7 @@ from bayesnas.runtime.network.recompute import NORMS, recompute_blocks
 from bayesnas.runtime.network.training import check_loss, cosine, evaluate, sgd
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.supernet.curvature import ESTIMATORS, gradient
+from bayesnas.runtime.supernet.gates import Gates
 from bayesnas.runtime.tasks.interface import Score
 
 HOLDOUT = 0.2  # share of the training part that trains nothing and judges
@@ -43,11 +44,7 @@ class Supernet:
         device: torch.device,
     ) -> None:
         self.graph, self.data, self.settings, self.device = graph, data, settings, device
-        self.groups = graph.groups()
-        self.numbers = {group: n for n, group in enumerate(self.groups)}
-        self.group_of_gate = torch.tensor(
-            [self.numbers[str(edge.group)] for edge in graph.searched()], device=device
-        )
+        self.gates = Gates.of(graph, device)
         module, self.emitted = build(graph, origin, seed)
         self.module: nn.Module = module.to(device)
         if settings.recompute == "yes" and not recompute_blocks(module, self.emitted):
@@ -63,29 +60,16 @@ class Supernet:
         self.total_steps = 1  # of the whole search, for the learning rate
         self.trained = 0  # images forward and backward for the weights
         self.evaluated = 0  # images forward alone, or backward to the gates
-        self._kept: frozenset[str] = frozenset(self.groups)
+        self._kept: frozenset[str] = frozenset(self.gates.groups)
 
     # ------------------------------------------------------------------------------------- gates
-
-    def table(self, weights: Mapping[str, float]) -> Tensor:
-        """Weights by group as float64 [R]; 0 where a group is not named."""
-        return torch.tensor([weights.get(g, 0.0) for g in self.groups], dtype=torch.float64)
-
-    def gates(self, weights: Mapping[str, float]) -> Tensor:
-        """The gates [G] for weights by group, float32."""
-        return self.spread(self.table(weights))
-
-    def spread(self, weights: Tensor) -> Tensor:
-        """The gates [G], float32, for weights of the groups [R]; differentiable."""
-        return weights.to(self.device, torch.float32)[self.group_of_gate]
 
     def keep(self, groups: Collection[str]) -> None:
         """Leave all other groups' operations out of the forward passes that follow."""
         kept = frozenset(groups)
         for group in kept ^ self._kept:
-            for edge in self.groups[group]:
-                assert edge.gate is not None
-                path, candidate = self.emitted.gates[edge.gate]
+            for gate in self.gates.groups[group]:
+                path, candidate = self.emitted.gates[gate]
                 pruned: set[str] = self.module.get_submodule(path).pruned  # type: ignore[assignment]
                 pruned.symmetric_difference_update({candidate})
         self._kept = kept
@@ -152,16 +136,6 @@ class Supernet:
         found = estimator(self.module, self.data.task, batches, gates, self.generator)
         return torch.diag(found) if found.dim() == 1 else found
 
-    def tied(self, gradient: Tensor, curvature: Tensor) -> tuple[Tensor, Tensor]:
-        """Derivatives in the groups' weights, [R] and [R, R], from those in the gates; on the CPU.
-
-        Tied gates move together: sums over the gates of a group.
-        """
-        gates, groups = len(gradient), len(self.groups)
-        ties = torch.zeros(gates, groups, dtype=torch.float64, device=self.device)
-        ties[torch.arange(gates, device=self.device), self.group_of_gate] = 1
-        return (ties.T @ gradient).cpu(), (ties.T @ curvature @ ties).cpu()
-
     # --------------------------------------------------------------------------------- judgement
 
     @contextmanager
@@ -203,7 +177,7 @@ class Supernet:
         """A member by the weights it shares, with normalisation of its own."""
         before = self._kept
         self.keep(member)
-        gates = self.gates(dict.fromkeys(member, 1.0))
+        gates = self.gates.at(dict.fromkeys(member, 1.0))
         try:
             with self.recalibrated(gates):
                 return self.score(gates)

@@ -19,68 +19,52 @@ from torch import Tensor
 from bayesnas.compiler.graph.model import Connection, Graph
 from bayesnas.compiler.passes.gamma import Gammas, evaluate_gamma
 from bayesnas.runtime.strategies.bayesnas import updates
+from bayesnas.runtime.strategies.interface import evidence_change
+from bayesnas.runtime.supernet.gates import Gates
 
 MAX_ITERATIONS = 50
 TOLERANCE = 1e-3
 
 
-@frozen
+@frozen(eq=False)
 class Layout:
-    """Which gates belong together.
+    """Which gates meet where.
 
-    ``groups`` [G] numbers the group of each gate; ``names`` the groups; ``connections`` the
-    searched edges, ``relay_groups`` [E] the group of each one's i' node; ``edge_gates`` the gates
-    of each; ``targets`` [G] numbers the node each gate's edge enters.
+    ``connections`` are the searched edges; ``edge_gates`` the gates of each, ``relay_groups`` [E]
+    numbers the group of each one's i' node; ``targets`` [G] numbers the node each gate's edge
+    enters.
     """
 
-    groups: Tensor
-    names: tuple[str, ...]
+    gates: Gates
     connections: tuple[Connection, ...]
     relay_groups: Tensor
     relay_count: int
     edge_gates: tuple[Tensor, ...]
     targets: Tensor
 
-    @property
-    def gates(self) -> int:
-        """G."""
-        return len(self.groups)
-
     @classmethod
-    def of(cls, graph: Graph, device: torch.device) -> Layout:
+    def of(cls, graph: Graph, gates: Gates) -> Layout:
         """The layout of a graph with i' nodes."""
-        by_name = graph.groups()
-        groups = torch.zeros(sum(map(len, by_name.values())), dtype=torch.int64)
-        for number, members in enumerate(by_name.values()):
-            for edge in members:
-                groups[_gate(edge.gate)] = number
+        device = gates.group_of_gate.device
+        numbers = {edge.id: gate for gate, edge in enumerate(graph.searched())}
         connections = tuple(c for c in graph.all_connections() if c.searched)
-        targets = torch.zeros_like(groups)
+        edge_gates = [[numbers[edge.id] for edge in c.edges] for c in connections]
+        targets = torch.zeros_like(gates.group_of_gate)
         nodes: dict[str, int] = {}
         relays: dict[frozenset[str], int] = {}
         relay_groups = []
-        for connection in connections:
-            number = nodes.setdefault(connection.target, len(nodes))
-            for edge in connection.edges:
-                targets[_gate(edge.gate)] = number
-            key = frozenset(str(edge.group) for edge in connection.edges)
+        for connection, own in zip(connections, edge_gates, strict=True):
+            targets[own] = nodes.setdefault(connection.target, len(nodes))
+            key = frozenset(edge.searched_gate.group for edge in connection.edges)
             relay_groups.append(relays.setdefault(key, len(relays)))
         return cls(
-            groups.to(device),
-            tuple(by_name),
+            gates,
             connections,
             torch.tensor(relay_groups, dtype=torch.int64, device=device),
             len(relays),
-            tuple(
-                torch.tensor([_gate(e.gate) for e in c.edges], device=device) for c in connections
-            ),
-            targets.to(device),
+            tuple(torch.tensor(own, device=device) for own in edge_gates),
+            targets,
         )
-
-
-def _gate(number: int | None) -> int:
-    assert number is not None
-    return number
 
 
 @define
@@ -107,15 +91,14 @@ class Posterior:
         """gamma = omega = w = 1."""
 
         def ones(count: int) -> Tensor:
-            return torch.ones(count, dtype=torch.float64, device=layout.groups.device)
+            return torch.ones(count, dtype=torch.float64, device=layout.targets.device)
 
-        count = layout.gates
-        alive = torch.ones(count, dtype=torch.bool, device=layout.groups.device)
+        count = len(layout.gates)
         return cls(
             layout,
             ones(count),
             ones(count),
-            alive,
+            ones(count).to(torch.bool),
             ones(count),
             ones(count),
             ones(count),
@@ -153,7 +136,7 @@ class Posterior:
         self._start_again()
         H = self._with_gauge(curvature)
         model = updates.PenalisedQuadratic.of(
-            gradient * self.alive, H, self.w * self.alive, self.layout.groups
+            gradient * self.alive, H, self.w * self.alive, self.layout.gates.group_of_gate
         )
         for _ in range(MAX_ITERATIONS):
             before = self.gamma
@@ -202,20 +185,21 @@ class Posterior:
         return H
 
     def _update(self, model: updates.PenalisedQuadratic, H: Tensor, gammas: Gammas) -> None:
-        layout = self.layout
-        count = len(layout.names)
+        layout, gates = self.layout, self.layout.gates
+        groups, count = gates.group_of_gate, len(gates.groups)
         self.variance = updates.posterior_variance(self.gamma, H)
-        omega = updates.reweighting(self.gamma, self.variance, layout.groups, count)
+        omega = updates.reweighting(self.gamma, self.variance, groups, count)
         w = model.minimise(omega) * self.alive
-        s = updates.switches(updates.group_norm(w, layout.groups, count), omega)
+        s = updates.switches(updates.group_norm(w, groups, count), omega)
         relay_s = self._relay_switches(H, w)
         # Keeps a switch that is off from dividing by zero: far below the threshold of pruning, far
         # enough above rounding that (18) still knows the curvature.
         tiny = 1e-6
         relays = {c.id: relay_s[n].clamp_min(tiny) for n, c in enumerate(layout.connections)}
-        gamma, relay_gamma = evaluate_gamma(gammas, s[layout.groups].clamp_min(tiny), relays)
-        self.solved, self.omega, self.s = w, omega[layout.groups], s[layout.groups]
-        self.gamma = self._group_maximum(gamma) * self.alive
+        gamma, relay_gamma = evaluate_gamma(gammas, gates.spread(s).clamp_min(tiny), relays)
+        self.solved, self.omega, self.s = w, gates.spread(omega), gates.spread(s)
+        # A group is off only if every gate of it is: the recursive expression is not one for all.
+        self.gamma = gates.spread(gates.maximum(gamma)) * self.alive
         self.relay_gamma = torch.stack([relay_gamma[c.id] for c in layout.connections])
 
     def _relay_switches(self, curvature: Tensor, w: Tensor) -> Tensor:
@@ -231,26 +215,27 @@ class Posterior:
         norm = updates.group_norm(torch.ones_like(own), layout.relay_groups, layout.relay_count)
         return updates.switches(norm, omega)[layout.relay_groups]
 
-    def _group_maximum(self, gamma: Tensor) -> Tensor:
-        """One gamma a group: a group is off only if every instance of it is.
+    def evidence_changes(self, gradient: Tensor, curvature: Tensor) -> dict[str, float]:
+        """What the log evidence changes by when the gates of a group go to 0, by group.
 
-        The local expression is the same for all instances; the recursive one is not.
+        Args:
+            gradient: of the mean loss in the gates [G].
+            curvature: of the mean loss [G, G].
         """
-        layout = self.layout
-        most = torch.zeros(len(layout.names), dtype=gamma.dtype, device=gamma.device)
-        most = most.scatter_reduce(0, layout.groups, gamma, "amax")
-        return most[layout.groups]
+        w, g, H = (self.w * self.alive).cpu(), gradient.cpu(), curvature.cpu()
+        own = {group: list(gates) for group, gates in self.layout.gates.groups.items()}
+        return {k: evidence_change(g[n], H[n][:, n], -w[n]) for k, n in own.items()}
 
-    def evidence_change(self, gradient: Tensor, curvature: Tensor) -> Tensor:
-        """Second-order change of the mean loss if a group is removed: -g w + w^2 H / 2, [G].
+    def saliencies(self, gradient: Tensor, curvature: Tensor) -> Tensor:
+        """What a group's removal adds to the mean loss, as far as the diagonal says it, [G].
 
-        Summed over tied gates; positive where the operation is needed. For the report.
+        -g w + w^2 H / 2 (LeCun, Denker, Solla: *Optimal brain damage*, NeurIPS 1989), summed over
+        tied gates.
         """
         w = self.w * self.alive
         change = -gradient * w + 0.5 * w**2 * curvature.diagonal()
-        count = len(self.layout.names)
-        zeros = torch.zeros(count, dtype=w.dtype, device=w.device)
-        return zeros.index_add(0, self.layout.groups, change)[self.layout.groups]
+        gates = self.layout.gates
+        return gates.spread(gates.sum(change))
 
     def remove(self, gates: Iterable[int]) -> None:
         """Prune these gates."""
@@ -272,7 +257,7 @@ class Posterior:
         lists = {name: column.tolist() for name, column in self.report.items()}
         return [
             {name: _finite(values[n]) for name, values in lists.items()}
-            for n in range(self.layout.gates)
+            for n in range(len(self.layout.gates))
         ]
 
 

@@ -15,7 +15,8 @@ from bayesnas.compiler.passes.gamma import Dependency, derive_gamma
 from bayesnas.compiler.space.prices import best_member
 from bayesnas.runtime.strategies.bayesnas.posterior import Layout, Posterior
 from bayesnas.runtime.strategies.bayesnas.pruning import Pruner
-from bayesnas.runtime.strategies.interface import COLUMNS, Removal, Strategy, Task, judged
+from bayesnas.runtime.strategies.gaussian import Gaussian
+from bayesnas.runtime.strategies.interface import COLUMNS, Problem, Removal, Strategy, judged
 
 RETAINED_BY = 0.75  # share of the rounds after which `retain` holds; the rest trains what is left
 
@@ -23,12 +24,14 @@ RETAINED_BY = 0.75  # share of the rounds after which `retain` holds; the rest t
 class Published(Strategy):
     """Gates learn with the weights; those without positive entropy go after each update."""
 
-    def __init__(self, task: Task) -> None:
-        super().__init__(task)
-        dependency: Dependency = "recursive" if task.settings.dependency == "recursive" else "local"
-        self.gammas = derive_gamma(task.graph, dependency)
-        self.pruner = Pruner(task.graph, self._fits)
-        self.posterior = Posterior.start(Layout.of(task.graph, task.net.device))
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        dependency: Dependency = (
+            "recursive" if problem.settings.dependency == "recursive" else "local"
+        )
+        self.gammas = derive_gamma(problem.graph, dependency)
+        self.pruner = Pruner(problem.graph, self.net.gates, self._fits)
+        self.posterior = Posterior.start(Layout.of(problem.graph, self.net.gates))
         self.gate_report: dict[int, dict[str, float]] = {}  # what was found of each gate last
 
     def gates(self) -> Tensor:
@@ -54,15 +57,16 @@ class Published(Strategy):
         net.keep(self.space.candidates())
         curvature = net.curvature(gates, net.sample(net.fit_part, settings.curvature_examples))
         gradient = net.gradient(gates, net.fit_part)
-        changes = self.posterior.evidence_change(gradient, curvature).cpu()
+        saliencies = self.posterior.saliencies(gradient, curvature).cpu()
+        changes = self.posterior.evidence_changes(gradient, curvature)
         self.posterior.infer(
             gradient / settings.lambda_w, curvature / settings.lambda_w, self.gammas
         )
         self._report(changes)
         removal = self.pruner.decide(
             self.posterior,
-            changes,
-            frozenset(self.pruner.groups.keys() - self.space.candidates()),
+            saliencies,
+            frozenset(self.net.gates.groups.keys() - self.space.candidates()),
             settings.prune_fraction,
             min(1.0, number / (RETAINED_BY * rounds)),
         )
@@ -73,22 +77,20 @@ class Published(Strategy):
 
     def _fits(self, gone: Collection[str]) -> bool:
         """Whether the budgets can be met without these groups."""
-        if not self.task.prices.budgets or self.settings.discretize == "no":
+        if not self.problem.prices.budgets or self.settings.discretize == "no":
             return True
         left = self.space.restricted(self.space.candidates() - set(gone))
-        return best_member(left, {}, self.task.prices) is not None
+        return best_member(left, {}, self.problem.prices) is not None
 
-    def _report(self, changes: Tensor) -> None:
-        lost = (-changes).tolist()
-        for edge, row in zip(self.task.graph.searched(), self.posterior.rows(), strict=True):
-            assert edge.gate is not None
-            if str(edge.group) in self.space.candidates():
-                self.gate_report[edge.gate] = row | {"evidence_change": lost[edge.gate]}
+    def _report(self, changes: Mapping[str, float]) -> None:
+        for edge, row in zip(self.problem.graph.searched(), self.posterior.rows(), strict=True):
+            gate = edge.searched_gate
+            if gate.group in self.space.candidates():
+                self.gate_report[gate.number] = row | {"evidence_change": changes[gate.group]}
 
     def _remove(self, groups: Iterable[str]) -> None:
         self.space = self.space.restricted(self.space.candidates() - set(groups))
-        gates = [e.gate for g in groups for e in self.pruner.groups[g] if e.gate is not None]
-        self.posterior.remove(gates)
+        self.posterior.remove(gate for group in groups for gate in self.net.gates.groups[group])
         self.posterior.fix_gauge()
 
     def _last(self) -> Mapping[str, str]:
@@ -96,33 +98,30 @@ class Published(Strategy):
         if self.draws:
             last = self._draw()
         else:
-            gamma = {
-                group: max(
-                    float(self.posterior.gamma[e.gate or 0]) for e in self.pruner.groups[group]
-                )
-                for group in self.space.candidates()
-            }
-            last = self.settle(gamma, "discretize")
+            gates = self.net.gates
+            last = self.settle(gates.named(gates.maximum(self.posterior.gamma)), "discretize")
         self._remove(last.reasons)
         return last.reasons
 
     def _draw(self) -> Removal:
         """Members drawn from N(w, C) of the groups, judged; the best stays."""
-        posterior, count = self.posterior, len(self.net.groups)
-        zeros = torch.zeros(count, dtype=torch.float64)
-        sizes = zeros.index_add(0, self.net.group_of_gate.cpu(), torch.ones_like(posterior.w.cpu()))
         means, variances = (
-            zeros.index_add(0, self.net.group_of_gate.cpu(), column.cpu()) / sizes
-            for column in (posterior.solved.abs(), posterior.variance)
+            self.net.gates.mean(column.cpu())
+            for column in (self.posterior.solved.abs(), self.posterior.variance)
         )
-        root = torch.diag(variances.clamp_min(0).sqrt())
-        return self.keep_only(judged(self.net, self.drawn_members(means, root)), "judged")
+        members = self.drawn_members(Gaussian.independent(means, variances))
+        return self.keep_only(judged(self.net, members), "judged")
+
+    def remedy(self) -> str:
+        """A weaker penalty."""
+        weaker = f"--option lambda_w={self.settings.lambda_w / 10:g}"
+        return f"lower `lambda_w`, for instance `{weaker}`"
 
     def rows(self) -> list[dict[str, Any]]:
         """What was found of each gate last; empty before the first round."""
         return [
             {name: self.gate_report.get(n, {}).get(name) for name in COLUMNS}
-            for n in range(self.posterior.layout.gates)
+            for n in range(len(self.net.gates))
         ]
 
     def state(self) -> dict[str, Any]:

@@ -215,7 +215,7 @@ def test_what_reaches_no_output_goes() -> None:
 
 def test_gates_are_numbered_anew() -> None:
     left = prune_graph(graph_of(DIAMOND), ["x->a:conv_3"])
-    assert [e.gate for e in left.searched()] == list(range(7))
+    assert [e.searched_gate.number for e in left.searched()] == list(range(7))
 
 
 def test_a_product_that_lost_a_factor_is_dead() -> None:

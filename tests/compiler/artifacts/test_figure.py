@@ -35,7 +35,7 @@ def test_motifs_choices_inputs_and_outputs_are_named(name: str) -> None:
     for motif in {i.motif for i in graph.instances.values() if i.path}:
         assert any(label.startswith(f"motif {motif}") for label in shown), motif
     assert f"network {graph.name}" in shown
-    for choice in {e.choice for e in graph.searched() if e.choice}:
+    for choice in {e.searched_gate.choice for e in graph.searched()} - {None}:
         assert choice in shown
         assert any(label.startswith(f"{choice}: one weight each for") for label in shown)
     for node in graph.nodes():

@@ -51,7 +51,7 @@ def test_candidates_of_one_name_are_numbered() -> None:
 
 def test_gates_count_searched_edges_in_the_order_of_the_spec() -> None:
     graph = expand_text(network("x ~> y : skip | relu\nx -> y\nx ~> y : tanh"))
-    assert [(e.operation.label, e.gate) for e in graph.edges()] == [
+    assert [(e.operation.label, e.gate and e.gate.number) for e in graph.edges()] == [
         ("skip", 0),
         ("relu", 1),
         ("skip", None),
@@ -389,12 +389,12 @@ def test_parameters_of_a_choice_are_not_those_of_its_user() -> None:
 
 def test_a_choice_of_one_is_still_searched() -> None:
     [only] = expand_text(network("x ~> y : conv(3)")).edges()
-    assert (only.kind, only.gate) == ("searched", 0)
+    assert (only.kind, only.searched_gate.number) == ("searched", 0)
 
 
 def test_candidates_remember_the_choice_they_come_from() -> None:
     graph = expand_text(CHOICE + network("x ~> y : d(3)\nx ~> y : skip | relu"))
-    assert [e.choice for e in graph.edges()] == ["d", "d", None, None]
+    assert [e.gate and e.gate.choice for e in graph.edges()] == ["d", "d", None, None]
 
 
 def test_operations_kept_together_are_parallel_edges() -> None:

@@ -25,20 +25,25 @@ def with_nodes(graph: Graph, change: Callable[[Node], Node]) -> Graph:
     return graph.rebuild(nodes, graph.edges())
 
 
+def renumbered(graph: Graph, change: Callable[[int], int]) -> Graph:
+    def changed(edge: Edge) -> Edge:
+        if edge.gate is None:
+            return edge
+        return evolve(edge, gate=evolve(edge.gate, number=change(edge.gate.number)))
+
+    return with_edges(graph, changed)
+
+
 def skip_a_gate(graph: Graph) -> Graph:
-    return with_edges(graph, lambda e: e if e.gate is None else evolve(e, gate=e.gate + 1))
+    return renumbered(graph, lambda number: number + 1)
 
 
 def swap_gates(graph: Graph) -> Graph:
-    return with_edges(graph, lambda e: e if e.gate is None else evolve(e, gate=1 - e.gate))
+    return renumbered(graph, lambda number: 1 - number)
 
 
 def ungated_candidate(graph: Graph) -> Graph:
-    return with_edges(graph, lambda e: evolve(e, gate=None) if e.gate == 1 else e)
-
-
-def candidate_without_group(graph: Graph) -> Graph:
-    return with_edges(graph, lambda e: evolve(e, group=None) if e.gate == 1 else e)
+    return with_edges(graph, lambda e: evolve(e, gate=None) if e.gate and e.gate.number else e)
 
 
 def misplaced_edge(graph: Graph) -> Graph:
@@ -58,7 +63,7 @@ def relay_without_identity(graph: Graph) -> Graph:
 
 
 def relay_that_computes(graph: Graph) -> Graph:
-    [convolution] = [e.operation for e in graph.searched() if e.gate == 0]
+    [convolution] = [e.operation for e in graph.searched() if e.searched_gate.number == 0]
     return with_edges(graph, lambda e: evolve(e, operation=convolution) if e.kind == "relay" else e)
 
 
@@ -84,11 +89,7 @@ BREAKS = {
     skip_a_gate: ("gates are numbered from 0 in the order of edges", "[1, 2]"),
     swap_gates: ("gates are numbered from 0 in the order of edges", "[1, 0]"),
     ungated_candidate: (
-        "an edge has a gate and a group exactly if it is searched",
-        "x->h:skip",
-    ),
-    candidate_without_group: (
-        "an edge has a gate and a group exactly if it is searched",
+        "an edge has a gate exactly if it is searched",
         "x->h:skip",
     ),
     misplaced_edge: ("edges stand under their own ends and id", "h->y:skip"),

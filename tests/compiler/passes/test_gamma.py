@@ -61,7 +61,7 @@ def reference(graph: Graph, switches: Switches, dependency: Dependency) -> Gamma
             into[edge.target][edge.connection].append(edge)
 
     def own(edge: Edge) -> float:
-        return math.inf if edge.gate is None else switches.gates[edge.gate]
+        return math.inf if edge.gate is None else switches.gates[edge.searched_gate.number]
 
     def relay(edge: Edge) -> float:
         return math.inf if edge.gate is None else switches.relays[edge.connection]
@@ -114,9 +114,8 @@ def test_gamma_never_exceeds_its_own_switches(text: str, seed: int) -> None:
     for dependency in DEPENDENCIES:
         found = evaluated(derive_gamma(graph, dependency), switches)
         for edge in graph.searched():
-            assert edge.gate is not None
-            bound = min(switches.gates[edge.gate], switches.relays[edge.connection])
-            assert 0 < found.gates[edge.gate] <= bound * (1 + 1e-12)
+            bound = min(switches.gates[edge.searched_gate.number], switches.relays[edge.connection])
+            assert 0 < found.gates[edge.searched_gate.number] <= bound * (1 + 1e-12)
 
 
 def test_a_graph_without_gates_has_no_gammas() -> None:
@@ -139,7 +138,7 @@ def reached(graph: Graph, switches: Switches) -> set[str]:
         if edge.kind == "relay":
             switch = switches.relays[graph.outgoing(edge.target)[0].connection]
         else:
-            switch = ON if edge.gate is None else switches.gates[edge.gate]
+            switch = ON if edge.gate is None else switches.gates[edge.searched_gate.number]
         if switch > BETWEEN:
             on.add_edge(edge.source, edge.target)
     return set(graph.root.inputs).union(*(nx.descendants(on, i) for i in graph.root.inputs))
@@ -154,16 +153,15 @@ def test_gamma_is_on_exactly_if_the_edge_carries_information(text: str, seed: in
     found = evaluated(derive_gamma(graph, "recursive"), switches)
     carrying = reached(graph, switches)
     for edge in graph.searched():
-        assert edge.gate is not None
-        expected = edge.source in carrying and switches.gates[edge.gate] == ON
-        assert (found.gates[edge.gate] > BETWEEN) == expected
+        expected = edge.source in carrying and switches.gates[edge.searched_gate.number] == ON
+        assert (found.gates[edge.searched_gate.number] > BETWEEN) == expected
 
 
 def boolean(graph: Graph, switches: Switches, dependency: Dependency) -> list[bool]:
     """Proposition 1 in words: own switch, i' switch, and at least one switch into the source."""
 
     def own(edge: Edge) -> bool:
-        return edge.gate is None or switches.gates[edge.gate] == ON
+        return edge.gate is None or switches.gates[edge.searched_gate.number] == ON
 
     def relay(edge: Edge) -> bool:
         return edge.gate is None or switches.relays[edge.connection] == ON

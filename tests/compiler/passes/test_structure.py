@@ -122,7 +122,7 @@ def test_dead_cells_of_a_chain_are_dropped() -> None:
     graph = structure(LEAP + network("c = chain leap(x, x) times 4\nc -> y"))
     assert list(graph.instances) == ["", "c[1]", "c[3]"]
     assert {node.scope for node in graph.nodes()} == {"", "c[1]", "c[3]"}
-    assert [edge.gate for edge in graph.searched()] == [0, 1, 2, 3]
+    assert [edge.searched_gate.number for edge in graph.searched()] == [0, 1, 2, 3]
 
 
 def test_retained_nodes_of_dead_cells_are_dropped() -> None:

@@ -129,7 +129,7 @@ def test_the_graph_carries_what_was_found(done: tuple[Path, SearchResult], space
     out, _ = done
     graph, found = graph_from_json((out / "graph.json").read_text(encoding="utf-8"), "graph.json")
     gone = {row["gate"] for row in lines(out / "gates.jsonl") if row["removed_by"]}
-    assert {e.gate for e in graph.searched() if e.id in found.removed} == gone
+    assert {e.searched_gate.number for e in graph.searched() if e.id in found.removed} == gone
     assert set(found.gammas) == {e.id for e in space.graph.searched()}
 
 

@@ -43,7 +43,7 @@ def steps(net: Supernet) -> list[Tensor]:
     for turn, (inputs, labels) in enumerate(net.batches(4)):
         member = space.draw(random) if turn % 2 else space.candidates()
         net.keep(member)
-        net.descend(inputs, labels, net.gates(dict.fromkeys(member, 0.5)))
+        net.descend(inputs, labels, net.gates.at(dict.fromkeys(member, 0.5)))
     return list(net.module.state_dict().values())
 
 
@@ -68,7 +68,7 @@ def test_less_is_held(name: str) -> None:
     def held(recompute: str) -> int:
         net = supernet(graph, recompute)
         inputs, labels = next(iter(net.batches(1)))
-        gates = net.gates(dict.fromkeys(net.groups, 0.5))
+        gates = net.gates.at(dict.fromkeys(net.gates.groups, 0.5))
         return peak(lambda: net.descend(inputs, labels, gates), torch.device("cpu"))
 
     assert held("yes") < 0.75 * held("no")

@@ -28,7 +28,8 @@ from bayesnas.runtime.strategies.evidence import (
     multiplier,
     prior_covariance,
 )
-from bayesnas.runtime.strategies.interface import Task, group_table
+from bayesnas.runtime.strategies.gaussian import Gaussian
+from bayesnas.runtime.strategies.interface import Problem
 from bayesnas.runtime.strategies.sampling import thinned
 from bayesnas.runtime.supernet.supernet import Supernet
 
@@ -100,7 +101,7 @@ def look_at(
     numbers: dict[str, int] | None = None,
 ) -> Look:
     numbers, nothing = numbers or numbered(space), torch.zeros_like(g)
-    return Look(numbers, table(space, numbers), g, H, price, nothing, nothing, H)
+    return Look(numbers, table(space, numbers), g, H, price, nothing, Gaussian(nothing, H))
 
 
 # -------------------------------------------------------------------------------------- changes
@@ -183,9 +184,9 @@ def test_the_posterior_of_an_invertible_prior(size: int, examples: int, seed: in
     mean, prior = root[0], root @ root.T + torch.eye(size)
     g, H, _ = drawn(size, seed)
     expected = torch.linalg.inv(torch.linalg.inv(prior) + examples * H)
-    found, half = laplace(mean, prior, g, H, examples)
-    assert torch.allclose(half @ half.T, expected, rtol=1e-6, atol=1e-8)
-    assert torch.allclose(found, mean - examples * expected @ g, rtol=1e-6, atol=1e-5)
+    found = laplace(mean, prior, g, H, examples)
+    assert torch.allclose(found.root @ found.root.T, expected, rtol=1e-6, atol=1e-8)
+    assert torch.allclose(found.mean, mean - examples * expected @ g, rtol=1e-6, atol=1e-5)
 
 
 @given(plain_spaces(), st.integers(1, 100), st.integers(0, 2**32 - 1))
@@ -197,9 +198,9 @@ def test_the_posterior_of_a_singular_prior(space: MemberSpace, examples: int, se
     H += torch.eye(len(numbers))
     expected = prior - prior @ torch.linalg.solve(torch.linalg.inv(H) / examples + prior, prior)
     mean = table(space, numbers)
-    found, half = laplace(mean, prior, g, H, examples)
-    assert torch.allclose(half @ half.T, expected, atol=1e-9)
-    assert torch.allclose(found, mean - examples * expected @ g, atol=1e-7)
+    found = laplace(mean, prior, g, H, examples)
+    assert torch.allclose(found.root @ found.root.T, expected, atol=1e-9)
+    assert torch.allclose(found.mean, mean - examples * expected @ g, atol=1e-7)
 
 
 def test_a_singular_prior_holds_the_scale() -> None:
@@ -207,9 +208,9 @@ def test_a_singular_prior_holds_the_scale() -> None:
     space = plain_space([[3]], [1])
     prior = prior_covariance(space, numbered(space))
     g, H, _ = drawn(3, 1)
-    found, half = laplace(table(space, numbered(space)), prior, g, H, 10)
-    assert float(found.sum()) == pytest.approx(1, abs=1e-7)
-    assert torch.allclose(half.sum(dim=0), torch.zeros(3).double(), atol=1e-7)
+    found = laplace(table(space, numbered(space)), prior, g, H, 10)
+    assert float(found.mean.sum()) == pytest.approx(1, abs=1e-7)
+    assert torch.allclose(found.root.sum(dim=0), torch.zeros(3).double(), atol=1e-7)
 
 
 # -------------------------------------------------------------------------------------- thinned
@@ -292,37 +293,39 @@ def test_values_of_0_have_a_price_too() -> None:
 # -------------------------------------------------------------------------------------- a look
 
 
-def task_of(space: Compiled, *budgets: BudgetConstraint, **settings: float | str) -> Task:
+def problem_of(space: Compiled, *budgets: BudgetConstraint, **settings: float | str) -> Problem:
     """A supernet after some steps."""
     chosen = SearchSettings(**{"batch_size": 16, **settings})  # type: ignore[arg-type]
     net = Supernet(space.graph, "net", images(), chosen, 3, CPU)
     net.total_steps = 20
-    gates = net.gates(member_space(space.graph).mean())
+    gates = net.gates.at(member_space(space.graph).mean())
     for inputs, labels in net.batches(6):
         net.descend(inputs, labels, gates)
-    return Task(net, Prices.of(space.graph, budgets), chosen, 3)
+    return Problem(net, Prices.of(space.graph, budgets), chosen, 3)
 
 
 def test_a_look_is_taken_at_the_mean() -> None:
-    task = task_of(SPACE)
-    net, space = task.net, member_space(SPACE.graph)
-    look = Look.at(space, task)
-    gates = net.gates(space.mean())
+    problem = problem_of(SPACE)
+    net, space = problem.net, member_space(SPACE.graph)
+    look = Look.at(space, problem)
+    gates = net.gates.at(space.mean())
     with net.recalibrated(gates):
-        g, H = net.tied(net.gradient(gates, net.fit_part), net.curvature(gates, net.fit_part))
+        g, H = net.gates.tied(net.gradient(gates, net.fit_part), net.curvature(gates, net.fit_part))
     assert torch.allclose(look.gradient, g, atol=1e-6)
     assert torch.allclose(look.curvature, H, atol=1e-6)
-    assert look.price.tolist() == [0.0] * len(net.groups)
-    mean, root = laplace(look.mean, prior_covariance(space, net.numbers), g, H, len(net.fit_part))
-    assert torch.allclose(look.posterior_mean, mean, atol=1e-4)
-    assert torch.allclose(look.root @ look.root.T, root @ root.T, atol=1e-4)
+    assert look.price.tolist() == [0.0] * len(net.gates.groups)
+    prior = prior_covariance(space, net.gates.numbers)
+    expected, found = laplace(look.mean, prior, g, H, len(net.fit_part)), look.posterior
+    assert torch.allclose(found.mean, expected.mean, atol=1e-4)
+    covariance = expected.root @ expected.root.T
+    assert torch.allclose(found.root @ found.root.T, covariance, atol=1e-4)
 
 
 def test_the_report_of_a_look() -> None:
     """(17) to (19) on its posterior: s^2 omega^2 = w^2, omega^2 = 1/gamma - C/gamma^2."""
-    task = task_of(SPACE)
+    problem = problem_of(SPACE)
     space = member_space(SPACE.graph)
-    report = Look.at(space, task).report(space)
+    report = Look.at(space, problem).report(space)
     assert report.keys() == space.candidates()
     for group, row in report.items():
         p = space.mean()[group]
@@ -337,25 +340,25 @@ def test_the_report_of_a_look() -> None:
 
 @pytest.mark.parametrize("limit", [150, 300])
 def test_prices_bring_the_best_member_inside(limit: int) -> None:
-    task = task_of(SPACE, *budget("parameters", limit))
+    problem = problem_of(SPACE, *budget("parameters", limit))
     space = member_space(SPACE.graph)
-    look = Look.at(space, task)
-    found = best_member(space, look.values, task.prices.unlimited())
+    look = Look.at(space, problem)
+    found = best_member(space, look.values, problem.prices.unlimited())
     assert found is not None
-    assert task.prices.fit(found)
-    worth = multiplier(space, group_table(task.net, -look.gradient), task.prices)
-    assert torch.allclose(look.price, worth * joint_prices(task.net, task.prices))
+    assert problem.prices.fit(found)
+    worth = multiplier(space, problem.net.gates.named(-look.gradient), problem.prices)
+    assert torch.allclose(look.price, worth * joint_prices(problem.net, problem.prices))
 
 
 def test_twins_in_a_supernet() -> None:
     """With the same weights they have the same derivatives, and stand in for each other."""
-    task = task_of(TWINS)
-    edge: Any = task.net.module.get_submodule("h_from_stem")
+    problem = problem_of(TWINS)
+    edge: Any = problem.net.module.get_submodule("h_from_stem")
     edge.candidates["right"].load_state_dict(edge.candidates["left"].state_dict())
     space = member_space(TWINS.graph)
-    look = Look.at(space, task)
+    look = Look.at(space, problem)
     [left, right, _] = space.connections[0].options
-    one, two = task.net.numbers[left], task.net.numbers[right]
+    one, two = problem.net.gates.numbers[left], problem.net.gates.numbers[right]
     assert float(look.gradient[one]) == pytest.approx(float(look.gradient[two]), rel=1e-4)
     block = look.curvature[[one, two]][:, [one, two]]
     assert torch.allclose(block, block[0, 0].expand(2, 2), rtol=1e-4)

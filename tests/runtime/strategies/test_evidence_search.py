@@ -86,7 +86,11 @@ def test_all_files_tell_the_same_removals(tmp_path: Path) -> None:
         expected = told.get(row["group"], (None, None))
         assert (row["removed_in_round"], row["removed_by"]) == expected
     graph, found = graph_from_json((out / "graph.json").read_text(encoding="utf-8"), "graph.json")
-    rounds = {e.id: told[str(e.group)][0] for e in graph.searched() if str(e.group) in told}
+    rounds = {
+        e.id: told[e.searched_gate.group][0]
+        for e in graph.searched()
+        if e.searched_gate.group in told
+    }
     assert dict(found.removed) == rounds
     alive = [row["alive"] for row in lines(out / "history.jsonl")]
     assert alive[0] == 7

@@ -15,7 +15,9 @@ from bayesnas.compiler.graph.model import BudgetConstraint, Graph
 from bayesnas.compiler.space.choices import Member, MemberSpace, member_space
 from bayesnas.compiler.space.members import prune_to
 from bayesnas.compiler.space.prices import Prices, best_member
+from bayesnas.runtime.strategies.gaussian import Gaussian
 from bayesnas.runtime.strategies.sampling import draw_members
+from bayesnas.runtime.supernet.gates import Gates
 
 BODY = """\
     node h[2]
@@ -30,7 +32,7 @@ DRAWS = 40
 class Net:
     """What a draw reads of a supernet."""
 
-    groups: tuple[str, ...]
+    gates: Gates
     generator: torch.Generator = field(factory=lambda: torch.Generator().manual_seed(0))
 
 
@@ -49,8 +51,9 @@ def drawn(
     graph: Graph, mean: Tensor, root: Tensor, space: MemberSpace | None = None, limit: int = 10**6
 ) -> list[Member]:
     prices = Prices.of(graph, (BudgetConstraint("parameters", limit),))
-    net: Any = Net(tuple(graph.groups()))
-    return draw_members(space or member_space(graph), prices, mean, root, net, DRAWS)
+    net: Any = Net(Gates.of(graph, torch.device("cpu")))
+    posterior = Gaussian(mean, root)
+    return draw_members(space or member_space(graph), prices, posterior, net, DRAWS)
 
 
 def identity(mean: Tensor) -> Tensor:

@@ -17,19 +17,19 @@ from torch.nn.functional import cross_entropy
 from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.graph.model import BudgetConstraint, CostName
 from bayesnas.compiler.pipeline import Compiled, compile_spec
-from bayesnas.compiler.settings import STRATEGIES as NAMES
-from bayesnas.compiler.settings import SearchSettings
+from bayesnas.compiler.settings import STRATEGIES, SearchSettings
 from bayesnas.compiler.space.choices import Member, dropped, member_space
 from bayesnas.compiler.space.members import cost_of, prune_to
 from bayesnas.compiler.space.prices import Prices
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.jobs import search as search_module
-from bayesnas.runtime.jobs.search import STRATEGIES, SearchResult, Space, search
+from bayesnas.runtime.jobs.search import SearchResult, Space, search
 from bayesnas.runtime.runs.folder import RunOptions
 from bayesnas.runtime.strategies.darts import Darts
-from bayesnas.runtime.strategies.interface import Task
+from bayesnas.runtime.strategies.interface import Problem
 from bayesnas.runtime.strategies.magnitude import Magnitude
 from bayesnas.runtime.strategies.random_members import RandomChoice
+from bayesnas.runtime.strategies.registry import strategy_class
 from bayesnas.runtime.supernet.supernet import Supernet
 
 CPU = torch.device("cpu")
@@ -70,17 +70,13 @@ def living(space: Compiled = SPACE) -> list[Member]:
     return [m for m in member_space(space.graph).members() if prices.life.alive(m)]
 
 
-def task_of(name: str, *budgets: BudgetConstraint) -> Task:
+def problem_of(name: str, *budgets: BudgetConstraint) -> Problem:
     settings = SearchSettings(batch_size=16, strategy=name)
     net = Supernet(SPACE.graph, "net", images(), settings, 3, CPU)
-    return Task(net, Prices.of(SPACE.graph, budgets), settings, 3)
+    return Problem(net, Prices.of(SPACE.graph, budgets), settings, 3)
 
 
 # -------------------------------------------------------------------------------------- all of them
-
-
-def test_every_strategy_has_a_name() -> None:
-    assert tuple(STRATEGIES) == NAMES
 
 
 @pytest.mark.usefixtures("_at_hand")
@@ -88,7 +84,7 @@ def test_every_strategy_has_a_name() -> None:
     ("name", "limits"),
     [
         (name, limits)
-        for name in NAMES
+        for name in STRATEGIES
         for limits in ((), budget("parameters", LIMIT), budget("flops", 20_000))
     ],
 )
@@ -104,7 +100,7 @@ def test_a_member_inside_the_budget_is_found(
     for limit in limits:
         assert cost_of(result.found, limit.cost) <= limit.limit
     assert result.strategy == name
-    assert (result.images_trained > 0) == STRATEGIES[name].trains
+    assert (result.images_trained > 0) == strategy_class(name).trains
     told = {g: row["round"] for row in lines(out / "history.jsonl") for g in row["removed"]}
     gates = lines(out / "gates.jsonl")
     assert {row["group"]: row["removed_in_round"] for row in gates} == {
@@ -146,7 +142,7 @@ def test_the_budget_of_the_spec(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_at_hand")
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", STRATEGIES)
 def test_no_member_fits_a_budget(name: str, tmp_path: Path) -> None:
     with pytest.raises(DiagnosticError) as caught:
         run(Space(SPACE, budgets=budget("parameters", 10)), name, tmp_path / "o")
@@ -180,14 +176,14 @@ def test_a_resumed_search_ends_as_an_undisturbed_one(name: str, tmp_path: Path) 
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     expected = run(space, name, whole)
     with pytest.MonkeyPatch.context() as patch:
-        step, count = STRATEGIES[name].step, iter(range(10**6))
+        step, count = strategy_class(name).step, iter(range(10**6))
 
         def interrupted(self: object, *arguments: Any) -> float:
             if next(count) == 7:
                 raise KeyboardInterrupt
             return step(self, *arguments)  # type: ignore[arg-type]
 
-        patch.setattr(STRATEGIES[name], "step", interrupted)
+        patch.setattr(strategy_class(name), "step", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run(space, name, cut)
     torch.manual_seed(999)
@@ -257,11 +253,11 @@ def test_random_takes_the_best_of_those_it_judged(
 
 
 def test_random_trains_one_member_a_step() -> None:
-    task = task_of("random")
-    strategy, members = RandomChoice(task), set()
-    for inputs, labels in task.net.batches(4):
+    problem = problem_of("random")
+    strategy, members = RandomChoice(problem), set()
+    for inputs, labels in problem.net.batches(4):
         strategy.step(inputs, labels, True)
-        members.add(frozenset(task.net.state()["kept"]))
+        members.add(frozenset(problem.net.state()["kept"]))
     assert all(member_space(SPACE.graph).contains(member) for member in members)
     assert len(members) > 1
     assert strategy.update(1, 2).reasons == {}
@@ -270,38 +266,40 @@ def test_random_trains_one_member_a_step() -> None:
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("limit", [None, LIMIT])
 def test_magnitude_keeps_the_largest(seed: int, limit: int | None) -> None:
-    task = task_of("magnitude", *(budget("parameters", limit) if limit else ()))
-    strategy = Magnitude(task)
+    problem = problem_of("magnitude", *(budget("parameters", limit) if limit else ()))
+    strategy = Magnitude(problem)
     generator = torch.Generator().manual_seed(seed)
-    strategy.w = torch.randn(len(task.net.groups), generator=generator, dtype=torch.float64)
-    size = dict(zip(task.net.groups, strategy.w.abs().tolist(), strict=True))
+    strategy.w = torch.randn(
+        len(problem.net.gates.groups), generator=generator, dtype=torch.float64
+    )
+    size = dict(zip(problem.net.gates.groups, strategy.w.abs().tolist(), strict=True))
     assert strategy.update(1, 2).reasons == {}
     removed = strategy.update(2, 2).reasons
     fitting = [m for m in living() if limit is None or cost(m) <= limit]
     expected = max(fitting, key=lambda m: sum(size[group] for group in m))
-    assert task.net.groups.keys() - removed == expected
+    assert problem.net.gates.groups.keys() - removed == expected
     assert {*removed.values()} == {"magnitude"}
-    weights = dict(zip(task.net.groups, strategy.w.tolist(), strict=True))
-    expected_rows = [weights[str(edge.group)] for edge in SPACE.graph.searched()]
+    weights = dict(zip(problem.net.gates.groups, strategy.w.tolist(), strict=True))
+    expected_rows = [weights[edge.searched_gate.group] for edge in SPACE.graph.searched()]
     assert [row["w"] for row in strategy.rows()] == expected_rows
 
 
 def test_gates_of_magnitude_descend() -> None:
     """By plain gradient steps, once the search has begun; before that they stay."""
-    task = task_of("magnitude")
-    strategy = Magnitude(task)
+    problem = problem_of("magnitude")
+    strategy = Magnitude(problem)
     start = strategy.w.clone()
-    [first, second] = task.net.batches(2)
+    [first, second] = problem.net.batches(2)
     strategy.step(*first, False)
     assert torch.equal(strategy.w, start)
-    module = deepcopy(task.net.module).train()
+    module = deepcopy(problem.net.module).train()
     w = start.clone().requires_grad_()
     state = torch.get_rng_state()  # of dropout
-    cross_entropy(module(second[0], task.net.spread(w)), second[1]).backward()
+    cross_entropy(module(second[0], problem.net.gates.spread(w.float())), second[1]).backward()
     torch.set_rng_state(state)
     strategy.step(*second, True)
     assert w.grad is not None
-    expected = start - task.settings.gate_learning_rate * w.grad
+    expected = start - problem.settings.gate_learning_rate * w.grad
     assert torch.allclose(strategy.w, expected, atol=1e-7)
     assert not torch.equal(strategy.w, start)
 
@@ -319,13 +317,13 @@ def softmax_of(strategy: Darts) -> dict[str, float]:
 
 
 def test_gates_of_darts_are_a_softmax() -> None:
-    task = task_of("darts")
-    strategy = Darts(task)
+    problem = problem_of("darts")
+    strategy = Darts(problem)
     with torch.no_grad():
         strategy.alpha.copy_(torch.linspace(-2, 2, len(strategy.alpha)))
     chances = softmax_of(strategy)
-    assert len(chances) == len(task.net.groups) + 1  # one connection may be dropped
-    expected = [chances[str(edge.group)] for edge in SPACE.graph.searched()]
+    assert len(chances) == len(problem.net.gates.groups) + 1  # one connection may be dropped
+    expected = [chances[edge.searched_gate.group] for edge in SPACE.graph.searched()]
     assert strategy.gates().tolist() == pytest.approx(expected)
     removed = strategy.update(2, 2).reasons
     assert [row["w"] for row in strategy.rows()] == pytest.approx(expected)
@@ -335,21 +333,21 @@ def test_gates_of_darts_are_a_softmax() -> None:
         kept = {*member} if member.intersection(free.options) else {*member, dropped(free)}
         return sum(chances[option] for option in kept)
 
-    assert task.net.groups.keys() - removed == max(living(), key=value)
+    assert problem.net.gates.groups.keys() - removed == max(living(), key=value)
 
 
 def test_darts_steps_on_held_out_examples() -> None:
-    task = task_of("darts")
-    strategy = Darts(task)
+    problem = problem_of("darts")
+    strategy = Darts(problem)
     before = strategy.alpha.detach().clone()
-    for inputs, labels in task.net.batches(1):
+    for inputs, labels in problem.net.batches(1):
         strategy.step(inputs, labels, False)
     assert torch.equal(strategy.alpha.detach(), before)
-    assert task.net.trained == 16
-    for inputs, labels in task.net.batches(1):
+    assert problem.net.trained == 16
+    for inputs, labels in problem.net.batches(1):
         strategy.step(inputs, labels, True)
     assert (strategy.alpha.detach() != before).all()
-    assert task.net.trained == 16 + 16 + len(task.net.held_part)  # 12 examples, no more
+    assert problem.net.trained == 16 + 16 + len(problem.net.held_part)  # 12 examples, no more
 
 
 # -------------------------------------------------------------------------------------- proxies

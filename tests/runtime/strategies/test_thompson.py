@@ -41,7 +41,7 @@ def test_a_trend_of_all_is_nobodys_effect() -> None:
 def test_effects_are_found_within_their_errors() -> None:
     members, losses, true = experiments(2000, noise=0.3)
     found = effects(members, losses)
-    errors = found.root.square().sum(dim=1).sqrt()
+    errors = found.deviation
     assert (((found.mean - true) / errors).abs() < 4).all()
     assert 0.5 < float(errors.mean()) / (0.3 * 2 / math.sqrt(2000)) < 2
 

@@ -11,7 +11,6 @@ import torch
 from living import with_known_weights
 from support import compile_text
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from bayesnas.compiler.settings import SearchSettings
 from bayesnas.compiler.space.choices import Member, member_space
@@ -19,7 +18,6 @@ from bayesnas.compiler.space.members import prune_to
 from bayesnas.runtime.data.dataset import Data, Part
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.supernet import supernet as supernet_module
-from bayesnas.runtime.supernet.curvature import gradient, hessian
 from bayesnas.runtime.supernet.supernet import HOLDOUT, Score, Supernet
 from bayesnas.runtime.tasks.classification import Classification
 
@@ -63,7 +61,7 @@ def trained(steps: int = 4) -> Supernet:
     net = supernet()
     net.total_steps = 20
     for inputs, labels in net.batches(steps):
-        net.descend(inputs, labels, net.gates(member_space(SPACE.graph).mean()))
+        net.descend(inputs, labels, net.gates.at(member_space(SPACE.graph).mean()))
     return net
 
 
@@ -78,7 +76,7 @@ def alone(net: Supernet, kept: Collection[str]) -> nn.Module:
 
 def gates_alone(kept: Collection[str], weights: dict[str, float]) -> Tensor:
     graph = prune_to(SPACE.graph, frozenset(kept))
-    return torch.tensor([weights[str(edge.group)] for edge in graph.searched()])
+    return torch.tensor([weights[edge.searched_gate.group] for edge in graph.searched()])
 
 
 def assert_same(before: dict[str, Tensor], after: dict[str, Tensor]) -> None:
@@ -94,34 +92,14 @@ def copied(net: Supernet) -> dict[str, Tensor]:
 # -------------------------------------------------------------------------------------- gates
 
 
-def test_gates_are_the_weights_of_their_groups() -> None:
-    net = supernet()
-    weights = {group: n + 1.0 for n, group in enumerate(net.groups)}
-    expected = [weights[str(edge.group)] for edge in SPACE.graph.searched()]
-    assert net.gates(weights).tolist() == expected
-    assert net.gates(weights).dtype == torch.float32
-    [first, *_] = net.groups
-    assert net.table({first: 0.1}).tolist() == [0.1, *[0.0] * (len(net.groups) - 1)]
-    assert net.gates({}).tolist() == [0.0] * len(expected)
-
-
-def test_spread_is_differentiable() -> None:
-    """A weight moves all gates of its group: in two cells."""
-    net = supernet()
-    weights = torch.ones(len(net.groups), dtype=torch.float64, requires_grad=True)
-    net.spread(weights).sum().backward()
-    assert weights.grad is not None
-    assert weights.grad.tolist() == [2.0] * len(net.groups)
-
-
 @pytest.mark.parametrize("seed", range(5))
 def test_kept_groups_are_the_pruned_network(seed: int) -> None:
     """A gate of 0 and an operation left out are the same, in sums."""
     net, random = supernet(), Random(seed)
     with_known_weights(net.module)
-    kept = random.choice(MEMBERS) | {g for g in net.groups if random.random() < 0.5}
+    kept = random.choice(MEMBERS) | {g for g in net.gates.groups if random.random() < 0.5}
     weights = {group: random.uniform(-1, 1) for group in sorted(kept)}
-    gates = net.gates(weights).double()
+    gates = net.gates.at(weights).double()
     inputs = torch.randn(4, 1, 8, 8, dtype=torch.float64)
     whole = net.module(inputs, gates)
     net.keep(kept)
@@ -133,17 +111,21 @@ def test_kept_groups_are_the_pruned_network(seed: int) -> None:
 
 def test_kept_groups_come_back() -> None:
     net = supernet()
-    everything = sorted(net.groups)
+    everything = sorted(net.gates.groups)
     assert net.state()["kept"] == everything
-    for kept in (MEMBERS[0], MEMBERS[-1], frozenset[str](), frozenset(net.groups)):
+    for kept in (MEMBERS[0], MEMBERS[-1], frozenset[str](), frozenset(net.gates.groups)):
         net.keep(kept)
         assert net.state()["kept"] == sorted(kept)
-        pruned = {str(edge.group) for edge in SPACE.graph.searched() if _pruned(net, edge.gate)}
-        assert pruned == net.groups.keys() - kept
+        pruned = {
+            edge.searched_gate.group
+            for edge in SPACE.graph.searched()
+            if _pruned(net, edge.searched_gate.number)
+        }
+        assert pruned == net.gates.groups.keys() - kept
 
 
-def _pruned(net: Supernet, gate: int | None) -> bool:
-    path, candidate = net.emitted.gates[gate or 0]
+def _pruned(net: Supernet, gate: int) -> bool:
+    path, candidate = net.emitted.gates[gate]
     return candidate in net.module.get_submodule(path).pruned  # type: ignore[operator]
 
 
@@ -171,7 +153,7 @@ def test_the_held_out_examples_do_not_train() -> None:
 
 def test_images_are_counted() -> None:
     net = supernet()
-    gates = net.gates(dict.fromkeys(net.groups, 1.0))
+    gates = net.gates.at(dict.fromkeys(net.gates.groups, 1.0))
     for inputs, labels in net.batches(2):
         net.descend(inputs, labels, gates)
     assert (net.steps, net.trained, net.evaluated) == (2, 32, 0)
@@ -190,7 +172,7 @@ def test_operations_left_out_do_not_learn() -> None:
     net.keep(MEMBERS[0])
     before = copied(net)
     [(inputs, labels)] = net.batches(1)
-    net.descend(inputs, labels, net.gates(dict.fromkeys(MEMBERS[0], 1.0)))
+    net.descend(inputs, labels, net.gates.at(dict.fromkeys(MEMBERS[0], 1.0)))
     learnt = set(alone(net, MEMBERS[0]).state_dict())
     for name, value in net.module.state_dict().items():
         assert torch.equal(value, before[name]) == (name not in learnt), name
@@ -199,8 +181,8 @@ def test_operations_left_out_do_not_learn() -> None:
 def test_gates_get_their_gradient() -> None:
     net = supernet()
     [(inputs, labels)] = net.batches(1)
-    weights = net.table(dict.fromkeys(net.groups, 1.0)).requires_grad_()
-    net.descend(inputs, labels, net.spread(weights))
+    weights = net.gates.table(dict.fromkeys(net.gates.groups, 1.0)).requires_grad_()
+    net.descend(inputs, labels, net.gates.spread(weights.float()))
     assert weights.grad is not None
     assert (weights.grad != 0).all()
 
@@ -208,27 +190,10 @@ def test_gates_get_their_gradient() -> None:
 # -------------------------------------------------------------------------------------- derivatives
 
 
-def test_tied_derivatives_are_those_in_a_shared_weight() -> None:
-    net = supernet()
-    with_known_weights(net.module)
-    inputs = torch.randn(6, 1, 8, 8, dtype=torch.float64)
-    labels = torch.arange(6) % 3
-    weights = torch.linspace(0.2, 1.0, len(net.groups), dtype=torch.float64)
-
-    def loss(shared: Tensor) -> Tensor:
-        return cross_entropy(net.module(inputs, shared[net.group_of_gate]), labels)
-
-    at, batch = weights[net.group_of_gate], [(inputs, labels)]
-    task = net.data.task
-    g, H = net.tied(gradient(net.module, task, batch, at), hessian(net.module, task, batch, at))
-    assert torch.allclose(g, torch.autograd.functional.jacobian(loss, weights), atol=1e-12)
-    assert torch.allclose(H, torch.autograd.functional.hessian(loss, weights), atol=1e-10)
-
-
 @pytest.mark.parametrize("name", ["ggn", "ggn_diagonal"])
 def test_the_curvature_is_a_matrix(name: str) -> None:
     net = supernet(curvature=name)
-    found = net.curvature(net.gates(dict.fromkeys(net.groups, 1.0)), net.fit_part)
+    found = net.curvature(net.gates.at(dict.fromkeys(net.gates.groups, 1.0)), net.fit_part)
     assert found.shape == (14, 14)
     assert found.dtype == torch.float64
     assert (found.diagonal() > 0).all()
@@ -245,7 +210,7 @@ def norms(net: Supernet) -> list[nn.BatchNorm2d]:
 def test_recalibrated_statistics_are_those_of_these_gates() -> None:
     net = trained()
     stem: nn.Sequential = net.module.stem  # type: ignore[assignment]
-    with net.recalibrated(net.gates(dict.fromkeys(net.groups, 0.5))), torch.no_grad():
+    with net.recalibrated(net.gates.at(dict.fromkeys(net.gates.groups, 0.5))), torch.no_grad():
         arriving = stem[0](net.data.normalize(net.fit_part.inputs))
         assert torch.allclose(stem[1].running_mean, arriving.mean(dim=(0, 2, 3)), atol=1e-6)
         assert torch.allclose(stem[1].running_var, arriving.var(dim=(0, 2, 3)), atol=1e-5)
@@ -258,7 +223,7 @@ def test_recalibration_is_a_mean_over_batches(monkeypatch: pytest.MonkeyPatch) -
     net = trained()
     stem: nn.Sequential = net.module.stem  # type: ignore[assignment]
     before = net.evaluated
-    with net.recalibrated(net.gates(dict.fromkeys(net.groups, 0.5))), torch.no_grad():
+    with net.recalibrated(net.gates.at(dict.fromkeys(net.gates.groups, 0.5))), torch.no_grad():
         arriving = stem[0](net.data.normalize(net.fit_part.inputs[:30]))
         means = [part.mean(dim=(0, 2, 3)) for part in arriving.split(12)]
         assert torch.allclose(stem[1].running_mean, torch.stack(means).mean(dim=0), atol=1e-6)
@@ -269,7 +234,7 @@ def test_recalibration_is_a_mean_over_batches(monkeypatch: pytest.MonkeyPatch) -
 def test_the_old_statistics_come_back_exactly(fails: bool) -> None:
     net = trained()
     before, momenta = copied(net), [norm.momentum for norm in norms(net)]
-    gates = net.gates(dict.fromkeys(MEMBERS[0], 1.0))
+    gates = net.gates.at(dict.fromkeys(MEMBERS[0], 1.0))
     if fails:
         with pytest.raises(KeyError), net.recalibrated(gates):
             raise KeyError
@@ -295,7 +260,7 @@ def test_the_old_statistics_come_back_after_a_failed_recalibration(
         net.judge(MEMBERS[0])
     assert_same(before, net.module.state_dict())
     assert [norm.momentum for norm in norms(net)] == momenta
-    assert net.state()["kept"] == sorted(net.groups)
+    assert net.state()["kept"] == sorted(net.gates.groups)
 
 
 def by_hand(net: Supernet, member: Member) -> Score:
@@ -344,7 +309,9 @@ def work(net: Supernet) -> list[float]:
     losses = []
     for number, (inputs, labels) in enumerate(net.batches(4)):
         net.keep(MEMBERS[number])
-        losses.append(net.descend(inputs, labels, net.gates(dict.fromkeys(MEMBERS[number], 1.0))))
+        losses.append(
+            net.descend(inputs, labels, net.gates.at(dict.fromkeys(MEMBERS[number], 1.0)))
+        )
     held, _ = net.held_batch(5)
     part = net.sample(net.fit_part, 7)
     judged = net.judge(MEMBERS[2])

@@ -15,6 +15,7 @@ from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.passes.gamma import derive_gamma, evaluate_gamma
 from bayesnas.runtime.strategies.bayesnas.posterior import Layout, Posterior
 from bayesnas.runtime.strategies.bayesnas.updates import ENTROPY_THRESHOLD
+from bayesnas.runtime.supernet.gates import Gates
 
 CPU = torch.device("cpu")
 CELL = "motif m(a) -> (b) { a ~> b : conv(3) | relu | skip }\n"
@@ -25,8 +26,12 @@ SHARED = graph_of(
 )
 
 
+def layout_of(graph: Graph) -> Layout:
+    return Layout.of(graph, Gates.of(graph, CPU))
+
+
 def start(graph: Graph) -> Posterior:
-    return Posterior.start(Layout.of(graph, CPU))
+    return Posterior.start(layout_of(graph))
 
 
 def drawn(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -40,18 +45,14 @@ def drawn(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 # -------------------------------------------------------------------------------------- layout
 
 
-def test_tied_gates_share_a_group() -> None:
-    layout = Layout.of(TIED, CPU)
-    assert layout.gates == 9
-    assert layout.groups.tolist() == [0, 1, 2] * 3
-    assert layout.names == tuple(TIED.groups())
+def test_relays_of_tied_edges_share_a_group() -> None:
+    layout = layout_of(TIED)
     assert layout.relay_groups.tolist() == [0, 0, 0]
     assert layout.relay_count == 1
 
 
-def test_untied_gates_stand_alone() -> None:
-    layout = Layout.of(UNTIED, CPU)
-    assert layout.groups.tolist() == list(range(9))
+def test_relays_of_untied_edges_stand_alone() -> None:
+    layout = layout_of(UNTIED)
     assert layout.relay_groups.tolist() == [0, 1, 2]
     assert layout.relay_count == 3
 
@@ -59,21 +60,17 @@ def test_untied_gates_stand_alone() -> None:
 @pytest.mark.parametrize("name", ["digits_cell", "dense_motif"])
 def test_the_layout_is_that_of_the_graph(name: str) -> None:
     graph = packaged(name).graph
-    layout = Layout.of(graph, CPU)
+    layout = layout_of(graph)
     searched = graph.searched()
-    for edge in searched:
-        assert edge.gate is not None
-        assert layout.names[layout.groups[edge.gate]] == edge.group
     assert sorted(int(g) for gates in layout.edge_gates for g in gates) == list(
         range(len(searched))
     )
     for connection, gates in zip(layout.connections, layout.edge_gates, strict=True):
-        assert [e.gate for e in connection.edges] == gates.tolist()
+        assert [e.searched_gate.number for e in connection.edges] == gates.tolist()
     for one in searched:
         for other in searched:
-            assert one.gate is not None
-            assert other.gate is not None
-            same = layout.targets[one.gate] == layout.targets[other.gate]
+            first, second = one.searched_gate.number, other.searched_gate.number
+            same = layout.targets[first] == layout.targets[second]
             assert bool(same) == (one.target == other.target)
 
 
@@ -121,11 +118,11 @@ def test_the_gauge_of_a_node_without_gates_is_left_alone() -> None:
     assert posterior.gates().tolist() == [0] * 7
 
 
-# -------------------------------------------------------------------------------------- evidence
+# -------------------------------------------------------------------------------------- removals
 
 
 @pytest.mark.parametrize("graph", [TIED, UNTIED], ids=["tied", "untied"])
-def test_evidence_change(graph: Graph) -> None:
+def test_saliencies(graph: Graph) -> None:
     """-g w + w^2 H / 2 summed over a group, by plain numbers; nothing of what is removed."""
     posterior = start(graph)
     gradient, curvature = drawn(9)
@@ -133,13 +130,12 @@ def test_evidence_change(graph: Graph) -> None:
     posterior.remove([4])
     by_group: dict[str, float] = {}
     for edge in graph.searched():
-        k = edge.gate
-        assert k is not None
+        k = edge.searched_gate.number
         w = 0.0 if k == 4 else float(posterior.w[k])
         change = -float(gradient[k]) * w + w * w * float(curvature[k, k]) / 2
-        by_group[str(edge.group)] = by_group.get(str(edge.group), 0.0) + change
-    found = posterior.evidence_change(gradient, curvature)
-    expected = [by_group[str(edge.group)] for edge in graph.searched()]
+        by_group[edge.searched_gate.group] = by_group.get(edge.searched_gate.group, 0.0) + change
+    found = posterior.saliencies(gradient, curvature)
+    expected = [by_group[edge.searched_gate.group] for edge in graph.searched()]
     assert found.tolist() == pytest.approx(expected)
 
 
@@ -152,14 +148,14 @@ class Plain:
     def __init__(self, graph: Graph, w: Tensor, alive: list[bool]) -> None:
         self.graph = graph
         self.count = len(graph.searched())
-        self.edges = {e.gate: e for e in graph.searched()}
+        self.edges = {e.searched_gate.number: e for e in graph.searched()}
         self.w = [float(x) if a else 0.0 for x, a in zip(w, alive, strict=True)]
         self.alive = alive
         self.gamma = [1.0 if a else 0.0 for a in alive]
         self.members: dict[str, list[int]] = {}
         for edge in graph.searched():
-            assert edge.gate is not None
-            self.members.setdefault(str(edge.group), []).append(edge.gate)
+            gate = edge.searched_gate
+            self.members.setdefault(gate.group, []).append(gate.number)
         self.connections = [c for c in graph.all_connections() if c.searched]
         self.relay_gamma = {c.id: 1.0 for c in self.connections}
 
@@ -202,7 +198,7 @@ class Plain:
             }
             s = {n: norm / max(omega[n], 1e-300) for n, norm in norms.items()}
             relay_s = self.relays(H, solved)
-            values = [max(s[str(self.edges[k].group)], 1e-12) for k in range(self.count)]
+            values = [max(s[self.edges[k].searched_gate.group], 1e-12) for k in range(self.count)]
             found, relay_found = evaluate_gamma(
                 expressions,
                 torch.tensor(values, dtype=torch.float64),
@@ -245,9 +241,9 @@ class Plain:
         groups: dict[frozenset[str], list[str]] = {}
         curvature = {}
         for c in self.connections:
-            ks = [e.gate for e in c.edges if e.gate is not None]
+            ks = [e.searched_gate.number for e in c.edges]
             curvature[c.id] = sum(w[i] * float(H[i, j]) * w[j] for i in ks for j in ks)
-            groups.setdefault(frozenset(str(e.group) for e in c.edges), []).append(c.id)
+            groups.setdefault(frozenset(e.searched_gate.group for e in c.edges), []).append(c.id)
         result = {}
         for names in groups.values():
             total = 0.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pytest
 import torch
 from hypothesis import given
@@ -11,11 +13,13 @@ from support import compile_text, graph_of, network
 
 from bayesnas.compiler.artifacts.derive import derive_spec
 from bayesnas.compiler.graph.model import Graph
+from bayesnas.compiler.space.members import prune_to
 from bayesnas.dsl.printer import print_spec
 from bayesnas.runtime.strategies.bayesnas.posterior import Layout, Posterior
 from bayesnas.runtime.strategies.bayesnas.pruning import Pruner
 from bayesnas.runtime.strategies.bayesnas.updates import ENTROPY_THRESHOLD
 from bayesnas.runtime.strategies.interface import Removal
+from bayesnas.runtime.supernet.gates import Gates
 
 CPU = torch.device("cpu")
 LOW, HIGH = ENTROPY_THRESHOLD / 10, ENTROPY_THRESHOLD * 10
@@ -23,7 +27,7 @@ LOW, HIGH = ENTROPY_THRESHOLD / 10, ENTROPY_THRESHOLD * 10
 
 def posterior_of(graph: Graph, gammas: dict[str, float], default: float = HIGH) -> Posterior:
     """gamma by edge id."""
-    posterior = Posterior.start(Layout.of(graph, CPU))
+    posterior = Posterior.start(Layout.of(graph, Gates.of(graph, CPU)))
     unknown = set(gammas) - {e.id for e in graph.searched()}
     assert not unknown
     values = [gammas.get(e.id, default) for e in graph.searched()]
@@ -43,7 +47,11 @@ def decide(
 ) -> Removal:
     posterior = posterior_of(graph, gammas, default)
     loss = torch.tensor(changes or [0.0] * len(graph.searched()), dtype=torch.float64)
-    return Pruner(graph).decide(posterior, loss, removed, fraction, progress)
+    return Pruner(graph, Gates.of(graph, CPU)).decide(posterior, loss, removed, fraction, progress)
+
+
+def without(graph: Graph, removed: Collection[str]) -> Graph:
+    return prune_to(graph, graph.groups().keys() - set(removed))
 
 
 FOUR = graph_of(network("x ~> y : conv(3) | conv(1) | relu | skip"))
@@ -81,7 +89,7 @@ def test_the_last_way_to_an_output_stays() -> None:
     assert len(found.reasons) == 3
     assert len(found.refused) == 1
     assert set(found.reasons) | set(found.refused) == set(FOUR.groups())
-    assert Pruner(FOUR).alive_graph(found.reasons).searched()
+    assert without(FOUR, found.reasons).searched()
 
 
 def test_each_output_keeps_a_way() -> None:
@@ -90,7 +98,7 @@ def test_each_output_keeps_a_way() -> None:
             x ~> y : conv(3) | skip
             x ~> v : conv(3) | skip
         }""")
-    left = Pruner(graph).alive_graph(decide(graph, {}, default=LOW).reasons)
+    left = without(graph, decide(graph, {}, default=LOW).reasons)
     assert {e.target for e in left.searched()} == {"y", "v"}
 
 
@@ -140,7 +148,7 @@ def test_a_group_goes_whole() -> None:
     low = {e.id: LOW for e in graph.searched() if e.operation.label == "conv(3)"}
     found = decide(graph, low)
     assert found.reasons == {next(iter(graph.groups())): "entropy"}
-    left = Pruner(graph).alive_graph(found.reasons)
+    left = without(graph, found.reasons)
     assert [e.operation.label for e in left.searched()] == ["conv(1)", "skip"] * 3
 
 
@@ -180,14 +188,14 @@ def test_retain_keeps_the_edges_of_the_largest_sums() -> None:
     """Not of the largest single gamma."""
     gammas = {"x->h:conv_3": 0.9, "x->h:skip": 0.1, "a->h:conv_3": 0.6, "a->h:skip": 0.6}
     found = decide(RETAIN, {**gammas, "b->h:conv_3": 0.2, "b->h:skip": 0.2}, progress=1.0)
-    assert arrivals(Pruner(RETAIN).alive_graph(found.reasons), "h") == ["a"]
+    assert arrivals(without(RETAIN, found.reasons), "h") == ["a"]
     assert set(found.reasons.values()) == {"retain"}
 
 
 @pytest.mark.parametrize(("progress", "left"), [(0.0, 3), (0.4, 3), (0.5, 2), (0.9, 2), (1.0, 1)])
 def test_retain_tightens_with_progress(progress: float, left: int) -> None:
     found = decide(RETAIN, {}, progress=progress)
-    assert len(arrivals(Pruner(RETAIN).alive_graph(found.reasons), "h")) == left
+    assert len(arrivals(without(RETAIN, found.reasons), "h")) == left
 
 
 def test_retain_of_more_than_arrive_removes_nothing() -> None:
@@ -199,7 +207,7 @@ def test_retain_of_more_than_arrive_removes_nothing() -> None:
 def test_retain_counts_what_entropy_left() -> None:
     low = dict.fromkeys(edges("a->h", "conv_3", "skip") + edges("b->h", "conv_3", "skip"), LOW)
     found = decide(RETAIN, low, progress=1.0)
-    assert arrivals(Pruner(RETAIN).alive_graph(found.reasons), "h") == ["x"]
+    assert arrivals(without(RETAIN, found.reasons), "h") == ["x"]
     assert set(found.reasons) == set(low)
 
 
@@ -215,7 +223,7 @@ def test_retain_prefers_an_edge_that_is_alive() -> None:
     )
     gammas = dict.fromkeys(edges("x->a", "conv_3", "skip"), LOW) | {"a->h:conv_3": 100 * HIGH}
     found = decide(graph, gammas, progress=1.0)
-    assert arrivals(Pruner(graph).alive_graph(found.reasons), "h") == ["x"]
+    assert arrivals(without(graph, found.reasons), "h") == ["x"]
 
 
 # -------------------------------------------------------------------------------------- laws
@@ -227,7 +235,7 @@ def gammas_of(graph: Graph, seed: int) -> dict[str, float]:
     by_group = {
         g: float(10 ** (3 * torch.rand(1, generator=generator) - 3)) for g in graph.groups()
     }
-    return {e.id: by_group[str(e.group)] for e in graph.searched()}
+    return {e.id: by_group[e.searched_gate.group] for e in graph.searched()}
 
 
 @given(spaces(), st.integers(0, 1000), st.floats(0, 1))
@@ -237,17 +245,16 @@ def test_what_is_left_is_a_network_that_keeps_its_promises(
     """Two rounds, the second to the end: outputs are fed, `retain` holds, nothing dead is left."""
     compiled = compile_text(text)
     graph = compiled.graph
-    pruner = Pruner(graph)
     gammas = gammas_of(graph, seed)
     first = decide(graph, gammas, fraction=fraction, progress=0.5)
     removed = frozenset(first.reasons)
     last = decide(graph, gammas, removed=removed, fraction=fraction, progress=1.0)
     assert not set(last.reasons) & removed
     gone = removed | set(last.reasons)
-    left = pruner.alive_graph(gone)
+    left = without(graph, gone)
     for retain in graph.retains:
         assert len(arrivals(left, retain.node)) <= retain.count
-    alive = {str(e.group) for e in left.searched()}
+    alive = {e.searched_gate.group for e in left.searched()}
     assert alive == set(graph.groups()) - gone
 
 
@@ -255,7 +262,7 @@ def test_what_is_left_is_a_network_that_keeps_its_promises(
 def test_what_is_left_compiles(text: str, seed: int) -> None:
     compiled = compile_text(text)
     found = decide(compiled.graph, gammas_of(compiled.graph, seed), progress=1.0)
-    left = Pruner(compiled.graph).alive_graph(found.reasons)
+    left = without(compiled.graph, found.reasons)
     compile_text(print_spec(derive_spec(compiled, left)))
 
 
@@ -264,5 +271,5 @@ def test_a_removal_that_would_not_compile_is_not_made() -> None:
     text = network("y = concat(x)\nx ~> y : conv(3, 5) | conv(1, 5)").replace("(y: [4", "(y: [9")
     compiled = compile_text(text)
     found = decide(compiled.graph, {}, default=LOW)
-    left = Pruner(compiled.graph).alive_graph(found.reasons)
+    left = without(compiled.graph, found.reasons)
     compile_text(print_spec(derive_spec(compiled, left)))
