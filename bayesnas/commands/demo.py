@@ -46,7 +46,7 @@ def _demo(options: argparse.Namespace) -> int:
     schedule = make_settings(TrainSettings, space.settings("train"))
     found_row = _trained_row("found network", compile_spec(spec), schedule, run, out / "train")
     supernet_row = _trained_row("supernet", space, schedule, run, out / "supernet")
-    head = ("", "parameters", "FLOPs", "test accuracy", "trained in")
+    head = ("", "parameters", "FLOPs", f"test {result.task.metric}", "trained in")
     print("\n" + columns(head, [supernet_row, found_row]))
     share = result.found.parameters / result.supernet.parameters
     print(

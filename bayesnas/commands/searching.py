@@ -142,8 +142,9 @@ def _compare(options: argparse.Namespace) -> int:
     ]
     entries = compare(space, runs, schedule)
     figure = write_comparison(entries, options.out)
+    metric = f"test {entries[0].metric}"
     print(columns(
-        ("strategy", "test accuracy", "parameters", "FLOPs", "images trained", "seconds"),
+        ("strategy", metric, "parameters", "FLOPs", "images trained", "seconds"),
         [summary.texts() for summary in summaries(entries)],
     ))  # fmt: skip
     print(f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}, mean ± standard deviation; {figure}")

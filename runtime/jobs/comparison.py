@@ -18,20 +18,29 @@ from bayesnas.runtime.jobs.search import Space, search
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.runs.folder import RunOptions, read_result
 from bayesnas.runtime.runs.progress import say_note
+from bayesnas.runtime.tasks.interface import Task
+from bayesnas.runtime.tasks.registry import task_class
 
 
 @frozen
 class Entry:
-    """One search and the training of what it found; the accuracy is of the test part."""
+    """One search and the training of what it found; ``quality`` is the metric on the test part."""
 
     strategy: str
     seed: int
-    test_accuracy: float
+    metric: str
+    quality: float
     parameters: int
     flops: int
     images_trained: int
     images_evaluated: int
     seconds: float
+
+    def row(self) -> dict[str, str | int | float]:
+        """A row of compare.csv."""
+        row = asdict(self)
+        name = f"test_{row.pop('metric')}"
+        return {name if key == "quality" else key: value for key, value in row.items()}
 
 
 @frozen
@@ -40,6 +49,11 @@ class Summary:
 
     strategy: str
     entries: tuple[Entry, ...]
+
+    @property
+    def task(self) -> type[Task]:
+        """What was learned."""
+        return task_class(self.entries[0].metric)
 
     def mean(self, name: str) -> float:
         """Over the seeds."""
@@ -52,9 +66,15 @@ class Summary:
 
     def texts(self) -> tuple[str, ...]:
         """A row of the table."""
-        accuracy = f"{self.mean('test_accuracy'):.2%} ± {100 * self.deviation('test_accuracy'):.2f}"
+        task = self.task
+        quality = task.quality_text(self.mean("quality"))
+        deviation = f"{task.scale * self.deviation('quality'):.2f}"
         names = ("parameters", "flops", "images_trained", "seconds")
-        return (self.strategy, accuracy, *(f"{self.mean(name):,.0f}" for name in names))
+        return (
+            self.strategy,
+            f"{quality} ± {deviation}",
+            *(f"{self.mean(name):,.0f}" for name in names),
+        )
 
 
 def compare(
@@ -123,7 +143,8 @@ def _entry(out: Path, strategy: str, seed: int) -> Entry:
     return Entry(
         strategy,
         seed,
-        trained["test_accuracy"],
+        trained["metric"],
+        trained[f"test_{trained['metric']}"],
         trained["parameters"],
         trained["flops"],
         found["images_trained"],
@@ -133,26 +154,26 @@ def _entry(out: Path, strategy: str, seed: int) -> Entry:
 
 
 def summaries(entries: Iterable[Entry]) -> list[Summary]:
-    """By strategy, the best mean accuracy first."""
+    """By strategy, the best mean quality first."""
     by_name: dict[str, list[Entry]] = {}
     for entry in entries:
         by_name.setdefault(entry.strategy, []).append(entry)
     found = [Summary(name, tuple(rows)) for name, rows in by_name.items()]
-    return sorted(found, key=lambda summary: -summary.mean("test_accuracy"))
+    return sorted(found, key=lambda summary: -summary.mean("quality"))
 
 
 def write_comparison(entries: Sequence[Entry], out: Path) -> Path:
     """Write ``compare.csv``, a row a run, and ``compare.svg``; the figure's path."""
-    names = list(asdict(entries[0]))
-    rows = [",".join(names), *(",".join(map(str, asdict(e).values())) for e in entries)]
-    write_text(out / "compare.csv", "\n".join(rows) + "\n")
+    rows = [entry.row() for entry in entries]
+    lines = [",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)]
+    write_text(out / "compare.csv", "\n".join(lines) + "\n")
     path = out / "compare.svg"
     write_text(path, comparison_figure(entries))
     return path
 
 
 def comparison_figure(entries: Sequence[Entry]) -> str:
-    """Test accuracy over parameters as SVG: a dot a run, a cross a strategy's mean."""
+    """The metric over parameters as SVG: a dot a run, a cross a strategy's mean."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -162,20 +183,22 @@ def comparison_figure(entries: Sequence[Entry]) -> str:
     axes = figure.add_subplot()
     for number, summary in enumerate(summaries(entries)):
         color = f"C{number % 10}"
-        accuracy = [100 * e.test_accuracy for e in summary.entries]
-        axes.scatter([e.parameters for e in summary.entries], accuracy, s=16, color=color)
+        scale = summary.task.scale
+        quality = [scale * e.quality for e in summary.entries]
+        axes.scatter([e.parameters for e in summary.entries], quality, s=16, color=color)
         axes.errorbar(
             summary.mean("parameters"),
-            100 * summary.mean("test_accuracy"),
+            scale * summary.mean("quality"),
             xerr=summary.deviation("parameters"),
-            yerr=100 * summary.deviation("test_accuracy"),
+            yerr=scale * summary.deviation("quality"),
             fmt="x",
             color=color,
             capsize=3,
             label=summary.strategy,
         )
     axes.set_xlabel("parameters of the found network")
-    axes.set_ylabel("test accuracy, %")
+    metric = entries[0].metric
+    axes.set_ylabel(", ".join(filter(None, (f"test {metric}", task_class(metric).unit))))
     axes.grid(alpha=0.3)
     axes.legend(title="mean ± deviation of seeds", fontsize="small")
     buffer = StringIO()

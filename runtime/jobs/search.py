@@ -33,6 +33,7 @@ from bayesnas.runtime.runs.progress import Progress, say_note
 from bayesnas.runtime.strategies.interface import Problem, Strategy, no_member
 from bayesnas.runtime.strategies.registry import strategy_class
 from bayesnas.runtime.supernet.supernet import Supernet
+from bayesnas.runtime.tasks.interface import Score, Task
 
 
 @frozen
@@ -87,7 +88,7 @@ class Space:
 
 @frozen
 class SearchResult:
-    """What a search ended with; accuracy is of what is left of the supernet, on
+    """What a search ended with; ``holdout`` is the score of what is left of the supernet on
     held-out training examples."""
 
     strategy: str
@@ -96,7 +97,8 @@ class SearchResult:
     rounds: int
     operations: int
     operations_left: int
-    holdout_accuracy: float
+    holdout: Score
+    task: Task
     images_trained: int  # forward and backward for the weights
     images_evaluated: int  # forward alone, or backward to the gates
     seconds: float
@@ -104,6 +106,11 @@ class SearchResult:
     device: str
     figure: str
     advice: str | None  # how to get the pictures, where `dot` is missing
+
+    def record(self) -> dict[str, Any]:
+        """As ``result.json`` has it: the score under its metric's name."""
+        plain = asdict(self, filter=lambda field, _: field.name not in ("holdout", "task"))
+        return {**plain, **self.task.entries("holdout", self.holdout)}
 
 
 def search(space: Compiled | Space, settings: SearchSettings, options: RunOptions) -> SearchResult:
@@ -197,8 +204,8 @@ class _Search:
     def _train(self, steps: int, progress: Progress, searching: bool) -> float | None:
         """Steps of the strategy's training; their mean loss, if there were any."""
         total, count = 0.0, 0
-        for inputs, labels in self.net.batches(steps):
-            value = self.strategy.step(inputs, labels, searching)
+        for inputs, targets in self.net.batches(steps):
+            value = self.strategy.step(inputs, targets, searching)
             total, count = total + value, count + 1
             progress.step(loss=f"{value:.3f}", alive=str(self._alive()))
         return total / count if count else None
@@ -230,8 +237,7 @@ class _Search:
         row = {
             "round": self.round,
             "train_loss": loss,
-            "holdout_loss": score.loss,
-            "holdout_accuracy": score.quality,
+            **self.net.data.task.entries("holdout", score),
             "alive": self._alive(),
             "removed": reasons,
             "images_trained": self.net.trained,
@@ -311,6 +317,7 @@ class _Search:
         advice = write_figure(draw(wanted.graph, annotation), self.run.out / "search.svg")
         figure = self.run.out / "pruned.svg"
         write_figure(draw(found.graph), figure)
+        task = self.net.data.task
         result = SearchResult(
             strategy=self.settings.strategy,
             supernet=graph_cost(wanted.graph),
@@ -318,7 +325,8 @@ class _Search:
             rounds=self.round,
             operations=len(self.net.gates.groups),
             operations_left=self._alive(),
-            holdout_accuracy=self.history[-1]["holdout_accuracy"],
+            holdout=task.score_of("holdout", self.history[-1]),
+            task=task,
             images_trained=self.net.trained,
             images_evaluated=self.net.evaluated,
             seconds=self.seconds,
@@ -327,7 +335,7 @@ class _Search:
             figure=str(figure if advice is None else figure.with_suffix(".dot")),
             advice=advice,
         )
-        self.run.write_json("result.json", asdict(result))
+        self.run.write_json("result.json", result.record())
         return result
 
     def _annotation(self) -> Annotation:

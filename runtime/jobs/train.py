@@ -43,7 +43,7 @@ class TrainResult:
         """As ``result.json`` has it: the score under its metric's name."""
         plain = asdict(self, recurse=False)
         del plain["test"], plain["task"]
-        return {**plain, f"test_{self.task.metric}": self.test.quality, "test_loss": self.test.loss}
+        return {**plain, **self.task.entries("test", self.test), "metric": self.task.metric}
 
 
 def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> TrainResult:

@@ -48,17 +48,17 @@ class Darts(Strategy):
         """The softmax of every candidate."""
         return self._gates().detach()
 
-    def step(self, inputs: Tensor, labels: Tensor, searching: bool) -> float:
+    def step(self, inputs: Tensor, targets: Tensor, searching: bool) -> float:
         """A step of the architecture, once the search has begun, and one of the weights."""
         self.net.keep(self.space.candidates())
         if searching:
-            held, answers = self.net.held_batch(len(labels))
+            held, answers = self.net.held_batch(len(targets))
             outputs = predict(self.net.module, held, self._gates())
             loss = self.net.data.task.loss(outputs, answers)
             [self.alpha.grad] = torch.autograd.grad(loss, [self.alpha])
             self.adam.step()
             self.net.trained += len(answers)
-        return self.net.descend(inputs, labels, self.gates())
+        return self.net.descend(inputs, targets, self.gates())
 
     def update(self, number: int, rounds: int) -> Removal:
         """The member of the largest softmax, after the last round."""

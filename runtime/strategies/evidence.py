@@ -220,11 +220,11 @@ class Evidence(Strategy):
         self.total = self.space.excess()
         self.choices: list[list[str]] = []  # the best member as it looked in each round
 
-    def step(self, inputs: Tensor, labels: Tensor, searching: bool) -> float:  # noqa: ARG002
+    def step(self, inputs: Tensor, targets: Tensor, searching: bool) -> float:  # noqa: ARG002
         """The weights learn under random parts of the space, so that each works without others."""
         part = thinned(self.space, self.settings.operation_drop, self.random)
         self.net.keep(part.candidates())
-        return self.net.descend(inputs, labels, self.net.gates.at(part.mean()))
+        return self.net.descend(inputs, targets, self.net.gates.at(part.mean()))
 
     def update(self, number: int, rounds: int) -> Removal:
         """Derivatives at the mean, then as many removals as are due."""

@@ -78,7 +78,7 @@ class Strategy(ABC):
         return draws if draws > 1 else 0
 
     @abstractmethod
-    def step(self, inputs: Tensor, labels: Tensor, searching: bool) -> float:
+    def step(self, inputs: Tensor, targets: Tensor, searching: bool) -> float:
         """One training step; the loss. ``searching`` is False before the first round."""
 
     @abstractmethod

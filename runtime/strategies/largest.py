@@ -16,7 +16,7 @@ class Largest(Strategy):
 
     trains: ClassVar[bool] = False
 
-    def step(self, inputs: Tensor, labels: Tensor, searching: bool) -> float:  # noqa: ARG002
+    def step(self, inputs: Tensor, targets: Tensor, searching: bool) -> float:  # noqa: ARG002
         """Nothing is trained."""
         raise AssertionError("the largest member needs no training")
 

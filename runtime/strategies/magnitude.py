@@ -22,11 +22,11 @@ class Magnitude(Strategy):
         """w, tied gates alike."""
         return self.net.gates.spread(self.w.to(torch.float32))
 
-    def step(self, inputs: Tensor, labels: Tensor, searching: bool) -> float:
+    def step(self, inputs: Tensor, targets: Tensor, searching: bool) -> float:
         """Weights by SGD; gates by plain gradient steps, once the search has begun."""
         self.net.keep(self.space.candidates())
         w = self.w.clone().requires_grad_(searching)
-        loss = self.net.descend(inputs, labels, self.net.gates.spread(w.to(torch.float32)))
+        loss = self.net.descend(inputs, targets, self.net.gates.spread(w.to(torch.float32)))
         if searching:
             assert w.grad is not None
             self.w = self.w - self.settings.gate_learning_rate * w.grad

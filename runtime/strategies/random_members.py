@@ -16,11 +16,11 @@ class RandomChoice(Strategy):
 
     likes = 24
 
-    def step(self, inputs: Tensor, labels: Tensor, searching: bool) -> float:  # noqa: ARG002
+    def step(self, inputs: Tensor, targets: Tensor, searching: bool) -> float:  # noqa: ARG002
         """The weights of one random member learn."""
         member = self.space.draw(self.random)
         self.net.keep(member)
-        return self.net.descend(inputs, labels, self.net.gates.at(dict.fromkeys(member, 1.0)))
+        return self.net.descend(inputs, targets, self.net.gates.at(dict.fromkeys(member, 1.0)))
 
     def update(self, number: int, rounds: int) -> Removal:
         """The best of the members drawn, after the last round."""

@@ -78,15 +78,15 @@ class Thompson(Strategy):
         self.losses: list[float] = []
         self.posterior: Gaussian | None = None
 
-    def step(self, inputs: Tensor, labels: Tensor, searching: bool) -> float:
+    def step(self, inputs: Tensor, targets: Tensor, searching: bool) -> float:
         """A random part of the space learns in the warm-up, then one member."""
         if not searching:
             part = thinned(self.space, self.settings.operation_drop, self.random)
             self.net.keep(part.candidates())
-            return self.net.descend(inputs, labels, self.net.gates.at(part.mean()))
+            return self.net.descend(inputs, targets, self.net.gates.at(part.mean()))
         member = self._member()
         self.net.keep(member)
-        loss = self.net.descend(inputs, labels, self.net.gates.at(dict.fromkeys(member, 1.0)))
+        loss = self.net.descend(inputs, targets, self.net.gates.at(dict.fromkeys(member, 1.0)))
         self.members.append(sorted(self.net.gates.numbers[group] for group in member))
         self.losses.append(loss)
         return loss

@@ -40,6 +40,8 @@ class Classification(Task):
 
     classes: tuple[str, ...]
     metric: ClassVar[str] = "accuracy"
+    unit: ClassVar[str] = "%"
+    scale: ClassVar[float] = 100.0
 
     @classmethod
     def suits(cls, targets: Array) -> bool:
@@ -157,11 +159,6 @@ class Classification(Task):
         # By hand: torch.multinomial's draws depend on how many examples it is given at once.
         drawn = torch.searchsorted(p.cumsum(dim=1), u, right=True).clamp_max(p.shape[1] - 1)
         return _factors(p, drawn, torch.full_like(u, 1 / samples))
-
-    @classmethod
-    def quality_text(cls, quality: float) -> str:
-        """A share in percent."""
-        return f"{quality:.2%}"
 
     def record(self) -> dict[str, Any]:
         """The classes' names."""

@@ -65,6 +65,8 @@ class Task(ABC):
     """What is learned of the targets of a data set; frozen, and equal where it is the same."""
 
     metric: ClassVar[str]  # what `Score.quality` is, in a word
+    unit: ClassVar[str] = ""  # behind its number, which is shown times `scale`
+    scale: ClassVar[float] = 1.0
 
     # ------------------------------------------------------------------------------- the data
 
@@ -146,13 +148,21 @@ class Task(ABC):
         """
 
     @classmethod
-    @abstractmethod
     def quality_text(cls, quality: float) -> str:
         """`Score.quality` for people, with its unit."""
+        return f"{cls.scale * quality:.2f}{cls.unit}"
 
     def told(self, score: Score) -> str:
         """The metric and its value: ``accuracy 95.12%``."""
         return f"{self.metric} {self.quality_text(score.quality)}"
+
+    def entries(self, part: str, score: Score) -> dict[str, float]:
+        """A score for files: ``holdout_loss`` and ``holdout_accuracy`` of the part ``holdout``."""
+        return {f"{part}_loss": score.loss, f"{part}_{self.metric}": score.quality}
+
+    def score_of(self, part: str, entries: Mapping[str, float]) -> Score:
+        """The score that `entries` has written of a part."""
+        return Score(entries[f"{part}_loss"], entries[f"{part}_{self.metric}"])
 
     # ------------------------------------------------------------------------------- what is kept
 

@@ -24,6 +24,11 @@ def task_of(targets: Array, place: str) -> Task:
     return task.of_targets(targets, place)
 
 
+def task_class(metric: str) -> type[Task]:
+    """The task whose metric is called so; an unknown one is an error of the caller."""
+    return next(task for task in TASKS if task.metric == metric)
+
+
 def example_shape(graph: Graph) -> Shape:
     """Shape of one example of a network that can learn any of the tasks.
 

@@ -38,11 +38,11 @@ class Published(Strategy):
         """w, and 0 where a gate is pruned."""
         return self.posterior.gates()
 
-    def step(self, inputs: Tensor, labels: Tensor, searching: bool) -> float:
+    def step(self, inputs: Tensor, targets: Tensor, searching: bool) -> float:
         """Weights by SGD; gates by plain gradient steps, once the search has begun."""
         self.net.keep(self.space.candidates())
         gates = self.gates().requires_grad_(searching)
-        loss = self.net.descend(inputs, labels, gates)
+        loss = self.net.descend(inputs, targets, gates)
         if searching:
             assert gates.grad is not None
             rate = self.settings.gate_learning_rate
