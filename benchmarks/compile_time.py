@@ -30,13 +30,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bayesnas.commands.compiling import READABLE
 from bayesnas.compiler.artifacts.gamma_report import DEPENDENCIES
 from bayesnas.compiler.artifacts.graph_file import graph_to_json
 from bayesnas.compiler.emit.pytorch import emit_torch
 from bayesnas.compiler.emit.schedule import schedule
 from bayesnas.compiler.passes.gamma import derive_gamma
 from bayesnas.compiler.pipeline import compile_loaded
+from bayesnas.compiler.targets import READABLE
 from bayesnas.dsl.diagnostics import Source
 from bayesnas.dsl.loader import load_text
 from benchmarks.common import finish

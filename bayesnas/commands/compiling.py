@@ -6,22 +6,17 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from bayesnas.commands.arguments import Command, add_out_file, add_out_folder, add_plugin, add_spec
 from bayesnas.commands.tables import say_advice, summary
 from bayesnas.commands.values import parse_values
+from bayesnas.compiler.targets import READABLE, TARGETS, Compilation
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span, render_all
 from bayesnas.dsl.files import check_empty, check_free, write_text
 
 if TYPE_CHECKING:
-    from bayesnas.commands.inputs import Input
     from bayesnas.compiler.graph.model import Graph
-
-EMITS: Final = ("ast", "graph", "gamma", "schedule", "torch", "plain", "dot")
-# Searched operations beyond which source, gamma's formulas and a figure would take minutes to write
-# and be read by nobody.
-READABLE: Final = 20_000
 
 
 # ----------------------------------------------------------------------------------------- compile
@@ -34,7 +29,7 @@ def _add_compile(parser: argparse.ArgumentParser) -> None:
         "--emit",
         metavar="LIST",
         default="graph,gamma,torch,dot",
-        help=f"what to write, separated by commas, from {','.join(EMITS)} (plain: the supernet "
+        help=f"what to write, separated by commas, from {','.join(TARGETS)} (plain: the supernet "
         "without its schedule); default %(default)s",
     )
 
@@ -46,18 +41,9 @@ def _compile(options: argparse.Namespace) -> int:
     out = options.out or Path("build") / Path(options.spec).stem
     given = read_input(options.spec, parse_values(options.set), options.network, emits)
     check_empty(out, options.force)
-    emits = _readable(given.graph, emits)
-    texts = _texts(given, emits)
-    for name, text in texts.items():
-        write_text(out / name, text)
-    written = list(texts)
-    advice = None
-    if "dot" in emits:
-        from bayesnas.compiler.artifacts.figure import draw, write_figure
-
-        advice = write_figure(draw(given.graph, given.annotation), out / "graph.svg")
-        written += ["graph.dot"] if advice else ["graph.dot", "graph.svg"]
-    print(summary(given.graph, given.heading))
+    emits = _readable(given.compilation.graph, emits)
+    written, advice = _write(given.compilation, emits, out)
+    print(summary(given.compilation.graph, given.heading))
     print(f"written to {out}: {', '.join(written)}")
     say_advice(advice)
     return 0
@@ -70,13 +56,13 @@ def _emits(text: str) -> list[str]:
         DiagnosticError: D418 (nothing, or what there is not).
     """
     emits = [name.strip() for name in text.split(",") if name.strip()]
-    unknown = [name for name in emits if name not in EMITS]
+    unknown = [name for name in emits if name not in TARGETS]
     if unknown or not emits:
         raise DiagnosticError(
             Diagnostic(
                 "D418",
                 f"cannot emit `{unknown[0] if unknown else ''}`",
-                help=f"choose from {', '.join(EMITS)}, separated by commas",
+                help=f"choose from {', '.join(TARGETS)}, separated by commas",
             )
         )
     return emits
@@ -85,7 +71,7 @@ def _emits(text: str) -> list[str]:
 def _readable(graph: Graph, emits: Sequence[str]) -> list[str]:
     """What is asked for, less what is of no use for a space of this size; it is said."""
     count = len(graph.searched())
-    unreadable = [e for e in emits if e in ("gamma", "torch", "plain", "dot")]
+    unreadable = [e for e in emits if TARGETS[e].for_readers]
     if count <= READABLE or not unreadable:
         return list(emits)
     say_advice(
@@ -95,41 +81,20 @@ def _readable(graph: Graph, emits: Sequence[str]) -> list[str]:
     return [e for e in emits if e not in unreadable]
 
 
-def _texts(given: Input, emits: Sequence[str]) -> dict[str, str]:
-    """All that is text, by file name."""
-    texts = {}
-    if "ast" in emits and given.spec is not None:
-        from bayesnas.dsl.tree_json import tree_to_json
-
-        texts["ast.json"] = tree_to_json(given.spec)
-    texts |= _sources(given.graph, given.origin, emits)
-    if "graph" in emits:
-        from bayesnas.compiler.artifacts.graph_file import graph_to_json
-
-        texts["graph.json"] = graph_to_json(given.graph, given.annotation)
-    if "gamma" in emits and given.graph.searched():
-        from bayesnas.compiler.artifacts.gamma_report import gamma_report
-
-        report = gamma_report(given.graph)
-        texts["gamma.json"], texts["gamma.md"] = report.json, report.markdown
-    return texts
-
-
-def _sources(graph: Graph, origin: str, emits: Sequence[str]) -> dict[str, str]:
-    """Python source by file name, and the schedule of what is searched."""
-    from bayesnas.compiler.emit.pytorch import emit_torch
-    from bayesnas.compiler.emit.schedule import schedule, schedule_text
-
-    texts = {}
-    plan = schedule(graph) if graph.searched() else None
-    if "schedule" in emits and plan is not None:
-        texts["schedule.txt"] = schedule_text(graph, plan)
-    if "torch" in emits:
-        name = "supernet.py" if plan else "network.py"
-        texts[name] = emit_torch(graph, origin, plan).source
-    if "plain" in emits:
-        texts["plain.py"] = emit_torch(graph, origin).source
-    return texts
+def _write(
+    compilation: Compilation, emits: Sequence[str], out: Path
+) -> tuple[list[str], str | None]:
+    """Write what is asked for; the names of the files, and advice where a picture is missing."""
+    texts: dict[str, str] = {}
+    for name in sorted(emits, key=list(TARGETS).index):
+        texts |= TARGETS[name].texts(compilation)
+    for name, text in texts.items():
+        write_text(out / name, text)
+    written, advice = list(texts), None
+    for draw in filter(None, (TARGETS[name].pictures for name in emits)):
+        names, advice = draw(compilation, out)
+        written += names
+    return written, advice
 
 
 COMPILE = Command(
@@ -208,7 +173,9 @@ def _render(options: argparse.Namespace) -> int:
     out = options.out or Path(f"{Path(options.spec).stem}.svg")
     for file in (out, out.with_suffix(".dot")):
         check_free(file, options.force)
-    advice = write_figure(draw(given.graph, given.annotation, options.relays), out)
+    advice = write_figure(
+        draw(given.compilation.graph, given.compilation.annotation, options.relays), out
+    )
     print(f"written to {out if advice is None else out.with_suffix('.dot')}")
     say_advice(advice)
     return 0

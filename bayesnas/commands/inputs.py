@@ -5,29 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from attrs import field, frozen
+from attrs import frozen
 
 from bayesnas.commands.tables import heading
 from bayesnas.compiler.artifacts.graph_file import MAX_GRAPH_BYTES, Annotation, graph_from_json
-from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.pipeline import compile_spec
-from bayesnas.dsl import tree
+from bayesnas.compiler.targets import TARGETS, Compilation
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.loader import read_source
 
 
 @frozen
 class Input:
-    """A compiled graph; ``origin`` is the spec it comes from, ``heading`` tells both.
+    """A compilation, and the ``heading`` that tells what it is of."""
 
-    ``spec`` is the syntax tree of a spec, and ``annotation`` what a search has found of a graph.
-    """
-
-    graph: Graph
-    origin: str
+    compilation: Compilation
     heading: str
-    spec: tree.Spec | None = None
-    annotation: Annotation = field(factory=Annotation)
 
 
 def read_input(
@@ -42,15 +35,16 @@ def read_input(
     if Path(path).suffix != ".json":
         compiled = compile_spec(path, values, network)
         source, main = compiled.loaded.source.name, compiled.loaded.main
-        return Input(compiled.graph, source, heading(compiled), main)
-    asked = {"--set": bool(values), "--network": network is not None, "--emit ast": "ast" in emits}
+        return Input(Compilation(compiled.graph, source, Annotation(), main), heading(compiled))
+    specs = {f"--emit {name}": True for name in emits if TARGETS[name].of_specs}
+    asked = {"--set": bool(values), "--network": network is not None, **specs}
     if any(asked.values()):
         raise DiagnosticError(*(_for_specs(path, option) for option, is_ in asked.items() if is_))
     text = read_source(Path(path), MAX_GRAPH_BYTES, "a graph").text
     graph, annotation = graph_from_json(text, path)
     place = graph.node(graph.root.inputs[0]).span
     origin = path if place is None else place.source.name
-    return Input(graph, origin, f"network `{graph.name}` of {path}", annotation=annotation)
+    return Input(Compilation(graph, origin, annotation), f"network `{graph.name}` of {path}")
 
 
 def _for_specs(path: str, option: str) -> Diagnostic:
