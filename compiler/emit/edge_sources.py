@@ -32,6 +32,7 @@ class EdgeSources:
         self.functions = Functions(taken)
         works = plan.works.values() if plan else ()
         self.scheduled_edges = any(work.first or work.fold == "norm" for work in works)
+        self.bodies: dict[tuple[AnyStage, ...], ModuleSource] = {}  # many edges are alike
         self._announce(graph)
 
     def _announce(self, graph: Graph) -> None:
@@ -73,7 +74,10 @@ class EdgeSources:
         return self.plan.stages[edge.id] if self.plan else plain_stages(edge.operation.stages)
 
     def _body(self, edge: Edge) -> ModuleSource:
-        return sequential(stages_source(self._stages(edge)))
+        stages = edge.operation.stages
+        if stages not in self.bodies:
+            self.bodies[stages] = sequential(stages_source(self._stages(edge)))
+        return self.bodies[stages]
 
     def _mixed(self, connection: Connection) -> ModuleSource:
         parts = [self._candidate(edge) for edge in connection.edges]

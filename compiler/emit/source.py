@@ -65,8 +65,9 @@ def unify(
     parameters even where they do not vary; where that says so, the first of the hint becomes one of
     its own.
     """
-    avoid = TAKEN | set(taken)
-    names: dict[str, tuple[Value, ...]] = {}
+    avoid = {*TAKEN, *taken}
+    names: dict[tuple[Value, ...], str] = {}  # of a column, the last of its names
+    parameters: list[str] = []
     picks: list[int] = []
     texts = []
     sizes = sizes or {}
@@ -76,15 +77,15 @@ def unify(
         if len(set(column)) == 1 and hint not in sizes:
             texts.append(str(column[0]))
             continue
-        same = [name for name, other in names.items() if other == column]
-        if not same or hint in apart:
-            name = (known or {}).get(column, hint)
-            same = [unique(identifier(name), set(names) | avoid)]
-            names[same[0]] = column
+        if column not in names or hint in apart:
+            name = identifier((known or {}).get(column, hint))
+            names[column] = unique(name, avoid)
+            avoid.add(names[column])
+            parameters.append(names[column])
             picks.append(k)
         apart.discard(hint)
-        texts.append(same[-1])
-    return Family(tuple(names), tuple(texts), tuple(picks))
+        texts.append(names[column])
+    return Family(tuple(parameters), tuple(texts), tuple(picks))
 
 
 def stages_source(stages: Sequence[AnyWritten]) -> ModuleSource:
