@@ -20,7 +20,7 @@ _TRIES = 200  # connections that the smallest member is tried without
 
 
 def prune_to(graph: Graph, member: Collection[str]) -> Graph:
-    """The graph of a member, or of more groups: every other candidate removed, shapes as they are.
+    """The graph of a member, or of more groups: every other candidate removed, shapes inferred.
 
     Raises:
         DiagnosticError: D601 if nothing reaches an output, D3xx if what is left does not fit.
