@@ -92,7 +92,7 @@ def check(case: Case) -> tuple[str, ...]:
                 case "space":
                     check_space(load(path), case.seed)
                 case "graph":
-                    check_written(read_input(str(path), {}, None).graph)
+                    check_written(read_input(str(path), {}, None).compilation.graph)
                 case _:
                     check_spec(path)
         except DiagnosticError as error:

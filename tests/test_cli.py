@@ -479,7 +479,9 @@ class TestWrongData:
         striped(here / "data", 2, 1)
         path = Path("data/train/rows/1.png")
         path.write_bytes(b"no image")
-        self.refused(here, run, command, "folder:data", "D504", f"cannot read the image `{path}`")
+        message = "cannot read an image of `folder:data`"
+        ended = self.refused(here, run, command, "folder:data", "D504", message)
+        assert f"  = note: `{path}`: " in ended.err
 
     def test_image_size(self, command: str, here: Path, run: Run, data: Path) -> None:
         text = TINY.replace("[1, 8, 8]", "[1, 16, 16]")

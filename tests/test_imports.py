@@ -27,7 +27,7 @@ ORDER: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("passes",),
         ("space",),
         ("emit", "artifacts"),
-        ("pipeline",),
+        ("pipeline", "targets"),
     ),
     "runtime": (
         ("tasks",),

@@ -252,7 +252,7 @@ def test_names_are_no_markup() -> None:
     edges = [
         evolve(
             edge,
-            choice=edge.choice and "<b>&amp; {x|y}",
+            gate=edge.gate and evolve(edge.gate, choice=edge.choice and "<b>&amp; {x|y}"),
             operation=evolve(edge.operation, label=f"<i>{edge.operation.label}</i>"),
         )
         for edge in graph.edges()

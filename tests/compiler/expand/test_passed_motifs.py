@@ -67,7 +67,7 @@ def test_a_member_names_no_motif_parameter() -> None:
 def test_classes_of_what_is_passed_are_emitted_once() -> None:
     graph = graph_of(MOTIFS + network("    h = twice(x)\n    y = twice(h; inner = three)"))
     source = emit_torch(graph, "spec.nas").source
-    assert source.count("class Twice") == 2
+    assert source.count("class Twice") == 1
     assert source.count("class Three") == 1
 
 
