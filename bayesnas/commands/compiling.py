@@ -13,6 +13,7 @@ from bayesnas.commands.tables import say_advice, summary
 from bayesnas.commands.values import parse_values
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span, render_all
 from bayesnas.dsl.files import check_empty, check_free, write_text
+from bayesnas.dsl.terminal import say
 
 if TYPE_CHECKING:
     from bayesnas.commands.inputs import Input
@@ -57,8 +58,8 @@ def _compile(options: argparse.Namespace) -> int:
 
         advice = write_figure(draw(given.graph, given.annotation), out / "graph.svg")
         written += ["graph.dot"] if advice else ["graph.dot", "graph.svg"]
-    print(summary(given.graph, given.heading))
-    print(f"written to {out}: {', '.join(written)}")
+    say(*summary(given.graph, given.heading))
+    say(f"written to {out}: {', '.join(written)}")
     say_advice(advice)
     return 0
 
@@ -157,7 +158,7 @@ def _check(options: argparse.Namespace) -> int:
             print(render_all(diagnostics), file=sys.stderr)
             status = 2
         else:
-            print(f"{spec}: ok")
+            say(f"{spec}: ok")
     return status
 
 
@@ -209,7 +210,7 @@ def _render(options: argparse.Namespace) -> int:
     for file in (out, out.with_suffix(".dot")):
         check_free(file, options.force)
     advice = write_figure(draw(given.graph, given.annotation, options.relays), out)
-    print(f"written to {out if advice is None else out.with_suffix('.dot')}")
+    say(f"written to {out if advice is None else out.with_suffix('.dot')}")
     say_advice(advice)
     return 0
 

@@ -12,6 +12,7 @@ from bayesnas.commands.tables import columns, cost_texts, heading, say_advice, s
 from bayesnas.commands.values import check_seed
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
 from bayesnas.dsl.files import check_empty
+from bayesnas.dsl.terminal import say
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +37,7 @@ def _demo(options: argparse.Namespace) -> int:
     start = time.perf_counter()
     space = compile_spec("digits_cell")
     compile_seconds = time.perf_counter() - start
-    print(summary(space.graph, heading(space)))
+    say(*summary(space.graph, heading(space)))
     run = RunOptions("digits", out / "search", options.seed, options.device, force=options.force)
     result = search(space, make_settings(SearchSettings, space.settings("search")), run)
     spec = out / "search" / "pruned.nas"
@@ -48,8 +49,8 @@ def _demo(options: argparse.Namespace) -> int:
             ("supernet", space, "supernet"),
         )
     ]
-    print()
-    print(columns(
+    say("")
+    say(*columns(
         ("", "parameters", "FLOPs", "test accuracy", "trained in"),
         [
             (
@@ -62,13 +63,13 @@ def _demo(options: argparse.Namespace) -> int:
         ],
     ))  # fmt: skip
     share = result.found.parameters / result.supernet.parameters
-    print(
+    say(
         f"compiled in {compile_seconds:.1f} s, searched in {result.seconds:.0f} s, "
         f"seed {options.seed}"
     )
-    print(f"the found network has {share:.0%} of the supernet's parameters")
-    print(f"spec: {spec}")
-    print(f"figure: {result.figure}")
+    say(f"the found network has {share:.0%} of the supernet's parameters")
+    say(f"spec: {spec}")
+    say(f"figure: {result.figure}")
     say_advice(result.advice)
     return 0
 

@@ -18,6 +18,7 @@ from bayesnas.runtime.jobs.search import Space, search
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.runs.folder import RunOptions, read_result
 from bayesnas.runtime.runs.progress import say_note
+from bayesnas.runtime.runs.schemas import SEARCHED, TRAINED
 
 
 @frozen
@@ -72,15 +73,32 @@ def compare(
     entries = []
     for number, (settings, options) in enumerate(runs, start=1):
         say_note(f"{number} of {len(runs)}: {settings.strategy}, seed {options.seed}")
-        out = options.out / f"{settings.strategy}-{options.seed}"
-        at = _unfinished(out / "search", options)
-        if at is not None:
-            search(space, settings, at)
-        at = _unfinished(out / "train", options)
-        if at is not None:
-            train(compile_spec(out / "search" / "pruned.nas"), schedule, at)
+        out = _folder(settings, options)
+        try:
+            _complete(space, settings, schedule, evolve(options, out=out))
+        except KeyboardInterrupt:
+            remedy = "without `--force`, the same command goes on with what is done"
+            raise KeyboardInterrupt(remedy) from None
         entries.append(_entry(out, settings.strategy, options.seed))
     return entries
+
+
+def _folder(settings: SearchSettings, options: RunOptions) -> Path:
+    """Of one search and of the training of what it found."""
+    return options.out / f"{settings.strategy}-{options.seed}"
+
+
+def _complete(
+    space: Space, settings: SearchSettings, schedule: TrainSettings, options: RunOptions
+) -> None:
+    """What is missing of one search and one training."""
+    out = options.out
+    at = _unfinished(out / "search", options)
+    if at is not None:
+        search(space, settings, at)
+    at = _unfinished(out / "train", options)
+    if at is not None:
+        train(compile_spec(out / "search" / "pruned.nas"), schedule, at)
 
 
 def _unfinished(out: Path, options: RunOptions) -> RunOptions | None:
@@ -119,7 +137,7 @@ def _check_same(
 
 
 def _entry(out: Path, strategy: str, seed: int) -> Entry:
-    found, trained = read_result(out / "search"), read_result(out / "train")
+    found, trained = read_result(out / "search", SEARCHED), read_result(out / "train", TRAINED)
     return Entry(
         strategy,
         seed,

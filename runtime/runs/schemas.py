@@ -1,0 +1,61 @@
+"""What the files of a run hold that are written once: its settings and its result."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from attrs import Attribute, fields
+
+from bayesnas.compiler.settings import SearchSettings, TrainSettings
+from bayesnas.runtime.data.registry import FITS
+from bayesnas.runtime.runs.reading import (
+    ANY_NUMBER,
+    COUNT,
+    FLAG,
+    NAMES,
+    TEXT,
+    Schema,
+    between,
+    maybe,
+    open_record,
+    table,
+)
+
+_WHOLE: Final[Schema] = {"type": "integer"}
+
+
+def settings_schema(command: str) -> Schema:
+    """``settings.json`` of a run of ``search`` or ``train``."""
+    settings = SearchSettings if command == "search" else TrainSettings
+    return open_record(
+        {
+            "file": TEXT,
+            "copies": NAMES,
+            "network": maybe(TEXT),
+            "values": table(_WHOLE),
+            "data": TEXT,
+            "resize": FLAG,
+            "fit": {"enum": list(FITS)},
+            "seed": between(0, 2**64),
+            "settings": open_record({a.name: _setting(a) for a in fields(settings)}),
+            "plugins": NAMES,
+            "versions": table(TEXT),
+        }
+    )
+
+
+def _setting(attribute: Attribute[Any]) -> Schema:
+    about = attribute.metadata
+    if "words" in about:
+        return {"enum": list(about["words"])}
+    kind = "integer" if isinstance(attribute.default, int) else "number"
+    return between(about["least"], about["most"], kind)
+
+
+SHARE: Final = between(0, 1, "number")
+
+# Of ``result.json``, what others than people read.
+SEARCHED: Final = open_record(
+    {"images_trained": COUNT, "images_evaluated": COUNT, "seconds": ANY_NUMBER}
+)
+TRAINED: Final = open_record({"test_accuracy": SHARE, "parameters": COUNT, "flops": COUNT})
