@@ -22,6 +22,13 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 
 
 def _demo(options: argparse.Namespace) -> int:
+    try:
+        return _show(options)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt from None  # its runs say how to go on with them; it does not
+
+
+def _show(options: argparse.Namespace) -> int:
     set_threads(options.threads)
     check_seed(options.seed)
     from attrs import evolve

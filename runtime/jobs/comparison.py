@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 from io import StringIO
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
 from attrs import asdict, evolve, frozen
 
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.dsl.files import write_text
+from bayesnas.dsl.files import check_empty, check_free, write_text
 from bayesnas.runtime.jobs.search import Space, search
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.runs.folder import RunOptions, read_result
@@ -69,7 +70,7 @@ def compare(
         DiagnosticError: D414 if what is there was begun otherwise; whatever the runs raise.
     """
     space.check()
-    _check_same(space, runs[0][0], schedule, runs[0][1])
+    _begin(space, runs, schedule)
     entries = []
     for number, (settings, options) in enumerate(runs, start=1):
         say_note(f"{number} of {len(runs)}: {settings.strategy}, seed {options.seed}")
@@ -109,10 +110,15 @@ def _unfinished(out: Path, options: RunOptions) -> RunOptions | None:
     return evolve(options, out=out, resume=begun, force=not begun)
 
 
-def _check_same(
-    space: Space, settings: SearchSettings, schedule: TrainSettings, options: RunOptions
+def _begin(
+    space: Space, runs: Sequence[tuple[SearchSettings, RunOptions]], schedule: TrainSettings
 ) -> None:
-    """Refuse a folder whose runs are of another space, data or settings; note what ours are."""
+    """Note in ``compare.json`` what the runs are of: space, data and settings.
+
+    Raises:
+        DiagnosticError: D413 (files of others are there), D414 (runs of something else).
+    """
+    settings, options = runs[0]
     record = {
         "spec": space.wanted.loaded.source.text,
         "network": space.wanted.network.name,
@@ -124,7 +130,13 @@ def _check_same(
         "train": asdict(schedule),
     }
     path = options.out / "compare.json"
-    if path.is_file() and not options.force and json.loads(path.read_text("utf-8")) != record:
+    begun = _begun(path)
+    if begun is None or begun.keys() != record.keys():
+        for name in ("compare.json", "compare.csv", "compare.svg"):
+            check_free(options.out / name, options.force, "choose another folder with `-o`")
+        for run in runs:
+            check_empty(_folder(*run), options.force)
+    elif begun != record and not options.force:
         raise DiagnosticError(
             Diagnostic(
                 "D414",
@@ -134,6 +146,15 @@ def _check_same(
             )
         )
     write_text(path, json.dumps(record, indent=1) + "\n")
+
+
+def _begun(path: Path) -> dict[str, Any] | None:
+    """What a comparison has noted; None where there is none, or something else."""
+    try:
+        data = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return data if isinstance(data, dict) else None
 
 
 def _entry(out: Path, strategy: str, seed: int) -> Entry:

@@ -103,12 +103,13 @@ def check_format(out: Path, settings: Mapping[str, Any]) -> None:
         DiagnosticError: D438.
     """
     if (number := settings.get("format", 1)) != FORMAT:
+        file = out / str(settings.get("file", "spec.nas"))
         raise DiagnosticError(
             Diagnostic(
                 "D438",
                 f"the run in `{out}` was written by another bayesnas",
                 notes=(f"its format is {number}, and this bayesnas reads {FORMAT}",),
-                help=f"run it again from its spec, `{out / str(settings.get('file', 'spec.nas'))}`; "
+                help=f"run it again from its spec, `{file}`; "
                 "a `pruned.nas` is a spec and stays good",
             )
         )
@@ -193,7 +194,8 @@ class Run:
         """
         _, begun, _ = Run.open(self.out)
         begun, record = (  # what changes no result may differ
-            {**one, "settings": {**one["settings"], "recompute": ""}} for one in (begun, record)
+            {**one, "settings": {**one.get("settings", {}), "recompute": ""}}
+            for one in (begun, record)
         )
         differ = [n for n in record if n not in _MAY_DIFFER and begun.get(n) != record[n]]
         if differ:

@@ -25,8 +25,9 @@ _WHOLE: Final[Schema] = {"type": "integer"}
 
 
 def settings_schema(command: str) -> Schema:
-    """``settings.json`` of a run of ``search`` or ``train``."""
-    settings = SearchSettings if command == "search" else TrainSettings
+    """``settings.json`` of a run of ``search`` or ``train``; a run is evaluated without some."""
+    settings = fields(SearchSettings if command == "search" else TrainSettings)
+    names = [a.name for a in settings]
     return open_record(
         {
             "file": TEXT,
@@ -37,10 +38,11 @@ def settings_schema(command: str) -> Schema:
             "resize": FLAG,
             "fit": {"enum": list(FITS)},
             "seed": between(0, 2**64),
-            "settings": open_record({a.name: _setting(a) for a in fields(settings)}),
+            "settings": open_record({a.name: _setting(a) for a in settings}, optional=names),
             "plugins": NAMES,
             "versions": table(TEXT),
-        }
+        },
+        optional=("copies", "seed", "settings", "versions"),
     )
 
 
