@@ -34,15 +34,18 @@ from bayesnas.runtime.runs.progress import Progress, say_note
 from bayesnas.runtime.runs.reading import (
     ANY_NUMBER,
     COUNT,
+    DURATION,
     NUMBER,
     TEXT,
     Schema,
     between,
+    both,
     listed,
     maybe,
     one_of,
     pair,
     record,
+    rows_of,
     table,
 )
 from bayesnas.runtime.strategies.bayesnas.pruning import Pruner
@@ -314,12 +317,12 @@ class _Search:
             "removed": table(TEXT, groups),
             "images_trained": COUNT,
             "images_evaluated": COUNT,
-            "seconds": NUMBER,
+            "seconds": DURATION,
         }
-        return record(
+        entries = record(
             {
                 "round": rounds,
-                "seconds": NUMBER,
+                "seconds": DURATION,
                 "removed": table(pair(rounds, TEXT), groups),
                 "refused": listed(groups),
                 "history": listed(record(row)),
@@ -327,6 +330,7 @@ class _Search:
                 "net": self.net.state_schema(),
             }
         )
+        return both(entries, rows_of("history", "round", more=1))
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.round, self.seconds = state["round"], state["seconds"]

@@ -24,15 +24,19 @@ from bayesnas.runtime.runs.ownership import WEIGHTS, check_out
 from bayesnas.runtime.runs.progress import Progress, say_note
 from bayesnas.runtime.runs.reading import (
     COUNT,
+    DURATION,
+    NAMES,
     NUMBER,
     TORCH_STATE,
     Schema,
     between,
+    both,
     like_all,
     like_optimizer,
     listed,
     open_record,
     record,
+    rows_of,
     statistic,
 )
 from bayesnas.runtime.tasks.interface import Score, Task
@@ -147,11 +151,11 @@ class _Training:
 
     def _schema(self) -> Schema:
         """What `_checkpoint` saves."""
-        row = record({"epoch": COUNT, "train_loss": NUMBER, "seconds": NUMBER})
-        return record(
+        row = record({"epoch": COUNT, "train_loss": NUMBER, "seconds": DURATION})
+        entries = record(
             {
                 "epoch": between(0, self.settings.epochs),
-                "seconds": NUMBER,
+                "seconds": DURATION,
                 "history": listed(row),
                 "model": like_all(self.module.state_dict()),
                 "optimizer": like_optimizer(self.optimizer),
@@ -159,6 +163,7 @@ class _Training:
                 "dropout": TORCH_STATE,
             }
         )
+        return both(entries, rows_of("history", "epoch"))
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.epoch, self.seconds, self.history = state["epoch"], state["seconds"], state["history"]
@@ -211,7 +216,8 @@ def load_run(
     module, _ = build(compiled.graph, compiled.loaded.source.name, 0, scheduled)
     channels = statistic([example_shape(compiled.graph)[0]])
     entries = {"model": like_all(module.state_dict()), "mean": channels, "std": channels}
-    state = run.weights(open_record(entries), device)
+    named = {"classes": NAMES}  # of those tasks that have any
+    state = run.weights(open_record(entries | named, optional=named), device)
     module.load_state_dict(state["model"])
     return module.to(device).eval(), state, compiled
 

@@ -30,6 +30,7 @@ TEXT: Final[Schema] = {"type": "string"}
 FLAG: Final[Schema] = {"type": "boolean"}
 NUMBER: Final[Schema] = {"type": "number"}  # finite
 ANY_NUMBER: Final[Schema] = {"type": "float"}
+DURATION: Final[Schema] = {"type": "number", "minimum": 0}
 COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 OBJECT: Final[Schema] = {"type": "object"}
 NAMES: Final[Schema] = {"type": "array", "items": TEXT}
@@ -48,6 +49,16 @@ def one_of(names: Collection[str]) -> Schema:
 def listed(items: Schema) -> Schema:
     """A list."""
     return {"type": "array", "items": items}
+
+
+def rows_of(rows: str, count: str, more: int = 0) -> Schema:
+    """Tables whose list ``rows`` is as long as their ``count`` says, and ``more``."""
+    return {"rows": (rows, count, more)}
+
+
+def alike(*lists: str) -> Schema:
+    """Tables whose lists of these names are of one length."""
+    return {"alike": lists}
 
 
 def pair(first: Schema, second: Schema) -> Schema:
@@ -198,15 +209,19 @@ def _validators() -> Any:
         except (AttributeError, RuntimeError, TypeError):
             yield ValidationError("it is no state of a generator")
 
-    def lengths(_validator: Any, keys: list[str], value: Any, _schema: Any) -> Iterator[Any]:
-        counts = [len(value[key]) for key in keys if isinstance(value.get(key), list)]
-        if len(set(counts)) > 1:
+    def alike(_validator: Any, keys: Sequence[str], value: Any, _schema: Any) -> Iterator[Any]:
+        if len({len(value[key]) for key in keys}) > 1:
             yield ValidationError(f"{' and '.join(keys)} are not of one length")
+
+    def rows(_validator: Any, about: tuple[str, str, int], value: Any, _s: Any) -> Iterator[Any]:
+        key, count, more = about
+        if len(value[key]) != value[count] + more:
+            yield ValidationError(f"{key} is not as long as {count} says")
 
     types = Draft202012Validator.TYPE_CHECKER.redefine_many(
         {"integer": _is_integer, "number": _is_number, "float": _is_float}
     )
-    words = {"names": names, "generator": generator, "lengths": lengths}
+    words = {"names": names, "generator": generator, "alike": alike, "rows": rows}
     extend: Any = validators.extend
     return extend(Draft202012Validator, words, type_checker=types)
 

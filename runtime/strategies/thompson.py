@@ -24,7 +24,7 @@ from torch import Tensor
 from bayesnas.compiler.space.choices import Member
 from bayesnas.compiler.space.prices import best_member
 from bayesnas.runtime.runs.progress import say_note
-from bayesnas.runtime.runs.reading import NUMBER, Schema, between, both, listed, open_record
+from bayesnas.runtime.runs.reading import NUMBER, Schema, alike, between, both, listed, open_record
 from bayesnas.runtime.strategies.interface import Removal, Strategy, Task, judged, random_member
 from bayesnas.runtime.strategies.sampling import thinned
 
@@ -153,7 +153,7 @@ class Thompson(Strategy):
         """With what `state` adds."""
         groups = listed(between(0, len(self.net.groups) - 1))
         own = open_record({"members": listed(groups), "losses": listed(NUMBER)})
-        return both(super().state_schema(), own, {"lengths": ["members", "losses"]})
+        return both(super().state_schema(), own, alike("members", "losses"))
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Back to what `state` gave."""
