@@ -104,7 +104,7 @@ def _deliver(spec: str, source: Source, text: str, check: bool, diff: bool) -> N
 
 
 def _show(difference: str) -> None:
-    """As ``patch`` takes it, but for people so that nothing in a comment steers their terminal."""
+    """As ``patch`` takes it; on a terminal so that nothing in a comment steers that."""
     if sys.stdout.isatty():
         say(*difference.removesuffix("\n").replace("\t", "    ").split("\n"))
     else:

@@ -171,9 +171,8 @@ WRONG_RESULTS = {
 
 
 @pytest.mark.parametrize("name", WRONG_RESULTS)
-def test_a_wrong_result_is_named(
-    name: str, here: Path, data: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.usefixtures("here")
+def test_a_wrong_result_is_named(name: str, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("--strategies", "largest", "--seeds", "0")
     assert compare(data, *arguments) == 0
     kind, content, entry = WRONG_RESULTS[name]
