@@ -115,7 +115,7 @@ def like_optimizer(optimizer: torch.optim.Optimizer) -> Schema:
     """States of an optimizer with the parameters and settings of this one; its rates are free."""
     groups = optimizer.state_dict()["param_groups"]
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    slots = {str(n): table(_slot(parameter)) for n, parameter in enumerate(parameters)}
+    slots = {str(n): _slot(optimizer, parameter) for n, parameter in enumerate(parameters)}
     return record(
         {
             "state": record(slots, optional=slots),
@@ -129,10 +129,14 @@ def like_optimizer(optimizer: torch.optim.Optimizer) -> Schema:
     )
 
 
-def _slot(parameter: Tensor) -> Schema:
-    """What an optimizer keeps of a parameter: a tensor like it, a count of steps, or nothing."""
-    count = like(torch.zeros((), dtype=torch.float32))
-    return {"anyOf": [like(parameter), count, {"type": "null"}]}
+def _slot(optimizer: torch.optim.Optimizer, parameter: Tensor) -> Schema:
+    """What an optimizer keeps of a parameter: nothing before its first step."""
+    if isinstance(optimizer, torch.optim.Adam):
+        moments = {name: like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+        kept = record({"step": like(torch.zeros(())), **moments})
+        return {"anyOf": [{"type": "object", "maxProperties": 0}, kept]}
+    velocity = {"momentum_buffer": maybe(like(parameter))}
+    return record(velocity, optional=velocity)
 
 
 def _settings_like(group: Mapping[str, Any]) -> Schema:

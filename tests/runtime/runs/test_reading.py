@@ -246,6 +246,11 @@ SEARCHED: dict[str, tuple[str, Change, str]] = {
     "gates": ("magnitude", put("strategy", "w", value=torch.ones(1)), "strategy.w"),
     "architecture": ("darts", put("strategy", "alpha", value=None), "strategy.alpha"),
     "its optimizer": ("darts", put("strategy", "adam", "state", value=5), "strategy.adam.state"),
+    "a step of its optimizer": (
+        "darts",
+        drop("strategy", "adam", "state", 0, "step"),
+        "strategy.adam.state['0']",
+    ),
     "losses": ("thompson", put("strategy", "losses", value=[0.5] * 99), "strategy: "),
     "posterior": ("bayesnas", drop("strategy", "posterior", "w"), "strategy.posterior: "),
     "report": ("bayesnas", put("strategy", "gate_report", value={-1: {}}), "strategy.gate_report"),
