@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from bayesnas.commands.arguments import SettingsAsked
 from bayesnas.commands.parser import bayesnas_parser, compile_parser
 from bayesnas.commands.tables import settings_table
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, render_all
+from bayesnas.dsl.terminal import accept_any_text, say
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command ``bayesnas``; the exit status."""
+    accept_any_text(sys.stdout, sys.stderr)
     try:
         options = bayesnas_parser().parse_args(arguments)
     except SettingsAsked as asked:
@@ -27,11 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def compile_main(arguments: Sequence[str] | None = None) -> int:
     """The command ``bayesnas-compile``: ``bayesnas compile`` under its own name."""
+    accept_any_text(sys.stdout, sys.stderr)
     return _run(compile_parser().parse_args(arguments))
 
 
 def _show_settings(options: argparse.Namespace) -> int:
-    print(settings_table(options.kind))
+    say(*settings_table(options.kind))
     return 0
 
 
@@ -40,13 +46,14 @@ def _run(options: argparse.Namespace) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     command: Callable[[argparse.Namespace], int] = options.command
     try:
-        _load_plugins(getattr(options, "plugin", ()))
-        return command(options)
+        with _terminable():
+            _load_plugins(getattr(options, "plugin", ()))
+            return command(options)
     except DiagnosticError as error:
         print(render_all(error.diagnostics), file=sys.stderr)
         return error.status
-    except KeyboardInterrupt:
-        print("interrupted; `--resume` goes on from the last checkpoint", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        say("; ".join(["interrupted", *map(str, interrupt.args)]), file=sys.stderr)
         return 1
     except BrokenPipeError:
         sys.stderr.close()
@@ -57,6 +64,25 @@ def _run(options: argparse.Namespace) -> int:
             raise
         print(render_all([diagnostic]), file=sys.stderr)
         return 1
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM, as of a batch system or a shutdown, ends a command like Ctrl-C.
+
+    Python hands signals to the main thread alone; one that is ignored stays so.
+    """
+    ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    )
+    if ours:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _load_plugins(names: Sequence[str]) -> None:

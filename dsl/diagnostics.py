@@ -15,6 +15,8 @@ from itertools import islice
 
 from attrs import define, field, frozen
 
+from bayesnas.dsl.terminal import visible
+
 MAX_FOUND = 100  # diagnostics in one go
 _LONGEST_LINE = 400  # characters of a line that is shown whole
 _AROUND = 100  # characters shown before and after a place on one that is not
@@ -120,26 +122,35 @@ def _position(diagnostic: Diagnostic) -> tuple[str, int, int]:
 
 
 def render(diagnostic: Diagnostic) -> str:
-    """The diagnostic as a compiler prints it: place, the line itself with carets, notes, help."""
-    lines = [f"error[{diagnostic.code}]: {diagnostic.message}"]
+    """The diagnostic as a compiler prints it: place, the line itself with carets, notes, help.
+
+    What would steer a terminal, in a spec or in a name, is visible.
+    """
+    lines = [f"error[{diagnostic.code}]: {visible(diagnostic.message)}"]
     margin = " "
     if (span := diagnostic.span) is not None:
         text, start, end = _excerpt(span)
         number = str(span.line)
         margin = " " * (len(number) + 1)
-        carets = "^" * max(1, end - start)
+        before, marked, after = map(_shown, (text[:start], text[start:end], text[end:]))
         # Tabs are kept so that the carets stay under what they mark.
-        indent = "".join("\t" if c == "\t" else " " for c in text[:start])
+        indent = "".join("\t" if c == "\t" else " " for c in before)
+        carets = "^" * max(1, len(marked))
         lines += [
-            f"{margin}--> {span}",
+            f"{margin}--> {visible(str(span))}",
             f"{margin} |",
-            f" {number} | {text}",
-            f"{margin} | {indent}{carets} {diagnostic.label}".rstrip(),
+            f" {number} | {before}{marked}{after}",
+            f"{margin} | {indent}{carets} {visible(diagnostic.label)}".rstrip(),
         ]
-    lines += [f"{margin} = note: {note}" for note in diagnostic.notes]
+    lines += [f"{margin} = note: {visible(note)}" for note in diagnostic.notes]
     if diagnostic.help:
-        lines.append(f"{margin} = help: {diagnostic.help}")
+        lines.append(f"{margin} = help: {visible(diagnostic.help)}")
     return "\n".join(lines)
+
+
+def _shown(text: str) -> str:
+    """Text of a line of a spec, with its tabs."""
+    return "\t".join(map(visible, text.split("\t")))
 
 
 def _excerpt(span: Span) -> tuple[str, int, int]:

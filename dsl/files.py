@@ -32,8 +32,11 @@ def write_bytes(path: Path, data: bytes) -> None:
         if path.exists():
             beside.chmod(S_IMODE(path.stat().st_mode))
         beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename = str(path)  # as its user knows it
         raise
     sync_folder(path.parent)
 
@@ -54,14 +57,19 @@ def half_written(path: Path) -> str | None:
     return match[1] if match else None
 
 
-def check_free(file: Path, force: bool) -> None:
-    """Refuse the name of a file that exists, unless forced.
+def check_free(file: Path, force: bool, other: str = "choose another name with `-o`") -> None:
+    """Refuse the name of a file that exists, unless forced, and that of a folder.
+
+    ``other`` is what to do besides.
 
     Raises:
         DiagnosticError: D413.
     """
+    if file.is_dir():
+        remedy = f"name a file, such as one in it: `-o {file / 'NAME'}`"
+        raise DiagnosticError(Diagnostic("D413", f"`{file}` is a folder", help=remedy))
     if file.exists() and not force:
-        remedy = "choose another name with `-o`, or pass `--force` to replace it"
+        remedy = f"{other}, or pass `--force` to replace it"
         raise DiagnosticError(Diagnostic("D413", f"`{file}` exists", help=remedy))
 
 

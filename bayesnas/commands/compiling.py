@@ -14,6 +14,7 @@ from bayesnas.commands.values import parse_values
 from bayesnas.compiler.targets import READABLE, TARGETS, Compilation
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span, render_all
 from bayesnas.dsl.files import check_empty, check_free, write_text
+from bayesnas.dsl.terminal import say
 
 if TYPE_CHECKING:
     from bayesnas.compiler.graph.model import Graph
@@ -43,8 +44,8 @@ def _compile(options: argparse.Namespace) -> int:
     check_empty(out, options.force)
     emits = _readable(given.compilation.graph, emits)
     written, advice = _write(given.compilation, emits, out)
-    print(summary(given.compilation.graph, given.heading))
-    print(f"written to {out}: {', '.join(written)}")
+    say(*summary(given.compilation.graph, given.heading))
+    say(f"written to {out}: {', '.join(written)}")
     say_advice(advice)
     return 0
 
@@ -122,7 +123,7 @@ def _check(options: argparse.Namespace) -> int:
             print(render_all(diagnostics), file=sys.stderr)
             status = 2
         else:
-            print(f"{spec}: ok")
+            say(f"{spec}: ok")
     return status
 
 
@@ -176,7 +177,7 @@ def _render(options: argparse.Namespace) -> int:
     advice = write_figure(
         draw(given.compilation.graph, given.compilation.annotation, options.relays), out
     )
-    print(f"written to {out if advice is None else out.with_suffix('.dot')}")
+    say(f"written to {out if advice is None else out.with_suffix('.dot')}")
     say_advice(advice)
     return 0
 

@@ -8,6 +8,7 @@ from bayesnas.commands.arguments import Command, add_out_file, add_seed, add_spe
 from bayesnas.commands.tables import budget_rows, heading, number, table
 from bayesnas.commands.values import check_seed, parse_values
 from bayesnas.dsl.files import check_free, write_text
+from bayesnas.dsl.terminal import put, say, visible
 
 
 def _count(options: argparse.Namespace) -> int:
@@ -30,7 +31,7 @@ def _count(options: argparse.Namespace) -> int:
     rows["FLOPs per example"] = f"{smallest.flops:,} to {largest.flops:,}"
     if not extremes.exact:
         rows["FLOPs per example"] += " (smallest found; there may be a smaller one)"
-    print(table(heading(compiled), rows | budget_rows(graph)))
+    say(*table(heading(compiled), rows | budget_rows(graph)))
     return 0
 
 
@@ -58,16 +59,16 @@ def _sample(options: argparse.Namespace) -> int:
     compiled = compile_spec(options.spec, parse_values(options.set), options.network)
     _, pruned = draw_member(compiled.graph, options.seed)
     cost = graph_cost(pruned)
-    origin = compiled.loaded.source.name.rsplit("/", 1)[-1]
+    origin = visible(compiled.loaded.source.name.rsplit("/", 1)[-1])
     text = (
         f"# A random member of `{compiled.network.name}` of {origin}, seed {options.seed}:\n"
         f"# {cost.parameters:,} parameters, {cost.flops:,} FLOPs per example.\n"
     ) + print_spec(derive_spec(compiled, pruned))
     if options.out is None:
-        print(text, end="")
+        put(text)
     else:
         write_text(options.out, text)
-        print(f"written to {options.out}")
+        say(f"written to {options.out}")
     return 0
 
 

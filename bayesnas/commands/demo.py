@@ -15,6 +15,7 @@ from bayesnas.commands.tables import columns, cost_texts, heading, say_advice, s
 from bayesnas.commands.values import check_seed
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
 from bayesnas.dsl.files import check_empty
+from bayesnas.dsl.terminal import say
 
 if TYPE_CHECKING:
     from bayesnas.compiler.pipeline import Compiled
@@ -28,6 +29,13 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 
 
 def _demo(options: argparse.Namespace) -> int:
+    try:
+        return _show(options)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt from None  # its runs say how to go on with them; it does not
+
+
+def _show(options: argparse.Namespace) -> int:
     set_threads(options.threads)
     check_seed(options.seed)
     from bayesnas.compiler.pipeline import compile_spec
@@ -39,7 +47,7 @@ def _demo(options: argparse.Namespace) -> int:
     start = time.perf_counter()
     space = compile_spec("digits_cell")
     compile_seconds = time.perf_counter() - start
-    print(summary(space.graph, heading(space)))
+    say(*summary(space.graph, heading(space)))
     run = RunOptions("digits", out / "search", options.seed, options.device, force=options.force)
     result = search(space, make_settings(SearchSettings, space.settings("search")), run)
     spec = out / "search" / "pruned.nas"
@@ -47,15 +55,15 @@ def _demo(options: argparse.Namespace) -> int:
     found_row = _trained_row("found network", compile_spec(spec), schedule, run, out / "train")
     supernet_row = _trained_row("supernet", space, schedule, run, out / "supernet")
     head = ("", "parameters", "FLOPs", f"test {result.task.metric}", "trained in")
-    print("\n" + columns(head, [supernet_row, found_row]))
+    say("", *columns(head, [supernet_row, found_row]))
     share = result.found.parameters / result.supernet.parameters
-    print(
+    say(
         f"compiled in {compile_seconds:.1f} s, searched in {result.seconds:.0f} s, "
         f"seed {options.seed}"
     )
-    print(f"the found network has {share:.0%} of the supernet's parameters")
-    print(f"spec: {spec}")
-    print(f"figure: {result.figure}")
+    say(f"the found network has {share:.0%} of the supernet's parameters")
+    say(f"spec: {spec}")
+    say(f"figure: {result.figure}")
     say_advice(result.advice)
     return 0
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from bayesnas.commands.arguments import Command
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, render_all
 from bayesnas.dsl.files import write_text
+from bayesnas.dsl.terminal import put, say
 
 STDIN = "-"
 
@@ -56,10 +57,10 @@ def _fmt(options: argparse.Namespace) -> int:
         changed += 1
         if check or diff or spec != STDIN:
             done = "would reformat" if check or diff else "reformatted"
-            print(f"{done} {source.name}", file=names)
+            say(f"{done} {source.name}", file=names)
     if list(specs) != [STDIN]:
         done = "would be reformatted" if check or diff else "reformatted"
-        print(f"{changed} {done}, {same} unchanged", file=sys.stderr)
+        say(f"{changed} {done}, {same} unchanged", file=sys.stderr)
     return status or int(check and changed > 0)
 
 
@@ -93,20 +94,21 @@ def _deliver(spec: str, source: Source, text: str, check: bool, diff: bool) -> N
         DiagnosticError: D419 (cannot write).
     """
     if diff:
-        _put(_difference(source, text))
+        _show(_difference(source, text))
     elif check:
         return
     elif spec == STDIN:
-        _put(text)
+        put(text)
     elif text != source.text:
         _rewrite(Path(spec), text)
 
 
-def _put(text: str) -> None:
-    """Write to stdout in the encoding of specs, whatever that of the terminal."""
-    sys.stdout.flush()
-    sys.stdout.buffer.write(text.encode("utf-8"))
-    sys.stdout.buffer.flush()
+def _show(difference: str) -> None:
+    """As ``patch`` takes it; on a terminal so that nothing in a comment steers that."""
+    if sys.stdout.isatty():
+        say(*difference.removesuffix("\n").replace("\t", "    ").split("\n"))
+    else:
+        put(difference)
 
 
 def _rewrite(path: Path, text: str) -> None:

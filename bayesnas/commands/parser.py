@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from typing import Final
+from typing import Final, NoReturn
 
 import bayesnas
 from bayesnas.commands import compiling, counting, demo, formatting, searching, training
+from bayesnas.dsl.terminal import visible
 
 COMMANDS: Final = (
     compiling.COMPILE,
@@ -33,9 +34,17 @@ examples:
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    """Of one command or of all; what it quotes of wrong arguments steers no terminal."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print usage and message; exit status 2."""
+        super().error(visible(message))
+
+
 def bayesnas_parser() -> argparse.ArgumentParser:
     """The arguments of ``bayesnas``; ``command`` of what it parses is the command's `run`."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         "bayesnas",
         description="Neural architecture search spaces as text: compile, search, train.",
         epilog=_EXAMPLES,
@@ -52,6 +61,6 @@ def bayesnas_parser() -> argparse.ArgumentParser:
 
 def compile_parser() -> argparse.ArgumentParser:
     """The arguments of ``bayesnas-compile``."""
-    parser = argparse.ArgumentParser("bayesnas-compile", description=compiling.COMPILE.about)
+    parser = _Parser("bayesnas-compile", description=compiling.COMPILE.about)
     compiling.COMPILE.fill(parser)
     return parser

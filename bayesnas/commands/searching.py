@@ -33,6 +33,7 @@ from bayesnas.compiler.settings import (
     check_use,
     make_settings,
 )
+from bayesnas.dsl.terminal import say
 
 if TYPE_CHECKING:
     from bayesnas.runtime.jobs.search import Space
@@ -73,15 +74,15 @@ def _search(options: argparse.Namespace) -> int:
     _check_use(options.option, (settings.strategy,))
     run = run_options(options, options.out, options.seed, options.resume, options.force)
     result = search(space, settings, run)
-    print(
+    say(
         f"searched in {result.seconds:.0f} s by `{result.strategy}`, "
         f"{result.images_trained:,} images trained on; {options.out / 'pruned.nas'}:"
     )
-    print(columns(("", "parameters", "FLOPs", "operations"), [
+    say(*columns(("", "parameters", "FLOPs", "operations"), [
         ("supernet", *cost_texts(result.supernet), f"{result.operations:,}"),
         ("found", *cost_texts(result.found), f"{result.operations_left:,}"),
     ]))  # fmt: skip
-    print(f"figure: {result.figure}")
+    say(f"figure: {result.figure}")
     say_advice(result.advice)
     return 0
 
@@ -143,11 +144,11 @@ def _compare(options: argparse.Namespace) -> int:
     entries = compare(space, runs, schedule)
     figure = write_comparison(entries, options.out)
     metric = f"test {entries[0].metric}"
-    print(columns(
+    say(*columns(
         ("strategy", metric, "parameters", "FLOPs", "images trained", "seconds"),
         [summary.texts() for summary in summaries(entries)],
     ))  # fmt: skip
-    print(f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}, mean ± standard deviation; {figure}")
+    say(f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}, mean ± standard deviation; {figure}")
     return 0
 
 

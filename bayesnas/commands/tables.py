@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import fields_dict
 
 from bayesnas.compiler.settings import KINDS, STRATEGIES, users
+from bayesnas.dsl.terminal import say
 
 if TYPE_CHECKING:
     from bayesnas.compiler.graph.cost import Cost
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
 _LONGEST = 24  # digits of a count that is written out
 
 
-def table(head: str, rows: Mapping[str, str]) -> str:
-    """A heading and rows of names and values below it."""
+def table(head: str, rows: Mapping[str, str]) -> list[str]:
+    """A heading and rows of names and values below it, in lines."""
     width = max(map(len, rows))
-    return "\n".join([head, *(f"  {name:<{width}}  {value}" for name, value in rows.items())])
+    return [head, *(f"  {name:<{width}}  {value}" for name, value in rows.items())]
 
 
-def columns(head: Sequence[str], rows: Sequence[Sequence[str]], flush_left: int = 1) -> str:
-    """Columns side by side; the first ``flush_left`` are flush left, the others flush right."""
+def columns(head: Sequence[str], rows: Sequence[Sequence[str]], flush_left: int = 1) -> list[str]:
+    """Columns side by side, in lines; the first ``flush_left`` are flush left, others right."""
     widths = [max(len(row[k]) for row in (head, *rows)) for k in range(len(head))]
     lines = []
     for row in (head, *rows):
@@ -35,7 +36,7 @@ def columns(head: Sequence[str], rows: Sequence[Sequence[str]], flush_left: int 
             for k, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    return lines
 
 
 def number(count: int) -> str:
@@ -57,7 +58,7 @@ def heading(compiled: Compiled) -> str:
     return f"network `{compiled.network.name}` of {compiled.loaded.source.name}"
 
 
-def summary(graph: Graph, head: str) -> str:
+def summary(graph: Graph, head: str) -> list[str]:
     """What a network consists of, in a few lines."""
     from bayesnas.compiler.graph.cost import graph_cost
 
@@ -91,8 +92,8 @@ def budget_rows(graph: Graph) -> dict[str, str]:
     return rows
 
 
-def settings_table(kind: str) -> str:
-    """What ``--option help`` prints; ``kind`` is search or train."""
+def settings_table(kind: str) -> list[str]:
+    """Lines of what ``--option help`` prints; ``kind`` is search or train."""
     rows = [
         (name, str(setting.default), _domain(setting.metadata), setting.metadata["about"])
         for name, setting in fields_dict(KINDS[kind]).items()
@@ -122,4 +123,4 @@ def _domain(metadata: Mapping[str, Any]) -> str:
 def say_advice(advice: str | None) -> None:
     """A remark on stderr, where there is one."""
     if advice is not None:
-        print(f"note: {advice}", file=sys.stderr)
+        say(f"note: {advice}", file=sys.stderr)

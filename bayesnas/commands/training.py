@@ -11,6 +11,7 @@ from bayesnas.commands.runs import run_options
 from bayesnas.commands.values import chosen_settings, parse_values
 from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.dsl.files import check_free
+from bayesnas.dsl.terminal import say
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
@@ -24,14 +25,14 @@ def _train(options: argparse.Namespace) -> int:
     compiled = compile_spec(options.spec, parse_values(options.set), options.network)
     settings = make_settings(TrainSettings, chosen_settings(compiled, "train", options.option))
     if compiled.graph.searched():
-        print("note: a supernet is trained with every gate at 1", file=sys.stderr)
+        say("note: a supernet is trained with every gate at 1", file=sys.stderr)
     run = run_options(options, options.out, options.seed, options.resume, options.force)
     result = train(compiled, settings, run)
-    print(
+    say(
         f"test {result.task.told(result.test)} of {result.test_examples:,} examples, "
         f"{result.parameters:,} parameters, {result.flops:,} FLOPs, {result.seconds:.0f} s"
     )
-    print(f"weights: {options.out / 'weights.pt'}")
+    say(f"weights: {options.out / 'weights.pt'}")
     return 0
 
 
@@ -52,7 +53,7 @@ def _eval(options: argparse.Namespace) -> int:
     from bayesnas.runtime.jobs.train import evaluate_run
 
     score, data = evaluate_run(run_options(options, options.run))
-    print(f"test {data.task.told(score)} of {len(data.test):,} examples of {data.name}")
+    say(f"test {data.task.told(score)} of {len(data.test):,} examples of {data.name}")
     return 0
 
 
@@ -71,7 +72,7 @@ def _export(options: argparse.Namespace) -> int:
     check_free(options.out, options.force)
     exported = export(options.run, options.out)
     how = "ONNX Runtime" if exported.out.suffix == ".onnx" else "the file, loaded anew,"
-    print(
+    say(
         f"written to {exported.out}; {how} gives the network's logits "
         + (f"to {exported.difference:.0e} of the largest" if exported.difference else "exactly")
     )

@@ -27,6 +27,7 @@ from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.jobs.search import Space, search
 from bayesnas.runtime.runs.folder import RunOptions, read_result
+from bayesnas.runtime.runs.schemas import SEARCHED
 
 
 @frozen
@@ -77,7 +78,7 @@ def run(job: Job) -> Found:
             make_settings(SearchSettings, values),
             options,
         )
-        result = read_result(out)
+        result = read_result(out, SEARCHED)
         rows = [json.loads(line) for line in (out / "gates.jsonl").read_text().splitlines()]
     kept = frozenset(row["group"] for row in rows if row["removed_by"] in (None, "dead"))
     return Found(job, kept, result["images_trained"], result["images_evaluated"], result["seconds"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -163,7 +164,7 @@ def _edges(section: Section) -> Iterator[list[str]]:
             _range(_moved(edge.gates, first)),
             names.setdefault(candidates, f"O{len(names) + 1}"),
             f"${gamma_formula(edge.source)}$",
-            place(alike[0][0].span) or "",
+            _literal(place(alike[0][0].span) or ""),
         )
         rows.append(f"| {' | '.join(cells)} |")
     paths = [member.instance.path for member in section.members]
@@ -175,6 +176,11 @@ def _edges(section: Section) -> Iterator[list[str]]:
 def _edge(edge: SearchedEdge) -> str:
     again = f" ({edge.number})" if edge.number > 1 else ""
     return f"{edge.source} → {edge.target}{again}"
+
+
+def _literal(text: str) -> str:
+    """Text in a cell of a table that Markdown leaves as it is."""
+    return re.sub(r"[|<*`\[]", r"\\\g<0>", text)
 
 
 def _operations(name: str, candidates: _Candidates, paths: Sequence[str]) -> list[str]:

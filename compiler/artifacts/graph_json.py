@@ -21,6 +21,7 @@ from bayesnas.compiler.graph.model import (
 )
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Source, Span
+from bayesnas.dsl.terminal import visible
 
 # --------------------------------------------------------------------------------------- to JSON
 
@@ -46,7 +47,7 @@ def place(span: Span | None) -> str | None:
     """File and place, without the folders of the machine it was compiled on."""
     if span is None:
         return None
-    return str(span).rsplit("/", 1)[-1].encode("utf-8", "replace").decode("utf-8")
+    return visible(str(span).rsplit("/", 1)[-1])
 
 
 def _node(node: Node) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def tie_name(term: tree.OperationTerm, program: Program, values: Mapping[str, in
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"\W+", "_", name).strip("_")
+    return re.sub(r"\W+", "_", name).strip("_") or "_"  # a spec may call an operation `__`
 
 
 def _decide(term: tree.OperationTerm, values: Mapping[str, int]) -> tree.OperationTerm:

@@ -7,17 +7,19 @@ from collections.abc import Iterable, Sequence
 from io import StringIO
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
 from attrs import asdict, evolve, frozen
 
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.dsl.files import write_text
+from bayesnas.dsl.files import check_empty, check_free, write_text
 from bayesnas.runtime.jobs.search import Space, search
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.runs.folder import RunOptions, read_result
 from bayesnas.runtime.runs.progress import say_note
+from bayesnas.runtime.runs.schemas import SEARCHED, TRAINED, tested
 from bayesnas.runtime.tasks.interface import Task
 from bayesnas.runtime.tasks.registry import task_class
 
@@ -88,19 +90,36 @@ def compare(
         DiagnosticError: D414 if what is there was begun otherwise; whatever the runs raise.
     """
     space.check()
-    _check_same(space, runs[0][0], schedule, runs[0][1])
+    _begin(space, runs, schedule)
     entries = []
     for number, (settings, options) in enumerate(runs, start=1):
         say_note(f"{number} of {len(runs)}: {settings.strategy}, seed {options.seed}")
-        out = options.out / f"{settings.strategy}-{options.seed}"
-        at = _unfinished(out / "search", options)
-        if at is not None:
-            search(space, settings, at)
-        at = _unfinished(out / "train", options)
-        if at is not None:
-            train(compile_spec(out / "search" / "pruned.nas"), schedule, at)
+        out = _folder(settings, options)
+        try:
+            _complete(space, settings, schedule, evolve(options, out=out))
+        except KeyboardInterrupt:
+            remedy = "without `--force`, the same command goes on with what is done"
+            raise KeyboardInterrupt(remedy) from None
         entries.append(_entry(out, settings.strategy, options.seed))
     return entries
+
+
+def _folder(settings: SearchSettings, options: RunOptions) -> Path:
+    """Of one search and of the training of what it found."""
+    return options.out / f"{settings.strategy}-{options.seed}"
+
+
+def _complete(
+    space: Space, settings: SearchSettings, schedule: TrainSettings, options: RunOptions
+) -> None:
+    """What is missing of one search and one training."""
+    out = options.out
+    at = _unfinished(out / "search", options)
+    if at is not None:
+        search(space, settings, at)
+    at = _unfinished(out / "train", options)
+    if at is not None:
+        train(compile_spec(out / "search" / "pruned.nas"), schedule, at)
 
 
 def _unfinished(out: Path, options: RunOptions) -> RunOptions | None:
@@ -111,10 +130,15 @@ def _unfinished(out: Path, options: RunOptions) -> RunOptions | None:
     return evolve(options, out=out, resume=begun, force=not begun)
 
 
-def _check_same(
-    space: Space, settings: SearchSettings, schedule: TrainSettings, options: RunOptions
+def _begin(
+    space: Space, runs: Sequence[tuple[SearchSettings, RunOptions]], schedule: TrainSettings
 ) -> None:
-    """Refuse a folder whose runs are of another space, data or settings; note what ours are."""
+    """Note in ``compare.json`` what the runs are of: space, data and settings.
+
+    Raises:
+        DiagnosticError: D413 (files of others are there), D414 (runs of something else).
+    """
+    settings, options = runs[0]
     record = {
         "spec": space.wanted.loaded.source.text,
         "network": space.wanted.network.name,
@@ -126,7 +150,13 @@ def _check_same(
         "train": asdict(schedule),
     }
     path = options.out / "compare.json"
-    if path.is_file() and not options.force and json.loads(path.read_text("utf-8")) != record:
+    begun = _begun(path)
+    if begun is None or begun.keys() != record.keys():
+        for name in ("compare.json", "compare.csv", "compare.svg"):
+            check_free(options.out / name, options.force, "choose another folder with `-o`")
+        for run in runs:
+            check_empty(_folder(*run), options.force)
+    elif begun != record and not options.force:
         raise DiagnosticError(
             Diagnostic(
                 "D414",
@@ -138,13 +168,24 @@ def _check_same(
     write_text(path, json.dumps(record, indent=1) + "\n")
 
 
+def _begun(path: Path) -> dict[str, Any] | None:
+    """What a comparison has noted; None where there is none, or something else."""
+    try:
+        data = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
 def _entry(out: Path, strategy: str, seed: int) -> Entry:
-    found, trained = read_result(out / "search"), read_result(out / "train")
+    found, trained = read_result(out / "search", SEARCHED), read_result(out / "train", TRAINED)
+    metric = trained["metric"]
+    trained |= read_result(out / "train", tested(metric))
     return Entry(
         strategy,
         seed,
-        trained["metric"],
-        trained[f"test_{trained['metric']}"],
+        metric,
+        trained[f"test_{metric}"],
         trained["parameters"],
         trained["flops"],
         found["images_trained"],

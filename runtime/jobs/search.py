@@ -25,11 +25,29 @@ from bayesnas.compiler.space.prices import Prices, best_member
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, quote
 from bayesnas.dsl.loader import load_text
 from bayesnas.dsl.printer import print_spec
+from bayesnas.dsl.terminal import visible
 from bayesnas.runtime.data.dataset import augmentation, augmentation_note
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
 from bayesnas.runtime.runs.ownership import check_out
 from bayesnas.runtime.runs.progress import Progress, say_note
+from bayesnas.runtime.runs.reading import (
+    ANY_NUMBER,
+    COUNT,
+    DURATION,
+    NUMBER,
+    TEXT,
+    Schema,
+    between,
+    both,
+    listed,
+    maybe,
+    one_of,
+    pair,
+    record,
+    rows_of,
+    table,
+)
 from bayesnas.runtime.strategies.interface import Problem, Strategy, no_member
 from bayesnas.runtime.strategies.registry import strategy_class
 from bayesnas.runtime.supernet.supernet import Supernet
@@ -184,7 +202,7 @@ class _Search:
             for epochs in (settings.warmup_epochs, settings.epochs)
         )
         net.total_steps = max(1, warmup + rounds * each)
-        if (state := self.run.checkpoint(net.device)) is not None:
+        if (state := self.run.checkpoint(self._schema(), net.device)) is not None:
             self._restore(state)
         else:
             self.run.write_text("supernet.py", net.emitted.source)
@@ -283,6 +301,32 @@ class _Search:
             "net": self.net.state(),
         }
 
+    def _schema(self) -> Schema:
+        """What `_state` gives."""
+        rounds, groups = between(0, self.settings.rounds), one_of(self.net.gates.groups)
+        row = {
+            "round": rounds,
+            "train_loss": maybe(NUMBER),
+            **dict.fromkeys(self.net.data.task.entry_names("holdout"), ANY_NUMBER),
+            "alive": COUNT,
+            "removed": table(TEXT, groups),
+            "images_trained": COUNT,
+            "images_evaluated": COUNT,
+            "seconds": DURATION,
+        }
+        entries = record(
+            {
+                "round": rounds,
+                "seconds": DURATION,
+                "removed": table(pair(rounds, TEXT), groups),
+                "refused": listed(groups),
+                "history": listed(record(row)),
+                "strategy": self.strategy.state_schema(),
+                "net": self.net.state_schema(),
+            }
+        )
+        return both(entries, rows_of("history", "round", more=1))
+
     def _restore(self, state: dict[str, Any]) -> None:
         self.round, self.seconds = state["round"], state["seconds"]
         self.history, self.refused = state["history"], tuple(state["refused"])
@@ -350,7 +394,7 @@ class _Search:
 
     def _header(self) -> str:
         name = Path(self.space.wanted.loaded.source.name).name
-        shown = "".join(c for c in f"{name} on {self.options.data_name}" if c.isprintable())
+        shown = visible(f"{name} on {self.options.data_name}")
         return (
             f"# Found by bayesnas search of {shown}, seed {self.options.seed}: "
             f"{self._alive()} of {len(self.net.gates.groups)} operations left.\n\n"

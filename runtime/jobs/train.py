@@ -15,15 +15,32 @@ from bayesnas.compiler.emit.pytorch import emit_torch
 from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import TrainSettings
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.dataset import Data, augmentation, augmentation_note
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import evaluate, sgd, train_epoch
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
-from bayesnas.runtime.runs.ownership import check_out
+from bayesnas.runtime.runs.ownership import WEIGHTS, check_out
 from bayesnas.runtime.runs.progress import Progress, say_note
+from bayesnas.runtime.runs.reading import (
+    COUNT,
+    DURATION,
+    NAMES,
+    NUMBER,
+    TORCH_STATE,
+    Schema,
+    between,
+    both,
+    like_all,
+    like_optimizer,
+    listed,
+    open_record,
+    record,
+    rows_of,
+    statistic,
+)
 from bayesnas.runtime.tasks.interface import Score, Task
+from bayesnas.runtime.tasks.registry import example_shape
 
 
 @frozen
@@ -88,7 +105,7 @@ class _Training:
         self.history: list[dict[str, Any]] = []
 
     def fit(self) -> TrainResult:
-        if (state := self.run.checkpoint(self.device)) is not None:
+        if (state := self.run.checkpoint(self._schema(), self.device)) is not None:
             self._restore(state)
         epochs = self.settings.epochs
         per_epoch = math.ceil(len(self.data.train) / self.settings.batch_size)
@@ -132,6 +149,22 @@ class _Training:
         }
         self.run.save_checkpoint(state)
 
+    def _schema(self) -> Schema:
+        """What `_checkpoint` saves."""
+        row = record({"epoch": COUNT, "train_loss": NUMBER, "seconds": DURATION})
+        entries = record(
+            {
+                "epoch": between(0, self.settings.epochs),
+                "seconds": DURATION,
+                "history": listed(row),
+                "model": like_all(self.module.state_dict()),
+                "optimizer": like_optimizer(self.optimizer),
+                "generator": TORCH_STATE,
+                "dropout": TORCH_STATE,
+            }
+        )
+        return both(entries, rows_of("history", "epoch"))
+
     def _restore(self, state: dict[str, Any]) -> None:
         self.epoch, self.seconds, self.history = state["epoch"], state["seconds"], state["history"]
         self.module.load_state_dict(state["model"])
@@ -157,7 +190,7 @@ class _Training:
             "std": self.data.std,
             **self.data.task.record(),
         }
-        self.run.save("weights.pt", weights)
+        self.run.save(WEIGHTS, weights)
         source = emit_torch(self.compiled.graph, self.compiled.loaded.source.name).source
         self.run.write_text("network.py", source)  # for readers: without the schedule
         self.run.write_json("result.json", result.record())
@@ -180,19 +213,12 @@ def load_run(
 ) -> tuple[nn.Module, dict[str, Any], Compiled]:
     """Like `load_network`, with what stands in ``weights.pt`` and the run's compiled spec."""
     run, _, compiled = Run.open(folder)
-    state = run.load("weights.pt", device)
     module, _ = build(compiled.graph, compiled.loaded.source.name, 0, scheduled)
-    try:
-        module.load_state_dict(state["model"])
-    except (RuntimeError, KeyError) as error:
-        raise DiagnosticError(
-            Diagnostic(
-                "D416",
-                f"the weights in `{folder}` do not fit its spec",
-                notes=(str(error).splitlines()[0],),
-                help="leave `spec.nas` in the folder as the training wrote it",
-            )
-        ) from None
+    channels = statistic([example_shape(compiled.graph)[0]])
+    entries = {"model": like_all(module.state_dict()), "mean": channels, "std": channels}
+    named = {"classes": NAMES}  # of those tasks that have any
+    state = run.weights(open_record(entries | named, optional=named), device)
+    module.load_state_dict(state["model"])
     return module.to(device).eval(), state, compiled
 
 

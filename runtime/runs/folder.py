@@ -10,7 +10,6 @@ from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
-from zipfile import ZipFile
 
 import torch
 from attrs import asdict, field, frozen
@@ -30,16 +29,21 @@ from bayesnas.runtime.runs.ownership import (
     LOCK,
     PREVIOUS,
     SETTINGS,
+    WEIGHTS,
     clear,
     clear_litter,
     lock,
     set_aside,
+    settings_of,
 )
 from bayesnas.runtime.runs.progress import say_note
+from bayesnas.runtime.runs.reading import Schema, check_entries, load_tensors
+from bayesnas.runtime.runs.schemas import settings_schema
 
 # Of what a run's folder holds; another one names weights otherwise. 1 was that of version 0.1.0
 # until networks built their chains in loops.
 FORMAT: Final = 2
+_RESTORE: Final = "restore the file from a copy, or run the command again in a new folder"
 _MAY_DIFFER: Final = ("file", "copies", "spec", "device", "plugins", "versions")
 _WORDS: Final = {"spec_hash": "spec", "data_hash": "data", "plugin_hash": "plugin"}
 
@@ -99,12 +103,13 @@ def check_format(out: Path, settings: Mapping[str, Any]) -> None:
         DiagnosticError: D438.
     """
     if (number := settings.get("format", 1)) != FORMAT:
+        file = out / str(settings.get("file", "spec.nas"))
         raise DiagnosticError(
             Diagnostic(
                 "D438",
                 f"the run in `{out}` was written by another bayesnas",
                 notes=(f"its format is {number}, and this bayesnas reads {FORMAT}",),
-                help=f"run it again from its spec, `{out / str(settings['file'])}`; "
+                help=f"run it again from its spec, `{file}`; "
                 "a `pruned.nas` is a spec and stays good",
             )
         )
@@ -165,10 +170,16 @@ class Run:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Let go of the folder; where the run ended well, the one before it goes."""
+        """Let go of the folder; where the run ended well, the one before it goes.
+
+        Raises:
+            KeyboardInterrupt: one came, and there is a checkpoint; it says how to go on.
+        """
         if kind is None:
             clear(self.out)
         self._unlock()
+        if kind is KeyboardInterrupt and (self.out / CHECKPOINT).is_file():
+            raise KeyboardInterrupt(f"`--resume` goes on with the run in `{self.out}`") from None
 
     def _unlock(self) -> None:
         assert self._lock is not None
@@ -183,7 +194,8 @@ class Run:
         """
         _, begun, _ = Run.open(self.out)
         begun, record = (  # what changes no result may differ
-            {**one, "settings": {**one["settings"], "recompute": ""}} for one in (begun, record)
+            {**one, "settings": {**one.get("settings", {}), "recompute": ""}}
+            for one in (begun, record)
         )
         differ = [n for n in record if n not in _MAY_DIFFER and begun.get(n) != record[n]]
         if differ:
@@ -202,27 +214,22 @@ class Run:
         """An existing run, its settings, and its spec compiled again.
 
         Raises:
-            DiagnosticError: D415 (no run there), D434 (a plugin of it is not loaded), D438 (a run
-                of another format).
+            DiagnosticError: D415 (no run there), D416 (settings that no run has), D434 (a plugin of
+                it is not loaded), D438 (a run of another format).
         """
-        try:
-            settings: dict[str, Any] = json.loads((out / SETTINGS).read_text("utf-8"))
-            values, network = settings["values"], settings["network"]
-            file = out / settings["file"]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            raise DiagnosticError(
-                Diagnostic(
-                    "D415",
-                    f"no run in `{out}`",
-                    help="name the folder that `bayesnas train` or `bayesnas search` wrote",
-                )
-            ) from None
+        settings = settings_of(out)
+        if settings is None:
+            remedy = "name the folder that `bayesnas train` or `bayesnas search` wrote"
+            raise DiagnosticError(Diagnostic("D415", f"no run in `{out}`", help=remedy))
         check_format(out, settings)
-        for plugin in settings.get("plugins", ()):
+        schema = settings_schema(settings["command"])
+        check_entries(settings, schema, out / SETTINGS, _RESTORE)
+        for plugin in settings["plugins"]:
             if plugin not in loaded_plugins():
                 message = f"the run in `{out}` uses the plugin `{plugin}`"
                 raise DiagnosticError(Diagnostic("D434", message, help=f"add `--plugin {plugin}`"))
-        return cls(out), settings, compile_spec(file, values, network)
+        spec = compile_spec(out / settings["file"], settings["values"], settings["network"])
+        return cls(out), settings, spec
 
     def write_text(self, name: str, text: str) -> None:
         """One text file."""
@@ -249,53 +256,31 @@ class Run:
             path.replace(self.out / PREVIOUS)
         self.save(CHECKPOINT, state)
 
-    def checkpoint(self, device: torch.device | str = "cpu") -> dict[str, Any] | None:
+    def checkpoint(
+        self, schema: Schema, device: torch.device | str = "cpu"
+    ) -> dict[str, Any] | None:
         """What was saved last, or before that where it is damaged; None where nothing was.
 
         Raises:
-            DiagnosticError: D416 (all that there is is damaged).
+            DiagnosticError: D416 (all that there is is damaged, or not of the schema).
         """
-        names = [name for name in (CHECKPOINT, PREVIOUS) if (self.out / name).is_file()]
-        for name in names[:-1]:
+        paths = [self.out / name for name in (CHECKPOINT, PREVIOUS)]
+        paths = [path for path in paths if path.is_file()]
+        for path in paths[:-1]:
             try:
-                return self.load(name, device)
+                return load_tensors(path, schema, _RESTORE, device)
             except DiagnosticError as error:
                 say_note(f"{error.diagnostics[0].message}: going on from the checkpoint before it")
-        return self.load(names[-1], device) if names else None
+        return load_tensors(paths[-1], schema, _RESTORE, device) if paths else None
 
-    def load(self, name: str, device: torch.device | str = "cpu") -> dict[str, Any]:
-        """What `save` wrote; runs no code that a file may hold.
+    def weights(self, schema: Schema, device: torch.device | str = "cpu") -> dict[str, Any]:
+        """What a training has saved at its end.
 
         Raises:
-            DiagnosticError: D416 (missing or broken).
+            DiagnosticError: D416 (missing, broken, or not of the schema).
         """
-        path = self.out / name
-        try:
-            check_whole(path)
-            state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-        except Exception as error:  # torch raises many kinds for a broken file
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise DiagnosticError(
-                Diagnostic(
-                    "D416",
-                    f"cannot load `{path}`",
-                    notes=(reason,),
-                    help="run `bayesnas train` to its end, or name another folder",
-                )
-            ) from None
-        return state
-
-
-def check_whole(path: Path) -> None:
-    """Refuse a file of `Run.save` that has changed since; torch itself does not look.
-
-    Raises:
-        OSError: it is not there.
-        ValueError: one of its parts is not what its checksum says.
-    """
-    with ZipFile(path) as archive:
-        if (name := archive.testzip()) is not None:
-            raise ValueError(f"`{name}` in it is damaged")
+        remedy = "run `bayesnas train` to its end, or name another folder"
+        return load_tensors(self.out / WEIGHTS, schema, remedy, device)
 
 
 def _copies(compiled: Compiled) -> dict[str, str]:
@@ -347,17 +332,18 @@ def _hash(text: str) -> str:
     return sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def read_result(out: Path) -> dict[str, Any]:
-    """What a finished run says in its ``result.json``.
+def read_result(out: Path, schema: Schema) -> dict[str, Any]:
+    """What a finished run says in its ``result.json``: `SEARCHED` or `TRAINED`.
 
     Raises:
-        DiagnosticError: D415 (none there, or not ours).
+        DiagnosticError: D415 (none there), D416 (not of the schema).
     """
+    path, remedy = out / "result.json", "remove the folder, and run the command again"
     try:
-        result: dict[str, Any] = json.loads((out / "result.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        remedy = "remove the folder, and run the command again"
+        result: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
         raise DiagnosticError(
             Diagnostic("D415", f"no finished run in `{out}`", help=remedy)
         ) from None
+    check_entries(result, schema, path, remedy)
     return result

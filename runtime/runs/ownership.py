@@ -15,6 +15,7 @@ from bayesnas.dsl.files import check_empty, half_written
 SETTINGS: Final = "settings.json"
 CHECKPOINT: Final = "checkpoint.pt"
 PREVIOUS: Final = "checkpoint.previous.pt"
+WEIGHTS: Final = "weights.pt"
 LOCK: Final = ".lock"
 REPLACED: Final = ".replaced"  # the run that another one is to take the place of
 _COMMANDS: Final = ("search", "train")
@@ -26,7 +27,7 @@ _WRITTEN: Final = (
     PREVIOUS,
     *("gates.jsonl", "supernet.py", "pruned.nas", "graph.json", "gamma.json", "gamma.md"),
     *("search.svg", "search.dot", "pruned.svg", "pruned.dot"),
-    *("weights.pt", "network.py"),
+    *(WEIGHTS, "network.py"),
     SETTINGS,  # last: what has it is the folder of a run
 )
 

@@ -8,11 +8,13 @@ from typing import Any
 
 from tqdm import tqdm
 
+from bayesnas.dsl.terminal import say, visible
+
 
 def say_note(text: str) -> None:
     """A remark that the user of a command should read, where there is one."""
     if text:
-        print(f"note: {text}", file=sys.stderr, flush=True)
+        say(f"note: {text}", file=sys.stderr)
 
 
 class Progress:
@@ -38,9 +40,9 @@ class Progress:
     def say(self, line: str) -> None:
         """A line of its own."""
         if self.bar is not None:
-            self.bar.write(line, file=sys.stderr)
+            self.bar.write(visible(line), file=sys.stderr)
         else:
-            print(line, file=sys.stderr, flush=True)
+            say(line, file=sys.stderr)
 
     def __enter__(self) -> Progress:
         return self

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bayesnas.compiler.space.choices import MemberSpace, SearchedConnection, dropped
 from bayesnas.runtime.network.modules import predict
+from bayesnas.runtime.runs.reading import Schema, both, like, like_optimizer, open_record
 from bayesnas.runtime.strategies.interface import Problem, Removal, Strategy
 
 
@@ -71,6 +72,11 @@ class Darts(Strategy):
         """With the architecture and its optimizer."""
         own = {"alpha": self.alpha.detach(), "adam": self.adam.state_dict()}
         return super().state() | own
+
+    def state_schema(self) -> Schema:
+        """With what `state` adds."""
+        own = {"alpha": like(self.alpha.detach()), "adam": like_optimizer(self.adam)}
+        return both(super().state_schema(), open_record(own))
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Back to what `state` gave."""

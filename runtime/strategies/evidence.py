@@ -24,6 +24,7 @@ from torch import Tensor
 
 from bayesnas.compiler.space.choices import MemberSpace
 from bayesnas.compiler.space.prices import Prices, best_member
+from bayesnas.runtime.runs.reading import FLAG, Schema, both, listed, one_of, open_record
 from bayesnas.runtime.strategies.gaussian import Gaussian
 from bayesnas.runtime.strategies.interface import (
     Problem,
@@ -310,6 +311,12 @@ class Evidence(Strategy):
     def state(self) -> dict[str, Any]:
         """With the choices so far."""
         return super().state() | {"choices": self.choices, "stable": self.stable}
+
+    def state_schema(self) -> Schema:
+        """With what `state` adds."""
+        choices = listed(listed(one_of(self.net.gates.groups)))
+        own = open_record({"choices": choices, "stable": FLAG})
+        return both(super().state_schema(), own)
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Back to what `state` gave."""

@@ -19,6 +19,15 @@ from bayesnas.compiler.settings import SearchSettings
 from bayesnas.compiler.space.choices import Member, MemberSpace, member_space
 from bayesnas.compiler.space.prices import Prices, best_member
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.runtime.runs.reading import (
+    ANY_NUMBER,
+    PYTHON_STATE,
+    Schema,
+    listed,
+    one_of,
+    open_record,
+    table,
+)
 from bayesnas.runtime.strategies.gaussian import Gaussian
 from bayesnas.runtime.strategies.sampling import draw_members
 from bayesnas.runtime.supernet.supernet import Supernet
@@ -160,6 +169,19 @@ class Strategy(ABC):
             "random": self.random.getstate(),
             "report": self.report,
         }
+
+    def state_schema(self) -> Schema:
+        """What `state` gives of every strategy; those that keep more say so."""
+        groups = one_of(self.net.gates.groups)
+        connections = [c.name for c in member_space(self.problem.graph).connections]
+        return open_record(
+            {
+                "candidates": listed(groups),
+                "required": listed(one_of(connections)),
+                "random": PYTHON_STATE,
+                "report": table(table(ANY_NUMBER, one_of(COLUMNS)), groups),
+            }
+        )
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Back to what `state` gave."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bayesnas.runtime.runs.reading import Schema, both, like, open_record
 from bayesnas.runtime.strategies.interface import Problem, Removal, Strategy
 
 
@@ -41,6 +42,10 @@ class Magnitude(Strategy):
     def state(self) -> dict[str, Any]:
         """With the gates."""
         return super().state() | {"w": self.w}
+
+    def state_schema(self) -> Schema:
+        """With what `state` adds."""
+        return both(super().state_schema(), open_record({"w": like(self.w)}))
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Back to what `state` gave."""

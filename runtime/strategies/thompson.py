@@ -23,6 +23,7 @@ from torch import Tensor
 from bayesnas.compiler.space.choices import Member
 from bayesnas.compiler.space.prices import best_member
 from bayesnas.runtime.runs.progress import say_note
+from bayesnas.runtime.runs.reading import NUMBER, Schema, alike, between, both, listed, open_record
 from bayesnas.runtime.strategies.gaussian import Gaussian
 from bayesnas.runtime.strategies.interface import Problem, Removal, Strategy, judged, random_member
 from bayesnas.runtime.strategies.sampling import thinned
@@ -137,6 +138,12 @@ class Thompson(Strategy):
     def state(self) -> dict[str, Any]:
         """With all members and losses so far."""
         return super().state() | {"members": self.members, "losses": self.losses}
+
+    def state_schema(self) -> Schema:
+        """With what `state` adds."""
+        groups = listed(between(0, len(self.net.gates.groups) - 1))
+        own = open_record({"members": listed(groups), "losses": listed(NUMBER)})
+        return both(super().state_schema(), own, alike("members", "losses"))
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Back to what `state` gave."""

@@ -22,6 +22,17 @@ from bayesnas.runtime.network.modules import build, predict
 from bayesnas.runtime.network.recompute import NORMS, recompute_blocks
 from bayesnas.runtime.network.training import check_loss, cosine, evaluate, sgd
 from bayesnas.runtime.runs.progress import say_note
+from bayesnas.runtime.runs.reading import (
+    COUNT,
+    TORCH_STATE,
+    Schema,
+    between,
+    like_all,
+    like_optimizer,
+    listed,
+    one_of,
+    record,
+)
 from bayesnas.runtime.supernet.curvature import ESTIMATORS, gradient
 from bayesnas.runtime.supernet.gates import Gates
 from bayesnas.runtime.tasks.interface import Score
@@ -198,6 +209,21 @@ class Supernet:
             "generator": self.generator.get_state(),
             "dropout": torch.get_rng_state(),
         }
+
+    def state_schema(self) -> Schema:
+        """What `state` gives."""
+        return record(
+            {
+                "steps": between(0, self.total_steps),
+                "trained": COUNT,
+                "evaluated": COUNT,
+                "kept": listed(one_of(self.gates.groups)),
+                "model": like_all(self.module.state_dict()),
+                "optimizer": like_optimizer(self.optimizer),
+                "generator": TORCH_STATE,
+                "dropout": TORCH_STATE,
+            }
+        )
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Back to what `state` gave."""

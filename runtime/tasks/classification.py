@@ -170,12 +170,13 @@ class Classification(Task):
         Raises:
             DiagnosticError: D506.
         """
-        if self.record()["classes"] != record["classes"]:
+        classes = record.get("classes", [])
+        if self.record()["classes"] != classes:
             raise DiagnosticError(
                 Diagnostic(
                     "D506",
                     f"`{data}` has other classes than the run was trained on",
-                    notes=(f"trained on {quote(record['classes'][:8])}",),
+                    notes=(f"trained on {quote(classes[:8])}",),
                     help="evaluate on data with the same class folders",
                 )
             )

@@ -156,13 +156,19 @@ class Task(ABC):
         """The metric and its value: ``accuracy 95.12%``."""
         return f"{self.metric} {self.quality_text(score.quality)}"
 
+    @classmethod
+    def entry_names(cls, part: str) -> tuple[str, str]:
+        """What files call the loss and the quality of a part: ``test_loss``, ``test_accuracy``."""
+        return f"{part}_loss", f"{part}_{cls.metric}"
+
     def entries(self, part: str, score: Score) -> dict[str, float]:
         """A score for files: ``holdout_loss`` and ``holdout_accuracy`` of the part ``holdout``."""
-        return {f"{part}_loss": score.loss, f"{part}_{self.metric}": score.quality}
+        return dict(zip(self.entry_names(part), (score.loss, score.quality), strict=True))
 
     def score_of(self, part: str, entries: Mapping[str, float]) -> Score:
         """The score that `entries` has written of a part."""
-        return Score(entries[f"{part}_loss"], entries[f"{part}_{self.metric}"])
+        loss, quality = (entries[name] for name in self.entry_names(part))
+        return Score(loss, quality)
 
     # ------------------------------------------------------------------------------- what is kept
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from bayesnas.compiler.graph.model import Connection, Graph
 from bayesnas.compiler.passes.gamma import Gammas, evaluate_gamma
+from bayesnas.runtime.runs.reading import Schema, like, record, table
 from bayesnas.runtime.strategies.bayesnas import updates
 from bayesnas.runtime.strategies.interface import evidence_change
 from bayesnas.runtime.supernet.gates import Gates
@@ -244,8 +245,17 @@ class Posterior:
 
     def state(self) -> dict[str, Any]:
         """Plain tensors, for a checkpoint."""
+        return {"report": self.report, **self._tensors()}
+
+    def _tensors(self) -> dict[str, Tensor]:
         names = ("w", "solved", "alive", "gamma", "variance", "omega", "s", "relay_gamma")
-        return {"report": self.report, **{name: getattr(self, name) for name in names}}
+        return {name: getattr(self, name) for name in names}
+
+    def state_schema(self) -> Schema:
+        """What `state` gives."""
+        plain = {name: like(tensor, finite=False) for name, tensor in self._tensors().items()}
+        column = like(self.w, finite=False)
+        return record({"report": table(column), **plain})
 
     def restore(self, state: dict[str, Any]) -> None:
         """Back to what `state` gave."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bayesnas.compiler.passes.gamma import Dependency, derive_gamma
 from bayesnas.compiler.space.prices import best_member
+from bayesnas.runtime.runs.reading import ANY_NUMBER, Schema, both, one_of, open_record, table
 from bayesnas.runtime.strategies.bayesnas.posterior import Layout, Posterior
 from bayesnas.runtime.strategies.bayesnas.pruning import Pruner
 from bayesnas.runtime.strategies.gaussian import Gaussian
@@ -130,6 +131,15 @@ class Published(Strategy):
             "posterior": self.posterior.state(),
             "gate_report": self.gate_report,
         }
+
+    def state_schema(self) -> Schema:
+        """With what `state` adds."""
+        gates = one_of([str(n) for n in range(len(self.net.gates))])
+        own = {
+            "posterior": self.posterior.state_schema(),
+            "gate_report": table(table(ANY_NUMBER, one_of(COLUMNS)), gates),
+        }
+        return both(super().state_schema(), open_record(own))
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Back to what `state` gave."""

@@ -84,6 +84,32 @@ def test_every_packaged_spec_comes_back(name: str) -> None:
     assert_comes_back(compile_spec(name, FEWER.get(name)).graph)
 
 
+ODD_NAMES = ("_", "__", "_1", "a_", "class", "self", "nn", "forward", "x" * 300)
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+@pytest.mark.parametrize("other", ["_", "b"])
+def test_odd_names_come_back(name: str, other: str) -> None:
+    """Of operations, choices, motifs, nodes, parameters and networks alike."""
+    other = other if other != name else "c"
+    assert_comes_back(
+        graph_of(f"""
+            op {name} = conv(3)
+            op {other}(_) = conv(_) >> bn
+            choice {name}_or = {name} | {other}(1) | {other}(3) | {name} >> {name} + {name} >> bn
+            motif {name}_m({other}, b1; ___ = 4) -> ({name}) {{
+                {{{other}, b1}} ~> {name} : {name}_or
+            }}
+            network _(x: [4, 8, 8]) -> (y: [4, 8, 8]) {{
+                {name} = {name}_m(x, x)
+                node {other}[2]
+                {name} ~> {other}[0] : {name} | {other}(1)
+                {name} ~> {other}[1] : {other}(3)
+                {other} -> y : {name}
+            }}""")
+    )
+
+
 def test_budgets_and_numbers_as_written_come_back() -> None:
     graph = graph_of(network("budget parameters <= 3M\nretain 1 into y\nx ~> y : conv(3) | skip"))
     data = json.loads(graph_to_json(graph))

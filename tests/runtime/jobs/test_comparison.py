@@ -94,7 +94,8 @@ def test_compare_goes_on(here: Path, data: Path, capsys: pytest.CaptureFixture[s
 
         patch.setattr(Magnitude, "step", interrupted)
         assert compare(data, *arguments) == 1
-    assert "interrupted" in capsys.readouterr().err
+    told = "interrupted; without `--force`, the same command goes on with what is done\n"
+    assert capsys.readouterr().err.endswith(told)
     assert (here / "out/magnitude-0/search/checkpoint.pt").is_file()
     assert not (here / "out/compare.csv").exists()
     done = times((here / "out/largest-0").rglob("*"))
@@ -125,6 +126,63 @@ def test_compare_does_not_mix(other: list[str], here: Path, data: Path) -> None:
     before = snapshot(here)
     assert compare(data, *arguments, *other) == 2
     assert snapshot(here) == before
+
+
+FOREIGN = {
+    "a table": ("compare.csv", "a,b\n"),
+    "a figure": ("compare.svg", "<svg/>"),
+    "notes": ("compare.json", '{"a": 1}'),
+    "a list": ("compare.json", "[1]"),
+    "no JSON": ("compare.json", "{" * 10**5),
+    "a run": ("largest-0/search/notes.txt", "mine"),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_compare_leaves_what_is_not_its_own(
+    name: str, here: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, text = FOREIGN[name]
+    path = here / "out" / file
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    before = snapshot(here)
+    assert compare(data, "--strategies", "largest", "--seeds", "0") == 2
+    told = capsys.readouterr().err
+    assert "error[D413]: `out/" in told
+    assert "pass `--force`" in told
+    assert snapshot(here) == before
+
+
+def test_compare_replaces_a_table_if_told_to(here: Path, data: Path) -> None:
+    (here / "out").mkdir()
+    (here / "out/compare.csv").write_text("a,b\n")
+    assert compare(data, "--strategies", "largest", "--seeds", "0", "--force") == 0
+    assert (here / "out/compare.csv").read_text().startswith("strategy,")
+
+
+WRONG_RESULTS = {
+    "a list": ("search", [1], "$: [1] is not"),
+    "no accuracy": ("train", {"parameters": 1, "flops": 1}, "$: 'test_accuracy' is"),
+    "an accuracy": (
+        "train", {"parameters": 1, "flops": 1, "test_accuracy": "all"}, "$.test_accuracy: 'all'",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG_RESULTS)
+@pytest.mark.usefixtures("here")
+def test_a_wrong_result_is_named(name: str, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--strategies", "largest", "--seeds", "0")
+    assert compare(data, *arguments) == 0
+    kind, content, entry = WRONG_RESULTS[name]
+    file = Path("out/largest-0", kind, "result.json")
+    file.write_text(json.dumps(content))
+    capsys.readouterr()
+    assert compare(data, *arguments) == 2
+    told = capsys.readouterr().err
+    assert f"error[D416]: `{file}` holds what bayesnas does not write\n" in told
+    assert f" = note: at {entry}" in told
 
 
 def test_compare_again_writes_the_same_figure(here: Path, data: Path) -> None:

@@ -18,6 +18,7 @@ from bayesnas.runtime.jobs.train import TrainResult, train
 from bayesnas.runtime.network import training
 from bayesnas.runtime.runs.folder import Run, RunOptions
 from bayesnas.runtime.runs.ownership import check_out, lock
+from bayesnas.runtime.runs.reading import OBJECT
 
 SETTINGS = TrainSettings(epochs=2, batch_size=16)
 
@@ -142,12 +143,12 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
 ) -> None:
     for name in ("checkpoint.pt", "checkpoint.previous.pt"):
         (tmp_path / name).write_bytes((done[0] / "checkpoint.pt").read_bytes())
-    whole = Run(tmp_path).checkpoint()
+    whole = Run(tmp_path).checkpoint(OBJECT)
     data = bytearray((tmp_path / "checkpoint.pt").read_bytes())
     middle = len(data) // 2
     data[middle : middle + 512] = bytes(512)  # a sector
     (tmp_path / "checkpoint.pt").write_bytes(data)
-    again = Run(tmp_path).checkpoint()
+    again = Run(tmp_path).checkpoint(OBJECT)
     assert whole is not None
     assert again is not None
     assert again["epoch"] == whole["epoch"]

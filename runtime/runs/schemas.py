@@ -1,0 +1,76 @@
+"""What the files of a run hold that are written once: its settings and its result."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from attrs import Attribute, fields
+
+from bayesnas.compiler.settings import SearchSettings, TrainSettings
+from bayesnas.runtime.data.registry import FITS
+from bayesnas.runtime.runs.reading import (
+    ANY_NUMBER,
+    COUNT,
+    FLAG,
+    NAMES,
+    NUMBER,
+    TEXT,
+    Schema,
+    between,
+    maybe,
+    one_of,
+    open_record,
+    table,
+)
+from bayesnas.runtime.tasks.registry import task_class, tasks
+
+_WHOLE: Final[Schema] = {"type": "integer"}
+
+
+def settings_schema(command: str) -> Schema:
+    """``settings.json`` of a run of ``search`` or ``train``; a run is evaluated without some."""
+    settings = fields(SearchSettings if command == "search" else TrainSettings)
+    names = [a.name for a in settings]
+    return open_record(
+        {
+            "file": TEXT,
+            "copies": NAMES,
+            "network": maybe(TEXT),
+            "values": table(_WHOLE),
+            "data": TEXT,
+            "resize": FLAG,
+            "fit": {"enum": list(FITS)},
+            "seed": between(0, 2**64),
+            "settings": open_record({a.name: _setting(a) for a in settings}, optional=names),
+            "plugins": NAMES,
+            "versions": table(TEXT),
+        },
+        optional=("copies", "seed", "settings", "versions"),
+    )
+
+
+def _setting(attribute: Attribute[Any]) -> Schema:
+    about = attribute.metadata
+    if "words" in about:
+        return {"enum": list(about["words"])}
+    kind = "integer" if isinstance(attribute.default, int) else "number"
+    return between(about["least"], about["most"], kind)
+
+
+# Of ``result.json``, what others than people read.
+SEARCHED: Final = open_record(
+    {"images_trained": COUNT, "images_evaluated": COUNT, "seconds": ANY_NUMBER}
+)
+TRAINED: Final = open_record(
+    {
+        "metric": one_of([task.metric for task in tasks()]),
+        "parameters": COUNT,
+        "flops": COUNT,
+        "test_loss": NUMBER,
+    }
+)
+
+
+def tested(metric: str) -> Schema:
+    """Of a training's ``result.json``, its score by the metric that it names."""
+    return open_record(dict.fromkeys(task_class(metric).entry_names("test"), NUMBER))
