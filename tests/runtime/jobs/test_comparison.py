@@ -161,13 +161,14 @@ def test_compare_replaces_a_table_if_told_to(here: Path, data: Path) -> None:
     assert (here / "out/compare.csv").read_text().startswith("strategy,")
 
 
-WRONG_RESULTS = {
+TRAINED = {"metric": "accuracy", "parameters": 1, "flops": 1, "test_loss": 0.5}
+WRONG_RESULTS: dict[str, tuple[str, object, str]] = {
     "a list": ("search", [1], "$: [1] is not"),
-    "no accuracy": ("train", {"parameters": 1, "flops": 1}, "$: 'test_accuracy' is"),
-    "an accuracy": (
-        "train", {"parameters": 1, "flops": 1, "test_accuracy": "all"}, "$.test_accuracy: 'all'",
-    ),
-}  # fmt: skip
+    "no metric": ("train", {"parameters": 1, "flops": 1}, "$: 'metric' is"),
+    "another metric": ("train", {**TRAINED, "metric": "luck"}, "$.metric: 'luck'"),
+    "no accuracy": ("train", TRAINED, "$: 'test_accuracy' is"),
+    "an accuracy": ("train", {**TRAINED, "test_accuracy": "all"}, "$.test_accuracy: 'all'"),
+}
 
 
 @pytest.mark.parametrize("name", WRONG_RESULTS)
