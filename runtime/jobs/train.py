@@ -18,12 +18,22 @@ from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.dataset import Data, augmentation, augmentation_note
 from bayesnas.runtime.data.loading import load_data
+from bayesnas.runtime.jobs.failures import checkpoint_named
 from bayesnas.runtime.network.modules import build
-from bayesnas.runtime.network.training import evaluate, sgd, train_epoch
+from bayesnas.runtime.network.normalisation import check_batches
+from bayesnas.runtime.network.training import (
+    check_score,
+    check_weights,
+    evaluate,
+    non_finite,
+    sgd,
+    train_epoch,
+)
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
 from bayesnas.runtime.runs.ownership import check_out
 from bayesnas.runtime.runs.progress import Progress, say_note
 from bayesnas.runtime.tasks.interface import Score, Task
+from bayesnas.runtime.tasks.registry import tasks
 
 
 @frozen
@@ -58,7 +68,18 @@ def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> T
     say_note(data.note)
     say_note(augmentation_note(settings.augment, augment))
     settings = evolve(settings, augment=augment)
-    with Run.begin("train", compiled, settings, options, data.train.fingerprint()) as run:
+    check_batches(
+        compiled.graph,
+        compiled.loaded.source.name,
+        data.normalize(data.train.inputs[:1]),
+        len(data.train),
+        settings.batch_size,
+    )
+    examples = data.train.fingerprint()
+    with (
+        Run.begin("train", compiled, settings, options, examples) as run,
+        checkpoint_named(run),
+    ):
         return _Training(compiled, settings, options, data, run, device).fit()
 
 
@@ -98,6 +119,7 @@ class _Training:
                 start = time.perf_counter()
                 loss = self._one_epoch(progress)
                 self.epoch += 1
+                check_weights(self.module, f"epoch {self.epoch}")
                 self.seconds += time.perf_counter() - start
                 self.history.append(
                     {"epoch": self.epoch, "train_loss": loss, "seconds": round(self.seconds, 3)}
@@ -140,12 +162,14 @@ class _Training:
         torch.set_rng_state(state["dropout"].cpu())
 
     def _finish(self) -> TrainResult:
-        cost = graph_cost(self.compiled.graph)
+        cost, task = graph_cost(self.compiled.graph), self.data.task
+        score = evaluate(self.module, self.data, self.data.test)
+        check_score(score, task.chance(self.data.test.targets), "test")
         result = TrainResult(
             cost.parameters,
             cost.flops,
-            evaluate(self.module, self.data, self.data.test),
-            self.data.task,
+            score,
+            task,
             len(self.data.test),
             self.seconds,
             self.options.seed,
@@ -155,7 +179,7 @@ class _Training:
             "model": self.module.state_dict(),
             "mean": self.data.mean,
             "std": self.data.std,
-            **self.data.task.record(),
+            **task.record(),
         }
         self.run.save("weights.pt", weights)
         source = emit_torch(self.compiled.graph, self.compiled.loaded.source.name).source
@@ -184,16 +208,38 @@ def load_run(
     module, _ = build(compiled.graph, compiled.loaded.source.name, 0, scheduled)
     try:
         module.load_state_dict(state["model"])
-    except (RuntimeError, KeyError) as error:
+        reason = _unfit(state, compiled)
+    except (RuntimeError, KeyError, TypeError, AttributeError) as error:
+        reason = str(error).splitlines()[0]
+    if reason is not None:
         raise DiagnosticError(
             Diagnostic(
                 "D416",
                 f"the weights in `{folder}` do not fit its spec",
-                notes=(str(error).splitlines()[0],),
-                help="leave `spec.nas` in the folder as the training wrote it",
+                notes=(reason,),
+                help="leave `spec.nas` and `weights.pt` in the folder as the training wrote them, "
+                "or train anew",
             )
-        ) from None
+        )
     return module.to(device).eval(), state, compiled
+
+
+def _unfit(state: dict[str, Any], compiled: Compiled) -> str | None:
+    """What is wrong with the numbers of a trained network, or with its classes; None if nothing."""
+    if (bad := non_finite(state["model"])) is not None:
+        return bad
+    statistics = {name: state[name] for name in ("mean", "std")}
+    if (bad := non_finite(statistics)) is not None:
+        return bad
+    channels = (compiled.graph.node(compiled.graph.root.inputs[0]).shape or ())[:1]
+    for name, tensor in statistics.items():
+        if tensor.shape != channels:
+            return f"`{name}` is {list(tensor.shape)}, and the network takes {list(channels)}"
+    if not bool((state["std"] > 0).all()):
+        return "`std` has numbers that are not positive"
+    if not all(task.fits(state, compiled.graph) for task in tasks()):
+        return "they are of another number of classes than the network has outputs"
+    return None
 
 
 def evaluate_run(options: RunOptions) -> tuple[Score, Data]:

@@ -164,7 +164,19 @@ class Task(ABC):
         """The score that `entries` has written of a part."""
         return Score(entries[f"{part}_loss"], entries[f"{part}_{self.metric}"])
 
+    def chance(self, targets: Tensor) -> Score | None:  # noqa: ARG002
+        """What needs no learning: the loss of no preference, the metric of the best constant.
+
+        None where nothing such is known.
+        """
+        return None
+
     # ------------------------------------------------------------------------------- what is kept
+
+    @classmethod
+    def fits(cls, record: Mapping[str, Any], graph: Graph) -> bool:  # noqa: ARG003
+        """Whether a network can have learned what `record` says, as far as this task knows."""
+        return True
 
     @abstractmethod
     def record(self) -> dict[str, Any]:
