@@ -26,7 +26,7 @@ def checkpoint_named(run: Run) -> Iterator[None]:
     except DiagnosticError as error:
         if not (run.out / CHECKPOINT).is_file():
             raise
-        note = f"`--resume` goes on from the checkpoint in `{run.out}`, the last good one"
+        note = f"`--resume` goes on from the last good checkpoint, which is kept in `{run.out}`"
         said = [
             evolve(d, notes=(*d.notes, note)) if d.code == "D602" else d for d in error.diagnostics
         ]

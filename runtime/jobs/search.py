@@ -29,7 +29,7 @@ from bayesnas.runtime.data.dataset import augmentation, augmentation_note, held_
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.failures import checkpoint_named, unlearned
 from bayesnas.runtime.network.normalisation import check_batches
-from bayesnas.runtime.network.training import check_score, check_weights
+from bayesnas.runtime.network.training import absurd, check_score, check_weights
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
 from bayesnas.runtime.runs.ownership import check_out
 from bayesnas.runtime.runs.progress import Progress, say_note
@@ -247,7 +247,7 @@ class _Search:
     ) -> None:
         score = self.strategy.score()
         self.seconds += time.perf_counter() - start
-        self._check(score)
+        good = self._good(score)
         row = {
             "round": self.round,
             "train_loss": loss,
@@ -261,7 +261,8 @@ class _Search:
         self.history.append(row)
         self.run.write_lines("history.jsonl", self.history)
         self.run.write_lines("gates.jsonl", self._gate_rows())
-        self.run.save_checkpoint(self._state())
+        if good:
+            self.run.save_checkpoint(self._state())
         name = f"round {self.round}/{self.settings.rounds}" if self.round else "warm-up"
         trained = f"train loss {loss:.4f}, " if loss is not None else ""
         progress.say(
@@ -269,18 +270,19 @@ class _Search:
             f"{self._alive()} of {len(self.net.gates.groups)} operations"
         )
 
-    def _check(self, score: Score) -> None:
-        """Refuse what has diverged, before it is saved; an absurd loss may yet fall, but at last.
+    def _good(self, score: Score) -> bool:
+        """Whether a state may be saved: an absurd loss may yet fall, but not after the last round.
 
         Raises:
             DiagnosticError: D602.
         """
         if not self.strategy.trains:
-            return
+            return True
         place = f"round {self.round}" if self.round else "the warm-up"
         check_weights(self.net.module, f"{place} of the search")
-        last = self.round == self.settings.rounds or self.strategy.stable
-        check_score(score, self._chance() if last else None, f"held-out (after {place})")
+        if self.round == self.settings.rounds or self.strategy.stable:
+            check_score(score, self._chance(), f"held-out loss after {place}")
+        return not absurd(score, self._chance())
 
     def _chance(self) -> Score | None:
         return self.net.data.task.chance(self.net.held_part.targets)

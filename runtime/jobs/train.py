@@ -164,7 +164,7 @@ class _Training:
     def _finish(self) -> TrainResult:
         cost, task = graph_cost(self.compiled.graph), self.data.task
         score = evaluate(self.module, self.data, self.data.test)
-        check_score(score, task.chance(self.data.test.targets), "test")
+        check_score(score, task.chance(self.data.test.targets), "test loss")
         result = TrainResult(
             cost.parameters,
             cost.flops,

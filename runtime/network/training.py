@@ -77,20 +77,25 @@ def non_finite(tensors: Mapping[str, Tensor]) -> str | None:
     return None
 
 
-def check_score(score: Score, chance: Score | None, what: str) -> None:
-    """Refuse a score that no learning explains; ``what`` names it.
+def absurd(score: Score, chance: Score | None) -> bool:
+    """Whether a loss is not finite, or more than `ABSURD` times that of ``chance``.
 
-    ``chance`` is what needs no learning, as `Task.chance` has it.
-
-    Raises:
-        DiagnosticError: D602 (status 1) if the loss is not finite, or more than `ABSURD` times that
-            of chance.
+    ``chance`` is what needs no learning, as `Task.chance` has it; None where that is not known.
     """
     if not math.isfinite(score.loss):
-        raise diverged(f"the {what} loss became {score.loss}")
-    if chance is not None and score.loss > ABSURD * chance.loss:
-        guess = f"equal chances for all classes give {chance.loss:.3g}"
-        raise diverged(f"the {what} loss became {score.loss:.3g}", guess)
+        return True
+    return chance is not None and score.loss > ABSURD * chance.loss
+
+
+def check_score(score: Score, chance: Score | None, what: str) -> None:
+    """Refuse an absurd loss; ``what`` names it.
+
+    Raises:
+        DiagnosticError: D602 (status 1).
+    """
+    if absurd(score, chance):
+        guess = () if chance is None else (f"without learning it is {chance.loss:.3g}",)
+        raise diverged(f"the {what} became {score.loss:.3g}", *guess)
 
 
 @torch.no_grad()
