@@ -26,8 +26,11 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, quote
 from bayesnas.dsl.loader import load_text
 from bayesnas.dsl.printer import print_spec
 from bayesnas.dsl.terminal import visible
-from bayesnas.runtime.data.dataset import augmentation, augmentation_note
+from bayesnas.runtime.data.dataset import augmentation, augmentation_note, held_out
 from bayesnas.runtime.data.loading import load_data
+from bayesnas.runtime.jobs.failures import checkpoint_named, unlearned
+from bayesnas.runtime.network.normalisation import check_batches
+from bayesnas.runtime.network.training import absurd, check_score, check_weights
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
 from bayesnas.runtime.runs.ownership import check_out
 from bayesnas.runtime.runs.progress import Progress, say_note
@@ -49,8 +52,9 @@ from bayesnas.runtime.runs.reading import (
     table,
 )
 from bayesnas.runtime.strategies.interface import Problem, Strategy, no_member
+from bayesnas.runtime.strategies.linear_algebra import named_failures
 from bayesnas.runtime.strategies.registry import strategy_class
-from bayesnas.runtime.supernet.supernet import Supernet
+from bayesnas.runtime.supernet.supernet import HOLDOUT, Supernet
 from bayesnas.runtime.tasks.interface import Score, Task
 
 
@@ -152,6 +156,13 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
     say_note(augmentation_note(settings.augment, augment))
     settings = evolve(settings, augment=augment)
     say_note(_unused(space, settings))
+    check_batches(
+        space.searched.graph,
+        space.searched.loaded.source.name,
+        data.normalize(data.train.inputs[:1]),
+        len(data.train) - held_out(len(data.train), HOLDOUT),
+        settings.batch_size,
+    )
     extra = {
         "proxy": dict(space.proxy.values) if space.proxy else None,
         "budgets": {budget.cost: budget.limit for budget in space.limits},
@@ -167,7 +178,8 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
             device,
         )
         strategy = strategy_class(settings.strategy)(Problem(net, prices, settings, options.seed))
-        return _Search(space, settings, options, net, strategy, run).go()
+        with checkpoint_named(run):
+            return _Search(space, settings, options, net, strategy, run).go()
 
 
 def _unused(space: Space, settings: SearchSettings) -> str:
@@ -233,7 +245,8 @@ class _Search:
 
     def _update(self, rounds: int) -> dict[str, str]:
         """What goes in this round, and after the last one all that leads nowhere."""
-        removal = self.strategy.update(self.round, rounds)
+        with named_failures(f"the update after step {self.net.steps} of the search"):
+            removal = self.strategy.update(self.round, rounds)
         self.refused = removal.refused
         reasons = dict(removal.reasons)
         if self.round == rounds or self.strategy.stable:
@@ -252,6 +265,7 @@ class _Search:
     ) -> None:
         score = self.strategy.score()
         self.seconds += time.perf_counter() - start
+        good = self._good(score)
         row = {
             "round": self.round,
             "train_loss": loss,
@@ -265,13 +279,31 @@ class _Search:
         self.history.append(row)
         self.run.write_lines("history.jsonl", self.history)
         self.run.write_lines("gates.jsonl", self._gate_rows())
-        self.run.save_checkpoint(self._state())
+        if good:
+            self.run.save_checkpoint(self._state())
         name = f"round {self.round}/{self.settings.rounds}" if self.round else "warm-up"
         trained = f"train loss {loss:.4f}, " if loss is not None else ""
         progress.say(
             f"{name}: {trained}held-out {self.net.data.task.told(score)}, "
             f"{self._alive()} of {len(self.net.gates.groups)} operations"
         )
+
+    def _good(self, score: Score) -> bool:
+        """Whether a state may be saved: an absurd loss may yet fall, but not after the last round.
+
+        Raises:
+            DiagnosticError: D602.
+        """
+        if not self.strategy.trains:
+            return True
+        place = f"round {self.round}" if self.round else "the warm-up"
+        check_weights(self.net.module, f"{place} of the search")
+        if self.round == self.settings.rounds or self.strategy.stable:
+            check_score(score, self._chance(), f"held-out loss after {place}")
+        return not absurd(score, self._chance())
+
+    def _chance(self) -> Score | None:
+        return self.net.data.task.chance(self.net.held_part.targets)
 
     def _gate_rows(self) -> list[dict[str, Any]]:
         rows = []
@@ -347,6 +379,8 @@ class _Search:
                 ),
                 status=1,
             )
+        if self.strategy.trains:
+            say_note(unlearned(self.net.data.task, self._chance(), self.history))
         wanted = self.space.wanted
         left = self.net.gates.groups.keys() - self.removed.keys()
         spec = derive_spec(wanted, prune_to(wanted.graph, left))

@@ -15,10 +15,19 @@ from bayesnas.compiler.emit.pytorch import emit_torch
 from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import TrainSettings
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.dataset import Data, augmentation, augmentation_note
 from bayesnas.runtime.data.loading import load_data
+from bayesnas.runtime.jobs.failures import checkpoint_named
 from bayesnas.runtime.network.modules import build
-from bayesnas.runtime.network.training import evaluate, sgd, train_epoch
+from bayesnas.runtime.network.normalisation import check_batches
+from bayesnas.runtime.network.training import (
+    check_score,
+    check_weights,
+    evaluate,
+    sgd,
+    train_epoch,
+)
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
 from bayesnas.runtime.runs.ownership import WEIGHTS, check_out
 from bayesnas.runtime.runs.progress import Progress, say_note
@@ -40,7 +49,7 @@ from bayesnas.runtime.runs.reading import (
     statistic,
 )
 from bayesnas.runtime.tasks.interface import Score, Task
-from bayesnas.runtime.tasks.registry import example_shape
+from bayesnas.runtime.tasks.registry import example_shape, tasks
 
 
 @frozen
@@ -75,7 +84,18 @@ def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> T
     say_note(data.note)
     say_note(augmentation_note(settings.augment, augment))
     settings = evolve(settings, augment=augment)
-    with Run.begin("train", compiled, settings, options, data.train.fingerprint()) as run:
+    check_batches(
+        compiled.graph,
+        compiled.loaded.source.name,
+        data.normalize(data.train.inputs[:1]),
+        len(data.train),
+        settings.batch_size,
+    )
+    examples = data.train.fingerprint()
+    with (
+        Run.begin("train", compiled, settings, options, examples) as run,
+        checkpoint_named(run),
+    ):
         return _Training(compiled, settings, options, data, run, device).fit()
 
 
@@ -115,6 +135,7 @@ class _Training:
                 start = time.perf_counter()
                 loss = self._one_epoch(progress)
                 self.epoch += 1
+                check_weights(self.module, f"epoch {self.epoch}")
                 self.seconds += time.perf_counter() - start
                 self.history.append(
                     {"epoch": self.epoch, "train_loss": loss, "seconds": round(self.seconds, 3)}
@@ -173,12 +194,14 @@ class _Training:
         torch.set_rng_state(state["dropout"].cpu())
 
     def _finish(self) -> TrainResult:
-        cost = graph_cost(self.compiled.graph)
+        cost, task = graph_cost(self.compiled.graph), self.data.task
+        score = evaluate(self.module, self.data, self.data.test)
+        check_score(score, task.chance(self.data.test.targets), "test loss")
         result = TrainResult(
             cost.parameters,
             cost.flops,
-            evaluate(self.module, self.data, self.data.test),
-            self.data.task,
+            score,
+            task,
             len(self.data.test),
             self.seconds,
             self.options.seed,
@@ -188,7 +211,7 @@ class _Training:
             "model": self.module.state_dict(),
             "mean": self.data.mean,
             "std": self.data.std,
-            **self.data.task.record(),
+            **task.record(),
         }
         self.run.save(WEIGHTS, weights)
         source = emit_torch(self.compiled.graph, self.compiled.loaded.source.name).source
@@ -218,6 +241,15 @@ def load_run(
     entries = {"model": like_all(module.state_dict()), "mean": channels, "std": channels}
     named = {"classes": NAMES}  # of those tasks that have any
     state = run.weights(open_record(entries | named, optional=named), device)
+    if not all(task.fits(state, compiled.graph) for task in tasks()):
+        raise DiagnosticError(
+            Diagnostic(
+                "D416",
+                f"the weights in `{folder}` do not fit its spec",
+                notes=("they are of another number of classes than the network has outputs",),
+                help="leave `spec.nas` in the folder as the training wrote it, or train anew",
+            )
+        )
     module.load_state_dict(state["model"])
     return module.to(device).eval(), state, compiled
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.tasks.interface import Score
 
 EVALUATION_BATCH = 500
+ABSURD = 100  # times the loss of chance, beyond which a network has learned nothing but nonsense
 
 
 def cosine(start: float, step: int, steps: int) -> float:
@@ -33,6 +34,19 @@ def sgd(module: nn.Module, rate: float, momentum: float, decay: float) -> torch.
     )
 
 
+def diverged(message: str, *notes: str) -> DiagnosticError:
+    """D602 (status 1): the work has met numbers that are none, or beyond all bounds."""
+    return DiagnosticError(
+        Diagnostic(
+            "D602",
+            message,
+            notes=notes,
+            help="lower `learning_rate`, for instance `--option learning_rate=0.01`",
+        ),
+        status=1,
+    )
+
+
 def check_loss(loss: Tensor, place: str) -> float:
     """The loss as a number.
 
@@ -41,15 +55,47 @@ def check_loss(loss: Tensor, place: str) -> float:
     """
     value = float(loss.detach())
     if not math.isfinite(value):
-        raise DiagnosticError(
-            Diagnostic(
-                "D602",
-                f"the loss became {value} in {place}",
-                help="lower `learning_rate`, for instance `--option learning_rate=0.01`",
-            ),
-            status=1,
-        )
+        raise diverged(f"the loss became {value} in {place}")
     return value
+
+
+def check_weights(module: nn.Module, place: str) -> None:
+    """Refuse weights and statistics of normalisation that are not finite.
+
+    Raises:
+        DiagnosticError: D602 (status 1), naming the first tensor.
+    """
+    if (bad := non_finite(module.state_dict())) is not None:
+        raise diverged(f"{bad} after {place}")
+
+
+def non_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """What is wrong with the first of some tensors that is not finite; None where all are."""
+    for name, tensor in tensors.items():
+        if bad := int((~torch.isfinite(tensor)).sum()):
+            return f"`{name}` has {bad:,} of {tensor.numel():,} numbers that are not finite"
+    return None
+
+
+def absurd(score: Score, chance: Score | None) -> bool:
+    """Whether a loss is not finite, or more than `ABSURD` times that of ``chance``.
+
+    ``chance`` is what needs no learning, as `Task.chance` has it; None where that is not known.
+    """
+    if not math.isfinite(score.loss):
+        return True
+    return chance is not None and score.loss > ABSURD * chance.loss
+
+
+def check_score(score: Score, chance: Score | None, what: str) -> None:
+    """Refuse an absurd loss; ``what`` names it.
+
+    Raises:
+        DiagnosticError: D602 (status 1).
+    """
+    if absurd(score, chance):
+        guess = () if chance is None else (f"without learning it is {chance.loss:.3g}",)
+        raise diverged(f"the {what} became {score.loss:.3g}", *guess)
 
 
 @torch.no_grad()

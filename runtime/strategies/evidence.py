@@ -33,6 +33,7 @@ from bayesnas.runtime.strategies.interface import (
     evidence_change,
     judged,
 )
+from bayesnas.runtime.strategies.linear_algebra import cholesky, eigh
 from bayesnas.runtime.strategies.sampling import thinned
 from bayesnas.runtime.supernet.supernet import Supernet
 
@@ -148,11 +149,14 @@ def laplace(
         gradient: g [R] of the mean loss.
         curvature: H [R, R] of the mean loss, positive semidefinite.
         examples: N, which makes the mean a sum.
+
+    Raises:
+        NumericalError: H is not finite, or too far from positive semidefinite.
     """
-    values, vectors = torch.linalg.eigh(prior)
+    values, vectors = eigh(prior, "the prior covariance of the gates")
     half = vectors * values.clamp_min(0).sqrt()
     inner = torch.eye(len(mean), dtype=mean.dtype) + examples * half.T @ curvature @ half
-    lower = torch.linalg.cholesky(inner)
+    lower = cholesky(inner, "the posterior precision of the gates")
     root = torch.linalg.solve_triangular(lower, half.T, upper=False).T
     return Gaussian(mean - root @ (root.T @ gradient) * examples, root)
 

@@ -26,6 +26,7 @@ from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.reading import NUMBER, Schema, alike, between, both, listed, open_record
 from bayesnas.runtime.strategies.gaussian import Gaussian
 from bayesnas.runtime.strategies.interface import Problem, Removal, Strategy, judged, random_member
+from bayesnas.runtime.strategies.linear_algebra import eigh
 from bayesnas.runtime.strategies.sampling import thinned
 
 UNIFORM: Final = 0.3  # share of the search's steps whose member is any, however it looks
@@ -44,9 +45,12 @@ def effects(members: Tensor, losses: Tensor) -> Gaussian:
     Args:
         members: which groups were in, or by how much, [T, R], T > 0; float64.
         losses: nats an example, [T], float64.
+
+    Raises:
+        NumericalError: members are not finite.
     """
     x, y = detrended(members), detrended(losses[:, None])[:, 0]
-    values, vectors = torch.linalg.eigh(x.T @ x)
+    values, vectors = eigh(x.T @ x, "the Gram matrix of the members")
     values, projected = values.clamp_min(0), vectors.T @ (x.T @ y)
     noise = prior = max(float(y.square().mean()), 1e-12)
     for _ in range(ITERATIONS):

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.settings import SearchSettings
 from bayesnas.compiler.space.choices import Member
+from bayesnas.dsl.diagnostics import quote
 from bayesnas.runtime.data.dataset import Data, Part, batches, plain_batches, split
 from bayesnas.runtime.network.modules import build, predict
 from bayesnas.runtime.network.recompute import NORMS, recompute_blocks
-from bayesnas.runtime.network.training import check_loss, cosine, evaluate, sgd
+from bayesnas.runtime.network.training import check_loss, cosine, diverged, evaluate, sgd
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.reading import (
     COUNT,
@@ -134,18 +135,42 @@ class Supernet:
         return part.subset(order.to(self.device))
 
     def gradient(self, gates: Tensor, part: Part) -> Tensor:
-        """Of the mean loss over a part in the gates [G], float64."""
+        """Of the mean loss over a part in the gates [G], float64.
+
+        Raises:
+            DiagnosticError: D602 if it is not finite.
+        """
         self.evaluated += len(part)
         batches = plain_batches(self.data, part, BATCH)
-        return gradient(self.module, self.data.task, batches, gates)
+        return self._finite(gradient(self.module, self.data.task, batches, gates), "gradient")
 
     def curvature(self, gates: Tensor, part: Part) -> Tensor:
-        """Of the mean loss over a part in the gates [G, G], float64, as the settings say."""
+        """Of the mean loss over a part in the gates [G, G], float64, as the settings say.
+
+        Raises:
+            DiagnosticError: D602 if it is not finite.
+        """
         self.evaluated += len(part)
         estimator = ESTIMATORS[self.settings.curvature]
         batches = plain_batches(self.data, part, BATCH)
         found = estimator(self.module, self.data.task, batches, gates, self.generator)
+        found = self._finite(found, "curvature")
         return torch.diag(found) if found.dim() == 1 else found
+
+    def _finite(self, derivative: Tensor, what: str) -> Tensor:
+        """A derivative in the gates, [G] or [G, G], if it is finite."""
+        bad = ~torch.isfinite(derivative)
+        if count := int(bad.sum()):
+            gates = bad.reshape(len(self.gates), -1).any(dim=1).nonzero()[:, 0].tolist()
+            edges = [edge for n, edge in enumerate(self.graph.searched()) if n in set(gates)]
+            shown = quote([f"{e.connection}: {e.operation.label}" for e in edges[:3]])
+            raise diverged(
+                f"{count:,} of {derivative.numel():,} entries of the {what} of the gates are not "
+                f"finite after step {self.steps} of the search",
+                f"{len(edges)} of {len(self.gates)} operations have some: {shown}"
+                + (", ..." if len(edges) > 3 else ""),
+            )
+        return derivative
 
     # --------------------------------------------------------------------------------- judgement
 

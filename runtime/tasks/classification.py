@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -159,6 +160,17 @@ class Classification(Task):
         # By hand: torch.multinomial's draws depend on how many examples it is given at once.
         drawn = torch.searchsorted(p.cumsum(dim=1), u, right=True).clamp_max(p.shape[1] - 1)
         return _factors(p, drawn, torch.full_like(u, 1 / samples))
+
+    def chance(self, targets: Tensor) -> Score:
+        """The loss of equal chances for all classes, and the share of the largest class."""
+        largest = int(torch.bincount(targets).max())
+        return Score(math.log(len(self.classes)), largest / len(targets))
+
+    @classmethod
+    def fits(cls, record: Mapping[str, Any], graph: Graph) -> bool:
+        """As many classes as outputs."""
+        classes = record.get("classes")
+        return classes is None or (len(classes),) == graph.node(graph.root.outputs[0]).shape
 
     def record(self) -> dict[str, Any]:
         """The classes' names."""

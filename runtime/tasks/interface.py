@@ -170,7 +170,19 @@ class Task(ABC):
         loss, quality = (entries[name] for name in self.entry_names(part))
         return Score(loss, quality)
 
+    def chance(self, targets: Tensor) -> Score | None:  # noqa: ARG002
+        """What needs no learning: the loss of no preference, the metric of the best constant.
+
+        None where nothing such is known.
+        """
+        return None
+
     # ------------------------------------------------------------------------------- what is kept
+
+    @classmethod
+    def fits(cls, record: Mapping[str, Any], graph: Graph) -> bool:  # noqa: ARG003
+        """Whether a network can have learned what `record` says, as far as this task knows."""
+        return True
 
     @abstractmethod
     def record(self) -> dict[str, Any]:

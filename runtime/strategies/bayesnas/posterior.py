@@ -20,6 +20,7 @@ from bayesnas.compiler.graph.model import Connection, Graph
 from bayesnas.compiler.passes.gamma import Gammas, evaluate_gamma
 from bayesnas.runtime.runs.reading import Schema, like, record, table
 from bayesnas.runtime.strategies.bayesnas import updates
+from bayesnas.runtime.strategies.bayesnas.penalised import PenalisedQuadratic
 from bayesnas.runtime.strategies.interface import evidence_change
 from bayesnas.runtime.supernet.gates import Gates
 
@@ -126,17 +127,22 @@ class Posterior:
         scale = torch.where(total > 0, number / total, torch.ones_like(total))
         self.w = self.w * scale[targets]
 
-    def infer(self, gradient: Tensor, curvature: Tensor, gammas: Gammas) -> None:
+    def infer(self, gradient: Tensor, curvature: Tensor, gammas: Gammas) -> float:
         """(16) to (20) and (8) iterated to their fixed point on one quadratic model of the loss.
+
+        0, or how far the minimiser of (16) has missed the optimality conditions, relative.
 
         Args:
             gradient: of the mean loss in the gates, divided by lambda_w, [G].
             curvature: the GGN of the mean loss, divided by lambda_w, [G, G].
             gammas: the dependency expressions.
+
+        Raises:
+            NumericalError: the curvature is not finite, or far from positive semidefinite.
         """
         self._start_again()
         H = self._with_gauge(curvature)
-        model = updates.PenalisedQuadratic.of(
+        model = PenalisedQuadratic.of(
             gradient * self.alive, H, self.w * self.alive, self.layout.gates.group_of_gate
         )
         for _ in range(MAX_ITERATIONS):
@@ -145,6 +151,7 @@ class Posterior:
             if float((self.gamma - before).abs().max()) < TOLERANCE:
                 break
         self._report()
+        return model.residual
 
     def _report(self) -> None:
         """Keep what was found of each living gate; of a pruned one, what was found last."""
@@ -185,7 +192,7 @@ class Posterior:
             H[gates[:, None], gates] += stiffness * direction[:, None] * direction
         return H
 
-    def _update(self, model: updates.PenalisedQuadratic, H: Tensor, gammas: Gammas) -> None:
+    def _update(self, model: PenalisedQuadratic, H: Tensor, gammas: Gammas) -> None:
         layout, gates = self.layout, self.layout.gates
         groups, count = gates.group_of_gate, len(gates.groups)
         self.variance = updates.posterior_variance(self.gamma, H)

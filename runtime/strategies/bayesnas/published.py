@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bayesnas.compiler.passes.gamma import Dependency, derive_gamma
 from bayesnas.compiler.space.prices import best_member
+from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.reading import ANY_NUMBER, Schema, both, one_of, open_record, table
 from bayesnas.runtime.strategies.bayesnas.posterior import Layout, Posterior
 from bayesnas.runtime.strategies.bayesnas.pruning import Pruner
@@ -34,6 +35,7 @@ class Published(Strategy):
         self.pruner = Pruner(problem.graph, self.net.gates, self._fits)
         self.posterior = Posterior.start(Layout.of(problem.graph, self.net.gates))
         self.gate_report: dict[int, dict[str, float]] = {}  # what was found of each gate last
+        self.said_missed = False
 
     def gates(self) -> Tensor:
         """w, and 0 where a gate is pruned."""
@@ -60,9 +62,10 @@ class Published(Strategy):
         gradient = net.gradient(gates, net.fit_part)
         saliencies = self.posterior.saliencies(gradient, curvature).cpu()
         changes = self.posterior.evidence_changes(gradient, curvature)
-        self.posterior.infer(
+        residual = self.posterior.infer(
             gradient / settings.lambda_w, curvature / settings.lambda_w, self.gammas
         )
+        self._say_missed(residual, number)
         self._report(changes)
         removal = self.pruner.decide(
             self.posterior,
@@ -75,6 +78,16 @@ class Published(Strategy):
         if number < rounds or settings.discretize == "no":
             return removal
         return Removal({**removal.reasons, **self._last()})
+
+    def _say_missed(self, residual: float, number: int) -> None:
+        """Where (16) was not minimised; once a search."""
+        if residual and not self.said_missed:
+            say_note(
+                f"the update of round {number} found no minimum of the loss's quadratic model "
+                f"(relative residual {residual:.1e}): its weights are held near those of the "
+                "training; a larger `curvature_examples` helps"
+            )
+            self.said_missed = True
 
     def _fits(self, gone: Collection[str]) -> bool:
         """Whether the budgets can be met without these groups."""

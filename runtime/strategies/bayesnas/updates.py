@@ -17,12 +17,12 @@ import math
 from typing import Final
 
 import torch
-from attrs import define
 from torch import Tensor
+
+from bayesnas.runtime.strategies.linear_algebra import cholesky
 
 # Where the entropy ln(2 pi e gamma) / 2 of a gate is zero.
 ENTROPY_THRESHOLD: Final = 1 / (2 * math.pi * math.e)
-MAX_STEPS: Final = 5000
 
 
 def posterior_variance(gamma: Tensor, curvature: Tensor) -> Tensor:
@@ -31,13 +31,16 @@ def posterior_variance(gamma: Tensor, curvature: Tensor) -> Tensor:
     Args:
         gamma: [G], at least 0; a gamma of 0 gives a C of 0.
         curvature: H [G, G] positive semidefinite, or its diagonal [G] as in the paper.
+
+    Raises:
+        NumericalError: H is not finite, or too far from positive semidefinite.
     """
     if curvature.dim() == 1:
         return gamma / (1 + gamma * curvature)
     root = gamma.sqrt()
     inner = torch.eye(len(gamma), dtype=gamma.dtype, device=gamma.device)
     inner = inner + root[:, None] * curvature * root[None, :]
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(inner))
+    inverse = torch.cholesky_inverse(cholesky(inner, "the posterior precision of the gates"))
     return gamma * inverse.diagonal()
 
 
@@ -75,51 +78,3 @@ def switches(norm: Tensor, omega: Tensor) -> Tensor:
 def entropy(gamma: Tensor) -> Tensor:
     """ln(2 pi e gamma) / 2, in nats: a gate is pruned where it is not positive."""
     return 0.5 * torch.log(2 * math.pi * math.e * gamma)
-
-
-@define
-class PenalisedQuadratic:
-    """(16) in w for fixed weights W, on the quadratic model of the loss round a start w0.
-
-    The minimum of ``g (w - w0) + (w - w0)^T H (w - w0) / 2 + sum_g omega_g ||w_g||_2``, by the
-    alternating direction method of multipliers: the quadratic is solved exactly with one
-    factorisation for all calls, the penalty by its proximal step, which lands on zero exactly.
-    Calls with other omega start where the last one ended.
-    """
-
-    scale: float  # mean of H's diagonal; all is divided by it, which leaves the minimum in place
-    target: Tensor  # H w0 - g
-    inverse: Tensor  # (H + 1)^-1
-    groups: Tensor
-    z: Tensor
-    u: Tensor
-
-    @classmethod
-    def of(
-        cls, gradient: Tensor, curvature: Tensor, start: Tensor, groups: Tensor
-    ) -> PenalisedQuadratic:
-        """The model of g [G] and H [G, G] round w0 [G]; ``groups`` [G] numbers groups."""
-        scale = float(curvature.diagonal().mean().clamp_min(torch.finfo(start.dtype).tiny))
-        H, g = curvature / scale, gradient / scale
-        eye = torch.eye(len(start), dtype=start.dtype, device=start.device)
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(H + eye))
-        return cls(scale, H @ start - g, inverse, groups, start.clone(), torch.zeros_like(start))
-
-    def minimise(self, omega: Tensor) -> Tensor:
-        """The minimiser w [G] for penalties omega [groups]."""
-        for _ in range(MAX_STEPS):
-            w = self.inverse @ (self.target + self.z - self.u)
-            before, self.z = self.z, proximal_step(w + self.u, self.groups, omega / self.scale)
-            self.u = self.u + w - self.z
-            gap = torch.maximum((w - self.z).abs().max(), (self.z - before).abs().max())
-            if float(gap) < 1e-8:
-                break
-        return self.z
-
-
-def proximal_step(w: Tensor, groups: Tensor, threshold: Tensor) -> Tensor:
-    """Each group of w [G] shrunk towards zero by its threshold [groups], or onto it."""
-    norm = group_norm(w, groups, len(threshold))
-    tiny = torch.finfo(w.dtype).tiny
-    scale = (1 - threshold / norm.clamp_min(tiny)).clamp_min(0)
-    return w * scale[groups]

@@ -11,13 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from bayesnas.runtime.strategies.bayesnas.penalised import PenalisedQuadratic, proximal_step
 from bayesnas.runtime.strategies.bayesnas.updates import (
     ENTROPY_THRESHOLD,
-    PenalisedQuadratic,
     entropy,
     group_norm,
     posterior_variance,
-    proximal_step,
     reweighting,
     switches,
 )

@@ -1,0 +1,70 @@
+"""Whether batch normalisation can work on the batches that a training will take."""
+
+from __future__ import annotations
+
+from functools import partial
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bayesnas.compiler.graph.model import Graph
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
+from bayesnas.runtime.network.modules import build, predict
+from bayesnas.runtime.network.recompute import NORMS
+
+
+def check_batches(graph: Graph, origin: str, example: Tensor, count: int, batch_size: int) -> None:
+    """Refuse to normalise over a single number, which batch normalisation in training cannot.
+
+    Shapes are those of a forward pass in evaluation mode; of a supernet all operations take part.
+
+    Args:
+        graph: of the network.
+        origin: the spec's name.
+        example: one, normalised, [1, ...].
+        count: how many examples it trains on.
+        batch_size: how many at once.
+
+    Raises:
+        DiagnosticError: D439, naming the modules.
+    """
+    if min(count, batch_size) > 1:
+        return
+    module, _ = build(graph, origin, 0)
+    sizes = norm_sizes(module.to(example.device), example)
+    single = [name for name, size in sizes.items() if size == 1]
+    if not single:
+        return
+    some = quote(single[:3]) + (", ..." if len(single) > 3 else "")
+    raise DiagnosticError(
+        Diagnostic(
+            "D439",
+            "batches of one example leave batch normalisation a single number a channel",
+            notes=(f"at {some} of the network, whose inputs are vectors or 1 x 1 maps",),
+            help="raise it to `--option batch_size=2` or more"
+            if count > 1
+            else "give more examples: one trains, as things are",
+        )
+    )
+
+
+def norm_sizes(module: nn.Module, example: Tensor) -> dict[str, int]:
+    """How many numbers of a channel each batch normalisation sees of one example [1, ...]."""
+    sizes: dict[str, int] = {}
+
+    def note(name: str, _module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        sizes[name] = prod(inputs[0].shape[2:])
+
+    norms = [(name, m) for name, m in module.named_modules() if isinstance(m, NORMS)]
+    hooks = [norm.register_forward_pre_hook(partial(note, name)) for name, norm in norms]
+    was_training = module.training
+    try:
+        with torch.no_grad():
+            predict(module.eval(), example)
+    finally:
+        module.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    return sizes
