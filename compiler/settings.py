@@ -113,19 +113,19 @@ def check_setting(kind: str, name: str, value: int | float | str, span: Span | N
     Raises:
         DiagnosticError: D230 (unknown name), D231 (value).
     """
-    known = fields_dict(KINDS[kind])
-    if name not in known:
+    settings = fields_dict(KINDS[kind])
+    if name not in settings:
         raise DiagnosticError(
             Diagnostic(
                 "D230",
                 f"unknown {kind} setting `{name}`",
                 span,
-                notes=(f"{kind} settings are {quote(known)}",),
-                help=suggest(name, known, "use one of the settings above"),
+                notes=(f"{kind} settings are {quote(settings)}",),
+                help=suggest(name, settings, "use one of the settings above"),
             )
         )
-    meta = known[name].metadata
-    whole = isinstance(known[name].default, int)
+    meta = settings[name].metadata
+    whole = isinstance(settings[name].default, int)
     if "words" in meta:
         if value not in meta["words"]:
             remedy = suggest(str(value), meta["words"], f"write {quote(meta['words'], 'or')}")

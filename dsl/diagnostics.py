@@ -189,7 +189,7 @@ def quote(names: Iterable[str], last: str = "and") -> str:
     return f"{', '.join(quoted[:-1])} {last} {quoted[-1]}"
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
+def nearest(name: str, names: Iterable[str]) -> str | None:
     """The known name most like ``name``, or None where none is close.
 
     Capitals are as good as small letters where nothing else is different. Of very many names
@@ -198,16 +198,16 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     if len(name) > _LONGEST_NAME:
         return None
     letters = {*name}
-    known = [*islice(known, _MOST_KNOWN)]
-    for other in known:
+    names = [*islice(names, _MOST_KNOWN)]
+    for other in names:
         if other.lower() == name.lower():
             return other
-    likely = heapq.nsmallest(_GUESSES, known, key=lambda other: (len(letters ^ {*other}), other))
+    likely = heapq.nsmallest(_GUESSES, names, key=lambda other: (len(letters ^ {*other}), other))
     matches = difflib.get_close_matches(name, likely, n=1, cutoff=_LIKENESS)
     return matches[0] if matches else None
 
 
-def suggest(name: str, known: Iterable[str], otherwise: str = "") -> str:
+def suggest(name: str, names: Iterable[str], otherwise: str = "") -> str:
     """The help line for an unknown name: the nearest known one, or ``otherwise``."""
-    match = nearest(name, known)
+    match = nearest(name, names)
     return f"did you mean `{match}`?" if match else otherwise

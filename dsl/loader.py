@@ -123,14 +123,14 @@ def _find(path: Path) -> Path:
         # Resolved, because an editable install reads the package through links.
         return Path(str(files("bayesnas.specs").joinpath(f"{path}.nas"))).resolve()
     beside = path.parent if path.parent.is_dir() else Path()
-    found = sorted(str(p) for p in beside.glob("*.nas"))
-    known = ", ".join(found[:5]) or "none"
+    specs = sorted(str(p) for p in beside.glob("*.nas"))
+    listed = ", ".join(specs[:5]) or "none"
     raise DiagnosticError(
         Diagnostic(
             "D401",
             f"no spec at `{path}`",
-            notes=(f"specs in `{beside}`: {known}", f"packaged specs: {', '.join(names)}"),
-            help=_guess(path, found, names),
+            notes=(f"specs in `{beside}`: {listed}", f"packaged specs: {', '.join(names)}"),
+            help=_guess(path, specs, names),
         )
     )
 

@@ -117,13 +117,13 @@ def _violation(data: Any) -> jsonschema.ValidationError | None:
     waiting: list[tuple[Any, str, tuple[str | int, ...]]] = [(data, tree_schema()["$ref"], ())]
     while waiting:
         instance, reference, path = waiting.pop()
-        found = []
+        wrong = []
         for error in _validators()[reference].iter_errors(instance):
             error.path.extendleft(reversed(path))
             if error.validator != "$ref":
                 return error
-            found.append((error.instance, error.message, tuple(error.path)))
-        waiting += reversed(found)
+            wrong.append((error.instance, error.message, tuple(error.path)))
+        waiting += reversed(wrong)
     return None
 
 

@@ -104,8 +104,8 @@ _ANY_OPERATION: Final = {
 @without_collector
 def graph_to_json(graph: Graph, annotation: Annotation | None = None) -> str:
     """The graph as JSON text that fits `graph_schema`; its shapes must be known."""
-    found = annotation or Annotation()
-    parts = graph_data(graph, found.gammas, found.removed)
+    notes = annotation or Annotation()
+    parts = graph_data(graph, notes.gammas, notes.removed)
     return one_a_line({"format": FORMAT, "version": VERSION, "name": graph.name, **parts})
 
 
@@ -174,11 +174,11 @@ def _read_graph(data: dict[str, Any]) -> tuple[Graph, Annotation]:
         raise _NotAGraphError(error.diagnostics[0].message) from None
     gammas = {e["id"]: e["gamma"] for e in data["edges"] if "gamma" in e}
     removed = {e["id"]: int(e["removed"]) for e in data["edges"] if "removed" in e}
-    found = Annotation(gammas, removed)
-    for key, expected in graph_data(graph, found.gammas, found.removed).items():
+    annotation = Annotation(gammas, removed)
+    for key, expected in graph_data(graph, annotation.gammas, annotation.removed).items():
         if differs := difference(data[key], expected, f"$.{key}"):
             raise _NotAGraphError(differs)
-    return graph, found
+    return graph, annotation
 
 
 def one_a_line(data: Mapping[str, Any]) -> str:

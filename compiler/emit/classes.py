@@ -73,9 +73,9 @@ class Classes:
         values = [member.values for _, member in members]
         hints = _hints(body.attributes, values)
         parameters = [dict(member.parameters) for member, _ in members]
-        known: dict[tuple[Value, ...], str]
-        known = {tuple(p[name] for p in parameters): name for name in reversed(parameters[0])}
-        family = unify(values, hints, known, avoid)
+        columns: dict[tuple[Value, ...], str]
+        columns = {tuple(p[name] for p in parameters): name for name in reversed(parameters[0])}
+        family = unify(values, hints, columns, avoid)
         name = unique(camel(instance.motif), avoid, "")
         avoid.add(name)
         for member, its in members:

@@ -45,8 +45,8 @@ def helpers() -> Mapping[str, Helper]:
 @cache
 def helper_names() -> frozenset[str]:
     """What emitted source must call nothing else: helpers, and the builtins that they read."""
-    known = {name for helper in helpers().values() for name in helper.names}
-    return frozenset(helpers()) | (known & set(dir(builtins)))
+    names = {name for helper in helpers().values() for name in helper.names}
+    return frozenset(helpers()) | (names & set(dir(builtins)))
 
 
 def helper_source(needed: Iterable[str]) -> list[str]:

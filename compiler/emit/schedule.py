@@ -92,14 +92,14 @@ def schedule(graph: Graph) -> Schedule:
                 by_prefix = readers.setdefault(connection.source, {})
                 by_prefix.setdefault(first[: k + 1], []).append(edge.id)
     shared = {
-        node: tuple(Shared(node, stages, tuple(r)) for stages, r in found.items() if len(r) > 1)
-        for node, found in readers.items()
+        node: tuple(Shared(node, stages, tuple(r)) for stages, r in items.items() if len(r) > 1)
+        for node, items in readers.items()
     }
     return Schedule(
         _stages(graph),
         works,
-        {node: found for node, found in shared.items() if found},
-        {node: tuple(found) for node, found in connections.items()},
+        {node: items for node, items in shared.items() if items},
+        {node: tuple(items) for node, items in connections.items()},
         _dense(graph, connections),
     )
 

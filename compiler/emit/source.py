@@ -54,7 +54,7 @@ class Family:
 def unify(
     members: Sequence[Sequence[Value]],
     hints: Sequence[str],
-    known: Mapping[tuple[Value, ...], str] | None = None,
+    names_of: Mapping[tuple[Value, ...], str] | None = None,
     taken: Iterable[str] = (),
     sizes: Mapping[str, bool] | None = None,
 ) -> Family:
@@ -78,7 +78,7 @@ def unify(
             texts.append(str(column[0]))
             continue
         if column not in names or hint in apart:
-            name = identifier((known or {}).get(column, hint))
+            name = identifier((names_of or {}).get(column, hint))
             names[column] = unique(name, avoid)
             avoid.add(names[column])
             parameters.append(names[column])

@@ -148,9 +148,9 @@ def _required(call: tree.Call, program: Program) -> dict[str, int | None]:
         return dict(PRIMITIVES[call.name].parameters)
     result: dict[str, int | None] = {}
     for parameter in program.operations[call.name].parameters:
-        known = {n: v for n, v in result.items() if v is not None}
+        numbers = {n: v for n, v in result.items() if v is not None}
         try:
-            default = None if parameter.default is None else evaluate(parameter.default, known)
+            default = None if parameter.default is None else evaluate(parameter.default, numbers)
         except DiagnosticError:  # it depends on a required one: shown like a required one
             default = None
         result[parameter.name] = default

@@ -18,8 +18,8 @@ def prune_graph(graph: Graph, removed: Iterable[str]) -> Graph:
     """
     gone = set(removed)
     factors = {n.id: len(graph.connections(n.id)) for n in graph.nodes() if n.merge == "product"}
-    left = graph.subgraph({node.id for node in graph.nodes()}, {e.id for e in graph.edges()} - gone)
-    pruned = drop_dead(left)
+    rest = graph.subgraph({node.id for node in graph.nodes()}, {e.id for e in graph.edges()} - gone)
+    pruned = drop_dead(rest)
     while lost := [n for n in factors if _lost_factor(pruned, n, factors[n])]:
         for node in lost:  # a product without one of its factors is zero
             gone |= {edge.id for edge in pruned.incoming(node)}

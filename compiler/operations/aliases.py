@@ -54,18 +54,18 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W_]", "", name).lower()
 
 
-def operation_help(name: str, known: Collection[str], otherwise: str) -> str:
+def operation_help(name: str, names: Collection[str], otherwise: str) -> str:
     """The help line for an unknown operation."""
     if _plain(name) in _NOTHING:
         return "leave it out: every operation of a searched edge can be pruned already"
     alias = _OPERATION_OF.get(_plain(name))
-    return f"did you mean `{alias}`?" if alias in known else suggest(name, known, otherwise)
+    return f"did you mean `{alias}`?" if alias in names else suggest(name, names, otherwise)
 
 
-def parameter_of(name: str, known: Collection[str]) -> str | None:
+def parameter_of(name: str, names: Collection[str]) -> str | None:
     """The parameter among ``known`` that an unknown one stands for elsewhere."""
     alias = _PARAMETER_OF.get(_plain(name))
-    return alias if alias in known else None
+    return alias if alias in names else None
 
 
 def operation_of(name: str) -> str:

@@ -49,11 +49,11 @@ def _cycles(graph: Graph) -> list[Diagnostic]:
     errors = []
     for scope, inside in scope_graphs(graph).items():
         try:
-            found = nx.find_cycle(inside)
+            cycle = nx.find_cycle(inside)
         except nx.NetworkXNoCycle:
             continue
-        names = [source.strip("<>").removeprefix(f"{scope}.") for source, *_ in found]
-        edge: Edge = inside.edges[found[0]]["payload"]
+        names = [source.strip("<>").removeprefix(f"{scope}.") for source, *_ in cycle]
+        edge: Edge = inside.edges[cycle[0]]["payload"]
         errors.append(
             Diagnostic(
                 "D213",

@@ -92,9 +92,11 @@ def substitute(
         case tree.Number():
             return expression
         case tree.Name(name=name):
-            found = values.get(name, expression)
+            number = values.get(name, expression)
             # A number stands where the name stood, so that an error there has its place.
-            return evolve(found, span=expression.span) if isinstance(found, tree.Number) else found
+            return (
+                evolve(number, span=expression.span) if isinstance(number, tree.Number) else number
+            )
         case tree.Unary():
             parts = (substitute(expression.operand, values),)
             result = evolve(expression, operand=parts[0])

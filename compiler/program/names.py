@@ -72,12 +72,12 @@ class Checker:
                 pass
             case tree.Name(name=name):
                 if name not in names:
-                    known = f"known here: {quote(sorted(names))}" if names else ""
+                    note = f"known here: {quote(sorted(names))}" if names else ""
                     remedy = suggest(name, names, "declare it as a parameter, or write a number")
                     if name.lower() in ("true", "false"):
                         remedy = "conditions are whole numbers: write 1 for true, 0 for false"
                     message = f"`{name}` is no parameter or loop variable here"
-                    self.error("D205", message, expression.span, "unknown name", remedy, known)
+                    self.error("D205", message, expression.span, "unknown name", remedy, note)
             case tree.Unary(operand=operand):
                 self.expression(operand, names)
             case tree.Binary(left=left, right=right):
@@ -128,9 +128,9 @@ class Checker:
             if isinstance(definition, tree.ChoiceDefinition) and not choice:
                 self._misplaced(call.span, sign)
         else:
-            known = (*PRIMITIVES, *self.program.operations)
+            candidates = (*PRIMITIVES, *self.program.operations)
             otherwise = "import the file that defines it, define it, or name its `--plugin`"
-            remedy = aliases.operation_help(call.name, known, otherwise)
+            remedy = aliases.operation_help(call.name, candidates, otherwise)
             if call.name in self.program.motifs:
                 remedy = f"`{call.name}` is a motif: write `y = {call.name}(x)`"
             message = f"unknown operation `{call.name}`"
@@ -210,8 +210,8 @@ class Checker:
             )
             remedy = "a chained motif has one output, or as many outputs as inputs"
             self.error("D219", message, chain.span, "", remedy)
-        known = {p.name for p in motif.parameters if isinstance(p, tree.Parameter)}
-        if chain.reductions and not {"width", "stride"} <= known:
+        candidates = {p.name for p in motif.parameters if isinstance(p, tree.Parameter)}
+        if chain.reductions and not {"width", "stride"} <= candidates:
             message = f"a reducing chain sets `width` and `stride`, which `{motif.name}` has not"
             remedy = f"add the parameters `width` and `stride = 1` to `{motif.name}`"
             self.error("D219", message, chain.span, "", remedy)

@@ -107,17 +107,17 @@ class _Collector:
         )
 
     def _settings(self, definition: tree.Settings) -> None:
-        known = {e.name: e for e in self.settings[definition.kind]}
+        earlier = {e.name: e for e in self.settings[definition.kind]}
         for entry in definition.entries:
-            if entry.name in known:
-                where = f"set at {known[entry.name].span}"
+            if entry.name in earlier:
+                where = f"set at {earlier[entry.name].span}"
                 self._duplicate(entry.name, entry.span, where)
             try:
                 check_setting(definition.kind, entry.name, entry.value, entry.span)
             except DiagnosticError as error:
                 self.findings.add(*error.diagnostics)
             self.settings[definition.kind].append(entry)
-            known[entry.name] = entry
+            earlier[entry.name] = entry
 
 
 # -------------------------------------------------------------------------------------- recursion

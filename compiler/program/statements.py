@@ -160,8 +160,8 @@ class BodyChecker:
             self._arguments(statement.arguments, motif, known, names)
             self.checker.call(statement, motif, self._whole_lists(statement.inputs))
 
-    def _unknown_motif(self, name: str, known: set[str], span: Span) -> None:
-        remedy = aliases.merge_help(name) or suggest(name, known, "define it with `motif`")
+    def _unknown_motif(self, name: str, motifs: set[str], span: Span) -> None:
+        remedy = aliases.merge_help(name) or suggest(name, motifs, "define it with `motif`")
         operation = name if name in self.checker.program.operations else aliases.operation_of(name)
         if operation in {*PRIMITIVES, *self.checker.program.operations}:
             remedy = f"`{operation}` is an operation: write `y = x : {operation}`"
@@ -171,7 +171,7 @@ class BodyChecker:
         self,
         arguments: tuple[tree.Argument, ...],
         motif: tree.Motif | None,
-        known: set[str],
+        motifs: set[str],
         names: set[str],
     ) -> None:
         """Values of a motif's parameters: expressions, or names of motifs in ``known``.
@@ -184,16 +184,16 @@ class BodyChecker:
         for argument in arguments:
             value = argument.value
             name = value.name if isinstance(value, tree.Name) else None
-            if motif is None and name in known and name not in names:
+            if motif is None and name in motifs and name not in names:
                 continue
             if not kinds.get(argument.name or "", False):
                 self.checker.expression(value, names)
             elif name is None:
                 message = f"`{argument.name}` takes a motif"
-                remedy = f"name one: {quote(sorted(known))}"
+                remedy = f"name one: {quote(sorted(motifs))}"
                 self.checker.error("D204", message, value.span, "no motif", remedy)
-            elif name not in known:
-                self._unknown_motif(name, known, value.span)
+            elif name not in motifs:
+                self._unknown_motif(name, motifs, value.span)
 
     def _whole_lists(self, given: tuple[tree.Reference, ...]) -> bool:
         """Whether some reference stands for several nodes: they count as they are expanded."""

@@ -134,15 +134,15 @@ class MemberSpace:
 
     def options(self) -> list[str]:
         """Options whose removal leaves members: candidates, and `dropped` for connections."""
-        found: list[str] = []
+        options: list[str] = []
         for arriving, kept in self.nodes():
             for connection in arriving:
                 spare = kept is not None and len(arriving) > kept
                 if spare or self.droppable(connection) or len(connection.options) > 1:
-                    found += connection.options
+                    options += connection.options
                 if self.droppable(connection):
-                    found.append(dropped(connection))
-        return found
+                    options.append(dropped(connection))
+        return options
 
     def excess(self) -> int:
         """How many options must go until one member is left."""
@@ -158,8 +158,8 @@ class MemberSpace:
     def without(self, option: str) -> MemberSpace:
         """What is left when one of `options` goes."""
         required = {c.name for c in self.connections if option == dropped(c)}
-        left = self.restricted(self.candidates() - {option})
-        return evolve(left, required=self.required | required)
+        rest = self.restricted(self.candidates() - {option})
+        return evolve(rest, required=self.required | required)
 
     def restricted(self, kept: Collection[str]) -> MemberSpace:
         """With these candidates alone; a connection without any is dropped."""
@@ -170,8 +170,8 @@ class MemberSpace:
 
     def only(self, member: Member) -> MemberSpace:
         """This member alone."""
-        left = self.restricted(member)
-        return evolve(left, required=frozenset(c.name for c in left.connections))
+        rest = self.restricted(member)
+        return evolve(rest, required=frozenset(c.name for c in rest.connections))
 
 
 def dropped(connection: SearchedConnection) -> str:
@@ -197,14 +197,14 @@ def _subset(
 ) -> list[SearchedConnection]:
     """Connections of a node, a set as likely as it has members."""
     sizes = [len(connection.options) for connection in arriving]
-    left = min(kept, len(sizes))
-    rows = _symmetric(sizes, left)
+    due = min(kept, len(sizes))
+    rows = _symmetric(sizes, due)
     chosen = []
     for n in range(len(sizes), 0, -1):
-        without = rows[n - 1][left]
-        if left and random.randrange(rows[n][left]) >= without:
+        without = rows[n - 1][due]
+        if due and random.randrange(rows[n][due]) >= without:
             chosen.append(arriving[n - 1])
-            left -= 1
+            due -= 1
     return chosen
 
 
@@ -226,8 +226,8 @@ def member_space(graph: Graph) -> MemberSpace:
         if connection.searched:
             groups = [edge.searched_gate.group for edge in connection.edges]
             name = groups[0].rpartition(":")[0]
-            found = options.setdefault((name, _folded(graph, connection.target)), {})
-            found.update(dict.fromkeys(groups))
+            merged = options.setdefault((name, _folded(graph, connection.target)), {})
+            merged.update(dict.fromkeys(groups))
     retained: dict[str, int] = {}
     for retain in graph.retains:
         node = _folded(graph, retain.node)

@@ -26,10 +26,10 @@ def prune_to(graph: Graph, member: Collection[str]) -> Graph:
         DiagnosticError: D601 if nothing reaches an output, D3xx if what is left does not fit.
     """
     removed = [edge.id for edge in graph.searched() if edge.searched_gate.group not in member]
-    left = prune_graph(graph, removed)
+    rest = prune_graph(graph, removed)
     # Only where arrivals are concatenated does a removal change what follows.
     concats = any(node.merge == "concat" for node in graph.nodes())
-    return infer_shapes(left) if concats else left
+    return infer_shapes(rest) if concats else rest
 
 
 def dead_groups(graph: Graph, kept: Collection[str]) -> list[str]:

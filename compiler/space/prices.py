@@ -45,14 +45,14 @@ class Prices:
             group: [edge_cost(edge) for edge in edges] for group, edges in graph.groups().items()
         }
         whole = graph_cost(graph)
-        left = []
+        allowances = []
         for budget in budgets:
             searched = sum(cost_of(c, budget.cost) for found in costs.values() for c in found)
-            left.append(max(1, budget.limit - (cost_of(whole, budget.cost) - searched)))
+            allowances.append(max(1, budget.limit - (cost_of(whole, budget.cost) - searched)))
         shares = {
             group: tuple(
                 sum(cost_of(c, budget.cost) for c in found) / rest
-                for budget, rest in zip(budgets, left, strict=True)
+                for budget, rest in zip(budgets, allowances, strict=True)
             )
             for group, found in costs.items()
         }

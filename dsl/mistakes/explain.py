@@ -206,8 +206,8 @@ def _situation(source: Source, place: int, accepted: frozenset[str]) -> _Situati
 
 
 def _tokens(text: str, start: int, end: int) -> list[_Token]:
-    found = _TOKEN.finditer(text, start, end)
-    return [_Token(m[0], m.start(), m.end()) for m in found if not m["skip"]]
+    matches = _TOKEN.finditer(text, start, end)
+    return [_Token(m[0], m.start(), m.end()) for m in matches if not m["skip"]]
 
 
 # --------------------------------------------------------------------------------------- sentences
@@ -281,11 +281,11 @@ def _by_match(
     situation: _Situation, rule: Rule, match: re.Match[str], starts: list[int]
 ) -> Diagnostic:
     """The rule's diagnostic, with the groups of the match as the spec writes them."""
-    found = {name: text for name, text in match.groupdict().items() if text is not None}
-    places = {name: _stretch(situation, match.span(name), starts) for name in found}
+    texts = {name: text for name, text in match.groupdict().items() if text is not None}
+    places = {name: _stretch(situation, match.span(name), starts) for name in texts}
     text = situation.source.text
     groups = {
-        name: _shorten(text[slice(*place)] if place else found[name])
+        name: _shorten(text[slice(*place)] if place else texts[name])
         for name, place in places.items()
     }
     next_found, *gap = situation.gap

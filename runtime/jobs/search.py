@@ -307,7 +307,7 @@ class _Search:
 
     def _gate_rows(self) -> list[dict[str, Any]]:
         rows = []
-        for edge, found in zip(self.net.graph.searched(), self.strategy.rows(), strict=True):
+        for edge, row in zip(self.net.graph.searched(), self.strategy.rows(), strict=True):
             gone, reason = self.removed.get(edge.searched_gate.group, (None, None))
             rows.append(
                 {
@@ -315,7 +315,7 @@ class _Search:
                     "group": edge.searched_gate.group,
                     "edge": edge.connection,
                     "operation": edge.operation.label,
-                    **found,
+                    **row,
                     "removed_in_round": gone,
                     "removed_by": reason,
                 }
@@ -369,37 +369,18 @@ class _Search:
     # ------------------------------------------------------------------------------------- result
 
     def _finish(self) -> SearchResult:
-        if self.refused:
-            raise DiagnosticError(
-                Diagnostic(
-                    "D601",
-                    "the posterior keeps no operation on the only way to an output",
-                    notes=(f"it would remove {quote(self.refused[:3])} and leave no network",),
-                    help=self.strategy.remedy(),
-                ),
-                status=1,
-            )
+        self._check_refused()
         if self.strategy.trains:
             say_note(unlearned(self.net.data.task, self._chance(), self.history))
-        wanted = self.space.wanted
-        left = self.net.gates.groups.keys() - self.removed.keys()
-        spec = derive_spec(wanted, prune_to(wanted.graph, left))
-        text = self._header() + print_spec(spec)
-        found = compile_loaded(load_text(Source("pruned.nas", text), self.run.out))
-        self.run.write_text("pruned.nas", text)
-        annotation = self._annotation()
-        self.run.write_text("graph.json", graph_to_json(wanted.graph, annotation))
-        report = gamma_report(wanted.graph)
-        self.run.write_text("gamma.json", report.json)
-        self.run.write_text("gamma.md", report.markdown)
-        advice = write_figure(draw(wanted.graph, annotation), self.run.out / "search.svg")
+        network = self._write_spec()
+        advice = self._write_artifacts()
         figure = self.run.out / "pruned.svg"
-        write_figure(draw(found.graph), figure)
+        write_figure(draw(network.graph), figure)
         task = self.net.data.task
         result = SearchResult(
             strategy=self.settings.strategy,
-            supernet=graph_cost(wanted.graph),
-            found=graph_cost(found.graph),
+            supernet=graph_cost(self.space.wanted.graph),
+            found=graph_cost(network.graph),
             rounds=self.round,
             operations=len(self.net.gates.groups),
             operations_left=self._alive(),
@@ -415,6 +396,36 @@ class _Search:
         )
         self.run.write_json("result.json", result.record())
         return result
+
+    def _check_refused(self) -> None:
+        if self.refused:
+            raise DiagnosticError(
+                Diagnostic(
+                    "D601",
+                    "the posterior keeps no operation on the only way to an output",
+                    notes=(f"it would remove {quote(self.refused[:3])} and leave no network",),
+                    help=self.strategy.remedy(),
+                ),
+                status=1,
+            )
+
+    def _write_spec(self) -> Compiled:
+        """Write the found network's spec, and compile it."""
+        wanted = self.space.wanted
+        groups = self.net.gates.groups.keys() - self.removed.keys()
+        text = self._header() + print_spec(derive_spec(wanted, prune_to(wanted.graph, groups)))
+        network = compile_loaded(load_text(Source("pruned.nas", text), self.run.out))
+        self.run.write_text("pruned.nas", text)
+        return network
+
+    def _write_artifacts(self) -> str | None:
+        """Write what tells of the search; advice where the figure could not be drawn."""
+        graph, annotation = self.space.wanted.graph, self._annotation()
+        self.run.write_text("graph.json", graph_to_json(graph, annotation))
+        report = gamma_report(graph)
+        self.run.write_text("gamma.json", report.json)
+        self.run.write_text("gamma.md", report.markdown)
+        return write_figure(draw(graph, annotation), self.run.out / "search.svg")
 
     def _annotation(self) -> Annotation:
         """Gamma and round of removal of every edge of the wanted network, by its group."""

@@ -63,8 +63,8 @@ class Darts(Strategy):
 
     def update(self, number: int, rounds: int) -> Removal:
         """The member of the largest softmax, after the last round."""
-        found = self._chances().detach().tolist()
-        values = {name: found[n] for name, n in self.places.items()}
+        chances = self._chances().detach().tolist()
+        values = {name: chances[n] for name, n in self.places.items()}
         self.report = {group: {"w": values[group]} for group in self.net.gates.groups}
         return self.settle(values, "darts") if number == rounds else Removal()
 

@@ -262,11 +262,11 @@ class Evidence(Strategy):
 
     def _due(self, number: int, rounds: int) -> int:
         """How many options go in this round, so that all have gone after the last."""
-        left, excess = rounds - number + 1, self.space.excess()
+        rounds_left, excess = rounds - number + 1, self.space.excess()
         if self.draws:
             excess -= math.ceil(SAMPLED * self.total)
-            left -= 1
-        return max(0, math.ceil(excess / left))
+            rounds_left -= 1
+        return max(0, math.ceil(excess / rounds_left))
 
     def _can_go(self, option: str, look: Look) -> bool:
         """Whether a member inside the budgets is left without it."""

@@ -117,8 +117,8 @@ class Strategy(ABC):
         """What was found of each gate, in order; a column that a strategy has not is None."""
         rows = []
         for edge in self.problem.graph.searched():
-            found = self.report.get(edge.searched_gate.group, {})
-            rows.append({name: found.get(name) for name in COLUMNS})
+            numbers = self.report.get(edge.searched_gate.group, {})
+            rows.append({name: numbers.get(name) for name in COLUMNS})
         return rows
 
     def settle(self, values: Mapping[str, float], reason: str) -> Removal:
@@ -185,8 +185,8 @@ class Strategy(ABC):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Back to what `state` gave."""
-        left = member_space(self.problem.graph).restricted(state["candidates"])
-        self.space = evolve(left, required=frozenset(state["required"]))
+        space = member_space(self.problem.graph).restricted(state["candidates"])
+        self.space = evolve(space, required=frozenset(state["required"]))
         version, numbers, gauss = state["random"]
         self.random.setstate((version, tuple(numbers), gauss))
         self.report = state["report"]
@@ -235,10 +235,10 @@ def random_member(space: MemberSpace, prices: Prices, random: Random) -> Member:
         if prices.life.alive(member) and prices.fit(member):
             return member
     values = {option: random.random() for option in space.candidates()}
-    found = best_member(space, values, prices)
-    if found is None:
+    best = best_member(space, values, prices)
+    if best is None:
         raise no_member(prices)
-    return found
+    return best
 
 
 def judged(net: Supernet, members: Collection[Member]) -> Member:

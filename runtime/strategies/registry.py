@@ -11,6 +11,6 @@ from bayesnas.runtime.strategies.interface import Strategy
 def strategy_class(name: str) -> type[Strategy]:
     """The class of a strategy, imported when it is first asked for."""
     module, _, member = STRATEGIES[name].place.partition(":")
-    found: type[Strategy] = getattr(import_module(f"bayesnas.runtime.strategies.{module}"), member)
-    assert issubclass(found, Strategy), f"`{found}` is no strategy"
-    return found
+    cls: type[Strategy] = getattr(import_module(f"bayesnas.runtime.strategies.{module}"), member)
+    assert issubclass(cls, Strategy), f"`{cls}` is no strategy"
+    return cls

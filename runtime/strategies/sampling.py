@@ -43,8 +43,8 @@ def thinned(space: MemberSpace, chance: float, random: Random) -> MemberSpace:
     for connection in space.connections:
         nothing = [dropped(connection)] if space.droppable(connection) else []
         options = [*connection.options, *nothing]
-        left = [o for o in options if random.random() >= chance] or [random.choice(options)]
-        kept.update(set(left).intersection(connection.options))
-        if nothing and nothing[0] not in left:
+        kept_options = [o for o in options if random.random() >= chance] or [random.choice(options)]
+        kept.update(set(kept_options).intersection(connection.options))
+        if nothing and nothing[0] not in kept_options:
             required.add(connection.name)
     return evolve(space.restricted(kept), required=frozenset(required))

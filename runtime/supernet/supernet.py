@@ -90,15 +90,15 @@ class Supernet:
 
     def batches(self, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
         """This many shuffled, augmented batches of the part that trains."""
-        left = steps
+        steps_left = steps
         settings = self.settings
-        while left > 0:
+        while steps_left > 0:
             for batch in batches(
                 self.data, self.fit_part, settings.batch_size, settings.augment, self.generator
             ):
-                if left == 0:
+                if steps_left == 0:
                     return
-                left -= 1
+                steps_left -= 1
                 yield batch
 
     def held_batch(self, size: int) -> tuple[Tensor, Tensor]:
@@ -153,9 +153,9 @@ class Supernet:
         self.evaluated += len(part)
         estimator = ESTIMATORS[self.settings.curvature]
         batches = plain_batches(self.data, part, BATCH)
-        found = estimator(self.module, self.data.task, batches, gates, self.generator)
-        found = self._finite(found, "curvature")
-        return torch.diag(found) if found.dim() == 1 else found
+        curvature = estimator(self.module, self.data.task, batches, gates, self.generator)
+        curvature = self._finite(curvature, "curvature")
+        return torch.diag(curvature) if curvature.dim() == 1 else curvature
 
     def _finite(self, derivative: Tensor, what: str) -> Tensor:
         """A derivative in the gates, [G] or [G, G], if it is finite."""

@@ -165,8 +165,8 @@ class Posterior:
             "error": self.variance.clamp_min(0).sqrt(),
         }
         for name, column in columns.items():
-            known = self.report.get(name, column)
-            self.report[name] = torch.where(self.alive, column, known)
+            before = self.report.get(name, column)
+            self.report[name] = torch.where(self.alive, column, before)
 
     def _start_again(self) -> None:
         """The prior is inferred anew in each round: gamma = 1 wherever a gate lives."""

@@ -93,8 +93,8 @@ class Published(Strategy):
         """Whether the budgets can be met without these groups."""
         if not self.problem.prices.budgets or self.settings.discretize == "no":
             return True
-        left = self.space.restricted(self.space.candidates() - set(gone))
-        return best_member(left, {}, self.problem.prices) is not None
+        rest = self.space.restricted(self.space.candidates() - set(gone))
+        return best_member(rest, {}, self.problem.prices) is not None
 
     def _report(self, changes: Mapping[str, float]) -> None:
         for edge, row in zip(self.problem.graph.searched(), self.posterior.rows(), strict=True):
