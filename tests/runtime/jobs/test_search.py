@@ -25,7 +25,6 @@ from bayesnas.runtime.jobs import search as search_module
 from bayesnas.runtime.jobs.search import SearchResult, search
 from bayesnas.runtime.runs.folder import RunOptions
 from bayesnas.runtime.strategies.bayesnas import penalised
-from bayesnas.runtime.supernet.curvature import ESTIMATORS
 from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.tasks.classification import Classification
 from bayesnas.runtime.tasks.interface import Score
@@ -345,7 +344,7 @@ def test_derivatives_that_are_not_finite(
         found[1, 2] = torch.nan
         return found
 
-    monkeypatch.setitem(ESTIMATORS, "ggn", broken)
+    monkeypatch.setattr("bayesnas.runtime.supernet.supernet.ESTIMATORS", {"ggn": broken})
     error = failed(space, folder, tmp_path / "o", curvature="ggn")
     [found] = error.diagnostics
     edge = space.graph.searched()[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support import graph_of, network
+from support import graph_of
 
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.network.modules import build
@@ -13,7 +13,7 @@ from bayesnas.runtime.network.normalisation import check_batches
 BODIES = {
     "maps": ("x -> y : conv(3, 4) >> bn >> flatten >> linear(10)", True),
     "no normalisation": ("x -> y : flatten >> linear(10)", True),
-    "1 x 1 maps": ("x -> y : conv(8, 4, stride = 8) >> bn >> flatten >> linear(10)", False),
+    "1 x 1 maps": ("x -> y : conv(3, 4, stride = 8) >> bn >> flatten >> linear(10)", False),
     "vectors": ("x -> y : flatten >> linear(10) >> bn", False),
 }
 
@@ -21,7 +21,7 @@ BODIES = {
 @pytest.mark.parametrize("name", BODIES)
 def test_the_refusal_is_that_of_a_training_step(name: str) -> None:
     body, fits = BODIES[name]
-    graph = graph_of(network(body, "x: [1, 8, 8]", "y: [10]"))
+    graph = graph_of(f"network n(x: [1, 8, 8]) -> (y: [10]) {{ {body} }}")
     example = torch.zeros(1, 1, 8, 8)
     module, _ = build(graph, "spec.nas", 0)
     for count, batch_size in ((10, 1), (1, 32)):
