@@ -27,10 +27,11 @@ from bayesnas.runtime.strategies.bayesnas.updates import group_norm
 from bayesnas.runtime.strategies.linear_algebra import cholesky, eigh
 
 TOLERANCE: Final = 1e-8  # of the terms that balance in a group's optimality condition
-MAX_POINTS: Final = 40  # proximal points; those of a problem that has a minimum are some ten
+MAX_POINTS: Final = 100  # proximal points; usually some ten are taken
 MAX_NEWTON: Final = 50  # steps to each of them; some five are taken
 FIRST_SIGMA: Final = 1e3  # over the curvature of a group
 LAST_SIGMA: Final = 1e6  # what is larger costs digits
+REACH: Final = 1e7  # times as far as w0 lies from 0: no minimum is looked for beyond
 _TINY: Final = torch.finfo(torch.float64).tiny
 
 
@@ -39,9 +40,9 @@ class PenalisedQuadratic:
     """(16) in w for fixed weights W, on the quadratic model of the loss round a start w0.
 
     Each group is measured in its own unit, in which its curvature is 1, so that badly scaled H cost
-    nothing. Where a model has no minimum, which is where the loss falls along a direction in which
-    H is flat, or none was reached, ``residual`` says how far the optimality conditions are off,
-    and w is the first proximal point: a minimiser held near w0 by a thousandth of the curvature.
+    nothing. Where the tolerance was not met, ``residual`` says how far the optimality conditions
+    are off. A model without a minimum is such a case: the loss falls along a direction in which H
+    is flat. Then w is the first proximal point, held near w0 by a thousandth of the curvature.
     """
 
     unit: Tensor  # of each group
@@ -78,13 +79,16 @@ class PenalisedQuadratic:
         sigma, w = FIRST_SIGMA, self.start
         first, residual = w, 0.0
         for number in range(MAX_POINTS):
-            w = self._proximal_point(w, sigma, penalty)
+            before, w = w, self._proximal_point(w, sigma, penalty)
             first = w if number == 0 else first
             if (residual := self._residual(w, penalty)) < TOLERANCE:
                 return w / self.unit[self.groups]
+            if self._falls(w, w - before, penalty):
+                w = first
+                break
             sigma = min(10 * sigma, LAST_SIGMA)
         self.residual = max(self.residual, residual)
-        return first / self.unit[self.groups]
+        return w / self.unit[self.groups]
 
     def _proximal_point(self, w: Tensor, sigma: float, penalty: Tensor) -> Tensor:
         """The next one after w, by Newton's method in y, which starts where it ended last."""
@@ -100,6 +104,16 @@ class PenalisedQuadratic:
             y = dual.search(y, dual.direction(y, slope), slope)
         self.y = y
         return dual.primal(y)
+
+    def _falls(self, w: Tensor, step: Tensor, penalty: Tensor) -> bool:
+        """Whether the objective falls from w along a step for `REACH` and more."""
+        norm = group_norm(step, self.groups, len(penalty))
+        # The penalty of a group that is off, times its norm of 0, may be no number.
+        cost = float(torch.where(norm > 0, penalty * norm, 0).sum())
+        moved = self.root @ step
+        fall = float(self.target @ step - (self.root @ w) @ moved) - cost
+        far = REACH * (1 + float(self.start.norm())) / float(step.norm().clamp_min(_TINY))
+        return fall > far * float(moved @ moved)
 
     def _residual(self, w: Tensor, penalty: Tensor) -> float:
         """By how much a group's optimality condition is missed, over the terms in it; the largest.

@@ -24,7 +24,10 @@ from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs import search as search_module
 from bayesnas.runtime.jobs.search import SearchResult, search
 from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.strategies.bayesnas import penalised
 from bayesnas.runtime.supernet.supernet import Supernet
+from bayesnas.runtime.tasks.classification import Classification
+from bayesnas.runtime.tasks.interface import Score
 
 
 @pytest.fixture(scope="module")
@@ -329,6 +332,130 @@ def test_a_loss_that_is_not_finite(
     assert {"checkpoint.pt", "history.jsonl", "settings.json", "spec.nas"} <= names
     assert not {"result.json", "pruned.nas"} & names
     assert not [name for name in names if name.startswith(".")]
+
+
+def test_derivatives_that_are_not_finite(
+    space: Compiled, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step, how many entries, and of which edges; the checkpoint before it stays."""
+
+    def broken(*_arguments: object) -> Tensor:
+        found = torch.eye(len(space.graph.searched()), dtype=torch.float64)
+        found[1, 2] = torch.nan
+        return found
+
+    monkeypatch.setattr("bayesnas.runtime.supernet.supernet.ESTIMATORS", {"ggn": broken})
+    error = failed(space, folder, tmp_path / "o", curvature="ggn")
+    [found] = error.diagnostics
+    edge = space.graph.searched()[1]
+    assert (found.code, error.status) == ("D602", 1)
+    assert found.message.startswith("1 of ")
+    assert " entries of the curvature of the gates are not finite after step " in found.message
+    assert f"`{edge.connection}: {edge.operation.label}`" in found.notes[0]
+    assert "--resume" in found.notes[-1]
+    assert "learning_rate" in found.help
+    assert torch.load(tmp_path / "o" / "checkpoint.pt", weights_only=True)["round"] == 0
+
+
+def scored(monkeypatch: pytest.MonkeyPatch, *scores: Score) -> None:
+    """What the held-out examples say in the warm-up and after each round."""
+    given = iter(scores)
+    monkeypatch.setattr(Supernet, "score", lambda _net, _gates: next(given))
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), 7.8e10])
+def test_an_absurd_loss_is_not_found(
+    space: Compiled, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: float
+) -> None:
+    scored(monkeypatch, Score(1.0, 0.5), Score(loss, 0.5))
+    error = failed(space, folder, tmp_path / "o", rounds=1)
+    [found] = error.diagnostics
+    message = f"the held-out loss after round 1 became {loss:.3g}"
+    assert (found.code, found.message, error.status) == ("D602", message, 1)
+    assert found.notes == (
+        "without learning it is 1.1",
+        f"`--resume` goes on from the last good checkpoint, which is kept in `{tmp_path / 'o'}`",
+    )
+    assert not (tmp_path / "o" / "pruned.nas").exists()
+    assert torch.load(tmp_path / "o" / "checkpoint.pt", weights_only=True)["round"] == 0
+
+
+def test_a_loss_may_be_absurd_for_a_while(
+    space: Compiled, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored(monkeypatch, Score(1e6, 0.5), Score(1e6, 0.5), Score(1.0, 0.5))
+    assert run(space, folder, tmp_path / "o", rounds=2).holdout.loss == 1.0
+
+
+def test_weights_that_are_not_finite(
+    space: Compiled, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the last step no loss tells; they are named, and not saved."""
+    step, count = torch.optim.SGD.step, iter(range(10**6))
+    state = torch.load(done_checkpoint(space, folder, tmp_path / "whole"), weights_only=True)
+
+    def diverging(self: torch.optim.SGD) -> None:
+        step(self)
+        if next(count) == state["net"]["steps"] - 1:
+            with torch.no_grad():
+                self.param_groups[0]["params"][0].fill_(torch.inf)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", diverging)
+    error = failed(space, folder, tmp_path / "o", rounds=1, strategy="darts")
+    [found] = error.diagnostics
+    assert (found.code, error.status) == ("D602", 1)
+    assert " numbers that are not finite after round 1 of the search" in found.message
+    assert torch.load(tmp_path / "o" / "checkpoint.pt", weights_only=True)["round"] == 0
+
+
+def done_checkpoint(space: Compiled, folder: Path, out: Path) -> Path:
+    run(space, folder, out, rounds=1, strategy="darts")
+    return out / "checkpoint.pt"
+
+
+@pytest.mark.parametrize(("quality", "said"), [(1 / 3, True), (0.35, False)])
+def test_that_nothing_was_learned_is_said(
+    space: Compiled,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    quality: float,
+    said: bool,
+) -> None:
+    """A third of the held-out examples are of the largest class."""
+    monkeypatch.setattr(Classification, "chance", lambda _task, _targets: Score(1.1, 1 / 3))
+    scored(monkeypatch, Score(1.0, 0.2), Score(1.0, quality))
+    run(space, folder, tmp_path / "o", rounds=1)
+    expected = "held-out accuracy never rose above 33.33%, that of one answer for all examples"
+    assert (expected in capsys.readouterr().err) == said
+
+
+def test_a_minimum_that_was_missed_is_said_once(
+    space: Compiled,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(penalised, "MAX_POINTS", 1)
+    monkeypatch.setattr(penalised, "TOLERANCE", 0.0)
+    run(space, folder, tmp_path / "o", rounds=2)
+    assert capsys.readouterr().err.count("found no minimum of the loss's quadratic model") == 1
+
+
+def test_batches_of_one_example(folder: Path, tmp_path: Path) -> None:
+    """Where a vector is normalised they are refused before anything is written."""
+    text = (
+        "network n(x: [1, 8, 8]) -> (y: [3]) {\n"
+        "    x ~> y : flatten >> linear(3) >> bn | flatten >> linear(3)\n}"
+    )
+    spec = compile_loaded(load_text(Source("spec.nas", text), NOWHERE))
+    error = failed(spec, folder, tmp_path / "o", batch_size=1)
+    [found] = error.diagnostics
+    assert (found.code, error.status) == ("D439", 2)
+    assert "batch_size=2" in found.help
+    assert snapshot(tmp_path) == {}
 
 
 def test_a_search_that_would_leave_nothing(space: Compiled, folder: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,11 +19,13 @@ from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.data.loading import load_data
+from bayesnas.runtime.jobs.export import export
 from bayesnas.runtime.jobs.train import TrainResult, evaluate_run, train
 from bayesnas.runtime.network import training
 from bayesnas.runtime.network.training import cosine, evaluate
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
 from bayesnas.runtime.runs.ownership import check_out
+from bayesnas.runtime.tasks.interface import Score
 
 
 @pytest.fixture(scope="module")
@@ -434,3 +437,99 @@ def test_a_run_is_opened_with_its_numbers(done: tuple[Path, TrainResult]) -> Non
     _, record, compiled = Run.open(done[0])
     assert record["seed"] == 3
     assert compiled.network.name == "tiny"
+
+
+# ------------------------------------------------------------------------------ not numbers
+
+
+def changed(out: Path, done: Path, **entries: object) -> Path:
+    """A copy of a run whose ``weights.pt`` has other entries; those of ``model`` one by one."""
+    shutil.copytree(done, out)
+    state = torch.load(out / "weights.pt", weights_only=True)
+    model = entries.pop("model", {})
+    assert isinstance(model, dict)
+    state |= entries
+    state["model"] |= model
+    torch.save(state, out / "weights.pt")
+    return out
+
+
+FLAWS: dict[str, tuple[dict[str, object], str]] = {
+    "a mean": (
+        {"mean": torch.tensor([torch.nan])},
+        "`mean` has 1 of 1 numbers that",
+    ),
+    "a deviation": (
+        {"std": torch.tensor([torch.inf])},
+        "`std` has 1 of 1 numbers that",
+    ),
+    "a deviation of 0": ({"std": torch.zeros(1)}, "`std` has numbers that are not positive"),
+    "channels": ({"mean": torch.zeros(3)}, "`mean` is [3], and the network takes [1]"),
+    "classes": ({"classes": ["a", "b"]}, "they are of another number of classes than the network"),
+}
+
+
+@pytest.mark.parametrize("name", FLAWS)
+def test_a_run_of_bad_numbers(done: tuple[Path, TrainResult], tmp_path: Path, name: str) -> None:
+    entries, note = FLAWS[name]
+    out = changed(tmp_path / "o", done[0], **entries)
+    with pytest.raises(DiagnosticError) as caught:
+        evaluate_run(options(out))
+    [found] = caught.value.diagnostics
+    assert (found.code, caught.value.status) == ("D416", 2)
+    assert found.notes[0].startswith(note)
+
+
+def test_weights_that_are_not_finite_are_named(
+    done: tuple[Path, TrainResult], tmp_path: Path
+) -> None:
+    """In evaluation, in loading, in export: no accuracy of a network that is none."""
+    model = model_of(done[0])
+    name = next(name for name in model if name.endswith("running_var"))
+    broken = model[name].clone()
+    broken[0] = torch.nan
+    out = changed(tmp_path / "o", done[0], model={name: broken})
+    for use in (
+        lambda: evaluate_run(options(out)),
+        lambda: load_network(out),
+        lambda: export(out, tmp_path / "network.pt2"),
+    ):
+        with pytest.raises(DiagnosticError) as caught:
+            use()
+        [found] = caught.value.diagnostics
+        note = f"`{name}` has 1 of {len(broken)} numbers that are not finite"
+        assert (found.code, found.notes) == ("D416", (note,))
+    assert not (tmp_path / "network.pt2").exists()
+
+
+def test_a_training_that_ends_in_no_numbers(
+    space: Compiled, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last step of an epoch breaks a weight: it is named, the epoch before stays."""
+    step, count = torch.optim.SGD.step, iter(range(10**6))
+
+    def diverging(self: torch.optim.SGD) -> None:
+        step(self)
+        if next(count) == 1:
+            with torch.no_grad():
+                self.param_groups[0]["params"][0].view(-1)[0] = torch.inf
+
+    monkeypatch.setattr(torch.optim.SGD, "step", diverging)
+    with pytest.raises(DiagnosticError) as caught:
+        run(space, folder, tmp_path / "o", batch_size=1000, epochs=3)
+    [found] = caught.value.diagnostics
+    assert (found.code, caught.value.status) == ("D602", 1)
+    assert found.message.endswith(" numbers that are not finite after epoch 2")
+    assert "--resume" in found.notes[-1]
+    assert torch.load(tmp_path / "o" / "checkpoint.pt", weights_only=True)["epoch"] == 1
+    assert not (tmp_path / "o" / "weights.pt").exists()
+
+
+def test_an_absurd_test_loss(
+    space: Compiled, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bayesnas.runtime.jobs.train.evaluate", lambda *_: Score(7.8e10, 0.1))
+    with pytest.raises(DiagnosticError) as caught:
+        run(space, folder, tmp_path / "o", epochs=1)
+    assert refusal(caught) == ("D602", "the test loss became 7.8e+10", 1)
+    assert not (tmp_path / "o" / "weights.pt").exists()

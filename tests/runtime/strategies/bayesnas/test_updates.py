@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import product
 
 import pytest
 import torch
@@ -11,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bayesnas.runtime.strategies.bayesnas.penalised import PenalisedQuadratic, proximal_step
+from bayesnas.runtime.strategies.bayesnas.penalised import PenalisedQuadratic
 from bayesnas.runtime.strategies.bayesnas.updates import (
     ENTROPY_THRESHOLD,
     entropy,
@@ -123,110 +122,6 @@ def test_entropy_is_zero_at_its_threshold() -> None:
     assert at == pytest.approx(0, abs=1e-12)
     assert float(entropy(vector(2.5))) == pytest.approx(math.log(2 * math.pi * math.e * 2.5) / 2)
     assert float(entropy(vector(0))) == -math.inf
-
-
-# ------------------------------------------------------------------------------------ proximal step
-
-
-@pytest.mark.parametrize("point", [(3.0, 4.0), (0.3, -0.2), (-1.0, 0.0), (0.0, 0.0)])
-@pytest.mark.parametrize("threshold", [0.0, 0.5, 2.0])
-def test_the_proximal_step_is_an_argmin(point: tuple[float, float], threshold: float) -> None:
-    """Of |z - w|^2 / 2 + t |z|, by brute force."""
-    found = proximal_step(vector(*point), torch.tensor([0, 0]), vector(threshold)).tolist()
-
-    def value(z: tuple[float, ...]) -> float:
-        distance = sum((a - b) ** 2 for a, b in zip(z, point, strict=True))
-        return distance / 2 + threshold * math.hypot(*z)
-
-    grid = [k / 10 for k in range(-40, 41)]
-    best = min(product(grid, grid), key=value)
-    assert value(tuple(found)) <= value(best) + 1e-12
-    assert found == pytest.approx(best, abs=0.1)
-
-
-def test_the_proximal_step_lands_on_zero() -> None:
-    found = proximal_step(vector(0.3, 0.4, 5), torch.tensor([0, 0, 1]), vector(0.51, 1))
-    assert found.tolist() == [0, 0, 4]
-
-
-# ------------------------------------------------------------------------------------ (16)
-
-
-def objective(w: Tensor, g: Tensor, H: Tensor, w0: Tensor, groups: Tensor, omega: Tensor) -> float:
-    step = w - w0
-    penalty = sum(
-        float(omega[k]) * math.sqrt(sum(float(x) ** 2 for x in w[groups == k]))
-        for k in range(len(omega))
-    )
-    return float(g @ step + step @ H @ step / 2) + penalty
-
-
-PROBLEMS = {
-    "well conditioned": (psd(6, 0) + 6 * torch.eye(6).double(), 1.0),
-    "ill conditioned": (torch.diag(torch.logspace(-2, 2, 6, dtype=torch.float64)), 1.0),
-    "of low rank": (psd(6, 2, 2), 1.0),
-    "flat": (torch.zeros(6, 6).double(), 1.0),
-    "large": (1e6 * psd(6, 3), 1e6),
-    "small": (1e-6 * psd(6, 4), 1e-6),
-}
-GROUPS = {
-    "alone": torch.arange(6),
-    "tied": torch.tensor([0, 1, 0, 1, 2, 2]),
-    "one group": torch.zeros(6, dtype=torch.int64),
-}
-
-
-@pytest.mark.parametrize("groups", GROUPS.values(), ids=GROUPS)
-@pytest.mark.parametrize("name", PROBLEMS)
-@pytest.mark.parametrize("strength", [0.03, 0.5, 30])
-def test_the_minimiser_is_optimal(name: str, groups: Tensor, strength: float) -> None:
-    """KKT: the gradient balances the penalty of a group, or cannot move it from zero."""
-    H, unit = PROBLEMS[name]
-    generator = torch.Generator().manual_seed(7)
-    w0 = torch.rand(6, generator=generator, dtype=torch.float64) + 0.5
-    g = H @ torch.randn(6, generator=generator, dtype=torch.float64)
-    count = int(groups.max()) + 1
-    omega = unit * strength * torch.linspace(0.5, 2, count, dtype=torch.float64)
-    w = PenalisedQuadratic.of(g, H, w0, groups).minimise(omega)
-    slope = g + H @ (w - w0)
-    scale = float(omega.max()) + float(H.abs().max())
-    for k in range(count):
-        mine, slack = groups == k, 0.02 * float(omega[k]) + 1e-5 * scale
-        if float(w[mine].norm()) == 0:
-            assert float(slope[mine].norm()) <= float(omega[k]) + slack
-        else:
-            balance = slope[mine] + omega[k] * w[mine] / w[mine].norm()
-            assert float(balance.norm()) <= slack
-    best = objective(w, g, H, w0, groups, omega)
-    for size in (1e-3, 1e-1, 1):
-        for _ in range(20):
-            step = size * torch.randn(6, generator=generator, dtype=torch.float64)
-            assert best <= objective(w + step, g, H, w0, groups, omega) + 1e-6 * scale
-    assert best <= objective(torch.zeros_like(w), g, H, w0, groups, omega) + 1e-6 * scale
-
-
-def test_a_heavy_penalty_gives_exact_zeros() -> None:
-    model = PenalisedQuadratic.of(
-        torch.zeros(6).double(), psd(6, 1), torch.ones(6).double(), GROUPS["tied"]
-    )
-    assert model.minimise(vector(1e3, 1e-6, 1e3)).tolist()[0::2][:2] == [0, 0]
-    assert (model.minimise(vector(1e3, 1e3, 1e3)) == 0).all()
-
-
-def test_no_penalty_gives_the_newton_step() -> None:
-    H, g, w0 = psd(6, 5) + torch.eye(6).double(), torch.arange(6).double(), torch.ones(6).double()
-    w = PenalisedQuadratic.of(g, H, w0, GROUPS["alone"]).minimise(torch.zeros(6).double())
-    torch.testing.assert_close(w, w0 - torch.linalg.solve(H, g), rtol=1e-3, atol=1e-3)
-
-
-def test_calls_do_not_depend_on_those_before() -> None:
-    H, g, w0 = psd(6, 6) + torch.eye(6).double(), torch.arange(6).double(), torch.ones(6).double()
-    warm = PenalisedQuadratic.of(g, H, w0, GROUPS["alone"])
-    for strength in (5.0, 0.1, 50.0):
-        warm.minimise(strength * torch.ones(6).double())
-    cold = PenalisedQuadratic.of(g, H, w0, GROUPS["alone"])
-    omega = 0.7 * torch.ones(6).double()
-    torch.testing.assert_close(warm.minimise(omega), cold.minimise(omega), rtol=1e-4, atol=1e-4)
 
 
 # ------------------------------------------------------------------------------------ fixed point
