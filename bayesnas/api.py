@@ -113,8 +113,8 @@ def search(
     Raises:
         DiagnosticError: a setting, the data or the folder is wrong, or the search has failed.
     """
-    from bayesnas.runtime.jobs.search import Space
     from bayesnas.runtime.jobs.search import search as run
+    from bayesnas.runtime.jobs.space import Space
 
     compiled = space if isinstance(space, Compiled) else compile(space)
     budgets = tuple(BudgetConstraint(cost, limit) for cost, limit in (budget or {}).items())

@@ -36,7 +36,7 @@ from bayesnas.compiler.settings import (
 from bayesnas.dsl.terminal import say
 
 if TYPE_CHECKING:
-    from bayesnas.runtime.jobs.search import Space
+    from bayesnas.runtime.jobs.space import Space
 
 
 def _add_search(parser: argparse.ArgumentParser) -> None:
@@ -90,7 +90,7 @@ def _search(options: argparse.Namespace) -> int:
 def _space(options: argparse.Namespace) -> Space:
     """The space of a search: the network, its proxy, its budgets."""
     from bayesnas.compiler.pipeline import compile_spec
-    from bayesnas.runtime.jobs.search import Space
+    from bayesnas.runtime.jobs.space import Space
 
     values = parse_values(options.set)
     wanted = compile_spec(options.spec, values, options.network)

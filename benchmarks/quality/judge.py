@@ -25,7 +25,8 @@ from bayesnas.compiler.settings import STRATEGIES, SearchSettings, make_settings
 from bayesnas.compiler.space.choices import Member
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.data.registry import DataOptions
-from bayesnas.runtime.jobs.search import Space, search
+from bayesnas.runtime.jobs.search import search
+from bayesnas.runtime.jobs.space import Space
 from bayesnas.runtime.runs.folder import RunOptions, read_result
 from bayesnas.runtime.runs.schemas import SEARCHED
 

@@ -15,7 +15,8 @@ from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import check_empty, check_free, write_text
-from bayesnas.runtime.jobs.search import Space, search
+from bayesnas.runtime.jobs.search import search
+from bayesnas.runtime.jobs.space import Space
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.runs.folder import RunOptions, read_result
 from bayesnas.runtime.runs.progress import say_note

@@ -16,7 +16,6 @@ from bayesnas.compiler.artifacts.figure import draw, write_figure
 from bayesnas.compiler.artifacts.gamma_report import gamma_report
 from bayesnas.compiler.artifacts.graph_file import Annotation, graph_to_json
 from bayesnas.compiler.graph.cost import Cost, graph_cost
-from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.pipeline import Compiled, compile_loaded
 from bayesnas.compiler.settings import SearchSettings, unused_settings
 from bayesnas.compiler.space.choices import member_space
@@ -29,6 +28,7 @@ from bayesnas.dsl.terminal import visible
 from bayesnas.runtime.data.dataset import augmentation, augmentation_note, held_out
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.failures import checkpoint_named, unlearned
+from bayesnas.runtime.jobs.space import Space
 from bayesnas.runtime.network.normalisation import check_batches
 from bayesnas.runtime.network.training import absurd, check_score, check_weights
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
@@ -56,56 +56,6 @@ from bayesnas.runtime.strategies.linear_algebra import named_failures
 from bayesnas.runtime.strategies.registry import strategy_class
 from bayesnas.runtime.supernet.supernet import HOLDOUT, Supernet
 from bayesnas.runtime.tasks.interface import Score, Task
-
-
-@frozen
-class Space:
-    """What a search is given: the network that is wanted, and perhaps a smaller one to search in.
-
-    ``proxy`` has the same choices at other numbers (width, cells); the supernet is made of it.
-    ``budgets`` stand over those of the spec that count the same.
-    """
-
-    wanted: Compiled
-    proxy: Compiled | None = None
-    budgets: tuple[BudgetConstraint, ...] = ()
-
-    @property
-    def searched(self) -> Compiled:
-        """What the supernet is made of."""
-        return self.proxy or self.wanted
-
-    @property
-    def limits(self) -> tuple[BudgetConstraint, ...]:
-        """The budgets that hold."""
-        named = {budget.cost for budget in self.budgets}
-        return (*self.budgets, *(b for b in self.wanted.graph.budgets if b.cost not in named))
-
-    def check(self) -> None:
-        """Refuse what cannot be searched.
-
-        Raises:
-            DiagnosticError: D431 (nothing to search), D435 (the proxy has other choices).
-        """
-        network = self.wanted.network
-        if not self.wanted.graph.searched():
-            raise DiagnosticError(
-                Diagnostic(
-                    "D431",
-                    f"`{network.name}` has no searched edges",
-                    network.span,
-                    help="write `~>` where operations shall be chosen, or use `bayesnas train`",
-                )
-            )
-        if self.proxy and member_space(self.proxy.graph) != member_space(self.wanted.graph):
-            raise DiagnosticError(
-                Diagnostic(
-                    "D435",
-                    f"the proxy of `{network.name}` has other choices than the network itself",
-                    network.span,
-                    help="let `--proxy` change widths, sizes and tied cells alone",
-                )
-            )
 
 
 @frozen

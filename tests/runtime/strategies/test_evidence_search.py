@@ -20,7 +20,8 @@ from bayesnas.compiler.space.choices import Member, MemberSpace, dropped, member
 from bayesnas.compiler.space.members import prune_to
 from bayesnas.compiler.space.prices import Prices
 from bayesnas.runtime.jobs import search as search_module
-from bayesnas.runtime.jobs.search import SearchResult, Space, search
+from bayesnas.runtime.jobs.search import SearchResult, search
+from bayesnas.runtime.jobs.space import Space
 from bayesnas.runtime.runs.folder import RunOptions
 from bayesnas.runtime.strategies import interface as strategy_module
 from bayesnas.runtime.strategies.evidence import Evidence, Look

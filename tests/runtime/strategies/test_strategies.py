@@ -23,7 +23,8 @@ from bayesnas.compiler.space.members import cost_of, prune_to
 from bayesnas.compiler.space.prices import Prices
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.jobs import search as search_module
-from bayesnas.runtime.jobs.search import SearchResult, Space, search
+from bayesnas.runtime.jobs.search import SearchResult, search
+from bayesnas.runtime.jobs.space import Space
 from bayesnas.runtime.runs.folder import RunOptions
 from bayesnas.runtime.strategies.darts import Darts
 from bayesnas.runtime.strategies.interface import Problem
