@@ -248,8 +248,8 @@ class _Search:
             return True
         place = f"round {self.round}" if self.round else "the warm-up"
         check_weights(self.net.module, f"{place} of the search")
-        if self.round == self.settings.rounds or self.strategy.stable:
-            check_score(score, self._chance(), f"held-out loss after {place}")
+        last = self.round == self.settings.rounds or self.strategy.stable
+        check_score(score, self._chance() if last else None, f"held-out loss after {place}")
         return not absurd(score, self._chance())
 
     def _chance(self) -> Score | None:

@@ -23,6 +23,7 @@ import torch
 from attrs import define, frozen
 from torch import Tensor
 
+from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.strategies.bayesnas.updates import group_norm
 from bayesnas.runtime.strategies.linear_algebra import cholesky, eigh
 
@@ -32,6 +33,7 @@ MAX_NEWTON: Final = 50  # steps to each of them; some five are taken
 FIRST_SIGMA: Final = 1e3  # over the curvature of a group
 LAST_SIGMA: Final = 1e6  # what is larger costs digits
 REACH: Final = 1e7  # times as far as w0 lies from 0: no minimum is looked for beyond
+INDEFINITE: Final = 1e-9  # of the largest eigenvalue: what is more negative is not rounding
 _TINY: Final = torch.finfo(torch.float64).tiny
 
 
@@ -68,6 +70,12 @@ class PenalisedQuadratic:
         unit = torch.where(trace > 0, trace, widest).sqrt()
         own = unit[groups]
         values, vectors = eigh(curvature / own[:, None] / own, "the curvature of the gates")
+        if float(values[0]) < -INDEFINITE * float(values[-1].abs()):
+            share = float(values[0] / values[-1].abs().clamp_min(_TINY))
+            say_note(
+                f"the curvature of the gates has negative eigenvalues, down to {share:.1e} of the "
+                "largest: they count as 0"
+            )
         kept = values > 1e-15 * values[-1].clamp_min(_TINY)
         root = (vectors[:, kept] * values[kept].sqrt()).T.contiguous()
         target = (curvature @ start - gradient) / own

@@ -87,3 +87,11 @@ def test_a_network_for_other_targets_is_refused() -> None:
     image = graph_of("network net(x: [4, 8, 8]) -> (y: [4, 8, 8]) { x -> y : relu }")
     with pytest.raises(DiagnosticError, match="`net` is not a classifier"):
         Classification.inputs_of(image)
+
+
+def test_what_needs_no_learning() -> None:
+    """Equal chances have the loss of outputs that are all alike; a constant is right most often."""
+    task, targets = Classification(("a", "b", "c")), torch.tensor([0, 2, 2, 1])
+    chance = task.chance(targets)
+    assert chance.quality == 0.5
+    assert chance.loss == pytest.approx(float(task.loss(torch.zeros(4, 3), targets)))

@@ -230,3 +230,12 @@ def test_a_model_without_a_minimum_says_so(omega: float) -> None:
     assert torch.isfinite(w).all()
     assert 1 < float(w[1]) <= 1001  # where a curvature of 1/1000 ends
     assert model.residual > 0.1
+
+
+def test_a_curvature_that_is_not_semidefinite_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """As a Hessian may be; what rounding makes of a singular one is no news."""
+    start, g = torch.ones(2).double(), vector(0.5, 0.5)
+    for least, said in ((-0.5, True), (-1e-13, False)):
+        model = PenalisedQuadratic.of(g, torch.diag(vector(1, least)), start, torch.tensor([0, 0]))
+        assert torch.isfinite(model.minimise(vector(1))).all()
+        assert ("negative eigenvalues, down to -5.0e-01" in capsys.readouterr().err) == said
