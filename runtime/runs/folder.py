@@ -142,6 +142,8 @@ class Run:
         """
         run = cls(options.out)
         copies = _copies(compiled)
+        for plugin in imported_modules(compiled.graph):  # to read, and to go back to
+            copies[f"plugins/{plugin}.py"] = plugin_source(plugin)
         record = _record(command, compiled, settings, options, data_hash, list(copies)) | dict(
             extra or {}
         )
@@ -199,23 +201,15 @@ class Run:
         )
         differ = [n for n in record if n not in _MAY_DIFFER and begun.get(n) != record[n]]
         if differ:
-            words = [_WORDS.get(name, name) for name in differ]
-            raise DiagnosticError(
-                Diagnostic(
-                    "D414",
-                    f"the run in `{self.out}` was begun with another {words[0]}",
-                    notes=(f"different: {', '.join(words)}",),
-                    help="resume with what `settings.json` there says, or begin in a new folder",
-                )
-            )
+            raise _begun_otherwise(self.out, [_WORDS.get(name, name) for name in differ])
 
     @classmethod
     def open(cls, out: Path) -> tuple[Run, dict[str, Any], Compiled]:
         """An existing run, its settings, and its spec compiled again.
 
         Raises:
-            DiagnosticError: D415 (no run there), D416 (settings that no run has), D434 (a plugin of
-                it is not loaded), D438 (a run of another format).
+            DiagnosticError: D414 (begun with another plugin), D415 (no run there), D416 (settings
+                that no run has), D434 (a plugin of it is not loaded), D438 (another format).
         """
         settings = settings_of(out)
         if settings is None:
@@ -228,6 +222,9 @@ class Run:
             if plugin not in loaded_plugins():
                 message = f"the run in `{out}` uses the plugin `{plugin}`"
                 raise DiagnosticError(Diagnostic("D434", message, help=f"add `--plugin {plugin}`"))
+        plugins = _plugin_hash(settings["plugins"])
+        if settings.get("plugin_hash", plugins) != plugins:
+            raise _begun_otherwise(out, ["plugin"])
         spec = compile_spec(out / settings["file"], settings["values"], settings["network"])
         return cls(out), settings, spec
 
@@ -319,13 +316,29 @@ def _record(
         "device": options.device,
         "settings": asdict(settings),
         "plugins": plugins,
-        "plugin_hash": _hash("".join(map(plugin_source, plugins))),
+        "plugin_hash": _plugin_hash(plugins),
         "versions": {
             "bayesnas": __version__,
             "torch": str(torch.__version__),
             "python": platform.python_version(),
         },
     }
+
+
+def _plugin_hash(plugins: Sequence[str]) -> str:
+    return _hash("".join(map(plugin_source, plugins)))
+
+
+def _begun_otherwise(out: Path, words: Sequence[str]) -> DiagnosticError:
+    """D414; ``words`` is what differs."""
+    return DiagnosticError(
+        Diagnostic(
+            "D414",
+            f"the run in `{out}` was begun with another {words[0]}",
+            notes=(f"different: {', '.join(words)}",),
+            help="go on with what it keeps in its folder, or begin in a new one",
+        )
+    )
 
 
 def _hash(text: str) -> str:

@@ -360,6 +360,12 @@ def test_a_run_says_which_plugin_it_needs(folder: Path, capsys: pytest.CaptureFi
     options = ["--data", "digits", "-o", "run", "--option", "epochs=1"]
     assert main(["train", "s.nas", "--plugin", "plugged", *options]) == 0
     assert main(["eval", "run", "--plugin", "plugged"]) == 0
+    assert (folder / "run/plugins/plugged.py").read_text() == PLUGIN
+    (folder / "plugged.py").write_text(f"{PLUGIN}\n# edited\n")
+    assert main(["eval", "run", "--plugin", "plugged"]) == 2
+    said = capsys.readouterr().err
+    assert "error[D414]: the run in `run` was begun with another plugin" in said
+    (folder / "plugged.py").write_text(PLUGIN)
     del PRIMITIVES["scale"]
     assert main(["eval", "run"]) == 2
     assert "error[D434]: the run in `run` uses the plugin `plugged`" in capsys.readouterr().err
