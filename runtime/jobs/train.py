@@ -25,6 +25,7 @@ from bayesnas.runtime.network.training import (
     check_score,
     check_weights,
     evaluate,
+    non_finite,
     sgd,
     train_epoch,
 )
@@ -238,20 +239,34 @@ def load_run(
     run, _, compiled = Run.open(folder)
     module, _ = build(compiled.graph, compiled.loaded.source.name, 0, scheduled)
     channels = statistic([example_shape(compiled.graph)[0]])
-    entries = {"model": like_all(module.state_dict()), "mean": channels, "std": channels}
+    model = like_all(module.state_dict(), finite=False)  # what is not finite is named below
+    entries = {"model": model, "mean": channels, "std": channels}
     named = {"classes": NAMES}  # of those tasks that have any
     state = run.weights(open_record(entries | named, optional=named), device)
-    if not all(task.fits(state, compiled.graph) for task in tasks()):
+    if (reason := _unfit(state, compiled)) is not None:
         raise DiagnosticError(
             Diagnostic(
                 "D416",
                 f"the weights in `{folder}` do not fit its spec",
-                notes=("they are of another number of classes than the network has outputs",),
-                help="leave `spec.nas` in the folder as the training wrote it, or train anew",
+                notes=(reason,),
+                help="leave `spec.nas` and `weights.pt` in the folder as the training wrote them, "
+                "or train anew",
             )
         )
     module.load_state_dict(state["model"])
     return module.to(device).eval(), state, compiled
+
+
+def _unfit(state: dict[str, Any], compiled: Compiled) -> str | None:
+    """What is wrong with the numbers of a trained network, or with its classes; None if nothing."""
+    statistics = {name: state[name] for name in ("mean", "std")}
+    if (reason := non_finite({**state["model"], **statistics})) is not None:
+        return reason
+    if not bool((state["std"] > 0).all()):
+        return "`std` has numbers that are not positive"
+    if not all(task.fits(state, compiled.graph) for task in tasks()):
+        return "they are of another number of classes than the network has outputs"
+    return None
 
 
 def evaluate_run(options: RunOptions) -> tuple[Score, Data]:

@@ -100,15 +100,14 @@ def like(tensor: Tensor, finite: bool = True) -> Schema:
 
 
 def statistic(shape: Sequence[int]) -> Schema:
-    """Finite tensors of this shape, of any type of floating point."""
+    """Tensors of this shape, of any type of floating point."""
     kinds = {"enum": [f"torch.float{bits}" for bits in (16, 32, 64)]}
-    wanted = {"shape": list(shape), "finite": True}
-    return open_record({"tensor": kinds, **{name: {"const": v} for name, v in wanted.items()}})
+    return open_record({"tensor": kinds, "shape": {"const": list(shape)}})
 
 
-def like_all(tensors: Mapping[str, Tensor]) -> Schema:
+def like_all(tensors: Mapping[str, Tensor], finite: bool = True) -> Schema:
     """Tables of tensors such as these, as of a module's state."""
-    return record({name: like(tensor) for name, tensor in tensors.items()})
+    return record({name: like(tensor, finite) for name, tensor in tensors.items()})
 
 
 def like_optimizer(optimizer: torch.optim.Optimizer) -> Schema:
