@@ -691,7 +691,7 @@ def test_an_interruption(here: Path, run: Run, data: Path, monkeypatch: pytest.M
     monkeypatch.setattr("bayesnas.runtime.jobs.train.train", interrupted)
     ended = run(*work("train", "tiny.nas", f"folder:{data}"))
     assert (ended.status, ended.out) == (1, "")
-    assert ended.err.endswith("interrupted; `--resume` goes on from the last checkpoint\n")
+    assert ended.err.splitlines()[-1] == "interrupted"  # nothing was kept that could go on
 
 
 @pytest.mark.parametrize(
