@@ -464,7 +464,7 @@ FLAWS: dict[str, tuple[dict[str, object], str]] = {
         "`std` has 1 of 1 numbers that",
     ),
     "a deviation of 0": ({"std": torch.zeros(1)}, "`std` has numbers that are not positive"),
-    "channels": ({"mean": torch.zeros(3)}, "`mean` is [3], and the network takes [1]"),
+    "channels": ({"mean": torch.zeros(3)}, "at $.mean.shape: [1] was expected"),
     "classes": ({"classes": ["a", "b"]}, "they are of another number of classes than the network"),
 }
 

@@ -171,7 +171,6 @@ def test_a_training_is_not_resumed(
 WEIGHTS: dict[str, tuple[str, Change, str]] = {
     "no model": ("weights.pt", put("model", value=[]), "model: [] is not"),
     "another shape": ("weights.pt", reshaped, "model["),
-    "endless": ("weights.pt", endless, "model["),
     "a mean of other channels": ("weights.pt", put("mean", value=torch.zeros(5)), "mean.shape"),
     "a deviation": ("weights.pt", put("std", value=1.0), "std: 1.0 is not"),
     "settings": ("settings.json", put("resize", value="yes"), "resize: 'yes' is not"),
