@@ -57,20 +57,21 @@ def check_out(out: Path, resume: bool, force: bool, inputs: Iterable[Path] = ())
     Raises:
         DiagnosticError: D413 (something is there), D414 (nothing to resume).
     """
+    ours = settings_of(out) is not None
     if resume:
-        if settings_of(out) is None:
+        if not ours:
             remedy = "leave `--resume` out to begin the run there"
             raise DiagnosticError(Diagnostic("D414", f"nothing to resume in `{out}`", help=remedy))
         return
     if out.is_dir() and all(map(_passing, out.iterdir())):
         return
     remedy = "choose another folder, or pass `--force` to replace it"
-    if settings_of(out) is not None:
+    if ours:
         remedy += ", or `--resume` to go on with it"
     check_empty(out, force, remedy)
     if not out.exists():
         return
-    if settings_of(out) is None:
+    if not ours:
         remedy = "choose another folder, or empty this one yourself"
         raise _taken(f"`{out}` is not the folder of a run and will not be replaced", remedy)
     for path in inputs:
