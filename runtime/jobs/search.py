@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from attrs import asdict, define, evolve, field, frozen
+from attrs import asdict, define, field, frozen
 
 from bayesnas.compiler.artifacts.derive import derive_spec
 from bayesnas.compiler.artifacts.figure import draw, write_figure
@@ -25,9 +25,10 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, quote
 from bayesnas.dsl.loader import load_text
 from bayesnas.dsl.printer import print_spec
 from bayesnas.dsl.terminal import visible
-from bayesnas.runtime.data.dataset import augmentation, augmentation_note, held_out
+from bayesnas.runtime.data.dataset import held_out
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.failures import checkpoint_named, unlearned
+from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.space import Space
 from bayesnas.runtime.network.normalisation import check_batches
 from bayesnas.runtime.network.training import absurd, check_score, check_weights
@@ -101,10 +102,7 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
     check_out(options.out, options.resume, options.force, options.inputs(space.wanted))
     device = pick_device(options.device)
     data = load_data(options.data, space.searched.graph, options.data_options).to(device)
-    augment = augmentation(data, settings.augment)
-    say_note(data.note)
-    say_note(augmentation_note(settings.augment, augment))
-    settings = evolve(settings, augment=augment)
+    settings = settled(settings, data)
     say_note(_unused(space, settings))
     check_batches(
         space.searched.graph,

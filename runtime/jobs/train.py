@@ -16,9 +16,10 @@ from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.data.dataset import Data, augmentation, augmentation_note
+from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.failures import checkpoint_named
+from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.normalisation import check_batches
 from bayesnas.runtime.network.training import (
@@ -81,10 +82,7 @@ def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> T
     check_out(options.out, options.resume, options.force, options.inputs(compiled))
     device = pick_device(options.device)
     data = load_data(options.data, compiled.graph, options.data_options).to(device)
-    augment = augmentation(data, settings.augment)
-    say_note(data.note)
-    say_note(augmentation_note(settings.augment, augment))
-    settings = evolve(settings, augment=augment)
+    settings = settled(settings, data)
     check_batches(
         compiled.graph,
         compiled.loaded.source.name,
