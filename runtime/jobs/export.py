@@ -50,7 +50,7 @@ def export(folder: Path, out: Path) -> Exported:
     if out.suffix == ".onnx":
         check_packages()
     trained = TrainedRun.open(folder, scheduled=False)  # other programs need no schedule
-    module, shape = trained.deployed(), trained.shape
+    module, shape = trained.network, trained.shape
     with _quietly():
         data, run = WRITERS[out.suffix](module, torch.rand(2, *shape))
         difference = max(_difference(module, run, torch.rand(n, *shape)) for n in _CHECKED)

@@ -41,8 +41,8 @@ from bayesnas.runtime.runs.reading import Schema, check_entries, load_tensors
 from bayesnas.runtime.runs.schemas import settings_schema
 
 # Of what a run's folder holds; another one names weights otherwise. 1 was that of version 0.1.0
-# until networks built their chains in loops.
-FORMAT: Final = 2
+# until networks built their chains in loops, 2 had the normalisation beside the weights.
+FORMAT: Final = 3
 _RESTORE: Final = "restore the file from a copy, or run the command again in a new folder"
 _MAY_DIFFER: Final = ("file", "copies", "spec", "device", "plugins", "versions")
 _WORDS: Final = {"spec_hash": "spec", "data_hash": "data", "plugin_hash": "plugin"}
@@ -278,6 +278,21 @@ class Run:
         """
         remedy = "run `bayesnas train` to its end, or name another folder"
         return load_tensors(self.out / WEIGHTS, schema, remedy, device)
+
+    def hash_of(self, name: str) -> str:
+        """Of the bytes of a file."""
+        return sha256((self.out / name).read_bytes()).hexdigest()
+
+    def check_hash(self, name: str, expected: str) -> None:
+        """Refuse a file that is another one than the run has written.
+
+        Raises:
+            DiagnosticError: D416.
+        """
+        if self.hash_of(name) != expected:
+            message = f"`{self.out / name}` is not the file that the run wrote"
+            note = "its hash is not the one in `result.json`"
+            raise DiagnosticError(Diagnostic("D416", message, notes=(note,), help=_RESTORE))
 
 
 def _copies(compiled: Compiled) -> dict[str, str]:
