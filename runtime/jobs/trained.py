@@ -19,6 +19,7 @@ from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import evaluate_raw, non_finite
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device, read_result
 from bayesnas.runtime.runs.ownership import WEIGHTS
+from bayesnas.runtime.runs.places import moved, own_data
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.reading import like_all
 from bayesnas.runtime.runs.schemas import DESCRIBED
@@ -86,12 +87,17 @@ class TrainedRun:
             DiagnosticError: D506 (it is not of the run's task), and what `load_data` raises.
         """
         options = options or DataOptions()
-        if not data:
-            data = self.settings["data"]
-            options = evolve(options, resize=self.settings["resize"], fit=self.settings["fit"])
-        loaded = load_data(data, self.compiled.graph, options)
+        loaded = load_data(data, self.compiled.graph, options) if data else self._own_data(options)
         loaded.task.check_record(self.record, loaded.name)
         return loaded
+
+    def _own_data(self, options: DataOptions) -> Data:
+        called = str(self.settings["data"])
+        name, options = own_data(self.settings, self.folder, options)
+        try:
+            return evolve(load_data(name, self.compiled.graph, options), name=called)
+        except DiagnosticError as error:
+            raise moved(error, called) from None
 
 
 def input_record(data: Data) -> dict[str, Any]:

@@ -40,6 +40,8 @@ def settings_schema(command: str) -> Schema:
             "network": maybe(TEXT),
             "values": table(_WHOLE),
             "data": TEXT,
+            "data_paths": NAMES,
+            "data_root": TEXT,
             "resize": FLAG,
             "fit": {"enum": list(FITS)},
             "seed": between(0, 2**64),
