@@ -26,10 +26,10 @@ from bayesnas.runtime.runs.schemas import DESCRIBED
 from bayesnas.runtime.tasks.interface import Score
 from bayesnas.runtime.tasks.registry import example_shape, tasks
 
-_MEAN, _STD = "input_mean", "input_std"  # the network's buffers, as `emit_torch` names them
+MEAN, STD = "input_mean", "input_std"  # the network's buffers, as `emit_torch` names them
 _LAYOUTS: Final = {1: "NC", 2: "NCL", 3: "NCHW"}  # by the dimensions of an example
-_BYTES: Final = "uint8 from 0 to 255, or floating point from 0 to 1"
-_NUMBERS: Final = "the numbers of the training data as they are; uint8 as shares of 255"
+AS_IT_IS: Final = "that of the training data"
+_BYTES: Final = "0 to 255 as uint8, 0 to 1 as floating point"
 
 
 @frozen
@@ -107,7 +107,7 @@ def input_record(data: Data) -> dict[str, Any]:
         "shape": list(inputs.shape[1:]),
         "layout": _LAYOUTS[inputs.dim() - 1],
         "dtype": _name(inputs.dtype),
-        "scale": _BYTES if inputs.dtype == torch.uint8 else _NUMBERS,
+        "scale": _BYTES if inputs.dtype == torch.uint8 else AS_IT_IS,
     }
 
 
@@ -130,7 +130,7 @@ def deployed_state(module: nn.Module, data: Data) -> dict[str, Tensor]:
     inputs = data.train.inputs
     kind = statistics_type(inputs.dtype)
     around = [1] * (inputs.dim() - 2)
-    statistics = {_MEAN: data.mean, _STD: data.std}
+    statistics = {MEAN: data.mean, STD: data.std}
     state = {name: tensor.to(kind).view(-1, *around) for name, tensor in statistics.items()}
     state |= module.state_dict()
     return {name: tensor.cpu().contiguous() for name, tensor in state.items()}
@@ -142,8 +142,8 @@ def _unfit(
     """What is wrong with the numbers of a trained network, or with its classes; None if nothing."""
     if (reason := non_finite(state)) is not None:
         return reason
-    if not bool((state[_STD] > 0).all()):
-        return f"`{_STD}` has numbers that are not positive"
+    if not bool((state[STD] > 0).all()):
+        return f"`{STD}` has numbers that are not positive"
     if not all(task.fits(record, compiled.graph) for task in tasks()):
         return "they are of another number of classes than the network has outputs"
     return None

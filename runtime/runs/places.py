@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,10 +32,8 @@ def data_places(name: str, options: DataOptions, out: Path) -> dict[str, Any]:
     paths = []
     if path:
         paths.append(str(Path(path).absolute()))
-        try:
+        with contextlib.suppress(ValueError):  # on another drive
             paths.append(os.path.relpath(Path(path).resolve(), out.resolve()))
-        except ValueError:  # on another drive
-            pass
     return {"data_paths": paths, "data_root": str(options.root.absolute())}
 
 
