@@ -15,10 +15,10 @@ import torch
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.runtime.data.dataset import Data, Part
 from bayesnas.runtime.data.registry import Request
+from bayesnas.runtime.data.splits import reserve_test
 from bayesnas.runtime.tasks.interface import Array, Task, wrong
 from bayesnas.runtime.tasks.registry import task_of
 
-TEST_SHARE: Final = 0.2
 _LAYOUTS: Final = "[N, features], [N, channels, length] or [N, channels, height, width]"
 # How an array is called in diagnostics, from its key.
 _Places: TypeAlias = Callable[[str], str]
@@ -188,18 +188,6 @@ def _check_shapes(whole: str, train: Part, test: Part) -> None:
 
 def _hold_out(place: str, task: Task, whole: Part) -> tuple[Part, Part]:
     """All but a fifth of every class, and that fifth: the same in every run, whatever its seed."""
-    # RandomState: its numbers are the same in every version of NumPy.
-    chance = np.random.RandomState(0)
-    strata = task.strata(whole.targets)
-    members_of = np.split(np.argsort(strata, kind="stable"), np.bincount(strata).cumsum()[:-1])
-    fit, held = [], []
-    for members in members_of:
-        shuffled = members[chance.permutation(len(members))]
-        count = max(1, round(TEST_SHARE * len(members))) if len(members) > 1 else 0
-        held.append(shuffled[:count])
-        fit.append(shuffled[count:])
-    if not any(map(len, held)):
-        what = "has one example a class: none can be held out for the test"
-        raise wrong(place, "D514", what, "save more examples, or `x_test` and `y_test`")
-    train, test = (whole.subset(torch.from_numpy(np.sort(np.concatenate(p)))) for p in (fit, held))
+    parts = reserve_test(task.strata(whole.targets), place)
+    train, test = (whole.subset(torch.from_numpy(positions)) for positions in parts)
     return train, test

@@ -44,7 +44,7 @@ from bayesnas.runtime.runs.schemas import settings_schema
 # until networks built their chains in loops.
 FORMAT: Final = 2
 _RESTORE: Final = "restore the file from a copy, or run the command again in a new folder"
-_MAY_DIFFER: Final = ("file", "copies", "spec", "device", "plugins", "versions")
+_MAY_DIFFER: Final = ("file", "copies", "spec", "device", "plugins", "versions", "examples")
 _WORDS: Final = {"spec_hash": "spec", "data_hash": "data", "plugin_hash": "plugin"}
 
 
