@@ -71,7 +71,7 @@ class Census:
         return [("train", self.train), *held, ("test", self.test)]
 
     def _numbers(self) -> str:
-        words = {"train": "to train on", "held_out": "held out", "test": "to test"}
+        words = {"train": "examples to train on", "held_out": "held out", "test": "to test"}
         whole = [f"{counts.sum():,} {words[part]}" for part, counts in self._parts()]
         text = f"`{self.name}` has {', '.join(whole)}"
         names = self.task.strata_names

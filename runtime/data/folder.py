@@ -44,11 +44,12 @@ def load(request: Request) -> Data:
     layout, findings = Layout.of(root), Findings()
     parts, notes = _parts(layout, findings)
     reader = _Reader(request.name, request.shape, request.options, findings)
-    pictures = [reader.read_all([path for path, _ in files]) for files in parts]
-    deep = any(picture.is_floating_point() for part in pictures for picture in part)
+    pictures = reader.read_all([path for files in parts for path, _ in files])
+    deep = any(picture.is_floating_point() for picture in pictures)
+    fit = len(parts[0])
     train, test = (
         Part(_stacked(images, request.shape, deep), torch.tensor([label for _, label in files]))
-        for images, files in zip(pictures, parts, strict=True)
+        for images, files in zip((pictures[:fit], pictures[fit:]), parts, strict=True)
     )
     note = "; ".join([*notes, *findings.texts()])
     return Data.of(request.name, Classification(layout.classes), train, test, "shift", note)

@@ -25,7 +25,7 @@ def data(train: list[int], test: list[int]) -> Data:
 def test_a_training_with_plenty_of_examples() -> None:
     census = Census.of(data([400, 500], [100, 120]), None)
     assert census.notes(weighted=False) == [
-        "`table` has 900 to train on, 220 to test; by class `c0` 400 + 100, `c1` 500 + 120"
+        "`table` has 900 examples to train on, 220 to test; by class `c0` 400 + 100, `c1` 500 + 120"
     ]
     assert census.record() == {
         "train": 900,
@@ -42,7 +42,7 @@ def test_a_search_holds_out_what_is_counted() -> None:
     assert census.held_out is not None
     assert census.held_out.tolist() == held.targets.bincount(minlength=3).tolist()
     assert census.notes(weighted=True)[0] == (
-        "`table` has 27 to train on, 7 held out, 15 to test; "
+        "`table` has 27 examples to train on, 7 held out, 15 to test; "
         "by class `c0` 8 + 2 + 5, `c1` 18 + 5 + 5, `c2` 1 + 0 + 5"
     )
 
@@ -64,8 +64,8 @@ def test_what_is_missing_small_and_out_of_balance() -> None:
 def test_many_classes_in_few_words() -> None:
     census = Census.of(data([20 + k for k in range(1200)], [5] * 1000 + [0] * 200), None)
     assert census.notes(weighted=True)[:2] == [
-        "`table` has 743,400 to train on, 5,000 to test, in 1,200 classes, from `c0` 20 + 5 to "
-        "`c1199` 1,219 + 0 (`settings.json` has all)",
+        "`table` has 743,400 examples to train on, 5,000 to test, in 1,200 classes, from "
+        "`c0` 20 + 5 to `c1199` 1,219 + 0 (`settings.json` has all)",
         "no examples of 200 of 1,200 classes are to test: the accuracy says nothing of them",
     ]
     assert len(census.record()["classes"]) == 1200
