@@ -27,10 +27,12 @@ def settled(
             image).
     """
     augment = augmentation(data, settings.augment)
-    census = Census.of(data, holdout)
-    weighted = settings.class_weights == "balanced"
-    for note in (data.note, *census.notes(weighted), augmentation_note(settings.augment, augment)):
+    census: Census = Census.of(data, holdout)
+    weighted: bool = settings.class_weights == "balanced"
+    say_note(data.note)
+    for note in census.notes(weighted):
         say_note(note)
+    say_note(augmentation_note(settings.augment, augment))
     if weighted:
         data = evolve(data, task=data.task.balanced(data.train.targets))
     return evolve(settings, augment=augment), data, census
