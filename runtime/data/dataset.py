@@ -138,18 +138,6 @@ def statistics_type(inputs: torch.dtype) -> torch.dtype:
 # ----------------------------------------------------------------------------------------- batches
 
 
-def held_out(count: int, fraction: float) -> int:
-    """How many of so many examples are a ``fraction`` of them: one at least, and not all."""
-    return min(max(1, round(count * fraction)), count - 1)
-
-
-def split(part: Part, fraction: float, generator: torch.Generator) -> tuple[Part, Part]:
-    """A random split: all but a ``fraction``, and that fraction (at least one example each)."""
-    order = torch.randperm(len(part), generator=generator).to(part.targets.device)
-    held = held_out(len(part), fraction)
-    return part.subset(order[held:]), part.subset(order[:held])
-
-
 def batches(
     data: Data, part: Part, size: int, augment: str, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:

@@ -15,7 +15,7 @@ from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.loading import load_data
-from bayesnas.runtime.jobs.failures import checkpoint_named
+from bayesnas.runtime.jobs.failures import checkpoint_named, no_better
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.trained import deployed_state, input_record, statistics_name
 from bayesnas.runtime.network.modules import build
@@ -29,7 +29,7 @@ from bayesnas.runtime.network.training import (
 )
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
 from bayesnas.runtime.runs.ownership import WEIGHTS, check_out
-from bayesnas.runtime.runs.progress import Progress
+from bayesnas.runtime.runs.progress import Progress, say_note
 from bayesnas.runtime.runs.reading import (
     COUNT,
     DURATION,
@@ -75,7 +75,7 @@ def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> T
     check_out(options.out, options.resume, options.force, options.inputs(compiled))
     device = pick_device(options.device)
     data = load_data(options.data, compiled.graph, options.data_options).to(device)
-    settings = settled(settings, data)
+    settings, data, census = settled(settings, data)
     check_batches(
         compiled.graph,
         compiled.loaded.source.name,
@@ -83,9 +83,9 @@ def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> T
         len(data.train),
         settings.batch_size,
     )
-    examples = data.train.fingerprint()
+    examples, extra = data.train.fingerprint(), {"examples": census.record()}
     with (
-        Run.begin("train", compiled, settings, options, examples) as run,
+        Run.begin("train", compiled, settings, options, examples, extra) as run,
         checkpoint_named(run),
     ):
         return _Training(compiled, settings, options, data, run, device).fit()
@@ -188,13 +188,16 @@ class _Training:
     def _finish(self) -> TrainResult:
         cost, task = graph_cost(self.compiled.graph), self.data.task
         score = evaluate(self.module, self.data, self.data.test)
-        check_score(score, task.chance(self.data.test.targets), "test loss")
+        chance, count = task.chance(self.data.test.targets), len(self.data.test)
+        check_score(score, chance, "test loss")
+        weighted = self.settings.class_weights == "balanced"
+        say_note(no_better(task, score, chance, count, weighted))
         result = TrainResult(
             cost.parameters,
             cost.flops,
             score,
             task,
-            len(self.data.test),
+            count,
             self.seconds,
             self.options.seed,
             str(self.device),

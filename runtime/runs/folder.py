@@ -46,7 +46,10 @@ from bayesnas.runtime.runs.schemas import settings_schema
 FORMAT: Final = 3
 _RESTORE: Final = "restore the file from a copy, or run the command again in a new folder"
 _PLACES: Final = ("data", "data_paths", "data_root")  # what lies there is compared by its hash
-_MAY_DIFFER: Final = ("file", "copies", "spec", "device", "plugins", "versions", *_PLACES)
+_MAY_DIFFER: Final = (
+    *("file", "copies", "spec", "device", "plugins", "versions", "examples"),
+    *_PLACES,
+)
 _WORDS: Final = {"spec_hash": "spec", "data_hash": "data", "plugin_hash": "plugin"}
 
 

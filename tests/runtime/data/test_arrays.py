@@ -168,6 +168,20 @@ def test_a_fifth_of_every_class_is_the_test_part(
     )
 
 
+def test_validation_stands_in_for_the_test(tmp_path: Path) -> None:
+    given = with_test()
+    named = {key.replace("_test", "_val"): array for key, array in given.items()}
+    data = load(tmp_path, named)
+    assert (data.test.inputs.numpy() == given["x_test"]).all()
+    assert data.note == f"`{tmp_path / 'data.npz'}` has no `x_test`: `x_val` is the test part"
+    few = {"x_val": given["x"][:3], "y_val": given["y"][:3]}
+    assert len(load(tmp_path, {**given, **few}).test) == 12
+    del named["y_val"]
+    found = refused(save(tmp_path / "data.npz", named))
+    assert found.message == f"`{tmp_path / 'data.npz'}` has no array `y_val`"
+    assert found.help == "save `x_val` and `y_val` both, or neither"
+
+
 def test_the_test_part_is_the_same_at_every_call(tmp_path: Path) -> None:
     first = load(tmp_path, arrays())
     np.random.seed(5)
