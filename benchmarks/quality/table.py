@@ -34,7 +34,7 @@ from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.compiler.space.choices import Member, member_space
 from bayesnas.compiler.space.members import prune_to
 from bayesnas.dsl.files import write_text
-from bayesnas.runtime.data.dataset import split
+from bayesnas.runtime.data.dataset import Batches, split
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import evaluate, sgd, train_epoch
@@ -76,8 +76,10 @@ def train_member(job: tuple[str, int]) -> dict[str, Any]:
     module, _ = build(graph, SPEC.name, seed)
     optimizer = sgd(module, settings.learning_rate, settings.momentum, settings.weight_decay)
     generator = torch.Generator().manual_seed(seed)
+    batches = Batches(data, fit, settings.batch_size, settings.augment, generator)
     for epoch in range(settings.epochs):
-        train_epoch(module, optimizer, data, fit, settings, epoch, generator, lambda _: None)
+        for _ in train_epoch(module, optimizer, batches, settings, epoch):
+            pass
     cost = graph_cost(graph)
     return {
         "member": name,

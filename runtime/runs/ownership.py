@@ -45,6 +45,11 @@ def settings_of(out: Path) -> dict[str, Any] | None:
     return settings if ours else None
 
 
+def has_checkpoint(out: Path) -> bool:
+    """Whether the run in a folder can be gone on with."""
+    return any((out / name).is_file() for name in (CHECKPOINT, PREVIOUS))
+
+
 def check_out(out: Path, resume: bool, force: bool, inputs: Iterable[Path] = ()) -> None:
     """Refuse to write over what is there and not ours, or is in use.
 
