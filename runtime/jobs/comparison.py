@@ -191,6 +191,7 @@ def _begin(
         DiagnosticError: D413 (files of others are there), D414 (runs of something else).
     """
     settings, options = runs[0]
+    check_empty(options.out, force=True)  # it may be no file
     record = {
         "spec": space.wanted.loaded.source.text,
         "network": space.wanted.network.name,
