@@ -25,6 +25,7 @@ from bayesnas.runtime.jobs.space import Space
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.runs.folder import Run, RunOptions, read_result, run_record
 from bayesnas.runtime.runs.ownership import has_checkpoint
+from bayesnas.runtime.runs.places import located
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.schemas import SEARCHED, TRAINED, tested
 from bayesnas.runtime.tasks.interface import Task
@@ -197,7 +198,7 @@ def _begin(
         "network": space.wanted.network.name,
         "values": dict(space.wanted.values),
         **space.record(),
-        "data": options.data_name,
+        "data": located(options.data_name),
         "search": asdict(settings) | {"strategy": None},
         "train": asdict(schedule),
     }

@@ -7,7 +7,7 @@ described by its type, its shape and whether it is finite, and keys are texts.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -93,12 +93,6 @@ def like(tensor: Tensor, finite: bool = True) -> Schema:
     wanted: dict[str, Any] = {"tensor": str(tensor.dtype), "shape": list(tensor.shape)}
     wanted |= {"finite": True} if finite else {}
     return open_record({name: {"const": value} for name, value in wanted.items()})
-
-
-def statistic(shape: Sequence[int]) -> Schema:
-    """Tensors of this shape, of any type of floating point."""
-    kinds = {"enum": [f"torch.float{bits}" for bits in (16, 32, 64)]}
-    return open_record({"tensor": kinds, "shape": {"const": list(shape)}})
 
 
 def like_all(tensors: Mapping[str, Tensor], finite: bool = True) -> Schema:
