@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import BinaryIO, Final, TypeAlias
+from typing import Any, BinaryIO, Final, TypeAlias
 
 import numpy as np
 import torch
 
+from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.runtime.data.dataset import Data, Part
 from bayesnas.runtime.data.registry import Request
@@ -33,7 +34,41 @@ def load(request: Request) -> Data:
         DiagnosticError: D510 (file), and what `data_of_arrays` raises.
     """
     path = Path(request.argument)
-    return _data(request.name, _load(path), f"`{path}`", lambda key: f"`{key}` in `{path}`")
+    arrays, whole = _load(path), f"`{path}`"
+
+    def place(key: str) -> str:
+        return f"`{key}` in {whole}"
+
+    if request.learned is not None:
+        return _to_judge(request.name, request.learned, arrays, whole, place)
+    return _data(request.name, arrays, whole, place)
+
+
+def read_examples(path: Path, shape: Shape) -> Array:
+    """The examples [N, *shape] in an .npy file, or in an .npz file with `x` or a single array.
+
+    One example without the axis of examples is taken as well. Bytes stay bytes.
+
+    Raises:
+        DiagnosticError: D505 (they have another shape), D510 (file), D511 (none of several arrays
+            is `x`), D512 (type), D513 (numbers that are none).
+    """
+    place = f"`{path}`"
+    with _opened(path) as stream:
+        file = _file(path, stream, "save it with `numpy.save(FILE, x)`")
+        if isinstance(file, np.lib.npyio.NpzFile):
+            key = "x" if "x" in file.files or len(file.files) != 1 else file.files[0]
+            if key not in file.files:
+                keys = (f"it has {quote(file.files)}",) if file.files else ()
+                remedy = "save the examples with `numpy.savez(FILE, x=x)`"
+                raise wrong(place, "D511", "has no array `x`", remedy, *keys)
+            place = f"`{key}` in {place}"
+            file = _member(place, file, key)
+    array = file[None] if file.shape == shape else file
+    if array.shape[1:] != shape:
+        what = f"is {list(file.shape)}, the network takes {list(shape)}"
+        raise wrong(place, "D505", what, f"save the examples as [N, {', '.join(map(str, shape))}]")
+    return _inputs(place, array)
 
 
 def data_of_arrays(
@@ -87,34 +122,57 @@ def _data(name: str, arrays: Mapping[str, Array], whole: str, places: _Places) -
     return Data.of(name, task, train, test, "none", note)
 
 
+def _to_judge(
+    name: str, learned: Task, arrays: Mapping[str, Array], whole: str, places: _Places
+) -> Data:
+    """The test part, or the one that stands in for it, or else all examples."""
+    ends = (end for end in ("_test", "_val") if f"x{end}" in arrays or f"y{end}" in arrays)
+    end = next(ends, "")
+    x, y = (_array(arrays, f"{key}{end}", f"x{end}", whole) for key in ("x", "y"))
+    inputs = _inputs(places(f"x{end}"), x)
+    _check_count(whole, end, inputs, y)
+    part = Part(torch.from_numpy(inputs), learned.targets_by_name(y, places(f"y{end}")))
+    note = f"`x{end}` of {whole} is judged, `x` is not used" if end and "x" in arrays else ""
+    return Data.to_judge(name, learned, part, note)
+
+
 # -------------------------------------------------------------------------------------- reading
 
 
 def _load(path: Path) -> Mapping[str, Array]:
     """The arrays a data set is made of, as they lie in the file."""
+    with _opened(path) as stream:  # numpy leaves what it opens and cannot read to the collector
+        return _read(path, stream)
+
+
+def _opened(path: Path) -> BinaryIO:
     if not path.is_file():
         remedy = "name a file that `numpy.savez` wrote"
         raise DiagnosticError(Diagnostic("D510", f"no file `{path}`", help=remedy))
     try:
-        stream = path.open("rb")
+        return path.open("rb")
     except OSError as error:
         reason = _reason(error)
         raise wrong(f"`{path}`", "D510", "cannot be opened", "make it readable", reason) from None
-    with stream:  # numpy leaves what it opens and cannot read to the garbage collector
-        return _read(path, stream)
 
 
 def _read(path: Path, stream: BinaryIO) -> Mapping[str, Array]:
     place, remedy = f"`{path}`", "save it with `numpy.savez(FILE, x=x, y=y)`"
-    try:
-        file = np.load(stream, allow_pickle=False)
-    except Exception as error:  # numpy and zipfile raise many kinds for a broken file
-        raise wrong(place, "D510", "is not an .npz file", remedy, _reason(error)) from None
+    file = _file(path, stream, remedy)
     if not isinstance(file, np.lib.npyio.NpzFile):
         raise wrong(place, "D510", "holds a single array, not `x` and `y`", remedy)
     tested = "_test" if {"x_test", "y_test"} & {*file.files} else "_val"
     wanted = [key for key in ("x", "y", f"x{tested}", f"y{tested}") if key in file.files]
     return {key: _member(f"`{key}` in {place}", file, key) for key in wanted}
+
+
+def _file(path: Path, stream: BinaryIO, remedy: str) -> Any:
+    """The array in a file of numpy's, or its archive of arrays."""
+    try:
+        return np.load(stream, allow_pickle=False)
+    except Exception as error:  # numpy and zipfile raise many kinds for a broken file
+        kind = path.suffix.lower() if path.suffix.lower() == ".npy" else ".npz"
+        raise wrong(f"`{path}`", "D510", f"is not an {kind} file", remedy, _reason(error)) from None
 
 
 def _member(place: str, file: Mapping[str, Array], key: str) -> Array:

@@ -86,6 +86,13 @@ class Data:
         mean, std = statistics(train.inputs)
         return cls(name, task, train, test, mean, std, augment, note)
 
+    @classmethod
+    def to_judge(cls, name: str, task: Task, part: Part, note: str = "") -> Data:
+        """Examples for a network that standardises them itself: ``train`` is ``test``."""
+        kind, channels = statistics_type(part.inputs.dtype), part.inputs.shape[1]
+        mean, std = torch.zeros(channels, dtype=kind), torch.ones(channels, dtype=kind)
+        return cls(name, task, part, part, mean, std, "none", note)
+
     def to(self, device: torch.device) -> Data:
         """The same data on another device."""
         return evolve(

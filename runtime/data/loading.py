@@ -10,11 +10,19 @@ from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote, suggest
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.registry import KINDS, DataOptions, Request, source_of
+from bayesnas.runtime.tasks.interface import Task
 from bayesnas.runtime.tasks.registry import example_shape
 
 
-def load_data(data: str | Data, graph: Graph, options: DataOptions | None = None) -> Data:
+def load_data(
+    data: str | Data,
+    graph: Graph,
+    options: DataOptions | None = None,
+    learned: Task | None = None,
+) -> Data:
     """The data set of that name, or the data given, checked against a network.
+
+    Where the network has ``learned`` a task, the data is read to judge it (`Request.learned`).
 
     Raises:
         DiagnosticError: D430 (a network for no task), D501 (unknown), D505 (shape), D506
@@ -22,7 +30,7 @@ def load_data(data: str | Data, graph: Graph, options: DataOptions | None = None
     """
     shape = example_shape(graph)
     if isinstance(data, str):
-        data = _load(data, shape, options or DataOptions())
+        data = _load(data, shape, options or DataOptions(), learned)
     data.task.inputs_of(graph)
     own = tuple(data.train.inputs.shape[1:])
     if own != shape:
@@ -31,10 +39,10 @@ def load_data(data: str | Data, graph: Graph, options: DataOptions | None = None
     return data
 
 
-def _load(name: str, shape: Shape, options: DataOptions) -> Data:
+def _load(name: str, shape: Shape, options: DataOptions, learned: Task | None) -> Data:
     source = source_of(name)
     if source is not None:
-        return source.load(Request(name, name.partition(":")[2], shape, options))
+        return source.load(Request(name, name.partition(":")[2], shape, options, learned))
     remedy = suggest(name, KINDS, f"choose from {quote(KINDS)}")
     if Path(name).is_dir():
         remedy = f"write `folder:{name}`"

@@ -24,7 +24,7 @@ from bayesnas.runtime.network.training import (
     absurd,
     check_score,
     check_weights,
-    evaluate,
+    report,
     sgd,
     train_epoch,
 )
@@ -46,6 +46,7 @@ from bayesnas.runtime.runs.reading import (
     listed,
     record,
 )
+from bayesnas.runtime.tasks.confusion import Confusion
 from bayesnas.runtime.tasks.interface import Score, Task
 
 
@@ -57,6 +58,7 @@ class TrainResult:
     flops: int
     test: Score
     task: Task
+    confusion: Confusion | None  # on the test part, where there are classes
     test_examples: int
     seconds: float
     seed: int
@@ -65,8 +67,10 @@ class TrainResult:
     def record(self) -> dict[str, Any]:
         """As ``result.json`` has it: the score under its metric's name."""
         plain = asdict(self, recurse=False)
-        del plain["test"], plain["task"]
-        return {**plain, **self.task.entries("test", self.test), "metric": self.task.metric}
+        del plain["test"], plain["task"], plain["confusion"]
+        by_class = {} if self.confusion is None else {"test_by_class": self.confusion.record()}
+        score = self.task.entries("test", self.test)
+        return {**plain, **score, "metric": self.task.metric, **by_class}
 
 
 def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> TrainResult:
@@ -235,7 +239,8 @@ class _Training:
 
     def _finish(self) -> TrainResult:
         cost, task = graph_cost(self.compiled.graph), self.data.task
-        score = evaluate(self.module, self.data, self.data.test)
+        tested = report(self.module, self.data, self.data.test)
+        score = tested.score
         chance, count = task.chance(self.data.test.targets), len(self.data.test)
         check_score(score, chance, "test loss")
         weighted = self.settings.class_weights == "balanced"
@@ -245,6 +250,7 @@ class _Training:
             cost.flops,
             score,
             task,
+            tested.confusion,
             count,
             self.seconds,
             self.options.seed,
