@@ -20,20 +20,22 @@ _FULL: Final = 10  # classes whose confusion matrix is shown
 _ROWS: Final = 20  # classes in a table
 _WIDTH: Final = 100
 _FEW: Final = 3  # classes in a sentence
+_NAMED: Final = 5  # files of another size
 
 
 # -------------------------------------------------------------------------------------- by class
 
 
 def class_lines(confusion: Confusion) -> list[str]:
-    """A table by class, and which classes are taken for which."""
-    lines = [f"balanced accuracy (mean recall) {_percent(confusion.balanced)}", ""]
+    """A table by class, and which classes are taken for which; what never comes is left out."""
     count = len(confusion.classes)
-    chosen: Sequence[int] = range(count)
     if count > _ROWS:
         chosen = confusion.worst()[:_ROWS]
-        lines.append(f"the {len(chosen)} classes of lowest recall, of {count:,} (`--csv` has all):")
-    shares = [confusion.precision, confusion.recall, confusion.f1]
+        head = [f"the {len(chosen)} classes of lowest recall, of {count:,} (`--csv` has all):"]
+    else:
+        chosen = [k for k in range(count) if confusion.examples[k] or confusion.answered[k]]
+        head = []
+    shares = confusion.precision, confusion.recall, confusion.f1
     rows = [
         (
             visible(confusion.classes[k]),
@@ -42,8 +44,14 @@ def class_lines(confusion: Confusion) -> list[str]:
         )
         for k in chosen
     ]
-    lines += columns(("class", "examples", "precision", "recall", "F1"), rows)
-    return [*lines, "", *_mistake_lines(confusion)]
+    return [
+        f"balanced accuracy (mean recall) {_percent(confusion.balanced)}",
+        "",
+        *head,
+        *columns(("class", "examples", "precision", "recall", "F1"), rows),
+        "",
+        *_mistake_lines(confusion),
+    ]
 
 
 def _mistake_lines(confusion: Confusion) -> list[str]:
@@ -53,12 +61,23 @@ def _mistake_lines(confusion: Confusion) -> list[str]:
         return ["no mistakes"]
     names = [visible(name) for name in confusion.classes]
     if len(names) <= _FULL:
-        cells = [(name, *map(str, row)) for name, row in zip(names, confusion.counts, strict=True)]
-        matrix = columns(("class", *names), cells)
+        matrix = _matrix(confusion, names)
         if max(map(len, matrix)) <= _WIDTH:
             return ["answers (columns) to the examples of each class (rows):", *matrix]
     rows = [(names[k], names[a], f"{n:,}") for n, k, a in mistakes[:_FULL]]
     return ["most frequent mistakes:", *columns(("class", "taken for", "examples"), rows, 2)]
+
+
+def _matrix(confusion: Confusion, names: Sequence[str]) -> list[str]:
+    """Classes with examples, by classes with examples or answers."""
+    classes = range(len(names))
+    across = [k for k in classes if confusion.examples[k] or confusion.answered[k]]
+    rows = [
+        (names[k], *(f"{confusion.counts[k, a]:,}" for a in across))
+        for k in classes
+        if confusion.examples[k]
+    ]
+    return columns(("class", *(names[a] for a in across)), rows)
 
 
 def recall_line(confusion: Confusion) -> str:
@@ -119,15 +138,22 @@ def csv_text(rows: Iterable[Sequence[Any]]) -> str:
 
 
 def unread(faults: Sequence[Fault]) -> DiagnosticError:
-    """D504 and D505 (status 1): all files that have no prediction."""
+    """D504 and D505 (status 1): all files that have no prediction; of sizes, some."""
+    broken, sizes = (
+        [f"`{fault.file}`: {fault.reason}" for fault in faults if fault.size == size]
+        for size in (False, True)
+    )
     found = []
-    for size, code in ((False, "D504"), (True, "D505")):
-        notes = tuple(f"`{fault.file}`: {fault.reason}" for fault in faults if fault.size == size)
+    if broken:
         remedy = "check the names, and replace or leave out files that are broken"
-        if size:
-            remedy = "pass `--resize` to fit the images to the network"
-        if notes:
-            files = "a file" if len(notes) == 1 else f"{len(notes):,} files"
-            what = f"cannot take the size of {files}" if size else f"cannot read {files}"
-            found.append(Diagnostic(code, what, notes=notes, help=remedy))
+        found.append(Diagnostic("D504", f"cannot read {_files(broken)}", None, tuple(broken), remedy))
+    if sizes:
+        more = [f"and {len(sizes) - _NAMED:,} more"] if len(sizes) > _NAMED else []
+        remedy = "pass `--resize` to fit images to the network"
+        message = f"{_files(sizes)} of another size"
+        found.append(Diagnostic("D505", message, None, (*sizes[:_NAMED], *more), remedy))
     return DiagnosticError(*found, status=1)
+
+
+def _files(names: Sequence[str]) -> str:
+    return "a file" if len(names) == 1 else f"{len(names):,} files"

@@ -93,9 +93,7 @@ def _none_to_judge(root: Path) -> DiagnosticError:
     message = f"no class folders in `{root}`" if root.is_dir() else f"no folder `{root}`"
     remedy = "lay out `PATH/test/CLASS/*.png` or `PATH/CLASS/*.png`"
     if root.is_dir() and any(path.suffix.lower() in ENDINGS for path in root.iterdir()):
-        remedy = (
-            f"put the images into a folder for each class, or see `bayesnas predict RUN {root}`"
-        )
+        remedy = f"put images into a folder for each class, or see `bayesnas predict RUN {root}`"
     return DiagnosticError(Diagnostic("D502", message, help=remedy))
 
 

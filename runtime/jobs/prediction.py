@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -56,7 +56,7 @@ def predictions(
     work: Sequence[Path | Fault],
     options: DataOptions,
     top: int,
-    done: Callable[[int], None] = lambda count: None,
+    done: Callable[[int], None],
 ) -> Iterator[Outcome]:
     """Of every example in some files, in order.
 
@@ -82,13 +82,18 @@ def listed(files: Sequence[Path]) -> list[Path | Fault]:
     """The files that are meant: for a folder all images below it; or what is wrong with a name."""
     found: list[Path | Fault] = []
     for file in files:
-        if os.path.isdir(file):
+        try:
+            kind = file.stat().st_mode
+        except (OSError, ValueError) as error:
+            missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+            reason = f"no such file{_meant(file)}" if missing else str(error)
+            found.append(Fault(file, reason))
+            continue
+        if stat.S_ISDIR(kind):
             images = images_below(file, Findings())
             found += images or [Fault(file, "no images in it")]
-        elif os.path.exists(file):
-            found.append(file)
         else:
-            found.append(Fault(file, f"no such file{_meant(file)}"))
+            found.append(file)
     return found
 
 
@@ -144,22 +149,23 @@ def _of_images(
     trained: TrainedRun, files: Sequence[Path], reader: Reader, top: int
 ) -> Iterator[Outcome]:
     results = [
-        _fault(file, picture, trained.shape) or picture
+        _fitting(file, picture, trained.shape)
         for file, picture in zip(files, reader.read(files), strict=True)
     ]
-    pictures = [result.pixels for result in results if not isinstance(result, Fault)]
+    pictures = [result for result in results if isinstance(result, Tensor)]
     deep = any(picture.is_floating_point() for picture in pictures)
     answers = _answers(trained, stacked(pictures, trained.shape, deep), top)
     for file, result in zip(files, results, strict=True):
         yield result if isinstance(result, Fault) else _outcome(file, None, next(answers))
 
 
-def _fault(file: Path, picture: Picture | ImageError, shape: Shape) -> Fault | None:
+def _fitting(file: Path, picture: Picture | ImageError, shape: Shape) -> Tensor | Fault:
+    """The pixels of a picture of that shape."""
     if isinstance(picture, ImageError):
         return Fault(file, str(picture))
     own = tuple(picture.pixels.shape)
     if own == shape:
-        return None
+        return picture.pixels
     return Fault(file, f"it is {list(own)}, the network takes {list(shape)}", size=True)
 
 

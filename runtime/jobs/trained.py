@@ -145,12 +145,11 @@ class TrainedRun:
         if whole.subset(fit).fingerprint() != self.settings.get("data_hash"):
             return data
         note = (
-            f"the run was trained on `{data.name}`: its test part alone is judged, {len(held):,} of "
-            f"its {len(whole):,} examples"
+            f"the run was trained on `{data.name}`: its test part alone is judged, {len(held):,} "
+            f"of {len(whole):,} examples"
         )
-        return evolve(
-            data, test=whole.subset(held), note="; ".join(filter(None, (data.note, note)))
-        )
+        note = f"{data.note}; {note}" if data.note else note
+        return evolve(data, test=whole.subset(held), note=note)
 
     def fitted(self, inputs: Tensor, place: str) -> Tensor:
         """Inputs of new data as the network takes them; ``place`` names them in diagnostics.

@@ -201,12 +201,10 @@ class Classification(Task):
 
     def answers(self, outputs: Tensor, top: int) -> list[list[tuple[str, float]]]:
         """The classes of the highest probability."""
-        highest = _softmax(outputs).topk(min(top, len(self.classes)), dim=1)
+        values, indices = _softmax(outputs).topk(min(top, len(self.classes)), dim=1)
         return [
             [(self.classes[k], p) for p, k in zip(shares, numbers, strict=True)]
-            for shares, numbers in zip(
-                highest.values.tolist(), highest.indices.tolist(), strict=True
-            )
+            for shares, numbers in zip(values.tolist(), indices.tolist(), strict=True)
         ]
 
     def slope(self, outputs: Tensor, targets: Tensor) -> Tensor:

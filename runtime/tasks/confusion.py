@@ -26,12 +26,12 @@ class Confusion:
     @property
     def examples(self) -> Array:
         """Of each class, int64 [K]."""
-        return self.counts.sum(axis=1)
+        return np.asarray(self.counts.sum(axis=1))
 
     @property
     def answered(self) -> Array:
         """How many answers each class was, int64 [K]."""
-        return self.counts.sum(axis=0)
+        return np.asarray(self.counts.sum(axis=0))
 
     @property
     def recall(self) -> Array:
@@ -93,4 +93,6 @@ class Confusion:
 
 def _shares(part: Array, whole: Array) -> Array:
     """float64 [K]; NaN where there is nothing to have a share of."""
-    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+    shares = np.full(len(whole), np.nan)
+    np.divide(part, whole, out=shares, where=whole > 0)
+    return shares
