@@ -116,3 +116,8 @@ def test_when_one_answer_explains_a_score(quality: float, weighted: bool, said: 
     note = no_better(task, Score(0.2, quality), Score(0.7, 0.95), 200, weighted)
     assert bool(note) == said
     assert ("class_weights" in note) == (said and not weighted)
+
+
+def test_a_score_on_a_single_class_is_not_judged() -> None:
+    task = Classification(("a", "b"))
+    assert not no_better(task, Score(0.2, 1.0), Score(0.7, 1.0), 9, weighted=False)
