@@ -50,7 +50,7 @@ def rare() -> Data:
 
 def recall(out: Path, data: Data) -> float:
     """Of the test part's ill."""
-    ill = data.normalize(data.test.inputs[data.test.targets == 1])
+    ill = data.test.inputs[data.test.targets == 1].float()
     return float((TrainedRun.open(out).network(ill).argmax(dim=1) == 1).float().mean())
 
 
