@@ -10,15 +10,15 @@ from attrs import evolve
 
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.runs.folder import Run
-from bayesnas.runtime.runs.ownership import CHECKPOINT
+from bayesnas.runtime.runs.ownership import has_checkpoint
 from bayesnas.runtime.tasks.interface import Score, Task
 
 _LOPSIDED: Final = 1.5  # times the mean, the share of the largest class
 
 
 @contextmanager
-def checkpoint_named(run: Run) -> Iterator[None]:
-    """Divergence in here (D602) says besides that the last checkpoint is kept, if there is one.
+def explained(run: Run, learning_rate: float) -> Iterator[None]:
+    """Divergence in here (D602) names a lower learning rate, and the checkpoint that is kept.
 
     Raises:
         DiagnosticError: what is raised in here.
@@ -26,13 +26,24 @@ def checkpoint_named(run: Run) -> Iterator[None]:
     try:
         yield
     except DiagnosticError as error:
-        if not (run.out / CHECKPOINT).is_file():
-            raise
-        note = f"`--resume` goes on from the last good checkpoint, which is kept in `{run.out}`"
-        said = [
-            evolve(d, notes=(*d.notes, note)) if d.code == "D602" else d for d in error.diagnostics
-        ]
-        raise DiagnosticError(*said, status=error.status) from None
+        kept = f"the last good checkpoint is kept in `{run.out}`"
+        notes = (kept,) if has_checkpoint(run.out) else ()
+        remedy = lower_rate(learning_rate, "`--option learning_rate={}`")
+        raise remedied(error, remedy, *notes) from None
+
+
+def lower_rate(learning_rate: float, place: str) -> str:
+    """A remedy against divergence; ``place`` says how a rate is set, with `{}` for it."""
+    return f"lower `learning_rate`, for instance {place.format(f'{learning_rate / 10:g}')}"
+
+
+def remedied(error: DiagnosticError, remedy: str, *notes: str) -> DiagnosticError:
+    """The same with this remedy and these notes where it tells of divergence (D602)."""
+    said = [
+        evolve(d, notes=(*d.notes, *notes), help=remedy) if d.code == "D602" else d
+        for d in error.diagnostics
+    ]
+    return DiagnosticError(*said, status=error.status)
 
 
 def unlearned(

@@ -20,7 +20,7 @@ from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.data.dataset import Data, batches
+from bayesnas.runtime.data.dataset import Batches, Data
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.search import search
 from bayesnas.runtime.jobs.train import train
@@ -139,7 +139,7 @@ def test_labels_may_be_whole_floats(tmp_path: Path) -> None:
 
 def test_nothing_is_shifted(tmp_path: Path) -> None:
     data = load(tmp_path, arrays())
-    [(inputs, labels)] = batches(data, data.train, 100, "auto", torch.Generator().manual_seed(0))
+    [(inputs, labels)] = Batches(data, data.train, 100, "auto", torch.Generator().manual_seed(0))
     sums = data.normalize(data.train.inputs).sum(dim=1)
     assert sorted(inputs.sum(dim=1).tolist()) == pytest.approx(sorted(sums.tolist()), abs=1e-6)
     assert sorted(labels.tolist()) == sorted(data.train.targets.tolist())
