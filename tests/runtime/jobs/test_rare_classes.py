@@ -91,10 +91,10 @@ def test_a_search_with_weights(space: Compiled, rare: Data, tmp_path: Path) -> N
     }
 
 
-def test_what_is_learned_is_weighted(rare: Data) -> None:
-    plain = settled(SearchSettings(), rare, HOLDOUT)[1]
+def test_what_is_learned_is_weighted(space: Compiled, rare: Data) -> None:
+    plain = settled(SearchSettings(), rare, space, HOLDOUT)[1]
     assert plain.task.weights(rare.train.targets) is None
-    balanced = settled(SearchSettings(class_weights="balanced"), rare, HOLDOUT)[1]
+    balanced = settled(SearchSettings(class_weights="balanced"), rare, space, HOLDOUT)[1]
     weights = balanced.task.weights(rare.train.targets)
     assert weights is not None
     assert weights.unique().tolist() == pytest.approx([400 / (2 * 380), 400 / (2 * 20)])
