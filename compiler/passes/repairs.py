@@ -1,0 +1,115 @@
+"""Changes of shapes that a remedy may consist of: operations to append, sizes of inputs.
+
+Each is right by itself; `remedies` tries what it does to the rest of the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from attrs import evolve
+
+from bayesnas.compiler.graph.model import AnyStage, Graph, Merge, ParallelStage, Stage
+from bayesnas.compiler.operations.primitives import Shape
+from bayesnas.compiler.passes.inference import RefusedError, Stages, agree, infer_stages
+from bayesnas.dsl.diagnostics import Span
+
+_MULTIPLES = (2, 4, 8, 16, 32, 64, 3, 6, 12, 24, 48, 9, 27)  # what strides of 2 and 3 divide
+_MOST_SIZES = 12  # sets of other input sizes that are tried
+
+
+# ------------------------------------------------------------------------------ shapes
+
+
+def adaptations(shape: Shape, wanted: Shape, merge: Merge) -> Iterator[Stages]:
+    """Operations that make a shape one that can be merged with the wanted one."""
+    for tail in _likely(shape, wanted, wide=merge != "concat" and shape[0] != wanted[0]):
+        try:
+            _, result = infer_stages(tail, shape)
+        except RefusedError:
+            continue
+        if tail and agree(merge, result, wanted):
+            yield tail
+
+
+def _likely(shape: Shape, wanted: Shape, *, wide: bool) -> Iterator[Stages]:
+    width = wanted[0]
+    if len(wanted) == 1:
+        pool = (Stage("global_avg_pool", ()),) if len(shape) > 1 else ()
+        linear = (Stage("linear", (("width", width),)),) if wide else ()
+        yield (*pool, *linear)
+    elif len(shape) == len(wanted):
+        point = Stage("conv", (("kernel", 1), ("width", width)))
+        if shape[1:] == wanted[1:]:
+            yield (point,)
+        stride, factor = -(-shape[1] // wanted[1]), wanted[1] // shape[1]
+        if stride > 1 and wide:
+            yield (evolve(point, arguments=(*point.arguments, ("stride", stride))),)
+        elif stride > 1:
+            yield (Stage("avg_pool", (("kernel", stride | 1), ("stride", stride))),)
+        if factor > 1:
+            yield (Stage("upsample", (("factor", factor),)), *((point,) if wide else ()))
+
+
+def other_inputs(graph: Graph) -> Iterable[dict[str, Shape]]:
+    """Shapes of all inputs that are maps, at sizes that halve more evenly; the nearest first."""
+    inputs = [n for n in graph.nodes() if n.scope == "" and n.role == "input" and n.shape]
+    maps = {n.id: n.shape for n in inputs if n.shape is not None and len(n.shape) > 1}
+    found: dict[tuple[Shape, ...], int] = {}
+    for multiple in _MULTIPLES:
+        for up in (0, multiple - 1):
+            sizes = {key: _rounded(shape, multiple, up) for key, shape in maps.items()}
+            if sizes != maps and all(min(s) > 0 for s in sizes.values()):
+                away = sum(
+                    abs(a - b) for k, s in maps.items() for a, b in zip(s, sizes[k], strict=True)
+                )
+                found[tuple(sizes.values())] = away
+    nearest = sorted(found, key=lambda shapes: found[shapes])
+    return [dict(zip(maps, shapes, strict=True)) for shapes in nearest[:_MOST_SIZES]]
+
+
+def _rounded(shape: Shape, multiple: int, up: int) -> Shape:
+    return shape[0], *((size + up) // multiple * multiple for size in shape[1:])
+
+
+# ------------------------------------------------------------------------------ stages
+
+
+def spans_of(stages: Stages) -> tuple[Span | None, ...]:
+    """Where stages are written: what tells operations of one text from those of another."""
+    result: list[Span | None] = []
+    for stage in stages:
+        if isinstance(stage, ParallelStage):
+            for branch in stage.branches:
+                result += spans_of(branch)
+        else:
+            result.append(stage.span)
+    return tuple(result)
+
+
+def replace(stages: Stages, key: tuple[Span | None, ...], new: AnyStage) -> Stages:
+    """Stages with another in the place of what is written there."""
+    result: list[AnyStage] = []
+    for stage in stages:
+        if spans_of((stage,)) == key:
+            result.append(new)
+        elif isinstance(stage, ParallelStage):
+            branches = tuple(replace(branch, key, new) for branch in stage.branches)
+            result.append(ParallelStage(branches))
+        else:
+            result.append(stage)
+    return tuple(result)
+
+
+# ------------------------------------------------------------------------------ words
+
+
+def written(stages: Stages) -> str:
+    """Stages as a spec writes them."""
+    return " >> ".join(_call(stage) for stage in stages if isinstance(stage, Stage))
+
+
+def _call(stage: Stage) -> str:
+    named = ("stride",)
+    texts = [f"{n} = {v}" if n in named else str(v) for n, v in stage.arguments]
+    return f"{stage.primitive}({', '.join(texts)})" if texts else stage.primitive
