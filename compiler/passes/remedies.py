@@ -34,6 +34,10 @@ T = TypeVar("T")
 _UNEVEN = "choose an input size that halves evenly wherever the network halves it"
 
 
+def _no_matter(_problem: Problem) -> bool:
+    return False
+
+
 @frozen
 class _Trial:
     """What is left to mend after a change."""
@@ -68,19 +72,19 @@ class Remedies:
             return self._of_branches(problem)
         if not isinstance(problem.error, UnevenError):
             return problem.error.remedy
-        options = [self._other_sizes(problem), self._instead(problem, problem.error)]
-        return _either(options) or _UNEVEN
+        error = problem.error
+        options = [self._other_sizes(problem), self._instead(problem, error, _is_of_sizes)]
+        return _either(options) or self._instead(problem, error, _no_matter) or _UNEVEN
 
     def of_arrivals(self, problem: Disagreement) -> str:
         """What to do where arrivals do not fit."""
         one, two = problem.one, problem.two
-        maps = len(one) == len(two) > 1
+        if len(one) == len(two) and one[1:] != two[1:] and (sizes := self._other_sizes(problem)):
+            return sizes
         options = [self._appended(problem)]
         if problem.merge != "concat" and problem.first.connection != problem.second.connection:
             options.append(self._concatenated(problem))
-        if maps and one[1:] != two[1:] and not any(options):
-            options.append(self._other_sizes(problem))
-        if not any(options):
+        if len(one) != len(two) and not any(options):
             options.append(self._vectors(problem))
         return _either(options) or _agreement(problem)
 
@@ -112,13 +116,15 @@ class Remedies:
                     return f"append `>> {written(tail)}` to branch {n + 1} of the `+`"
         return problem.error.remedy
 
-    def _instead(self, problem: RefusedStage, error: UnevenError) -> str:
+    def _instead(
+        self, problem: RefusedStage, error: UnevenError, but: Callable[[Problem], bool]
+    ) -> str:
         """Another operation in the place of one that needs even sizes."""
         assert isinstance(problem.stage, Stage)
         name, arguments = error.instead
         new = Stage(name, tuple(arguments.items()), problem.stage.span)
         changes = self._replaced(problem.stage, new)
-        if not self._helps(problem, changes, _is_of_sizes):
+        if not self._helps(problem, changes, but):
             return ""
         if name == problem.stage.primitive:
             return f"write `kernel = {arguments['kernel']}`"
@@ -178,7 +184,7 @@ class Remedies:
 
     def _best_sizes(self) -> _Trial | None:
         for shapes in other_inputs(self.graph):
-            trial = self._try(Changes(shapes=shapes))
+            trial = self._try(Changes(shapes=shapes)) if self.left > MOST_EDGES // 2 else None
             if trial is None:
                 return None
             maps = [p for p in trial.problems if isinstance(p, WrongOutput) and _resized(p)]
@@ -202,7 +208,7 @@ class Remedies:
         self,
         problem: Problem,
         changes: Changes,
-        but: Callable[[Problem], bool] = lambda _problem: False,
+        but: Callable[[Problem], bool] = _no_matter,
     ) -> bool:
         """Whether a problem is gone with a change, and no other comes before it.
 

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator
 from attrs import evolve
 
 from bayesnas.compiler.graph.model import AnyStage, Graph, Merge, ParallelStage, Stage
-from bayesnas.compiler.operations.primitives import Shape
+from bayesnas.compiler.operations.primitives import PRIMITIVES, Shape
 from bayesnas.compiler.passes.inference import RefusedError, Stages, agree, infer_stages
 from bayesnas.dsl.diagnostics import Span
 
 _MULTIPLES = (2, 4, 8, 16, 32, 64, 3, 6, 12, 24, 48, 9, 27)  # what strides of 2 and 3 divide
+_MOST_FACTOR = 8  # of an enlargement
 _MOST_SIZES = 12  # sets of other input sizes that are tried
 
 
@@ -39,16 +40,24 @@ def _likely(shape: Shape, wanted: Shape, *, wide: bool) -> Iterator[Stages]:
         linear = (Stage("linear", (("width", width),)),) if wide else ()
         yield (*pool, *linear)
     elif len(shape) == len(wanted):
-        point = Stage("conv", (("kernel", 1), ("width", width)))
-        if shape[1:] == wanted[1:]:
-            yield (point,)
-        stride, factor = -(-shape[1] // wanted[1]), wanted[1] // shape[1]
-        if stride > 1 and wide:
-            yield (evolve(point, arguments=(*point.arguments, ("stride", stride))),)
-        elif stride > 1:
-            yield (Stage("avg_pool", (("kernel", stride | 1), ("stride", stride))),)
-        if factor > 1:
-            yield (Stage("upsample", (("factor", factor),)), *((point,) if wide else ()))
+        yield from _resizing(shape, wanted, wide=wide)
+
+
+def _resizing(shape: Shape, wanted: Shape, *, wide: bool) -> Iterator[Stages]:
+    """From one map to another: a stride, an enlargement, or one after the other."""
+    point = Stage("conv", (("kernel", 1), ("width", wanted[0])))
+    if shape[1:] == wanted[1:]:
+        yield (point,)
+    for factor in range(1, _MOST_FACTOR + 1):
+        larger = (Stage("upsample", (("factor", factor),)),) if factor > 1 else ()
+        stride = -(-shape[1] * factor // wanted[1])
+        if stride == 1:
+            yield (*larger, *((point,) if wide else ()))
+        elif wide:
+            yield (*larger, evolve(point, arguments=(*point.arguments, ("stride", stride))))
+        else:
+            pool = Stage("avg_pool", (("kernel", stride | 1), ("stride", stride)))
+            yield (*larger, pool)
 
 
 def other_inputs(graph: Graph) -> Iterable[dict[str, Shape]]:
@@ -110,6 +119,7 @@ def written(stages: Stages) -> str:
 
 
 def _call(stage: Stage) -> str:
-    named = ("stride",)
-    texts = [f"{n} = {v}" if n in named else str(v) for n, v in stage.arguments]
+    """As labels are: what must be given by position, the rest by name."""
+    parameters = PRIMITIVES[stage.primitive].parameters
+    texts = [str(v) if parameters[n] is None else f"{n}={v}" for n, v in stage.arguments]
     return f"{stage.primitive}({', '.join(texts)})" if texts else stage.primitive
