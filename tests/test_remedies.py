@@ -17,7 +17,7 @@ from test_errors import SECTIONS, type_in
 from bayesnas.runtime.runs.folder import Run
 
 # Who says what to write says it like this.
-_SAID = re.compile(r"(?:write|did you mean|declare|append|add|connect it:|pass|there is) `([^`]+)`")
+_SAID = re.compile(r"(?:write|did you mean|declare|append|add|connect it:|pass|use|by) `([^`]+)`")
 
 
 @frozen
@@ -29,16 +29,15 @@ class Repair:
     then: str | None = None
 
 
-def replaced(old: str, new: str, then: str | None = None) -> Repair:
-    return Repair(old, new, then)
-
+NETWORK = "network net(image: [1, 8, 8]) -> (logits: [10]) {\n"
+CLASSIFIES = "logits : global_avg_pool >> linear(10)\n"
 
 REPAIRS: dict[str, Repair] = {
-    "D101": Repair("a, b -> c : conv(3)", "{a, b} -> c : conv(3)"),
-    "D102": Repair("k / 2", "k // 2"),
-    "D103": Repair("conv(3\n", "conv(3)\n"),
-    "D104": Repair("(" * 111 + "3" + ")" * 111, "k", "D205"),
-    "D105": Repair("x, y = a : conv(3)", "x = a : conv(3)\n    y = a : conv(3)"),
+    "D101": Repair("a, b -> c : conv(3)", "{a, b} -> c : conv(3)", "D216"),
+    "D102": Repair("k / 2", "k // 2", "D216"),
+    "D103": Repair("conv(3\n", "conv(3)\n", "D216"),
+    "D104": Repair(f"{'(' * 100}3{')' * 100}", "3", "D216"),
+    "D105": Repair("x, y = a : conv(3)", "x = a : conv(3)\n    y = a : conv(3)", "D216"),
     "D110": Repair('import "../shared/ops.nas"', 'import "shared/ops.nas"', "D111"),
     "D111": Repair("ops/missing.nas", "ops/basic.nas"),
     "D112": Repair('import "a.nas"\n```\n', 'import "ops/darts.nas"\n```\n'),
@@ -47,73 +46,90 @@ REPAIRS: dict[str, Repair] = {
     "D203": Repair("sten -> logits", "stem -> logits"),
     "D204": Repair("strides = 2", "stride = 2"),
     "D205": Repair("width)", "8)"),
-    "D206": Repair("stem = image : conv(3) | conv(5)", "node stem\n    image ~> stem : conv(3) | conv(5)"),
+    "D206": Repair("stem = image : conv(3)", "node stem\n    image ~> stem : conv(3)"),
     "D207": Repair("op g = f >> bn", "op g = bn"),
-    "D208": Repair("stem = image : conv(5, 8)\n", "other = image : conv(5, 8)\n    other -> logits : global_avg_pool >> linear(10)\n"),
+    "D208": Repair("stem = image : conv(5, 8)", "other = image : conv(5, 8)", "D214"),
     "D209": Repair("image -> stem[0]", "image -> stem"),
     "D210": Repair("image ~> stem\n", "image ~> stem : conv(3) | skip\n"),
     "D211": Repair("stem = conv(image)", "stem = image : conv", "D204"),
     "D212": Repair("cell(image)", "cell(image, image)"),
     "D213": Repair("    b -> a : relu\n", ""),
-    "D214": Repair("    stem = image : conv(3, 8)\n", "    stem = image : conv(3, 8)\n    stem -> logits : global_avg_pool >> linear(10)\n"),
-    "D215": Repair("    node stem\n", "    node stem\n    image -> stem : conv(3)\n"),
-    "D216": Repair("motif cell(a)", "network name(image: [3, 32, 32]) -> (logits: [10]) {\n    image -> logits : global_avg_pool >> linear(10)\n}\nmotif cell(a)"),
-    "D217": Repair("image -> image : conv(3)", "image -> logits : global_avg_pool >> linear(10)"),
+    "D214": Repair("    image -> logits", "    stem -> logits"),
+    "D215": Repair("    node stem\n", "    node stem\n    image -> stem\n"),
+    "D216": Repair(
+        "motif cell",
+        "network name(image: [3, 32, 32]) -> (logits: [10]) {\n"
+        f"    image -> {CLASSIFIES}}}\nmotif cell",
+    ),
+    "D217": Repair("image -> image : conv(3)", f"image -> {CLASSIFIES}"),
     "D218": Repair(", mask: [1, 8, 8]", ""),
-    "D219": Repair("motif cell(a)", "motif cell(a; width, stride = 1)"),
+    "D219": Repair("motif cell(a)", "motif cell(a; width, stride = 1)", "D204"),
     "D220": Repair("16 // (cells - 1)", "16 // (cells + 1)"),
     "D221": Repair("width = 10000000", "width = 4"),
-    "D222": Repair("width - 8", "width - 4", "D302"),
-    "D223": Repair("h[2] : conv(3)", "h[1] : conv(3)", "D215"),
+    "D222": Repair("width - 8", "width - 4"),
+    "D223": Repair("h[2] : conv(3)", "h[1] : conv(3)", "D214"),
     "D224": Repair("node h[5000000]", "node h[5]"),
     "D225": Repair("; motif cell", ""),
-    "D226": Repair("    budget flops <= 600M\n}\n\nnetwork net(image: [1, 8, 8]) -> (logits: [10]) {\n", "}\n\nnetwork net(image: [1, 8, 8]) -> (logits: [10]) {\n    budget flops <= 600M\n"),
+    "D226": Repair(
+        f"    budget flops <= 600M\n}}\n\n{NETWORK}", f"}}\n\n{NETWORK}    budget flops <= 600M\n"
+    ),
     "D227": Repair("flop <=", "flops <="),
     "D228": Repair("budget parameters <= 100", "budget parameters <= 162"),
     "D230": Repair("epoch =", "epochs ="),
     "D231": Repair("epochs = 0", "epochs = 1"),
     "D232": Repair(" --option lambda_w=5", ""),
     "D301": Repair("linear(10)", "global_avg_pool >> linear(10)"),
-    "D302": Repair("image -> h : conv(3, 8)\n", "image -> h : conv(3, 8) >> avg_pool(3, stride = 2)\n"),
+    "D302": Repair("conv(3, 8)\n", "conv(3, 8) >> avg_pool(3, stride = 2)\n"),
     "D303": Repair("linear(3)", "linear(3) >> linear(10)"),
     "D401": Repair("check cell.nas", "check digits_cell"),
     "D402": Repair("check cell.nas", "check digits_cell"),
-    "D403": Repair("$ bayesnas render graph.json", "$ bayesnas compile digits_cell -o DIR --emit graph\n$ bayesnas compile DIR/graph.json -o OUT"),
+    "D403": Repair(
+        "$ bayesnas render graph.json",
+        "$ bayesnas compile digits_cell --set cells=1 -o DIR --emit graph\n"
+        "$ bayesnas compile DIR/graph.json -o out --emit dot",
+    ),
     "D410": Repair("witdh=16", "width=16"),
     "D411": Repair("; width)", "; width = 8)"),
     "D412": Repair("--device abacus", "--device cpu"),
-    "D413": Repair("-o out", "-o out --force"),
+    "D413": Repair("compile digits_cell", "compile digits_cell --emit ast --force"),
     "D414": Repair(" --resume", ""),
-    "D417": Repair("--set width", "--set cells=3"),
+    "D417": Repair("--set width", "--set cells=3 --emit ast"),
     "D418": Repair("--emit pytorch", "--emit torch"),
     "D419": Repair("-o spec.nas/out", "-o out"),
     "D420": Repair("figure.jpg", "figure.dot"),
     "D422": Repair(" --set cells=4", "", "D403"),
-    "D430": Repair("(a: [4], b: [4]) -> (c: [4]) {\n    {a, b} -> c\n", "(a: [4]) -> (c: [4]) {\n    a -> c : linear(4)\n", "D505"),
+    "D430": Repair(
+        "(a: [4], b: [4]) -> (c: [4]) {\n    {a, b} -> c",
+        "(a: [4]) -> (c: [4]) {\n    a -> c : linear(4)",
+        "D505",
+    ),
     "D431": Repair("bayesnas search", "bayesnas train"),
-    "D432": Repair("--plugin my_ops", "--plugin other_ops", "D432"),
     "D433": Repair('"conv"', '"blur"'),
-    "D434": Repair("bayesnas eval run", "bayesnas eval run --plugin my_ops", "D432"),
-    "D435": Repair("--proxy layers=1", "", "D418"),
-    "D438": Repair("$ bayesnas eval run", "$ bayesnas train run/../spec.nas --data digits -o again"),
+    "D434": Repair("eval run", "eval run --plugin my_ops", "D432"),
+    "D435": Repair("--proxy layers=1", "--proxy layers=2"),
+    "D438": Repair("eval run", "train run/../spec.nas --data digits -o again"),
     "D439": Repair("batch_size=1", "batch_size=2"),
     "D501": Repair("--data mnist", "--data digits"),
     "D505": Repair("image: [3, 32, 32]", "image: [1, 8, 8]"),
-    "D506": Repair("(logits: [3]) {\n    image -> logits : global_avg_pool >> linear(3)", "(logits: [10]) {\n    image -> logits : global_avg_pool >> linear(10)"),
+    "D506": Repair(
+        "[3]) {\n    image -> logits : global_avg_pool >> linear(3)",
+        "[10]) {\n    image -> logits : global_avg_pool >> linear(10)",
+    ),
     "D511": Repair("rows=np.zeros((8, 4))", "x=np.zeros((8, 4)), y=np.arange(8) % 2"),
     "D512": Repair("y=np.zeros(6)", "y=np.arange(8) % 2"),
     "D513": Repair("np.full((8, 4), np.nan)", "np.zeros((8, 4))"),
     "D514": Repair("np.arange(8) % 2 + 1", "np.arange(8) % 2"),
     "D515": Repair("augment=shift", "augment=none"),
     "D604": Repair("budget parameters <= 650", "budget parameters <= 1K"),
-}  # fmt: skip
+}
 
 # Whose remedy is no text of the example, and why it is not tried here.
 NOT_TRIED = {
     "D404": "a file is made by a command that other tests run; no command reads it",
-    "D415": "names the run of another command, which takes a training",
+    "D415": "names the run of another command: takes a training",
     "D416": "restores a file from a copy, or runs a training again",
     "D421": "names another program and its own way to fail",
+    "D432": "names another module, which is the user's",
     "D436": "installs a package",
     "D437": "a fault of ours: asks for a report",
     "D502": "lays out picture files",
@@ -133,7 +149,7 @@ def test_every_code_is_tried_or_says_why_not() -> None:
 
 
 class BegunError(BaseException):
-    """A run has begun: nothing was wrong before. Not an `Exception`, so that no command keeps it."""
+    """A run has begun: nothing was wrong before. No `Exception`, so that no command keeps it."""
 
 
 def begin(*_arguments: object, **_more: object) -> None:

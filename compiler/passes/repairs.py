@@ -64,16 +64,19 @@ def other_inputs(graph: Graph) -> Iterable[dict[str, Shape]]:
     """Shapes of all inputs that are maps, at sizes that halve more evenly; the nearest first."""
     inputs = [n for n in graph.nodes() if n.scope == "" and n.role == "input" and n.shape]
     maps = {n.id: n.shape for n in inputs if n.shape is not None and len(n.shape) > 1}
-    found: dict[tuple[Shape, ...], int] = {}
+    found: set[tuple[Shape, ...]] = set()
     for multiple in _MULTIPLES:
         for up in (0, multiple - 1):
-            sizes = {key: _rounded(shape, multiple, up) for key, shape in maps.items()}
-            if sizes != maps and all(min(s) > 0 for s in sizes.values()):
-                away = sum(
-                    abs(a - b) for k, s in maps.items() for a, b in zip(s, sizes[k], strict=True)
-                )
-                found[tuple(sizes.values())] = away
-    nearest = sorted(found, key=lambda shapes: found[shapes])
+            found.add(tuple(_rounded(shape, multiple, up) for shape in maps.values()))
+
+    def away(shapes: tuple[Shape, ...]) -> tuple[int, int]:
+        """How far from what is declared; of two as near, the larger loses nothing."""
+        pairs = zip(maps.values(), shapes, strict=True)
+        steps = [b - a for old, new in pairs for a, b in zip(old, new, strict=True)]
+        return sum(map(abs, steps)), -sum(steps)
+
+    others = found - {tuple(maps.values())}
+    nearest = sorted((shapes for shapes in others if all(map(all, shapes))), key=away)
     return [dict(zip(maps, shapes, strict=True)) for shapes in nearest[:_MOST_SIZES]]
 
 

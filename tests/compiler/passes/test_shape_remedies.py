@@ -10,8 +10,9 @@ import re
 from random import Random
 
 import pytest
-from support import compile_text
+from support import compile_text, network, refused
 
+from bayesnas.compiler.passes import remedies
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 
 MOST_STEPS = 40
@@ -226,3 +227,41 @@ def test_an_odd_unet_is_mended_by_one_remedy(size: int, down: str, merge: str) -
     text = unet(size, down, "upsample(2)", 2, merge)
     [(_, remedy)] = followed(text, 0)
     assert remedy.startswith("declare `image: [1, ")
+
+
+def test_candidates_of_several_widths_are_mended_one_after_the_other() -> None:
+    """Into a concatenation: no advice to concatenate."""
+    text = """network net(x: [5]) -> (y: [2]) {
+h0 = x : linear(64)
+h1 = concat()
+h0 ~> h1 : linear(16) >> relu | linear(64) >> relu | linear(64) >> tanh | skip >> relu
+h1 -> y : linear(2)
+}"""
+    assert [remedy for _, remedy in followed(text, 0)] == [
+        f"append `>> linear(16)` to `{label}` on `h0 -> h1`"
+        for label in ("linear(64) >> relu", "linear(64) >> tanh", "skip >> relu")
+    ]
+    [found] = refused(text)
+    assert found.notes[-1].startswith("operations of one edge are summed")
+
+
+def test_a_motif_is_mended_for_all_its_instances() -> None:
+    """Where the first would do with 4 channels and the second with 8."""
+    body = "node h\na ~> h : conv(3, {width}) | skip\nb = sum(h)"
+    text = network("p = m(x)\nq = m(p)\nq -> y")
+    [found] = refused(f"motif m(a) -> (b) {{ {body.format(width=8)} }}\n{text}")
+    assert found.help == "append `>> conv(1, width=8)` to `skip` on `p.a -> p.h`"
+    mended = body.format(width=8).replace("skip", "skip >> conv(1, width=8)")
+    assert [d.code for d in refused(f"motif m(a) -> (b) {{ {mended} }}\n{text}")] == ["D303"]
+
+
+def test_sizes_are_not_advised_where_they_do_not_help() -> None:
+    """A stride that one branch has and the other has not."""
+    [found] = refused(network("p = x : conv(3, stride=2)\ny = sum(x, p)"))
+    assert "declare" not in found.help
+
+
+def test_nothing_is_tried_in_graphs_too_large_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remedies, "MOST_EDGES", 1)
+    [found] = refused(network("p = x : conv(3, stride=2)\ny = sum(x, p)"))
+    assert found.help == "what is summed has one shape"
