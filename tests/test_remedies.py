@@ -8,12 +8,15 @@ anything, is another one. Commands that would train stop where their run begins.
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from attrs import frozen
 from test_errors import SECTIONS, type_in
 
+from bayesnas.compiler.operations.primitives import PRIMITIVES
 from bayesnas.runtime.runs.folder import Run
 
 # Who says what to write says it like this.
@@ -177,6 +180,17 @@ def mend(code: str) -> str:
     example = section.text.replace(f"```text\n{section.shown}\n```", "```text\nshown\n```")
     assert repair.old in example, f"the example of {code} has changed"
     return example.replace(repair.old, repair.new)
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> Iterator[None]:
+    """What a plugin registers is forgotten."""
+    before, modules = dict(PRIMITIVES), set(sys.modules)
+    yield
+    PRIMITIVES.clear()
+    PRIMITIVES.update(before)
+    for name in {"taken_ops"} & (set(sys.modules) - modules):
+        del sys.modules[name]
 
 
 @pytest.mark.parametrize("code", REPAIRS)

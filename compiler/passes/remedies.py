@@ -56,7 +56,6 @@ class Remedies:
 
     def __init__(self, graph: Graph, inference: Inference) -> None:
         self.graph = graph
-        self.inference = inference
         self.places = {identifier: n for n, identifier in enumerate(graph.topological())}
         self.edges = list(graph.edges())
         self.left = MOST_EDGES
@@ -107,6 +106,8 @@ class Remedies:
         assert isinstance(problem.stage, ParallelStage)
         index, shape, wanted = problem.branch
         branches = problem.stage.branches
+        if not self._affordable:
+            return problem.error.remedy
         for n, have, want in _larger_first((index, shape, wanted), (0, wanted, shape)):
             for tail in adaptations(have, want, "sum"):
                 longer = (*branches[:n], (*branches[n], *tail), *branches[n + 1 :])
@@ -121,6 +122,8 @@ class Remedies:
     ) -> str:
         """Another operation in the place of one that needs even sizes."""
         assert isinstance(problem.stage, Stage)
+        if not self._affordable:
+            return ""
         name, arguments = error.instead
         new = Stage(name, tuple(arguments.items()), problem.stage.span)
         changes = self._replaced(problem.stage, new)
@@ -141,7 +144,7 @@ class Remedies:
         return ""
 
     def _append(self, edge: Edge, tail: Stages, problem: Problem) -> str:
-        for edges in self._readings(edge):
+        for edges in self._readings(edge) if self._affordable else ():
             changes = Changes({e.id: (*e.operation.stages, *tail) for e in edges})
             if self._helps(problem, changes):
                 return _words(self.graph, edge, tail)
@@ -164,6 +167,8 @@ class Remedies:
 
     def _concatenated(self, problem: Disagreement) -> str:
         span = problem.target.span
+        if not self._affordable:
+            return ""
         nodes = [n for n in self.graph.nodes() if n.span == span and n.merge == problem.merge]
         merges: dict[str, Merge] = {node.id: "concat" for node in nodes}
         return "merge with `concat`" if self._helps(problem, Changes(merges=merges)) else ""
@@ -199,10 +204,15 @@ class Remedies:
 
     def _try(self, changes: Changes) -> _Trial | None:
         """What is left to mend with a change; None where no trial can be afforded."""
-        if self.left < len(self.edges):
+        if not self._affordable:
             return None
         self.left -= len(self.edges)
         return _Trial(changes, tuple(Inference(self.graph, changes).run().problems))
+
+    @property
+    def _affordable(self) -> bool:
+        """Whether one more trial is: where none is, nothing is made ready for it either."""
+        return self.left >= len(self.edges)
 
     def _helps(
         self,
