@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import write_bytes
+from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.jobs.train import load_run
 
 TOLERANCE: Final = 1e-3  # of the largest logit, by which an exported network may differ
@@ -72,6 +73,7 @@ def deployed(folder: Path) -> tuple[Deployed, tuple[int, ...]]:
     return Deployed(network, state["mean"], state["std"], len(shape)).eval(), shape
 
 
+@plugins_named()
 def export(folder: Path, out: Path) -> Exported:
     """Write the trained network of a run as ``.onnx`` or ``.pt2`` and run the file for a check.
 

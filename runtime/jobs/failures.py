@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any
 
 from attrs import evolve
 
-from bayesnas.dsl.diagnostics import DiagnosticError
+from bayesnas.compiler.operations.plugins import loaded_plugins
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.runs.folder import Run
 from bayesnas.runtime.runs.ownership import CHECKPOINT
 from bayesnas.runtime.tasks.interface import Score, Task
@@ -31,6 +34,47 @@ def checkpoint_named(run: Run) -> Iterator[None]:
             evolve(d, notes=(*d.notes, note)) if d.code == "D602" else d for d in error.diagnostics
         ]
         raise DiagnosticError(*said, status=error.status) from None
+
+
+@contextmanager
+def plugins_named() -> Iterator[None]:
+    """What a plugin's own code raises in here is said with its place in the plugin.
+
+    What the system lacks, memory above all, is no fault of the plugin that asks for it.
+
+    Raises:
+        DiagnosticError: D605 (status 1); whatever else is raised in here is raised as it is.
+    """
+    try:
+        yield
+    except (DiagnosticError, MemoryError, BrokenPipeError):
+        raise
+    except (Exception, SystemExit) as error:
+        place, text = _in_plugin(error.__traceback__), str(error)
+        if place is None or "out of memory" in text or "can't allocate" in text:
+            raise
+        plugin, line = place
+        reason = ": ".join([type(error).__name__, *text.splitlines()[:1]])
+        raise DiagnosticError(
+            Diagnostic(
+                "D605",
+                f"the plugin `{plugin}` fails: {reason}",
+                notes=(line,),
+                help="mend the plugin, or what it is fed: the network's inputs come as float32, "
+                "standardised unless `--standardise no` is passed",
+            ),
+            status=1,
+        ) from error
+
+
+def _in_plugin(trace: TracebackType | None) -> tuple[str, str] | None:
+    """The plugin whose code ran last, and where; None if none did."""
+    plugins, found = set(loaded_plugins()), None
+    for frame, line in traceback.walk_tb(trace):
+        if (name := frame.f_globals.get("__name__")) in plugins:
+            code = frame.f_code
+            found = name, f"at {code.co_filename}:{line}, in `{code.co_name}`"
+    return found
 
 
 def unlearned(task: Task, chance: Score | None, history: Iterable[Mapping[str, Any]]) -> str:

@@ -27,7 +27,7 @@ from bayesnas.dsl.printer import print_spec
 from bayesnas.dsl.terminal import visible
 from bayesnas.runtime.data.dataset import held_out
 from bayesnas.runtime.data.loading import load_data
-from bayesnas.runtime.jobs.failures import checkpoint_named, unlearned
+from bayesnas.runtime.jobs.failures import checkpoint_named, plugins_named, unlearned
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.space import Space
 from bayesnas.runtime.network.normalisation import check_batches
@@ -86,6 +86,7 @@ class SearchResult:
         return {**plain, **self.task.entries("holdout", self.holdout)}
 
 
+@plugins_named()
 def search(space: Compiled | Space, settings: SearchSettings, options: RunOptions) -> SearchResult:
     """Search a space and write the found network's spec and figure into a run's folder.
 

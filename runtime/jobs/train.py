@@ -18,7 +18,7 @@ from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.loading import load_data
-from bayesnas.runtime.jobs.failures import checkpoint_named
+from bayesnas.runtime.jobs.failures import checkpoint_named, plugins_named
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.normalisation import check_batches
@@ -74,6 +74,7 @@ class TrainResult:
         return {**plain, **self.task.entries("test", self.test), "metric": self.task.metric}
 
 
+@plugins_named()
 def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> TrainResult:
     """Train a network from scratch, evaluate it on the test part, save it in a run's folder.
 
@@ -230,6 +231,7 @@ def load_network(folder: str | Path, device: str = "cpu") -> nn.Module:
     return load_run(Path(folder), pick_device(device))[0]
 
 
+@plugins_named()
 def load_run(
     folder: Path, device: torch.device, scheduled: bool = True
 ) -> tuple[nn.Module, dict[str, Any], Compiled]:
@@ -267,6 +269,7 @@ def _unfit(state: dict[str, Any], compiled: Compiled) -> str | None:
     return None
 
 
+@plugins_named()
 def evaluate_run(options: RunOptions) -> tuple[Score, Data]:
     """The score of the trained run in ``options.out`` on the test part, and the data it is of.
 
@@ -275,7 +278,8 @@ def evaluate_run(options: RunOptions) -> tuple[Score, Data]:
     _, settings, compiled = Run.open(options.out)
     device = pick_device(options.device)
     module, state, _ = load_run(options.out, device)
-    data_options = options.data_options
+    # What the network saw were numbers read so, whatever data it is now given.
+    data_options = evolve(options.data_options, standardise=settings.get("standardise", "auto"))
     if not options.data:
         data_options = evolve(data_options, resize=settings["resize"], fit=settings["fit"])
     data = load_data(options.data or settings["data"], compiled.graph, data_options).to(device)
