@@ -144,14 +144,13 @@ def assert_shown(code: str, printed: str) -> None:
 @pytest.mark.parametrize("code", EXAMPLES)
 def test_example(
     code: str,
-    tmp_path: Path,
+    plugin_folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend("")
     section = SECTIONS[code]
-    section.write_files(tmp_path)
+    section.write_files(plugin_folder)
     for line in section.commands:
         capsys.readouterr()
         status = type_in(line)

@@ -98,7 +98,7 @@ def remedy(port: str, own: Shape, wanted: Shape) -> str:
         return _of_planes(port, own, wanted)
     if len(own) != 3:
         return as_is
-    if _colours_last(own):
+    if _colours_last(own) and own[0] != wanted[0]:
         last = [own[2], own[0], own[1]]
         return f"declare `{port}: {last}`: the channels stand last, it seems, and are moved first"
     if len(wanted) == 3 and wanted == (own[1], own[0], own[2]):

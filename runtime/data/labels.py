@@ -34,7 +34,7 @@ def read_labels(place: str, array: Array) -> Labels:
         return Labels(array)
     if array.shape[1] == 1:
         return Labels(array[:, 0], _COLUMN)
-    if array.dtype.kind == "U" or not array.size:
+    if array.dtype.kind == "U" or not array.size or len(array) == 1:
         return Labels(array)
     ones, rows = array == 1, array.sum(axis=1, dtype=np.float64)
     if (ones | (array == 0)).all():
