@@ -151,8 +151,8 @@ def train(
     Raises:
         DiagnosticError: a setting, the data or the folder is wrong, or the training has failed.
     """
-    from bayesnas.runtime.jobs.train import load_network
     from bayesnas.runtime.jobs.train import train as run
+    from bayesnas.runtime.jobs.trained import load_network
 
     if isinstance(network, Found):
         network = network.compiled

@@ -50,7 +50,7 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
 
 
 def _eval(options: argparse.Namespace) -> int:
-    from bayesnas.runtime.jobs.train import evaluate_run
+    from bayesnas.runtime.jobs.trained import evaluate_run
 
     score, data = evaluate_run(run_options(options, options.run))
     say(f"test {data.task.told(score)} of {len(data.test):,} examples of {data.name}")

@@ -23,33 +23,11 @@ from torch import Tensor, nn
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import write_bytes
 from bayesnas.runtime.jobs.failures import plugins_named
-from bayesnas.runtime.jobs.train import load_run
+from bayesnas.runtime.jobs.trained import TrainedRun
 
 TOLERANCE: Final = 1e-3  # of the largest logit, by which an exported network may differ
 _CHECKED: Final = (1, 5)  # examples at once
 _ONNX: Final = ("onnx", "onnxscript", "onnxruntime")
-
-
-class Deployed(nn.Module):
-    """A network with the normalisation of its training data before it.
-
-    Inputs are float32 [N, ...], outputs its logits [N, classes].
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, network: nn.Module, mean: Tensor, std: Tensor, dimensions: int) -> None:
-        super().__init__()
-        around = [1] * (dimensions - 1)
-        self.network = network
-        self.register_buffer("mean", mean.to(torch.float32).view(-1, *around))
-        self.register_buffer("std", std.to(torch.float32).view(-1, *around))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits."""
-        logits: Tensor = self.network((x - self.mean) / self.std)
-        return logits
 
 
 @frozen
@@ -58,19 +36,6 @@ class Exported:
 
     out: Path
     difference: float
-
-
-def deployed(folder: Path) -> tuple[Deployed, tuple[int, ...]]:
-    """The trained network of a run in evaluation mode, and the shape of one input.
-
-    It is emitted plainly: other programs need no schedule.
-
-    Raises:
-        DiagnosticError: D415 or D416 if there is no trained run in the folder.
-    """
-    network, state, compiled = load_run(folder, torch.device("cpu"), scheduled=False)
-    shape = compiled.graph.node(compiled.graph.root.inputs[0]).shape or ()
-    return Deployed(network, state["mean"], state["std"], len(shape)).eval(), shape
 
 
 @plugins_named()
@@ -86,7 +51,8 @@ def export(folder: Path, out: Path) -> Exported:
         raise DiagnosticError(Diagnostic("D418", f"cannot export to `{out}`", help=remedy))
     if out.suffix == ".onnx":
         check_packages()
-    module, shape = deployed(folder)
+    trained = TrainedRun.open(folder, scheduled=False)  # other programs need no schedule
+    module, shape = trained.deployed(), trained.shape
     with _quietly():
         data, run = WRITERS[out.suffix](module, torch.rand(2, *shape))
         difference = max(_difference(module, run, torch.rand(n, *shape)) for n in _CHECKED)

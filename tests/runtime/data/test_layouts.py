@@ -20,8 +20,8 @@ from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.keys import roles_of
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.registry import DataOptions, Standardise
-from bayesnas.runtime.jobs.export import deployed
-from bayesnas.runtime.jobs.train import evaluate_run, train
+from bayesnas.runtime.jobs.train import train
+from bayesnas.runtime.jobs.trained import TrainedRun, evaluate_run
 from bayesnas.runtime.runs.folder import RunOptions
 
 Shape = tuple[int, ...]
@@ -406,6 +406,6 @@ def test_names_from_training_to_deployment(kind: str, words: Path) -> None:
     for data in ("", "npz:names.npz"):
         score, _ = evaluate_run(RunOptions(data, words / "run", device="cpu"))
         assert score == result.test
-    module, _ = deployed(words / "run")
+    module = TrainedRun.open(words / "run").deployed()
     right = module(torch.from_numpy(x.astype("f4"))).argmax(dim=1).numpy() == CLASSES
     assert float(right.mean()) == result.test.quality

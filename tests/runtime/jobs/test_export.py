@@ -19,8 +19,9 @@ from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.jobs import export as exporting
-from bayesnas.runtime.jobs.export import WRITERS, Deployed, export
-from bayesnas.runtime.jobs.train import load_network, train
+from bayesnas.runtime.jobs.export import WRITERS, export
+from bayesnas.runtime.jobs.train import train
+from bayesnas.runtime.jobs.trained import Deployed, load_network
 from bayesnas.runtime.network.modules import load_source
 from bayesnas.runtime.runs.folder import RunOptions
 

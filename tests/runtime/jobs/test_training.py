@@ -20,7 +20,8 @@ from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.export import export
-from bayesnas.runtime.jobs.train import TrainResult, evaluate_run, train
+from bayesnas.runtime.jobs.train import TrainResult, train
+from bayesnas.runtime.jobs.trained import evaluate_run
 from bayesnas.runtime.network import training
 from bayesnas.runtime.network.training import cosine, evaluate
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
