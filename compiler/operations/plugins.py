@@ -305,6 +305,10 @@ class _Made:
         from torch import nn
 
         asked: list[Shape] = []
+
+        def note(_table: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+            asked.append(tuple((*given, *named.values())[0].shape))
+
         with torch.device("meta"), torch.no_grad():
             module: Any = self.cls(source[0], **dict(arguments))
             if self.pure and module.state_dict():
@@ -312,7 +316,7 @@ class _Made:
                 raise ShapeError(message, "leave `pure` out of its registration")
             for inner in module.modules():
                 if isinstance(inner, (nn.Embedding, nn.EmbeddingBag)):
-                    inner.register_forward_pre_hook(lambda _, given: asked.append(given[0].shape))
+                    inner.register_forward_pre_hook(note, with_kwargs=True)
             output = module(torch.empty(2, *source))
         count = sum(prod(p.shape) for p in module.parameters() if p.requires_grad)
         # A table of positions is asked for the same by all examples, without their axis of 2.
