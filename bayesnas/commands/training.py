@@ -72,9 +72,10 @@ def _export(options: argparse.Namespace) -> int:
     check_free(options.out, options.force)
     exported = export(options.run, options.out)
     how = "ONNX Runtime" if exported.out.suffix == ".onnx" else "the file, loaded anew,"
+    near = f"to {exported.difference:.0e} of the largest" if exported.difference else "exactly"
     say(
-        f"written to {exported.out}; {how} gives the network's logits "
-        + (f"to {exported.difference:.0e} of the largest" if exported.difference else "exactly")
+        f"written to {exported.out}; {how} gives the network's logits {near}, "
+        f"on {exported.examples}"
     )
     return 0
 

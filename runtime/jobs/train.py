@@ -17,6 +17,7 @@ from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.failures import checkpoint_named, plugins_named
 from bayesnas.runtime.jobs.preparation import settled
+from bayesnas.runtime.jobs.trained import deployed_state, input_record, statistics_name
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.normalisation import check_batches
 from bayesnas.runtime.network.training import (
@@ -199,14 +200,17 @@ class _Training:
             self.options.seed,
             str(self.device),
         )
-        weights = {
-            "model": self.module.state_dict(),
-            "mean": self.data.mean,
-            "std": self.data.std,
-            **task.record(),
+        self.run.save(WEIGHTS, deployed_state(self.module, self.data))
+        plain = emit_torch(  # for readers: without the schedule
+            self.compiled.graph,
+            self.compiled.loaded.source.name,
+            statistics=statistics_name(self.data.train.inputs.dtype),
+        )
+        self.run.write_text("network.py", plain.source)
+        about = {
+            "class_name": plain.class_name,
+            "input": input_record(self.data),
+            "weights_hash": self.run.hash_of(WEIGHTS),
         }
-        self.run.save(WEIGHTS, weights)
-        source = emit_torch(self.compiled.graph, self.compiled.loaded.source.name).source
-        self.run.write_text("network.py", source)  # for readers: without the schedule
-        self.run.write_json("result.json", result.record())
+        self.run.write_json("result.json", result.record() | task.record() | about)
         return result

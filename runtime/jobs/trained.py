@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from attrs import evolve, field, frozen
@@ -12,38 +12,25 @@ from torch import Tensor, nn
 
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.data.dataset import Data
+from bayesnas.runtime.data.dataset import Data, statistics_type
 from bayesnas.runtime.data.loading import load_data
+from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.network.modules import build
-from bayesnas.runtime.network.training import evaluate, non_finite
-from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
+from bayesnas.runtime.network.training import evaluate_raw, non_finite
+from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device, read_result
+from bayesnas.runtime.runs.ownership import WEIGHTS
+from bayesnas.runtime.runs.places import moved, own_data
 from bayesnas.runtime.runs.progress import say_note
-from bayesnas.runtime.runs.reading import NAMES, like_all, open_record, statistic
+from bayesnas.runtime.runs.reading import like_all
+from bayesnas.runtime.runs.schemas import DESCRIBED
 from bayesnas.runtime.tasks.interface import Score
 from bayesnas.runtime.tasks.registry import example_shape, tasks
 
-
-class Deployed(nn.Module):
-    """A network with the normalisation of its training data before it.
-
-    Inputs are float32 [N, ...], bytes as shares of 255; outputs are those of the network [N, K].
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, network: nn.Module, mean: Tensor, std: Tensor, dimensions: int) -> None:
-        super().__init__()
-        around = [1] * (dimensions - 1)
-        self.network = network
-        self.register_buffer("mean", mean.to(torch.float32).view(-1, *around))
-        self.register_buffer("std", std.to(torch.float32).view(-1, *around))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Outputs of the network."""
-        outputs: Tensor = self.network((x - self.mean) / self.std)
-        return outputs
+MEAN, STD = "input_mean", "input_std"  # the network's buffers, as `emit_torch` names them
+_LAYOUTS: Final = {1: "NC", 2: "NCL", 3: "NCHW"}  # by the dimensions of an example
+AS_IT_IS: Final = "that of the training data"
+_BYTES: Final = "0 to 255 as uint8, 0 to 1 as floating point"
 
 
 @frozen
@@ -51,12 +38,14 @@ class TrainedRun:
     """A run that `train` has finished.
 
     Args:
+        folder: of the run.
         settings: its ``settings.json``.
         compiled: its spec.
-        network: in evaluation mode; takes inputs as `Data.normalize` gives them.
-        record: what its task said of itself, `Task.record`, and ``mean`` and ``std`` [C].
+        network: in evaluation mode; takes inputs as the data have them, bytes as shares of 255.
+        record: its ``result.json``: what `Task.record` said, and ``input`` of `input_record`.
     """
 
+    folder: Path
     settings: Mapping[str, Any]
     compiled: Compiled
     network: nn.Module = field(eq=False, repr=False)
@@ -74,45 +63,92 @@ class TrainedRun:
         """
         folder = Path(folder)
         run, settings, compiled = Run.open(folder)
-        module, _ = build(compiled.graph, compiled.loaded.source.name, 0, scheduled)
+        record = read_result(folder, DESCRIBED)
+        kind = statistics_name(getattr(torch, record["input"]["dtype"]))
+        module, _ = build(compiled.graph, compiled.loaded.source.name, 0, scheduled, kind)
         device = pick_device(str(device))
-        channels = statistic([example_shape(compiled.graph)[0]])
-        model = like_all(module.state_dict(), finite=False)  # what is not finite is named below
-        entries = {"model": model, "mean": channels, "std": channels}
-        named = {"classes": NAMES}  # of those tasks that have any
-        state = run.weights(open_record(entries | named, optional=named), device)
-        if (reason := _unfit(state, compiled)) is not None:
-            raise DiagnosticError(
-                Diagnostic(
-                    "D416",
-                    f"the weights in `{folder}` do not fit its spec",
-                    notes=(reason,),
-                    help="leave `spec.nas` and `weights.pt` in the folder as the training wrote "
-                    "them, or train anew",
-                )
-            )
-        module.load_state_dict(state.pop("model"))
-        return cls(settings, compiled, module.to(device).eval(), state)
+        # What is not finite is named below.
+        state = run.weights(like_all(module.state_dict(), finite=False), device)
+        if (reason := _unfit(state, record, compiled)) is not None:
+            remedy = "leave the files in the folder as the training wrote them, or train anew"
+            message = f"the weights in `{folder}` do not fit its spec"
+            raise DiagnosticError(Diagnostic("D416", message, notes=(reason,), help=remedy))
+        run.check_hash(WEIGHTS, record["weights_hash"])
+        module.load_state_dict(state)
+        return cls(folder, settings, compiled, module.to(device).eval(), record)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of one input."""
         return example_shape(self.compiled.graph)
 
-    def deployed(self) -> Deployed:
-        """The network with the normalisation before it."""
-        mean, std = self.record["mean"], self.record["std"]
-        return Deployed(self.network, mean, std, len(self.shape)).eval()
+    def data(self, data: str | Data = "", options: DataOptions | None = None) -> Data:
+        """The data given or named, or the run's own where it is empty, read as it was then.
+
+        Raises:
+            DiagnosticError: D506 (it is not of the run's task), and what `load_data` raises.
+        """
+        # What the network has learned from were numbers read so, whatever data it is now given.
+        read = self.settings.get("standardise", "auto")
+        options = evolve(options or DataOptions(), standardise=read)
+        loaded = load_data(data, self.compiled.graph, options) if data else self._own_data(options)
+        loaded.task.check_record(self.record, loaded.name)
+        return loaded
+
+    def _own_data(self, options: DataOptions) -> Data:
+        called = str(self.settings["data"])
+        name, options = own_data(self.settings, self.folder, options)
+        try:
+            return evolve(load_data(name, self.compiled.graph, options), name=called)
+        except DiagnosticError as error:
+            raise moved(error, called) from None
 
 
-def _unfit(state: Mapping[str, Any], compiled: Compiled) -> str | None:
+def input_record(data: Data) -> dict[str, Any]:
+    """What the network of a training takes, for its ``result.json``."""
+    inputs = data.train.inputs
+    return {
+        "shape": list(inputs.shape[1:]),
+        "layout": _LAYOUTS[inputs.dim() - 1],
+        "dtype": _name(inputs.dtype),
+        "scale": _BYTES if inputs.dtype == torch.uint8 else AS_IT_IS,
+    }
+
+
+def statistics_name(inputs: torch.dtype) -> str:
+    """The type of the buffers of a network whose inputs are of that type, for `emit_torch`."""
+    return _name(statistics_type(inputs))
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def deployed_state(module: nn.Module, data: Data) -> dict[str, Tensor]:
+    """The weights of a network that standardises its inputs itself, on the CPU.
+
+    Args:
+        module: that was trained on standardised inputs.
+        data: what it was trained on.
+    """
+    inputs = data.train.inputs
+    kind = statistics_type(inputs.dtype)
+    around = [1] * (inputs.dim() - 2)
+    statistics = {MEAN: data.mean, STD: data.std}
+    state = {name: tensor.to(kind).view(-1, *around) for name, tensor in statistics.items()}
+    state |= module.state_dict()
+    return {name: tensor.cpu().contiguous() for name, tensor in state.items()}
+
+
+def _unfit(
+    state: Mapping[str, Tensor], record: Mapping[str, Any], compiled: Compiled
+) -> str | None:
     """What is wrong with the numbers of a trained network, or with its classes; None if nothing."""
-    statistics = {name: state[name] for name in ("mean", "std")}
-    if (reason := non_finite({**state["model"], **statistics})) is not None:
+    if (reason := non_finite(state)) is not None:
         return reason
-    if not bool((state["std"] > 0).all()):
-        return "`std` has numbers that are not positive"
-    if not all(task.fits(state, compiled.graph) for task in tasks()):
+    if not bool((state[STD] > 0).all()):
+        return f"`{STD}` has numbers that are not positive"
+    if not all(task.fits(record, compiled.graph) for task in tasks()):
         return "they are of another number of classes than the network has outputs"
     return None
 
@@ -120,7 +156,8 @@ def _unfit(state: Mapping[str, Any], compiled: Compiled) -> str | None:
 def load_network(folder: str | Path, device: str = "cpu") -> nn.Module:
     """The trained network in a run's folder, in evaluation mode.
 
-    It takes inputs normalised as in training (`Data.normalize`, with the run's mean and std).
+    It takes inputs as the data have them: pixels as uint8, or as floating point from 0 to 1; other
+    numbers as they are.
 
     Raises:
         DiagnosticError: D415 or D416 if there is no trained run in the folder.
@@ -136,14 +173,6 @@ def evaluate_run(options: RunOptions) -> tuple[Score, Data]:
     """
     device = pick_device(options.device)
     trained = TrainedRun.open(options.out, device)
-    settings = trained.settings
-    # What the network has learned from were numbers read so, whatever data it is now given.
-    data_options = evolve(options.data_options, standardise=settings.get("standardise", "auto"))
-    if not options.data:
-        data_options = evolve(data_options, resize=settings["resize"], fit=settings["fit"])
-    name = options.data or settings["data"]
-    data = load_data(name, trained.compiled.graph, data_options).to(device)
+    data = trained.data(options.data, options.data_options).to(device)
     say_note(data.note)
-    data.task.check_record(trained.record, data.name)
-    data = evolve(data, mean=trained.record["mean"], std=trained.record["std"])  # as it was trained
-    return evaluate(trained.network, data, data.test), data
+    return evaluate_raw(trained.network, data.task, data.test), data

@@ -406,6 +406,6 @@ def test_names_from_training_to_deployment(kind: str, words: Path) -> None:
     for data in ("", "npz:names.npz"):
         score, _ = evaluate_run(RunOptions(data, words / "run", device="cpu"))
         assert score == result.test
-    module = TrainedRun.open(words / "run").deployed()
-    right = module(torch.from_numpy(x.astype("f4"))).argmax(dim=1).numpy() == CLASSES
+    network = TrainedRun.open(words / "run").network
+    right = network(torch.from_numpy(x.astype("i8"))).argmax(dim=1).numpy() == CLASSES
     assert float(right.mean()) == result.test.quality
