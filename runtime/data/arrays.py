@@ -1,5 +1,7 @@
 """Data of one's own: arrays `x` and `y` (and `x_test`, `y_test`), or `npz:FILE` of them.
 
+In a file, `x_val` and `y_val` stand in for a missing test part.
+
 Arrays of objects are never read: unpickling would run code that a file may hold.
 """
 
@@ -14,9 +16,8 @@ import torch
 from attrs import frozen
 
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
-from bayesnas.runtime.data.dataset import Data, Part, Reading
-from bayesnas.runtime.data.keys import roles_of, taken
-from bayesnas.runtime.data.labels import (
+from bayesnas.runtime.data.conventions.keys import roles_of, taken
+from bayesnas.runtime.data.conventions.labels import (
     Labels,
     check_alike,
     check_columns,
@@ -24,11 +25,12 @@ from bayesnas.runtime.data.labels import (
     label_notes,
     read_labels,
 )
+from bayesnas.runtime.data.dataset import Data, Part, Reading
 from bayesnas.runtime.data.registry import STANDARDISE, Request, Standardise
+from bayesnas.runtime.data.splits import reserve_test
 from bayesnas.runtime.tasks.interface import Array, Task, wrong
 from bayesnas.runtime.tasks.registry import task_of
 
-TEST_SHARE: Final = 0.2
 # What to do with arrays of no numbers, by the kind of their type.
 _ENCODINGS: Final = {
     "c": "save real and imaginary parts as channels: `np.stack([x.real, x.imag], 1)`",
@@ -108,28 +110,39 @@ def _as_array(key: str, whole: str, array: object) -> Array:
 
 
 def _data(name: str, given: _Given, standardise: Standardise) -> Data:
-    notes = list(given.notes)
     x, labels = _examples(given, "")
     check_columns(given.place("y"), labels)
     task = task_of(labels.array, given.place("y"))
     train = Part(torch.from_numpy(x), task.targets(labels.array, given.place("y")))
     named = {given.names["y"]: labels}
-    if "x_test" in given.arrays or "y_test" in given.arrays:
-        x, of_test = _examples(given, "_test")
-        check_alike(given.place("y_test"), of_test, given.names["y"], labels)
-        test = Part(torch.from_numpy(x), task.targets(of_test.array, given.place("y_test")))
-        _check_shapes(given, train, test)
-        named[given.names["y_test"]] = of_test
+    # What was saved to validate with is as good as a test part, since no search reads it.
+    ends = (end for end in ("_test", "_val") if {f"x{end}", f"y{end}"} & given.arrays.keys())
+    if (end := next(ends, None)) is not None:
+        test, named[given.names[f"y{end}"]] = _test_part(given, end, task, train, labels)
+        note = f"{given.whole} has no `x_test`: `{given.names[f'x{end}']}` is the test part"
+        note = "" if end == "_test" else note
     else:
         every = train
         train, test = _hold_out(given.place("y"), task, every)
-        notes.append(
+        note = (
             f"{given.whole} has no `x_test`: {len(test):,} of its {len(every):,} examples, "
             "of every class a fifth and in every run the same, are the test part"
         )
-    notes += [*label_notes(named), class_note(given.names["y"], labels)]
+    notes = [*given.notes, note, *label_notes(named), class_note(given.names["y"], labels)]
     reading = Reading(given.arrays["x"].dtype.kind in "iu" and x.dtype != np.uint8, standardise)
     return Data.of(name, task, train, test, "none", "; ".join(filter(None, notes)), reading)
+
+
+def _test_part(
+    given: _Given, end: str, task: Task, train: Part, labels: Labels
+) -> tuple[Part, Labels]:
+    """The part whose roles end in ``end``, like the training part with its ``labels``."""
+    inputs, of_test = _examples(given, end)
+    place = given.place(f"y{end}")
+    check_alike(place, of_test, given.names["y"], labels)
+    test = Part(torch.from_numpy(inputs), task.targets(of_test.array, place))
+    _check_shapes(given, train, test, f"x{end}")
+    return test, of_test
 
 
 def _examples(given: _Given, end: str) -> tuple[Array, Labels]:
@@ -200,7 +213,7 @@ def _array(given: _Given, role: str, first: str) -> Array:
         keys = (f"it has {quote(given.names.values())}",)
         remedy = "save it with `numpy.savez(FILE, x=x, y=y)`"
         if first != "x":
-            remedy = "save `x_test` and `y_test` both, or neither"
+            remedy = f"save `{first}` and `y{first[1:]}` both, or neither"
         raise wrong(given.whole, "D511", f"has no array `{role}`", remedy, *keys)
     return given.arrays[role]
 
@@ -244,28 +257,16 @@ def _inputs(place: str, array: Array) -> Array:
     return np.ascontiguousarray(array)
 
 
-def _check_shapes(given: _Given, train: Part, test: Part) -> None:
+def _check_shapes(given: _Given, train: Part, test: Part, role: str) -> None:
     shapes = [list(part.inputs.shape[1:]) for part in (train, test)]
     if shapes[0] != shapes[1]:
-        x, x_test = (given.names[role] for role in ("x", "x_test"))
+        x, x_test = (given.names[key] for key in ("x", role))
         what = f"has examples {shapes[0]} in `{x}` and {shapes[1]} in `{x_test}`"
         raise wrong(given.whole, "D512", what, "save both in one shape")
 
 
 def _hold_out(place: str, task: Task, whole: Part) -> tuple[Part, Part]:
     """All but a fifth of every class, and that fifth: the same in every run, whatever its seed."""
-    # RandomState: its numbers are the same in every version of NumPy.
-    chance = np.random.RandomState(0)
-    strata = task.strata(whole.targets)
-    members_of = np.split(np.argsort(strata, kind="stable"), np.bincount(strata).cumsum()[:-1])
-    fit, held = [], []
-    for members in members_of:
-        shuffled = members[chance.permutation(len(members))]
-        count = max(1, round(TEST_SHARE * len(members))) if len(members) > 1 else 0
-        held.append(shuffled[:count])
-        fit.append(shuffled[count:])
-    if not any(map(len, held)):
-        what = "has one example a class: none can be held out for the test"
-        raise wrong(place, "D514", what, "save more examples, or `x_test` and `y_test`")
-    train, test = (whole.subset(torch.from_numpy(np.sort(np.concatenate(p)))) for p in (fit, held))
+    parts = reserve_test(task.strata(whole.targets), place)
+    train, test = (whole.subset(torch.from_numpy(positions)) for positions in parts)
     return train, test

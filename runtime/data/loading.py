@@ -12,7 +12,7 @@ from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.graph.walks import looked_up
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote, suggest
-from bayesnas.runtime.data.axes import rearranged, remedy
+from bayesnas.runtime.data.conventions.axes import rearranged, remedy
 from bayesnas.runtime.data.dataset import Data, Part, Reading
 from bayesnas.runtime.data.registry import KINDS, DataOptions, Request, source_of
 from bayesnas.runtime.tasks.interface import wrong

@@ -66,7 +66,7 @@ def export(folder: Path, out: Path) -> Exported:
     with _quietly():
         # Not of one example: a dimension of 1 is taken for a constant.
         data, run = WRITERS[out.suffix](trained.network, shares(inputs)[:2], metadata(trained))
-        batches = [inputs, *inputs.split(1)]
+        batches = [inputs, *torch.split(inputs, 1)]
         difference = max(_difference(trained.network, run, batch) for batch in batches)
     check_difference(difference)
     write_bytes(out, data)

@@ -15,9 +15,9 @@ from bayesnas.compiler.operations.plugins import load_plugin
 from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.arrays import data_of_arrays
-from bayesnas.runtime.data.axes import rearrangement
+from bayesnas.runtime.data.conventions.axes import rearrangement
+from bayesnas.runtime.data.conventions.keys import roles_of
 from bayesnas.runtime.data.dataset import Data
-from bayesnas.runtime.data.keys import roles_of
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.registry import DataOptions, Standardise
 from bayesnas.runtime.jobs.train import train
@@ -172,6 +172,7 @@ NAMES = {
     "target data feature_names": "1 0",
     "images targets": "0 1",
     "arr_0 arr_1": "0 1",
+    "x y val_images val_labels": "0 1 2 3",
     "x y X train_images": "0 1",
     "testX testY trainX trainY": "2 3 0 1",
 }
@@ -181,10 +182,9 @@ NAMES = {
 def test_names_of_arrays(files: str) -> None:
     names = files.split()
     found = roles_of("F", names)
-    assert found == dict(
-        zip(("x", "y", "x_test", "y_test"), (names[int(n)] for n in NAMES[files].split()),
-            strict=False)
-    )  # fmt: skip
+    assert [*found.values()] == [names[int(n)] for n in NAMES[files].split()]
+    tested = "val" if "val_images" in found.values() else "test"
+    assert [*found] == ["x", "y", f"x_{tested}", f"y_{tested}"][: len(found)]
 
 
 @pytest.mark.parametrize(

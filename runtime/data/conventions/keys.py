@@ -9,7 +9,6 @@ from typing import Final
 from bayesnas.dsl.diagnostics import quote
 from bayesnas.runtime.tasks.interface import wrong
 
-ROLES: Final = ("x", "y", "x_test", "y_test")
 _STEMS: Final = {
     "x": "x images? data inputs? features? samples?",
     "y": "y labels? targets?",
@@ -31,13 +30,17 @@ _PATTERNS: Final = {role + part: _pattern(role, part) for role in _STEMS for par
 def roles_of(place: str, files: Sequence[str]) -> dict[str, str]:
     """The names of the arrays ``x``, ``y``, ``x_test`` and ``y_test`` of an archive, by these.
 
+    Where there is no test part, ``x_val`` and ``y_val`` are among them.
+
     Raises:
         DiagnosticError: D511 (no examples or no labels, or several that may be).
     """
     if set(files) == {"arr_0", "arr_1"}:  # `numpy.savez(FILE, x, y)`
         return {"x": "arr_0", "y": "arr_1"}
-    found = {}
-    for role in ROLES:
+    found: dict[str, str] = {}
+    for role in ("x", "y", "x_test", "y_test", "x_val", "y_val"):
+        if role.endswith("_val") and {"x_test", "y_test"} & found.keys():
+            continue
         fitting = [role] if role in files else _called(role, files)
         if len(fitting) > 1:
             what = f"has {quote(fitting)}, each of which may be `{role}`"
