@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 from attrs import evolve
 
@@ -16,6 +16,8 @@ from bayesnas.runtime.network.modules import EMITTED
 from bayesnas.runtime.runs.folder import Run
 from bayesnas.runtime.runs.ownership import has_checkpoint
 from bayesnas.runtime.tasks.interface import Score, Task
+
+_LOPSIDED: Final = 1.5  # times the mean, the share of the largest class
 
 
 @contextmanager
@@ -126,12 +128,12 @@ def no_better(task: Task, score: Score, chance: Score | None, count: int, weight
     Classes that are ``weighted`` excuse one that is worse.
     """
     error = None if chance is None else task.standard_error(chance.quality, count)
-    if chance is None or error is None or score.quality > chance.quality + error:
-        return ""
+    if chance is None or not error or score.quality > chance.quality + error:
+        return ""  # without error there is a single answer, which the census has told
     if weighted and score.quality < chance.quality - error:
         return ""
     remedy = "train longer (`epochs`), or with another `learning_rate`"
-    if not weighted:
+    if not weighted and chance.quality * len(task.strata_names) > _LOPSIDED:
         remedy += ", or weigh rare classes more (`--option class_weights=balanced`)"
     return (
         f"test {task.told(score)} is not clearly above {task.quality_text(chance.quality)}, that "

@@ -19,7 +19,6 @@ from bayesnas.runtime.jobs.failures import explained, no_better, plugins_named
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.trained import deployed_state, input_record, statistics_name
 from bayesnas.runtime.network.modules import build
-from bayesnas.runtime.network.normalisation import check_batches
 from bayesnas.runtime.network.training import (
     absurd,
     check_score,
@@ -78,14 +77,7 @@ def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> T
     check_out(options.out, options.resume, options.force, options.inputs(compiled))
     device = pick_device(options.device)
     data = load_data(options.data, compiled.graph, options.data_options).to(device)
-    settings, data, census = settled(settings, data)
-    check_batches(
-        compiled.graph,
-        compiled.loaded.source.name,
-        data.normalize(data.train.inputs[:1]),
-        len(data.train),
-        settings.batch_size,
-    )
+    settings, data, census = settled(settings, data, compiled)
     examples, extra = data.train.fingerprint(), {"examples": census.record()}
     with (
         Run.begin("train", compiled, settings, options, examples, extra) as run,
