@@ -16,6 +16,7 @@ from bayesnas.runtime.data.census import Census
 from bayesnas.runtime.data.dataset import Data, statistics_type
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.registry import DataOptions
+from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import evaluate_raw, non_finite
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device, read_result
@@ -52,6 +53,7 @@ class TrainedRun:
     record: Mapping[str, Any] = field(eq=False, repr=False)
 
     @classmethod
+    @plugins_named()
     def open(
         cls, folder: str | Path, device: str | torch.device = "cpu", scheduled: bool = True
     ) -> TrainedRun:
@@ -87,7 +89,9 @@ class TrainedRun:
         Raises:
             DiagnosticError: D506 (it is not of the run's task), and what `load_data` raises.
         """
-        options = options or DataOptions()
+        # What the network has learned from were numbers read so, whatever data it is now given.
+        read = self.settings.get("standardise", "auto")
+        options = evolve(options or DataOptions(), standardise=read)
         loaded = load_data(data, self.compiled.graph, options) if data else self._own_data(options)
         loaded.task.check_record(self.record, loaded.name)
         return loaded
@@ -162,6 +166,7 @@ def load_network(folder: str | Path, device: str = "cpu") -> nn.Module:
     return TrainedRun.open(folder, device).network
 
 
+@plugins_named()
 def evaluate_run(options: RunOptions) -> tuple[Score, Data]:
     """The score of the trained run in ``options.out`` on the test part, and the data it is of.
 
