@@ -30,6 +30,7 @@ from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.failures import checkpoint_named, unlearned
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.space import Space
+from bayesnas.runtime.network.kernels import layout_note
 from bayesnas.runtime.network.normalisation import check_batches
 from bayesnas.runtime.network.training import absurd, check_score, check_weights
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
@@ -104,6 +105,7 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
     data = load_data(options.data, space.searched.graph, options.data_options).to(device)
     settings = settled(settings, data)
     say_note(_unused(space, settings))
+    say_note(layout_note(space.searched.graph, device))
     check_batches(
         space.searched.graph,
         space.searched.loaded.source.name,

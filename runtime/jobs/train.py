@@ -20,6 +20,7 @@ from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.failures import checkpoint_named
 from bayesnas.runtime.jobs.preparation import settled
+from bayesnas.runtime.network.kernels import layout, layout_note
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.normalisation import check_batches
 from bayesnas.runtime.network.training import (
@@ -83,6 +84,7 @@ def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> T
     device = pick_device(options.device)
     data = load_data(options.data, compiled.graph, options.data_options).to(device)
     settings = settled(settings, data)
+    say_note(layout_note(compiled.graph, device))
     check_batches(
         compiled.graph,
         compiled.loaded.source.name,
@@ -112,7 +114,8 @@ class _Training:
     ) -> None:
         self.compiled, self.settings, self.options = compiled, settings, options
         self.data, self.run, self.device = data, run, device
-        module, self.emitted = build(compiled.graph, compiled.loaded.source.name, options.seed)
+        graph, origin = compiled.graph, compiled.loaded.source.name
+        module, self.emitted = build(graph, origin, options.seed, layout=layout(graph, device))
         self.module = module.to(device)
         self.optimizer = sgd(
             self.module, settings.learning_rate, settings.momentum, settings.weight_decay
@@ -235,8 +238,10 @@ def load_run(
 ) -> tuple[nn.Module, dict[str, Any], Compiled]:
     """Like `load_network`, with what stands in ``weights.pt`` and the run's compiled spec."""
     run, _, compiled = Run.open(folder)
-    module, _ = build(compiled.graph, compiled.loaded.source.name, 0, scheduled)
-    channels = statistic([example_shape(compiled.graph)[0]])
+    graph = compiled.graph
+    form = layout(graph, device)
+    module, _ = build(graph, compiled.loaded.source.name, 0, scheduled, form)
+    channels = statistic([example_shape(graph)[0]])
     model = like_all(module.state_dict(), finite=False)  # what is not finite is named below
     entries = {"model": model, "mean": channels, "std": channels}
     named = {"classes": NAMES}  # of those tasks that have any
@@ -280,6 +285,7 @@ def evaluate_run(options: RunOptions) -> tuple[Score, Data]:
         data_options = evolve(data_options, resize=settings["resize"], fit=settings["fit"])
     data = load_data(options.data or settings["data"], compiled.graph, data_options).to(device)
     say_note(data.note)
+    say_note(layout_note(compiled.graph, device))
     data.task.check_record(state, data.name)
     data = evolve(data, mean=state["mean"], std=state["std"])  # as it was trained
     return evaluate(module, data, data.test), data
