@@ -82,7 +82,7 @@ def _subsampled(
     *,
     around: tuple[int, int, int, int],
     mode: str,
-    stride: tuple[int, int],
+    stride: tuple[int, ...],
     groups: int,
 ) -> Tensor:
     """z: [N, C, H, W] or [C, H, W]."""
