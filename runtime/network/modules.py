@@ -30,16 +30,18 @@ def build(
     origin: str,
     seed: int,
     scheduled: bool = True,
+    statistics: str | None = None,
     layout: torch.memory_format = torch.channels_last,
 ) -> tuple[nn.Module, Emitted]:
     """The network with fresh weights; the same seed gives the same weights on every device.
 
-    It is emitted by its schedule, or plainly: the same function of the same parameters. A network
-    that is to run contiguous is plain: schedules are made of kernels that want channels last.
+    It is emitted by its schedule, or plainly: the same function of the same parameters. With
+    ``statistics`` it standardises its inputs itself, as `emit_torch` says. A network whose layout
+    is contiguous is plain: schedules are made of kernels that want channels last.
     """
     contiguous = layout is torch.contiguous_format
     plan = schedule(graph) if scheduled and not contiguous else None
-    emitted = emit_torch(graph, origin, plan)
+    emitted = emit_torch(graph, origin, plan, statistics)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = load_source(emitted)

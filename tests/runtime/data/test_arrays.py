@@ -23,7 +23,8 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.dataset import Data, batches
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.search import search
-from bayesnas.runtime.jobs.train import evaluate_run, train
+from bayesnas.runtime.jobs.train import train
+from bayesnas.runtime.jobs.trained import evaluate_run
 from bayesnas.runtime.runs.folder import RunOptions
 
 Arrays = dict[str, Any]
