@@ -138,33 +138,55 @@ def statistics_type(inputs: torch.dtype) -> torch.dtype:
 # ----------------------------------------------------------------------------------------- batches
 
 
-def held_out(count: int, fraction: float) -> int:
-    """How many of so many examples are a ``fraction`` of them: one at least, and not all."""
-    return min(max(1, round(count * fraction)), count - 1)
+class Batches:
+    """Shuffled, augmented batches of normalised inputs and targets, pass after pass.
 
-
-def split(part: Part, fraction: float, generator: torch.Generator) -> tuple[Part, Part]:
-    """A random split: all but a ``fraction``, and that fraction (at least one example each)."""
-    order = torch.randperm(len(part), generator=generator).to(part.targets.device)
-    held = held_out(len(part), fraction)
-    return part.subset(order[held:]), part.subset(order[:held])
-
-
-def batches(
-    data: Data, part: Part, size: int, augment: str, generator: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Shuffled, augmented batches of normalised inputs and targets, one pass.
-
-    The last batch is left out where it is a single example, which batch normalisation refuses.
+    The last batch of a pass is left out where it is a single example, which batch normalisation
+    refuses. ``order`` is the state of the generator that the order of the present pass was drawn
+    from: with it, an interrupted pass goes on in the same order, whatever else was drawn since.
     """
-    kind = data.augment if augment == "auto" else augment
-    order = torch.randperm(len(part), generator=generator).to(part.targets.device)
-    for start in range(0, len(order), size):
-        indices = order[start : start + size]
-        if len(indices) > 1 or size == 1 or len(part) == 1:
-            chosen = part.subset(indices)
-            inputs = augmented(chosen.inputs, kind, generator)
-            yield data.normalize(inputs), chosen.targets
+
+    def __init__(
+        self, data: Data, part: Part, size: int, augment: str, generator: torch.Generator
+    ) -> None:
+        self.data, self.part, self.size, self.generator = data, part, size, generator
+        self.augment = data.augment if augment == "auto" else augment
+        self.order = generator.get_state()
+
+    def __len__(self) -> int:
+        """How many one pass has."""
+        whole, rest = divmod(len(self.part), self.size)
+        return whole + (rest > 1 or (rest == 1 and len(self.part) == 1))
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """One pass."""
+        return self.series(len(self))
+
+    def examples(self, taken: int) -> int:
+        """How many examples the first ``taken`` batches of a pass have."""
+        return min(taken * self.size, len(self.part))
+
+    def series(self, count: int, taken: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """This many batches from a new pass on, less the first ``taken``, which were had before.
+
+        Where some were, ``order`` and the generator are those that they left.
+        """
+        before = torch.Generator()
+        before.set_state(self.order)
+        positions = self._shuffled(before)
+        for number in range(taken, count):
+            place = number % len(self)
+            if place == 0:
+                self.order = self.generator.get_state()
+                positions = self._shuffled(self.generator)
+            start = place * self.size
+            chosen = self.part.subset(positions[start : start + self.size])
+            inputs = augmented(chosen.inputs, self.augment, self.generator)
+            yield self.data.normalize(inputs), chosen.targets
+
+    def _shuffled(self, generator: torch.Generator) -> Tensor:
+        order = torch.randperm(len(self.part), generator=generator)
+        return order.to(self.part.targets.device)
 
 
 def plain_batches(data: Data, part: Part, size: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -64,7 +64,7 @@ def export(folder: Path, out: Path) -> Exported:
     with _quietly():
         # Not of one example: a dimension of 1 is taken for a constant.
         data, run = WRITERS[out.suffix](trained.network, shares(inputs)[:2], metadata(trained))
-        batches = [inputs, *inputs.split(1)]
+        batches = [inputs, *torch.split(inputs, 1)]
         difference = max(_difference(trained.network, run, batch) for batch in batches)
     check_difference(difference)
     write_bytes(out, data)
@@ -103,7 +103,7 @@ def _examples(trained: TrainedRun) -> tuple[Tensor, str]:
     except DiagnosticError:
         return _like_data(trained), "random inputs, as the data of the run cannot be read here"
     chosen = torch.linspace(0, len(test) - 1, _CHECKED).long()  # of many classes
-    return test.inputs[chosen], f"{_CHECKED} examples of the test part"
+    return test.inputs[chosen], f"{min(_CHECKED, len(test))} examples of the test part"
 
 
 def _like_data(trained: TrainedRun) -> Tensor:
@@ -153,9 +153,8 @@ def _difference(module: nn.Module, run: Callable[[Tensor], Tensor], inputs: Tens
     """The largest difference of network and file on raw inputs, over the largest output."""
     with torch.no_grad():
         expected = module(inputs)
-    return float(
-        (run(shares(inputs)) - expected).abs().max() / expected.abs().max().clamp_min(1e-12)
-    )
+    difference = (run(shares(inputs)) - expected).abs().max()
+    return float(difference / expected.abs().max().clamp_min(1e-12))
 
 
 Written = tuple[bytes, Callable[[Tensor], Tensor]]  # a file, and what it computes

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.runtime.data.census import Census
 from bayesnas.runtime.data.dataset import Data, statistics_type
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.registry import DataOptions
@@ -171,6 +172,7 @@ def evaluate_run(options: RunOptions) -> tuple[Score, Data]:
     device = pick_device(options.device)
     trained = TrainedRun.open(options.out, device)
     data = trained.data(options.data, options.data_options).to(device)
-    say_note(data.note)
-    say_note(layout_note(trained.compiled.graph, device))
+    remarks = (*Census.of(data, None).judged(), layout_note(trained.compiled.graph, device))
+    for note in (data.note, *remarks):
+        say_note(note)
     return evaluate_raw(trained.network, data.task, data.test), data

@@ -220,7 +220,7 @@ def test_runs_go_contiguous_and_say_so(
         score, _ = evaluate_run(RunOptions("", out / "train", device="cpu"))
         assert score.quality == trained.test.quality
         losses.append([found.holdout.loss, trained.test.loss])
-        notes = [line for line in capsys.readouterr().err.splitlines() if "contiguous" in line]
+        notes = [line for line in capsys.readouterr().err.splitlines() if "runs contiguous" in line]
         assert len(notes) == (3 if said else 0)
         assert all(note.startswith("note: ") and note.endswith(f"({said})") for note in notes)
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
