@@ -39,8 +39,12 @@ def settled(
         settings.batch_size,
     )
     weighted: bool = settings.class_weights == "balanced"
-    said = (data.note, *census.notes(weighted), augmentation_note(settings.augment, augment))
-    for note in (*said, layout_note(compiled.graph, data.train.inputs.device)):
+    for note in (
+        data.note,
+        *census.notes(weighted),
+        augmentation_note(settings.augment, augment),
+        layout_note(compiled.graph, data.train.inputs.device),
+    ):
         say_note(note)
     if weighted:
         data = evolve(data, task=data.task.balanced(data.train.targets))
