@@ -473,7 +473,8 @@ class TestWrongData:
 
     def test_empty_folder(self, command: str, here: Path, run: Run) -> None:
         for part in ("train", "test"):
-            (here / "data" / part / "a").mkdir(parents=True)
+            for name in ("a", "b"):
+                (here / "data" / part / name).mkdir(parents=True)
         self.refused(here, run, command, "folder:data", "D503", "no images in `data/train`")
 
     def test_unreadable_image(self, command: str, here: Path, run: Run) -> None:

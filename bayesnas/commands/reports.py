@@ -146,12 +146,14 @@ def unread(faults: Sequence[Fault]) -> DiagnosticError:
     found = []
     if broken:
         remedy = "check the names, and replace or leave out files that are broken"
-        found.append(Diagnostic("D504", f"cannot read {_files(broken)}", None, tuple(broken), remedy))
+        message = f"cannot read {_files(broken)}"
+        found.append(Diagnostic("D504", message, notes=tuple(broken), help=remedy))
     if sizes:
         more = [f"and {len(sizes) - _NAMED:,} more"] if len(sizes) > _NAMED else []
         remedy = "pass `--resize` to fit images to the network"
         message = f"{_files(sizes)} of another size"
-        found.append(Diagnostic("D505", message, None, (*sizes[:_NAMED], *more), remedy))
+        notes = (*sizes[:_NAMED], *more)
+        found.append(Diagnostic("D505", message, notes=notes, help=remedy))
     return DiagnosticError(*found, status=1)
 
 

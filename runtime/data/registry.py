@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Fit: TypeAlias = Literal["squeeze", "pad", "crop"]
 FITS: Final[tuple[Fit, ...]] = get_args(Fit)
+Standardise: TypeAlias = Literal["auto", "yes", "no"]
+STANDARDISE: Final[tuple[Standardise, ...]] = get_args(Standardise)
 
 
 @frozen
@@ -25,13 +27,15 @@ class DataOptions:
     """How data may be had: whether to resize and to download, and where downloads lie.
 
     ``fit`` is how images are resized: squeezed, padded, or cropped in the middle; None is as a run
-    has it, or else the first of `FITS`.
+    has it, or else the first of `FITS`. ``standardise`` is whether inputs are brought to mean 0 and
+    deviation 1; ``auto`` leaves whole numbers that the network looks up as they are.
     """
 
     resize: bool = False
     download: bool = False
     root: Path = Path("data")
     fit: Fit | None = None
+    standardise: Standardise = "auto"
 
 
 @frozen

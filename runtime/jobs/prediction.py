@@ -171,7 +171,7 @@ def _fitting(file: Path, picture: Picture | ImageError, shape: Shape) -> Tensor 
 
 def _of_array(trained: TrainedRun, file: Path, top: int) -> Iterator[Outcome]:
     try:
-        inputs = torch.from_numpy(read_examples(file, trained.shape))
+        inputs = read_examples(file, trained.shape)
         inputs = trained.fitted(inputs, f"`{file}`")
     except DiagnosticError as error:
         yield Fault(file, error.diagnostics[0].message.removeprefix(f"`{file}` "))

@@ -29,10 +29,9 @@ from bayesnas.dsl.terminal import visible
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.splits import HOLDOUT
 from bayesnas.runtime.jobs.course import Course
-from bayesnas.runtime.jobs.failures import explained, unlearned
+from bayesnas.runtime.jobs.failures import explained, plugins_named, unlearned
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.space import Space
-from bayesnas.runtime.network.normalisation import check_batches
 from bayesnas.runtime.network.training import absurd, check_score, check_weights
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
 from bayesnas.runtime.runs.interruption import Watch
@@ -72,6 +71,7 @@ class SearchResult:
         return {**plain, **self.task.entries("holdout", self.holdout)}
 
 
+@plugins_named()
 def search(space: Compiled | Space, settings: SearchSettings, options: RunOptions) -> SearchResult:
     """Search a space and write the found network's spec and figure into a run's folder.
 
@@ -88,15 +88,8 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
     check_out(options.out, options.resume, options.force, options.inputs(space.wanted))
     device = pick_device(options.device)
     data = load_data(options.data, space.searched.graph, options.data_options).to(device)
-    settings, data, census = settled(settings, data, HOLDOUT)
+    settings, data, census = settled(settings, data, space.searched, HOLDOUT)
     say_note(_unused(space, settings))
-    check_batches(
-        space.searched.graph,
-        space.searched.loaded.source.name,
-        data.normalize(data.train.inputs[:1]),
-        int(census.train.sum()),
-        settings.batch_size,
-    )
     extra = {"examples": census.record(), **space.record()}
     examples = data.train.fingerprint()
     with Run.begin("search", space.wanted, settings, options, examples, extra) as run:

@@ -15,11 +15,11 @@ from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.runtime.data.dataset import Batches, Data
 from bayesnas.runtime.data.loading import load_data
-from bayesnas.runtime.jobs.failures import explained, no_better
+from bayesnas.runtime.jobs.failures import explained, no_better, plugins_named
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.trained import deployed_state, input_record, statistics_name
+from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.modules import build
-from bayesnas.runtime.network.normalisation import check_batches
 from bayesnas.runtime.network.training import (
     absurd,
     check_score,
@@ -73,6 +73,7 @@ class TrainResult:
         return {**plain, **score, "metric": self.task.metric, **by_class}
 
 
+@plugins_named()
 def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> TrainResult:
     """Train a network from scratch, evaluate it on the test part, save it in a run's folder.
 
@@ -81,14 +82,7 @@ def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> T
     check_out(options.out, options.resume, options.force, options.inputs(compiled))
     device = pick_device(options.device)
     data = load_data(options.data, compiled.graph, options.data_options).to(device)
-    settings, data, census = settled(settings, data)
-    check_batches(
-        compiled.graph,
-        compiled.loaded.source.name,
-        data.normalize(data.train.inputs[:1]),
-        len(data.train),
-        settings.batch_size,
-    )
+    settings, data, census = settled(settings, data, compiled)
     examples, extra = data.train.fingerprint(), {"examples": census.record()}
     with (
         Run.begin("train", compiled, settings, options, examples, extra) as run,
@@ -111,7 +105,8 @@ class _Training:
     ) -> None:
         self.compiled, self.settings, self.options = compiled, settings, options
         self.data, self.run, self.device = data, run, device
-        module, self.emitted = build(compiled.graph, compiled.loaded.source.name, options.seed)
+        graph, origin = compiled.graph, compiled.loaded.source.name
+        module, self.emitted = build(graph, origin, options.seed, layout=layout(graph, device))
         self.module = module.to(device)
         self.optimizer = sgd(
             self.module, settings.learning_rate, settings.momentum, settings.weight_decay

@@ -11,11 +11,14 @@ from attrs import evolve, field, frozen
 from torch import Tensor, nn
 
 from bayesnas.compiler.pipeline import Compiled
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.runtime.data.census import Census
 from bayesnas.runtime.data.dataset import Data, statistics_type
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.data.splits import reserve_test
+from bayesnas.runtime.jobs.failures import plugins_named
+from bayesnas.runtime.network.kernels import layout, layout_note
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import non_finite, report_raw
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device, read_result
@@ -55,6 +58,7 @@ class TrainedRun:
     task: Task
 
     @classmethod
+    @plugins_named()
     def open(
         cls, folder: str | Path, device: str | torch.device = "cpu", scheduled: bool = True
     ) -> TrainedRun:
@@ -67,8 +71,9 @@ class TrainedRun:
         run, settings, compiled = Run.open(folder)
         record = read_result(folder, DESCRIBED)
         kind = statistics_name(getattr(torch, record["input"]["dtype"]))
-        module, _ = build(compiled.graph, compiled.loaded.source.name, 0, scheduled, kind)
         device = pick_device(str(device))
+        graph, origin = compiled.graph, compiled.loaded.source.name
+        module, _ = build(graph, origin, 0, scheduled, kind, layout(graph, device))
         # What is not finite is named below.
         state = run.weights(like_all(module.state_dict(), finite=False), device)
         if (reason := _unfit(state, record, compiled)) is not None:
@@ -100,6 +105,7 @@ class TrainedRun:
         """
         called = str(self.settings["data"])
         name, options = own_data(self.settings, self.folder, options or DataOptions())
+        options = evolve(options, standardise=self.settings.get("standardise", "auto"))
         try:
             loaded = load_data(name, self.compiled.graph, options)
         except DiagnosticError as error:
@@ -122,10 +128,9 @@ class TrainedRun:
         reading = self.reading(options or DataOptions())
         loaded = load_data(data, self.compiled.graph, reading, self.task)
         loaded.task.check_record(self.record, loaded.name)
-        if loaded.train is loaded.test:
-            loaded = self._without_trained(loaded)
         inputs = self.fitted(loaded.test.inputs, f"`{loaded.name}`")
-        return evolve(loaded, test=evolve(loaded.test, inputs=inputs))
+        loaded = evolve(loaded, test=evolve(loaded.test, inputs=inputs))
+        return self._without_trained(loaded) if loaded.undivided else loaded
 
     def reading(self, options: DataOptions) -> DataOptions:
         """How new images are read: as in the training, unless the options say more."""
@@ -158,7 +163,7 @@ class TrainedRun:
             DiagnosticError: D513 (numbers that are neither bytes nor shares).
         """
         if not self.takes_pixels:
-            return inputs.to(torch.float32) if inputs.dtype == torch.uint8 else inputs
+            return inputs.to(getattr(torch, self.record["input"]["dtype"]))
         if inputs.dtype == torch.uint8:
             return inputs
         least, most = float(inputs.min()), float(inputs.max())
@@ -231,6 +236,7 @@ def load_network(folder: str | Path, device: str = "cpu") -> nn.Module:
     return TrainedRun.open(folder, device).network
 
 
+@plugins_named()
 def evaluate_run(options: RunOptions) -> tuple[Report, Data]:
     """How good the trained run in ``options.out`` is on the test part of ``options.data``.
 
@@ -239,8 +245,7 @@ def evaluate_run(options: RunOptions) -> tuple[Report, Data]:
     device = pick_device(options.device)
     trained = TrainedRun.open(options.out, device)
     data = trained.judged_data(options.data, options.data_options).to(device)
-    say_note(data.note)
-    report = report_raw(trained.network, data.task, data.test)
-    if report.confusion is not None and (absent := report.confusion.absent):
-        say_note(f"no examples of {quote(absent)}: the {data.task.metric} says nothing of them")
-    return report, data
+    remarks = (*Census.of(data, None).judged(), layout_note(trained.compiled.graph, device))
+    for note in (data.note, *remarks):
+        say_note(note)
+    return report_raw(trained.network, data.task, data.test), data
