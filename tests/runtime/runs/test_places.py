@@ -43,7 +43,9 @@ def project(made: Path, tmp_path: Path) -> Path:
 
 
 def told(capsys: pytest.CaptureFixture[str]) -> str:
-    return capsys.readouterr().out
+    """The line with the score."""
+    return capsys.readouterr().out.splitlines()[0]
+
 
 
 @pytest.mark.parametrize(("run", "data"), [("folder", "folder:data"), ("npz", "npz:data/a.npz")])
@@ -108,7 +110,7 @@ def test_data_that_moved_is_named(
     run = ["-o", "runs/folder", "--data", "folder:pictures", *EPOCH]
     assert main(["train", "tiny.nas", *run, "--resume"]) == 0
     assert main(["eval", "runs/folder"]) == 0  # what goes on with a run tells it
-    assert told(capsys).endswith("examples of folder:pictures\n")
+    assert told(capsys).endswith("examples of folder:pictures")
 
 
 def test_other_data_of_that_name_is_not_gone_on_with(
