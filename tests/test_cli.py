@@ -664,7 +664,7 @@ def test_a_pruning_that_would_leave_nothing(
 ) -> None:
     write_tiny(here)
     arguments = work("search", "tiny.nas", f"folder:{data}")
-    settings = ("strategy=bayesnas", "discretize=no", "lambda_w=1", "prune_fraction=1")
+    settings = ("strategy=bayesnas", "discretize=no", "lambda_w=10", "prune_fraction=1")
     ended = run(*arguments, *(word for text in settings for word in ("--option", text)))
     assert ended.status == 1
     assert "error[D601]: " in ended.err
