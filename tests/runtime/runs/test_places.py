@@ -47,7 +47,6 @@ def told(capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out.splitlines()[0]
 
 
-
 @pytest.mark.parametrize(("run", "data"), [("folder", "folder:data"), ("npz", "npz:data/a.npz")])
 def test_from_another_directory(
     run: str,
@@ -60,7 +59,7 @@ def test_from_another_directory(
     monkeypatch.chdir(made)
     assert main(["eval", f"runs/{run}"]) == 0
     first = told(capsys)
-    assert f"examples of {data}\n" in first  # as the user calls it
+    assert f"examples of {data}" in first  # as the user calls it
     monkeypatch.chdir(tmp_path)
     assert main(["eval", str(made / "runs" / run)]) == 0
     assert told(capsys) == first
@@ -74,7 +73,7 @@ def test_after_the_whole_project_moved(
 ) -> None:
     monkeypatch.chdir(project / "data")
     assert main(["eval", "../runs/folder"]) == 0
-    assert "examples of folder:data\n" in told(capsys)
+    assert "examples of folder:data" in told(capsys)
 
 
 def test_gone_on_with_from_another_directory(
