@@ -114,6 +114,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
 
 def _predict(options: argparse.Namespace) -> int:
     from bayesnas.runtime.data.registry import DataOptions
+    from bayesnas.runtime.jobs.failures import plugins_named
     from bayesnas.runtime.jobs.prediction import Fault, listed, predictions
     from bayesnas.runtime.jobs.trained import TrainedRun
     from bayesnas.runtime.runs.progress import Progress
@@ -124,11 +125,13 @@ def _predict(options: argparse.Namespace) -> int:
     set_threads(options.threads)
     trained = TrainedRun.open(options.run, options.device)
     reading = DataOptions(resize=options.resize, fit=options.fit)
-    if options.csv:
-        put(csv_text([("file", "example", "rank", *trained.task.answer_columns)]))
     work, faults = listed(options.files), []
-    with Progress(len(work), "predict", "file", same=sys.stdout.isatty()) as progress:
-        for outcome in predictions(trained, work, reading, options.top, progress.skip):
+    bar = Progress(len(work), "predict", "file", same=sys.stdout.isatty())
+    with bar as progress, plugins_named():
+        found = predictions(trained, work, reading, options.top, progress.skip)
+        if options.csv:
+            put(csv_text([("file", "example", "rank", *trained.task.answer_columns)]))
+        for outcome in found:
             if isinstance(outcome, Fault):
                 faults.append(outcome)
             elif options.csv:

@@ -154,7 +154,8 @@ def statistics(inputs: Tensor) -> tuple[Tensor, Tensor]:
     channels = numbers.transpose(0, 1).flatten(1)
     if inputs.dtype != torch.uint8:  # anything may stand there: large offsets, large numbers
         channels = channels.to(torch.float64)
-    mean, std = channels.mean(dim=1), channels.std(dim=1)
+    mean = channels.mean(dim=1)
+    std = channels.std(dim=1, correction=min(1, channels.shape[1] - 1))
     std[channels.amax(dim=1) == channels.amin(dim=1)] = 1
     kind = statistics_type(inputs.dtype)
     return mean.to(kind), std.to(kind)

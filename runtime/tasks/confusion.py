@@ -53,11 +53,6 @@ class Confusion:
         """Balanced accuracy: the mean recall of the classes that have examples."""
         return float(np.nanmean(self.recall))
 
-    @property
-    def absent(self) -> tuple[str, ...]:
-        """Classes without examples."""
-        return tuple(name for name, n in zip(self.classes, self.examples, strict=True) if not n)
-
     def worst(self) -> list[int]:
         """Numbers of the classes with examples, the lowest recall first."""
         recall = self.recall

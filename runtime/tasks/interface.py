@@ -11,7 +11,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Literal, TypeAlias
 
-import numpy as np
 import torch
 from attrs import frozen
 from torch import Tensor
@@ -20,9 +19,9 @@ from typing_extensions import Self
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.runtime.tasks.confusion import Array as Array
 from bayesnas.runtime.tasks.confusion import Confusion
 
-Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Reduction: TypeAlias = Literal["mean", "sum"]
 
 # Directions that one vectorised backward pass takes. All ten of a usual data set at once take a
