@@ -146,7 +146,7 @@ def _arrivals(graph: Graph) -> Iterator[str]:
     """Exactly one edge enters an input of an instance, and none an input of the network."""
     for path, instance in graph.instances.items():
         for port in instance.inputs:
-            arrives = graph.network.in_degree(port)
+            arrives = len(graph.incoming(port))
             if arrives != (1 if path else 0):
                 yield f"{arrives} edges enter `{port}`"
 

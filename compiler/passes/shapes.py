@@ -10,7 +10,15 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from bayesnas.compiler.graph.model import AnyStage, Connection, Edge, Graph, Node, ParallelStage
+from bayesnas.compiler.graph.model import (
+    AnyStage,
+    Connection,
+    Edge,
+    Graph,
+    Node,
+    Operation,
+    ParallelStage,
+)
 from bayesnas.compiler.operations.primitives import PRIMITIVES, Shape, ShapeError, complete
 from bayesnas.compiler.program.evaluate import LARGEST
 from bayesnas.compiler.program.limits import about
@@ -43,6 +51,8 @@ class _Inference:
         self.shapes: dict[str, Shape] = {}
         self.edges: dict[str, Edge] = {}
         self.results: dict[str, Shape] = {}  # edge id -> shape of what it carries
+        # By id of an operation, which many edges share, and the shape of what comes in.
+        self.done: dict[tuple[int, Shape], tuple[Operation, Shape]] = {}
         self.errors: list[Diagnostic] = []
 
     def visit(self, node: Node) -> None:
@@ -68,16 +78,24 @@ class _Inference:
 
     def _edge(self, edge: Edge) -> Shape | None:
         try:
-            stages, shape = _stages(edge.operation.stages, self.shapes[edge.source])
+            operation, shape = self._operation(edge.operation, self.shapes[edge.source])
         except _RefusedError as refused:
             stage_span = refused.diagnostic.span
             note = f"in `{edge.operation.label}` on the edge {_arrow(self.graph, edge)}"
             notes = (note,) if stage_span is None else (note, f"the operation is at {stage_span}")
             self.errors.append(evolve(refused.diagnostic, span=edge.span, notes=notes))
             return None
-        self.edges[edge.id] = evolve(edge, operation=evolve(edge.operation, stages=stages))
+        self.edges[edge.id] = evolve(edge, operation=operation)
         self.results[edge.id] = shape
         return shape
+
+    def _operation(self, operation: Operation, shape: Shape) -> tuple[Operation, Shape]:
+        """The operation with all its shapes, and what it makes of this one."""
+        key = (id(operation), shape)
+        if key not in self.done:
+            stages, output = _stages(operation.stages, shape)
+            self.done[key] = evolve(operation, stages=stages), output
+        return self.done[key]
 
     def _merge(self, node: Node) -> Shape | None:
         connections = self.graph.connections(node.id)
