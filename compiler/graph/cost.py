@@ -26,9 +26,21 @@ def edge_cost(edge: Edge) -> Cost:
     return _total(edge.operation.stages)
 
 
+def edge_costs(edges: Iterable[Edge]) -> list[Cost]:
+    """The cost of each edge; operations that edges share are reckoned once."""
+    known: dict[int, Cost] = {}
+    costs = []
+    for edge in edges:
+        cost = known.get(id(edge.operation))
+        if cost is None:
+            cost = known[id(edge.operation)] = edge_cost(edge)
+        costs.append(cost)
+    return costs
+
+
 def graph_cost(graph: Graph) -> Cost:
     """Cost of all operations together (architecture weights are not counted)."""
-    costs = [edge_cost(edge) for edge in graph.edges()]
+    costs = edge_costs(graph.edges())
     return Cost(sum(c.parameters for c in costs), sum(c.flops for c in costs))
 
 

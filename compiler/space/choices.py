@@ -12,8 +12,10 @@ every decision of a search is the removal of an option.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import combinations, groupby, product
+from math import prod
 from random import Random
 from typing import TypeAlias
 
@@ -58,15 +60,14 @@ class MemberSpace:
 
     def count(self) -> int:
         """How many members there are, dimensionless and exact."""
-        total = 1
+        factors: Counter[int] = Counter()
         for arriving, kept in self.nodes():
-            sizes = [len(connection.options) for connection in arriving]
             if kept is None:
-                for size, connection in zip(sizes, arriving, strict=True):
-                    total *= size + self.droppable(connection)
+                factors.update(len(c.options) + self.droppable(c) for c in arriving)
             else:
-                total *= _symmetric(sizes, min(kept, len(sizes)))[-1][-1]
-        return total
+                sizes = [len(connection.options) for connection in arriving]
+                factors[_symmetric(sizes, min(kept, len(sizes)))[-1][-1]] += 1
+        return prod(factor**times for factor, times in factors.items())
 
     def contains(self, member: Member) -> bool:
         """Whether these groups are a member."""
