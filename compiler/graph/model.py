@@ -117,6 +117,21 @@ class Edge:
         assert self.gate is not None, f"no gate on `{self.id}`"
         return self.gate
 
+    def with_operation(self, operation: Operation) -> Edge:
+        """The edge with another operation: `attrs.evolve` takes 7 times as long."""
+        return Edge(
+            self.id,
+            self.source,
+            self.target,
+            self.kind,
+            self.connection,
+            self.scope,
+            self.order,
+            operation,
+            self.gate,
+            self.span,
+        )
+
     @property
     def choice(self) -> str | None:
         """The named choice that a searched edge was drawn from, if it was."""

@@ -85,7 +85,7 @@ class _Inference:
             notes = (note,) if stage_span is None else (note, f"the operation is at {stage_span}")
             self.errors.append(evolve(refused.diagnostic, span=edge.span, notes=notes))
             return None
-        self.edges[edge.id] = evolve(edge, operation=operation)
+        self.edges[edge.id] = edge.with_operation(operation)
         self.results[edge.id] = shape
         return shape
 
