@@ -100,10 +100,14 @@ class Data:
         """Inputs [N, C, ...] to float32 of mean 0 and deviation 1 in each channel or feature."""
         around = [1] * (inputs.dim() - 2)
         centred = _numbers(inputs) - self.mean.view(-1, *around)
-        normal = (centred / self.std.view(-1, *around)).to(torch.float32)
-        if normal.dim() == 4:
-            return normal.contiguous(memory_format=torch.channels_last)
-        return normal
+        return _laid_out((centred / self.std.view(-1, *around)).to(torch.float32))
+
+
+def _laid_out(inputs: Tensor) -> Tensor:
+    """Images as networks take them fastest: channels last in memory."""
+    if inputs.dim() == 4:
+        return inputs.contiguous(memory_format=torch.channels_last)
+    return inputs
 
 
 def _numbers(inputs: Tensor) -> Tensor:
@@ -122,22 +126,16 @@ def statistics(inputs: Tensor) -> tuple[Tensor, Tensor]:
         channels = channels.to(torch.float64)
     mean, std = channels.mean(dim=1), channels.std(dim=1)
     std[channels.amax(dim=1) == channels.amin(dim=1)] = 1
-    return mean.to(numbers.dtype), std.to(numbers.dtype)
+    kind = statistics_type(inputs.dtype)
+    return mean.to(kind), std.to(kind)
+
+
+def statistics_type(inputs: torch.dtype) -> torch.dtype:
+    """Of mean and deviation of inputs of that type: as fine as they are."""
+    return inputs if inputs.is_floating_point else torch.float32
 
 
 # ----------------------------------------------------------------------------------------- batches
-
-
-def held_out(count: int, fraction: float) -> int:
-    """How many of so many examples are a ``fraction`` of them: one at least, and not all."""
-    return min(max(1, round(count * fraction)), count - 1)
-
-
-def split(part: Part, fraction: float, generator: torch.Generator) -> tuple[Part, Part]:
-    """A random split: all but a ``fraction``, and that fraction (at least one example each)."""
-    order = torch.randperm(len(part), generator=generator).to(part.targets.device)
-    held = held_out(len(part), fraction)
-    return part.subset(order[held:]), part.subset(order[:held])
 
 
 def batches(
@@ -162,6 +160,13 @@ def plain_batches(data: Data, part: Part, size: int) -> Iterator[tuple[Tensor, T
     for start in range(0, len(part), size):
         stop = start + size
         yield data.normalize(part.inputs[start:stop]), part.targets[start:stop]
+
+
+def raw_batches(part: Part, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches in order, for a network that standardises its inputs itself."""
+    for start in range(0, len(part), size):
+        stop = start + size
+        yield _laid_out(part.inputs[start:stop]), part.targets[start:stop]
 
 
 def augmentation(data: Data, augment: str) -> str:

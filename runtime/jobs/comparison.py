@@ -19,6 +19,7 @@ from bayesnas.runtime.jobs.search import search
 from bayesnas.runtime.jobs.space import Space
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.runs.folder import RunOptions, read_result
+from bayesnas.runtime.runs.places import located
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.schemas import SEARCHED, TRAINED, tested
 from bayesnas.runtime.tasks.interface import Task
@@ -146,7 +147,7 @@ def _begin(
         "values": dict(space.wanted.values),
         "proxy": dict(space.proxy.values) if space.proxy else None,
         "budgets": {budget.cost: budget.limit for budget in space.limits},
-        "data": options.data_name,
+        "data": located(options.data_name),
         "search": asdict(settings) | {"strategy": None},
         "train": asdict(schedule),
     }

@@ -25,8 +25,8 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, quote
 from bayesnas.dsl.loader import load_text
 from bayesnas.dsl.printer import print_spec
 from bayesnas.dsl.terminal import visible
-from bayesnas.runtime.data.dataset import held_out
 from bayesnas.runtime.data.loading import load_data
+from bayesnas.runtime.data.splits import HOLDOUT
 from bayesnas.runtime.jobs.failures import checkpoint_named, unlearned
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.space import Space
@@ -55,7 +55,7 @@ from bayesnas.runtime.runs.reading import (
 from bayesnas.runtime.strategies.interface import Problem, Strategy, no_member
 from bayesnas.runtime.strategies.linear_algebra import named_failures
 from bayesnas.runtime.strategies.registry import strategy_class
-from bayesnas.runtime.supernet.supernet import HOLDOUT, Supernet
+from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.tasks.interface import Score, Task
 
 
@@ -102,16 +102,17 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
     check_out(options.out, options.resume, options.force, options.inputs(space.wanted))
     device = pick_device(options.device)
     data = load_data(options.data, space.searched.graph, options.data_options).to(device)
-    settings = settled(settings, data)
+    settings, data, census = settled(settings, data, HOLDOUT)
     say_note(_unused(space, settings))
     check_batches(
         space.searched.graph,
         space.searched.loaded.source.name,
         data.normalize(data.train.inputs[:1]),
-        len(data.train) - held_out(len(data.train), HOLDOUT),
+        int(census.train.sum()),
         settings.batch_size,
     )
     extra = {
+        "examples": census.record(),
         "proxy": dict(space.proxy.values) if space.proxy else None,
         "budgets": {budget.cost: budget.limit for budget in space.limits},
     }
@@ -319,7 +320,8 @@ class _Search:
     def _finish(self) -> SearchResult:
         self._check_refused()
         if self.strategy.trains:
-            say_note(unlearned(self.net.data.task, self._chance(), self.history))
+            weighted = self.settings.class_weights == "balanced"
+            say_note(unlearned(self.net.data.task, self._chance(), self.history, weighted))
         network = self._write_spec()
         advice = self._write_artifacts()
         figure = self.run.out / "pruned.svg"

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import math
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
-from attrs import asdict, evolve, frozen
-from torch import nn
+from attrs import asdict, frozen
 
 from bayesnas.compiler.emit.pytorch import emit_torch
 from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import TrainSettings
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.loading import load_data
-from bayesnas.runtime.jobs.failures import checkpoint_named
+from bayesnas.runtime.jobs.failures import checkpoint_named, no_better
 from bayesnas.runtime.jobs.preparation import settled
+from bayesnas.runtime.jobs.trained import deployed_state, input_record, statistics_name
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.normalisation import check_batches
 from bayesnas.runtime.network.training import (
     check_score,
     check_weights,
     evaluate,
-    non_finite,
     sgd,
     train_epoch,
 )
@@ -36,7 +33,6 @@ from bayesnas.runtime.runs.progress import Progress, say_note
 from bayesnas.runtime.runs.reading import (
     COUNT,
     DURATION,
-    NAMES,
     NUMBER,
     TORCH_STATE,
     Schema,
@@ -45,13 +41,10 @@ from bayesnas.runtime.runs.reading import (
     like_all,
     like_optimizer,
     listed,
-    open_record,
     record,
     rows_of,
-    statistic,
 )
 from bayesnas.runtime.tasks.interface import Score, Task
-from bayesnas.runtime.tasks.registry import example_shape, tasks
 
 
 @frozen
@@ -82,7 +75,7 @@ def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> T
     check_out(options.out, options.resume, options.force, options.inputs(compiled))
     device = pick_device(options.device)
     data = load_data(options.data, compiled.graph, options.data_options).to(device)
-    settings = settled(settings, data)
+    settings, data, census = settled(settings, data)
     check_batches(
         compiled.graph,
         compiled.loaded.source.name,
@@ -90,9 +83,9 @@ def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> T
         len(data.train),
         settings.batch_size,
     )
-    examples = data.train.fingerprint()
+    examples, extra = data.train.fingerprint(), {"examples": census.record()}
     with (
-        Run.begin("train", compiled, settings, options, examples) as run,
+        Run.begin("train", compiled, settings, options, examples, extra) as run,
         checkpoint_named(run),
     ):
         return _Training(compiled, settings, options, data, run, device).fit()
@@ -195,91 +188,31 @@ class _Training:
     def _finish(self) -> TrainResult:
         cost, task = graph_cost(self.compiled.graph), self.data.task
         score = evaluate(self.module, self.data, self.data.test)
-        check_score(score, task.chance(self.data.test.targets), "test loss")
+        chance, count = task.chance(self.data.test.targets), len(self.data.test)
+        check_score(score, chance, "test loss")
+        weighted = self.settings.class_weights == "balanced"
+        say_note(no_better(task, score, chance, count, weighted))
         result = TrainResult(
             cost.parameters,
             cost.flops,
             score,
             task,
-            len(self.data.test),
+            count,
             self.seconds,
             self.options.seed,
             str(self.device),
         )
-        weights = {
-            "model": self.module.state_dict(),
-            "mean": self.data.mean,
-            "std": self.data.std,
-            **task.record(),
-        }
-        self.run.save(WEIGHTS, weights)
-        source = emit_torch(self.compiled.graph, self.compiled.loaded.source.name).source
-        self.run.write_text("network.py", source)  # for readers: without the schedule
-        self.run.write_json("result.json", result.record())
-        return result
-
-
-def load_network(folder: str | Path, device: str = "cpu") -> nn.Module:
-    """The trained network in a run's folder, in evaluation mode.
-
-    It takes inputs normalised as in training (`Data.normalize`, with the run's mean and std).
-
-    Raises:
-        DiagnosticError: D415 or D416 if there is no trained run in the folder.
-    """
-    return load_run(Path(folder), pick_device(device))[0]
-
-
-def load_run(
-    folder: Path, device: torch.device, scheduled: bool = True
-) -> tuple[nn.Module, dict[str, Any], Compiled]:
-    """Like `load_network`, with what stands in ``weights.pt`` and the run's compiled spec."""
-    run, _, compiled = Run.open(folder)
-    module, _ = build(compiled.graph, compiled.loaded.source.name, 0, scheduled)
-    channels = statistic([example_shape(compiled.graph)[0]])
-    model = like_all(module.state_dict(), finite=False)  # what is not finite is named below
-    entries = {"model": model, "mean": channels, "std": channels}
-    named = {"classes": NAMES}  # of those tasks that have any
-    state = run.weights(open_record(entries | named, optional=named), device)
-    if (reason := _unfit(state, compiled)) is not None:
-        raise DiagnosticError(
-            Diagnostic(
-                "D416",
-                f"the weights in `{folder}` do not fit its spec",
-                notes=(reason,),
-                help="leave `spec.nas` and `weights.pt` in the folder as the training wrote them, "
-                "or train anew",
-            )
+        self.run.save(WEIGHTS, deployed_state(self.module, self.data))
+        plain = emit_torch(  # for readers: without the schedule
+            self.compiled.graph,
+            self.compiled.loaded.source.name,
+            statistics=statistics_name(self.data.train.inputs.dtype),
         )
-    module.load_state_dict(state["model"])
-    return module.to(device).eval(), state, compiled
-
-
-def _unfit(state: dict[str, Any], compiled: Compiled) -> str | None:
-    """What is wrong with the numbers of a trained network, or with its classes; None if nothing."""
-    statistics = {name: state[name] for name in ("mean", "std")}
-    if (reason := non_finite({**state["model"], **statistics})) is not None:
-        return reason
-    if not bool((state["std"] > 0).all()):
-        return "`std` has numbers that are not positive"
-    if not all(task.fits(state, compiled.graph) for task in tasks()):
-        return "they are of another number of classes than the network has outputs"
-    return None
-
-
-def evaluate_run(options: RunOptions) -> tuple[Score, Data]:
-    """The score of the trained run in ``options.out`` on the test part, and the data it is of.
-
-    Where ``options.data`` is empty, the run's own data is taken, as it was loaded then.
-    """
-    _, settings, compiled = Run.open(options.out)
-    device = pick_device(options.device)
-    module, state, _ = load_run(options.out, device)
-    data_options = options.data_options
-    if not options.data:
-        data_options = evolve(data_options, resize=settings["resize"], fit=settings["fit"])
-    data = load_data(options.data or settings["data"], compiled.graph, data_options).to(device)
-    say_note(data.note)
-    data.task.check_record(state, data.name)
-    data = evolve(data, mean=state["mean"], std=state["std"])  # as it was trained
-    return evaluate(module, data, data.test), data
+        self.run.write_text("network.py", plain.source)
+        about = {
+            "class_name": plain.class_name,
+            "input": input_record(self.data),
+            "weights_hash": self.run.hash_of(WEIGHTS),
+        }
+        self.run.write_json("result.json", result.record() | task.record() | about)
+        return result

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.data.dataset import Data, Part, batches, plain_batches
+from bayesnas.runtime.data.dataset import Data, Part, batches, plain_batches, raw_batches
 from bayesnas.runtime.network.modules import predict
-from bayesnas.runtime.tasks.interface import Score
+from bayesnas.runtime.tasks.interface import Score, Task
 
 EVALUATION_BATCH = 500
 ABSURD = 100  # times the loss of chance, beyond which a network has learned nothing but nonsense
@@ -107,12 +107,26 @@ def evaluate(
     batch_size: int = EVALUATION_BATCH,
 ) -> Score:
     """How good the network is on a part of the data, normalisation in evaluation mode."""
+    return _judged(module, data.task, plain_batches(data, part, batch_size), gates)
+
+
+@torch.no_grad()
+def evaluate_raw(
+    module: nn.Module, task: Task, part: Part, batch_size: int = EVALUATION_BATCH
+) -> Score:
+    """How good a network is that standardises its inputs itself."""
+    return _judged(module, task, raw_batches(part, batch_size))
+
+
+def _judged(
+    module: nn.Module,
+    task: Task,
+    passes: Iterable[tuple[Tensor, Tensor]],
+    gates: Tensor | None = None,
+) -> Score:
     was_training = module.training
     module.eval()
-    score = data.task.score(
-        (predict(module, inputs, gates), targets)
-        for inputs, targets in plain_batches(data, part, batch_size)
-    )
+    score = task.score((predict(module, inputs, gates), targets) for inputs, targets in passes)
     module.train(was_training)
     return score
 

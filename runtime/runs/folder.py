@@ -36,15 +36,20 @@ from bayesnas.runtime.runs.ownership import (
     set_aside,
     settings_of,
 )
+from bayesnas.runtime.runs.places import data_places
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.reading import Schema, check_entries, load_tensors
 from bayesnas.runtime.runs.schemas import settings_schema
 
 # Of what a run's folder holds; another one names weights otherwise. 1 was that of version 0.1.0
-# until networks built their chains in loops.
-FORMAT: Final = 2
+# until networks built their chains in loops, 2 had the normalisation beside the weights.
+FORMAT: Final = 3
 _RESTORE: Final = "restore the file from a copy, or run the command again in a new folder"
-_MAY_DIFFER: Final = ("file", "copies", "spec", "device", "plugins", "versions")
+_PLACES: Final = ("data", "data_paths", "data_root")  # what lies there is compared by its hash
+_MAY_DIFFER: Final = (
+    *("file", "copies", "spec", "device", "plugins", "versions", "examples"),
+    *_PLACES,
+)
 _WORDS: Final = {"spec_hash": "spec", "data_hash": "data", "plugin_hash": "plugin"}
 
 
@@ -152,7 +157,10 @@ class Run:
         try:
             clear_litter(options.out)
             if options.resume:
-                run.check_same(record)
+                begun = run.check_same(record)
+                settled = begun | {name: record[name] for name in _PLACES}
+                if settled != begun:
+                    run.write_json(SETTINGS, settled)
                 return run
             set_aside(options.out)
             run.write_json(SETTINGS, record)  # first: it tells whose the rest is
@@ -188,20 +196,21 @@ class Run:
         (self.out / LOCK).unlink(missing_ok=True)
         self._lock.release()
 
-    def check_same(self, record: Mapping[str, Any]) -> None:
-        """Refuse to resume a run that was begun otherwise.
+    def check_same(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Refuse to resume a run that was begun otherwise; the settings that it was begun with.
 
         Raises:
             DiagnosticError: D414, naming what differs.
         """
-        _, begun, _ = Run.open(self.out)
+        _, settings, _ = Run.open(self.out)
         begun, record = (  # what changes no result may differ
             {**one, "settings": {**one.get("settings", {}), "recompute": ""}}
-            for one in (begun, record)
+            for one in (settings, record)
         )
         differ = [n for n in record if n not in _MAY_DIFFER and begun.get(n) != record[n]]
         if differ:
             raise _begun_otherwise(self.out, [_WORDS.get(name, name) for name in differ])
+        return settings
 
     @classmethod
     def open(cls, out: Path) -> tuple[Run, dict[str, Any], Compiled]:
@@ -279,6 +288,21 @@ class Run:
         remedy = "run `bayesnas train` to its end, or name another folder"
         return load_tensors(self.out / WEIGHTS, schema, remedy, device)
 
+    def hash_of(self, name: str) -> str:
+        """Of the bytes of a file."""
+        return sha256((self.out / name).read_bytes()).hexdigest()
+
+    def check_hash(self, name: str, expected: str) -> None:
+        """Refuse a file that is another one than the run has written.
+
+        Raises:
+            DiagnosticError: D416.
+        """
+        if self.hash_of(name) != expected:
+            message = f"`{self.out / name}` is not the file that the run wrote"
+            note = "its hash is not the one in `result.json`"
+            raise DiagnosticError(Diagnostic("D416", message, notes=(note,), help=_RESTORE))
+
 
 def _copies(compiled: Compiled) -> dict[str, str]:
     """What a run keeps of its spec: the spec first, and the files of its own that it imports."""
@@ -309,6 +333,7 @@ def _record(
         "network": compiled.network.name,
         "values": dict(compiled.values),
         "data": options.data_name,
+        **data_places(options.data_name, options.data_options, options.out),
         "data_hash": data_hash,
         "resize": options.data_options.resize,
         "fit": options.data_options.fit,

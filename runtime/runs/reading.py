@@ -99,12 +99,6 @@ def like(tensor: Tensor, finite: bool = True) -> Schema:
     return open_record({name: {"const": value} for name, value in wanted.items()})
 
 
-def statistic(shape: Sequence[int]) -> Schema:
-    """Tensors of this shape, of any type of floating point."""
-    kinds = {"enum": [f"torch.float{bits}" for bits in (16, 32, 64)]}
-    return open_record({"tensor": kinds, "shape": {"const": list(shape)}})
-
-
 def like_all(tensors: Mapping[str, Tensor], finite: bool = True) -> Schema:
     """Tables of tensors such as these, as of a module's state."""
     return record({name: like(tensor, finite) for name, tensor in tensors.items()})

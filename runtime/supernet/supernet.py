@@ -18,7 +18,8 @@ from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.settings import SearchSettings
 from bayesnas.compiler.space.choices import Member
 from bayesnas.dsl.diagnostics import quote
-from bayesnas.runtime.data.dataset import Data, Part, batches, plain_batches, split
+from bayesnas.runtime.data.dataset import Data, Part, batches, plain_batches
+from bayesnas.runtime.data.splits import HOLDOUT, split
 from bayesnas.runtime.network.modules import build, predict
 from bayesnas.runtime.network.recompute import NORMS, recompute_blocks
 from bayesnas.runtime.network.training import check_loss, cosine, diverged, evaluate, sgd
@@ -38,7 +39,6 @@ from bayesnas.runtime.supernet.curvature import ESTIMATORS, gradient
 from bayesnas.runtime.supernet.gates import Gates
 from bayesnas.runtime.tasks.interface import Score
 
-HOLDOUT = 0.2  # share of the training part that trains nothing and judges
 BATCH = 128  # of curvature and judgement
 RECALIBRATION = 1024  # examples that normalisation is estimated from anew
 
@@ -66,7 +66,7 @@ class Supernet:
         )
         self.generator = torch.Generator().manual_seed(seed)
         torch.manual_seed(seed)  # for dropout
-        self.fit_part, self.held_part = split(data.train, HOLDOUT, self.generator)
+        self.fit_part, self.held_part = split(data.train, data.task, HOLDOUT, self.generator)
         self.epoch_steps = math.ceil(len(self.fit_part) / settings.batch_size)
         self.steps = 0  # taken so far
         self.total_steps = 1  # of the whole search, for the learning rate

@@ -23,7 +23,8 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.dataset import Data, batches
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.search import search
-from bayesnas.runtime.jobs.train import evaluate_run, train
+from bayesnas.runtime.jobs.train import train
+from bayesnas.runtime.jobs.trained import evaluate_run
 from bayesnas.runtime.runs.folder import RunOptions
 
 Arrays = dict[str, Any]
@@ -165,6 +166,20 @@ def test_a_fifth_of_every_class_is_the_test_part(
         f"`{tmp_path / 'data.npz'}` has no `x_test`: {sum(held)} of its {len(y)} examples, "
         "of every class a fifth and in every run the same, are the test part"
     )
+
+
+def test_validation_stands_in_for_the_test(tmp_path: Path) -> None:
+    given = with_test()
+    named = {key.replace("_test", "_val"): array for key, array in given.items()}
+    data = load(tmp_path, named)
+    assert (data.test.inputs.numpy() == given["x_test"]).all()
+    assert data.note == f"`{tmp_path / 'data.npz'}` has no `x_test`: `x_val` is the test part"
+    few = {"x_val": given["x"][:3], "y_val": given["y"][:3]}
+    assert len(load(tmp_path, {**given, **few}).test) == 12
+    del named["y_val"]
+    found = refused(save(tmp_path / "data.npz", named))
+    assert found.message == f"`{tmp_path / 'data.npz'}` has no array `y_val`"
+    assert found.help == "save `x_val` and `y_val` both, or neither"
 
 
 def test_the_test_part_is_the_same_at_every_call(tmp_path: Path) -> None:
