@@ -55,14 +55,14 @@ class _Compiler:
     def test(self, schema: Mapping[str, Any]) -> Test:
         """All keywords together; those that work together are tested together."""
         rest = {key: value for key, value in schema.items() if key not in _TEXTS}
-        tests = []
+        tests: list[Test] = [_anything]
         for group, make in _GROUPS.items():
             keywords = {key: rest.pop(key) for key in group if key in rest}
             if keywords:
                 tests.append(make(self, keywords))
         if rest:
             raise ValueError(f"no test for {sorted(rest)}")
-        return reduce(_both, tests, _anything)
+        return reduce(_both, tests)
 
     def _reference(self, keywords: Mapping[str, Any]) -> Test:
         name = keywords["$ref"].removeprefix("#/$defs/")

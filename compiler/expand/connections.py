@@ -132,7 +132,8 @@ def _literal(
     span = statement.span
     if isinstance(statement, tree.Connect):
         return tree.Connect((source,), (target,), statement.searched, operation, span=span)
-    return evolve(statement, target=target, source=source, operation=operation)
+    assert operation is not None, "a transform has one"
+    return tree.Transform(target, source, operation, span=span)
 
 
 def _unique(name: str, taken: set[str]) -> str:
