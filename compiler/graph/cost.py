@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from attrs import frozen
 
@@ -38,10 +38,14 @@ def edge_costs(edges: Iterable[Edge]) -> list[Cost]:
     return costs
 
 
+def sum_of(costs: Collection[Cost]) -> Cost:
+    """All these together."""
+    return Cost(sum(c.parameters for c in costs), sum(c.flops for c in costs))
+
+
 def graph_cost(graph: Graph) -> Cost:
     """Cost of all operations together (architecture weights are not counted)."""
-    costs = edge_costs(graph.edges())
-    return Cost(sum(c.parameters for c in costs), sum(c.flops for c in costs))
+    return sum_of(edge_costs(graph.edges()))
 
 
 def _total(stages: Iterable[AnyStage]) -> Cost:

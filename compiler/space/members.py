@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from attrs import frozen
 
-from bayesnas.compiler.graph.cost import Cost, edge_costs, graph_cost
+from bayesnas.compiler.graph.cost import Cost, edge_costs, graph_cost, sum_of
 from bayesnas.compiler.graph.model import BudgetConstraint, CostName, Graph
 from bayesnas.compiler.graph.prune import prune_graph
 from bayesnas.compiler.passes.shapes import infer_shapes
@@ -200,17 +200,21 @@ def reach(graph: Graph) -> Reach:
     searched = graph.searched()
     for edge, cost in zip(searched, edge_costs(searched), strict=True):
         group = edge.searched_gate.group
-        sofar = groups.get(group, Cost(0, 0))
-        groups[group] = Cost(sofar.parameters + cost.parameters, sofar.flops + cost.flops)
+        groups[group] = sum_of((groups.get(group, Cost(0, 0)), cost))
     by_parameters = _extremes(life, {group: cost.parameters for group, cost in groups.items()})
     by_flops = _extremes(life, {group: cost.flops for group, cost in groups.items()})
     members = dict.fromkeys((*by_parameters, *by_flops))  # often one is both
-    costs = {member: graph_cost(prune_to(graph, member)) for member in members}
+    exact = _additive(graph)
+    if exact and not life.factors:  # then a member costs what its groups do, and what is fixed
+        fixed = edge_costs(edge for edge in graph.edges() if edge.gate is None)
+        costs = {m: sum_of((*fixed, *(groups[g] for g in m))) for m in members}
+    else:
+        costs = {member: graph_cost(prune_to(graph, member)) for member in members}
     smallest, largest = (
         Cost(costs[one].parameters, costs[other].flops)
         for one, other in zip(by_parameters, by_flops, strict=True)
     )
-    return Reach(smallest, largest, _additive(graph))
+    return Reach(smallest, largest, exact)
 
 
 def _extremes(life: Life, costs: Mapping[str, int]) -> tuple[Member, Member]:
