@@ -40,7 +40,7 @@ from bayesnas.compiler.space.choices import Member, member_space
 from bayesnas.compiler.space.members import prune_to
 from bayesnas.compiler.space.prices import Prices, best_member
 from bayesnas.dsl.files import write_text
-from bayesnas.runtime.data.dataset import Part
+from bayesnas.runtime.data.dataset import Batches, Part
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import evaluate, sgd, train_epoch
@@ -167,8 +167,9 @@ def train_member(job: Job) -> dict[str, Any]:
     module, _ = build(graph, table.spec.name, job.seed)
     optimizer = sgd(module, settings.learning_rate, settings.momentum, settings.weight_decay)
     generator = torch.Generator().manual_seed(job.seed)
+    batches = Batches(data, fit, settings.batch_size, settings.augment, generator)
     losses = [
-        train_epoch(module, optimizer, data, fit, settings, epoch, generator, lambda _: None)
+        fmean(train_epoch(module, optimizer, batches, settings, epoch))
         for epoch in range(settings.epochs)
     ]
     cost = graph_cost(graph)

@@ -63,8 +63,12 @@ class Census:
 
     def notes(self, weighted: bool) -> list[str]:
         """The numbers, and warnings; ``weighted``: classes are weighted alike already."""
-        notes = [self._numbers(), self._absent(), self._tiny(), self._scarce()]
-        return [note for note in [*notes, "" if weighted else self._lopsided()] if note]
+        learned = [self._scarce(), "" if weighted else self._lopsided()]
+        return [note for note in (self._numbers(), *self.judged(), *learned) if note]
+
+    def judged(self) -> list[str]:
+        """Warnings on the parts whose scores are told."""
+        return [note for note in (self._absent(), self._tiny()) if note]
 
     def _parts(self) -> list[tuple[str, Array]]:
         held = [] if self.held_out is None else [("held_out", self.held_out)]

@@ -16,6 +16,7 @@ from attrs import evolve, field, frozen
 from torch import Tensor
 
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.runtime.data.registry import Standardise
 from bayesnas.runtime.tasks.interface import Task
 
 _AUGMENTATIONS: Final = {
@@ -56,11 +57,23 @@ class Part:
 
 
 @frozen
+class Reading:
+    """How arrays of one's own are yet to be read, once a network tells its input.
+
+    ``whole`` says that their type is one of whole numbers, which may be quantities or names.
+    """
+
+    whole: bool
+    standardise: Standardise = "auto"
+
+
+@frozen
 class Data:
     """A data set, and what is learned of it.
 
     ``mean`` and ``std`` are of the training part's channels or features, of bytes as shares of 255.
     ``augment`` is what ``augment = auto`` means for it; ``note`` is what its user should know.
+    ``reading`` is there until axes and numbers are read for a network (`load_data`).
     """
 
     name: str
@@ -71,6 +84,7 @@ class Data:
     std: Tensor = field(eq=False)
     augment: str = "shift_flip"
     note: str = ""
+    reading: Reading | None = None
 
     @classmethod
     def of(
@@ -81,10 +95,15 @@ class Data:
         test: Part,
         augment: str = "shift_flip",
         note: str = "",
+        reading: Reading | None = None,
     ) -> Data:
         """The data set of these parts, standardised by the training part alone."""
         mean, std = statistics(train.inputs)
-        return cls(name, task, train, test, mean, std, augment, note)
+        return cls(name, task, train, test, mean, std, augment, note, reading)
+
+    def noted(self, *notes: str) -> Data:
+        """The same data with more that its user should know."""
+        return evolve(self, note="; ".join(filter(None, (self.note, *notes))))
 
     def to(self, device: torch.device) -> Data:
         """The same data on another device."""
@@ -138,21 +157,55 @@ def statistics_type(inputs: torch.dtype) -> torch.dtype:
 # ----------------------------------------------------------------------------------------- batches
 
 
-def batches(
-    data: Data, part: Part, size: int, augment: str, generator: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Shuffled, augmented batches of normalised inputs and targets, one pass.
+class Batches:
+    """Shuffled, augmented batches of normalised inputs and targets, pass after pass.
 
-    The last batch is left out where it is a single example, which batch normalisation refuses.
+    The last batch of a pass is left out where it is a single example, which batch normalisation
+    refuses. ``order`` is the state of the generator that the order of the present pass was drawn
+    from: with it, an interrupted pass goes on in the same order, whatever else was drawn since.
     """
-    kind = data.augment if augment == "auto" else augment
-    order = torch.randperm(len(part), generator=generator).to(part.targets.device)
-    for start in range(0, len(order), size):
-        indices = order[start : start + size]
-        if len(indices) > 1 or size == 1 or len(part) == 1:
-            chosen = part.subset(indices)
-            inputs = augmented(chosen.inputs, kind, generator)
-            yield data.normalize(inputs), chosen.targets
+
+    def __init__(
+        self, data: Data, part: Part, size: int, augment: str, generator: torch.Generator
+    ) -> None:
+        self.data, self.part, self.size, self.generator = data, part, size, generator
+        self.augment = data.augment if augment == "auto" else augment
+        self.order = generator.get_state()
+
+    def __len__(self) -> int:
+        """How many one pass has."""
+        whole, rest = divmod(len(self.part), self.size)
+        return whole + (rest > 1 or (rest == 1 and len(self.part) == 1))
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """One pass."""
+        return self.series(len(self))
+
+    def examples(self, taken: int) -> int:
+        """How many examples the first ``taken`` batches of a pass have."""
+        return min(taken * self.size, len(self.part))
+
+    def series(self, count: int, taken: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """This many batches from a new pass on, less the first ``taken``, which were had before.
+
+        Where some were, ``order`` and the generator are those that they left.
+        """
+        before = torch.Generator()
+        before.set_state(self.order)
+        positions = self._shuffled(before)
+        for number in range(taken, count):
+            place = number % len(self)
+            if place == 0:
+                self.order = self.generator.get_state()
+                positions = self._shuffled(self.generator)
+            start = place * self.size
+            chosen = self.part.subset(positions[start : start + self.size])
+            inputs = augmented(chosen.inputs, self.augment, self.generator)
+            yield self.data.normalize(inputs), chosen.targets
+
+    def _shuffled(self, generator: torch.Generator) -> Tensor:
+        order = torch.randperm(len(self.part), generator=generator)
+        return order.to(self.part.targets.device)
 
 
 def plain_batches(data: Data, part: Part, size: int) -> Iterator[tuple[Tensor, Tensor]]:

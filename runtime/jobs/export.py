@@ -25,6 +25,7 @@ from bayesnas.dsl import __version__
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import write_bytes
 from bayesnas.runtime.data.dataset import statistics_type
+from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.jobs.trained import AS_IT_IS, MEAN, STD, TrainedRun, statistics_name
 
 TOLERANCE: Final = 1e-3  # of the largest logit, by which an exported network may differ
@@ -47,6 +48,7 @@ class Exported:
     examples: str
 
 
+@plugins_named()
 def export(folder: Path, out: Path) -> Exported:
     """Write the trained network of a run as ``.onnx`` or ``.pt2`` and run the file for a check.
 
@@ -103,7 +105,7 @@ def _examples(trained: TrainedRun) -> tuple[Tensor, str]:
     except DiagnosticError:
         return _like_data(trained), "random inputs, as the data of the run cannot be read here"
     chosen = torch.linspace(0, len(test) - 1, _CHECKED).long()  # of many classes
-    return test.inputs[chosen], f"{_CHECKED} examples of the test part"
+    return test.inputs[chosen], f"{min(_CHECKED, len(test))} examples of the test part"
 
 
 def _like_data(trained: TrainedRun) -> Tensor:
@@ -153,9 +155,8 @@ def _difference(module: nn.Module, run: Callable[[Tensor], Tensor], inputs: Tens
     """The largest difference of network and file on raw inputs, over the largest output."""
     with torch.no_grad():
         expected = module(inputs)
-    return float(
-        (run(shares(inputs)) - expected).abs().max() / expected.abs().max().clamp_min(1e-12)
-    )
+    difference = (run(shares(inputs)) - expected).abs().max()
+    return float(difference / expected.abs().max().clamp_min(1e-12))
 
 
 Written = tuple[bytes, Callable[[Tensor], Tensor]]  # a file, and what it computes

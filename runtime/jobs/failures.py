@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from types import TracebackType
+from typing import Any, Final
 
 from attrs import evolve
 
-from bayesnas.dsl.diagnostics import DiagnosticError
+from bayesnas.compiler.operations.plugins import loaded_plugins
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
+from bayesnas.runtime.network.modules import EMITTED
 from bayesnas.runtime.runs.folder import Run
-from bayesnas.runtime.runs.ownership import CHECKPOINT
+from bayesnas.runtime.runs.ownership import has_checkpoint
 from bayesnas.runtime.tasks.interface import Score, Task
+
+_LOPSIDED: Final = 1.5  # times the mean, the share of the largest class
 
 
 @contextmanager
-def checkpoint_named(run: Run) -> Iterator[None]:
-    """Divergence in here (D602) says besides that the last checkpoint is kept, if there is one.
+def explained(run: Run, learning_rate: float) -> Iterator[None]:
+    """Divergence in here (D602) names a lower learning rate, and the checkpoint that is kept.
 
     Raises:
         DiagnosticError: what is raised in here.
@@ -24,13 +30,78 @@ def checkpoint_named(run: Run) -> Iterator[None]:
     try:
         yield
     except DiagnosticError as error:
-        if not (run.out / CHECKPOINT).is_file():
+        kept = f"the last good checkpoint is kept in `{run.out}`"
+        notes = (kept,) if has_checkpoint(run.out) else ()
+        remedy = lower_rate(learning_rate, "`--option learning_rate={}`")
+        raise remedied(error, remedy, *notes) from None
+
+
+@contextmanager
+def plugins_named() -> Iterator[None]:
+    """What a plugin's own code raises in here is said with its place in the plugin.
+
+    So is what a network raises that plugins are part of, behind them. What the system lacks, memory
+    above all, is no fault of the plugin that asks for it.
+
+    Raises:
+        DiagnosticError: D605 (status 1); whatever else is raised in here is raised as it is.
+    """
+    try:
+        yield
+    except (DiagnosticError, MemoryError, BrokenPipeError):
+        raise
+    except (Exception, SystemExit) as error:
+        text = str(error)
+        where = _in_plugin(error.__traceback__) or _behind_plugins(error.__traceback__, text)
+        if where is None or "out of memory" in text or "can't allocate" in text:
             raise
-        note = f"`--resume` goes on from the last good checkpoint, which is kept in `{run.out}`"
-        said = [
-            evolve(d, notes=(*d.notes, note)) if d.code == "D602" else d for d in error.diagnostics
-        ]
-        raise DiagnosticError(*said, status=error.status) from None
+        who, place = where
+        reason = ": ".join([type(error).__name__, *text.splitlines()[:1]])
+        raise DiagnosticError(
+            Diagnostic(
+                "D605",
+                f"{who} fails: {reason.rstrip('.')}",
+                notes=(place,),
+                help="mend the plugin, or what it is fed: the network's inputs come as float32, "
+                "standardised unless `--standardise no` is passed",
+            ),
+            status=1,
+        ) from error
+
+
+def _in_plugin(trace: TracebackType | None) -> tuple[str, str] | None:
+    """The plugin whose code ran last, in words, and where; None if none did."""
+    plugins, found = set(loaded_plugins()), None
+    for frame, line in traceback.walk_tb(trace):
+        if (name := frame.f_globals.get("__name__")) in plugins:
+            code = frame.f_code
+            found = f"the plugin `{name}`", f"at {code.co_filename}:{line}, in `{code.co_name}`"
+    return found
+
+
+def _behind_plugins(trace: TracebackType | None, text: str) -> tuple[str, str] | None:
+    """The network that failed where plugins are loaded, and what is known of the place."""
+    who = f"a network with the plugin {quote(loaded_plugins())}"
+    if loaded_plugins() and "device-side assert" in text:  # raised when next the GPU is asked
+        return who, "a GPU tells no place; `--device cpu` shows it"
+    names = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(trace)]
+    if loaded_plugins() and any(name.startswith(EMITTED) for name in names):
+        return who, "not in the plugin's own code: what it returned may be no tensor, or another"
+    return None
+
+
+def lower_rate(learning_rate: float, place: str) -> str:
+    """A remedy against divergence; ``place`` says how a rate is set, with `{}` for it."""
+    return f"lower `learning_rate`, for instance {place.format(f'{learning_rate / 10:g}')}"
+
+
+def remedied(error: DiagnosticError, remedy: str, *notes: str) -> DiagnosticError:
+    """The same with this remedy and these notes where it tells of divergence (D602)."""
+    said = [
+        evolve(d, notes=(*d.notes, *notes), help=remedy) if d.code == "D602" else d
+        for d in error.diagnostics
+    ]
+    return DiagnosticError(*said, status=error.status)
 
 
 def unlearned(
@@ -57,12 +128,12 @@ def no_better(task: Task, score: Score, chance: Score | None, count: int, weight
     Classes that are ``weighted`` excuse one that is worse.
     """
     error = None if chance is None else task.standard_error(chance.quality, count)
-    if chance is None or error is None or score.quality > chance.quality + error:
-        return ""
+    if chance is None or not error or score.quality > chance.quality + error:
+        return ""  # without error there is a single answer, which the census has told
     if weighted and score.quality < chance.quality - error:
         return ""
     remedy = "train longer (`epochs`), or with another `learning_rate`"
-    if not weighted:
+    if not weighted and chance.quality * len(task.strata_names) > _LOPSIDED:
         remedy += ", or weigh rare classes more (`--option class_weights=balanced`)"
     return (
         f"test {task.told(score)} is not clearly above {task.quality_text(chance.quality)}, that "

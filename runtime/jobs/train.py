@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -13,14 +13,14 @@ from bayesnas.compiler.emit.pytorch import emit_torch
 from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import TrainSettings
-from bayesnas.runtime.data.dataset import Data
+from bayesnas.runtime.data.dataset import Batches, Data
 from bayesnas.runtime.data.loading import load_data
-from bayesnas.runtime.jobs.failures import checkpoint_named, no_better
+from bayesnas.runtime.jobs.failures import explained, no_better, plugins_named
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.trained import deployed_state, input_record, statistics_name
 from bayesnas.runtime.network.modules import build
-from bayesnas.runtime.network.normalisation import check_batches
 from bayesnas.runtime.network.training import (
+    absurd,
     check_score,
     check_weights,
     evaluate,
@@ -28,6 +28,7 @@ from bayesnas.runtime.network.training import (
     train_epoch,
 )
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
+from bayesnas.runtime.runs.interruption import Watch
 from bayesnas.runtime.runs.ownership import WEIGHTS, check_out
 from bayesnas.runtime.runs.progress import Progress, say_note
 from bayesnas.runtime.runs.reading import (
@@ -36,13 +37,13 @@ from bayesnas.runtime.runs.reading import (
     NUMBER,
     TORCH_STATE,
     Schema,
+    agreeing,
     between,
     both,
     like_all,
     like_optimizer,
     listed,
     record,
-    rows_of,
 )
 from bayesnas.runtime.tasks.interface import Score, Task
 
@@ -67,6 +68,7 @@ class TrainResult:
         return {**plain, **self.task.entries("test", self.test), "metric": self.task.metric}
 
 
+@plugins_named()
 def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> TrainResult:
     """Train a network from scratch, evaluate it on the test part, save it in a run's folder.
 
@@ -75,18 +77,11 @@ def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> T
     check_out(options.out, options.resume, options.force, options.inputs(compiled))
     device = pick_device(options.device)
     data = load_data(options.data, compiled.graph, options.data_options).to(device)
-    settings, data, census = settled(settings, data)
-    check_batches(
-        compiled.graph,
-        compiled.loaded.source.name,
-        data.normalize(data.train.inputs[:1]),
-        len(data.train),
-        settings.batch_size,
-    )
+    settings, data, census = settled(settings, data, compiled)
     examples, extra = data.train.fingerprint(), {"examples": census.record()}
     with (
         Run.begin("train", compiled, settings, options, examples, extra) as run,
-        checkpoint_named(run),
+        explained(run, settings.learning_rate),
     ):
         return _Training(compiled, settings, options, data, run, device).fit()
 
@@ -112,52 +107,86 @@ class _Training:
         )
         self.generator = torch.Generator().manual_seed(options.seed)
         torch.manual_seed(options.seed)  # for dropout
+        self.batches = Batches(
+            data, data.train, settings.batch_size, settings.augment, self.generator
+        )
+        self.watch = Watch()
         self.epoch = 0
+        self.step = 0  # steps of the epoch so far
+        self.losses = 0.0  # sum over the examples of these steps
         self.seconds = 0.0
+        self.since = 0.0  # when `seconds` was right
         self.history: list[dict[str, Any]] = []
 
     def fit(self) -> TrainResult:
         if (state := self.run.checkpoint(self._schema(), self.device)) is not None:
             self._restore(state)
-        epochs = self.settings.epochs
-        per_epoch = math.ceil(len(self.data.train) / self.settings.batch_size)
+        epochs, per_epoch = self.settings.epochs, len(self.batches)
         with Progress(epochs * per_epoch, "train") as progress:
-            progress.skip(self.epoch * per_epoch)
+            progress.skip(self.epoch * per_epoch + self.step)
             while self.epoch < epochs:
-                start = time.perf_counter()
                 loss = self._one_epoch(progress)
                 self.epoch += 1
                 check_weights(self.module, f"epoch {self.epoch}")
-                self.seconds += time.perf_counter() - start
+                self._count_seconds()
                 self.history.append(
                     {"epoch": self.epoch, "train_loss": loss, "seconds": round(self.seconds, 3)}
                 )
                 self._checkpoint()
+                self.watch.saved()
                 if self.epoch % max(1, epochs // 10) == 0:
                     progress.say(f"epoch {self.epoch}/{epochs}: train loss {loss:.4f}")
         return self._finish()
 
     def _one_epoch(self, progress: Progress) -> float:
-        return train_epoch(
-            self.module,
-            self.optimizer,
-            self.data,
-            self.data.train,
-            self.settings,
-            self.epoch,
-            self.generator,
-            lambda value: progress.step(loss=f"{value:.3f}"),
-        )
+        """The steps of an epoch, or the rest of them; the mean loss of all.
+
+        Raises:
+            KeyboardInterrupt: a signal has come, and what was reached is saved.
+        """
+        self.since = time.perf_counter()
+        self.watch.follow(self._steps(progress), self._save_within)
+        mean = self.losses / self.batches.examples(self.step)
+        self.step, self.losses = 0, 0.0
+        return mean
+
+    def _steps(self, progress: Progress) -> Iterator[float]:
+        for value in train_epoch(
+            self.module, self.optimizer, self.batches, self.settings, self.epoch, self.step
+        ):
+            before = self.batches.examples(self.step)
+            self.step += 1
+            self.losses += value * (self.batches.examples(self.step) - before)
+            progress.step(loss=f"{value:.3f}")
+            yield value
+
+    def _save_within(self, loss: float) -> None:
+        """Save what was reached in the middle of an epoch, unless the last loss is absurd.
+
+        Raises:
+            DiagnosticError: D602 if weights are not finite.
+        """
+        check_weights(self.module, f"step {self.step} of epoch {self.epoch + 1}")
+        self._count_seconds()
+        if not absurd(Score(loss, 0.0), self.data.task.chance(self.data.train.targets)):
+            self._checkpoint()
+
+    def _count_seconds(self) -> None:
+        now = time.perf_counter()
+        self.seconds, self.since = self.seconds + now - self.since, now
 
     def _checkpoint(self) -> None:
         self.run.write_lines("history.jsonl", self.history)
         state = {
             "epoch": self.epoch,
+            "step": self.step,
+            "losses": self.losses,
             "seconds": self.seconds,
             "history": self.history,
             "model": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
+            "order": self.batches.order,
             "dropout": torch.get_rng_state(),
         }
         self.run.save_checkpoint(state)
@@ -168,21 +197,33 @@ class _Training:
         entries = record(
             {
                 "epoch": between(0, self.settings.epochs),
+                "step": between(0, len(self.batches)),
+                "losses": NUMBER,
                 "seconds": DURATION,
                 "history": listed(row),
                 "model": like_all(self.module.state_dict()),
                 "optimizer": like_optimizer(self.optimizer),
                 "generator": TORCH_STATE,
+                "order": TORCH_STATE,
                 "dropout": TORCH_STATE,
             }
         )
-        return both(entries, rows_of("history", "epoch"))
+        return both(entries, agreeing(self._fault))
+
+    def _fault(self, state: Mapping[str, Any]) -> str | None:
+        """What does not fit together in a checkpoint; None if nothing."""
+        if len(state["history"]) != state["epoch"]:
+            return "history is not as long as epoch says"
+        after_last = state["epoch"] == self.settings.epochs and state["step"] > 0
+        return "step is of an epoch after the last" if after_last else None
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self.epoch, self.seconds, self.history = state["epoch"], state["seconds"], state["history"]
+        self.epoch, self.step, self.losses = state["epoch"], state["step"], state["losses"]
+        self.seconds, self.history = state["seconds"], state["history"]
         self.module.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"].cpu())
+        self.batches.order = state["order"].cpu()
         torch.set_rng_state(state["dropout"].cpu())
 
     def _finish(self) -> TrainResult:

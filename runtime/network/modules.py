@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +12,15 @@ from bayesnas.compiler.emit.pytorch import Emitted, emit_torch
 from bayesnas.compiler.emit.schedule import schedule
 from bayesnas.compiler.graph.model import Graph
 
+EMITTED: Final = "bayesnas_emitted"  # what networks call their module
+
 
 def load_source(emitted: Emitted) -> nn.Module:
     """An instance of the network's class, made by running its emitted source.
 
     The source comes from our own emitter, which writes no name or text of a spec but identifiers.
     """
-    namespace: dict[str, Any] = {"__name__": f"bayesnas_emitted.{emitted.class_name}"}
+    namespace: dict[str, Any] = {"__name__": f"{EMITTED}.{emitted.class_name}"}
     exec(compile(emitted.source, f"<emitted {emitted.class_name}>", "exec"), namespace)
     module: nn.Module = namespace[emitted.class_name]()
     return module

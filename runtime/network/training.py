@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.data.dataset import Data, Part, batches, plain_batches, raw_batches
+from bayesnas.runtime.data.dataset import Batches, Data, Part, plain_batches, raw_batches
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.tasks.interface import Score, Task
 
@@ -41,7 +41,7 @@ def diverged(message: str, *notes: str) -> DiagnosticError:
             "D602",
             message,
             notes=notes,
-            help="lower `learning_rate`, for instance `--option learning_rate=0.01`",
+            help="lower `learning_rate`",
         ),
         status=1,
     )
@@ -134,42 +134,34 @@ def _judged(
 def train_epoch(
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
-    data: Data,
-    part: Part,
+    batches: Batches,
     settings: TrainSettings,
     epoch: int,
-    generator: torch.Generator,
-    after_step: Callable[[float], None],
-) -> float:
-    """One pass over a part of the data, the ``epoch``-th of a cosine; the mean loss of its steps.
+    taken: int = 0,
+) -> Iterator[float]:
+    """The steps of one pass, the ``epoch``-th of a cosine; the loss of each.
 
     Args:
         module: the network.
         optimizer: of its weights.
-        data: what ``part`` is of.
-        part: the examples to train on.
+        batches: of the examples to train on.
         settings: the schedule.
         epoch: counted from 0.
-        generator: of the order and the augmentation.
-        after_step: is told the loss of every step.
+        taken: steps of the pass that were taken before an interruption.
 
     Raises:
-        DiagnosticError: D602 if the loss is not finite.
+        DiagnosticError: D602 if a loss is not finite.
     """
     module.train()
-    steps = math.ceil(len(part) / settings.batch_size)
-    total, count = 0.0, 0
-    passes = batches(data, part, settings.batch_size, settings.augment, generator)
-    for k, (inputs, targets) in enumerate(passes):
+    steps = math.ceil(len(batches.part) / settings.batch_size)
+    for k, (inputs, targets) in enumerate(batches.series(len(batches), taken), start=taken):
         for group in optimizer.param_groups:
             group["lr"] = cosine(settings.learning_rate, epoch * steps + k, settings.epochs * steps)
-        loss = data.task.loss(predict(module, inputs), targets)
+        loss = batches.data.task.loss(predict(module, inputs), targets)
         value = check_loss(loss, f"epoch {epoch + 1}")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if settings.gradient_clip:
             nn.utils.clip_grad_norm_(module.parameters(), settings.gradient_clip)
         optimizer.step()
-        total, count = total + value * len(targets), count + len(targets)
-        after_step(value)
-    return total / count
+        yield value

@@ -32,6 +32,7 @@ from bayesnas.runtime.runs.ownership import (
     WEIGHTS,
     clear,
     clear_litter,
+    has_checkpoint,
     lock,
     set_aside,
     settings_of,
@@ -145,13 +146,8 @@ class Run:
         Raises:
             DiagnosticError: D413 (another run is at work there), D414 (begun otherwise).
         """
-        run = cls(options.out)
-        copies = _copies(compiled)
-        for plugin in imported_modules(compiled.graph):  # to read, and to go back to
-            copies[f"plugins/{plugin}.py"] = plugin_source(plugin)
-        record = _record(command, compiled, settings, options, data_hash, list(copies)) | dict(
-            extra or {}
-        )
+        run, copies = cls(options.out), _copies(compiled)
+        record = run_record(command, compiled, settings, options, data_hash, extra)
         options.out.mkdir(parents=True, exist_ok=True)
         run._lock = lock(options.out)
         try:
@@ -188,7 +184,7 @@ class Run:
         if kind is None:
             clear(self.out)
         self._unlock()
-        if kind is KeyboardInterrupt and (self.out / CHECKPOINT).is_file():
+        if kind is KeyboardInterrupt and has_checkpoint(self.out):
             raise KeyboardInterrupt(f"`--resume` goes on with the run in `{self.out}`") from None
 
     def _unlock(self) -> None:
@@ -257,10 +253,15 @@ class Run:
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Keep what a run has reached, and the checkpoint before it."""
-        path = self.out / CHECKPOINT
-        if path.is_file():
-            path.replace(self.out / PREVIOUS)
-        self.save(CHECKPOINT, state)
+        path, previous = self.out / CHECKPOINT, self.out / PREVIOUS
+        try:
+            if path.is_file():
+                path.replace(previous)
+            self.save(CHECKPOINT, state)
+        except BaseException:
+            if previous.is_file() and not path.is_file():
+                previous.replace(path)
+            raise
 
     def checkpoint(
         self, schema: Schema, device: torch.device | str = "cpu"
@@ -304,32 +305,38 @@ class Run:
             raise DiagnosticError(Diagnostic("D416", message, notes=(note,), help=_RESTORE))
 
 
-def _copies(compiled: Compiled) -> dict[str, str]:
-    """What a run keeps of its spec: the spec first, and the files of its own that it imports."""
+def _texts(compiled: Compiled) -> dict[str, str]:
+    """The spec first, and the files of its own that it imports."""
     name = "spec.nas"
     while name in compiled.loaded.local:
         name = f"_{name}"
     return {name: compiled.loaded.source.text, **compiled.loaded.local}
 
 
-def _record(
+def _copies(compiled: Compiled) -> dict[str, str]:
+    """What a run keeps to read, and to go back to: its spec, imports and plugins."""
+    plugins = {f"plugins/{n}.py": plugin_source(n) for n in imported_modules(compiled.graph)}
+    return {**_texts(compiled), **plugins}
+
+
+def run_record(
     command: str,
     compiled: Compiled,
     settings: SearchSettings | TrainSettings,
     options: RunOptions,
     data_hash: str,
-    copies: Sequence[str],
+    extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """All that makes a run, for ``settings.json``."""
-    texts = _copies(compiled)
+    """All that makes a run, for ``settings.json``: see `Run.begin`."""
+    copies = list(_copies(compiled))
     plugins = imported_modules(compiled.graph)
     return {
         "format": FORMAT,
         "command": command,
         "file": copies[0],
-        "copies": list(copies),
+        "copies": copies,
         "spec": str(Path(compiled.loaded.source.name).absolute()),
-        "spec_hash": _hash("".join(texts.values())),
+        "spec_hash": _hash("".join(_texts(compiled).values())),
         "network": compiled.network.name,
         "values": dict(compiled.values),
         "data": options.data_name,
@@ -337,6 +344,7 @@ def _record(
         "data_hash": data_hash,
         "resize": options.data_options.resize,
         "fit": options.data_options.fit,
+        "standardise": options.data_options.standardise,
         "seed": options.seed,
         "device": options.device,
         "settings": asdict(settings),
@@ -347,6 +355,7 @@ def _record(
             "torch": str(torch.__version__),
             "python": platform.python_version(),
         },
+        **(extra or {}),
     }
 
 

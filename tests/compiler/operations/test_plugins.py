@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -47,18 +45,8 @@ class Scale(nn.Module):
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A working directory; what is registered and imported in it is forgotten afterwards."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    before, modules = dict(PRIMITIVES), set(sys.modules)
-    yield tmp_path
-    PRIMITIVES.clear()
-    PRIMITIVES.update(before)
-    for name in set(sys.modules) - modules:
-        if name.startswith("plugged"):
-            del sys.modules[name]
+def folder(plugin_folder: Path) -> Path:
+    return plugin_folder
 
 
 def plug(folder: Path, text: str, name: str = "plugged") -> None:

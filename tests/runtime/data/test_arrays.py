@@ -20,7 +20,7 @@ from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.data.dataset import Data, batches
+from bayesnas.runtime.data.dataset import Batches, Data
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.search import search
 from bayesnas.runtime.jobs.train import train
@@ -139,7 +139,7 @@ def test_labels_may_be_whole_floats(tmp_path: Path) -> None:
 
 def test_nothing_is_shifted(tmp_path: Path) -> None:
     data = load(tmp_path, arrays())
-    [(inputs, labels)] = batches(data, data.train, 100, "auto", torch.Generator().manual_seed(0))
+    [(inputs, labels)] = Batches(data, data.train, 100, "auto", torch.Generator().manual_seed(0))
     sums = data.normalize(data.train.inputs).sum(dim=1)
     assert sorted(inputs.sum(dim=1).tolist()) == pytest.approx(sorted(sums.tolist()), abs=1e-6)
     assert sorted(labels.tolist()) == sorted(data.train.targets.tolist())
@@ -313,8 +313,21 @@ WRONG: dict[str, tuple[Arrays, str, str]] = {
                 "`F` has 30 examples in `x` and 29 labels in `y`"),
     "test lengths": (changed("x_test", lambda x: x[1:]), "D512",
                      "`F` has 11 examples in `x_test` and 12 labels in `y_test`"),
-    "a column": (changed("y", lambda y: y[:, None]), "D512", "`y` in `F` is [30, 1], not [N]"),
-    "one-hot": (changed("y", lambda y: np.eye(3)[y]), "D512", "`y` in `F` is [30, 3], not [N]"),
+    "two columns": (changed("y", lambda y: np.stack([y, y], 1)), "D512",
+                    "`y` in `F` is [30, 2], not [N]"),
+    "a row of labels": (changed("y", lambda y: y[None]), "D512",
+                        "`F` has 30 examples in `x` and 1 labels in `y`"),
+    "several classes": (changed("y", lambda y: np.eye(3)[y] + np.eye(30, 3, -4)), "D514",
+                        "`y` in `F` has 2 classes in example 4 (counted from 0)"),
+    "no class": (changed("y", lambda y: np.eye(3)[y] * (np.arange(30) != 4)[:, None]), "D514",
+                 "`y` in `F` has no class in example 4 (counted from 0)"),
+    "soft labels": (changed("y", lambda y: 0.1 + 0.7 * np.eye(3)[y]), "D514",
+                    "`y` in `F` has soft labels: shares of several classes"),
+    "an empty column": (changed("y", lambda y: np.eye(4)[y]), "D514",
+                        "`y` in `F` has 4 columns, and no example of class 3"),
+    "other columns": ({**with_test(), "y": np.eye(3)[arrays()["y"]],
+                       "y_test": np.eye(4)[np.arange(12) % 4]},
+                      "D514", "`y_test` in `F` has 4 columns, `y` has 3"),
     "test shape": (changed("x_test", lambda x: x[:, 1:]), "D512",
                    "`F` has examples [4] in `x` and [3] in `x_test`"),
     "a NaN": (changed("x", put(np.nan, 7, 2)), "D513", "`x` in `F` has a NaN or infinity"),
@@ -322,8 +335,21 @@ WRONG: dict[str, tuple[Arrays, str, str]] = {
                  "`x_test` in `F` has 4 numbers that are not finite"),
     "too large": (changed("x", put(1e39, 5)), "D513",
                   "`x` in `F` has 4 numbers that are not finite"),
-    "named labels": (changed("y", lambda y: np.array(["a", "b", "c"])[y]), "D514",
-                     "`y` in `F` holds `<U1`, not numbers of classes"),
+    "one part named": (changed("y", lambda y: np.array(["a", "b", "c"])[y]), "D514",
+                       "`y_test` in `F` holds numbers, `y` texts"),
+    "other names": ({**arrays(), "y": np.array(["a", "b", "c"])[arrays()["y"]],
+                     "x_test": np.ones((1, 4)), "y_test": np.array(["d"])}, "D514",
+                    "`y_test` in `F` has the label `d`, which `y` has not"),
+    "no name": (changed("y", lambda y: np.array(["a", "", "c"])[y]), "D514",
+                "`y` in `F` has no label in example 1 (counted from 0)"),
+    "one name": (changed("y", lambda y: np.full(len(y), "a")), "D514",
+                 "`y` in `F` has a single class, `a`"),
+    "bytes of no text": (changed("y", lambda y: np.array([b"\xff", b"b", b"c"])[y]), "D514",
+                         "`y` in `F` holds bytes that are no text"),
+    "dates": (changed("y", lambda y: y.astype("M8[s]")), "D514",
+              "`y` in `F` holds `datetime64[s]`, not numbers of classes"),
+    "examples last": ({"x": np.zeros((4, 30)), "y": arrays()["y"]}, "D512",
+                      "`F` has 4 examples in `x` and 30 labels in `y`"),
     "halves": (changed("y", put(0.5, 3)), "D514",
                "`y` in `F` holds labels that are not whole numbers"),
     "NaN labels": (changed("y", put(np.nan, 3)), "D514",
@@ -366,7 +392,7 @@ def test_examples_that_do_not_fit_the_network(shape: tuple[int, ...], tmp_path: 
         "D505",
         f"examples of `{name}` are [4], the network takes {list(shape)}",
     )
-    assert found.help == "declare `x: [4]`"
+    assert "declare `x: [4]`" in found.help
     assert found.span is not None
     assert (found.span.line, found.span.column) == (1, 13)
 

@@ -18,11 +18,11 @@ from bayesnas.compiler.graph.model import Graph
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data import images as image_files
 from bayesnas.runtime.data.dataset import (
+    Batches,
     Data,
     Part,
     augmentation,
     augmented,
-    batches,
     plain_batches,
 )
 from bayesnas.runtime.data.loading import load_data
@@ -113,7 +113,7 @@ def test_flat_digits(digits: Data) -> None:
     assert normal.mean(dim=0).abs().max() < 1e-4
     assert (normal[:, constant] == 0).all()
     assert (normal[:, ~constant].std(dim=0) - 1).abs().max() < 1e-4
-    [(inputs, _)] = batches(flat, flat.train, len(flat.train), "auto", generator())
+    [(inputs, _)] = Batches(flat, flat.train, len(flat.train), "auto", generator())
     assert sorted(inputs.sum(dim=1).tolist()) == pytest.approx(sorted(normal.sum(dim=1).tolist()))
 
 
@@ -482,7 +482,7 @@ def plain(part: Part) -> Data:
 def test_batches_visit_every_example_once(count: int, sizes: list[int]) -> None:
     """But a last single one, which batch normalisation could not take."""
     part = numbered(count)
-    found = list(batches(plain(part), part, 4, "none", generator()))
+    found = list(Batches(plain(part), part, 4, "none", generator()))
     assert [len(labels) for _, labels in found] == sizes
     labels = [int(x) for _, labels in found for x in labels]
     assert len(set(labels)) == len(labels)
@@ -493,7 +493,7 @@ def test_batches_visit_every_example_once(count: int, sizes: list[int]) -> None:
 def test_batches_are_shuffled_anew() -> None:
     part, chance = numbered(40), generator()
     orders = [
-        [int(x) for _, labels in batches(plain(part), part, 8, "none", chance) for x in labels]
+        [int(x) for _, labels in Batches(plain(part), part, 8, "none", chance) for x in labels]
         for _ in range(2)
     ]
     assert orders[0] != orders[1] != list(range(40))
@@ -588,6 +588,6 @@ def test_auto_is_what_suits_the_data(digits: Data) -> None:
     """Digits are shifted and never mirrored."""
     part = digits.train.subset(torch.arange(32))
     named, chosen = (
-        next(batches(digits, part, 32, kind, generator()))[0] for kind in ("shift", "auto")
+        next(iter(Batches(digits, part, 32, kind, generator())))[0] for kind in ("shift", "auto")
     )
     assert torch.equal(named, chosen)

@@ -101,6 +101,10 @@ def reshaped(state: dict[str, Any]) -> None:
 TRAINED: dict[str, tuple[str, Change, str]] = {
     "no epoch": ("checkpoint.pt", drop("epoch"), ""),
     "an epoch too far": ("checkpoint.pt", put("epoch", value=10**9), "epoch: 1000000000 is"),
+    "a step beyond the epoch": ("checkpoint.pt", put("step", value=99), "step: 99 is greater"),
+    "a step after the last epoch": ("checkpoint.pt", put("step", value=1), ""),
+    "a sum of losses": ("checkpoint.pt", put("losses", value=math.inf), "losses: inf is not"),
+    "an order": ("checkpoint.pt", put("order", value=torch.zeros(9)), "order: "),
     "an epoch before the first": ("checkpoint.pt", put("epoch", value=-1), "epoch: -1 is"),
     "an epoch that is a number": ("checkpoint.pt", put("epoch", value=1.0), "epoch: 1.0 is not"),
     "a truth as epoch": ("checkpoint.pt", put("epoch", value=True), "epoch: True is not"),
@@ -238,6 +242,8 @@ SEARCHED: dict[str, tuple[str, Change, str]] = {
     "a removal": ("evidence", put("removed", value=[]), "removed: [] is not"),
     "a row": ("evidence", drop("history", 0, "seconds"), "history[0]: "),
     "steps": ("evidence", put("net", "steps", value=10**9), "net.steps: "),
+    "steps of another round": ("evidence", put("net", "steps", value=1), ""),
+    "an order": ("evidence", put("net", "order", value=[1]), "net.order: "),
     "what is kept": ("evidence", put("net", "kept", value=["x"]), "net.kept[0]: 'x' is unknown"),
     "candidates": ("evidence", put("strategy", "candidates", value="all"), "strategy.candidates"),
     "choices": ("evidence", put("strategy", "choices", value=[3]), "strategy.choices[0]"),
@@ -255,6 +261,7 @@ SEARCHED: dict[str, tuple[str, Change, str]] = {
         "strategy.adam.state['0']",
     ),
     "losses": ("thompson", put("strategy", "losses", value=[0.5] * 99), "strategy: "),
+    "what was learned": ("thompson", put("strategy", "learned", value=99), "strategy: learned is"),
     "posterior": ("bayesnas", drop("strategy", "posterior", "w"), "strategy.posterior: "),
     "report": ("bayesnas", put("strategy", "gate_report", value={-1: {}}), "strategy.gate_report"),
 }
