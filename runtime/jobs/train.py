@@ -18,6 +18,7 @@ from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.failures import explained, no_better, plugins_named
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.trained import deployed_state, input_record, statistics_name
+from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import (
     absurd,
@@ -100,7 +101,8 @@ class _Training:
     ) -> None:
         self.compiled, self.settings, self.options = compiled, settings, options
         self.data, self.run, self.device = data, run, device
-        module, self.emitted = build(compiled.graph, compiled.loaded.source.name, options.seed)
+        graph, origin = compiled.graph, compiled.loaded.source.name
+        module, self.emitted = build(graph, origin, options.seed, layout=layout(graph, device))
         self.module = module.to(device)
         self.optimizer = sgd(
             self.module, settings.learning_rate, settings.momentum, settings.weight_decay

@@ -17,6 +17,7 @@ from bayesnas.runtime.data.dataset import Data, statistics_type
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.jobs.failures import plugins_named
+from bayesnas.runtime.network.kernels import layout, layout_note
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import evaluate_raw, non_finite
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device, read_result
@@ -66,8 +67,9 @@ class TrainedRun:
         run, settings, compiled = Run.open(folder)
         record = read_result(folder, DESCRIBED)
         kind = statistics_name(getattr(torch, record["input"]["dtype"]))
-        module, _ = build(compiled.graph, compiled.loaded.source.name, 0, scheduled, kind)
         device = pick_device(str(device))
+        graph, origin = compiled.graph, compiled.loaded.source.name
+        module, _ = build(graph, origin, 0, scheduled, kind, layout(graph, device))
         # What is not finite is named below.
         state = run.weights(like_all(module.state_dict(), finite=False), device)
         if (reason := _unfit(state, record, compiled)) is not None:
@@ -175,6 +177,7 @@ def evaluate_run(options: RunOptions) -> tuple[Score, Data]:
     device = pick_device(options.device)
     trained = TrainedRun.open(options.out, device)
     data = trained.data(options.data, options.data_options).to(device)
-    for note in (data.note, *Census.of(data, None).judged()):
+    remarks = (*Census.of(data, None).judged(), layout_note(trained.compiled.graph, device))
+    for note in (data.note, *remarks):
         say_note(note)
     return evaluate_raw(trained.network, data.task, data.test), data
