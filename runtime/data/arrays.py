@@ -239,7 +239,7 @@ def _file(path: Path, stream: BinaryIO, remedy: str) -> Any:
 
 
 def _member(place: str, file: Mapping[str, Array], key: str) -> Array:
-    remedy = "save an array of numbers, `dtype=float`"
+    remedy = "save an array of numbers, `astype(float)`, or of texts, `astype(str)`"
     objects = wrong(place, "D512", "holds Python objects, not numbers", remedy)
     try:
         array = file[key]

@@ -86,6 +86,9 @@ class Census:
             return f"{text}; by class {', '.join(self._of(k) for k in order)}"
         largest = max(order, key=lambda k: self.train[k])
         smallest = min(order, key=lambda k: self.train[k])
+        if all((counts == counts[0]).all() for _, counts in self._parts()):
+            each = " + ".join(f"{counts[0]:,}" for _, counts in self._parts())
+            return f"{text}, in {len(names):,} classes, {each} of each"
         return (
             f"{text}, in {len(names):,} classes, from {self._of(smallest)} to {self._of(largest)} "
             "(`settings.json` has all)"

@@ -210,8 +210,9 @@ class Reader:
         if broken:
             raise _unreadable(broken, name)
         pictures = [result for result in results if isinstance(result, Picture)]
+        one_size = len({picture.pixels.shape for picture in pictures}) == 1
         for path, picture in zip(paths, pictures, strict=True):
-            self._check(path, picture)
+            self._check(path, picture, one_size)
             self.findings.remarks.update(picture.remarks)
         return [picture.pixels for picture in pictures]
 
@@ -228,15 +229,17 @@ class Reader:
         except ImageError as error:
             return error
 
-    def _check(self, path: Path, picture: Picture) -> None:
+    def _check(self, path: Path, picture: Picture, one_size: bool) -> None:
+        """Refuse another shape; to declare it helps only where all images are of one size."""
         shape = tuple(picture.pixels.shape)
         if shape != self.shape:
+            fit = "pass `--resize` to fit the images to the spec"
             raise DiagnosticError(
                 Diagnostic(
                     "D505",
                     f"`{path}` is {list(shape)}, the network takes {list(self.shape)}",
-                    help=f"declare the image as {list(shape)}, or pass `--resize` to fit the "
-                    "images to the spec",
+                    notes=() if one_size else ("the images are of several sizes",),
+                    help=f"declare the image as {list(shape)}, or {fit}" if one_size else fit,
                 )
             )
 

@@ -82,6 +82,8 @@ def _open(path: Path) -> tuple[Image.Image, list[str]]:
         with Image.open(path, formats=FORMATS) as file:
             if file.width * file.height > MAX_PIXELS:
                 raise ImageError(f"{file.width} x {file.height} pixels, more than {MAX_PIXELS:,}")
+            if getattr(file, "n_frames", 1) > 1:
+                remarks.append("the first of several frames or pages taken")
             file.load()
             turned = ImageOps.exif_transpose(file)
             if file.getexif().get(0x0112, 1) != 1:  # its orientation

@@ -62,8 +62,8 @@ def plugins_named() -> Iterator[None]:
                 "D605",
                 f"{who} fails: {reason.rstrip('.')}",
                 notes=(place,),
-                help="mend the plugin, or what it is fed: the network's inputs come as float32, "
-                "standardised unless `--standardise no` is passed",
+                help="mend the plugin, or what it is fed: inputs come as float32, standardised "
+                "unless a note says that they stay as they are, or `--standardise no` is passed",
             ),
             status=1,
         ) from error

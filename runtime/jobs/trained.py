@@ -69,6 +69,8 @@ class TrainedRun:
         """
         folder = Path(folder)
         run, settings, compiled = Run.open(folder)
+        if settings["command"] != "train":
+            raise _no_training(folder)
         record = read_result(folder, DESCRIBED)
         kind = statistics_name(getattr(torch, record["input"]["dtype"]))
         device = pick_device(str(device))
@@ -222,6 +224,18 @@ def _unfit(
     if not task_class(record["metric"]).fits(record, compiled.graph):
         return "they are of another number of classes than the network has outputs"
     return None
+
+
+def _no_training(folder: Path) -> DiagnosticError:
+    """D415; there is the run of another command."""
+    return DiagnosticError(
+        Diagnostic(
+            "D415",
+            f"the run in `{folder}` is a search, not a training",
+            help=f"train what it found, `{folder / 'pruned.nas'}`, with `bayesnas train`, and name "
+            "the folder of that run",
+        )
+    )
 
 
 def load_network(folder: str | Path, device: str = "cpu") -> nn.Module:

@@ -205,7 +205,9 @@ class Run:
         )
         differ = [n for n in record if n not in _MAY_DIFFER and begun.get(n) != record[n]]
         if differ:
-            raise _begun_otherwise(self.out, [_WORDS.get(name, name) for name in differ])
+            old, new = begun["settings"], record["settings"]
+            changed = [f"`{n}`: {old.get(n)}, now {new[n]}" for n in new if old.get(n) != new[n]]
+            raise _begun_otherwise(self.out, [_WORDS.get(n, n) for n in differ], *changed)
         return settings
 
     @classmethod
@@ -363,13 +365,13 @@ def _plugin_hash(plugins: Sequence[str]) -> str:
     return _hash("".join(map(plugin_source, plugins)))
 
 
-def _begun_otherwise(out: Path, words: Sequence[str]) -> DiagnosticError:
-    """D414; ``words`` is what differs."""
+def _begun_otherwise(out: Path, words: Sequence[str], *changed: str) -> DiagnosticError:
+    """D414; ``words`` is what differs, ``changed`` the single settings."""
     return DiagnosticError(
         Diagnostic(
             "D414",
             f"the run in `{out}` was begun with another {words[0]}",
-            notes=(f"different: {', '.join(words)}",),
+            notes=(f"different: {', '.join(words)}", *changed),
             help="go on with what it keeps in its folder, or begin in a new one",
         )
     )
@@ -385,12 +387,11 @@ def read_result(out: Path, schema: Schema) -> dict[str, Any]:
     Raises:
         DiagnosticError: D415 (none there), D416 (not of the schema).
     """
-    path, remedy = out / "result.json", "remove the folder, and run the command again"
+    path, remedy = out / "result.json", "finish the run with `--resume`, or name another folder"
     try:
         result: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
-        raise DiagnosticError(
-            Diagnostic("D415", f"no finished run in `{out}`", help=remedy)
-        ) from None
-    check_entries(result, schema, path, remedy)
+        unfinished = Diagnostic("D415", f"no finished run in `{out}`", help=remedy)
+        raise DiagnosticError(unfinished) from None
+    check_entries(result, schema, path, _RESTORE)
     return result

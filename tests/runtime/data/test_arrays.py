@@ -258,6 +258,7 @@ def test_objects_are_not_read(key: str, tmp_path: Path, monkeypatch: pytest.Monk
         "D512",
         f"`{key}` in `{tmp_path / 'data.npz'}` holds Python objects, not numbers",
     )
+    assert found.help == "save an array of numbers, `astype(float)`, or of texts, `astype(str)`"
     assert_style(found)
     assert not (tmp_path / "exploded").exists()
 

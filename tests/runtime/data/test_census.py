@@ -71,6 +71,13 @@ def test_many_classes_in_few_words() -> None:
     assert len(census.record()["classes"]) == 1200
 
 
+def test_many_classes_of_one_size() -> None:
+    census = Census.of(data([2] * 1000, [1] * 1000), None)
+    assert census.notes(weighted=True)[0] == (
+        "`table` has 2,000 examples to train on, 1,000 to test, in 1,000 classes, 2 + 1 of each"
+    )
+
+
 def test_a_search_with_one_example_a_class() -> None:
     with pytest.raises(DiagnosticError, match="`table` has one example a class: none can be held"):
         Census.of(data([1, 1, 1], [1, 1, 1]), 0.2)

@@ -254,6 +254,31 @@ def test_images_are_turned_as_exif_says(tmp_path: Path) -> None:
     assert shown.remarks == ("turned as EXIF says",)
 
 
+def test_the_first_of_several_frames_is_taken_and_said(tmp_path: Path) -> None:
+    frames = [Image.fromarray(np.full((8, 8), 60 * k, dtype=np.uint8)) for k in range(3)]
+    for name in ("x.gif", "x.tif"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+        shown = picture(tmp_path / name)
+        assert not shown.pixels.any()
+        assert "the first of several frames or pages taken" in shown.remarks
+
+
+def test_images_of_several_sizes_are_not_declared(tmp_path: Path) -> None:
+    """No size that is declared would fit them all."""
+    folder(tmp_path)
+    path = sorted((tmp_path / "train").glob("*/*.png"))[0]
+    save(path, np.zeros((9, 8), dtype=np.uint8))
+    with pytest.raises(DiagnosticError) as caught:
+        load_data(f"folder:{tmp_path}", takes("[1, 8, 8]", 2))
+    [found] = caught.value.diagnostics
+    assert (found.code, found.message) == (
+        "D505",
+        f"`{path}` is [1, 9, 8], the network takes [1, 8, 8]",
+    )
+    assert found.notes == ("the images are of several sizes",)
+    assert found.help == "pass `--resize` to fit the images to the spec"
+
+
 @pytest.mark.parametrize("fit", ["squeeze", "pad", "crop"])
 def test_how_images_are_fitted(fit: image_files.Fit, tmp_path: Path) -> None:
     """Only what is cropped loses the ends of a strip."""

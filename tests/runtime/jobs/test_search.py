@@ -23,6 +23,7 @@ from bayesnas.runtime.data.dataset import Data, Part
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs import search as search_module
 from bayesnas.runtime.jobs.search import SearchResult, search
+from bayesnas.runtime.jobs.trained import load_network
 from bayesnas.runtime.runs.folder import RunOptions
 from bayesnas.runtime.strategies.bayesnas import penalised
 from bayesnas.runtime.supernet.supernet import Supernet
@@ -245,8 +246,21 @@ def test_a_search_is_not_resumed_with_other_settings(
     [found] = caught.value.diagnostics
     assert found.code == "D414"
     assert found.message == f"the run in `{done[0]}` was begun with another {differs}"
+    [(name, value)] = settings.items()
+    assert any(n.startswith(f"`{name}`: ") and n.endswith(f", now {value}") for n in found.notes)
     assert found.help
     assert snapshot(done[0]) == before
+
+
+def test_a_search_is_no_training(done: tuple[Path, SearchResult]) -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        load_network(done[0])
+    [found] = caught.value.diagnostics
+    assert (found.code, found.message) == (
+        "D415",
+        f"the run in `{done[0]}` is a search, not a training",
+    )
+    assert str(done[0] / "pruned.nas") in (found.help or "")
 
 
 # -------------------------------------------------------------------------------------- options
