@@ -82,17 +82,26 @@ def _open(path: Path) -> tuple[Image.Image, list[str]]:
         with Image.open(path, formats=FORMATS) as file:
             if file.width * file.height > MAX_PIXELS:
                 raise ImageError(f"{file.width} x {file.height} pixels, more than {MAX_PIXELS:,}")
-            if getattr(file, "n_frames", 1) > 1:
-                remarks.append("the first of several frames or pages taken")
             file.load()
             turned = ImageOps.exif_transpose(file)
             if file.getexif().get(0x0112, 1) != 1:  # its orientation
                 remarks.append("turned as EXIF says")
+            if _goes_on(file):
+                remarks.append("the first of several frames or pages taken")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ImageError(
             str(error).splitlines()[0] if str(error) else type(error).__name__
         ) from None
     return turned, remarks
+
+
+def _goes_on(file: Image.Image) -> bool:
+    """Whether there are more frames; a broken second one counts as none, the first is good."""
+    try:
+        file.seek(1)
+    except Exception:  # a decoder raises many kinds, EOFError among them
+        return False
+    return True
 
 
 def _flat(image: Image.Image, remarks: list[str]) -> Image.Image:

@@ -261,6 +261,9 @@ def test_the_first_of_several_frames_is_taken_and_said(tmp_path: Path) -> None:
         shown = picture(tmp_path / name)
         assert not shown.pixels.any()
         assert "the first of several frames or pages taken" in shown.remarks
+    whole = (tmp_path / "x.gif").read_bytes()
+    (tmp_path / "x.gif").write_bytes(whole[: whole.index(b"\x2c", whole.index(b"\x2c") + 1) + 4])
+    assert not picture(tmp_path / "x.gif").pixels.any()
 
 
 def test_images_of_several_sizes_are_not_declared(tmp_path: Path) -> None:
