@@ -17,7 +17,7 @@ from bayesnas.commands.arguments import SettingsAsked
 from bayesnas.commands.parser import bayesnas_parser, compile_parser
 from bayesnas.commands.tables import settings_table
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, render_all
-from bayesnas.dsl.terminal import accept_any_text, say
+from bayesnas.dsl.terminal import accept_any_text, say, tell
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +50,7 @@ def _run(options: argparse.Namespace) -> int:
             _load_plugins(getattr(options, "plugin", ()))
             return command(options)
     except DiagnosticError as error:
-        print(render_all(error.diagnostics), file=sys.stderr)
+        tell(render_all(error.diagnostics))
         return error.status
     except KeyboardInterrupt as interrupt:
         say("; ".join(["interrupted", *map(str, interrupt.args)]), file=sys.stderr)
@@ -62,7 +62,7 @@ def _run(options: argparse.Namespace) -> int:
         diagnostic = _work_failed(error)
         if diagnostic is None:
             raise
-        print(render_all([diagnostic]), file=sys.stderr)
+        tell(render_all([diagnostic]))
         return 1
 
 

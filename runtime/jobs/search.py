@@ -35,8 +35,9 @@ from bayesnas.runtime.jobs.space import Space
 from bayesnas.runtime.network.training import absurd, check_score, check_weights
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
 from bayesnas.runtime.runs.interruption import Watch
-from bayesnas.runtime.runs.ownership import check_out
+from bayesnas.runtime.runs.ownership import FOUND, RESULT, check_out
 from bayesnas.runtime.runs.progress import Progress, say_note
+from bayesnas.runtime.runs.seals import file_hash
 from bayesnas.runtime.strategies.interface import Problem, Strategy, no_member
 from bayesnas.runtime.strategies.linear_algebra import named_failures
 from bayesnas.runtime.strategies.registry import strategy_class
@@ -316,7 +317,8 @@ class _Search:
             figure=str(figure if advice is None else figure.with_suffix(".dot")),
             advice=advice,
         )
-        self.run.write_json("result.json", result.record())
+        about = {"found_hash": file_hash(self.run.out / FOUND)}
+        self.run.write_json(RESULT, result.record() | about)
         return result
 
     def _check_refused(self) -> None:
@@ -336,8 +338,8 @@ class _Search:
         wanted = self.space.wanted
         groups = self.net.gates.groups.keys() - self.removed.keys()
         text = self._header() + print_spec(derive_spec(wanted, prune_to(wanted.graph, groups)))
-        network = compile_loaded(load_text(Source("pruned.nas", text), self.run.out))
-        self.run.write_text("pruned.nas", text)
+        network = compile_loaded(load_text(Source(FOUND, text), self.run.out))
+        self.run.write_text(FOUND, text)
         return network
 
     def _write_artifacts(self) -> str | None:

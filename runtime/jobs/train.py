@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ from bayesnas.runtime.network.training import (
 )
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
 from bayesnas.runtime.runs.interruption import Watch
-from bayesnas.runtime.runs.ownership import WEIGHTS, check_out
+from bayesnas.runtime.runs.ownership import RESULT, WEIGHTS, check_out
 from bayesnas.runtime.runs.progress import Progress, say_note
 from bayesnas.runtime.runs.reading import (
     COUNT,
@@ -40,11 +41,13 @@ from bayesnas.runtime.runs.reading import (
     agreeing,
     between,
     both,
+    edited,
     like_all,
     like_optimizer,
     listed,
     record,
 )
+from bayesnas.runtime.runs.seals import file_hash
 from bayesnas.runtime.tasks.interface import Score, Task
 
 
@@ -75,6 +78,7 @@ def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> T
     """
     check_out(options.out, options.resume, options.force, options.inputs(compiled))
     device = pick_device(options.device)
+    say_note(edited(Path(compiled.loaded.source.name)))
     data = load_data(options.data, compiled.graph, options.data_options).to(device)
     settings, data, census = settled(settings, data, compiled)
     examples, extra = data.train.fingerprint(), {"examples": census.record()}
@@ -252,7 +256,7 @@ class _Training:
         about = {
             "class_name": plain.class_name,
             "input": input_record(self.data),
-            "weights_hash": self.run.hash_of(WEIGHTS),
+            "weights_hash": file_hash(self.run.out / WEIGHTS),
         }
-        self.run.write_json("result.json", result.record() | task.record() | about)
+        self.run.write_json(RESULT, result.record() | task.record() | about)
         return result

@@ -18,12 +18,13 @@ from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import evaluate_raw, non_finite
-from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device, read_result
-from bayesnas.runtime.runs.ownership import WEIGHTS
+from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
+from bayesnas.runtime.runs.ownership import RESULT, WEIGHTS
 from bayesnas.runtime.runs.places import moved, own_data
 from bayesnas.runtime.runs.progress import say_note
-from bayesnas.runtime.runs.reading import like_all
+from bayesnas.runtime.runs.reading import like_all, read_result
 from bayesnas.runtime.runs.schemas import DESCRIBED
+from bayesnas.runtime.runs.seals import check_file
 from bayesnas.runtime.tasks.interface import Score
 from bayesnas.runtime.tasks.registry import example_shape, tasks
 
@@ -72,7 +73,7 @@ class TrainedRun:
             remedy = "leave the files in the folder as the training wrote them, or train anew"
             message = f"the weights in `{folder}` do not fit its spec"
             raise DiagnosticError(Diagnostic("D416", message, notes=(reason,), help=remedy))
-        run.check_hash(WEIGHTS, record["weights_hash"])
+        check_file(folder / WEIGHTS, record["weights_hash"], RESULT)
         module.load_state_dict(state)
         return cls(folder, settings, compiled, module.to(device).eval(), record)
 

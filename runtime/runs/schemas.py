@@ -37,6 +37,7 @@ def settings_schema(command: str) -> Schema:
         {
             "file": TEXT,
             "copies": NAMES,
+            "spec_hash": TEXT,
             "network": maybe(TEXT),
             "values": table(_WHOLE),
             "data": TEXT,
@@ -63,7 +64,13 @@ def _setting(attribute: Attribute[Any]) -> Schema:
 
 # Of ``result.json``, what others than people read.
 SEARCHED: Final = open_record(
-    {"images_trained": COUNT, "images_evaluated": COUNT, "seconds": ANY_NUMBER}
+    {
+        "images_trained": COUNT,
+        "images_evaluated": COUNT,
+        "seconds": ANY_NUMBER,
+        "found_hash": TEXT,  # of the spec of what was found
+    },
+    optional=("found_hash",),  # of runs that began before it was written
 )
 TRAINED: Final = open_record(
     {
