@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bayesnas.dsl.diagnostics import DiagnosticError as DiagnosticError
     from bayesnas.runtime.data.arrays import data_of_arrays as data_of_arrays
     from bayesnas.runtime.data.dataset import Data as Data
+    from bayesnas.runtime.data.loading import load_data as load_data
     from bayesnas.runtime.jobs.trained import load_network as load_network
     from bayesnas.runtime.network.modules import build as build
 
@@ -34,6 +35,7 @@ _HOMES = {
     "compile": "bayesnas.api",
     "compile_spec": "bayesnas.compiler.pipeline",
     "data_of_arrays": "bayesnas.runtime.data.arrays",
+    "load_data": "bayesnas.runtime.data.loading",
     "load_network": "bayesnas.runtime.jobs.trained",
     "primitive": "bayesnas.compiler.operations.plugins",
     "search": "bayesnas.api",
@@ -50,6 +52,7 @@ __all__ = [
     "compile",
     "compile_spec",
     "data_of_arrays",
+    "load_data",
     "load_network",
     "primitive",
     "search",

@@ -166,10 +166,13 @@ def train(
 def _options(
     data: Data | str, out: str | Path | None, seed: int, device: str, resume: bool, force: bool
 ) -> RunOptions:
+    from bayesnas.runtime.data.registry import DataOptions
     from bayesnas.runtime.runs.folder import RunOptions
 
     folder = Path(tempfile.mkdtemp(prefix="bayesnas-")) if out is None else Path(out)
-    return RunOptions(data, folder, seed, device, resume, force)
+    reading = None if isinstance(data, str) else data.reading
+    read = DataOptions(standardise=reading.standardise) if reading else DataOptions()
+    return RunOptions(data, folder, seed, device, resume, force, read)
 
 
 def _settings(

@@ -1,11 +1,17 @@
 """Settings of hypothesis: reproducible by default, `HYPOTHESIS_PROFILE=deep` to hunt."""
 
 import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads of several workers stall each other
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from bayesnas.compiler.operations.plugins import loaded_plugins
+from bayesnas.compiler.operations.primitives import PRIMITIVES
 
 pytest.register_assert_rewrite("support", "living", "reference")
 
@@ -19,3 +25,19 @@ settings.register_profile(
 settings.register_profile("deep", settings.get_profile("quick"), max_examples=2000)
 settings.register_profile("deep", settings.get_profile("deep"), derandomize=False, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.fixture
+def plugin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working directory; what is registered and imported in it is forgotten afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    before, modules = dict(PRIMITIVES), set(sys.modules)
+    yield tmp_path
+    plugins = {*loaded_plugins(), "plugged"}
+    PRIMITIVES.clear()
+    PRIMITIVES.update(before)
+    for name in set(sys.modules) - modules:
+        if name in plugins:
+            del sys.modules[name]

@@ -473,7 +473,8 @@ class TestWrongData:
 
     def test_empty_folder(self, command: str, here: Path, run: Run) -> None:
         for part in ("train", "test"):
-            (here / "data" / part / "a").mkdir(parents=True)
+            for name in ("a", "b"):
+                (here / "data" / part / name).mkdir(parents=True)
         self.refused(here, run, command, "folder:data", "D503", "no images in `data/train`")
 
     def test_unreadable_image(self, command: str, here: Path, run: Run) -> None:
@@ -663,7 +664,7 @@ def test_a_pruning_that_would_leave_nothing(
 ) -> None:
     write_tiny(here)
     arguments = work("search", "tiny.nas", f"folder:{data}")
-    settings = ("strategy=bayesnas", "discretize=no", "lambda_w=1", "prune_fraction=1")
+    settings = ("strategy=bayesnas", "discretize=no", "lambda_w=10", "prune_fraction=1")
     ended = run(*arguments, *(word for text in settings for word in ("--option", text)))
     assert ended.status == 1
     assert "error[D601]: " in ended.err

@@ -16,6 +16,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,10 +29,11 @@ from support import compile_text
 from bayesnas import cli
 from bayesnas.compiler.artifacts.figure import write_figure
 from bayesnas.compiler.graph.prune import prune_graph
+from bayesnas.compiler.operations.plugins import load_plugin
 from bayesnas.dsl.diagnostics import DiagnosticError, render_all
 from bayesnas.dsl.tree_json import tree_from_json
 from bayesnas.runtime.jobs import export
-from bayesnas.runtime.jobs.failures import explained
+from bayesnas.runtime.jobs.failures import explained, plugins_named
 from bayesnas.runtime.network.training import check_loss
 from bayesnas.runtime.runs.folder import Run
 
@@ -146,14 +148,13 @@ def assert_shown(code: str, printed: str) -> None:
 @pytest.mark.parametrize("code", EXAMPLES)
 def test_example(
     code: str,
-    tmp_path: Path,
+    plugin_folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend("")
     section = SECTIONS[code]
-    section.write_files(tmp_path)
+    section.write_files(plugin_folder)
     for line in section.commands:
         capsys.readouterr()
         status = type_in(line)
@@ -213,6 +214,26 @@ def export_that_differs() -> None:
     export.check_difference(0.03)
 
 
+WORD_OPS = """
+import bayesnas
+from torch import nn
+
+@bayesnas.primitive("lookup", shape=lambda shape: (*shape, 2), flops=lambda shape, output: 0)
+class Lookup(nn.Module):
+    def __init__(self, features):
+        super().__init__(); self.table = nn.Embedding(5, 2)
+    def forward(self, z):
+        return self.table(z.long())
+"""
+
+
+def plugin_that_fails(folder: Path) -> None:
+    (folder / "word_ops.py").write_text(WORD_OPS, encoding="utf-8")
+    load_plugin("word_ops")
+    with plugins_named():
+        sys.modules["word_ops"].Lookup(1)(torch.tensor([7.0]))
+
+
 PROVOKED: dict[str, Callable[..., None]] = {
     "D404": tree_of_another_format,
     "D421": graphviz_that_fails,
@@ -221,14 +242,14 @@ PROVOKED: dict[str, Callable[..., None]] = {
     "D601": everything_pruned,
     "D602": loss_that_is_no_number,
     "D603": memory_that_runs_out,
+    "D605": plugin_that_fails,
 }
 
 
 @pytest.mark.parametrize("code", PROVOKED)
-def test_function(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_function(code: str, plugin_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     provoke = PROVOKED[code]
-    given = {"folder": tmp_path, "monkeypatch": monkeypatch}
+    given = {"folder": plugin_folder, "monkeypatch": monkeypatch}
     with pytest.raises(DiagnosticError) as caught:
         provoke(**{name: given[name] for name in inspect.signature(provoke).parameters})
     assert_shown(code, render_all(caught.value.diagnostics))

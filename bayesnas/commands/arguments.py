@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import frozen
 
-from bayesnas.runtime.data.registry import FITS, KINDS
+from bayesnas.runtime.data.registry import FITS, KINDS, STANDARDISE
 
 
 @frozen
@@ -140,6 +140,17 @@ def add_data(parser: argparse.ArgumentParser, required: bool) -> None:
     add_device(parser)
 
 
+def add_standardise(parser: argparse.ArgumentParser) -> None:
+    """Whether inputs are standardised: for what learns from them; what has learned keeps it."""
+    parser.add_argument(
+        "--standardise",
+        choices=STANDARDISE,
+        default=STANDARDISE[0],
+        help="bring inputs to mean 0 and deviation 1, or leave numbers as they are; auto leaves "
+        "whole numbers that an embedding of the network looks up, and standardises all others",
+    )
+
+
 def add_device(parser: argparse.ArgumentParser, threads: int | None = None) -> None:
     """The device, and CPU threads: ``threads`` of them where none are asked for."""
     parser.add_argument(
@@ -158,6 +169,7 @@ def add_run(parser: argparse.ArgumentParser, kind: str) -> None:
     """All that a run of ``search`` or ``train`` takes."""
     add_spec(parser)
     add_data(parser, required=True)
+    add_standardise(parser)
     add_out_folder(parser, True, "the run's folder")
     add_seed(parser)
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")

@@ -32,7 +32,13 @@ def run_options(
 
     set_threads(options.threads)
     check_seed(seed)
-    data = DataOptions(options.resize, options.download, options.data_root, options.fit)
+    data = DataOptions(
+        options.resize,
+        options.download,
+        options.data_root,
+        options.fit,
+        getattr(options, "standardise", "auto"),
+    )
     return RunOptions(options.data or "", out, seed, options.device, resume, force, data)
 
 

@@ -15,6 +15,7 @@ from bayesnas.commands.arguments import (
     add_out_folder,
     add_run,
     add_spec,
+    add_standardise,
 )
 from bayesnas.commands.runs import run_options
 from bayesnas.commands.tables import columns, cost_texts, say_advice
@@ -109,6 +110,7 @@ SEARCH = Command(
 def _add_compare(parser: argparse.ArgumentParser) -> None:
     add_spec(parser)
     add_data(parser, required=True)
+    add_standardise(parser)
     add_out_folder(parser, True, "folder to write; what is finished there is not done again")
     parser.add_argument(
         "--strategies",

@@ -7,7 +7,10 @@ from collections.abc import Iterable
 import networkx as nx
 from attrs import evolve
 
-from bayesnas.compiler.graph.model import Graph, Node
+from bayesnas.compiler.graph.model import AnyStage, Graph, Node, Stage
+from bayesnas.compiler.operations.primitives import PRIMITIVES
+
+_PASSING = ("skip", "flatten")  # the numbers stay what they were
 
 
 def drop_dead(graph: Graph) -> Graph:
@@ -40,6 +43,40 @@ def reach(network: nx.MultiDiGraph[str], starts: Iterable[str]) -> set[str]:
                 seen.add(successor)
                 stack.append(successor)
     return seen
+
+
+def looked_up(graph: Graph) -> list[str]:
+    """The primitives that look up the numbers of the network's inputs, each once.
+
+    Shapes are known; ``skip`` and ``flatten`` may stand before them.
+    """
+    waiting, seen = list(graph.root.inputs), set(graph.root.inputs)
+    found: dict[str, None] = {}
+    while waiting:
+        for edge in graph.outgoing(waiting.pop()):
+            stages, passes = _first(edge.operation.stages)
+            found |= dict.fromkeys(s.primitive for s in stages if _looks_up(s))
+            if passes and edge.target not in seen:
+                seen.add(edge.target)
+                waiting.append(edge.target)
+    return list(found)
+
+
+def _looks_up(stage: Stage) -> bool:
+    assert stage.input_shape is not None, "asked before shape inference"
+    return PRIMITIVES[stage.primitive].indices(stage.input_shape, dict(stage.arguments))
+
+
+def _first(stages: Iterable[AnyStage]) -> tuple[list[Stage], bool]:
+    """What first reads the input of a sequence, and whether that comes out of it unchanged."""
+    for stage in stages:
+        if isinstance(stage, Stage):
+            if stage.primitive in _PASSING:
+                continue
+            return [stage], False
+        inner = [_first(branch) for branch in stage.branches]
+        return [s for found, _ in inner for s in found], any(passes for _, passes in inner)
+    return [], True
 
 
 def scope_graphs(graph: Graph) -> dict[str, nx.MultiDiGraph[str]]:

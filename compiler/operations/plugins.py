@@ -63,6 +63,7 @@ def primitive(
     overwritable: bool = False,
     in_place: type | None = None,
     fast: type | None = None,
+    indices: bool | None = None,
 ) -> Callable[[Module], Module]:
     """Register a class of modules as a primitive of the language.
 
@@ -87,6 +88,9 @@ def primitive(
             that are overwritable.
         fast: a class made alike, with the same parameters and the same function, that runs
             in scheduled networks.
+        indices: it looks up what it is given: whole numbers that name something, such as words.
+            Where it reads the network's input, they stay as they are. None is found out: whether
+            an example reaches an ``nn.Embedding`` of the class.
 
     Raises:
         DiagnosticError: D433 (the name is taken or no name, a class is not at the top of its
@@ -124,6 +128,7 @@ def primitive(
             overwritable=overwritable,
             in_place=None if in_place is None else _layer(in_place),
             fast=lambda _numbers, _rank: fast_layer,
+            indices=made.looks_up if indices is None else lambda _shape, _arguments: indices,
         )
         return cls
 
@@ -269,7 +274,7 @@ class _Made:
         def shape(source: Shape, arguments: Arguments) -> Shape:
             try:
                 declared = tuple(int(size) for size in rule(source, **arguments))
-                returned, _ = self.run(source, tuple(arguments.items()))
+                returned, *_ = self.run(source, tuple(arguments.items()))
             except ShapeError:
                 raise
             except Exception as error:
@@ -289,14 +294,30 @@ class _Made:
         """How many trainable numbers the module has."""
         return self.run(source, tuple(arguments.items()))[1]
 
-    def _run(self, source: Shape, arguments: tuple[tuple[str, int], ...]) -> tuple[Shape, int]:
+    def looks_up(self, source: Shape, arguments: Arguments) -> bool:
+        """Whether a table in it is asked for something of each example."""
+        return self.run(source, tuple(arguments.items()))[2]
+
+    def _run(
+        self, source: Shape, arguments: tuple[tuple[str, int], ...]
+    ) -> tuple[Shape, int, bool]:
         import torch  # a plugin's module has imported it already
+        from torch import nn
+
+        asked: list[Shape] = []
+
+        def note(_table: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+            asked.append(tuple((*given, *named.values())[0].shape))
 
         with torch.device("meta"), torch.no_grad():
             module: Any = self.cls(source[0], **dict(arguments))
             if self.pure and module.state_dict():
                 message = f"`{self.cls.__name__}` is said to be pure and holds numbers of its own"
                 raise ShapeError(message, "leave `pure` out of its registration")
+            for inner in module.modules():
+                if isinstance(inner, (nn.Embedding, nn.EmbeddingBag)):
+                    inner.register_forward_pre_hook(note, with_kwargs=True)
             output = module(torch.empty(2, *source))
         count = sum(prod(p.shape) for p in module.parameters() if p.requires_grad)
-        return tuple(output.shape[1:]), count
+        # A table of positions is asked for the same by all examples, without their axis of 2.
+        return tuple(output.shape[1:]), count, any(shape[:1] == (2,) for shape in asked)

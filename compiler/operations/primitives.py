@@ -85,6 +85,7 @@ class Primitive:
             write over it.
         in_place: the layer that writes over its input.
         fast: the layer that takes the place of ``layer`` in scheduled networks.
+        indices: whether it looks up what it is given, so that numbers must reach it as they are.
     """
 
     name: str
@@ -103,6 +104,9 @@ class Primitive:
     overwritable: bool = field(default=False, kw_only=True)
     in_place: Layer | None = field(default=None, kw_only=True)
     fast: Choice = field(default=lambda _numbers, _rank: None, kw_only=True)
+    indices: Callable[[Shape, Arguments], bool] = field(
+        default=lambda _shape, _arguments: False, kw_only=True
+    )
 
     def plain_layer(self, numbers: Arguments, rank: int) -> Layer:
         """What writes the source for these numbers; where it differs, no source is shared."""

@@ -7,33 +7,62 @@ Arrays of objects are never read: unpickling would run code that a file may hold
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO, Final, TypeAlias
+from typing import BinaryIO, Final
 
 import numpy as np
 import torch
+from attrs import frozen
 
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
-from bayesnas.runtime.data.dataset import Data, Part
-from bayesnas.runtime.data.registry import Request
+from bayesnas.runtime.data.conventions.keys import roles_of, taken
+from bayesnas.runtime.data.conventions.labels import (
+    Labels,
+    check_alike,
+    check_columns,
+    class_note,
+    label_notes,
+    read_labels,
+)
+from bayesnas.runtime.data.dataset import Data, Part, Reading
+from bayesnas.runtime.data.registry import STANDARDISE, Request, Standardise
 from bayesnas.runtime.data.splits import reserve_test
 from bayesnas.runtime.tasks.interface import Array, Task, wrong
 from bayesnas.runtime.tasks.registry import task_of
 
+# What to do with arrays of no numbers, by the kind of their type.
+_ENCODINGS: Final = {
+    "c": "save real and imaginary parts as channels: `np.stack([x.real, x.imag], 1)`",
+    "M": "save seconds: `x.astype('datetime64[s]').astype(float)`",
+    "V": "save the fields as columns: `numpy.lib.recfunctions.structured_to_unstructured(x)`",
+}
 _LAYOUTS: Final = "[N, features], [N, channels, length] or [N, channels, height, width]"
-# How an array is called in diagnostics, from its key.
-_Places: TypeAlias = Callable[[str], str]
+
+
+@frozen
+class _Given:
+    """Arrays by their roles, and how they are called in diagnostics."""
+
+    whole: str
+    arrays: Mapping[str, Array]
+    names: Mapping[str, str]
+    between: str = "of"
+    notes: tuple[str, ...] = ()
+
+    def place(self, role: str) -> str:
+        """An array as its user knows it."""
+        return f"`{self.names[role]}` {self.between} {self.whole}"
 
 
 def load(request: Request) -> Data:
-    """The data set in an .npz file.
+    """The data set in an .npz file; the names that others give its arrays are known as well.
 
     Raises:
         DiagnosticError: D510 (file), and what `data_of_arrays` raises.
     """
-    path = Path(request.argument)
-    return _data(request.name, _load(path), f"`{path}`", lambda key: f"`{key}` in `{path}`")
+    given = _load(Path(request.argument))
+    return _data(request.name, given, request.options.standardise)
 
 
 def data_of_arrays(
@@ -42,55 +71,93 @@ def data_of_arrays(
     x_test: Array | None = None,
     y_test: Array | None = None,
     name: str = "arrays",
+    standardise: Standardise = "auto",
 ) -> Data:
     """A data set of arrays; without a test part, a fifth of the examples is held out for it.
 
     Args:
         x: examples [N, features], [N, channels, length] or [N, channels, height, width]; bytes are
-            pixels, other numbers are taken as they are.
-        y: targets; whole numbers from 0 [N] are classes.
+            pixels, other numbers are taken as they are. Where a network declares channels that
+            stand last or are left out here, they are moved or added.
+        y: targets; whole numbers from 0 [N] are classes, as a column [N, 1] or one-hot
+            [N, classes] too, and so are texts [N].
         x_test: examples of the test part, shaped like those of ``x``.
         y_test: their targets.
         name: what the data set is called in files and messages.
+        standardise: whether inputs are brought to mean 0 and deviation 1; ``"auto"`` leaves whole
+            numbers that an embedding of the network looks up as they are, ``"no"`` all numbers.
 
     Raises:
-        DiagnosticError: D511 (an array is missing), D512 (its type or shape), D513 (numbers that
-            are none), D514 (targets).
+        DiagnosticError: D418 (``standardise``), D511 (an array is missing), D512 (its type or
+            shape), D513 (numbers that are none), D514 (targets).
     """
+    if standardise not in STANDARDISE:
+        message = f"cannot read `standardise = {standardise!r}`"
+        remedy = f"choose from {quote(STANDARDISE)}"
+        raise DiagnosticError(Diagnostic("D418", message, help=remedy))
     given = {"x": x, "y": y, "x_test": x_test, "y_test": y_test}
-    arrays = {key: np.asarray(array) for key, array in given.items() if array is not None}
-    return _data(name, arrays, f"`{name}`", lambda key: f"`{key}` of `{name}`")
+    whole = f"`{name}`"
+    arrays = {key: _as_array(key, whole, a) for key, a in given.items() if a is not None}
+    return _data(name, _Given(whole, arrays, {key: key for key in arrays}), standardise)
 
 
-def _data(name: str, arrays: Mapping[str, Array], whole: str, places: _Places) -> Data:
-    x, y = (_array(arrays, key, "x", whole) for key in ("x", "y"))
-    inputs = _inputs(places("x"), x)
-    _check_count(whole, "", inputs, y)
-    task = task_of(y, places("y"))
-    train = Part(torch.from_numpy(inputs), task.targets(y, places("y")))
+def _as_array(key: str, whole: str, array: object) -> Array:
+    try:
+        return np.asarray(array)
+    except Exception as error:  # whatever another library's object makes of it
+        remedy = "give an array of numbers"
+        raise wrong(f"`{key}` of {whole}", "D512", "is no array", remedy, _reason(error)) from None
+
+
+def _data(name: str, given: _Given, standardise: Standardise) -> Data:
+    x, labels = _examples(given, "")
+    check_columns(given.place("y"), labels)
+    task = task_of(labels.array, given.place("y"))
+    train = Part(torch.from_numpy(x), task.targets(labels.array, given.place("y")))
+    named = {given.names["y"]: labels}
     # What was saved to validate with is as good as a test part, since no search reads it.
-    ends = (end for end in ("_test", "_val") if f"x{end}" in arrays or f"y{end}" in arrays)
+    ends = (end for end in ("_test", "_val") if {f"x{end}", f"y{end}"} & given.arrays.keys())
     if (end := next(ends, None)) is not None:
-        x, y = (_array(arrays, f"{key}{end}", f"x{end}", whole) for key in ("x", "y"))
-        inputs = _inputs(places(f"x{end}"), x)
-        _check_count(whole, end, inputs, y)
-        test = Part(torch.from_numpy(inputs), task.targets(y, places(f"y{end}")))
-        _check_shapes(whole, train, test, f"x{end}")
-        note = "" if end == "_test" else f"{whole} has no `x_test`: `x{end}` is the test part"
+        test, named[given.names[f"y{end}"]] = _test_part(given, end, task, train, labels)
+        note = f"{given.whole} has no `x_test`: `{given.names[f'x{end}']}` is the test part"
+        note = "" if end == "_test" else note
     else:
         every = train
-        train, test = _hold_out(places("y"), task, every)
+        train, test = _hold_out(given.place("y"), task, every)
         note = (
-            f"{whole} has no `x_test`: {len(test):,} of its {len(every):,} examples, "
+            f"{given.whole} has no `x_test`: {len(test):,} of its {len(every):,} examples, "
             "of every class a fifth and in every run the same, are the test part"
         )
-    return Data.of(name, task, train, test, "none", note)
+    notes = [*given.notes, note, *label_notes(named), class_note(given.names["y"], labels)]
+    reading = Reading(given.arrays["x"].dtype.kind in "iu" and x.dtype != np.uint8, standardise)
+    return Data.of(name, task, train, test, "none", "; ".join(filter(None, notes)), reading)
+
+
+def _test_part(
+    given: _Given, end: str, task: Task, train: Part, labels: Labels
+) -> tuple[Part, Labels]:
+    """The part whose roles end in ``end``, like the training part with its ``labels``."""
+    inputs, of_test = _examples(given, end)
+    place = given.place(f"y{end}")
+    check_alike(place, of_test, given.names["y"], labels)
+    test = Part(torch.from_numpy(inputs), task.targets(of_test.array, place))
+    _check_shapes(given, train, test, f"x{end}")
+    return test, of_test
+
+
+def _examples(given: _Given, end: str) -> tuple[Array, Labels]:
+    """The inputs and labels of the part whose roles end in ``end``."""
+    x, y = (_array(given, role + end, f"x{end}") for role in ("x", "y"))
+    inputs = _inputs(given.place(f"x{end}"), x)
+    labels = read_labels(given.place(f"y{end}"), y)
+    _check_count(given, end, inputs, labels.array)
+    return inputs, labels
 
 
 # -------------------------------------------------------------------------------------- reading
 
 
-def _load(path: Path) -> Mapping[str, Array]:
+def _load(path: Path) -> _Given:
     """The arrays a data set is made of, as they lie in the file."""
     if not path.is_file():
         remedy = "name a file that `numpy.savez` wrote"
@@ -104,7 +171,7 @@ def _load(path: Path) -> Mapping[str, Array]:
         return _read(path, stream)
 
 
-def _read(path: Path, stream: BinaryIO) -> Mapping[str, Array]:
+def _read(path: Path, stream: BinaryIO) -> _Given:
     place, remedy = f"`{path}`", "save it with `numpy.savez(FILE, x=x, y=y)`"
     try:
         file = np.load(stream, allow_pickle=False)
@@ -112,9 +179,9 @@ def _read(path: Path, stream: BinaryIO) -> Mapping[str, Array]:
         raise wrong(place, "D510", "is not an .npz file", remedy, _reason(error)) from None
     if not isinstance(file, np.lib.npyio.NpzFile):
         raise wrong(place, "D510", "holds a single array, not `x` and `y`", remedy)
-    tested = "_test" if {"x_test", "y_test"} & {*file.files} else "_val"
-    wanted = [key for key in ("x", "y", f"x{tested}", f"y{tested}") if key in file.files]
-    return {key: _member(f"`{key}` in {place}", file, key) for key in wanted}
+    names = roles_of(place, file.files)
+    arrays = {role: _member(f"`{key}` in {place}", file, key) for role, key in names.items()}
+    return _Given(place, arrays, names, "in", tuple(taken(place, names, file.files)))
 
 
 def _member(place: str, file: Mapping[str, Array], key: str) -> Array:
@@ -140,28 +207,34 @@ def _reason(error: Exception) -> str:
 # ------------------------------------------------------------------------------------- checking
 
 
-def _array(arrays: Mapping[str, Array], key: str, first: str, whole: str) -> Array:
-    """The array of that key; ``first`` is the other one of its pair, or itself."""
-    if key not in arrays:
-        keys = (f"it has {quote(arrays)}",) if arrays else ()
+def _array(given: _Given, role: str, first: str) -> Array:
+    """The array of that role; ``first`` is the other one of its pair, or itself."""
+    if role not in given.arrays:
+        keys = (f"it has {quote(given.names.values())}",)
         remedy = "save it with `numpy.savez(FILE, x=x, y=y)`"
         if first != "x":
             remedy = f"save `{first}` and `y{first[1:]}` both, or neither"
-        raise wrong(whole, "D511", f"has no array `{key}`", remedy, *keys)
-    return arrays[key]
+        raise wrong(given.whole, "D511", f"has no array `{role}`", remedy, *keys)
+    return given.arrays[role]
 
 
-def _check_count(whole: str, end: str, inputs: Array, targets: Array) -> None:
-    """As many targets as examples, in arrays whose keys end in ``end``."""
-    if targets.ndim and targets.size and len(inputs) != len(targets):
-        what = f"has {len(inputs):,} examples in `x{end}` and {len(targets):,} labels in `y{end}`"
-        raise wrong(whole, "D512", what, "save one label an example")
+def _check_count(given: _Given, end: str, inputs: Array, labels: Array) -> None:
+    """As many labels as examples, in arrays whose roles end in ``end``."""
+    if not (labels.ndim and labels.size) or len(inputs) == len(labels):
+        return
+    x, y = (given.names[role + end] for role in ("x", "y"))
+    what = f"has {len(inputs):,} examples in `{x}` and {len(labels):,} labels in `{y}`"
+    remedy = "save one label an example"
+    if inputs.shape[-1] == len(labels):
+        remedy = f"put the examples first: save `np.moveaxis({x}, -1, 0)`"
+    raise wrong(given.whole, "D512", what, remedy)
 
 
 def _inputs(place: str, array: Array) -> Array:
     """The numbers of examples: bytes stay bytes, others become floating point."""
     if array.dtype.kind not in "biuf":
-        raise wrong(place, "D512", f"holds `{array.dtype}`, not numbers", "encode it as numbers")
+        remedy = _ENCODINGS.get(array.dtype.kind, "encode it as numbers")
+        raise wrong(place, "D512", f"holds `{array.dtype}`, not numbers", remedy)
     if not 2 <= array.ndim <= 4:
         raise wrong(place, "D512", f"is {list(array.shape)}", f"save it as {_LAYOUTS}")
     if array.size == 0:
@@ -184,11 +257,12 @@ def _inputs(place: str, array: Array) -> Array:
     return np.ascontiguousarray(array)
 
 
-def _check_shapes(whole: str, train: Part, test: Part, key: str) -> None:
+def _check_shapes(given: _Given, train: Part, test: Part, role: str) -> None:
     shapes = [list(part.inputs.shape[1:]) for part in (train, test)]
     if shapes[0] != shapes[1]:
-        what = f"has examples {shapes[0]} in `x` and {shapes[1]} in `{key}`"
-        raise wrong(whole, "D512", what, "save both in one shape")
+        x, x_test = (given.names[key] for key in ("x", role))
+        what = f"has examples {shapes[0]} in `{x}` and {shapes[1]} in `{x_test}`"
+        raise wrong(given.whole, "D512", what, "save both in one shape")
 
 
 def _hold_out(place: str, task: Task, whole: Part) -> tuple[Part, Part]:

@@ -16,6 +16,7 @@ from attrs import evolve, field, frozen
 from torch import Tensor
 
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.runtime.data.registry import Standardise
 from bayesnas.runtime.tasks.interface import Task
 
 _AUGMENTATIONS: Final = {
@@ -56,11 +57,23 @@ class Part:
 
 
 @frozen
+class Reading:
+    """How arrays of one's own are yet to be read, once a network tells its input.
+
+    ``whole`` says that their type is one of whole numbers, which may be quantities or names.
+    """
+
+    whole: bool
+    standardise: Standardise = "auto"
+
+
+@frozen
 class Data:
     """A data set, and what is learned of it.
 
     ``mean`` and ``std`` are of the training part's channels or features, of bytes as shares of 255.
     ``augment`` is what ``augment = auto`` means for it; ``note`` is what its user should know.
+    ``reading`` is there until axes and numbers are read for a network (`load_data`).
     """
 
     name: str
@@ -71,6 +84,7 @@ class Data:
     std: Tensor = field(eq=False)
     augment: str = "shift_flip"
     note: str = ""
+    reading: Reading | None = None
 
     @classmethod
     def of(
@@ -81,10 +95,15 @@ class Data:
         test: Part,
         augment: str = "shift_flip",
         note: str = "",
+        reading: Reading | None = None,
     ) -> Data:
         """The data set of these parts, standardised by the training part alone."""
         mean, std = statistics(train.inputs)
-        return cls(name, task, train, test, mean, std, augment, note)
+        return cls(name, task, train, test, mean, std, augment, note, reading)
+
+    def noted(self, *notes: str) -> Data:
+        """The same data with more that its user should know."""
+        return evolve(self, note="; ".join(filter(None, (self.note, *notes))))
 
     def to(self, device: torch.device) -> Data:
         """The same data on another device."""

@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
+
+import torch
+from attrs import evolve
 
 from bayesnas.compiler.graph.model import Graph
+from bayesnas.compiler.graph.walks import looked_up
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote, suggest
-from bayesnas.runtime.data.dataset import Data
+from bayesnas.runtime.data.conventions.axes import rearranged, remedy
+from bayesnas.runtime.data.dataset import Data, Part, Reading
 from bayesnas.runtime.data.registry import KINDS, DataOptions, Request, source_of
+from bayesnas.runtime.tasks.interface import wrong
 from bayesnas.runtime.tasks.registry import example_shape
+
+_EXACT: Final = 2**24  # whole numbers up to here are what they are in 32 bits
 
 
 def load_data(data: str | Data, graph: Graph, options: DataOptions | None = None) -> Data:
-    """The data set of that name, or the data given, checked against a network.
+    """The data set of that name, or the data given, read and checked for a network.
 
     Raises:
         DiagnosticError: D430 (a network for no task), D501 (unknown), D505 (shape), D506
-            (outputs), and what the source raises.
+            (outputs), D512 (names that 32 bits cannot hold), and what the source raises.
     """
     shape = example_shape(graph)
+    options = options or DataOptions()
     if isinstance(data, str):
-        data = _load(data, shape, options or DataOptions())
+        data = _load(data, shape, options)
     data.task.inputs_of(graph)
-    own = tuple(data.train.inputs.shape[1:])
-    if own != shape:
-        raise _size_error(data.name, own, shape, graph)
+    reading = data.reading
+    if reading is not None:
+        data = rearranged(data, shape)
+    if tuple(data.train.inputs.shape[1:]) != shape:
+        raise _size_error(data, shape, graph)
     data.task.check(graph, data.name)
-    return data
+    if reading is not None:
+        return evolve(_read(data, graph, reading), reading=None)
+    return data if options.standardise != "no" else _unstandardised(data)
 
 
 def _load(name: str, shape: Shape, options: DataOptions) -> Data:
@@ -43,18 +56,71 @@ def _load(name: str, shape: Shape, options: DataOptions) -> Data:
     raise DiagnosticError(Diagnostic("D501", f"unknown data `{name}`", help=remedy))
 
 
-def _size_error(
-    name: str, own: Sequence[int], shape: Sequence[int], graph: Graph
-) -> DiagnosticError:
+def _size_error(data: Data, shape: Shape, graph: Graph) -> DiagnosticError:
     node = graph.node(graph.root.inputs[0])
-    remedy = f"declare `{node.name}: {list(own)}`"
-    if name.startswith("folder:"):
-        remedy += ", or pass `--resize` to fit the images to the spec"
+    own = tuple(data.train.inputs.shape[1:])
+    advice = f"declare `{node.name}: {list(own)}`"
+    if data.reading is not None:
+        advice = remedy(node.name, own, shape)
+    if data.name.startswith("folder:"):
+        advice += ", or pass `--resize` to fit the images to the spec"
     return DiagnosticError(
         Diagnostic(
             "D505",
-            f"examples of `{name}` are {list(own)}, the network takes {list(shape)}",
+            f"examples of `{data.name}` are {list(own)}, the network takes {list(shape)}",
             node.span,
-            help=remedy,
+            help=advice,
         )
     )
+
+
+# ------------------------------------------------------------------------------ quantities, names
+
+
+def _read(data: Data, graph: Graph, reading: Reading) -> Data:
+    """Arrays of one's own with their numbers standardised, or as they are where they are names."""
+    lookups = looked_up(graph)
+    if reading.standardise == "yes":
+        return data
+    if reading.standardise == "no":
+        note = f"numbers of `{data.name}` are taken as they are, not standardised"
+        return _plain(data).noted(note)
+    if not lookups:
+        note = "whole numbers are standardised as quantities; pass `--standardise no` if they "
+        return data.noted(f"{note}are names") if reading.whole else data
+    if not _whole(data):
+        return data.noted(
+            f"{quote(lookups)} of the network looks numbers up, and those of `{data.name}` are "
+            "not whole: they are standardised; `--standardise no` leaves them as they are"
+        )
+    return _plain(data).noted(
+        f"{quote(lookups)} of the network looks whole numbers up: those of `{data.name}` stay as "
+        "they are; `--standardise yes` standardises them"
+    )
+
+
+def _whole(data: Data) -> bool:
+    parts = (data.train.inputs, data.test.inputs)
+    return not any(x.is_floating_point() and bool((x != x.floor()).any()) for x in parts)
+
+
+def _plain(data: Data) -> Data:
+    """Numbers as they are, bytes too, in 32 bits.
+
+    Raises:
+        DiagnosticError: D512 (whole numbers that these cannot hold).
+    """
+    highest = max(float(part.inputs.abs().max()) for part in (data.train, data.test))
+    if highest > _EXACT and _whole(data):
+        what = f"has whole numbers up to {highest:,.0f}, and networks compute in 32 bits"
+        advice = f"number what they name from 0, at most to {_EXACT:,}"
+        raise wrong(f"`{data.name}`", "D512", what, advice)
+    train, test = (
+        Part(part.inputs.to(torch.float32), part.targets) for part in (data.train, data.test)
+    )
+    return _unstandardised(evolve(data, train=train, test=test))
+
+
+def _unstandardised(data: Data) -> Data:
+    """The data with nothing to be subtracted and divided by; bytes are shares of 255."""
+    return evolve(data, mean=torch.zeros_like(data.mean), std=torch.ones_like(data.std))

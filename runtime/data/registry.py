@@ -17,19 +17,24 @@ if TYPE_CHECKING:
 
 Fit: TypeAlias = Literal["squeeze", "pad", "crop"]
 FITS: Final[tuple[Fit, ...]] = get_args(Fit)
+Standardise: TypeAlias = Literal["auto", "yes", "no"]
+STANDARDISE: Final[tuple[Standardise, ...]] = get_args(Standardise)
 
 
 @frozen
 class DataOptions:
     """How data may be had: whether to resize and to download, and where downloads lie.
 
-    ``fit`` is how images are resized: squeezed, padded, or cropped in the middle.
+    ``fit`` is how images are resized: squeezed, padded, or cropped in the middle. ``standardise``
+    is whether inputs are brought to mean 0 and deviation 1; ``auto`` leaves whole numbers that
+    the network looks up as they are.
     """
 
     resize: bool = False
     download: bool = False
     root: Path = Path("data")
     fit: Fit = "squeeze"
+    standardise: Standardise = "auto"
 
 
 @frozen

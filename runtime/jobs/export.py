@@ -25,6 +25,7 @@ from bayesnas.dsl import __version__
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import write_bytes
 from bayesnas.runtime.data.dataset import statistics_type
+from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.jobs.trained import AS_IT_IS, MEAN, STD, TrainedRun, statistics_name
 
 TOLERANCE: Final = 1e-3  # of the largest logit, by which an exported network may differ
@@ -47,6 +48,7 @@ class Exported:
     examples: str
 
 
+@plugins_named()
 def export(folder: Path, out: Path) -> Exported:
     """Write the trained network of a run as ``.onnx`` or ``.pt2`` and run the file for a check.
 

@@ -10,6 +10,7 @@ from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.runtime.data.census import Census
 from bayesnas.runtime.data.dataset import Data, augmentation, augmentation_note
+from bayesnas.runtime.network.kernels import layout_note
 from bayesnas.runtime.network.normalisation import check_batches
 from bayesnas.runtime.runs.progress import say_note
 
@@ -38,8 +39,12 @@ def settled(
         settings.batch_size,
     )
     weighted: bool = settings.class_weights == "balanced"
-    said = (data.note, *census.notes(weighted), augmentation_note(settings.augment, augment))
-    for note in said:
+    for note in (
+        data.note,
+        *census.notes(weighted),
+        augmentation_note(settings.augment, augment),
+        layout_note(compiled.graph, data.train.inputs.device),
+    ):
         say_note(note)
     if weighted:
         data = evolve(data, task=data.task.balanced(data.train.targets))

@@ -29,7 +29,7 @@ from bayesnas.dsl.terminal import visible
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.splits import HOLDOUT
 from bayesnas.runtime.jobs.course import Course
-from bayesnas.runtime.jobs.failures import explained, unlearned
+from bayesnas.runtime.jobs.failures import explained, plugins_named, unlearned
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.space import Space
 from bayesnas.runtime.network.training import absurd, check_score, check_weights
@@ -72,6 +72,7 @@ class SearchResult:
         return {**plain, **self.task.entries("holdout", self.holdout)}
 
 
+@plugins_named()
 def search(space: Compiled | Space, settings: SearchSettings, options: RunOptions) -> SearchResult:
     """Search a space and write the found network's spec and figure into a run's folder.
 

@@ -16,9 +16,10 @@ from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.runtime.data.dataset import Batches, Data
 from bayesnas.runtime.data.loading import load_data
-from bayesnas.runtime.jobs.failures import explained, no_better
+from bayesnas.runtime.jobs.failures import explained, no_better, plugins_named
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.trained import deployed_state, input_record, statistics_name
+from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import (
     absurd,
@@ -71,6 +72,7 @@ class TrainResult:
         return {**plain, **self.task.entries("test", self.test), "metric": self.task.metric}
 
 
+@plugins_named()
 def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> TrainResult:
     """Train a network from scratch, evaluate it on the test part, save it in a run's folder.
 
@@ -103,7 +105,8 @@ class _Training:
     ) -> None:
         self.compiled, self.settings, self.options = compiled, settings, options
         self.data, self.run, self.device = data, run, device
-        module, self.emitted = build(compiled.graph, compiled.loaded.source.name, options.seed)
+        graph, origin = compiled.graph, compiled.loaded.source.name
+        module, self.emitted = build(graph, origin, options.seed, layout=layout(graph, device))
         self.module = module.to(device)
         self.optimizer = sgd(
             self.module, settings.learning_rate, settings.momentum, settings.weight_decay

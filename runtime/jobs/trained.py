@@ -16,6 +16,8 @@ from bayesnas.runtime.data.census import Census
 from bayesnas.runtime.data.dataset import Data, statistics_type
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.registry import DataOptions
+from bayesnas.runtime.jobs.failures import plugins_named
+from bayesnas.runtime.network.kernels import layout, layout_note
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import evaluate_raw, non_finite
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
@@ -53,6 +55,7 @@ class TrainedRun:
     record: Mapping[str, Any] = field(eq=False, repr=False)
 
     @classmethod
+    @plugins_named()
     def open(
         cls, folder: str | Path, device: str | torch.device = "cpu", scheduled: bool = True
     ) -> TrainedRun:
@@ -65,8 +68,9 @@ class TrainedRun:
         run, settings, compiled = Run.open(folder)
         record = read_result(folder, DESCRIBED)
         kind = statistics_name(getattr(torch, record["input"]["dtype"]))
-        module, _ = build(compiled.graph, compiled.loaded.source.name, 0, scheduled, kind)
         device = pick_device(str(device))
+        graph, origin = compiled.graph, compiled.loaded.source.name
+        module, _ = build(graph, origin, 0, scheduled, kind, layout(graph, device))
         # What is not finite is named below.
         state = run.weights(like_all(module.state_dict(), finite=False), device)
         if (reason := _unfit(state, record, compiled)) is not None:
@@ -88,7 +92,9 @@ class TrainedRun:
         Raises:
             DiagnosticError: D506 (it is not of the run's task), and what `load_data` raises.
         """
-        options = options or DataOptions()
+        # What the network has learned from were numbers read so, whatever data it is now given.
+        read = self.settings.get("standardise", "auto")
+        options = evolve(options or DataOptions(), standardise=read)
         loaded = load_data(data, self.compiled.graph, options) if data else self._own_data(options)
         loaded.task.check_record(self.record, loaded.name)
         return loaded
@@ -163,6 +169,7 @@ def load_network(folder: str | Path, device: str = "cpu") -> nn.Module:
     return TrainedRun.open(folder, device).network
 
 
+@plugins_named()
 def evaluate_run(options: RunOptions) -> tuple[Score, Data]:
     """The score of the trained run in ``options.out`` on the test part, and the data it is of.
 
@@ -171,6 +178,7 @@ def evaluate_run(options: RunOptions) -> tuple[Score, Data]:
     device = pick_device(options.device)
     trained = TrainedRun.open(options.out, device)
     data = trained.data(options.data, options.data_options).to(device)
-    for note in (data.note, *Census.of(data, None).judged()):
+    remarks = (*Census.of(data, None).judged(), layout_note(trained.compiled.graph, device))
+    for note in (data.note, *remarks):
         say_note(note)
     return evaluate_raw(trained.network, data.task, data.test), data

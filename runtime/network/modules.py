@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -12,33 +13,86 @@ from bayesnas.compiler.emit.pytorch import Emitted, emit_torch
 from bayesnas.compiler.emit.schedule import schedule
 from bayesnas.compiler.graph.model import Graph
 
+EMITTED: Final = "bayesnas_emitted"  # what networks call their module
+
 
 def load_source(emitted: Emitted) -> nn.Module:
     """An instance of the network's class, made by running its emitted source.
 
     The source comes from our own emitter, which writes no name or text of a spec but identifiers.
     """
-    namespace: dict[str, Any] = {"__name__": f"bayesnas_emitted.{emitted.class_name}"}
+    namespace: dict[str, Any] = {"__name__": f"{EMITTED}.{emitted.class_name}"}
     exec(compile(emitted.source, f"<emitted {emitted.class_name}>", "exec"), namespace)
     module: nn.Module = namespace[emitted.class_name]()
     return module
 
 
 def build(
-    graph: Graph, origin: str, seed: int, scheduled: bool = True, statistics: str | None = None
+    graph: Graph,
+    origin: str,
+    seed: int,
+    scheduled: bool = True,
+    statistics: str | None = None,
+    layout: torch.memory_format = torch.channels_last,
 ) -> tuple[nn.Module, Emitted]:
     """The network with fresh weights; the same seed gives the same weights on every device.
 
     It is emitted by its schedule, or plainly: the same function of the same parameters. With
-    ``statistics`` it standardises its inputs itself, as `emit_torch` says.
+    ``statistics`` it standardises its inputs itself, as `emit_torch` says. A network whose layout
+    is contiguous is plain: schedules are made of kernels that want channels last.
     """
-    emitted = emit_torch(graph, origin, schedule(graph) if scheduled else None, statistics)
+    contiguous = layout is torch.contiguous_format
+    plan = schedule(graph) if scheduled and not contiguous else None
+    emitted = emit_torch(graph, origin, plan, statistics)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = load_source(emitted)
-    # Depthwise and dilated convolutions are several times faster in this format on a CPU;
+    subsample(module)
+    if contiguous:
+        module.register_forward_pre_hook(_contiguous)
+    # Depthwise and dilated convolutions are several times faster channels last on a CPU;
     # it concerns kernels of two dimensions alone.
-    return module.to(memory_format=torch.channels_last), emitted
+    return module.to(memory_format=layout), emitted
+
+
+def _contiguous(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(z.contiguous() for z in inputs)
+
+
+def subsample(module: nn.Module) -> None:
+    """Let convolutions of 1x1 with a stride take the pixels they read, then convolve each.
+
+    Emitted ones do (`SubsampledConv2d` says why); this is for those in the modules of plugins.
+    Their parameters and attributes stay, and so does what a class of their own does before and
+    after.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) and max(layer.stride) > 1:
+            own: Any = layer
+            down, right = (0, 0) if isinstance(layer.padding, str) else layer.padding
+            own._conv_forward = partial(
+                _subsampled,
+                around=(right, right, down, down),
+                mode="constant" if layer.padding_mode == "zeros" else layer.padding_mode,
+                stride=layer.stride,
+                groups=layer.groups,
+            )
+
+
+def _subsampled(
+    z: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    *,
+    around: tuple[int, int, int, int],
+    mode: str,
+    stride: tuple[int, ...],
+    groups: int,
+) -> Tensor:
+    """z: [N, C, H, W] or [C, H, W]."""
+    down, right = stride
+    padded = nn.functional.pad(z, around, mode) if any(around) else z
+    return nn.functional.conv2d(padded[..., ::down, ::right], weight, bias, groups=groups)
 
 
 def set_pruned(module: nn.Module, emitted: Emitted, gates: Iterable[int]) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
+from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.modules import build, predict
 from bayesnas.runtime.network.recompute import NORMS
 
@@ -33,7 +34,8 @@ def check_batches(graph: Graph, origin: str, example: Tensor, count: int, batch_
     if min(count, batch_size) > 1:
         return
     # Plainly emitted: a schedule normalises without a call of the module that a hook would notice.
-    module, _ = build(graph, origin, 0, scheduled=False)
+    form = layout(graph, example.device)
+    module, _ = build(graph, origin, 0, scheduled=False, layout=form)
     sizes = norm_sizes(module.to(example.device), example)
     single = [name for name, size in sizes.items() if size == 1]
     if not single:

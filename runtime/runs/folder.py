@@ -355,6 +355,7 @@ def run_record(
         "data_hash": data_hash,
         "resize": options.data_options.resize,
         "fit": options.data_options.fit,
+        "standardise": options.data_options.standardise,
         "seed": options.seed,
         "device": options.device,
         "settings": asdict(settings),

@@ -7,7 +7,7 @@ from typing import Any, Final
 from attrs import Attribute, fields
 
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
-from bayesnas.runtime.data.registry import FITS
+from bayesnas.runtime.data.registry import FITS, STANDARDISE
 from bayesnas.runtime.runs.reading import (
     ANY_NUMBER,
     COUNT,
@@ -45,12 +45,13 @@ def settings_schema(command: str) -> Schema:
             "data_root": TEXT,
             "resize": FLAG,
             "fit": {"enum": list(FITS)},
+            "standardise": {"enum": list(STANDARDISE)},
             "seed": between(0, 2**64),
             "settings": open_record({a.name: _setting(a) for a in settings}, optional=names),
             "plugins": NAMES,
             "versions": table(TEXT),
         },
-        optional=("copies", "seed", "settings", "versions"),
+        optional=("copies", "seed", "settings", "standardise", "versions"),
     )
 
 

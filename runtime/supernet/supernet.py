@@ -20,6 +20,7 @@ from bayesnas.compiler.space.choices import Member
 from bayesnas.dsl.diagnostics import quote
 from bayesnas.runtime.data.dataset import Batches, Data, Part, plain_batches
 from bayesnas.runtime.data.splits import HOLDOUT, split
+from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.modules import build, predict
 from bayesnas.runtime.network.recompute import NORMS, recompute_blocks
 from bayesnas.runtime.network.training import check_loss, cosine, diverged, evaluate, sgd
@@ -57,7 +58,7 @@ class Supernet:
     ) -> None:
         self.graph, self.data, self.settings, self.device = graph, data, settings, device
         self.gates = Gates.of(graph, device)
-        module, self.emitted = build(graph, origin, seed)
+        module, self.emitted = build(graph, origin, seed, layout=layout(graph, device))
         self.module: nn.Module = module.to(device)
         if settings.recompute == "yes" and not recompute_blocks(module, self.emitted):
             say_note("`recompute` has no effect: there are no cells to be computed one by one")

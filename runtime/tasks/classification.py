@@ -47,18 +47,24 @@ class Classification(Task):
 
     @classmethod
     def suits(cls, targets: Array) -> bool:
-        """Whole numbers, one an example."""
-        if targets.ndim != 1 or targets.dtype.kind not in "biuf":
+        """Whole numbers or texts, one an example."""
+        if targets.ndim != 1 or targets.dtype.kind not in "biufU":
             return False
+        if targets.dtype.kind == "U":
+            return True
         return bool((targets == np.floor(targets)).all())
 
     @classmethod
     def of_targets(cls, targets: Array, place: str) -> Classification:
         """As many classes as the highest label says, each with examples; named by their numbers.
 
+        Texts are classes in their order.
+
         Raises:
             DiagnosticError: D512, D514.
         """
+        if targets.ndim == 1 and targets.dtype.kind == "U":
+            return cls(_text_classes(targets, place))
         present = np.unique(_labels(targets, place))
         highest = int(present[-1])
         if len(present) == 1:
@@ -75,6 +81,8 @@ class Classification(Task):
         Raises:
             DiagnosticError: D512, D514.
         """
+        if targets.ndim == 1 and targets.dtype.kind == "U":
+            return torch.from_numpy(_text_numbers(targets, self.classes, place))
         labels = _labels(targets, place)
         if (label := int(labels.max())) >= len(self.classes):
             what = f"has the label {label}, `y` goes up to {len(self.classes) - 1}"
@@ -218,6 +226,33 @@ class Classification(Task):
                     help="evaluate on data with the same class folders",
                 )
             )
+
+
+def _text_classes(labels: Array, place: str) -> tuple[str, ...]:
+    """The different texts, in order: two at least."""
+    if labels.size == 0:
+        raise wrong(place, "D512", "is empty: [0]", "save some examples")
+    if (empty := np.flatnonzero(np.char.strip(labels) == "")).size:
+        what = f"has no label in example {empty[0]} (counted from 0)"
+        raise wrong(place, "D514", what, "label all examples, or leave those out")
+    classes = [str(name) for name in np.unique(labels)]
+    if len(classes) == 1:
+        raise wrong(
+            place, "D514", f"has a single class, `{classes[0]}`", "save two classes or more"
+        )
+    return tuple(classes)
+
+
+def _text_numbers(labels: Array, classes: tuple[str, ...], place: str) -> Array:
+    """The numbers of texts among classes, int64."""
+    number_of = {name: number for number, name in enumerate(classes)}
+    numbers = np.array([number_of.get(str(label), -1) for label in labels], dtype=np.int64)
+    if (unknown := np.flatnonzero(numbers < 0)).size:
+        what = f"has the label `{labels[unknown[0]]}`, which `y` has not"
+        raise wrong(place, "D514", what, "give both the same classes")
+    if numbers.size == 0:
+        raise wrong(place, "D512", "is empty: [0]", "save some examples")
+    return numbers
 
 
 def _labels(array: Array, place: str) -> Array:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from support import graph_of, network, refused
+from torch import Tensor, nn
 
 from bayesnas.cli import main
 from bayesnas.compiler.emit.pytorch import emit_torch
@@ -47,18 +47,8 @@ class Scale(nn.Module):
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A working directory; what is registered and imported in it is forgotten afterwards."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    before, modules = dict(PRIMITIVES), set(sys.modules)
-    yield tmp_path
-    PRIMITIVES.clear()
-    PRIMITIVES.update(before)
-    for name in set(sys.modules) - modules:
-        if name.startswith("plugged"):
-            del sys.modules[name]
+def folder(plugin_folder: Path) -> Path:
+    return plugin_folder
 
 
 def plug(folder: Path, text: str, name: str = "plugged") -> None:
@@ -349,6 +339,44 @@ def test_plugins_that_cannot_be_loaded(
     [diagnostic] = caught.value.diagnostics
     assert (diagnostic.code, diagnostic.message) == ("D432", message)
     assert note in "".join(diagnostic.notes)
+
+
+STRIDED = """
+import bayesnas
+from torch import nn
+
+
+@bayesnas.primitive(
+    "halved",
+    shape=lambda s: (s[0], -(-s[1] // 2), -(-s[2] // 2)),
+    flops=lambda s, o: s[0] * o[0] * o[1] * o[2],
+)
+class Halved(nn.Conv2d):
+    def __init__(self, channels):
+        super().__init__(channels, channels, 1, stride=2, bias=False)
+"""
+
+
+def test_a_strided_convolution_of_a_plugin_runs_without_a_stride(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyTorch's own is wrong on some CPUs: tests/runtime/network/test_native.py."""
+    plug(folder, STRIDED)
+    graph = graph_of("network net(x: [4, 8, 8]) -> (y: [4, 4, 4]) { x -> y : halved }")
+    [(plain, _), (scheduled, _)] = (build(graph, "spec.nas", 0, way) for way in (False, True))
+    x, calls = torch.randn(3, 4, 8, 8), []
+    right = nn.functional.conv2d(x, next(plain.parameters()), stride=2)
+    original = nn.functional.conv2d
+
+    def noted(z: Tensor, *others: Any, **named: Any) -> Tensor:
+        calls.append(z.shape)
+        assert "stride" not in named
+        return original(z, *others, **named)
+
+    monkeypatch.setattr(nn.functional, "conv2d", noted)
+    for module in (plain, scheduled):
+        torch.testing.assert_close(module(x), right)
+    assert calls == [(3, 4, 4, 4)] * 2
 
 
 def test_a_run_says_which_plugin_it_needs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

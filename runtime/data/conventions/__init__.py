@@ -1,0 +1,1 @@
+"""Arrays as people save them: names, axes and labels."""

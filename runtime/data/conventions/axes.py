@@ -1,0 +1,142 @@
+"""Axes of examples: how those of one's own arrays become what a network declares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Final, TypeAlias
+
+from attrs import evolve, frozen
+from torch import Tensor
+
+from bayesnas.compiler.operations.primitives import Shape
+from bayesnas.runtime.data.dataset import Data, Part, statistics
+
+_COLOURS: Final = (1, 3, 4)  # channels of pictures: grey, colour, colour and transparency
+_NARROW: Final = 4  # sides of pictures are longer
+
+Order: TypeAlias = tuple[int | None, ...]  # axes of examples from 0, None for a new one of size 1
+
+
+@frozen
+class Rearrangement:
+    """What is done to the axes of examples, and how it is said."""
+
+    order: Order
+    said: str
+
+    def of(self, inputs: Tensor) -> Tensor:
+        """Inputs [N, ...] with their axes so; what is left out has size 1."""
+        kept = [axis + 1 for axis in self.order if axis is not None]
+        single = [axis for axis in range(1, inputs.dim()) if axis not in kept]
+        result = inputs.permute(0, *kept, *single).flatten(len(kept))
+        for place, axis in enumerate(self.order):
+            if axis is None:
+                result = result.unsqueeze(place + 1)
+        return result.contiguous()
+
+
+def rearrangement(own: Shape, wanted: Shape) -> Rearrangement | None:
+    """How examples [own] become [wanted]; None where that is not needed, or not clear.
+
+    The last axis may be the channels, there may be no axis of a single channel, and of a vector
+    there may be some of size 1. An example that fits as it is stays so.
+    """
+    if own == wanted:
+        return None
+    axes = tuple(range(len(own)))
+    if len(own) > 1 and (own[-1], *own[:-1]) == wanted:
+        return Rearrangement((axes[-1], *axes[:-1]), "the channels stand last, and are moved first")
+    if len(wanted) > 1 and (1, *own) == wanted:
+        return Rearrangement((None, *axes), "they are taken as a single channel")
+    if len(wanted) == 1 and tuple(size for size in own if size != 1) == wanted:
+        kept = tuple(axis for axis in axes if own[axis] != 1)
+        return Rearrangement(kept, "they are taken as vectors")
+    return None
+
+
+def rearranged(data: Data, wanted: Shape) -> Data:
+    """The data with axes as a network declares them, where it is clear how; else as it is."""
+    own = tuple(data.train.inputs.shape[1:])
+    change = rearrangement(own, wanted)
+    about = f"examples of `{data.name}` are {list(own)}"
+    if change is None:
+        doubt = _doubt(own) if own == wanted else ""
+        return data.noted(f"{about}: {doubt}") if doubt else data
+    train, test = (Part(change.of(part.inputs), part.targets) for part in (data.train, data.test))
+    mean, std = statistics(train.inputs)
+    data = evolve(data, train=train, test=test, mean=mean, std=std)
+    return data.noted(f"{about} and the network takes {list(wanted)}: {change.said}")
+
+
+def _doubt(own: Shape) -> str:
+    """A remark where channels seem to stand last, and the network declares them first."""
+    if not _colours_last(own):
+        return ""
+    return (
+        f"taken as {own[0]} channels of {own[1]} x {own[2]}, as the network declares them; where "
+        f"the channels stand last, declare {[own[2], *own[:2]]}, and they are moved"
+    )
+
+
+def _colours_last(own: Sequence[int]) -> bool:
+    return len(own) == 3 and own[2] in _COLOURS and min(own[:2]) > _NARROW
+
+
+def remedy(port: str, own: Shape, wanted: Shape) -> str:
+    """What to do about one's own arrays of examples [own] for a network that takes [wanted].
+
+    Nothing that it says makes rows of channels or the other way round.
+    """
+    as_is = f"declare `{port}: {list(own)}`"
+    if len(own) > 1 == len(wanted):
+        flat = "save `x.reshape(len(x), -1)`"
+        return flat if prod(own) == wanted[0] else f"{flat}, and declare `{port}: [{prod(own)}]`"
+    if len(own) == 1 < len(wanted):
+        return _of_vectors(port, own, wanted)
+    if len(own) == 2:
+        return _of_planes(port, own, wanted)
+    if len(own) != 3:
+        return as_is
+    if _colours_last(own) and own[0] != wanted[0]:
+        last = [own[2], own[0], own[1]]
+        return f"declare `{port}: {last}`: the channels stand last, it seems, and are moved first"
+    if len(wanted) == 3 and wanted == (own[1], own[0], own[2]):
+        return "move the channels first: save `np.moveaxis(x, 2, 1)`"
+    if len(wanted) == 3 and own[0] == wanted[0] and own[1:] == wanted[:0:-1]:
+        return f"{as_is}, or save `np.swapaxes(x, 2, 3)` if that is width before height"
+    if own[0] in _COLOURS or own[0] < min(own[1:]):
+        return as_is
+    return (
+        f"{as_is} if that is channels, height and width; where the channels stand last, "
+        "save `np.moveaxis(x, -1, 1)`"
+    )
+
+
+def _of_vectors(port: str, own: Shape, wanted: Shape) -> str:
+    as_is = f"declare `{port}: {list(own)}`"
+    if prod(wanted) != own[0]:
+        return f"{as_is}, or `{port}: [1, {own[0]}]` for a series of one channel"
+    shape = ", ".join(map(str, wanted))
+    if wanted[0] in (1, own[0]):
+        return f"save `x.reshape(-1, {shape})`, or {as_is}"
+    last = ", ".join(map(str, (*wanted[1:], wanted[0])))
+    return (
+        f"save `x.reshape(-1, {shape})` where each channel is whole, or `x.reshape(-1, {last})` "
+        f"where channels alternate; or {as_is}"
+    )
+
+
+def _of_planes(port: str, own: Shape, wanted: Shape) -> str:
+    first, last = own
+    if len(wanted) == 3:
+        return f"declare `{port}: [1, {first}, {last}]`: they are taken as a single channel"
+    as_is, moved = f"`{port}: {list(own)}`", f"`{port}: {[last, first]}`"
+    if len(wanted) == 2 and last == wanted[0] != first:
+        return f"declare {moved}: the channels stand last, it seems, and are moved first"
+    if len(wanted) == 2 and first == wanted[0] != last:
+        return f"declare {as_is}"
+    return (
+        f"declare {as_is} if the first axis is the channels; if the last is, {moved}, "
+        "and it is moved first"
+    )
