@@ -17,6 +17,7 @@ from tqdm import tqdm
 from campaign.flips import flip
 from campaign.kills import Killed, kill
 from campaign.lies import lie
+from campaign.native import NativeChecks, native_checks
 from campaign.runs import Workshop
 
 _GOOD: Final = ("same", "refused", "told")
@@ -69,27 +70,25 @@ class Figures:
         if not good:
             self.faults.append(f"{part}: {about}: {word}")
 
+    def add_native(self, checks: NativeChecks) -> None:
+        """Operations that were compared."""
+        self.compared += checks.compared
+        self.faults += [f"native: {fault}" for fault in checks.faults]
+
     def line(self) -> str:
         """All of them."""
         words = []
         for part, came in self.came.items():
-            counted = ", ".join(f"{came[w]} {t}" for w, t in _WORDS[part].items())
-            words.append(f"{came.total()} {part}: {counted}")
+            names = _WORDS if part != "kills" else {"same": "ended as undisturbed ones"}
+            told = [f"{came[word]} {name}" for word, name in names.items()]
+            words.append(f"{came.total()} {_PARTS[part]}: {', '.join(told)}")
         if self.compared:
             words.append(f"{self.compared:,} native checks")
-        return "; ".join(words) + f"; {len(self.faults)} faults"
+        return "; ".join([*words, f"{len(self.faults)} faults"])
 
 
-_WORDS: Final = {
-    "kills": {"same": "ended as undisturbed ones", "wrong": "not"},
-    "lies": {"refused": "refused", "same": "without effect", "wrong": "otherwise"},
-    "flips": {
-        "refused": "refused",
-        "same": "without effect",
-        "told": "told",
-        "wrong": "otherwise",
-    },
-}
+_PARTS: Final = {"kills": "killed runs", "lies": "lies", "flips": "damaged files"}
+_WORDS: Final = {"refused": "refused", "same": "without effect", "told": "remarked on"}
 
 
 def _trials(counts: dict[str, int], seed: int, root: Path) -> list[_Task]:
@@ -126,6 +125,9 @@ def main(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("python -m tests.campaign", description=__doc__)
     for part, count in {"kills": 100, "lies": 60, "flips": 200}.items():
         parser.add_argument(f"--{part}", type=int, default=count, metavar="N")
+    parser.add_argument(
+        "--native", type=float, default=0.01, metavar="SHARE", help="of all operations"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2, help="processes; default %(default)s")
     parser.add_argument("--keep", type=Path, help="a new folder to work in, and to look at")
@@ -135,6 +137,8 @@ def main(words: Sequence[str]) -> int:
     with TemporaryDirectory(prefix="campaign-") as folder:
         root = options.keep or Path(folder)
         figures = campaign(counts, options.seed, options.jobs, root.absolute())
+    if options.native:
+        figures.add_native(native_checks(options.native))
     print(*figures.faults, sep="\n", end="\n" if figures.faults else "")
     print(f"{figures.line()}; seed {options.seed}, {time.monotonic() - start:.0f} s")
     return min(len(figures.faults), 1)
