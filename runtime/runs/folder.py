@@ -232,7 +232,8 @@ class Run:
         settings = _settings(out)
         path = out / settings["file"]
         spec = compile_spec(path, settings["values"], settings["network"])
-        check_hash(_spec_hash(spec), settings["spec_hash"], path, SETTINGS)
+        found = _spec_hash(spec)
+        check_hash(found, settings.get("spec_hash", found), path, SETTINGS)
         return cls(out), settings, spec
 
     def write_text(self, name: str, text: str) -> None:

@@ -51,7 +51,7 @@ def settings_schema(command: str) -> Schema:
             "plugins": NAMES,
             "versions": table(TEXT),
         },
-        optional=("copies", "seed", "settings", "standardise", "versions"),
+        optional=("copies", "spec_hash", "seed", "settings", "standardise", "versions"),
     )
 
 
