@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -35,7 +36,7 @@ FLAG: Final[Schema] = {"type": "boolean"}
 NUMBER: Final[Schema] = {"type": "number"}  # finite
 ANY_NUMBER: Final[Schema] = {"type": "float"}
 DURATION: Final[Schema] = {"type": "number", "minimum": 0}
-COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
+COUNT: Final[Schema] = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
 OBJECT: Final[Schema] = {"type": "object"}
 NAMES: Final[Schema] = {"type": "array", "items": TEXT}
 
@@ -200,11 +201,13 @@ def _is_integer(_checker: Any, value: Any) -> bool:
 
 
 def _is_float(_checker: Any, value: Any) -> bool:
-    return isinstance(value, float) or _is_integer(_checker, value)
+    if _is_integer(_checker, value):
+        return abs(value) <= sys.float_info.max
+    return isinstance(value, float)
 
 
 def _is_number(_checker: Any, value: Any) -> bool:
-    return _is_integer(_checker, value) or (isinstance(value, float) and math.isfinite(value))
+    return _is_float(_checker, value) and math.isfinite(value)
 
 
 @cache

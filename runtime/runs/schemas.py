@@ -9,8 +9,8 @@ from attrs import Attribute, fields
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.runtime.data.registry import FITS, STANDARDISE
 from bayesnas.runtime.runs.reading import (
-    ANY_NUMBER,
     COUNT,
+    DURATION,
     FLAG,
     NAMES,
     NUMBER,
@@ -68,7 +68,7 @@ SEARCHED: Final = open_record(
     {
         "images_trained": COUNT,
         "images_evaluated": COUNT,
-        "seconds": ANY_NUMBER,
+        "seconds": DURATION,
         "found_hash": TEXT,  # of the spec of what was found
     },
     optional=("found_hash",),  # of runs that began before it was written

@@ -23,8 +23,17 @@ from campaign.runs import SCENES, Scene, Workshop, verdict
 _ABSENT: Final = object()
 _READ: Final = ("settings.json", "result.json", "compare.json", "checkpoint.pt", "weights.pt")
 
-# What a run may well have saved: an optimizer keeps nothing of what was not trained yet.
-_BELIEVED: Final = re.compile(r"optimizer\.state\.\d+ becomes (absent|an empty table)")
+# What a run might have saved, whoever wrote it: an optimizer keeps nothing of what was not trained
+# yet, and a report not every column; a reason may be any text, a result any number.
+_BELIEVED: Final = re.compile(
+    r"optimizer\.state\.\d+(\.momentum_buffer)? becomes (absent|nothing|an empty table)"
+    r"|report\..* becomes (absent|an empty table)"
+    r"|report\..*\.\w+ becomes (-1|10\*\*9|NaN|infinity)"
+    r"|removed\..* becomes (no text|a text)"
+    r"|(loss|losses|accuracy|seconds|images_\w+|evaluated|trained) becomes (-1|10\*\*9)"
+    r"|holdout_\w+ becomes (NaN|infinity)"
+    r"|result\.json, (test_\w+|images_\w+|parameters|flops) becomes (-1|10\*\*9)"
+)
 
 # What an entry becomes, made of what it was.
 VALUES: Final[Mapping[str, Callable[[Any], Any]]] = {
