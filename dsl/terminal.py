@@ -58,9 +58,12 @@ def tell(text: str) -> None:
 
 
 def put(text: str) -> None:
-    """Write a whole text to stdout as files have it, in UTF-8, whatever the terminal's encoding."""
+    """Write a whole text to stdout as files have it, in UTF-8, whatever the terminal's encoding.
+
+    Bytes of names of files that are not UTF-8 come out as they are.
+    """
     sys.stdout.flush()
-    sys.stdout.buffer.write(text.encode("utf-8"))
+    sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
     sys.stdout.buffer.flush()
 
 

@@ -20,7 +20,7 @@ import bayesnas
 from bayesnas.cli import compile_main, main
 from bayesnas.compiler.pipeline import compile_spec
 
-COMMANDS = ("compile", "check", "fmt", "render", "search", "train", "eval", "demo")
+COMMANDS = ("compile", "check", "fmt", "render", "search", "train", "eval", "predict", "demo")
 
 
 @pytest.fixture(autouse=True)

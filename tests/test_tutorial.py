@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,16 @@ def images(folder: Path) -> None:
                 Image.fromarray(pixels).save(folder / part / name / f"{k}.png")
 
 
+def new_ones() -> None:
+    """What its user has later: pictures of nobody knows what, some in class folders, arrays."""
+    shutil.copytree("images/test/dogs", "photos")
+    shutil.copy("photos/0.png", "photo.png")
+    shutil.copytree("images/test/dogs", "more/dogs")
+    x = np.full((6, 3, 32, 32), 60, dtype=np.uint8)
+    np.save("examples.npy", x)
+    np.savez("more.npz", x=x, y=["cats"] * 6)
+
+
 def steps() -> list[tuple[str, str]]:
     text = TUTORIAL.read_text("utf-8")
     command = re.compile(r"^ {4}bayesnas (.*)$", re.MULTILINE)
@@ -40,6 +51,7 @@ def steps() -> list[tuple[str, str]]:
 def test_every_step_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     images(tmp_path / "images")
+    new_ones()
     for kind, text in steps():
         if kind == "spec":
             Path("space.nas").write_text(text, "utf-8")

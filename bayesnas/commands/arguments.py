@@ -120,24 +120,27 @@ def add_option(parser: argparse.ArgumentParser, kind: str) -> None:
     )
 
 
-def add_data(parser: argparse.ArgumentParser, required: bool) -> None:
-    """The data, how it is read, and the device it is put on."""
-    parser.add_argument(
-        "--data", required=required, metavar="DATA", help=f"one of {', '.join(KINDS)}"
-    )
-    parser.add_argument("--resize", action="store_true", help="fit image files to the spec's size")
-    parser.add_argument(
-        "--fit",
-        choices=FITS,
-        default=FITS[0],
-        help="how `--resize` does that: the whole picture squeezed or padded, or its middle; "
-        "default %(default)s",
-    )
+def add_data(parser: argparse.ArgumentParser, required: bool, default: str = "") -> None:
+    """The data, how it is read, and the device it is put on; its ``default`` in words, if any."""
+    about = f"one of {', '.join(KINDS)}" + (f"; default {default}" if default else "")
+    parser.add_argument("--data", required=required, metavar="DATA", help=about)
+    add_resize(parser)
     parser.add_argument("--download", action="store_true", help="allow cifar10 to be downloaded")
     parser.add_argument(
         "--data-root", type=Path, default=Path("data"), help="where cifar10 lies; default data"
     )
     add_device(parser)
+
+
+def add_resize(parser: argparse.ArgumentParser) -> None:
+    """How image files are fitted to a network."""
+    parser.add_argument("--resize", action="store_true", help="fit image files to the spec's size")
+    parser.add_argument(
+        "--fit",
+        choices=FITS,
+        help="how `--resize` does that: the whole picture squeezed or padded, or its middle; "
+        f"default {FITS[0]}, or that of the training",
+    )
 
 
 def add_standardise(parser: argparse.ArgumentParser) -> None:

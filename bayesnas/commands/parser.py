@@ -20,6 +20,7 @@ COMMANDS: Final = (
     training.TRAIN,
     searching.COMPARE,
     training.EVAL,
+    training.PREDICT,
     training.EXPORT,
     demo.DEMO,
 )
@@ -31,6 +32,7 @@ examples:
   bayesnas search digits_cell --data digits -o runs/search
   bayesnas train runs/search/pruned.nas --data digits -o runs/train
   bayesnas eval runs/train
+  bayesnas predict runs/train photo.png --top 5
 """
 
 

@@ -1,4 +1,4 @@
-"""``bayesnas train``, ``eval`` and ``export``: one network and its weights."""
+"""``bayesnas train``, ``eval``, ``predict`` and ``export``: one network and its weights."""
 
 from __future__ import annotations
 
@@ -6,12 +6,30 @@ import argparse
 import sys
 from pathlib import Path
 
-from bayesnas.commands.arguments import Command, add_data, add_out_file, add_plugin, add_run
-from bayesnas.commands.runs import run_options
+from bayesnas.commands.arguments import (
+    Command,
+    add_data,
+    add_device,
+    add_out_file,
+    add_plugin,
+    add_resize,
+    add_run,
+)
+from bayesnas.commands.reports import (
+    class_csv,
+    class_lines,
+    csv_text,
+    prediction_line,
+    prediction_rows,
+    recall_line,
+    unread,
+)
+from bayesnas.commands.runs import run_options, set_threads
 from bayesnas.commands.values import chosen_settings, parse_values
 from bayesnas.compiler.settings import TrainSettings, make_settings
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import check_free
-from bayesnas.dsl.terminal import say
+from bayesnas.dsl.terminal import put, say
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +50,8 @@ def _train(options: argparse.Namespace) -> int:
         f"test {result.task.told(result.test)} of {result.test_examples:,} examples, "
         f"{result.parameters:,} parameters, {result.flops:,} FLOPs, {result.seconds:.0f} s"
     )
+    if result.confusion is not None:
+        say(recall_line(result.confusion))
     say(f"weights: {options.out / 'weights.pt'}")
     return 0
 
@@ -45,19 +65,87 @@ def _add_trained_run(parser: argparse.ArgumentParser) -> None:
 
 def _add_eval(parser: argparse.ArgumentParser) -> None:
     _add_trained_run(parser)
-    add_data(parser, required=False)
+    add_data(parser, required=False, default="that of the training, its test part")
+    _add_csv(parser, "print a row for each class, with the confusion matrix, as CSV")
     add_plugin(parser)
+
+
+def _add_csv(parser: argparse.ArgumentParser, about: str) -> None:
+    parser.add_argument("--csv", action="store_true", help=about)
 
 
 def _eval(options: argparse.Namespace) -> int:
     from bayesnas.runtime.jobs.trained import evaluate_run
 
-    score, data = evaluate_run(run_options(options, options.run))
-    say(f"test {data.task.told(score)} of {len(data.test):,} examples of {data.name}")
+    report, data = evaluate_run(run_options(options, options.run))
+    told = f"test {data.task.told(report.score)} of {len(data.test):,} examples of {data.name}"
+    if options.csv and report.confusion is not None:
+        say(told, file=sys.stderr)
+        put(class_csv(report.confusion))
+        return 0
+    say(told)
+    if report.confusion is not None:
+        say(*class_lines(report.confusion))
     return 0
 
 
-EVAL = Command("eval", "Evaluate what `train` wrote on the test part.", _add_eval, _eval)
+EVAL = Command(
+    "eval", "Evaluate what `train` wrote, by class: on its test part or new data.", _add_eval, _eval
+)
+
+
+def _add_predict(parser: argparse.ArgumentParser) -> None:
+    _add_trained_run(parser)
+    parser.add_argument(
+        "files",
+        type=Path,
+        metavar="FILE",
+        nargs="+",
+        help="an image, a folder of images, or an .npy or .npz file of examples",
+    )
+    parser.add_argument(
+        "--top", type=int, metavar="K", default=1, help="the K likeliest; default %(default)s"
+    )
+    _add_csv(parser, "print file, example, rank and answer as CSV")
+    add_resize(parser)
+    add_device(parser)
+    add_plugin(parser)
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from bayesnas.runtime.data.registry import DataOptions
+    from bayesnas.runtime.jobs.failures import plugins_named
+    from bayesnas.runtime.jobs.prediction import Fault, listed, predictions
+    from bayesnas.runtime.jobs.trained import TrainedRun
+    from bayesnas.runtime.runs.progress import Progress
+
+    if options.top < 1:
+        message, remedy = f"cannot tell the {options.top} likeliest", "write `--top 1` or more"
+        raise DiagnosticError(Diagnostic("D418", message, help=remedy))
+    set_threads(options.threads)
+    trained = TrainedRun.open(options.run, options.device)
+    reading = DataOptions(resize=options.resize, fit=options.fit)
+    work, faults = listed(options.files), []
+    bar = Progress(len(work), "predict", "file", same=sys.stdout.isatty())
+    with bar as progress, plugins_named():
+        found = predictions(trained, work, reading, options.top, progress.skip)
+        if options.csv:
+            put(csv_text([("file", "example", "rank", *trained.task.answer_columns)]))
+        for outcome in found:
+            if isinstance(outcome, Fault):
+                faults.append(outcome)
+            elif options.csv:
+                put(csv_text(prediction_rows(outcome)))
+            else:
+                say(prediction_line(outcome))
+    if faults:
+        raise unread(faults)
+    return 0
+
+
+PREDICT = Command(
+    "predict", "Say what a trained network takes images or arrays for.", _add_predict, _predict
+)
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:

@@ -30,6 +30,8 @@ def inconsistencies(graph: Graph) -> Iterator[str]:
 
 def difference(given: Any, expected: Any, path: str = "$") -> str | None:
     """Where two JSON values first differ, and how."""
+    if given == expected:
+        return None
     if isinstance(given, Mapping) and isinstance(expected, Mapping):
         keys = [*expected, *(k for k in given if k not in expected)]
         pairs = [(f"{path}.{k}", given.get(k), expected.get(k)) for k in keys]
@@ -38,7 +40,7 @@ def difference(given: Any, expected: Any, path: str = "$") -> str | None:
             (f"{path}[{k}]", a, b) for k, (a, b) in enumerate(zip(given, expected, strict=True))
         ]
     else:
-        return None if given == expected else _differs(path, given, expected)
+        return _differs(path, given, expected)
     return next((d for place, a, b in pairs if (d := difference(a, b, place))), None)
 
 
@@ -146,7 +148,7 @@ def _arrivals(graph: Graph) -> Iterator[str]:
     """Exactly one edge enters an input of an instance, and none an input of the network."""
     for path, instance in graph.instances.items():
         for port in instance.inputs:
-            arrives = graph.network.in_degree(port)
+            arrives = len(graph.incoming(port))
             if arrives != (1 if path else 0):
                 yield f"{arrives} edges enter `{port}`"
 

@@ -7,19 +7,18 @@ from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from attrs import field, frozen
 
 from bayesnas.compiler.artifacts.consistency import difference, inconsistencies
+from bayesnas.compiler.artifacts.fits import Test, compiled
 from bayesnas.compiler.artifacts.graph_json import graph_data, graph_of
 from bayesnas.compiler.collector import without_collector
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.passes.shapes import infer_shapes
+from bayesnas.compiler.program.limits import MAX_SIZE
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-
-if TYPE_CHECKING:
-    from jsonschema import Draft202012Validator
 
 FORMAT: Final = "bayesnas-graph"
 VERSION: Final = 1
@@ -54,51 +53,22 @@ def graph_schema() -> dict[str, Any]:
 
 
 @cache
-def _validator() -> Draft202012Validator:
-    """Its references are written out but for the one that recurs: following them takes long."""
-    from jsonschema import Draft202012Validator  # for who reads a graph alone: it takes a while
+def _fits() -> Test:
+    """Whether data fits the whole schema."""
+    return compiled(graph_schema())
 
+
+@cache
+def _row_schemas() -> dict[str, dict[str, Any]]:
+    """The schema of each entry of the long lists."""
     schema = graph_schema()
-    kept = ("stage", "stages")
-
-    def inlined(value: Any) -> Any:
-        if isinstance(value, list):
-            return [inlined(item) for item in value]
-        if not isinstance(value, dict):
-            return value
-        referred = value.get("$ref", "").removeprefix("#/$defs/")
-        if referred and referred not in kept:
-            value = {**schema["$defs"][referred], **value}
-            del value["$ref"]
-        return {key: inlined(item) for key, item in value.items()}
-
-    return Draft202012Validator(inlined(schema))
+    lists = {key: part for key, part in schema["properties"].items() if "items" in part}
+    return {key: {**part["items"], "$defs": schema["$defs"]} for key, part in lists.items()}
 
 
-def _thinned(data: Any) -> Any:
-    """Data that fits the schema exactly if ``data`` does, and repeats no operation."""
-    if not isinstance(data, dict) or not isinstance(data.get("edges"), list):
-        return data
-    seen: set[str] = set()
-
-    def thinned(edge: Any) -> Any:
-        if not isinstance(edge, dict) or "operation" not in edge:
-            return edge
-        text = json.dumps(edge["operation"])
-        if text in seen:
-            return {**edge, "operation": _ANY_OPERATION}
-        seen.add(text)
-        return edge
-
-    return {**data, "edges": [thinned(edge) for edge in data["edges"]]}
-
-
-_ANY_OPERATION: Final = {
-    "label": "",
-    "name": "",
-    "definition": None,
-    "stages": [{"primitive": "skip", "arguments": {}, "input_shape": [1], "output_shape": [1]}],
-}
+@cache
+def _row_tests() -> dict[str, Test]:
+    return {key: compiled(schema) for key, schema in _row_schemas().items()}
 
 
 @without_collector
@@ -150,9 +120,62 @@ def _parse_json(text: str) -> dict[str, Any]:
         raise _NotAGraphError("a text holds half a character") from None
     except ValueError:  # Python reads no number of so many digits
         raise _NotAGraphError("a number is too long") from None
-    for wrong in _validator().iter_errors(_thinned(data)):
-        raise _NotAGraphError(f"at {wrong.json_path}: {wrong.message.rstrip('.')}")
+    _check_amount(data)
+    if not _fits()(data):
+        raise _NotAGraphError(_misfit(data))
     return {"budget": [], **data}
+
+
+def _check_amount(data: Any) -> None:
+    """Refuse what is cheap to refuse: too much for any graph, and nodes that no edge touches."""
+    if not isinstance(data, dict):
+        return
+    rows = {key: data[key] for key in _row_tests() if isinstance(data.get(key), list)}
+    count = sum(map(len, rows.values()))
+    if count > MAX_SIZE:
+        raise _NotAGraphError(
+            f"it holds {count:,} nodes, edges and instances; a graph has at most {MAX_SIZE:,}"
+        )
+    edges = [edge for edge in rows.get("edges", ()) if isinstance(edge, dict)]
+    targets = {text for edge in edges if isinstance(text := edge.get("target"), str)}
+    for node in rows.get("nodes", ()):
+        if not isinstance(node, dict) or node.get("role") == "input":
+            continue
+        if str(node.get("id")) not in targets and _row_tests()["nodes"](node):
+            raise _NotAGraphError(f"nothing arrives at `{node['id']}`")
+
+
+def _misfit(data: Any) -> str:
+    """Where data does not fit the schema, and why: a row of each list, then the first bad row."""
+    from jsonschema import Draft202012Validator  # for who reads a bad graph alone: it takes a while
+
+    def first(schema: dict[str, Any], value: Any, path: str) -> str | None:
+        for wrong in Draft202012Validator(schema).iter_errors(value):
+            reason = wrong.message.rstrip(".")
+            if len(reason) > _LONGEST_REASON:  # it begins with all that is wrong
+                reason = f"not so: `{wrong.validator}: {json.dumps(wrong.validator_value)}`"
+            return f"at {path}{wrong.json_path[1:]}: {reason}"
+        return None
+
+    rows: dict[str, list[Any]] = {}
+    if isinstance(data, dict):
+        rows = {key: data[key] for key in _row_tests() if isinstance(data.get(key), list)}
+        short = {
+            key: [row for row in entries if _row_tests()[key](row)][:1] or entries[:1]
+            for key, entries in rows.items()
+        }
+        data = {**data, **short}
+    reason = first(graph_schema(), data, "$")
+    bad = (
+        (key, k, row)
+        for key, entries in rows.items()
+        for k, row in enumerate(entries)
+        if not _row_tests()[key](row)
+    )
+    for key, k, row in bad if reason is None else ():
+        reason = reason or first(_row_schemas()[key], row, f"$.{key}[{k}]")
+    assert reason is not None, "both tests are made of one schema"
+    return reason
 
 
 def _read_graph(data: dict[str, Any]) -> tuple[Graph, Annotation]:

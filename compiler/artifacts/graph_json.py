@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -135,7 +136,9 @@ def graph_of(data: Mapping[str, Any]) -> Graph:
         for b in data.get("budget", ())
     )
     graph = Graph(data["name"], instances, retains=retains, budgets=budgets)
-    return graph.rebuild(map(_read_node, data["nodes"]), map(_read_edge, data["edges"]))
+    operations: dict[str, Operation] = {}  # edges whose operations read alike share one
+    edges = [_read_edge(edge, operations) for edge in data["edges"]]
+    return graph.rebuild(map(_read_node, data["nodes"]), edges)
 
 
 def span_of(text: str | None) -> Span | None:
@@ -159,8 +162,10 @@ def _read_node(data: Mapping[str, Any]) -> Node:
     )
 
 
-def _read_edge(data: Mapping[str, Any]) -> Edge:
-    operation = data["operation"]
+def _read_edge(data: Mapping[str, Any], operations: dict[str, Operation]) -> Edge:
+    text = json.dumps(data["operation"])
+    if text not in operations:
+        operations[text] = _read_operation(data["operation"])
     return Edge(
         data["id"],
         data["source"],
@@ -169,15 +174,19 @@ def _read_edge(data: Mapping[str, Any]) -> Edge:
         data["connection"],
         data["scope"],
         int(data["order"]),
-        Operation(
-            operation["label"],
-            operation["name"],
-            tuple(map(_read_stage, operation["stages"])),
-            operation["definition"],
-            span_of(operation.get("place")),
-        ),
+        operations[text],
         _read_gate(data),
         span_of(data["place"]),
+    )
+
+
+def _read_operation(data: Mapping[str, Any]) -> Operation:
+    return Operation(
+        data["label"],
+        data["name"],
+        tuple(map(_read_stage, data["stages"])),
+        data["definition"],
+        span_of(data.get("place")),
     )
 
 

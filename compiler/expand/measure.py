@@ -142,6 +142,8 @@ class _Measurer(Walk[_Measured]):
         if pairs := sources * targets:
             operations = self._operations(scope, statement, bundle.unrolled.values)
             part.add(statement, "edges", pairs * operations)
+            if isinstance(statement, tree.Connect) and statement.searched and operations:
+                part.add(statement, "relays", 2 * pairs)  # i' and the edge to it
 
     @override
     def retain(

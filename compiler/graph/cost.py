@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from attrs import frozen
 
@@ -26,10 +26,26 @@ def edge_cost(edge: Edge) -> Cost:
     return _total(edge.operation.stages)
 
 
+def edge_costs(edges: Iterable[Edge]) -> list[Cost]:
+    """The cost of each edge; operations that edges share are reckoned once."""
+    known: dict[int, Cost] = {}
+    costs = []
+    for edge in edges:
+        cost = known.get(id(edge.operation))
+        if cost is None:
+            cost = known[id(edge.operation)] = edge_cost(edge)
+        costs.append(cost)
+    return costs
+
+
+def sum_of(costs: Collection[Cost]) -> Cost:
+    """All these together."""
+    return Cost(sum(c.parameters for c in costs), sum(c.flops for c in costs))
+
+
 def graph_cost(graph: Graph) -> Cost:
     """Cost of all operations together (architecture weights are not counted)."""
-    costs = [edge_cost(edge) for edge in graph.edges()]
-    return Cost(sum(c.parameters for c in costs), sum(c.flops for c in costs))
+    return sum_of(edge_costs(graph.edges()))
 
 
 def _total(stages: Iterable[AnyStage]) -> Cost:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-import networkx as nx
-
 from bayesnas.compiler.graph.model import Graph
 
 
@@ -39,10 +37,13 @@ def _kinds(graph: Graph) -> Iterator[str]:
 
 
 def _keys(graph: Graph) -> Iterator[str]:
-    view: Any = graph.network.edges(keys=True, data="payload")
-    for source, target, key, edge in view:
-        if (source, target, key) != (edge.source, edge.target, edge.id):
-            yield str(key)
+    rows: Any = graph.network.adjacency()
+    for source, row in rows:
+        for target, parallel in row.items():
+            for key, entry in parallel.items():
+                edge = entry["payload"]
+                if (source, target, key) != (edge.source, edge.target, edge.id):
+                    yield str(key)
 
 
 def _relays(graph: Graph) -> Iterator[str]:
@@ -61,7 +62,7 @@ def _scopes(graph: Graph) -> Iterator[str]:
 
 
 def _cycles(graph: Graph) -> Iterator[str]:
-    if not nx.is_directed_acyclic_graph(graph.network):
+    if len(graph.topological()) < len(graph.network):
         yield graph.name
 
 

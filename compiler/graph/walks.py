@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import networkx as nx
 from attrs import evolve
@@ -15,11 +15,16 @@ _PASSING = ("skip", "flatten")  # the numbers stay what they were
 
 def drop_dead(graph: Graph) -> Graph:
     """The graph of nodes on a way from an input to an output; empty instances are left out."""
-    alive = reach(graph.network, graph.root.inputs) & reach(
-        graph.network.reverse(copy=False), graph.root.outputs
+    network = graph.network
+    inputs, outputs = (
+        [port for port in ports if port in network]
+        for ports in (graph.root.inputs, graph.root.outputs)
     )
+    alive = reach(network.successors, inputs) & reach(network.predecessors, outputs)
+    scopes = {node.scope for node in graph.nodes() if node.id in alive}
+    if len(alive) == len(network) and len(scopes) == len(graph.instances):
+        return graph
     kept = graph.subgraph(alive, {e.id for e in graph.edges()})
-    scopes = {node.scope for node in kept.nodes()}
     instances = {
         path: evolve(
             instance,
@@ -33,12 +38,12 @@ def drop_dead(graph: Graph) -> Graph:
     return evolve(kept, instances=instances, retains=retains)
 
 
-def reach(network: nx.MultiDiGraph[str], starts: Iterable[str]) -> set[str]:
-    """Nodes that can be reached from any of ``starts``, those included."""
-    seen = {start for start in starts if start in network}
+def reach(following: Callable[[str], Iterable[str]], starts: Iterable[str]) -> set[str]:
+    """Nodes that can be reached from any of ``starts``, those included, by what follows a node."""
+    seen = set(starts)
     stack = list(seen)
     while stack:
-        for successor in network.successors(stack.pop()):
+        for successor in following(stack.pop()):
             if successor not in seen:
                 seen.add(successor)
                 stack.append(successor)
@@ -79,18 +84,20 @@ def _first(stages: Iterable[AnyStage]) -> tuple[list[Stage], bool]:
     return [], True
 
 
-def scope_graphs(graph: Graph) -> dict[str, nx.MultiDiGraph[str]]:
+def scope_graphs(graph: Graph) -> dict[str, nx.DiGraph[str]]:
     """For each instance, what depends on what inside it, its child instances as single items.
 
-    Items are node ids, and ``<path>`` for child instances (see `item`).
+    Items are node ids, and ``<path>`` for child instances (see `item`). The payload of an arc is
+    the first edge that makes it.
     """
-    result: dict[str, nx.MultiDiGraph[str]] = {path: nx.MultiDiGraph() for path in graph.instances}
+    result: dict[str, nx.DiGraph[str]] = {path: nx.DiGraph() for path in graph.instances}
     for node in graph.nodes():
         if node.scope in result:
             result[node.scope].add_node(node.id)
     for edge in graph.edges():
         source, target = (item(graph.node(n), edge.scope) for n in (edge.source, edge.target))
-        result[edge.scope].add_edge(source, target, payload=edge)
+        if not result[edge.scope].has_edge(source, target):
+            result[edge.scope].add_edge(source, target, payload=edge)
     return result
 
 

@@ -18,6 +18,7 @@ from bayesnas.compiler.graph.model import (
     Graph,
     Merge,
     Node,
+    Operation,
     ParallelStage,
     Stage,
 )
@@ -117,6 +118,8 @@ class Inference:
         self.shapes: dict[str, Shape] = {}
         self.edges: dict[str, Edge] = {}
         self.results: dict[str, Shape] = {}  # edge id -> shape of what it carries
+        # By id of an operation and of stages, which many edges share, and what comes in.
+        self.known: dict[tuple[int, int, Shape], tuple[Operation, Shape]] = {}
         self.problems: list[Problem] = []
 
     def run(self) -> Inference:
@@ -149,14 +152,24 @@ class Inference:
     def _edge(self, edge: Edge) -> Shape | None:
         stages = self.changes.stages.get(edge.id, edge.operation.stages)
         try:
-            stages, shape = infer_stages(stages, self.shapes[edge.source])
+            operation, shape = self._operation(edge.operation, stages, self.shapes[edge.source])
         except RefusedError as refused:
             problem = RefusedStage(edge, refused.stage, refused.error, refused.branch)
             self.problems.append(problem)
             return None
-        self.edges[edge.id] = evolve(edge, operation=evolve(edge.operation, stages=stages))
+        self.edges[edge.id] = edge.with_operation(operation)
         self.results[edge.id] = shape
         return shape
+
+    def _operation(
+        self, operation: Operation, stages: Stages, shape: Shape
+    ) -> tuple[Operation, Shape]:
+        """The operation of these stages with their shapes, and what it makes of this one."""
+        key = (id(operation), id(stages), shape)
+        if key not in self.known:
+            inferred, output = infer_stages(stages, shape)
+            self.known[key] = evolve(operation, stages=inferred), output
+        return self.known[key]
 
     def _merge(self, node: Node) -> Shape | None:
         merge = self.changes.merges.get(node.id, node.merge)

@@ -10,12 +10,14 @@ from __future__ import annotations
 from attrs import evolve
 
 from bayesnas.compiler.graph.model import Edge, Graph, Node, Operation, Stage
+from bayesnas.compiler.operations.primitives import Shape
 
 
 def insert_relays(graph: Graph) -> Graph:
     """See the module's docstring; idempotent."""
     nodes = list(graph.nodes())
     edges: dict[str, Edge] = {edge.id: edge for edge in graph.edges()}
+    identities: dict[Shape | None, Operation] = {}
     for connection in graph.all_connections():
         if not connection.searched or connection.relay is not None:
             continue
@@ -38,10 +40,14 @@ def insert_relays(graph: Graph) -> Graph:
             relay.id,
             first.scope,
             first.order,
-            Operation("skip", "skip", (Stage("skip", (), None, source.shape, source.shape),)),
+            identities.setdefault(source.shape, _identity(source.shape)),
             span=first.span,
         )
         edges[identity.id] = identity
         for edge in connection.edges:
             edges[edge.id] = evolve(edge, source=relay.id)
     return graph.rebuild(nodes, edges.values())
+
+
+def _identity(shape: Shape | None) -> Operation:
+    return Operation("skip", "skip", (Stage("skip", (), None, shape, shape),))

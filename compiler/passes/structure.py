@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import networkx as nx
 
-from bayesnas.compiler.graph.model import Edge, Graph
+from bayesnas.compiler.graph.model import Edge, Graph, topological
 from bayesnas.compiler.graph.walks import drop_dead, reach, scope_graphs
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 
@@ -48,10 +48,9 @@ def _cycles(graph: Graph) -> list[Diagnostic]:
     """Cycles through nodes, or through motif instances that feed each other."""
     errors = []
     for scope, inside in scope_graphs(graph).items():
-        try:
-            cycle = nx.find_cycle(inside)
-        except nx.NetworkXNoCycle:
+        if len(topological(inside)) == len(inside):
             continue
+        cycle = nx.find_cycle(inside)
         names = [source.strip("<>").removeprefix(f"{scope}.") for source, *_ in cycle]
         edge: Edge = inside.edges[cycle[0]]["payload"]
         errors.append(
@@ -72,11 +71,12 @@ def _loose_ends(graph: Graph) -> list[Diagnostic]:
     Feeding another instance counts as leading on, so that a motif may ignore one of its inputs.
     """
     ports = [p for i in graph.instances.values() for p in (*i.outputs, *i.inputs) if i.path]
-    useful = reach(graph.network.reverse(copy=False), (*ports, *graph.root.outputs))
+    network = graph.network
+    useful = reach(network.predecessors, (*ports, *graph.root.outputs))
     errors = []
     for node in graph.nodes():
         motif = graph.instances[node.scope]
-        arrives, leaves = graph.network.in_degree(node.id), graph.network.out_degree(node.id)
+        arrives, leaves = bool(network.pred[node.id]), bool(network.succ[node.id])
         isolated = not arrives and not leaves and node.role == "inner" and node.name.endswith("]")
         if isolated or node.role == "input":
             continue

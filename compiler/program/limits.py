@@ -12,19 +12,22 @@ from attrs import frozen
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span
 
-MAX_SIZE: Final = 1_000_000  # nodes, edges, instances and retained nodes together
+# Nodes, edges, instances and retained nodes together, i' and the edges to them included: a gibibyte
+# and 20 seconds at most.
+MAX_SIZE: Final = 500_000
 MAX_DEPTH: Final = 100  # levels of motifs
 MAX_TURNS: Final = 100_000  # turns of all loops in all instances
 MAX_STEPS: Final = 20_000_000  # names and numbers that expansion reads
 MAX_WALK: Final = 600_000  # those of them that `measure` reads, to answer within a second
 
 Limited: TypeAlias = Literal["size", "turns", "steps", "walk"]
-Counted: TypeAlias = Literal["nodes", "edges", "instances", "retained", "turns", "steps"]
+Counted: TypeAlias = Literal["nodes", "edges", "instances", "retained", "relays", "turns", "steps"]
 COUNTED: Final[Mapping[Counted, Limited]] = {
     "nodes": "size",
     "edges": "size",
     "instances": "size",
     "retained": "size",
+    "relays": "size",
     "turns": "turns",
     "steps": "steps",
 }  # which limit counts it
@@ -45,19 +48,23 @@ _REMEDIES: Final[Mapping[Limited, str]] = {
 
 @frozen
 class Size:
-    """What expansion makes; ``steps`` are the names and numbers it reads on the way."""
+    """What a spec makes; ``steps`` are the names and numbers that expansion reads on the way.
+
+    ``relays`` are the i' nodes of searched connections and the edges to them, made after expansion.
+    """
 
     nodes: int = 0
     edges: int = 0
     instances: int = 0
     retained: int = 0
+    relays: int = 0
     turns: int = 0
     steps: int = 0
 
     @property
     def size(self) -> int:
         """What `MAX_SIZE` limits."""
-        return self.nodes + self.edges + self.instances + self.retained
+        return self.nodes + self.edges + self.instances + self.retained + self.relays
 
     def plus(self, other: Size, times: int = 1) -> Size:
         """This and so many of the other."""
@@ -66,6 +73,7 @@ class Size:
             self.edges + times * other.edges,
             self.instances + times * other.instances,
             self.retained + times * other.retained,
+            self.relays + times * other.relays,
             self.turns + times * other.turns,
             self.steps + times * other.steps,
         )

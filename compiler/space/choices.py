@@ -12,14 +12,19 @@ every decision of a search is the removal of an option.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import combinations, groupby, product
+from math import prod
 from random import Random
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from attrs import evolve, frozen
 
-from bayesnas.compiler.graph.model import Graph
+from bayesnas.compiler.graph.model import Graph, RetainConstraint
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+
+MAX_RETAINED: Final = 250_000  # connections into a node times those of them that stay
 
 Member: TypeAlias = frozenset[str]  # the tied groups it keeps
 
@@ -58,15 +63,17 @@ class MemberSpace:
 
     def count(self) -> int:
         """How many members there are, dimensionless and exact."""
-        total = 1
+        factors: Counter[int] = Counter()
         for arriving, kept in self.nodes():
-            sizes = [len(connection.options) for connection in arriving]
             if kept is None:
-                for size, connection in zip(sizes, arriving, strict=True):
-                    total *= size + self.droppable(connection)
+                factors.update(len(c.options) + self.droppable(c) for c in arriving)
             else:
-                total *= _symmetric(sizes, min(kept, len(sizes)))[-1][-1]
-        return total
+                sizes = [len(connection.options) for connection in arriving]
+                if kept < len(sizes):
+                    factors[_symmetric(sizes, kept)[-1][-1]] += 1
+                else:
+                    factors.update(sizes)
+        return prod(factor**times for factor, times in factors.items())
 
     def contains(self, member: Member) -> bool:
         """Whether these groups are a member."""
@@ -220,7 +227,11 @@ def _retained_chances(sizes: Sequence[int], kept: int) -> list[float]:
 
 
 def member_space(graph: Graph) -> MemberSpace:
-    """The members of a compiled graph."""
+    """The members of a compiled graph.
+
+    Raises:
+        DiagnosticError: D224 (too many ways to retain connections into a node).
+    """
     options: dict[tuple[str, str], dict[str, None]] = {}
     for connection in graph.all_connections():
         if connection.searched:
@@ -232,11 +243,24 @@ def member_space(graph: Graph) -> MemberSpace:
     for retain in graph.retains:
         node = _folded(graph, retain.node)
         retained[node] = min(retain.count, retained.get(node, retain.count))
+    arriving = Counter(target for _, target in options)
+    for retain in graph.retains:
+        node = _folded(graph, retain.node)
+        _check_retained(retain, min(retained[node], arriving[node]), arriving[node])
     connections = tuple(
         SearchedConnection(name, target, tuple(groups))
         for (name, target), groups in options.items()
     )
     return MemberSpace(connections, retained)
+
+
+def _check_retained(retain: RetainConstraint, kept: int, arriving: int) -> None:
+    """Refuse what takes too long to count: the sets of connections that may stay."""
+    if kept * arriving > MAX_RETAINED:
+        message = f"too many ways to retain {kept:,} of {arriving:,} connections"
+        note = f"the limit is {MAX_RETAINED:,} for the product of both"
+        remedy = "retain fewer, or let fewer searched connections arrive"
+        raise DiagnosticError(Diagnostic("D224", message, retain.span, "", (note,), remedy))
 
 
 def _folded(graph: Graph, identifier: str) -> str:

@@ -5,18 +5,23 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping
 from random import Random
+from typing import TypeAlias
 
 from attrs import frozen
 
-from bayesnas.compiler.graph.cost import Cost, edge_cost, graph_cost
+from bayesnas.compiler.graph.cost import Cost, edge_costs, graph_cost, sum_of
 from bayesnas.compiler.graph.model import BudgetConstraint, CostName, Graph
 from bayesnas.compiler.graph.prune import prune_graph
 from bayesnas.compiler.passes.shapes import infer_shapes
 from bayesnas.compiler.space.choices import Member, MemberSpace, SearchedConnection, member_space
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 
+# Of each node, what follows: a node, and the groups of which one must be kept (None: fixed).
+_Arcs: TypeAlias = dict[str, list[tuple[str, tuple[str, ...] | None]]]
+
 DRAWS = 200
 _TRIES = 200  # connections that the smallest member is tried without
+_WORK = 4_000_000  # connections that are read in all these tries together
 
 
 def prune_to(graph: Graph, member: Collection[str]) -> Graph:
@@ -91,40 +96,28 @@ class Life:
     """Whether all inputs and outputs of the network are connected under a member."""
 
     def __init__(self, graph: Graph, space: MemberSpace) -> None:
-        self.graph = graph
         self.space = space
-        self.edges = [
-            (edge.source, edge.target, None if edge.gate is None else edge.gate.group)
-            for edge in graph.edges()
-        ]
-        self.factors = {
-            node.id: len(graph.connections(node.id))
-            for node in graph.nodes()
-            if node.merge == "product"
-        }
+        self.inputs, self.outputs = graph.root.inputs, graph.root.outputs
+        self.following: _Arcs = {}
+        self.leading: _Arcs = {}
+        self.factors: dict[str, int] = {}  # of each product: without one of them it is zero
+        for connection in graph.all_connections():
+            source, target = connection.source, connection.target
+            groups = None
+            if connection.searched:
+                groups = tuple(edge.searched_gate.group for edge in connection.edges)
+            self.following.setdefault(source, []).append((target, groups))
+            self.leading.setdefault(target, []).append((source, groups))
+            if graph.node(target).merge == "product":
+                self.factors[target] = self.factors.get(target, 0) + 1
 
     def alive(self, member: Member) -> bool:
         """Whether what `prune_graph` leaves of the member is a network."""
-        if self.factors:
-            return self._prunes(member)
-        following: dict[str, list[str]] = {}
-        leading: dict[str, list[str]] = {}
-        for source, target, group in self.edges:
-            if group is None or group in member:
-                following.setdefault(source, []).append(target)
-                leading.setdefault(target, []).append(source)
-        inputs, outputs = self.graph.root.inputs, self.graph.root.outputs
-        return {*outputs} <= _reached(following, inputs) and {*inputs} <= _reached(leading, outputs)
-
-    def _prunes(self, member: Member) -> bool:
-        removed = [
-            edge.id for edge in self.graph.searched() if edge.searched_gate.group not in member
-        ]
-        try:
-            prune_graph(self.graph, removed)
-        except DiagnosticError:
+        reached = _reached(self.following, self.inputs, member, self.factors)
+        if not reached.issuperset(self.outputs):
             return False
-        return True
+        leading = {node: self.leading.get(node, []) for node in reached}
+        return _reached(leading, self.outputs, member).issuperset(self.inputs)
 
     def revive(
         self,
@@ -152,19 +145,33 @@ class Life:
             if connection.target not in self.space.retained
             and member.intersection(connection.options)
         ]
-        for connection in free[:_TRIES]:
+        arcs = sum(map(len, self.following.values()))
+        for connection in free[: min(_TRIES, _WORK // arcs)]:
             less = member.difference(connection.options)
             if self.alive(less):
                 member = less
         return member
 
 
-def _reached(following: Mapping[str, Iterable[str]], starts: Iterable[str]) -> set[str]:
+def _reached(
+    arcs: _Arcs,
+    starts: Iterable[str],
+    member: Member = frozenset(),
+    needed: Mapping[str, int] | None = None,
+) -> set[str]:
+    """Nodes reached over the arcs of a member; ``needed`` says of a node how many must lead to it.
+
+    All others need one.
+    """
+    missing = dict(needed or {})
     found = set(starts)
     waiting = list(found)
     while waiting:
-        for node in following.get(waiting.pop(), ()):
-            if node not in found:
+        for node, groups in arcs.get(waiting.pop(), ()):
+            if node in found or (groups is not None and member.isdisjoint(groups)):
+                continue
+            missing[node] = missing.get(node, 1) - 1
+            if not missing[node]:
                 found.add(node)
                 waiting.append(node)
     return found
@@ -188,19 +195,31 @@ class Reach:
 
 def reach(graph: Graph) -> Reach:
     """The cheapest and the dearest members, found greedily from the costs of single operations."""
-    parameters, flops = (_extremes(graph, name) for name in ("parameters", "flops"))
-    smallest = Cost(parameters[0].parameters, flops[0].flops)
-    largest = Cost(parameters[1].parameters, flops[1].flops)
-    return Reach(smallest, largest, _additive(graph))
-
-
-def _extremes(graph: Graph, name: CostName) -> tuple[Cost, Cost]:
-    space = member_space(graph)
-    costs: dict[str, int] = {}
-    for edge in graph.searched():
+    life = Life(graph, member_space(graph))
+    groups: dict[str, Cost] = {}
+    searched = graph.searched()
+    for edge, cost in zip(searched, edge_costs(searched), strict=True):
         group = edge.searched_gate.group
-        costs[group] = costs.get(group, 0) + cost_of(edge_cost(edge), name)
-    life = Life(graph, space)
+        groups[group] = sum_of((groups.get(group, Cost(0, 0)), cost))
+    by_parameters = _extremes(life, {group: cost.parameters for group, cost in groups.items()})
+    by_flops = _extremes(life, {group: cost.flops for group, cost in groups.items()})
+    members = dict.fromkeys((*by_parameters, *by_flops))  # often one is both
+    exact = _additive(graph)
+    if exact and not life.factors:  # then a member costs what its groups do, and what is fixed
+        fixed = edge_costs(edge for edge in graph.edges() if edge.gate is None)
+        costs = {m: sum_of((*fixed, *(groups[g] for g in m))) for m in members}
+    else:
+        costs = {member: graph_cost(prune_to(graph, member)) for member in members}
+    smallest, largest = (
+        Cost(costs[one].parameters, costs[other].flops)
+        for one, other in zip(by_parameters, by_flops, strict=True)
+    )
+    return Reach(smallest, largest, exact)
+
+
+def _extremes(life: Life, costs: Mapping[str, int]) -> tuple[Member, Member]:
+    """The cheapest and the dearest member found, by what each group costs."""
+    space = life.space
 
     def cheapest(connection: SearchedConnection) -> str:
         return min(connection.options, key=lambda group: costs[group])
@@ -217,7 +236,7 @@ def _extremes(graph: Graph, name: CostName) -> tuple[Cost, Cost]:
         most.update(high[: len(high) if kept is None else kept])
     order = sorted(space.connections, key=lambda c: costs[cheapest(c)])
     smallest = life.thin(life.revive(frozenset(least), order, cheapest), reversed(order))
-    return graph_cost(prune_to(graph, smallest)), graph_cost(prune_to(graph, frozenset(most)))
+    return smallest, frozenset(most)
 
 
 def _additive(graph: Graph) -> bool:
@@ -227,7 +246,7 @@ def _additive(graph: Graph) -> bool:
     that no member drops, and does not concatenate what is searched.
     """
     retained = {retain.node: retain.count for retain in graph.retains}
-    kept: dict[str, list[str]] = {}
+    kept: _Arcs = {}
     targets = set()
     for node in graph.nodes():
         connections = graph.connections(node.id) if node.role != "relay" else []
@@ -235,7 +254,7 @@ def _additive(graph: Graph) -> bool:
         if searched:
             targets.add(node.id)
         surely = retained.get(node.id, 0) >= len(searched)
-        kept[node.id] = [c.source for c in connections if surely or not c.searched]
+        kept[node.id] = [(c.source, None) for c in connections if surely or not c.searched]
     useful = _reached(kept, graph.root.outputs)
     return targets <= useful & set(retained) and not any(
         graph.node(target).merge == "concat" for target in targets

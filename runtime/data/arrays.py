@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import torch
 from attrs import frozen
+from torch import Tensor
 
+from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
-from bayesnas.runtime.data.conventions.keys import roles_of, taken
+from bayesnas.runtime.data.conventions.axes import rearrangement
+from bayesnas.runtime.data.conventions.keys import examples_key, roles_of, taken
 from bayesnas.runtime.data.conventions.labels import (
     Labels,
     check_alike,
@@ -62,7 +65,36 @@ def load(request: Request) -> Data:
         DiagnosticError: D510 (file), and what `data_of_arrays` raises.
     """
     given = _load(Path(request.argument))
+    if request.learned is not None:
+        return _to_judge(request.name, given, request.learned)
     return _data(request.name, given, request.options.standardise)
+
+
+def read_examples(path: Path, shape: Shape) -> Tensor:
+    """The examples [N, *shape] in an .npy file, or those in an .npz file.
+
+    One example without the axis of examples is taken as well; axes are moved as for a training.
+    Bytes stay bytes.
+
+    Raises:
+        DiagnosticError: D505 (they have another shape), D510 (file), D511 (no array of examples),
+            D512 (type), D513 (numbers that are none).
+    """
+    place = f"`{path}`"
+    with _opened(path) as stream:
+        file = _file(path, stream, "save it with `numpy.save(FILE, x)`")
+        if isinstance(file, np.lib.npyio.NpzFile):
+            key = examples_key(place, file.files)
+            place = f"`{key}` in {place}"
+            file = _member(place, file, key)
+    for array in (file, file[None]):
+        own = tuple(array.shape[1:])
+        change = rearrangement(own, shape)
+        if own == shape or change is not None:
+            inputs = torch.from_numpy(_inputs(place, array))
+            return inputs if change is None else change.of(inputs)
+    what = f"is {list(file.shape)}, the network takes {list(shape)}"
+    raise wrong(place, "D505", what, f"save the examples as [N, {', '.join(map(str, shape))}]")
 
 
 def data_of_arrays(
@@ -154,34 +186,56 @@ def _examples(given: _Given, end: str) -> tuple[Array, Labels]:
     return inputs, labels
 
 
+def _to_judge(name: str, given: _Given, learned: Task) -> Data:
+    """The test part, or the one that stands in for it, or else all examples."""
+    ends = (end for end in ("_test", "_val") if {f"x{end}", f"y{end}"} & given.arrays.keys())
+    end = next(ends, "")
+    inputs, labels = _examples(given, end)
+    targets = learned.targets_by_name(labels.array, given.place(f"y{end}"))
+    x, judged = given.names["x"], given.names[f"x{end}"]
+    note = f"`{judged}` of {given.whole} is judged, `{x}` is not" if end else ""
+    notes = [*given.notes, note, *label_notes({given.names[f"y{end}"]: labels})]
+    part = Part(torch.from_numpy(inputs), targets)
+    return Data.to_judge(name, learned, part, "; ".join(filter(None, notes)), Reading(whole=False))
+
+
 # -------------------------------------------------------------------------------------- reading
 
 
 def _load(path: Path) -> _Given:
     """The arrays a data set is made of, as they lie in the file."""
+    with _opened(path) as stream:  # numpy leaves what it opens and cannot read to the collector
+        return _read(path, stream)
+
+
+def _opened(path: Path) -> BinaryIO:
     if not path.is_file():
         remedy = "name a file that `numpy.savez` wrote"
         raise DiagnosticError(Diagnostic("D510", f"no file `{path}`", help=remedy))
     try:
-        stream = path.open("rb")
+        return path.open("rb")
     except OSError as error:
         reason = _reason(error)
         raise wrong(f"`{path}`", "D510", "cannot be opened", "make it readable", reason) from None
-    with stream:  # numpy leaves what it opens and cannot read to the garbage collector
-        return _read(path, stream)
 
 
 def _read(path: Path, stream: BinaryIO) -> _Given:
     place, remedy = f"`{path}`", "save it with `numpy.savez(FILE, x=x, y=y)`"
-    try:
-        file = np.load(stream, allow_pickle=False)
-    except Exception as error:  # numpy and zipfile raise many kinds for a broken file
-        raise wrong(place, "D510", "is not an .npz file", remedy, _reason(error)) from None
+    file = _file(path, stream, remedy)
     if not isinstance(file, np.lib.npyio.NpzFile):
         raise wrong(place, "D510", "holds a single array, not `x` and `y`", remedy)
     names = roles_of(place, file.files)
     arrays = {role: _member(f"`{key}` in {place}", file, key) for role, key in names.items()}
     return _Given(place, arrays, names, "in", tuple(taken(place, names, file.files)))
+
+
+def _file(path: Path, stream: BinaryIO, remedy: str) -> Any:
+    """The array in a file of numpy's, or its archive of arrays."""
+    try:
+        return np.load(stream, allow_pickle=False)
+    except Exception as error:  # numpy and zipfile raise many kinds for a broken file
+        kind = path.suffix.lower() if path.suffix.lower() == ".npy" else ".npz"
+        raise wrong(f"`{path}`", "D510", f"is not an {kind} file", remedy, _reason(error)) from None
 
 
 def _member(place: str, file: Mapping[str, Array], key: str) -> Array:

@@ -73,6 +73,7 @@ class Data:
 
     ``mean`` and ``std`` are of the training part's channels or features, of bytes as shares of 255.
     ``augment`` is what ``augment = auto`` means for it; ``note`` is what its user should know.
+    ``undivided`` examples are only to be judged: ``train`` and ``test`` are all there are.
     ``reading`` is there until axes and numbers are read for a network (`load_data`).
     """
 
@@ -85,6 +86,7 @@ class Data:
     augment: str = "shift_flip"
     note: str = ""
     reading: Reading | None = None
+    undivided: bool = False
 
     @classmethod
     def of(
@@ -104,6 +106,15 @@ class Data:
     def noted(self, *notes: str) -> Data:
         """The same data with more that its user should know."""
         return evolve(self, note="; ".join(filter(None, (self.note, *notes))))
+
+    @classmethod
+    def to_judge(
+        cls, name: str, task: Task, part: Part, note: str = "", reading: Reading | None = None
+    ) -> Data:
+        """Undivided examples, for a network that standardises them itself."""
+        kind, channels = statistics_type(part.inputs.dtype), part.inputs.shape[1]
+        mean, std = torch.zeros(channels, dtype=kind), torch.ones(channels, dtype=kind)
+        return cls(name, task, part, part, mean, std, "none", note, reading, undivided=True)
 
     def to(self, device: torch.device) -> Data:
         """The same data on another device."""
@@ -143,7 +154,8 @@ def statistics(inputs: Tensor) -> tuple[Tensor, Tensor]:
     channels = numbers.transpose(0, 1).flatten(1)
     if inputs.dtype != torch.uint8:  # anything may stand there: large offsets, large numbers
         channels = channels.to(torch.float64)
-    mean, std = channels.mean(dim=1), channels.std(dim=1)
+    mean = channels.mean(dim=1)
+    std = channels.std(dim=1, correction=min(1, channels.shape[1] - 1))
     std[channels.amax(dim=1) == channels.amin(dim=1)] = 1
     kind = statistics_type(inputs.dtype)
     return mean.to(kind), std.to(kind)

@@ -19,9 +19,10 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.runtime.data.dataset import Data, Part
 from bayesnas.runtime.data.images import ENDINGS, MODES, ImageError, Picture, read_picture
 from bayesnas.runtime.data.layout import Layout, litter
-from bayesnas.runtime.data.registry import DataOptions, Request
+from bayesnas.runtime.data.registry import FITS, DataOptions, Request
 from bayesnas.runtime.data.splits import reserve_test
 from bayesnas.runtime.tasks.classification import Classification
+from bayesnas.runtime.tasks.interface import Task
 
 _SHOWN: Final = 5  # of many files or folders
 _READERS: Final = min(8, os.cpu_count() or 1)  # each holds a decoded image
@@ -40,19 +41,34 @@ def load(request: Request) -> Data:
             or images).
     """
     root = Path(request.argument)
-    _check_shape(request.shape)
+    check_shape(request.shape)
+    if request.learned is not None:
+        return _to_judge(request, root, request.learned)
     layout, findings = Layout.of(root), Findings()
     parts, notes = _parts(layout, findings)
-    reader = _Reader(request.name, request.shape, request.options, findings)
-    pictures = reader.read_all([path for files in parts for path, _ in files])
-    deep = any(picture.is_floating_point() for picture in pictures)
-    fit = len(parts[0])
-    train, test = (
-        Part(_stacked(images, request.shape, deep), torch.tensor([label for _, label in files]))
-        for images, files in zip((pictures[:fit], pictures[fit:]), parts, strict=True)
-    )
+    train, test = _read(request, parts, findings)
     note = "; ".join([*notes, *findings.texts()])
     return Data.of(request.name, Classification(layout.classes), train, test, "shift", note)
+
+
+def _to_judge(request: Request, root: Path, learned: Task) -> Data:
+    layout, findings = Layout.to_judge(root, learned.strata_names), Findings()
+    files = _files(layout.train, layout.classes, findings)
+    [part] = _read(request, [files], findings)
+    note = "; ".join([*_asides(layout), *findings.texts()])
+    return Data.to_judge(request.name, learned, part, note)
+
+
+def _read(request: Request, parts: Sequence[_Files], findings: Findings) -> list[Part]:
+    """The images of some parts; where one has 16 bits a pixel, all are shares of full scale."""
+    reader = Reader(request.shape, request.options, findings)
+    pictures = iter(reader.read_all([path for files in parts for path, _ in files], request.name))
+    read = [[next(pictures) for _ in files] for files in parts]
+    deep = any(picture.is_floating_point() for images in read for picture in images)
+    return [
+        Part(stacked(images, request.shape, deep), torch.tensor([label for _, label in files]))
+        for images, files in zip(read, parts, strict=True)
+    ]
 
 
 @define
@@ -69,7 +85,12 @@ class Findings:
         return lines
 
 
-def _check_shape(shape: Shape) -> None:
+def check_shape(shape: Shape) -> None:
+    """Refuse a network for which image files cannot be read.
+
+    Raises:
+        DiagnosticError: D505.
+    """
     if len(shape) != 3:
         raise DiagnosticError(
             Diagnostic(
@@ -96,11 +117,7 @@ _Files: TypeAlias = list[tuple[Path, int]]
 
 def _parts(layout: Layout, findings: Findings) -> tuple[tuple[_Files, _Files], list[str]]:
     """The files for training and testing with the numbers of their classes, and what to say."""
-    notes = [layout.note] if layout.note else []
-    notes += [
-        f"`{part.name}` is not used: {len(_images(part, Findings())):,} images"
-        for part in layout.unused
-    ]
+    notes = _asides(layout)
     files = _files(layout.train, layout.classes, findings, every=True)
     if layout.test is not None:
         return (files, _files(layout.test, layout.classes, findings)), notes
@@ -111,6 +128,15 @@ def _parts(layout: Layout, findings: Findings) -> tuple[tuple[_Files, _Files], l
         "of every class a fifth and in every run the same, are the test part"
     )
     return (fit, held), notes
+
+
+def _asides(layout: Layout) -> list[str]:
+    """What is said of a layout."""
+    unused = [
+        f"`{part.name}` is not used: {len(images_below(part, Findings())):,} images"
+        for part in layout.unused
+    ]
+    return [layout.note, *unused] if layout.note else unused
 
 
 def _files(part: Path, classes: Sequence[str], findings: Findings, every: bool = False) -> _Files:
@@ -124,7 +150,7 @@ def _files(part: Path, classes: Sequence[str], findings: Findings, every: bool =
             findings.skipped["hidden folders"] += litter(path.name)
         elif path.suffix.lower() in ENDINGS:
             findings.skipped["images beside the class folders"] += 1
-    by_class = [_images(part / name, findings) for name in classes]
+    by_class = [images_below(part / name, findings) for name in classes]
     files = [(path, number) for number, paths in enumerate(by_class) for path in paths]
     if not files:
         raise _no_images(part, classes)
@@ -133,7 +159,7 @@ def _files(part: Path, classes: Sequence[str], findings: Findings, every: bool =
     return files
 
 
-def _images(folder: Path, findings: Findings) -> list[Path]:
+def images_below(folder: Path, findings: Findings) -> list[Path]:
     """The images below a folder, in order."""
     images = []
     for where, folders, names in os.walk(folder):
@@ -162,54 +188,45 @@ def _no_images(folder: Path, classes: Sequence[str]) -> DiagnosticError:
 
 
 @frozen
-class _Reader:
+class Reader:
     """Reads image files to pixels of one shape."""
 
-    name: str
     shape: Shape
     options: DataOptions
     findings: Findings
 
-    def read_all(self, paths: Sequence[Path]) -> list[Tensor]:
-        """All of them, or a diagnostic that names those that cannot be read.
+    def read_all(self, paths: Sequence[Path], name: str) -> list[Tensor]:
+        """All of the data called ``name``, or a diagnostic that names those that cannot be read.
 
         Raises:
             DiagnosticError: D504, D505.
         """
-        with ThreadPoolExecutor(_READERS) as pool:
-            results = list(pool.map(self._read, paths))
+        results = self.read(paths)
         broken = [
             f"`{path}`: {result}"
             for path, result in zip(paths, results, strict=True)
             if isinstance(result, ImageError)
         ]
         if broken:
-            raise self._unreadable(broken)
+            raise _unreadable(broken, name)
         pictures = [result for result in results if isinstance(result, Picture)]
         for path, picture in zip(paths, pictures, strict=True):
             self._check(path, picture)
             self.findings.remarks.update(picture.remarks)
         return [picture.pixels for picture in pictures]
 
+    def read(self, paths: Sequence[Path]) -> list[Picture | ImageError]:
+        """Each of them, or why it cannot be read."""
+        with ThreadPoolExecutor(_READERS) as pool:
+            return list(pool.map(self._read, paths))
+
     def _read(self, path: Path) -> Picture | ImageError:
         channels, height, width = self.shape
         size = (height, width) if self.options.resize else None
         try:
-            return read_picture(path, channels, size, self.options.fit)
+            return read_picture(path, channels, size, self.options.fit or FITS[0])
         except ImageError as error:
             return error
-
-    def _unreadable(self, broken: Sequence[str]) -> DiagnosticError:
-        more = (f"and {len(broken) - _SHOWN:,} more",) if len(broken) > _SHOWN else ()
-        what = "an image" if len(broken) == 1 else f"{len(broken):,} images"
-        return DiagnosticError(
-            Diagnostic(
-                "D504",
-                f"cannot read {what} of `{self.name}`",
-                notes=(*broken[:_SHOWN], *more),
-                help="replace the files, or move them out of the class folders",
-            )
-        )
 
     def _check(self, path: Path, picture: Picture) -> None:
         shape = tuple(picture.pixels.shape)
@@ -224,7 +241,20 @@ class _Reader:
             )
 
 
-def _stacked(pictures: Sequence[Tensor], shape: Shape, deep: bool) -> Tensor:
+def _unreadable(broken: Sequence[str], name: str) -> DiagnosticError:
+    more = (f"and {len(broken) - _SHOWN:,} more",) if len(broken) > _SHOWN else ()
+    what = "an image" if len(broken) == 1 else f"{len(broken):,} images"
+    return DiagnosticError(
+        Diagnostic(
+            "D504",
+            f"cannot read {what} of `{name}`",
+            notes=(*broken[:_SHOWN], *more),
+            help="replace the files, or move them out of the class folders",
+        )
+    )
+
+
+def stacked(pictures: Sequence[Tensor], shape: Shape, deep: bool) -> Tensor:
     """All pictures [N, C, H, W]: bytes, or shares of the full scale where one is ``deep``."""
     images = torch.empty(len(pictures), *shape, dtype=torch.float32 if deep else torch.uint8)
     for image, picture in zip(images, pictures, strict=True):

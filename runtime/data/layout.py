@@ -8,6 +8,7 @@ from typing import Final
 from attrs import frozen
 
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
+from bayesnas.runtime.data.images import ENDINGS
 
 _SHOWN: Final = 5  # of many folders
 _ROLES: Final = {
@@ -59,6 +60,41 @@ class Layout:
             raise _single(train, classes[0], "add a folder of images of another class")
         unused = [root / name for name in names if root / name not in (train, test)]
         return cls(train, test, tuple(classes), tuple(unused), _stand_in(test))
+
+    @classmethod
+    def to_judge(cls, root: Path, known: tuple[str, ...]) -> Layout:
+        """The one part of ``root`` on which a network is judged: ``train``, whatever its name.
+
+        It is `test/CLASS/`, a part that stands in for it, or `CLASS/` itself, of some of the
+        ``known`` classes.
+
+        Raises:
+            DiagnosticError: D502 (no such folders), D506 (other classes).
+        """
+        names = folders(root) if root.is_dir() else []
+        parts = _parts(root, names)
+        given = [path for role in ("test", "val", "train") for path in parts[role]]
+        part = given[0] if given and not {*names} <= {*known} else root
+        classes = names if part == root else folders(part)
+        if not classes:
+            raise _none_to_judge(root)
+        if unknown := [name for name in classes if name not in known]:
+            several = "classes" if len(unknown) > 1 else "a class"
+            message = f"`{part}` has {several} that the run was not trained on"
+            notes = (f"it has {quote(unknown)}", f"trained on {quote(known)}")
+            remedy = "call the folders as in the training, and move others away"
+            raise DiagnosticError(Diagnostic("D506", message, notes=notes, help=remedy))
+        unused = [root / name for name in names if part not in (root, root / name)]
+        note = f"`{part.name}` is judged" if unused else ""
+        return cls(part, None, known, tuple(unused), note)
+
+
+def _none_to_judge(root: Path) -> DiagnosticError:
+    message = f"no class folders in `{root}`" if root.is_dir() else f"no folder `{root}`"
+    remedy = "lay out `PATH/test/CLASS/*.png` or `PATH/CLASS/*.png`"
+    if root.is_dir() and any(path.suffix.lower() in ENDINGS for path in root.iterdir()):
+        remedy = f"put images into a folder for each class, or see `bayesnas predict RUN {root}`"
+    return DiagnosticError(Diagnostic("D502", message, help=remedy))
 
 
 def _whole(root: Path, classes: list[str], tested: list[Path]) -> Layout:

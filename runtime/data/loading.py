@@ -15,14 +15,21 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote, suggest
 from bayesnas.runtime.data.conventions.axes import rearranged, remedy
 from bayesnas.runtime.data.dataset import Data, Part, Reading
 from bayesnas.runtime.data.registry import KINDS, DataOptions, Request, source_of
-from bayesnas.runtime.tasks.interface import wrong
+from bayesnas.runtime.tasks.interface import Task, wrong
 from bayesnas.runtime.tasks.registry import example_shape
 
 _EXACT: Final = 2**24  # whole numbers up to here are what they are in 32 bits
 
 
-def load_data(data: str | Data, graph: Graph, options: DataOptions | None = None) -> Data:
+def load_data(
+    data: str | Data,
+    graph: Graph,
+    options: DataOptions | None = None,
+    learned: Task | None = None,
+) -> Data:
     """The data set of that name, or the data given, read and checked for a network.
+
+    Where the network has ``learned`` a task, the data is read to judge it (`Request.learned`).
 
     Raises:
         DiagnosticError: D430 (a network for no task), D501 (unknown), D505 (shape), D506
@@ -31,7 +38,7 @@ def load_data(data: str | Data, graph: Graph, options: DataOptions | None = None
     shape = example_shape(graph)
     options = options or DataOptions()
     if isinstance(data, str):
-        data = _load(data, shape, options)
+        data = _load(data, shape, options, learned)
     data.task.inputs_of(graph)
     reading = data.reading
     if reading is not None:
@@ -39,15 +46,17 @@ def load_data(data: str | Data, graph: Graph, options: DataOptions | None = None
     if tuple(data.train.inputs.shape[1:]) != shape:
         raise _size_error(data, shape, graph)
     data.task.check(graph, data.name)
+    if learned is not None:
+        return evolve(data, reading=None)
     if reading is not None:
         return evolve(_read(data, graph, reading), reading=None)
     return data if options.standardise != "no" else _unstandardised(data)
 
 
-def _load(name: str, shape: Shape, options: DataOptions) -> Data:
+def _load(name: str, shape: Shape, options: DataOptions, learned: Task | None) -> Data:
     source = source_of(name)
     if source is not None:
-        return source.load(Request(name, name.partition(":")[2], shape, options))
+        return source.load(Request(name, name.partition(":")[2], shape, options, learned))
     remedy = suggest(name, KINDS, f"choose from {quote(KINDS)}")
     if Path(name).is_dir():
         remedy = f"write `folder:{name}`"

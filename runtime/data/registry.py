@@ -14,6 +14,7 @@ from attrs import frozen
 if TYPE_CHECKING:
     from bayesnas.compiler.operations.primitives import Shape
     from bayesnas.runtime.data.dataset import Data
+    from bayesnas.runtime.tasks.interface import Task
 
 Fit: TypeAlias = Literal["squeeze", "pad", "crop"]
 FITS: Final[tuple[Fit, ...]] = get_args(Fit)
@@ -25,15 +26,15 @@ STANDARDISE: Final[tuple[Standardise, ...]] = get_args(Standardise)
 class DataOptions:
     """How data may be had: whether to resize and to download, and where downloads lie.
 
-    ``fit`` is how images are resized: squeezed, padded, or cropped in the middle. ``standardise``
-    is whether inputs are brought to mean 0 and deviation 1; ``auto`` leaves whole numbers that
-    the network looks up as they are.
+    ``fit`` is how images are resized: squeezed, padded, or cropped in the middle; None is as a run
+    has it, or else the first of `FITS`. ``standardise`` is whether inputs are brought to mean 0 and
+    deviation 1; ``auto`` leaves whole numbers that the network looks up as they are.
     """
 
     resize: bool = False
     download: bool = False
     root: Path = Path("data")
-    fit: Fit = "squeeze"
+    fit: Fit | None = None
     standardise: Standardise = "auto"
 
 
@@ -46,12 +47,15 @@ class Request:
         argument: what stands behind the colon of the name.
         shape: of one example of the network, which images are read for.
         options: how it may be had.
+        learned: what a network has learned that is to be judged on it. A source that can then has
+            no training part, all its examples in the test part, and the classes of this task.
     """
 
     name: str
     argument: str
     shape: Shape
     options: DataOptions
+    learned: Task | None = None
 
 
 class Load(Protocol):

@@ -101,7 +101,7 @@ def shares(inputs: Tensor) -> Tensor:
 def _examples(trained: TrainedRun) -> tuple[Tensor, str]:
     """Raw inputs to check a file on, and what they are: of the run's test part, if it is here."""
     try:
-        test = trained.data().test
+        test = trained.own_data().test
     except DiagnosticError:
         return _like_data(trained), "random inputs, as the data of the run cannot be read here"
     chosen = torch.linspace(0, len(test) - 1, _CHECKED).long()  # of many classes

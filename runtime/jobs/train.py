@@ -25,7 +25,7 @@ from bayesnas.runtime.network.training import (
     absurd,
     check_score,
     check_weights,
-    evaluate,
+    report,
     sgd,
     train_epoch,
 )
@@ -49,6 +49,7 @@ from bayesnas.runtime.runs.reading import (
     record,
 )
 from bayesnas.runtime.runs.seals import file_hash
+from bayesnas.runtime.tasks.confusion import Confusion
 from bayesnas.runtime.tasks.interface import Score, Task
 
 
@@ -60,6 +61,7 @@ class TrainResult:
     flops: int
     test: Score
     task: Task
+    confusion: Confusion | None  # on the test part, where there are classes
     test_examples: int
     seconds: float
     seed: int
@@ -68,8 +70,10 @@ class TrainResult:
     def record(self) -> dict[str, Any]:
         """As ``result.json`` has it: the score under its metric's name."""
         plain = asdict(self, recurse=False)
-        del plain["test"], plain["task"]
-        return {**plain, **self.task.entries("test", self.test), "metric": self.task.metric}
+        del plain["test"], plain["task"], plain["confusion"]
+        by_class = {} if self.confusion is None else {"test_by_class": self.confusion.record()}
+        score = self.task.entries("test", self.test)
+        return {**plain, **score, "metric": self.task.metric, **by_class}
 
 
 @plugins_named()
@@ -234,7 +238,8 @@ class _Training:
 
     def _finish(self) -> TrainResult:
         cost, task = graph_cost(self.compiled.graph), self.data.task
-        score = evaluate(self.module, self.data, self.data.test)
+        tested = report(self.module, self.data, self.data.test)
+        score = tested.score
         chance, count = task.chance(self.data.test.targets), len(self.data.test)
         check_score(score, chance, "test loss")
         weighted = self.settings.class_weights == "balanced"
@@ -244,6 +249,7 @@ class _Training:
             cost.flops,
             score,
             task,
+            tested.confusion,
             count,
             self.seconds,
             self.options.seed,

@@ -16,10 +16,11 @@ from bayesnas.runtime.data.census import Census
 from bayesnas.runtime.data.dataset import Data, statistics_type
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.registry import DataOptions
+from bayesnas.runtime.data.splits import reserve_test
 from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.network.kernels import layout, layout_note
 from bayesnas.runtime.network.modules import build
-from bayesnas.runtime.network.training import evaluate_raw, non_finite
+from bayesnas.runtime.network.training import non_finite, report_raw
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
 from bayesnas.runtime.runs.ownership import RESULT, WEIGHTS
 from bayesnas.runtime.runs.places import moved, own_data
@@ -27,12 +28,13 @@ from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.reading import like_all, read_result
 from bayesnas.runtime.runs.schemas import DESCRIBED
 from bayesnas.runtime.runs.seals import check_file
-from bayesnas.runtime.tasks.interface import Score
-from bayesnas.runtime.tasks.registry import example_shape, tasks
+from bayesnas.runtime.tasks.interface import Report, Task, wrong
+from bayesnas.runtime.tasks.registry import example_shape, task_class
 
 MEAN, STD = "input_mean", "input_std"  # the network's buffers, as `emit_torch` names them
 _LAYOUTS: Final = {1: "NC", 2: "NCL", 3: "NCHW"}  # by the dimensions of an example
 AS_IT_IS: Final = "that of the training data"
+_BYTE: Final = 255
 _BYTES: Final = "0 to 255 as uint8, 0 to 1 as floating point"
 
 
@@ -46,6 +48,7 @@ class TrainedRun:
         compiled: its spec.
         network: in evaluation mode; takes inputs as the data have them, bytes as shares of 255.
         record: its ``result.json``: what `Task.record` said, and ``input`` of `input_record`.
+        task: what it has learned.
     """
 
     folder: Path
@@ -53,6 +56,7 @@ class TrainedRun:
     compiled: Compiled
     network: nn.Module = field(eq=False, repr=False)
     record: Mapping[str, Any] = field(eq=False, repr=False)
+    task: Task
 
     @classmethod
     @plugins_named()
@@ -79,33 +83,97 @@ class TrainedRun:
             raise DiagnosticError(Diagnostic("D416", message, notes=(reason,), help=remedy))
         check_file(folder / WEIGHTS, record["weights_hash"], RESULT)
         module.load_state_dict(state)
-        return cls(folder, settings, compiled, module.to(device).eval(), record)
+        task = task_class(record["metric"]).of_record(record)
+        return cls(folder, settings, compiled, module.to(device).eval(), record, task)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of one input."""
         return example_shape(self.compiled.graph)
 
-    def data(self, data: str | Data = "", options: DataOptions | None = None) -> Data:
-        """The data given or named, or the run's own where it is empty, read as it was then.
+    @property
+    def takes_pixels(self) -> bool:
+        """Whether inputs are bytes, or shares of their full scale; else numbers of any scale."""
+        kind = str(self.settings["data"]).partition(":")[0]
+        return self.record["input"]["dtype"] == "uint8" or kind == "folder"
+
+    def own_data(self, options: DataOptions | None = None) -> Data:
+        """The run's own data, read as it was then.
 
         Raises:
-            DiagnosticError: D506 (it is not of the run's task), and what `load_data` raises.
+            DiagnosticError: D506 (it is not of the run's task any more), and what `load_data`
+                raises.
         """
-        # What the network has learned from were numbers read so, whatever data it is now given.
-        read = self.settings.get("standardise", "auto")
-        options = evolve(options or DataOptions(), standardise=read)
-        loaded = load_data(data, self.compiled.graph, options) if data else self._own_data(options)
-        loaded.task.check_record(self.record, loaded.name)
-        return loaded
-
-    def _own_data(self, options: DataOptions) -> Data:
         called = str(self.settings["data"])
-        name, options = own_data(self.settings, self.folder, options)
+        name, options = own_data(self.settings, self.folder, options or DataOptions())
+        options = evolve(options, standardise=self.settings.get("standardise", "auto"))
         try:
-            return evolve(load_data(name, self.compiled.graph, options), name=called)
+            loaded = load_data(name, self.compiled.graph, options)
         except DiagnosticError as error:
             raise moved(error, called) from None
+        loaded.task.check_record(self.record, loaded.name)
+        return evolve(loaded, name=called)
+
+    def judged_data(self, data: str | Data, options: DataOptions | None = None) -> Data:
+        """The data given or named, to be judged on its test part; its own where none is given.
+
+        Without a test part that is all examples, but for those that the run was trained on. Images
+        are read as those of the training were, unless the options say how.
+
+        Raises:
+            DiagnosticError: D506 (other classes), D513 (pixels of no scale), and what `load_data`
+                raises.
+        """
+        if not data:
+            return self.own_data(options)
+        reading = self.reading(options or DataOptions())
+        loaded = load_data(data, self.compiled.graph, reading, self.task)
+        loaded.task.check_record(self.record, loaded.name)
+        inputs = self.fitted(loaded.test.inputs, f"`{loaded.name}`")
+        loaded = evolve(loaded, test=evolve(loaded.test, inputs=inputs))
+        return self._without_trained(loaded) if loaded.undivided else loaded
+
+    def reading(self, options: DataOptions) -> DataOptions:
+        """How new images are read: as in the training, unless the options say more."""
+        resized = self.settings["resize"]
+        fit = options.fit or (self.settings["fit"] if resized else None)
+        return evolve(options, resize=options.resize or resized, fit=fit)
+
+    def _without_trained(self, data: Data) -> Data:
+        """Data of one part; where that is what the run was trained on and tested, the latter."""
+        whole = data.test
+        try:
+            fit, held = map(
+                torch.from_numpy, reserve_test(data.task.strata(whole.targets), data.name)
+            )
+        except DiagnosticError:  # too few examples to be split
+            return data
+        if whole.subset(fit).fingerprint() != self.settings.get("data_hash"):
+            return data
+        note = (
+            f"the run was trained on `{data.name}`: its test part alone is judged, {len(held):,} "
+            f"of {len(whole):,} examples"
+        )
+        note = f"{data.note}; {note}" if data.note else note
+        return evolve(data, test=whole.subset(held), note=note)
+
+    def fitted(self, inputs: Tensor, place: str) -> Tensor:
+        """Inputs of new data as the network takes them; ``place`` names them in diagnostics.
+
+        Raises:
+            DiagnosticError: D513 (numbers that are neither bytes nor shares).
+        """
+        if not self.takes_pixels:
+            return inputs.to(getattr(torch, self.record["input"]["dtype"]))
+        if inputs.dtype == torch.uint8:
+            return inputs
+        least, most = float(inputs.min()), float(inputs.max())
+        if least >= 0 and most <= 1:
+            return inputs
+        if least >= 0 and most <= _BYTE and bool((inputs == inputs.floor()).all()):
+            return inputs.to(torch.uint8)
+        what = f"has numbers from {least:.4g} to {most:.4g}, the network takes pixels"
+        raise wrong(place, "D513", what, f"save pixels {_BYTES}")
 
 
 def input_record(data: Data) -> dict[str, Any]:
@@ -152,7 +220,7 @@ def _unfit(
         return reason
     if not bool((state[STD] > 0).all()):
         return f"`{STD}` has numbers that are not positive"
-    if not all(task.fits(record, compiled.graph) for task in tasks()):
+    if not task_class(record["metric"]).fits(record, compiled.graph):
         return "they are of another number of classes than the network has outputs"
     return None
 
@@ -170,15 +238,15 @@ def load_network(folder: str | Path, device: str = "cpu") -> nn.Module:
 
 
 @plugins_named()
-def evaluate_run(options: RunOptions) -> tuple[Score, Data]:
-    """The score of the trained run in ``options.out`` on the test part, and the data it is of.
+def evaluate_run(options: RunOptions) -> tuple[Report, Data]:
+    """How good the trained run in ``options.out`` is on the test part of ``options.data``.
 
-    Where ``options.data`` is empty, the run's own data is taken, as it was loaded then.
+    See `TrainedRun.judged_data`, which the data is that comes with the report.
     """
     device = pick_device(options.device)
     trained = TrainedRun.open(options.out, device)
-    data = trained.data(options.data, options.data_options).to(device)
+    data = trained.judged_data(options.data, options.data_options).to(device)
     remarks = (*Census.of(data, None).judged(), layout_note(trained.compiled.graph, device))
     for note in (data.note, *remarks):
         say_note(note)
-    return evaluate_raw(trained.network, data.task, data.test), data
+    return report_raw(trained.network, data.task, data.test), data

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,9 @@ from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.dataset import Batches, Data, Part, plain_batches, raw_batches
 from bayesnas.runtime.network.modules import predict
-from bayesnas.runtime.tasks.interface import Score, Task
+from bayesnas.runtime.tasks.interface import Report, Score, Task
+
+Judgement = TypeVar("Judgement", Score, Report)
 
 EVALUATION_BATCH = 500
 ABSURD = 100  # times the loss of chance, beyond which a network has learned nothing but nonsense
@@ -107,28 +110,34 @@ def evaluate(
     batch_size: int = EVALUATION_BATCH,
 ) -> Score:
     """How good the network is on a part of the data, normalisation in evaluation mode."""
-    return _judged(module, data.task, plain_batches(data, part, batch_size), gates)
+    return _judged(module, data.task.score, plain_batches(data, part, batch_size), gates)
 
 
 @torch.no_grad()
-def evaluate_raw(
+def report(module: nn.Module, data: Data, part: Part, batch_size: int = EVALUATION_BATCH) -> Report:
+    """The same, and by class."""
+    return _judged(module, data.task.report, plain_batches(data, part, batch_size))
+
+
+@torch.no_grad()
+def report_raw(
     module: nn.Module, task: Task, part: Part, batch_size: int = EVALUATION_BATCH
-) -> Score:
-    """How good a network is that standardises its inputs itself."""
-    return _judged(module, task, raw_batches(part, batch_size))
+) -> Report:
+    """How good a network is that standardises its inputs itself, and by class."""
+    return _judged(module, task.report, raw_batches(part, batch_size))
 
 
 def _judged(
     module: nn.Module,
-    task: Task,
+    judge: Callable[[Iterable[tuple[Tensor, Tensor]]], Judgement],
     passes: Iterable[tuple[Tensor, Tensor]],
     gates: Tensor | None = None,
-) -> Score:
+) -> Judgement:
     was_training = module.training
     module.eval()
-    score = task.score((predict(module, inputs, gates), targets) for inputs, targets in passes)
+    judgement = judge((predict(module, inputs, gates), targets) for inputs, targets in passes)
     module.train(was_training)
-    return score
+    return judgement
 
 
 def train_epoch(

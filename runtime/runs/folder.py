@@ -22,7 +22,7 @@ from bayesnas.dsl import __version__
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import write_bytes, write_text
 from bayesnas.runtime.data.dataset import Data
-from bayesnas.runtime.data.registry import DataOptions
+from bayesnas.runtime.data.registry import FITS, DataOptions
 from bayesnas.runtime.runs.ownership import (
     CHECKPOINT,
     PREVIOUS,
@@ -355,7 +355,7 @@ def run_record(
         **data_places(options.data_name, options.data_options, options.out),
         "data_hash": data_hash,
         "resize": options.data_options.resize,
-        "fit": options.data_options.fit,
+        "fit": options.data_options.fit or FITS[0],
         "standardise": options.data_options.standardise,
         "seed": options.seed,
         "device": options.device,

@@ -18,12 +18,15 @@ def say_note(text: str) -> None:
 
 
 class Progress:
-    """Counts steps of a known total; lines said meanwhile do not break the bar."""
+    """Counts steps of a known total; lines said meanwhile do not break the bar.
 
-    def __init__(self, total: int, about: str) -> None:
+    It stands aside where results go to the ``same`` terminal.
+    """
+
+    def __init__(self, total: int, about: str, unit: str = "step", same: bool = False) -> None:
         self.bar: Any = None
-        if sys.stderr.isatty():
-            self.bar = tqdm(total=total, desc=about, unit="step", leave=False, dynamic_ncols=True)
+        if sys.stderr.isatty() and not same:
+            self.bar = tqdm(total=total, desc=about, unit=unit, leave=False, dynamic_ncols=True)
 
     def step(self, **shown: str) -> None:
         """One step done; ``shown`` stands behind the bar."""
@@ -33,7 +36,7 @@ class Progress:
             self.bar.update()
 
     def skip(self, steps: int) -> None:
-        """Steps that were done before, when a run is resumed."""
+        """Steps done at once, as before a run is resumed."""
         if self.bar is not None:
             self.bar.update(steps)
 

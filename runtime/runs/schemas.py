@@ -91,6 +91,7 @@ DESCRIBED: Final = open_record(
             {"shape": listed(COUNT), "layout": TEXT, "dtype": {"enum": _TYPES}, "scale": TEXT}
         ),
         "weights_hash": TEXT,
+        "metric": one_of([task.metric for task in tasks()]),
     },
     optional=("classes",),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,10 +15,12 @@ from torch.nn.functional import cross_entropy, one_hot
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
+from bayesnas.runtime.tasks.confusion import Confusion
 from bayesnas.runtime.tasks.interface import (
     AT_ONCE,
     Array,
     Factors,
+    Report,
     Score,
     Task,
     wrong,
@@ -44,6 +46,7 @@ class Classification(Task):
     metric: ClassVar[str] = "accuracy"
     unit: ClassVar[str] = "%"
     scale: ClassVar[float] = 100.0
+    answer_columns: ClassVar[tuple[str, str]] = ("class", "probability")
 
     @classmethod
     def suits(cls, targets: Array) -> bool:
@@ -88,6 +91,30 @@ class Classification(Task):
             what = f"has the label {label}, `y` goes up to {len(self.classes) - 1}"
             raise wrong(place, "D514", what, "give both the same classes")
         return torch.from_numpy(labels)
+
+    def targets_by_name(self, targets: Array, place: str) -> Tensor:
+        """Labels as int64 [N]: texts, or numbers where these are what the classes are called.
+
+        Raises:
+            DiagnosticError: D506, D512, D514.
+        """
+        texts = targets.ndim == 1 and targets.size > 0 and targets.dtype.kind == "U"
+        found, where = np.unique(targets if texts else _labels(targets, place), return_inverse=True)
+        names = [str(label) for label in found]
+        if unknown := [name for name in names if name not in self.classes]:
+            raise self._unknown(place, unknown)
+        numbers = np.array([self.classes.index(name) for name in names], dtype=np.int64)
+        return torch.from_numpy(numbers[where.reshape(-1)])
+
+    def _unknown(self, place: str, names: Sequence[str]) -> DiagnosticError:
+        several = "classes" if len(names) > 1 else "a class"
+        return wrong(
+            place,
+            "D506",
+            f"has {several} that the run was not trained on: {quote(names)}",
+            "call the classes as in the training, and leave examples of others out",
+            f"trained on {quote(self.classes)}",
+        )
 
     def strata(self, targets: Tensor) -> Array:
         """The classes."""
@@ -168,6 +195,26 @@ class Classification(Task):
             count += len(targets)
         return Score(loss / max(count, 1), right / max(count, 1))
 
+    def report(self, predictions: Iterable[tuple[Tensor, Tensor]]) -> Report:
+        """Its confusion matrix is by the largest output, as the score is."""
+        counts = np.zeros((len(self.classes), len(self.classes)), dtype=np.int64)
+
+        def counted() -> Iterator[tuple[Tensor, Tensor]]:
+            for outputs, targets in predictions:
+                answers = outputs.argmax(dim=1).cpu().numpy()
+                np.add.at(counts, (targets.cpu().numpy(), answers), 1)
+                yield outputs, targets
+
+        return Report(self.score(counted()), Confusion(self.classes, counts))
+
+    def answers(self, outputs: Tensor, top: int) -> list[list[tuple[str, float]]]:
+        """The classes of the highest probability."""
+        values, indices = _softmax(outputs).topk(min(top, len(self.classes)), dim=1)
+        return [
+            [(self.classes[k], p) for p, k in zip(shares, numbers, strict=True)]
+            for shares, numbers in zip(values.tolist(), indices.tolist(), strict=True)
+        ]
+
     def slope(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """p - e_y."""
         p = _softmax(outputs)
@@ -203,8 +250,13 @@ class Classification(Task):
     @classmethod
     def fits(cls, record: Mapping[str, Any], graph: Graph) -> bool:
         """As many classes as outputs."""
-        classes = record.get("classes")
-        return classes is None or (len(classes),) == graph.node(graph.root.outputs[0]).shape
+        count = len(record.get("classes", []))
+        return (count,) == graph.node(graph.root.outputs[0]).shape
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Classification:
+        """Of the classes' names."""
+        return cls(tuple(record["classes"]))
 
     def record(self) -> dict[str, Any]:
         """The classes' names."""
@@ -222,7 +274,7 @@ class Classification(Task):
                 Diagnostic(
                     "D506",
                     f"`{data}` has other classes than the run was trained on",
-                    notes=(f"trained on {quote(classes[:8])}",),
+                    notes=(f"trained on {quote(classes)}",),
                     help="evaluate on data with the same class folders",
                 )
             )

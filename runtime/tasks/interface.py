@@ -11,7 +11,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Literal, TypeAlias
 
-import numpy as np
 import torch
 from attrs import frozen
 from torch import Tensor
@@ -20,8 +19,9 @@ from typing_extensions import Self
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.runtime.tasks.confusion import Array as Array
+from bayesnas.runtime.tasks.confusion import Confusion
 
-Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Reduction: TypeAlias = Literal["mean", "sum"]
 
 # Directions that one vectorised backward pass takes. All ten of a usual data set at once take a
@@ -48,6 +48,14 @@ class Score:
 
 
 @frozen
+class Report:
+    """A score, and the answers by class where the task has classes."""
+
+    score: Score
+    confusion: Confusion | None = None
+
+
+@frozen
 class Factors:
     """Part of the curvature of each example's loss in its outputs, or an estimate of it.
 
@@ -68,6 +76,7 @@ class Task(ABC):
     metric: ClassVar[str]  # what `Score.quality` is, in a word
     unit: ClassVar[str] = ""  # behind its number, which is shown times `scale`
     scale: ClassVar[float] = 1.0
+    answer_columns: ClassVar[tuple[str, str]]  # what a name and a number of `answers` are
 
     # ------------------------------------------------------------------------------- the data
 
@@ -92,6 +101,14 @@ class Task(ABC):
         Raises:
             DiagnosticError: D512 (type or shape), D514 (values).
         """
+
+    def targets_by_name(self, targets: Array, place: str) -> Tensor:
+        """Targets of data that has no training part: classes are told by what they are called.
+
+        Raises:
+            DiagnosticError: D506 (unknown classes), D512 (type or shape), D514 (values).
+        """
+        return self.targets(targets, place)
 
     @abstractmethod
     def strata(self, targets: Tensor) -> Array:
@@ -148,6 +165,17 @@ class Task(ABC):
     @abstractmethod
     def score(self, predictions: Iterable[tuple[Tensor, Tensor]]) -> Score:
         """Of outputs and targets, batch by batch; one example at least."""
+
+    def report(self, predictions: Iterable[tuple[Tensor, Tensor]]) -> Report:
+        """The same and more, in one pass."""
+        return Report(self.score(predictions))
+
+    @abstractmethod
+    def answers(self, outputs: Tensor, top: int) -> list[list[tuple[str, float]]]:
+        """What a network says of each example, for people: names and numbers, at most ``top``.
+
+        The likeliest comes first. ``answer_columns`` says what they are.
+        """
 
     @abstractmethod
     def slope(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -211,6 +239,11 @@ class Task(ABC):
     def fits(cls, record: Mapping[str, Any], graph: Graph) -> bool:  # noqa: ARG003
         """Whether a network can have learned what `record` says, as far as this task knows."""
         return True
+
+    @classmethod
+    @abstractmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Self:
+        """The task that `record` described; one for which `fits` holds."""
 
     @abstractmethod
     def record(self) -> dict[str, Any]:

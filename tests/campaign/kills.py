@@ -104,8 +104,10 @@ def _fault(ended: Ended, stopped: bool, more: tuple[str, ...], over: bool) -> st
         return ""
     if not ended.refuses:
         return f"status {ended.status}, {ended.err[-200:]!r}"
-    if more == ("--resume",) and (over or ended.codes == {"D414"}):
-        return ""  # nothing to resume, or it is of the older run
+    if over and more != ("--force",):
+        return ""  # what is there is the older run yet
+    if more == ("--resume",) and ended.codes == {"D414"}:
+        return ""  # nothing to resume
     return f"refused: {' '.join(line for line in ended.err.splitlines() if 'error[' in line)}"
 
 

@@ -52,6 +52,21 @@ def roles_of(place: str, files: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def examples_key(place: str, files: Sequence[str]) -> str:
+    """The name of the array of an archive that holds examples: its only one, or ``x``.
+
+    Raises:
+        DiagnosticError: D511.
+    """
+    fitting = ["x"] if "x" in files else _called("x", files)
+    if len(files) == 1:
+        fitting = list(files)
+    if len(fitting) != 1:
+        remedy = "save the examples with `numpy.savez(FILE, x=x)`"
+        raise wrong(place, "D511", "has no array `x`", remedy, *_held(files))
+    return fitting[0]
+
+
 def _called(role: str, files: Sequence[str]) -> list[str]:
     return [name for name in files if _PATTERNS[role].fullmatch(name)]
 

@@ -293,6 +293,22 @@ def test_json_that_is_no_graph(change: Callable[[dict[str, Any]], object]) -> No
 
 
 REASONS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "loose nodes": (
+        lambda d: d["nodes"].extend({**d["nodes"][1], "id": f"n{k}"} for k in range(9)),
+        "nothing arrives at `n0`",
+    ),
+    "a long shape": (
+        lambda d: d["nodes"][0].update(shape=[1] * 200),
+        "at $.nodes[0].shape: not so: `maxItems: 8`",
+    ),
+    "the last of many": (
+        lambda d: d["retain"].extend([*[{"node": "y", "count": 1}] * 3, {"node": "y"}]),
+        "at $.retain[3]: 'count' is a required property",
+    ),
+    "more than a spec makes": (
+        lambda d: d["retain"].extend([{"node": "y", "count": 1}] * 500_000),
+        "it holds 500,008 nodes, edges and instances; a graph has at most 500,000",
+    ),
     "an unknown node": (INCONSISTENT["an edge from nowhere"], "no node `gone`"),
     "a cost": (
         INCONSISTENT["another cost"],

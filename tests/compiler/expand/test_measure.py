@@ -10,6 +10,7 @@ from support import assert_refused, assert_style, deadline, network, refused, re
 from bayesnas.compiler.expand.expansion import expand
 from bayesnas.compiler.expand.measure import measure
 from bayesnas.compiler.graph.model import Graph
+from bayesnas.compiler.passes.relays import insert_relays
 from bayesnas.compiler.program.definitions import Program
 from bayesnas.compiler.program.limits import Size, about
 from bayesnas.compiler.program.resolve import resolve
@@ -115,26 +116,26 @@ def test_turns_are_counted_in_all_instances() -> None:
 
 
 def test_the_largest_spec_is_measured() -> None:
-    assert measure_text(network("node h[999997]")).size == 1_000_000
+    assert measure_text(network("node h[499997]")).size == 500_000
 
 
 def test_one_node_more() -> None:
     found = assert_refused(
-        network("§node h[999998]\nx -> y"),
+        network("§node h[499998]\nx -> y"),
         "D224",
-        "the spec expands to at least 1,000,002 nodes and edges",
+        "the spec expands to at least 500,002 nodes and edges",
     )
-    assert found.label == "999,998 of them"
-    assert found.notes == ("it stands in `net`", "the limit is 1,000,000")
+    assert found.label == "499,998 of them"
+    assert found.notes == ("it stands in `net`", "the limit is 500,000")
 
 
 def test_connections_are_multiplied_out() -> None:
     found = assert_refused(
         network("node h[2000], g[2000]\nx -> h[0]\n§h[..1000] ~> g : conv(3) | skip"),
         "D224",
-        "the spec expands to at least 4,004,004 nodes and edges",
+        "the spec expands to at least 8,004,004 nodes and edges",
     )
-    assert found.label == "4,000,000 of them"
+    assert found.label == "8,000,000 of them"
 
 
 def test_the_statement_that_makes_most_in_all_instances() -> None:
@@ -142,10 +143,22 @@ def test_the_statement_that_makes_most_in_all_instances() -> None:
         "motif cell(a) -> (b) {\nnode h[20]\na -> h\n§h ~> h : conv(3) | relu | skip\nh -> b\n}\n"
         + network("c = chain cell(x) times 1000\nc -> y"),
         "D224",
-        "the spec expands to at least 1,266,004 nodes and edges",
+        "the spec expands to at least 2,066,004 nodes and edges",
     )
-    assert found.label == "1,200,000 of them"
+    assert found.label == "2,000,000 of them"
     assert found.notes[0] == "it stands in `cell`, 1,000 instances of it"
+
+
+def test_relays_are_counted_with_what_they_are_made_for() -> None:
+    text = network("node h[3]\nx -> h[0]\nh[0] ~> h[1..] : conv(3) | skip\nh[1..] -> y")
+    size = measure_text(text)
+    before = expand(resolve_text(text), resolve_text(text).network(), {})
+    after = insert_relays(before)
+    made = sum(
+        after_ - before_ for after_, before_ in zip(built(after), built(before), strict=True)
+    )
+    assert size.relays == made == 4
+    assert size.size == sum(built(after))
 
 
 def test_a_chain_of_small_motifs() -> None:
@@ -280,7 +293,7 @@ many = "".join
 THREE_HUNDRED = ", ".join(map(str, range(300)))
 HOSTILE = {
     "reads much and makes nothing": network(
-        "node h[900000], g[0]\nfor k in 0..1000 { h -> g }\nx -> y"
+        "node h[450000], g[0]\nfor k in 0..1000 { h -> g }\nx -> y"
     ),
     "many statements a turn": network(
         "node g[0]\nfor k in 0..90000 {" + " x -> g" * 200 + " }\nx -> y"
@@ -297,9 +310,7 @@ HOSTILE = {
     + many(f"choice c{k + 1}(k) = c{k}(2 * k) | c{k}(2 * k + 1)\n" for k in range(36))
     + network("x ~> y : c36(1)"),
     "reductions of a long chain": CELL
-    + network(
-        f"c = chain cell(x) times 100000 reduce at {', '.join(map(str, range(300)))}\nc -> y"
-    ),
+    + network(f"c = chain cell(x) times 70000 reduce at {', '.join(map(str, range(450)))}\nc -> y"),
 }
 
 
@@ -315,12 +326,12 @@ def test_what_would_last_is_refused(what: str) -> None:
 
 def test_who_reads_much_and_makes_nothing() -> None:
     found = assert_refused(
-        network("node h[900000], g[0]\nfor k in 0..1000 { §h -> g }\nx -> y"),
+        network("node h[450000], g[0]\nfor k in 0..1000 { §h -> g }\nx -> y"),
         "D224",
-        "the spec takes at least 900,006,022 steps to expand",
+        "the spec takes at least 450,006,022 steps to expand",
         measure_text,
     )
-    assert found.label == "900,006,000 of them"
+    assert found.label == "450,006,000 of them"
     assert found.notes[1] == "the limit is 20,000,000"
 
 

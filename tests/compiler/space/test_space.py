@@ -11,8 +11,9 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import spaces
-from support import graph_of, network
+from support import assert_refused, graph_of, network
 
+from bayesnas.compiler.graph.prune import prune_graph
 from bayesnas.compiler.space.choices import (
     Member,
     MemberSpace,
@@ -20,6 +21,8 @@ from bayesnas.compiler.space.choices import (
     dropped,
     member_space,
 )
+from bayesnas.compiler.space.members import Life
+from bayesnas.dsl.diagnostics import DiagnosticError
 
 # One connection free, one of two kept, two of three kept.
 KINDS = """\
@@ -261,3 +264,35 @@ def test_every_group_is_a_candidate_of_one_connection(text: str) -> None:
     options = [option for c in space.connections for option in c.options]
     assert sorted(options) == sorted(graph.groups())
     assert len({c.name for c in space.connections}) == len(space.connections)
+
+
+# ------------------------------------------------------------------------------ limits
+
+
+def test_too_many_ways_to_retain() -> None:
+    text = network("node h[501]\nx -> h\nh ~> y : conv(3) | skip\n§retain 500 into y")
+    found = assert_refused(
+        text,
+        "D224",
+        "too many ways to retain 500 of 501 connections",
+        lambda spec: member_space(graph_of(spec)),
+    )
+    assert found.help == "retain fewer, or let fewer searched connections arrive"
+    assert found.notes == ("the limit is 250,000 for the product of both",)
+
+
+@settings(max_examples=settings().max_examples // 4)
+@given(spaces(), st.integers(0, 2**32 - 1))
+def test_alive_is_what_pruning_leaves(text: str, seed: int) -> None:
+    """Whatever is kept, members and others."""
+    graph, random = graph_of(text), Random(seed)
+    space = member_space(graph)
+    groups = sorted(space.candidates())
+    member = frozenset(random.sample(groups, random.randint(0, len(groups))))
+    removed = [e.id for e in graph.searched() if e.searched_gate.group not in member]
+    try:
+        prune_graph(graph, removed)
+    except DiagnosticError:
+        assert not Life(graph, space).alive(member)
+    else:
+        assert Life(graph, space).alive(member)

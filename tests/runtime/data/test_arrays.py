@@ -465,7 +465,7 @@ def test_a_search_and_a_training(
     result = train(pruned, schedule, RunOptions(data, tmp_path / "train", device="cpu"))
     assert result.test.quality > 0.6  # 0.33 by chance
     assert (
-        evaluate_run(RunOptions("", tmp_path / "train", device="cpu"))[0].quality
+        evaluate_run(RunOptions("", tmp_path / "train", device="cpu"))[0].score.quality
         == result.test.quality
     )
     said = capsys.readouterr().err

@@ -404,8 +404,8 @@ def test_names_from_training_to_deployment(kind: str, words: Path) -> None:
     options = RunOptions("npz:names.npz", words / "run", device="cpu")
     result = train(compile_text(text_of(EMBEDDED)), settings, options)
     for data in ("", "npz:names.npz"):
-        score, _ = evaluate_run(RunOptions(data, words / "run", device="cpu"))
-        assert score == result.test
+        report, _ = evaluate_run(RunOptions(data, words / "run", device="cpu"))
+        assert report.score == result.test
     network = TrainedRun.open(words / "run").network
     right = network(torch.from_numpy(x.astype("i8"))).argmax(dim=1).numpy() == CLASSES
     assert float(right.mean()) == result.test.quality

@@ -23,11 +23,11 @@ from bayesnas.runtime.jobs.export import export
 from bayesnas.runtime.jobs.train import TrainResult, train
 from bayesnas.runtime.jobs.trained import evaluate_run
 from bayesnas.runtime.network import training
-from bayesnas.runtime.network.training import cosine, evaluate_raw
+from bayesnas.runtime.network.training import cosine, report_raw
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
 from bayesnas.runtime.runs.ownership import check_out
 from bayesnas.runtime.runs.seals import sealed
-from bayesnas.runtime.tasks.interface import Score
+from bayesnas.runtime.tasks.interface import Report, Score
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +99,8 @@ def test_evaluation_reproduces_the_number(done: tuple[Path, TrainResult], folder
     out, result = done
     before = snapshot(out)
     for data in ("", f"folder:{folder}"):
-        score, found = evaluate_run(options(out, data))
-        assert score == result.test
+        report, found = evaluate_run(options(out, data))
+        assert report.score == result.test
         assert len(found.test) == 18
     assert snapshot(out) == before
 
@@ -115,7 +115,7 @@ def test_a_trained_network_is_loaded(
     for name, tensor in module.state_dict().items():
         torch.testing.assert_close(tensor, model_of(out)[name], rtol=0, atol=0)
     data = load_data(f"folder:{folder}", space.graph)
-    assert evaluate_raw(module, data.task, data.test) == result.test
+    assert report_raw(module, data.task, data.test).score == result.test
 
 
 def test_the_source_beside_the_weights_takes_them(
@@ -142,8 +142,8 @@ def test_training_learns(space: Compiled, folder: Path, tmp_path: Path) -> None:
 def test_numbers_of_the_network_are_kept(folder: Path, tmp_path: Path) -> None:
     space = compile_spec(write_tiny(tmp_path), {"cells": 1, "width": 4})
     result = run(space, folder, tmp_path / "o", epochs=1)
-    score, _ = evaluate_run(options(tmp_path / "o"))
-    assert score.quality == result.test.quality
+    report, _ = evaluate_run(options(tmp_path / "o"))
+    assert report.score.quality == result.test.quality
 
 
 def test_imported_files_travel_with_the_spec(folder: Path, tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_imported_files_travel_with_the_spec(folder: Path, tmp_path: Path) -> No
     (source / "net.nas").write_text(text)
     result = run(compile_spec(source / "net.nas"), folder, tmp_path / "o", epochs=1)
     (source / "parts" / "mine.nas").unlink()
-    assert evaluate_run(options(tmp_path / "o"))[0].quality == result.test.quality
+    assert evaluate_run(options(tmp_path / "o"))[0].score.quality == result.test.quality
 
 
 def test_an_imported_file_of_any_name(folder: Path, tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_an_imported_file_of_any_name(folder: Path, tmp_path: Path) -> None:
     text = 'import "spec.nas"\n' + TINY.replace("logits : relu", "logits : mine")
     (source / "net.nas").write_text(text)
     result = run(compile_spec(source / "net.nas"), folder, tmp_path / "o", epochs=1)
-    assert evaluate_run(options(tmp_path / "o"))[0].quality == result.test.quality
+    assert evaluate_run(options(tmp_path / "o"))[0].score.quality == result.test.quality
 
 
 # -------------------------------------------------------------------------------------- again
@@ -563,7 +563,7 @@ def test_a_training_that_ends_in_no_numbers(
 def test_an_absurd_test_loss(
     space: Compiled, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bayesnas.runtime.jobs.train.evaluate", lambda *_: Score(7.8e10, 0.1))
+    monkeypatch.setattr("bayesnas.runtime.jobs.train.report", lambda *_: Report(Score(7.8e10, 0.1)))
     with pytest.raises(DiagnosticError) as caught:
         run(space, folder, tmp_path / "o", epochs=1)
     assert refusal(caught) == ("D602", "the test loss became 7.8e+10", 1)

@@ -1,0 +1,161 @@
+"""How good a network is by class, and what it says of examples: for people, and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from bayesnas.commands.tables import columns
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.dsl.terminal import visible
+
+if TYPE_CHECKING:
+    from bayesnas.runtime.jobs.prediction import Fault, Prediction
+    from bayesnas.runtime.tasks.confusion import Confusion
+
+_FULL: Final = 10  # classes whose confusion matrix is shown
+_ROWS: Final = 20  # classes in a table
+_WIDTH: Final = 100
+_FEW: Final = 3  # classes in a sentence
+_NAMED: Final = 5  # files of another size
+
+
+# -------------------------------------------------------------------------------------- by class
+
+
+def class_lines(confusion: Confusion) -> list[str]:
+    """A table by class, and which classes are taken for which; what never comes is left out."""
+    count = len(confusion.classes)
+    if count > _ROWS:
+        chosen = confusion.worst()[:_ROWS]
+        head = [f"the {len(chosen)} classes of lowest recall, of {count:,} (`--csv` has all):"]
+    else:
+        chosen = [k for k in range(count) if confusion.examples[k] or confusion.answered[k]]
+        head = []
+    shares = confusion.precision, confusion.recall, confusion.f1
+    rows = [
+        (
+            visible(confusion.classes[k]),
+            f"{confusion.examples[k]:,}",
+            *(_percent(share[k]) for share in shares),
+        )
+        for k in chosen
+    ]
+    return [
+        f"balanced accuracy (mean recall) {_percent(confusion.balanced)}",
+        "",
+        *head,
+        *columns(("class", "examples", "precision", "recall", "F1"), rows),
+        "",
+        *_mistake_lines(confusion),
+    ]
+
+
+def _mistake_lines(confusion: Confusion) -> list[str]:
+    """The whole confusion matrix where it is small, else the most frequent mistakes."""
+    mistakes = confusion.mistakes()
+    if not mistakes:
+        return ["no mistakes"]
+    names = [visible(name) for name in confusion.classes]
+    if len(names) <= _FULL:
+        matrix = _matrix(confusion, names)
+        if max(map(len, matrix)) <= _WIDTH:
+            return ["answers (columns) to the examples of each class (rows):", *matrix]
+    rows = [(names[k], names[a], f"{n:,}") for n, k, a in mistakes[:_FULL]]
+    return ["most frequent mistakes:", *columns(("class", "taken for", "examples"), rows, 2)]
+
+
+def _matrix(confusion: Confusion, names: Sequence[str]) -> list[str]:
+    """Classes with examples, by classes with examples or answers."""
+    classes = range(len(names))
+    across = [k for k in classes if confusion.examples[k] or confusion.answered[k]]
+    rows = [
+        (names[k], *(f"{confusion.counts[k, a]:,}" for a in across))
+        for k in classes
+        if confusion.examples[k]
+    ]
+    return columns(("class", *(names[a] for a in across)), rows)
+
+
+def recall_line(confusion: Confusion) -> str:
+    """The recall of each class in a line; of many classes, of the worst."""
+    recall, worst = confusion.recall, confusion.worst()
+    chosen = worst[:_FEW] if len(confusion.classes) > _FULL else sorted(worst)
+    told = ", ".join(f"{confusion.classes[k]} {_percent(recall[k])}" for k in chosen)
+    if len(confusion.classes) > _FULL:
+        return f"lowest recall: {told} (`result.json` has all classes)"
+    return f"recall by class: {told}"
+
+
+def class_csv(confusion: Confusion) -> str:
+    """The same as CSV: a row for each class, what its examples were taken for in the last columns.
+
+    Shares are from 0 to 1, and empty where there is nothing to have a share of.
+    """
+    shares = zip(confusion.precision, confusion.recall, confusion.f1, strict=True)
+    rows = [
+        (name, sum(counts), *("" if math.isnan(share) else share for share in three), *counts)
+        for name, three, counts in zip(
+            confusion.classes, shares, confusion.counts.tolist(), strict=True
+        )
+    ]
+    answers = [f"answered {name}" for name in confusion.classes]
+    return csv_text([("class", "examples", "precision", "recall", "f1", *answers), *rows])
+
+
+def _percent(share: float) -> str:
+    return "-" if math.isnan(share) else f"{100 * share:.2f}%"
+
+
+# -------------------------------------------------------------------------------------- examples
+
+
+def prediction_line(prediction: Prediction) -> str:
+    """``photo.png: cat 97.31%, dog 2.01%``."""
+    told = ", ".join(f"{name} {_percent(number)}" for name, number in prediction.answers)
+    return f"{_name(prediction)}: {told}"
+
+
+def _name(prediction: Prediction) -> str:
+    where = "" if prediction.example is None else f"[{prediction.example}]"
+    return f"{prediction.file}{where}"
+
+
+def prediction_rows(prediction: Prediction) -> Iterator[Sequence[Any]]:
+    """Rows for CSV: file, example (0 for an image), rank from 1, answer."""
+    for rank, answer in enumerate(prediction.answers, 1):
+        yield (str(prediction.file), prediction.example or 0, rank, *answer)
+
+
+def csv_text(rows: Iterable[Sequence[Any]]) -> str:
+    """Rows as lines of CSV."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def unread(faults: Sequence[Fault]) -> DiagnosticError:
+    """D504 and D505 (status 1): all files that have no prediction; of sizes, some."""
+    broken, sizes = (
+        [f"`{fault.file}`: {fault.reason}" for fault in faults if fault.size == size]
+        for size in (False, True)
+    )
+    found = []
+    if broken:
+        remedy = "check the names, and replace or leave out files that are broken"
+        message = f"cannot read {_files(broken)}"
+        found.append(Diagnostic("D504", message, notes=tuple(broken), help=remedy))
+    if sizes:
+        more = [f"and {len(sizes) - _NAMED:,} more"] if len(sizes) > _NAMED else []
+        remedy = "pass `--resize` to fit images to the network"
+        message = f"{_files(sizes)} of another size"
+        notes = (*sizes[:_NAMED], *more)
+        found.append(Diagnostic("D505", message, notes=notes, help=remedy))
+    return DiagnosticError(*found, status=1)
+
+
+def _files(names: Sequence[str]) -> str:
+    return "a file" if len(names) == 1 else f"{len(names):,} files"

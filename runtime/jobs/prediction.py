@@ -1,0 +1,199 @@
+"""What a trained network says of files: images, folders of images, arrays."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from bayesnas.compiler.operations.primitives import Shape
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.runtime.data.arrays import read_examples
+from bayesnas.runtime.data.dataset import Part, raw_batches
+from bayesnas.runtime.data.folder import Findings, Reader, check_shape, images_below, stacked
+from bayesnas.runtime.data.images import ImageError, Picture
+from bayesnas.runtime.data.registry import DataOptions
+from bayesnas.runtime.jobs.trained import TrainedRun
+from bayesnas.runtime.network.modules import predict
+from bayesnas.runtime.network.training import EVALUATION_BATCH
+
+_ARRAYS: Final = frozenset({".npy", ".npz"})
+
+
+@frozen
+class Prediction:
+    """What the network says of an example, as `Task.answers` has it.
+
+    ``example`` counts the examples of a file of arrays from 0; None for an image.
+    """
+
+    file: Path
+    example: int | None
+    answers: Sequence[tuple[str, float]]
+
+
+@frozen
+class Fault:
+    """Why a file has no prediction; a ``size`` alone would change with `--resize`."""
+
+    file: Path
+    reason: str
+    size: bool = False
+
+
+Answers: TypeAlias = Sequence[tuple[str, float]]
+Outcome: TypeAlias = Prediction | Fault
+
+
+def predictions(
+    trained: TrainedRun,
+    work: Sequence[Path | Fault],
+    options: DataOptions,
+    top: int,
+    done: Callable[[int], None],
+) -> Iterator[Outcome]:
+    """Of every example in some files, in order.
+
+    No more than a batch of images, or a file of arrays, is in memory at once.
+
+    Args:
+        trained: the network.
+        work: images, ``.npy`` and ``.npz``, as `listed`.
+        options: how images are fitted; else as in the training.
+        top: how many answers an example has at most.
+        done: is told how many files were read.
+
+    Raises:
+        DiagnosticError: D505 (images for a network that takes none), before any prediction.
+    """
+    if any(isinstance(item, Path) and not _is_array(item) for item in work):
+        _check_images(trained)
+    reader = Reader(trained.shape, trained.reading(options), Findings())
+    return _predicted(trained, work, reader, top, done)
+
+
+def listed(files: Sequence[Path]) -> list[Path | Fault]:
+    """The files that are meant: for a folder all images below it; or what is wrong with a name."""
+    found: list[Path | Fault] = []
+    for file in files:
+        try:
+            kind = file.stat().st_mode
+        except (OSError, ValueError) as error:
+            missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+            reason = f"no such file{_meant(file)}" if missing else str(error)
+            found.append(Fault(file, reason))
+            continue
+        if stat.S_ISDIR(kind):
+            images = images_below(file, Findings())
+            found += images or [Fault(file, "no images in it")]
+        else:
+            found.append(file)
+    return found
+
+
+def _meant(file: Path) -> str:
+    """A hint for names of data, as other commands take them."""
+    word, _, path = str(file).partition(":")
+    return f"; write `{path}`" if word in ("folder", "npz") and Path(path).exists() else ""
+
+
+def _is_array(file: Path) -> bool:
+    return file.suffix.lower() in _ARRAYS
+
+
+def _check_images(trained: TrainedRun) -> None:
+    check_shape(trained.shape)
+    if not trained.takes_pixels:
+        raise DiagnosticError(
+            Diagnostic(
+                "D505",
+                "image files hold pixels, the network takes numbers of another scale",
+                notes=(f"it was trained on `{trained.settings['data']}`",),
+                help="save the examples as the training had them: `numpy.save('FILE.npy', x)`",
+            )
+        )
+
+
+def _predicted(
+    trained: TrainedRun,
+    work: Sequence[Path | Fault],
+    reader: Reader,
+    top: int,
+    done: Callable[[int], None],
+) -> Iterator[Outcome]:
+    def kind(item: Path | Fault) -> str:
+        return "fault" if isinstance(item, Fault) else "array" if _is_array(item) else "image"
+
+    for word, items in groupby(work, kind):
+        group = list(items)
+        size = EVALUATION_BATCH if word == "image" else 1
+        for start in range(0, len(group), size):
+            batch = group[start : start + size]
+            files = [item for item in batch if isinstance(item, Path)]
+            if word == "fault":
+                yield from (item for item in batch if isinstance(item, Fault))
+            elif word == "array":
+                yield from _of_array(trained, files[0], top)
+            else:
+                yield from _of_images(trained, files, reader, top)
+            done(len(batch))
+
+
+def _of_images(
+    trained: TrainedRun, files: Sequence[Path], reader: Reader, top: int
+) -> Iterator[Outcome]:
+    results = [
+        _fitting(file, picture, trained.shape)
+        for file, picture in zip(files, reader.read(files), strict=True)
+    ]
+    pictures = [result for result in results if isinstance(result, Tensor)]
+    deep = any(picture.is_floating_point() for picture in pictures)
+    answers = _answers(trained, stacked(pictures, trained.shape, deep), top)
+    for file, result in zip(files, results, strict=True):
+        yield result if isinstance(result, Fault) else _outcome(file, None, next(answers))
+
+
+def _fitting(file: Path, picture: Picture | ImageError, shape: Shape) -> Tensor | Fault:
+    """The pixels of a picture of that shape."""
+    if isinstance(picture, ImageError):
+        return Fault(file, str(picture))
+    own = tuple(picture.pixels.shape)
+    if own == shape:
+        return picture.pixels
+    return Fault(file, f"it is {list(own)}, the network takes {list(shape)}", size=True)
+
+
+def _of_array(trained: TrainedRun, file: Path, top: int) -> Iterator[Outcome]:
+    try:
+        inputs = read_examples(file, trained.shape)
+        inputs = trained.fitted(inputs, f"`{file}`")
+    except DiagnosticError as error:
+        yield Fault(file, error.diagnostics[0].message.removeprefix(f"`{file}` "))
+        return
+    for number, answers in enumerate(_answers(trained, inputs, top)):
+        yield _outcome(file, number, answers)
+
+
+def _outcome(file: Path, number: int | None, answers: Answers | None) -> Outcome:
+    if answers is not None:
+        return Prediction(file, number, answers)
+    where = "" if number is None else f" for example {number} (counted from 0)"
+    return Fault(file, f"the network's outputs{where} are not finite")
+
+
+def _answers(trained: TrainedRun, inputs: Tensor, top: int) -> Iterator[Answers | None]:
+    """Of each example; None where outputs are not finite."""
+    part = Part(inputs, torch.zeros(len(inputs)))
+    device = next(trained.network.buffers()).device  # it has those of its inputs at least
+    for batch, _ in raw_batches(part, EVALUATION_BATCH):
+        with torch.no_grad():
+            outputs = predict(trained.network, batch.to(device)).cpu()
+        finite = outputs.isfinite().all(dim=1).tolist()
+        for good, answers in zip(finite, trained.task.answers(outputs, top), strict=True):
+            yield answers if good else None
