@@ -36,6 +36,7 @@ from bayesnas.compiler.space.members import prune_to
 from bayesnas.dsl.files import write_text
 from bayesnas.runtime.data.dataset import split
 from bayesnas.runtime.data.loading import load_data
+from bayesnas.runtime.network.memory import TEST
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import evaluate, sgd, train_epoch
 from benchmarks.common import BUILD, cifar_slice, finish
@@ -84,8 +85,8 @@ def train_member(job: tuple[str, int]) -> dict[str, Any]:
         "seed": seed,
         "parameters": cost.parameters,
         "flops": cost.flops,
-        "selection": evaluate(module, data, held),
-        "test": evaluate(module, data, data.test),
+        "selection": evaluate(module, data, held, TEST),
+        "test": evaluate(module, data, data.test, TEST),
         "seconds": round(time.perf_counter() - start, 2),
     }
 

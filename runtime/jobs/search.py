@@ -28,6 +28,7 @@ from bayesnas.dsl.terminal import visible
 from bayesnas.runtime.data.dataset import held_out
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.failures import checkpoint_named, unlearned
+from bayesnas.runtime.jobs.memory import Demand, watched
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.space import Space
 from bayesnas.runtime.network.normalisation import check_batches
@@ -115,8 +116,12 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
         "proxy": dict(space.proxy.values) if space.proxy else None,
         "budgets": {budget.cost: budget.limit for budget in space.limits},
     }
+    demand = Demand.of(space.searched.graph, settings, device)
     examples = data.train.fingerprint()
-    with Run.begin("search", space.wanted, settings, options, examples, extra) as run:
+    with (
+        Run.begin("search", space.wanted, settings, options, examples, extra) as run,
+        watched(demand),
+    ):
         net = Supernet(
             space.searched.graph,
             space.searched.loaded.source.name,

@@ -19,7 +19,9 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.failures import checkpoint_named
+from bayesnas.runtime.jobs.memory import Demand, watched
 from bayesnas.runtime.jobs.preparation import settled
+from bayesnas.runtime.network.memory import TEST, AtOnce, Footprint
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.normalisation import check_batches
 from bayesnas.runtime.network.training import (
@@ -90,12 +92,15 @@ def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> T
         len(data.train),
         settings.batch_size,
     )
+    demand = Demand.of(compiled.graph, settings, device)
     examples = data.train.fingerprint()
     with (
         Run.begin("train", compiled, settings, options, examples) as run,
         checkpoint_named(run),
+        watched(demand),
     ):
-        return _Training(compiled, settings, options, data, run, device).fit()
+        at_once = AtOnce(demand.footprint, settings.batch_size)
+        return _Training(compiled, settings, options, data, run, device, at_once).fit()
 
 
 class _Training:
@@ -109,8 +114,10 @@ class _Training:
         data: Data,
         run: Run,
         device: torch.device,
+        at_once: AtOnce,
     ) -> None:
         self.compiled, self.settings, self.options = compiled, settings, options
+        self.at_once = at_once
         self.data, self.run, self.device = data, run, device
         module, self.emitted = build(compiled.graph, compiled.loaded.source.name, options.seed)
         self.module = module.to(device)
@@ -194,7 +201,7 @@ class _Training:
 
     def _finish(self) -> TrainResult:
         cost, task = graph_cost(self.compiled.graph), self.data.task
-        score = evaluate(self.module, self.data, self.data.test)
+        score = evaluate(self.module, self.data, self.data.test, self.at_once.forward(TEST))
         check_score(score, task.chance(self.data.test.targets), "test loss")
         result = TrainResult(
             cost.parameters,
@@ -282,4 +289,6 @@ def evaluate_run(options: RunOptions) -> tuple[Score, Data]:
     say_note(data.note)
     data.task.check_record(state, data.name)
     data = evolve(data, mean=state["mean"], std=state["std"])  # as it was trained
-    return evaluate(module, data, data.test), data
+    batch_size = settings.get("settings", {}).get("batch_size", TrainSettings().batch_size)
+    at_once = AtOnce(Footprint.of(compiled.graph), batch_size)
+    return evaluate(module, data, data.test, at_once.forward(TEST)), data

@@ -14,7 +14,6 @@ from bayesnas.runtime.data.dataset import Data, Part, batches, plain_batches
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.tasks.interface import Score
 
-EVALUATION_BATCH = 500
 ABSURD = 100  # times the loss of chance, beyond which a network has learned nothing but nonsense
 
 
@@ -103,15 +102,18 @@ def evaluate(
     module: nn.Module,
     data: Data,
     part: Part,
+    at_once: int,
     gates: Tensor | None = None,
-    batch_size: int = EVALUATION_BATCH,
 ) -> Score:
-    """How good the network is on a part of the data, normalisation in evaluation mode."""
+    """How good the network is on a part of the data, normalisation in evaluation mode.
+
+    ``at_once`` examples are looked at at once; the score does not depend on it.
+    """
     was_training = module.training
     module.eval()
     score = data.task.score(
         (predict(module, inputs, gates), targets)
-        for inputs, targets in plain_batches(data, part, batch_size)
+        for inputs, targets in plain_batches(data, part, at_once)
     )
     module.train(was_training)
     return score

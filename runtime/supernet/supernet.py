@@ -19,6 +19,7 @@ from bayesnas.compiler.settings import SearchSettings
 from bayesnas.compiler.space.choices import Member
 from bayesnas.dsl.diagnostics import quote
 from bayesnas.runtime.data.dataset import Data, Part, batches, plain_batches, split
+from bayesnas.runtime.network.memory import JUDGEMENT, AtOnce, Footprint
 from bayesnas.runtime.network.modules import build, predict
 from bayesnas.runtime.network.recompute import NORMS, recompute_blocks
 from bayesnas.runtime.network.training import check_loss, cosine, diverged, evaluate, sgd
@@ -39,7 +40,6 @@ from bayesnas.runtime.supernet.gates import Gates
 from bayesnas.runtime.tasks.interface import Score
 
 HOLDOUT = 0.2  # share of the training part that trains nothing and judges
-BATCH = 128  # of curvature and judgement
 RECALIBRATION = 1024  # examples that normalisation is estimated from anew
 
 
@@ -61,6 +61,8 @@ class Supernet:
         self.module: nn.Module = module.to(device)
         if settings.recompute == "yes" and not recompute_blocks(module, self.emitted):
             say_note("`recompute` has no effect: there are no cells to be computed one by one")
+        footprint = Footprint.of(graph, settings.recompute == "yes")
+        self.at_once = AtOnce(footprint, settings.batch_size)
         self.optimizer = sgd(
             self.module, settings.learning_rate, settings.momentum, settings.weight_decay
         )
@@ -141,7 +143,7 @@ class Supernet:
             DiagnosticError: D602 if it is not finite.
         """
         self.evaluated += len(part)
-        batches = plain_batches(self.data, part, BATCH)
+        batches = plain_batches(self.data, part, self.at_once.derivative())
         return self._finite(gradient(self.module, self.data.task, batches, gates), "gradient")
 
     def curvature(self, gates: Tensor, part: Part) -> Tensor:
@@ -152,7 +154,9 @@ class Supernet:
         """
         self.evaluated += len(part)
         estimator = ESTIMATORS[self.settings.curvature]
-        batches = plain_batches(self.data, part, BATCH)
+        [outputs] = self.graph.node(self.graph.root.outputs[0]).shape or (1,)
+        size = self.at_once.curvature(self.settings.curvature, outputs)
+        batches = plain_batches(self.data, part, size)
         curvature = estimator(self.module, self.data.task, batches, gates, self.generator)
         curvature = self._finite(curvature, "curvature")
         return torch.diag(curvature) if curvature.dim() == 1 else curvature
@@ -199,15 +203,17 @@ class Supernet:
             norm.momentum = None
         self.module.train()
         part = self.fit_part.first(RECALIBRATION)
-        for inputs, _ in plain_batches(self.data, part, 2 * BATCH):
-            if len(inputs) > 1:
+        size = self.at_once.forward(JUDGEMENT)
+        for inputs, _ in plain_batches(self.data, part, size):
+            if len(inputs) > 1 or size == 1:
                 predict(self.module, inputs, gates)
         self.evaluated += len(part)
 
     def score(self, gates: Tensor) -> Score:
         """What the held-out examples say at these gates, normalisation in evaluation mode."""
         self.evaluated += len(self.held_part)
-        return evaluate(self.module, self.data, self.held_part, gates, 2 * BATCH)
+        size = self.at_once.forward(JUDGEMENT)
+        return evaluate(self.module, self.data, self.held_part, size, gates)
 
     def judge(self, member: Member) -> Score:
         """A member by the weights it shares, with normalisation of its own."""

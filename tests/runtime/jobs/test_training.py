@@ -113,7 +113,7 @@ def test_a_trained_network_is_loaded(
     for name, tensor in module.state_dict().items():
         torch.testing.assert_close(tensor, model_of(out)[name], rtol=0, atol=0)
     data = load_data(f"folder:{folder}", space.graph)
-    assert evaluate(module, data, data.test).quality == result.test.quality
+    assert evaluate(module, data, data.test, 500).quality == result.test.quality
 
 
 def test_the_source_beside_the_weights_takes_them(

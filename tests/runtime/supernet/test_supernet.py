@@ -218,7 +218,7 @@ def test_recalibrated_statistics_are_those_of_these_gates() -> None:
 
 def test_recalibration_is_a_mean_over_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 36 examples in batches of 12, from at most 30: 12, 12, 6."""
-    monkeypatch.setattr(supernet_module, "BATCH", 6)
+    monkeypatch.setattr(supernet_module, "JUDGEMENT", 12)
     monkeypatch.setattr(supernet_module, "RECALIBRATION", 30)
     net = trained()
     stem: nn.Sequential = net.module.stem  # type: ignore[assignment]
