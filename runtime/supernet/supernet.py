@@ -7,7 +7,7 @@ compared by what they cost.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -196,16 +196,22 @@ class Supernet:
                     value.copy_(buffers[name])
 
     @torch.no_grad()
-    def _estimate(self, norms: Iterable[nn.BatchNorm1d | nn.BatchNorm2d], gates: Tensor) -> None:
-        """Set the statistics of the norms to a plain mean over batches at these gates."""
+    def _estimate(self, norms: Collection[nn.BatchNorm1d | nn.BatchNorm2d], gates: Tensor) -> None:
+        """Set the statistics of the norms to their mean over batches at these gates.
+
+        Each batch counts by its examples, so that it matters little how they are dealt.
+        """
         for norm in norms:
             norm.reset_running_stats()
-            norm.momentum = None
         self.module.train()
         part = self.fit_part.first(RECALIBRATION)
         size = self.at_once.forward(JUDGEMENT)
+        seen = 0
         for inputs, _ in plain_batches(self.data, part, size):
             if len(inputs) > 1 or size == 1:
+                seen += len(inputs)
+                for norm in norms:
+                    norm.momentum = len(inputs) / seen
                 predict(self.module, inputs, gates)
         self.evaluated += len(part)
 
