@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bayesnas.dsl.diagnostics import DiagnosticError as DiagnosticError
     from bayesnas.runtime.data.arrays import data_of_arrays as data_of_arrays
     from bayesnas.runtime.data.dataset import Data as Data
-    from bayesnas.runtime.jobs.train import load_network as load_network
+    from bayesnas.runtime.jobs.trained import load_network as load_network
     from bayesnas.runtime.network.modules import build as build
 
 _HOMES = {
@@ -34,7 +34,7 @@ _HOMES = {
     "compile": "bayesnas.api",
     "compile_spec": "bayesnas.compiler.pipeline",
     "data_of_arrays": "bayesnas.runtime.data.arrays",
-    "load_network": "bayesnas.runtime.jobs.train",
+    "load_network": "bayesnas.runtime.jobs.trained",
     "primitive": "bayesnas.compiler.operations.plugins",
     "search": "bayesnas.api",
     "train": "bayesnas.api",

@@ -63,7 +63,8 @@ class Trained:
     Args:
         folder: of the run; ``weights.pt`` and ``network.py`` lie there.
         result: its numbers.
-        network: in evaluation mode; it takes inputs as `Data.normalize` gives them.
+        network: in evaluation mode; it takes inputs as the data have them: pixels as uint8, or as
+            floating point from 0 to 1; other numbers as they are.
     """
 
     folder: Path
@@ -151,8 +152,8 @@ def train(
     Raises:
         DiagnosticError: a setting, the data or the folder is wrong, or the training has failed.
     """
-    from bayesnas.runtime.jobs.train import load_network
     from bayesnas.runtime.jobs.train import train as run
+    from bayesnas.runtime.jobs.trained import load_network
 
     if isinstance(network, Found):
         network = network.compiled

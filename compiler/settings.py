@@ -30,7 +30,7 @@ class StrategyEntry:
 
 _TRAINING = (
     "warmup_epochs", "rounds", "epochs", "batch_size", "learning_rate", "momentum",
-    "weight_decay", "augment", "recompute",
+    "weight_decay", "augment", "class_weights", "recompute",
 )  # fmt: skip
 _CURVATURE = ("curvature", "curvature_examples")
 _POSTERIOR = (*_TRAINING, *_CURVATURE, "discretize", "draws")
@@ -48,6 +48,7 @@ STRATEGIES: Final[Mapping[str, StrategyEntry]] = {
 }
 CURVATURES = ("ggn", "ggn_diagonal", "fisher_monte_carlo", "fisher_empirical", "hessian")
 AUGMENTATIONS = ("auto", "none", "shift", "shift_flip")
+CLASS_WEIGHTS = ("none", "balanced")
 
 
 def _number(default: float, least: float, most: float, about: str) -> Any:
@@ -72,6 +73,7 @@ class SearchSettings:
     momentum: float = _number(0.9, 0, 0.999, "of the weights")
     weight_decay: float = _number(3e-4, 0, 1, "lambda of (16): times half the squared weights")
     augment: str = _word("auto", AUGMENTATIONS, "augmentation of training images")
+    class_weights: str = _word("none", CLASS_WEIGHTS, "balanced: rare classes count like others")
     recompute: str = _word("no", ("yes", "no"), "yes: cells are computed twice, in less memory")
     curvature: str = _word("ggn", CURVATURES, "how the curvature in the gates is estimated")
     curvature_examples: int = _number(1024, 1, 10**7, "examples the curvature is computed from")
@@ -98,6 +100,7 @@ class TrainSettings:
     weight_decay: float = _number(3e-4, 0, 1, "times half the squared weights")
     gradient_clip: float = _number(5.0, 0, 1e9, "largest gradient norm; 0 is none")
     augment: str = _word("auto", AUGMENTATIONS, "augmentation of training images")
+    class_weights: str = _word("none", CLASS_WEIGHTS, "balanced: rare classes count like others")
 
 
 S = TypeVar("S", SearchSettings, TrainSettings)

@@ -20,7 +20,7 @@ PROGRAMS = [
 
 def table() -> dict[str, dict[str, str]]:
     lines = (ROOM / "quality/small_cell.csv").read_text(encoding="utf-8").splitlines()
-    assert lines[0].startswith("# Made by `python -m benchmarks.quality.table`")
+    assert lines[0].startswith("# Made by `python -m benchmarks.quality.table small_cell`")
     return {row["member"]: row for row in csv.DictReader(lines[1:])}
 
 

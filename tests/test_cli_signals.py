@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from living import striped, write_tiny
 
 from bayesnas.cli import main
@@ -57,12 +58,28 @@ def test_a_training_goes_on(
     assert begin("train", "--resume") == 0
 
 
-def test_nothing_is_advised_before_the_first_checkpoint(
+def test_nothing_is_advised_before_the_first_step(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    interrupt(monkeypatch, 0, signal.SIGTERM)
+    def terminated(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("bayesnas.runtime.jobs.train.build", terminated)
     assert begin("train") == 1
     assert capsys.readouterr().err.splitlines()[-1] == "interrupted"
+
+
+def test_a_first_step_is_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupt(patch, 0, signal.SIGTERM)
+        assert begin("train") == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "interrupted; `--resume` goes on with the run in `run`"
+    state = torch.load("run/checkpoint.pt", weights_only=True)
+    assert (state["epoch"], state["step"]) == (0, 1)
+    assert begin("train", "--resume") == 0
 
 
 def test_a_search_goes_on(

@@ -31,7 +31,9 @@ from bayesnas.compiler.graph.prune import prune_graph
 from bayesnas.dsl.diagnostics import DiagnosticError, render_all
 from bayesnas.dsl.tree_json import tree_from_json
 from bayesnas.runtime.jobs import export
+from bayesnas.runtime.jobs.failures import explained
 from bayesnas.runtime.network.training import check_loss
+from bayesnas.runtime.runs.folder import Run
 
 ROOT = Path(__file__).parents[1]
 CATALOGUE = ROOT / "docs" / "errors.md"
@@ -192,7 +194,8 @@ def everything_pruned() -> None:
 
 
 def loss_that_is_no_number() -> None:
-    check_loss(torch.tensor(float("nan")), "epoch 3")
+    with explained(Run(Path("run")), 0.05):
+        check_loss(torch.tensor(float("nan")), "epoch 3")
 
 
 def memory_that_runs_out() -> None:

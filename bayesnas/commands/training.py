@@ -50,7 +50,7 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
 
 
 def _eval(options: argparse.Namespace) -> int:
-    from bayesnas.runtime.jobs.train import evaluate_run
+    from bayesnas.runtime.jobs.trained import evaluate_run
 
     score, data = evaluate_run(run_options(options, options.run))
     say(f"test {data.task.told(score)} of {len(data.test):,} examples of {data.name}")
@@ -72,9 +72,10 @@ def _export(options: argparse.Namespace) -> int:
     check_free(options.out, options.force)
     exported = export(options.run, options.out)
     how = "ONNX Runtime" if exported.out.suffix == ".onnx" else "the file, loaded anew,"
+    near = f"to {exported.difference:.0e} of the largest" if exported.difference else "exactly"
     say(
-        f"written to {exported.out}; {how} gives the network's logits "
-        + (f"to {exported.difference:.0e} of the largest" if exported.difference else "exactly")
+        f"written to {exported.out}; {how} gives the network's logits {near}, "
+        f"on {exported.examples}"
     )
     return 0
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import STRATEGIES
-from benchmarks.common import cifar_slice, finish
+from benchmarks.common import finish
 from benchmarks.quality.judge import (
     Job,
     best_of_random,
@@ -28,13 +28,14 @@ from benchmarks.quality.judge import (
     strategy_names,
     summary,
 )
-from benchmarks.quality.table import PER_CLASS, SIZE, SPEC, TABLE, name_of
+from benchmarks.quality.table import TABLES, name_of
 
+SMALL_CELL = TABLES["small_cell"]
 SETTINGS = {"warmup_epochs": 16 / 3, "rounds": 6, "epochs": 8 / 3}  # of 4,000 images
 QUICK = {"warmup_epochs": 0.8, "rounds": 3, "epochs": 0.4}
 
 
-def read_table(path: Path = TABLE) -> dict[str, dict[str, float]]:
+def read_table(path: Path) -> dict[str, dict[str, float]]:
     """The scores of every member by name."""
     lines = [line for line in path.read_text("utf-8").splitlines() if not line.startswith("#")]
     return {
@@ -59,13 +60,13 @@ def main() -> None:
     for text in options.option:
         name, _, value = text.partition("=")
         settings[name] = float(value) if value.replace(".", "", 1).isdigit() else value
-    data = f"npz:{cifar_slice(PER_CLASS, PER_CLASS, SIZE)}"
+    data = SMALL_CELL.data()
     jobs = [
-        Job(str(SPEC), data, strategy, int(seed), tuple(settings.items()))
+        Job(str(SMALL_CELL.spec), data, strategy, int(seed), tuple(settings.items()))
         for strategy in strategies
         for seed in seeds
     ]
-    table, compiled = read_table(), compile_spec(SPEC)
+    table, compiled = read_table(SMALL_CELL.csv), compile_spec(SMALL_CELL.spec)
     found = run_all(jobs, options.workers)
     for one in found:
         name = name_of(compiled, one.kept)

@@ -1,14 +1,17 @@
-"""Train every member of `small_cell.nas`, three seeds each: the table strategies are judged by.
+"""Train members of a space from scratch: the tables strategies are judged by.
 
-    python -m benchmarks.quality.table
+    python -m benchmarks.quality.table small_cell
+    python -m benchmarks.quality.table droppable
 
-Takes about 40 minutes on 2 cores; what was trained stays in build/benchmarks/ and is not trained
-again, so an interrupted run goes on. `--quick` trains one seed of 8 members (30 seconds on 2
+`small_cell` has every member, three seeds each: about 40 minutes on 2 cores. `droppable` has 120
+random members and the biggest, one seed each: about 5 hours on 2 cores. What was trained stays in
+build/benchmarks/ and is not trained again, so an interrupted run goes on; `--unfinished` writes the
+table of what there is so far. `--quick` trains one seed of 8 members for two epochs (a minute on 2
 cores) and leaves the table as it is.
 
-Data: 500 training and 500 test images of each CIFAR-10 class, averaged down to 16 x 16. A member is
-trained on 4,000 of the training images; its *selection* score is its accuracy on the other 1,000,
-the same for every member and seed, its *test* score that on the test images. Schedule: the spec's.
+Data: CIFAR-10 images, averaged down to the network's size. A member is trained on part of the
+training images; its *selection* score is its accuracy on the others, the same for every member and
+seed, its *test* score that on the test images. Schedule: the spec's.
 """
 
 from __future__ import annotations
@@ -20,136 +23,244 @@ import json
 import multiprocessing
 import time
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, Final
 
 import torch
+from attrs import evolve, frozen
 from tqdm import tqdm
 
-from bayesnas.compiler.graph.cost import graph_cost
+from bayesnas.compiler.graph.cost import edge_cost, graph_cost
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.compiler.space.choices import Member, member_space
 from bayesnas.compiler.space.members import prune_to
+from bayesnas.compiler.space.prices import Prices, best_member
 from bayesnas.dsl.files import write_text
-from bayesnas.runtime.data.dataset import split
+from bayesnas.runtime.data.dataset import Batches, Part
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.network.memory import TEST
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import evaluate, sgd, train_epoch
+from bayesnas.runtime.strategies.interface import random_member
 from benchmarks.common import BUILD, cifar_slice, finish
 
 HERE = Path(__file__).parent
-SPEC = HERE / "small_cell.nas"
-TABLE = HERE / "small_cell.csv"
-SEEDS = (0, 1, 2)
-PER_CLASS, SIZE = 500, 16
-HELD = 0.2
+MISSING: Final = "-"  # in a member's name: an edge that it has not
 
 
-def members(compiled: Compiled) -> dict[str, Member]:
-    """Every member by name: the number of the candidate on each searched edge, in order."""
-    space = member_space(compiled.graph)
-    return {name_of(compiled, member): member for member in space.members()}
+@frozen
+class Table:
+    """A space, the images its members are trained on, and how many of them.
+
+    Args:
+        name: of the files beside this one.
+        size: of the images, pixels.
+        train: training images of each class.
+        test: test images of each class.
+        held: of the training images, how many the selection score is of.
+        seeds: of each member.
+        sample: how many random members; 0 is every member.
+    """
+
+    name: str
+    size: int
+    train: int
+    test: int
+    held: int
+    seeds: tuple[int, ...]
+    sample: int = 0
+
+    @property
+    def spec(self) -> Path:
+        """Of the space."""
+        return HERE / f"{self.name}.nas"
+
+    @property
+    def csv(self) -> Path:
+        """The table."""
+        return HERE / f"{self.name}.csv"
+
+    @property
+    def log(self) -> Path:
+        """All trainings so far, a line each."""
+        return BUILD / f"{self.name}.jsonl"
+
+    def data(self) -> str:
+        """The images, for the command line's ``--data``."""
+        return f"npz:{cifar_slice(self.train, self.test, self.size)}"
+
+    def members(self, compiled: Compiled) -> dict[str, Member]:
+        """What the table is of, by name, in random order: an unfinished table is a fair sample."""
+        space, random = member_space(compiled.graph), Random(0)
+        if not self.sample:
+            every = {name_of(compiled, member): member for member in space.members()}
+            names = list(every)
+            random.shuffle(names)
+            return {name: every[name] for name in names}
+        prices = Prices.of(compiled.graph, ())
+        groups = compiled.graph.groups().items()
+        flops = {
+            name: float(sum(edge_cost(edge).flops for edge in edges)) for name, edges in groups
+        }
+        biggest = best_member(space, flops, prices)
+        assert biggest is not None
+        drawn = {name_of(compiled, biggest): biggest}
+        while len(drawn) <= self.sample:
+            member = random_member(space, prices, random)
+            drawn[name_of(compiled, member)] = member
+        return drawn
+
+
+TABLES: Final = {
+    table.name: table
+    for table in (
+        Table("small_cell", 16, 500, 500, 1_000, (0, 1, 2)),
+        Table("droppable", 32, 1_200, 1_000, 2_000, (0,), 120),
+    )
+}
 
 
 def name_of(compiled: Compiled, member: Member) -> str:
-    """A member's name in the table; an edge it does not have is `-`."""
+    """A member's name in the table: of each searched edge in order, the number of its candidate."""
     digits = []
     for connection in member_space(compiled.graph).connections:
         kept = [str(n) for n, option in enumerate(connection.options) if option in member]
-        digits.append(kept[0] if len(kept) == 1 else "-")
+        digits.append(kept[0] if len(kept) == 1 else MISSING)
     return "".join(digits)
 
 
-def train_member(job: tuple[str, int]) -> dict[str, Any]:
+def member_of(compiled: Compiled, name: str) -> Member:
+    """The member of that name."""
+    connections = member_space(compiled.graph).connections
+    return frozenset(
+        connection.options[int(digit)]
+        for digit, connection in zip(name, connections, strict=True)
+        if digit != MISSING
+    )
+
+
+@frozen
+class Job:
+    """A training: of a member, with a seed, for so many epochs; None is what the spec says."""
+
+    table: str
+    member: str
+    seed: int
+    epochs: int | None = None
+
+
+def train_member(job: Job) -> dict[str, Any]:
     """Train one member with one seed; its scores."""
     torch.set_num_threads(1)
-    name, seed = job
     start = time.perf_counter()
-    compiled = compile_spec(SPEC)
-    data = load_data(f"npz:{cifar_slice(PER_CLASS, PER_CLASS, SIZE)}", compiled.graph)
-    fit, held = split(data.train, HELD, torch.Generator().manual_seed(0))
-    graph = prune_to(compiled.graph, members(compiled)[name])
+    table = TABLES[job.table]
+    compiled = compile_spec(table.spec)
+    data = load_data(table.data(), compiled.graph)
+    fit, held = _split(data.train, table.held)
+    graph = prune_to(compiled.graph, member_of(compiled, job.member))
     settings = make_settings(TrainSettings, compiled.settings("train"))
-    module, _ = build(graph, SPEC.name, seed)
+    if job.epochs is not None:
+        settings = evolve(settings, epochs=job.epochs)
+    module, _ = build(graph, table.spec.name, job.seed)
     optimizer = sgd(module, settings.learning_rate, settings.momentum, settings.weight_decay)
-    generator = torch.Generator().manual_seed(seed)
-    for epoch in range(settings.epochs):
-        train_epoch(module, optimizer, data, fit, settings, epoch, generator, lambda _: None)
+    generator = torch.Generator().manual_seed(job.seed)
+    batches = Batches(data, fit, settings.batch_size, settings.augment, generator)
+    losses = [
+        fmean(train_epoch(module, optimizer, batches, settings, epoch))
+        for epoch in range(settings.epochs)
+    ]
     cost = graph_cost(graph)
     return {
-        "member": name,
-        "seed": seed,
+        "member": job.member,
+        "seed": job.seed,
         "parameters": cost.parameters,
         "flops": cost.flops,
-        "selection": evaluate(module, data, held, TEST),
-        "test": evaluate(module, data, data.test, TEST),
+        "selection": evaluate(module, data, held, TEST).quality,
+        "test": evaluate(module, data, data.test, TEST).quality,
+        "train_losses": [round(loss, 4) for loss in losses],
         "seconds": round(time.perf_counter() - start, 2),
     }
 
 
-def train_all(jobs: list[tuple[str, int]], log: Path, workers: int) -> list[dict[str, Any]]:
+def _split(part: Part, held: int) -> tuple[Part, Part]:
+    """Examples to train on, and ``held`` others; drawn without regard to classes."""
+    order = torch.randperm(len(part), generator=torch.Generator().manual_seed(0))
+    return part.subset(order[held:]), part.subset(order[:held])
+
+
+def logged(log: Path) -> list[dict[str, Any]]:
+    """The trainings in a log."""
+    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def train_all(jobs: Iterable[Job], log: Path, workers: int) -> list[dict[str, Any]]:
     """The scores of all jobs; those in the log are read, the others are trained and appended."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    rows = logged(log)
     done = {(row["member"], row["seed"]) for row in rows}
-    left = [job for job in jobs if job not in done]
+    due = [job for job in jobs if (job.member, job.seed) not in done]
     with multiprocessing.get_context("spawn").Pool(workers) as pool, log.open("a") as file:
-        for row in tqdm(pool.imap_unordered(train_member, left), total=len(left), disable=None):
+        for row in tqdm(pool.imap_unordered(train_member, due), total=len(due), disable=None):
             print(json.dumps(row), file=file, flush=True)
             rows.append(row)
     return rows
 
 
-def as_csv(rows: list[dict[str, Any]]) -> str:
+def as_csv(table: Table, rows: Iterable[dict[str, Any]]) -> str:
     """One row a member, the best by selection score first."""
     by_member: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: int(row["seed"])):
         by_member[row["member"]].append(row)
-    table = []
-    for name, found in by_member.items():
+    entries = []
+    for name, trainings in by_member.items():
         entry: dict[str, Any] = {"member": name}
-        entry |= {key: found[0][key] for key in ("parameters", "flops")}
+        entry |= {key: trainings[0][key] for key in ("parameters", "flops")}
         for score in ("selection", "test"):
-            values = [row[score] for row in found]
+            values = [row[score] for row in trainings]
             entry[f"{score}_mean"] = round(fmean(values), 5)
-            entry[f"{score}_std"] = round(stdev(values), 5)
-        table.append(entry)
-    table.sort(key=lambda entry: (-entry["selection_mean"], entry["member"]))
+            if len(table.seeds) > 1:
+                entry[f"{score}_std"] = round(stdev(values), 5)
+        entries.append(entry)
+    entries.sort(key=lambda entry: (-entry["selection_mean"], entry["member"]))
     text = io.StringIO()
-    text.write("# Made by `python -m benchmarks.quality.table` (see there), ")
-    text.write(f"torch {torch.__version__}, {len(SEEDS)} seeds a member.\n")
-    writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")
+    text.write(f"# Made by `python -m benchmarks.quality.table {table.name}` (see there), ")
+    text.write(f"torch {torch.__version__}, seeds {', '.join(map(str, table.seeds))}.\n")
+    writer = csv.DictWriter(text, list(entries[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(table)
+    writer.writerows(entries)
     return text.getvalue()
 
 
 def main() -> None:
     """Train, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", help="one seed of 8 members; no table")
+    parser.add_argument("table", choices=TABLES)
+    parser.add_argument("--quick", action="store_true", help="8 members, 2 epochs; no table")
+    parser.add_argument(
+        "--unfinished", action="store_true", help="train nothing; the table of what there is"
+    )
     parser.add_argument("--workers", type=int, default=2, help="processes; default %(default)s")
     options = parser.parse_args()
-    names = list(members(compile_spec(SPEC)))
-    Random(0).shuffle(names)  # an unfinished table is a fair sample
-    cifar_slice(PER_CLASS, PER_CLASS, SIZE)
-    if options.quick:
-        jobs, log = [(name, 0) for name in names[:8]], BUILD / "small_cell_quick.jsonl"
-        log.unlink(missing_ok=True)
-    else:
-        jobs = [(name, seed) for seed in SEEDS for name in names]
-        log = BUILD / "small_cell.jsonl"
+    table = TABLES[options.table]
+    members = table.members(compile_spec(table.spec))
+    table.data()  # made once, before the processes
     start = time.perf_counter()
-    rows = train_all(jobs, log, options.workers)
-    if not options.quick:
-        write_text(TABLE, as_csv(rows))
+    if options.quick:
+        quick, log = list(members)[:8], BUILD / f"{table.name}_quick.jsonl"
+        log.unlink(missing_ok=True)
+        rows = train_all([Job(table.name, name, 0, 2) for name in quick], log, options.workers)
+    else:
+        jobs = [Job(table.name, name, seed) for seed in table.seeds for name in members]
+        rows = train_all([] if options.unfinished else jobs, table.log, options.workers)
+        write_text(table.csv, as_csv(table, (row for row in rows if row["member"] in members)))
     best = max(rows, key=lambda row: row["selection"])
     finish(
         "quality/table",
+        table=table.name,
         quick=options.quick,
         trainings=len(rows),
         seconds_each=round(fmean(row["seconds"] for row in rows), 2),

@@ -16,11 +16,13 @@ _Member = tuple[Instance, Body]
 class Classes:
     """The classes of a graph's instances, made from the innermost outwards.
 
-    ``helpers`` are what their source names of `preludes`.
+    ``helpers`` are what their source names of `preludes`, ``statistics`` the type of those that the
+    network standardises its inputs by, if it does.
     """
 
-    def __init__(self, bodies: Bodies) -> None:
+    def __init__(self, bodies: Bodies, statistics: str | None = None) -> None:
         self.graph = bodies.graph
+        self.statistics = statistics
         self.bodies = bodies
         self.written: dict[str, Body] = {}
         self.helpers: frozenset[str] = frozenset()
@@ -87,9 +89,14 @@ class Classes:
         lines.append(f'{INDENT}"""{_class_doc(members)}"""')
         lines += ["", *wrapped(f"{INDENT}def ", f"__init__(self{formals})", level=1, tail=":")]
         lines.append(f"{BODY}super().__init__()")
+        standardises = self.statistics if instance.path == "" else None
+        if standardises is not None:
+            lines += _buffers(self.graph, instance, standardises)
+            self.helpers |= {"standardised"}
         for attribute, text in zip(body.attributes, texts, strict=True):
             lines += wrapped(f"{BODY}self.{attribute.name} = ", text, attribute.comment, 2)
-        return "\n".join([*lines, "", *_forward(self.graph, instance, body), ""])
+        forward = _forward(self.graph, instance, body, standardises is not None)
+        return "\n".join([*lines, "", *forward, ""])
 
 
 def _class_doc(members: Sequence[_Member]) -> str:
@@ -102,14 +109,30 @@ def _class_doc(members: Sequence[_Member]) -> str:
     return text if len(text) < LINE - 10 else f"Motif `{instance.motif}`."
 
 
-def _forward(graph: Graph, instance: Instance, body: Body) -> list[str]:
+def _buffers(graph: Graph, instance: Instance, statistics: str) -> list[str]:
+    """What the inputs are standardised by, until it is loaded: nothing."""
+    [node] = instance.inputs
+    channels, *others = graph.node(node).shape or ()
+    shape = ", ".join(map(str, [channels, *(1 for _ in others)]))
+    kind = "" if statistics == "float32" else f", dtype=torch.{statistics}"
+    return [
+        f'{BODY}self.register_buffer("input_{name}", torch.{made}({shape}{kind}))'
+        for name, made in (("mean", "zeros"), ("std", "ones"))
+    ]
+
+
+def _forward(graph: Graph, instance: Instance, body: Body, standardises: bool) -> list[str]:
     arguments, lines = ["self", *body.inputs], []
     if instance.path == "":
         about = [f"{n}: {_shape(graph, n)}" for n in instance.inputs]
+        if standardises:
+            about[0] += " as the data have it, bytes as shares of 255"
         if body.gates:
             arguments.append("gates=None")
             about.append(f"gates: [{body.gates}], or [N, {body.gates}], a row an example")
         lines += _docstring(about)
+        if standardises:
+            lines.append(f"{BODY}{body.inputs[0]} = standardised({body.inputs[0]}, self)")
         if body.gates:
             lines += [
                 f"{BODY}if gates is None:",

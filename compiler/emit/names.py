@@ -13,12 +13,13 @@ from bayesnas.compiler.emit.helpers import helper_names
 TAKEN: Final = helper_names() | {
     "self", "gates", "torch", "nn", "super", "outputs", "bool", "enumerate", "range", "zip", "_",
 }  # fmt: skip
-# Names that modules and their dictionaries keep for themselves.
+# Names that modules and their dictionaries keep for themselves, and those of our buffers.
 RESERVED: Final = frozenset({
     "T_destination", "add_module", "append", "apply", "bfloat16", "buffers", "call_super_init",
     "candidates", "children", "clear", "compile", "cpu", "cuda", "double", "dump_patches",
     "eval", "extend", "extra_repr", "float", "forward", "get_buffer", "get_extra_state",
-    "get_parameter", "get_submodule", "half", "insert", "ipu", "items", "keys",
+    "get_parameter", "get_submodule", "half", "input_mean", "input_std", "insert", "ipu", "items",
+    "keys",
     "load_state_dict", "modules", "mtia", "named_buffers", "named_children", "named_modules",
     "named_parameters", "parameters", "pop", "pruned", "register_backward_hook",
     "register_buffer", "register_forward_hook", "register_forward_pre_hook",

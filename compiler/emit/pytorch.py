@@ -35,16 +35,23 @@ class Emitted:
 
 
 @without_collector
-def emit_torch(graph: Graph, origin: str, plan: Schedule | None = None) -> Emitted:
+def emit_torch(
+    graph: Graph, origin: str, plan: Schedule | None = None, statistics: str | None = None
+) -> Emitted:
     """PyTorch source of a graph whose shapes are known; ``origin`` says where it comes from.
 
     Without a plan, every operation runs by itself. With one, the network is the same function of
     the same parameters, under the same names, and faster.
+
+    With ``statistics``, a type such as ``float32``, a network of one input takes inputs as the data
+    have them, bytes as shares of 255: it standardises them itself, by its buffers ``input_mean``
+    and ``input_std`` of that type, [C, 1, 1] for images and [C] for vectors. They are 0 and 1
+    until they are loaded.
     """
     modules = imported_modules(graph)
     taken = TAKEN | {module.partition(".")[0] for module in modules}
     edges = EdgeSources(graph, plan, taken)
-    classes = Classes(Bodies(graph, edges))
+    classes = Classes(Bodies(graph, edges), statistics)
     definitions = classes.definitions(taken | edges.functions.taken)
     helpers = helper_source(edges.functions.helpers() | classes.helpers)
     source = "".join(

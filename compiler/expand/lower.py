@@ -169,7 +169,12 @@ def _label(term: tree.OperationTerm, program: Program, values: Mapping[str, int]
             ]
             return f"{term.name}({', '.join(shown)})" if shown else term.name
         case tree.Pipeline(stages=parts):
-            return " >> ".join(_label(_decide(p, values), program, values) for p in parts)
+            terms = [_decide(part, values) for part in parts]
+            labels = [_label(part, program, values) for part in terms]
+            return " >> ".join(
+                f"({label})" if isinstance(part, tree.Parallel) else label
+                for part, label in zip(terms, labels, strict=True)
+            )
         case tree.Parallel(branches=parts):
             return " + ".join(_label(_decide(p, values), program, values) for p in parts)
         case _:

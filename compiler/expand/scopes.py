@@ -149,7 +149,7 @@ def _bound(index: int, reference: tree.Reference, most: int) -> int:
             "D223",
             f"index {index} of `{reference.name}` is out of range",
             reference.span,
-            f"indices count from 0; here up to {most}",
+            f"indices count from 0; here up to {most}" if most >= 0 else "declare 1 node or more",
         )
     return index
 

@@ -9,7 +9,7 @@ layers; normalisation, pooling and activations count as zero.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import prod
+from math import gcd, prod
 from typing import Final, TypeAlias
 
 from attrs import field, frozen
@@ -30,6 +30,14 @@ class ShapeError(Exception):
         super().__init__(message)
         self.message = message
         self.remedy = remedy
+
+
+class UnevenError(ShapeError):
+    """A primitive halves the resolution, and that is odd; ``instead`` is one that takes any."""
+
+    def __init__(self, message: str, instead: tuple[str, Arguments]) -> None:
+        super().__init__(message, "choose a size that halves evenly")
+        self.instead = instead
 
 
 @frozen
@@ -131,23 +139,27 @@ def complete(primitive: Primitive, shape: Shape, arguments: Arguments) -> dict[s
 # ----------------------------------------------------------------------------------- shape rules
 
 
-def _map(name: str, shape: Shape) -> Shape:
+def _map(name: str, shape: Shape, arguments: Arguments) -> Shape:
     if rank(shape) == 0:
+        width = arguments.get("width")
         raise ShapeError(
             f"`{name}` needs a map [channels, length] or [channels, height, width], "
             f"got {list(shape)}",
-            "apply it before `global_avg_pool` or `flatten`",
+            (f"write `linear({width})` for a vector" if width else "leave it out for a vector")
+            + ", or apply it before `global_avg_pool` or `flatten`",
         )
     return shape
 
 
 def _strided(name: str, shape: Shape, arguments: Arguments) -> Shape:
-    channels, *sizes = _map(name, shape)
-    if arguments["kernel"] % 2 == 0:
+    channels, *sizes = _map(name, shape, arguments)
+    kernel = arguments["kernel"]
+    if kernel % 2 == 0:
+        halves = "pool" in name and not any(size % 2 for size in sizes)
         raise ShapeError(
-            f"the kernel of `{name}` is {arguments['kernel']}, an even number",
-            "use an odd kernel: padding keeps the resolution only then"
-            + (", or a kernel and stride of 2" if "pool" in name else ""),
+            f"the kernel of `{name}` is {kernel}, an even number",
+            f"write `kernel = {kernel + 1}`: padding keeps the resolution for odd ones alone"
+            + (", or `kernel = 2, stride = 2`" if halves else ""),
         )
     return channels, *(-(-size // arguments["stride"]) for size in sizes)
 
@@ -156,58 +168,58 @@ def _pooled(name: str, shape: Shape, arguments: Arguments) -> Shape:
     """Like `_strided`; windows of 2 may also stand side by side, without padding."""
     if (arguments["kernel"], arguments["stride"]) != (2, 2):
         return _strided(name, shape, arguments)
-    channels, *sizes = _map(name, shape)
+    channels, *sizes = _map(name, shape, arguments)
     if any(size % 2 for size in sizes):
-        raise ShapeError(
+        raise UnevenError(
             f"windows of 2 do not cover {' x '.join(map(str, sizes))} evenly",
-            "choose a size that halves evenly, or a kernel of 3",
+            (name, {"kernel": 3, "stride": 2}),
         )
     return channels, *(size // 2 for size in sizes)
 
 
 def _conv_shape(shape: Shape, arguments: Arguments) -> Shape:
     channels, *sizes = _strided("conv", shape, arguments)
-    groups = arguments["groups"]
-    if channels % groups or arguments["width"] % groups:
+    groups, width = arguments["groups"], arguments["width"]
+    if channels % groups or width % groups:
         raise ShapeError(
-            f"{groups} groups divide {channels} -> {arguments['width']} channels unevenly",
-            "choose a `groups` that divides both",
+            f"{groups} groups divide {channels} -> {width} channels unevenly",
+            f"write `groups = {gcd(channels, width, groups)}`: it divides both",
         )
-    return arguments["width"], *sizes
+    return width, *sizes
 
 
 def _factorized_shape(shape: Shape, arguments: Arguments) -> Shape:
-    if rank(_map("factorized_reduce", shape)) != 2:
+    if rank(_map("factorized_reduce", shape, arguments)) != 2:
         raise ShapeError(
             f"`factorized_reduce` needs a map [channels, height, width], got {list(shape)}",
-            "use `conv` with `stride = 2`",
+            f"write `conv(1, {arguments['width']}, stride = 2)`",
         )
     _, height, width = shape
     if height % 2 or width % 2:
-        raise ShapeError(
+        raise UnevenError(
             f"`factorized_reduce` halves the resolution, but {height} x {width} is odd",
-            "choose an image size that halves evenly, or reduce fewer times",
+            ("conv", {"kernel": 1, "width": arguments["width"], "stride": 2}),
         )
     if arguments["width"] % 2:
         raise ShapeError(
             f"`factorized_reduce` needs an even width, got {arguments['width']}",
-            "choose an even width",
+            f"write a width of {arguments['width'] + 1}",
         )
     return arguments["width"], height // 2, width // 2
 
 
 def _padded_shape(shape: Shape, arguments: Arguments) -> Shape:
-    channels, *sizes = _map("pad_channels", shape)
+    channels, *sizes = _map("pad_channels", shape, arguments)
     if arguments["width"] < channels:
         raise ShapeError(
             f"`pad_channels` cannot shrink {channels} channels to {arguments['width']}",
-            f"write a width of {channels} or more, or use `conv(1, {arguments['width']})`",
+            f"write a width of {channels} or more, or `conv(1, {arguments['width']})`",
         )
     return arguments["width"], *sizes
 
 
 def _upsample_shape(shape: Shape, arguments: Arguments) -> Shape:
-    channels, *sizes = _map("upsample", shape)
+    channels, *sizes = _map("upsample", shape, arguments)
     return channels, *(size * arguments["factor"] for size in sizes)
 
 
@@ -339,7 +351,7 @@ _ALL = (
     Primitive(
         "global_avg_pool",
         {},
-        lambda s, _a: (_map("global_avg_pool", s)[0],),
+        lambda s, a: (_map("global_avg_pool", s, a)[0],),
         layers.GLOBAL_AVG_POOL,
         summary="map to vector: the mean of each channel",
     ),

@@ -82,7 +82,7 @@ def _loose_ends(graph: Graph) -> list[Diagnostic]:
             continue
         if not arrives:
             message = f"nothing arrives at `{node.name}` of `{motif.motif}`"
-            remedy = f"connect it: `x -> {node.name} : operation`, or leave it out"
+            remedy = f"connect it: `... -> {node.name}`, or leave it out"
             errors.append(Diagnostic("D215", message, node.span, help=remedy))
         elif node.id not in useful:
             outputs = quote(graph.node(o).name for o in motif.outputs)

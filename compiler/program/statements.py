@@ -13,6 +13,7 @@ from bayesnas.compiler.program.definitions import Declaration, declarations
 from bayesnas.compiler.program.names import Checker, MotifCall
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Span, quote, suggest
+from bayesnas.dsl.printer import print_reference
 
 COSTS: Final[tuple[CostName, ...]] = ("parameters", "flops")
 
@@ -154,17 +155,17 @@ class BodyChecker:
         if statement.motif in passed:
             self._arguments(statement.arguments, None, known, names)
         elif motif is None:
-            self._unknown_motif(statement.motif, known, statement.span)
+            self._unknown_motif(statement.motif, known, statement.span, _edge(statement))
             self._arguments(statement.arguments, None, known, names)
         else:
             self._arguments(statement.arguments, motif, known, names)
             self.checker.call(statement, motif, self._whole_lists(statement.inputs))
 
-    def _unknown_motif(self, name: str, motifs: set[str], span: Span) -> None:
+    def _unknown_motif(self, name: str, motifs: set[str], span: Span, edge: str) -> None:
         remedy = aliases.merge_help(name) or suggest(name, motifs, "define it with `motif`")
         operation = name if name in self.checker.program.operations else aliases.operation_of(name)
         if operation in {*PRIMITIVES, *self.checker.program.operations}:
-            remedy = f"`{operation}` is an operation: write `y = x : {operation}`"
+            remedy = f"`{operation}` is an operation: write `{edge} : {operation}`"
         self.checker.error("D211", f"unknown motif `{name}`", span, "not defined", remedy)
 
     def _arguments(
@@ -193,7 +194,7 @@ class BodyChecker:
                 remedy = f"name one: {quote(sorted(motifs))}"
                 self.checker.error("D204", message, value.span, "no motif", remedy)
             elif name not in motifs:
-                self._unknown_motif(name, motifs, value.span)
+                self._unknown_motif(name, motifs, value.span, "y = x")
 
     def _whole_lists(self, given: tuple[tree.Reference, ...]) -> bool:
         """Whether some reference stands for several nodes: they count as they are expanded."""
@@ -235,7 +236,9 @@ class BodyChecker:
         declaration = self.nodes.get(reference.name)
         if declaration is None:
             where = f"not declared in `{self.graph.name}`"
-            remedy = suggest(reference.name, self.nodes, f"declare it: `node {reference.name}`")
+            remedy = suggest(
+                reference.name, self.nodes, f"declare it: `node {_declared(reference)}`"
+            )
             message = f"`{reference.name}` is not a node of `{self.graph.name}`"
             note = f"declared nodes are {quote(self.nodes)}"
             self.checker.error("D203", message, reference.span, where, remedy, note)
@@ -243,3 +246,20 @@ class BodyChecker:
             message = f"`{reference.name}` is a single node and takes no index"
             remedy = f"declare a list with `node {reference.name}[n]`, or leave the index out"
             self.checker.error("D209", message, reference.span, "", remedy)
+
+
+def _declared(reference: tree.Reference) -> str:
+    """How a node is declared that is used like this: with room for the index, if it has one."""
+    match reference.index:
+        case None:
+            return reference.name
+        case tree.Index(value=tree.Number(value=index)):
+            return f"{reference.name}[{index + 1}]"
+        case _:
+            return f"{reference.name}[n]"
+
+
+def _edge(statement: MotifCall) -> str:
+    """What was meant for a motif as the head of an edge: `y = x`."""
+    ends = (*statement.targets[:1], *statement.inputs[:1])
+    return " = ".join(print_reference(end) for end in ends)

@@ -43,7 +43,7 @@ _FILE = (
         AT_A_STATEMENT,
     ),
     Rule(r"(?P<kind>search|train) § (=|:)", "missing `{` before <next>", "write `<kind> { ... }`"),
-    Rule(r"[{;\s] (?P<name>\w+) § :", "missing `=` before `:`", "write `<name> = value`", "="),
+    Rule(r"[{;\s] (?P<name>\w+) § :", "missing `=` before `:`", "write `<name> = ...`", "="),
     Rule(
         r"= § (?P<here>- \d\S*)",
         "`<here>` is no value of a setting",
@@ -68,7 +68,7 @@ _DEFINITIONS = (
     Rule(
         r"\b(?P<kind>op|choice) (?P<name>\w+)( \( (?P<formals>LINE) \))? § [^\[{]",
         "missing `=` before <next>",
-        "write `<kind> <name> = conv(3)`",
+        "write `<kind> <name> = ...`",
         "=",
     ),
     Rule(
@@ -144,7 +144,7 @@ _DEFINITIONS = (
 
 _LOOPS = (
     Rule(
-        r"\bin range § \( (?P<start>[^,\n]+?) , (?P<stop>[^,\n]+?) \)",
+        r"\bin (?P<here>range §) \( (?P<start>[^,\n]+?) , (?P<stop>[^,\n]+?) \)",
         "`range` is no range of the language",
         "write `<start>..<stop>`",
     ),
@@ -190,15 +190,15 @@ _LISTS = (
         "=",
     ),
     Rule(
-        r"§ (?P<here>[(\[] (?P<sources>LINE) [)\]]) (?P<arrow>ARROW) (?P<target>REF|\{ LINE \})",
+        r"§ (?P<here>[(\[] (?P<sources>LINE) [)\]] (?P<arrow>ARROW) [(\[] (?P<targets>LINE) [)\]])",
         "several sources stand in braces",
-        "write `{<sources>} <arrow> <target>`",
+        "write `{<sources>} <arrow> {<targets>}`",
         AT_A_STATEMENT,
     ),
     Rule(
-        r"§ (?P<here>[(\[] (?P<sources>LINE) [)\]]) ARROW",
+        r"§ (?P<here>[(\[] (?P<sources>LINE) [)\]]) (?P<arrow>ARROW) (?P<target>REF|\{ LINE \})",
         "several sources stand in braces",
-        "write `{<sources>}`",
+        "write `{<sources>} <arrow> <target>`",
         AT_A_STATEMENT,
     ),
     Rule(
@@ -284,7 +284,19 @@ _CHAINS = (
     Rule(r"§ at\b", "missing `reduce` before `at`", "write `reduce at 2, 4`", "reduce"),
     Rule(r"\bretain § into", "missing number before `into`", "write `retain 2 into h`"),
     Rule(
-        r"\bretain (?P<count>LINE) § (?P<target>REF)",
+        r"\bretain (?P<count>LINE) § (?P<here>\w+ (REF )?into) (?P<target>REF)",
+        "`retain` counts edges, whatever they carry",
+        "write `retain <count> into <target>`",
+        "into",
+    ),
+    Rule(
+        r"\bretain (?P<count>LINE) § (?P<here>(of|for|in|to|from)) (?P<target>REF)(?!\w|[ ]\w)",
+        "missing `into` before <next>",
+        "write `retain <count> into <target>`",
+        "into",
+    ),
+    Rule(
+        r"\bretain (?P<count>LINE) § (?P<target>REF)(?!\w|[ ]\w)",
         "missing `into` before <next>",
         "write `retain <count> into <target>`",
         "into",

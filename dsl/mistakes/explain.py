@@ -22,6 +22,7 @@ from bayesnas.dsl.mistakes.rules import (
     Rule,
     regex,
 )
+from bayesnas.dsl.mistakes.trial import helps, is_literal, literals
 from bayesnas.dsl.words import KEYWORDS
 
 MAX_NESTING = 100
@@ -148,6 +149,7 @@ class _Situation:
     tokens: tuple[_Token, ...]
     at: int
     accepted: frozenset[str]  # terminals that could have followed, as they are written
+    lark: Lark
 
     @property
     def token(self) -> _Token:
@@ -192,7 +194,7 @@ class _Situation:
         return "".join(pieces), starts
 
 
-def _situation(source: Source, place: int, accepted: frozenset[str]) -> _Situation:
+def _situation(source: Source, place: int, accepted: frozenset[str], lark: Lark) -> _Situation:
     """The tokens round a place; only the text near it is read, from the start of a line."""
     line = source.text.rfind("\n", 0, max(0, place - _NEAR)) + 1
     first = max(line, place - 4 * _NEAR)
@@ -202,7 +204,7 @@ def _situation(source: Source, place: int, accepted: frozenset[str]) -> _Situati
     tokens.append(_Token("<end>", end, end))
     at = next((n for n, token in enumerate(tokens) if place < token.end), len(tokens) - 1)
     start = max(0, at - _WINDOW)
-    return _Situation(source, tuple(tokens[start : at + _WINDOW]), at - start, accepted)
+    return _Situation(source, tuple(tokens[start : at + _WINDOW]), at - start, accepted, lark)
 
 
 def _tokens(text: str, start: int, end: int) -> list[_Token]:
@@ -218,7 +220,7 @@ def explain(
 ) -> Diagnostic:
     """The diagnostic of what the parser refused, or of the brackets if that comes first."""
     place = len(source.text) if _at_the_end(error) else error.pos_in_stream or 0
-    situation = _situation(source, place, _accepted(error, lark))
+    situation = _situation(source, place, _accepted(error, lark), lark)
     if brackets is not None and brackets.span is not None:
         refused = situation.span(situation.token.start, situation.token.end)
         opened = brackets.span
@@ -272,15 +274,19 @@ def _by_rule(situation: _Situation) -> Diagnostic | None:
     for rule in RULES:
         if rule.where is not None and not {*rule.where.split()} <= situation.accepted:
             continue
-        if match := regex(rule.pattern).search(written):
-            return _by_match(situation, rule, match, starts)
+        match = regex(rule.pattern).search(written)
+        if match and (found := _by_match(situation, rule, match, starts)):
+            return found
     return None
 
 
 def _by_match(
     situation: _Situation, rule: Rule, match: re.Match[str], starts: list[int]
-) -> Diagnostic:
-    """The rule's diagnostic, with the groups of the match as the spec writes them."""
+) -> Diagnostic | None:
+    """The rule's diagnostic, with the groups of the match as the spec writes them.
+
+    None where its remedy would not help.
+    """
     texts = {name: text for name, text in match.groupdict().items() if text is not None}
     places = {name: _stretch(situation, match.span(name), starts) for name in texts}
     text = situation.source.text
@@ -295,6 +301,13 @@ def _by_match(
     def fill(template: str) -> str:
         return re.sub(r"<([a-z]+)>", lambda m: groups.get(m[1], m[0]), template)
 
+    if is_literal(rule.help):
+        whole = _stretch(situation, match.span(), starts)
+        token = (situation.token.start, situation.token.end)
+        known = [place for place in (*places.values(), whole, token) if place]
+        stretches = {(s, e) for s, _ in known for place in known for e in place if s <= e}
+        if not helps(situation.lark, text, literals(rule.help, fill), stretches):
+            return None
     return _diagnostic(situation, fill(rule.message), fill(rule.help), *here)
 
 

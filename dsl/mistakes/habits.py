@@ -44,7 +44,7 @@ _CALLS = (
         "[",
     ),
     Rule(
-        r"= (tied )?(chain )?(?P<name>\w+) \( § (?P<here>[\[({] (?P<sources>LIST|REF) [\])}])",
+        r"= (tied )?(chain )?(?P<name>\w+) \( § (?P<here>[\[({] (?P<sources>LIST|REF) [\])}]) \)",
         "nodes are named without brackets",
         "write `<name>(<sources>)`",
     ),
@@ -76,7 +76,7 @@ _ARGUMENTS = (
         "INTEGER (",
     ),
     Rule(
-        rf"\b(?i:repeat|stack|times) \( (?P<here>(?P<name>{_OPERATION}) § \( LINE \))",
+        rf"\b(?i:repeat|stack|times) \( (?P<here>(?P<name>{_OPERATION}) § \( LINE \))( , LINE)? \)",
         "`<name>` is an operation, and a number is meant here",
         "write `<here> >> <here>`, or repeat a motif: `x = chain cell(a) times 6`",
         AFTER_A_VALUE,

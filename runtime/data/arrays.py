@@ -1,5 +1,7 @@
 """Data of one's own: arrays `x` and `y` (and `x_test`, `y_test`), or `npz:FILE` of them.
 
+In a file, `x_val` and `y_val` stand in for a missing test part.
+
 Arrays of objects are never read: unpickling would run code that a file may hold.
 """
 
@@ -15,10 +17,10 @@ import torch
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.runtime.data.dataset import Data, Part
 from bayesnas.runtime.data.registry import Request
+from bayesnas.runtime.data.splits import reserve_test
 from bayesnas.runtime.tasks.interface import Array, Task, wrong
 from bayesnas.runtime.tasks.registry import task_of
 
-TEST_SHARE: Final = 0.2
 _LAYOUTS: Final = "[N, features], [N, channels, length] or [N, channels, height, width]"
 # How an array is called in diagnostics, from its key.
 _Places: TypeAlias = Callable[[str], str]
@@ -66,13 +68,15 @@ def _data(name: str, arrays: Mapping[str, Array], whole: str, places: _Places) -
     _check_count(whole, "", inputs, y)
     task = task_of(y, places("y"))
     train = Part(torch.from_numpy(inputs), task.targets(y, places("y")))
-    note = ""
-    if "x_test" in arrays or "y_test" in arrays:
-        x, y = (_array(arrays, key, "x_test", whole) for key in ("x_test", "y_test"))
-        inputs = _inputs(places("x_test"), x)
-        _check_count(whole, "_test", inputs, y)
-        test = Part(torch.from_numpy(inputs), task.targets(y, places("y_test")))
-        _check_shapes(whole, train, test)
+    # What was saved to validate with is as good as a test part, since no search reads it.
+    ends = (end for end in ("_test", "_val") if f"x{end}" in arrays or f"y{end}" in arrays)
+    if (end := next(ends, None)) is not None:
+        x, y = (_array(arrays, f"{key}{end}", f"x{end}", whole) for key in ("x", "y"))
+        inputs = _inputs(places(f"x{end}"), x)
+        _check_count(whole, end, inputs, y)
+        test = Part(torch.from_numpy(inputs), task.targets(y, places(f"y{end}")))
+        _check_shapes(whole, train, test, f"x{end}")
+        note = "" if end == "_test" else f"{whole} has no `x_test`: `x{end}` is the test part"
     else:
         every = train
         train, test = _hold_out(places("y"), task, every)
@@ -108,7 +112,8 @@ def _read(path: Path, stream: BinaryIO) -> Mapping[str, Array]:
         raise wrong(place, "D510", "is not an .npz file", remedy, _reason(error)) from None
     if not isinstance(file, np.lib.npyio.NpzFile):
         raise wrong(place, "D510", "holds a single array, not `x` and `y`", remedy)
-    wanted = [key for key in ("x", "y", "x_test", "y_test") if key in file.files]
+    tested = "_test" if {"x_test", "y_test"} & {*file.files} else "_val"
+    wanted = [key for key in ("x", "y", f"x{tested}", f"y{tested}") if key in file.files]
     return {key: _member(f"`{key}` in {place}", file, key) for key in wanted}
 
 
@@ -141,7 +146,7 @@ def _array(arrays: Mapping[str, Array], key: str, first: str, whole: str) -> Arr
         keys = (f"it has {quote(arrays)}",) if arrays else ()
         remedy = "save it with `numpy.savez(FILE, x=x, y=y)`"
         if first != "x":
-            remedy = "save `x_test` and `y_test` both, or neither"
+            remedy = f"save `{first}` and `y{first[1:]}` both, or neither"
         raise wrong(whole, "D511", f"has no array `{key}`", remedy, *keys)
     return arrays[key]
 
@@ -179,27 +184,15 @@ def _inputs(place: str, array: Array) -> Array:
     return np.ascontiguousarray(array)
 
 
-def _check_shapes(whole: str, train: Part, test: Part) -> None:
+def _check_shapes(whole: str, train: Part, test: Part, key: str) -> None:
     shapes = [list(part.inputs.shape[1:]) for part in (train, test)]
     if shapes[0] != shapes[1]:
-        what = f"has examples {shapes[0]} in `x` and {shapes[1]} in `x_test`"
+        what = f"has examples {shapes[0]} in `x` and {shapes[1]} in `{key}`"
         raise wrong(whole, "D512", what, "save both in one shape")
 
 
 def _hold_out(place: str, task: Task, whole: Part) -> tuple[Part, Part]:
     """All but a fifth of every class, and that fifth: the same in every run, whatever its seed."""
-    # RandomState: its numbers are the same in every version of NumPy.
-    chance = np.random.RandomState(0)
-    strata = task.strata(whole.targets)
-    members_of = np.split(np.argsort(strata, kind="stable"), np.bincount(strata).cumsum()[:-1])
-    fit, held = [], []
-    for members in members_of:
-        shuffled = members[chance.permutation(len(members))]
-        count = max(1, round(TEST_SHARE * len(members))) if len(members) > 1 else 0
-        held.append(shuffled[:count])
-        fit.append(shuffled[count:])
-    if not any(map(len, held)):
-        what = "has one example a class: none can be held out for the test"
-        raise wrong(place, "D514", what, "save more examples, or `x_test` and `y_test`")
-    train, test = (whole.subset(torch.from_numpy(np.sort(np.concatenate(p)))) for p in (fit, held))
+    parts = reserve_test(task.strata(whole.targets), place)
+    train, test = (whole.subset(torch.from_numpy(positions)) for positions in parts)
     return train, test

@@ -100,10 +100,14 @@ class Data:
         """Inputs [N, C, ...] to float32 of mean 0 and deviation 1 in each channel or feature."""
         around = [1] * (inputs.dim() - 2)
         centred = _numbers(inputs) - self.mean.view(-1, *around)
-        normal = (centred / self.std.view(-1, *around)).to(torch.float32)
-        if normal.dim() == 4:
-            return normal.contiguous(memory_format=torch.channels_last)
-        return normal
+        return _laid_out((centred / self.std.view(-1, *around)).to(torch.float32))
+
+
+def _laid_out(inputs: Tensor) -> Tensor:
+    """Images as networks take them fastest: channels last in memory."""
+    if inputs.dim() == 4:
+        return inputs.contiguous(memory_format=torch.channels_last)
+    return inputs
 
 
 def _numbers(inputs: Tensor) -> Tensor:
@@ -122,39 +126,67 @@ def statistics(inputs: Tensor) -> tuple[Tensor, Tensor]:
         channels = channels.to(torch.float64)
     mean, std = channels.mean(dim=1), channels.std(dim=1)
     std[channels.amax(dim=1) == channels.amin(dim=1)] = 1
-    return mean.to(numbers.dtype), std.to(numbers.dtype)
+    kind = statistics_type(inputs.dtype)
+    return mean.to(kind), std.to(kind)
+
+
+def statistics_type(inputs: torch.dtype) -> torch.dtype:
+    """Of mean and deviation of inputs of that type: as fine as they are."""
+    return inputs if inputs.is_floating_point else torch.float32
 
 
 # ----------------------------------------------------------------------------------------- batches
 
 
-def held_out(count: int, fraction: float) -> int:
-    """How many of so many examples are a ``fraction`` of them: one at least, and not all."""
-    return min(max(1, round(count * fraction)), count - 1)
+class Batches:
+    """Shuffled, augmented batches of normalised inputs and targets, pass after pass.
 
-
-def split(part: Part, fraction: float, generator: torch.Generator) -> tuple[Part, Part]:
-    """A random split: all but a ``fraction``, and that fraction (at least one example each)."""
-    order = torch.randperm(len(part), generator=generator).to(part.targets.device)
-    held = held_out(len(part), fraction)
-    return part.subset(order[held:]), part.subset(order[:held])
-
-
-def batches(
-    data: Data, part: Part, size: int, augment: str, generator: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Shuffled, augmented batches of normalised inputs and targets, one pass.
-
-    The last batch is left out where it is a single example, which batch normalisation refuses.
+    The last batch of a pass is left out where it is a single example, which batch normalisation
+    refuses. ``order`` is the state of the generator that the order of the present pass was drawn
+    from: with it, an interrupted pass goes on in the same order, whatever else was drawn since.
     """
-    kind = data.augment if augment == "auto" else augment
-    order = torch.randperm(len(part), generator=generator).to(part.targets.device)
-    for start in range(0, len(order), size):
-        indices = order[start : start + size]
-        if len(indices) > 1 or size == 1 or len(part) == 1:
-            chosen = part.subset(indices)
-            inputs = augmented(chosen.inputs, kind, generator)
-            yield data.normalize(inputs), chosen.targets
+
+    def __init__(
+        self, data: Data, part: Part, size: int, augment: str, generator: torch.Generator
+    ) -> None:
+        self.data, self.part, self.size, self.generator = data, part, size, generator
+        self.augment = data.augment if augment == "auto" else augment
+        self.order = generator.get_state()
+
+    def __len__(self) -> int:
+        """How many one pass has."""
+        whole, rest = divmod(len(self.part), self.size)
+        return whole + (rest > 1 or (rest == 1 and len(self.part) == 1))
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """One pass."""
+        return self.series(len(self))
+
+    def examples(self, taken: int) -> int:
+        """How many examples the first ``taken`` batches of a pass have."""
+        return min(taken * self.size, len(self.part))
+
+    def series(self, count: int, taken: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """This many batches from a new pass on, less the first ``taken``, which were had before.
+
+        Where some were, ``order`` and the generator are those that they left.
+        """
+        before = torch.Generator()
+        before.set_state(self.order)
+        positions = self._shuffled(before)
+        for number in range(taken, count):
+            place = number % len(self)
+            if place == 0:
+                self.order = self.generator.get_state()
+                positions = self._shuffled(self.generator)
+            start = place * self.size
+            chosen = self.part.subset(positions[start : start + self.size])
+            inputs = augmented(chosen.inputs, self.augment, self.generator)
+            yield self.data.normalize(inputs), chosen.targets
+
+    def _shuffled(self, generator: torch.Generator) -> Tensor:
+        order = torch.randperm(len(self.part), generator=generator)
+        return order.to(self.part.targets.device)
 
 
 def plain_batches(data: Data, part: Part, size: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -162,6 +194,13 @@ def plain_batches(data: Data, part: Part, size: int) -> Iterator[tuple[Tensor, T
     for start in range(0, len(part), size):
         stop = start + size
         yield data.normalize(part.inputs[start:stop]), part.targets[start:stop]
+
+
+def raw_batches(part: Part, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches in order, for a network that standardises its inputs itself."""
+    for start in range(0, len(part), size):
+        stop = start + size
+        yield _laid_out(part.inputs[start:stop]), part.targets[start:stop]
 
 
 def augmentation(data: Data, augment: str) -> str:

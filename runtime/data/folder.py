@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
+import numpy as np
 import torch
 from attrs import define, field, frozen
 from torch import Tensor
@@ -17,7 +18,9 @@ from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.runtime.data.dataset import Data, Part
 from bayesnas.runtime.data.images import ENDINGS, MODES, ImageError, Picture, read_picture
+from bayesnas.runtime.data.layout import Layout, litter
 from bayesnas.runtime.data.registry import DataOptions, Request
+from bayesnas.runtime.data.splits import reserve_test
 from bayesnas.runtime.tasks.classification import Classification
 
 _SHOWN: Final = 5  # of many files or folders
@@ -27,51 +30,43 @@ _READERS: Final = min(8, os.cpu_count() or 1)  # each holds a decoded image
 def load(request: Request) -> Data:
     """Images of ``PATH/train/CLASS/`` and ``PATH/test/CLASS/``, those of folders inside included.
 
-    Bytes of the network's shape; where a file has 16 bits a pixel, all are shares of the full
-    scale instead.
+    ``val`` stands in for a missing ``test``; without either, or with ``PATH/CLASS/`` alone, a
+    fifth of the images is the test part. Bytes of the network's shape; where a file has 16 bits a
+    pixel, all are shares of the full scale instead.
 
     Raises:
         DiagnosticError: D502 (a folder is missing), D503 (no images), D504 (images cannot be
-            read), D505 (their shape), D506 (other classes in the test part).
+            read), D505 (their shape), D506 (other classes in the test part), D514 (a single class,
+            or images).
     """
     root = Path(request.argument)
     _check_shape(request.shape)
-    census = Census()
-    classes = _classes(root, census)
-    parts = [_files(root / part, classes, census) for part in ("train", "test")]
-    reader = _Reader(request.name, request.shape, request.options, census)
-    pictures = [reader.read_all([path for path, _ in files]) for files in parts]
-    deep = any(picture.is_floating_point() for part in pictures for picture in part)
+    layout, findings = Layout.of(root), Findings()
+    parts, notes = _parts(layout, findings)
+    reader = _Reader(request.name, request.shape, request.options, findings)
+    pictures = reader.read_all([path for files in parts for path, _ in files])
+    deep = any(picture.is_floating_point() for picture in pictures)
+    fit = len(parts[0])
     train, test = (
         Part(_stacked(images, request.shape, deep), torch.tensor([label for _, label in files]))
-        for images, files in zip(pictures, parts, strict=True)
+        for images, files in zip((pictures[:fit], pictures[fit:]), parts, strict=True)
     )
-    note = census.text(classes, train, test)
-    return Data.of(request.name, Classification(tuple(classes)), train, test, "shift", note)
+    note = "; ".join([*notes, *findings.texts()])
+    return Data.of(request.name, Classification(layout.classes), train, test, "shift", note)
 
 
 @define
-class Census:
-    """What lies in the folders and what was done to it: for the note at the start of a run."""
+class Findings:
+    """What lies in the folders besides plain images, and what was done to these."""
 
     skipped: Counter[str] = field(factory=Counter)  # by reason
     remarks: Counter[str] = field(factory=Counter)  # of images
 
-    def text(self, classes: Sequence[str], train: Part, test: Part) -> str:
+    def texts(self) -> list[str]:
         """In words, with numbers."""
-        counts = [part.targets.bincount(minlength=len(classes)).tolist() for part in (train, test)]
-        shown = [f"{name} {fit} + {held}" for name, fit, held in zip(classes, *counts, strict=True)]
-        rest = f" and {len(shown) - 2 * _SHOWN} more" if len(shown) > 2 * _SHOWN else ""
-        lines = [
-            f"{len(train):,} images to train on and {len(test):,} to test, "
-            f"in {len(classes)} classes: {', '.join(shown[: 2 * _SHOWN])}{rest}"
-        ]
-        empty = [name for name, held in zip(classes, counts[1], strict=True) if not held]
-        if empty:
-            lines.append(f"the test part has no images of {quote(empty[:_SHOWN])}")
-        lines += [f"{count:,} images: {remark}" for remark, count in self.remarks.items()]
+        lines = [f"{count:,} images: {remark}" for remark, count in self.remarks.items()]
         lines += [f"skipped: {count:,} {reason}" for reason, count in (+self.skipped).items()]
-        return "; ".join(lines)
+        return lines
 
 
 def _check_shape(shape: Shape) -> None:
@@ -96,55 +91,56 @@ def _check_shape(shape: Shape) -> None:
 # ----------------------------------------------------------------------------------------- files
 
 
-def _classes(root: Path, census: Census) -> list[str]:
-    """The folders in ``train``, by name."""
-    for part in ("train", "test"):
-        if not (root / part).is_dir():
-            remedy = "lay out `PATH/train/CLASS/*.png` and `PATH/test/CLASS/*.png`"
-            raise DiagnosticError(Diagnostic("D502", f"no folder `{root / part}`", help=remedy))
-    classes = _folders(root / "train", census)
-    extra = sorted(set(_folders(root / "test", census)) - set(classes))
-    if extra:
-        raise DiagnosticError(
-            Diagnostic(
-                "D506",
-                f"`{root / 'test'}` has classes that `train` has not: {quote(extra[:_SHOWN])}",
-                help="give both the same class folders",
-            )
-        )
-    return classes
+_Files: TypeAlias = list[tuple[Path, int]]
 
 
-def _folders(part: Path, census: Census) -> list[str]:
-    """Those that may be classes; what programs leave beside them is none."""
-    names = sorted(path.name for path in part.iterdir() if path.is_dir())
-    census.skipped["hidden folders"] += sum(map(_litter, names))
-    return [name for name in names if not _litter(name)]
+def _parts(layout: Layout, findings: Findings) -> tuple[tuple[_Files, _Files], list[str]]:
+    """The files for training and testing with the numbers of their classes, and what to say."""
+    notes = [layout.note] if layout.note else []
+    notes += [
+        f"`{part.name}` is not used: {len(_images(part, Findings())):,} images"
+        for part in layout.unused
+    ]
+    files = _files(layout.train, layout.classes, findings, every=True)
+    if layout.test is not None:
+        return (files, _files(layout.test, layout.classes, findings)), notes
+    labels = np.array([label for _, label in files])
+    fit, held = ([files[k] for k in p] for p in reserve_test(labels, f"`{layout.train}`"))
+    notes.append(
+        f"there is no `test`: {len(held):,} of the {len(files):,} images, "
+        "of every class a fifth and in every run the same, are the test part"
+    )
+    return (fit, held), notes
 
 
-def _litter(name: str) -> bool:
-    return name.startswith(".") or name in ("__MACOSX", "__pycache__", "@eaDir")
+def _files(part: Path, classes: Sequence[str], findings: Findings, every: bool = False) -> _Files:
+    """Every image of a part with the number of its class; of ``every`` class, or of some.
 
-
-def _files(part: Path, classes: Sequence[str], census: Census) -> list[tuple[Path, int]]:
-    """Every image of a part with the number of its class."""
-    by_class = [_images(part / name, census) for name in classes]
+    Raises:
+        DiagnosticError: D503.
+    """
+    for path in part.iterdir():
+        if path.is_dir():
+            findings.skipped["hidden folders"] += litter(path.name)
+        elif path.suffix.lower() in ENDINGS:
+            findings.skipped["images beside the class folders"] += 1
+    by_class = [_images(part / name, findings) for name in classes]
     files = [(path, number) for number, paths in enumerate(by_class) for path in paths]
     if not files:
         raise _no_images(part, classes)
-    if part.name == "train" and not all(by_class):
+    if every and not all(by_class):
         raise _no_images(part / classes[by_class.index([])], classes)
     return files
 
 
-def _images(folder: Path, census: Census) -> list[Path]:
+def _images(folder: Path, findings: Findings) -> list[Path]:
     """The images below a folder, in order."""
     images = []
     for where, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not _litter(name))
+        folders[:] = sorted(name for name in folders if not litter(name))
         for name in sorted(names):
-            if _litter(name) or Path(name).suffix.lower() not in ENDINGS:
-                census.skipped["files that are no images"] += 1
+            if litter(name) or Path(name).suffix.lower() not in ENDINGS:
+                findings.skipped["files that are no images"] += 1
             else:
                 images.append(Path(where, name))
     return images
@@ -172,7 +168,7 @@ class _Reader:
     name: str
     shape: Shape
     options: DataOptions
-    census: Census
+    findings: Findings
 
     def read_all(self, paths: Sequence[Path]) -> list[Tensor]:
         """All of them, or a diagnostic that names those that cannot be read.
@@ -192,7 +188,7 @@ class _Reader:
         pictures = [result for result in results if isinstance(result, Picture)]
         for path, picture in zip(paths, pictures, strict=True):
             self._check(path, picture)
-            self.census.remarks.update(picture.remarks)
+            self.findings.remarks.update(picture.remarks)
         return [picture.pixels for picture in pictures]
 
     def _read(self, path: Path) -> Picture | ImageError:

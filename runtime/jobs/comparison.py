@@ -9,20 +9,27 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from attrs import asdict, evolve, frozen
+from attrs import asdict, define, evolve, field, frozen
 
-from bayesnas.compiler.pipeline import compile_spec
+from bayesnas.compiler.graph.model import Graph
+from bayesnas.compiler.operations.primitives import Shape
+from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import check_empty, check_free, write_text
+from bayesnas.runtime.data.dataset import augmentation
+from bayesnas.runtime.data.loading import load_data
+from bayesnas.runtime.jobs.failures import lower_rate, remedied
 from bayesnas.runtime.jobs.search import search
 from bayesnas.runtime.jobs.space import Space
 from bayesnas.runtime.jobs.train import train
-from bayesnas.runtime.runs.folder import RunOptions, read_result
+from bayesnas.runtime.runs.folder import Run, RunOptions, read_result, run_record
+from bayesnas.runtime.runs.ownership import has_checkpoint
+from bayesnas.runtime.runs.places import located
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.schemas import SEARCHED, TRAINED, tested
 from bayesnas.runtime.tasks.interface import Task
-from bayesnas.runtime.tasks.registry import task_class
+from bayesnas.runtime.tasks.registry import example_shape, task_class
 
 
 @frozen
@@ -92,12 +99,13 @@ def compare(
     """
     space.check()
     _begin(space, runs, schedule)
+    comparison = _Comparison(space, schedule)
     entries = []
     for number, (settings, options) in enumerate(runs, start=1):
         say_note(f"{number} of {len(runs)}: {settings.strategy}, seed {options.seed}")
         out = _folder(settings, options)
         try:
-            _complete(space, settings, schedule, evolve(options, out=out))
+            comparison.complete(settings, evolve(options, out=out))
         except KeyboardInterrupt:
             remedy = "without `--force`, the same command goes on with what is done"
             raise KeyboardInterrupt(remedy) from None
@@ -110,25 +118,69 @@ def _folder(settings: SearchSettings, options: RunOptions) -> Path:
     return options.out / f"{settings.strategy}-{options.seed}"
 
 
-def _complete(
-    space: Space, settings: SearchSettings, schedule: TrainSettings, options: RunOptions
-) -> None:
-    """What is missing of one search and one training."""
-    out = options.out
-    at = _unfinished(out / "search", options)
-    if at is not None:
-        search(space, settings, at)
-    at = _unfinished(out / "train", options)
-    if at is not None:
-        train(compile_spec(out / "search" / "pruned.nas"), schedule, at)
+@define
+class _Comparison:
+    """What all runs have in common."""
+
+    space: Space
+    schedule: TrainSettings
+    known: dict[tuple[Shape, str], tuple[str, str]] = field(factory=dict)
+
+    def complete(self, settings: SearchSettings, options: RunOptions) -> None:
+        """What is missing of one search and one training.
+
+        Raises:
+            DiagnosticError: D414 if what is there was begun otherwise; whatever the runs raise.
+        """
+        at = evolve(options, out=options.out / "search")
+        if _finished(at):
+            self._check_search(settings, at)
+        else:
+            search(self.space, settings, _continued(at))
+        found = compile_spec(at.out / "pruned.nas")
+        at = evolve(options, out=options.out / "train")
+        if _finished(at):
+            self._check_training(found, at)
+        else:
+            self._train(found, _continued(at))
+
+    def _train(self, found: Compiled, options: RunOptions) -> None:
+        try:
+            train(found, self.schedule, options)
+        except DiagnosticError as error:  # `--option` is of the search
+            place = "`learning_rate = {}` in the `train` block of the spec"
+            raise remedied(error, lower_rate(self.schedule.learning_rate, place)) from None
+
+    def _check_search(self, settings: SearchSettings, options: RunOptions) -> None:
+        """Refuse a finished search that is none of this comparison."""
+        augment, data_hash = self._data(self.space.searched.graph, settings.augment, options)
+        settings = evolve(settings, augment=augment)
+        wanted, extra = self.space.wanted, self.space.record()
+        record = run_record("search", wanted, settings, options, data_hash, extra)
+        Run(options.out).check_same(record)
+
+    def _check_training(self, found: Compiled, options: RunOptions) -> None:
+        augment, data_hash = self._data(found.graph, self.schedule.augment, options)
+        settings = evolve(self.schedule, augment=augment)
+        Run(options.out).check_same(run_record("train", found, settings, options, data_hash))
+
+    def _data(self, graph: Graph, augment: str, options: RunOptions) -> tuple[str, str]:
+        """What ``augment`` means for the data as a network sees it, and the hash of that data."""
+        key = example_shape(graph), augment
+        if key not in self.known:
+            data = load_data(options.data, graph, options.data_options)
+            self.known[key] = augmentation(data, augment), data.train.fingerprint()
+        return self.known[key]
 
 
-def _unfinished(out: Path, options: RunOptions) -> RunOptions | None:
-    """Options to begin a run or to go on with it; None where it is finished."""
-    if (out / "result.json").is_file() and not options.force:
-        return None
-    begun = not options.force and (out / "checkpoint.pt").is_file()
-    return evolve(options, out=out, resume=begun, force=not begun)
+def _finished(options: RunOptions) -> bool:
+    return (options.out / "result.json").is_file() and not options.force
+
+
+def _continued(options: RunOptions) -> RunOptions:
+    """Options to go on with a run, or to begin it."""
+    begun = not options.force and has_checkpoint(options.out)
+    return evolve(options, resume=begun, force=not begun)
 
 
 def _begin(
@@ -140,13 +192,13 @@ def _begin(
         DiagnosticError: D413 (files of others are there), D414 (runs of something else).
     """
     settings, options = runs[0]
+    check_empty(options.out, force=True)  # it may be no file
     record = {
         "spec": space.wanted.loaded.source.text,
         "network": space.wanted.network.name,
         "values": dict(space.wanted.values),
-        "proxy": dict(space.proxy.values) if space.proxy else None,
-        "budgets": {budget.cost: budget.limit for budget in space.limits},
-        "data": options.data_name,
+        **space.record(),
+        "data": located(options.data_name),
         "search": asdict(settings) | {"strategy": None},
         "train": asdict(schedule),
     }

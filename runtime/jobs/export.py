@@ -1,13 +1,14 @@
 """Trained networks for other programs: ONNX and PyTorch's own exported programs, checked.
 
-What is exported takes inputs as the data has them, bytes as shares of 255; the normalisation of the
-training data is part of it. The number of examples is open.
+What is exported takes floating point: pixels from 0 to 1, other numbers as the data have them; the
+normalisation of the training data is part of it. The number of examples is open.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import json
 import logging
 import tempfile
 import warnings
@@ -20,56 +21,30 @@ import torch
 from attrs import frozen
 from torch import Tensor, nn
 
+from bayesnas.dsl import __version__
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import write_bytes
-from bayesnas.runtime.jobs.train import load_run
+from bayesnas.runtime.data.dataset import statistics_type
+from bayesnas.runtime.jobs.trained import AS_IT_IS, MEAN, STD, TrainedRun, statistics_name
 
 TOLERANCE: Final = 1e-3  # of the largest logit, by which an exported network may differ
-_CHECKED: Final = (1, 5)  # examples at once
+_CHECKED: Final = 5  # examples, one by one and at once
 _ONNX: Final = ("onnx", "onnxscript", "onnxruntime")
-
-
-class Deployed(nn.Module):
-    """A network with the normalisation of its training data before it.
-
-    Inputs are float32 [N, ...], outputs its logits [N, classes].
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, network: nn.Module, mean: Tensor, std: Tensor, dimensions: int) -> None:
-        super().__init__()
-        around = [1] * (dimensions - 1)
-        self.network = network
-        self.register_buffer("mean", mean.to(torch.float32).view(-1, *around))
-        self.register_buffer("std", std.to(torch.float32).view(-1, *around))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits."""
-        logits: Tensor = self.network((x - self.mean) / self.std)
-        return logits
 
 
 @frozen
 class Exported:
-    """A file that was written, and how far it is from PyTorch: of the largest logit."""
+    """A file that was written, and how far it is from the network.
+
+    Args:
+        out: the file.
+        difference: of the largest logit.
+        examples: what both were asked about, in words.
+    """
 
     out: Path
     difference: float
-
-
-def deployed(folder: Path) -> tuple[Deployed, tuple[int, ...]]:
-    """The trained network of a run in evaluation mode, and the shape of one input.
-
-    It is emitted plainly: other programs need no schedule.
-
-    Raises:
-        DiagnosticError: D415 or D416 if there is no trained run in the folder.
-    """
-    network, state, compiled = load_run(folder, torch.device("cpu"), scheduled=False)
-    shape = compiled.graph.node(compiled.graph.root.inputs[0]).shape or ()
-    return Deployed(network, state["mean"], state["std"], len(shape)).eval(), shape
+    examples: str
 
 
 def export(folder: Path, out: Path) -> Exported:
@@ -84,13 +59,60 @@ def export(folder: Path, out: Path) -> Exported:
         raise DiagnosticError(Diagnostic("D418", f"cannot export to `{out}`", help=remedy))
     if out.suffix == ".onnx":
         check_packages()
-    module, shape = deployed(folder)
+    trained = TrainedRun.open(folder, scheduled=False)  # other programs need no schedule
+    inputs, examples = _examples(trained)
     with _quietly():
-        data, run = WRITERS[out.suffix](module, torch.rand(2, *shape))
-        difference = max(_difference(module, run, torch.rand(n, *shape)) for n in _CHECKED)
+        # Not of one example: a dimension of 1 is taken for a constant.
+        data, run = WRITERS[out.suffix](trained.network, shares(inputs)[:2], metadata(trained))
+        batches = [inputs, *torch.split(inputs, 1)]
+        difference = max(_difference(trained.network, run, batch) for batch in batches)
     check_difference(difference)
     write_bytes(out, data)
-    return Exported(out, difference)
+    return Exported(out, difference, examples)
+
+
+def metadata(trained: TrainedRun) -> dict[str, str]:
+    """What an exported file says of itself; what is no text is JSON.
+
+    ``input`` is of the file: its type, and the scale of its numbers.
+    """
+    about, task = dict(trained.record["input"]), trained.record
+    kind = getattr(torch, about["dtype"])
+    scale = "0 to 1" if kind == torch.uint8 else AS_IT_IS
+    about |= {"dtype": statistics_name(kind), "scale": scale}
+    classes = {"classes": json.dumps(task["classes"])} if "classes" in task else {}
+    return {
+        **classes,
+        "input": json.dumps(about),
+        "normalisation": "part of the network",
+        "bayesnas": __version__,
+    }
+
+
+def shares(inputs: Tensor) -> Tensor:
+    """Raw inputs as exported networks take them: bytes as shares of 255."""
+    if inputs.dtype == torch.uint8:
+        return inputs.to(torch.float32) / 255
+    return inputs.to(statistics_type(inputs.dtype))
+
+
+def _examples(trained: TrainedRun) -> tuple[Tensor, str]:
+    """Raw inputs to check a file on, and what they are: of the run's test part, if it is here."""
+    try:
+        test = trained.data().test
+    except DiagnosticError:
+        return _like_data(trained), "random inputs, as the data of the run cannot be read here"
+    chosen = torch.linspace(0, len(test) - 1, _CHECKED).long()  # of many classes
+    return test.inputs[chosen], f"{min(_CHECKED, len(test))} examples of the test part"
+
+
+def _like_data(trained: TrainedRun) -> Tensor:
+    """Random bytes, or numbers with the mean and deviation of the training data."""
+    shape = (_CHECKED, *trained.shape)
+    if trained.record["input"]["dtype"] == "uint8":
+        return torch.randint(0, 256, shape, dtype=torch.uint8)
+    mean, std = (trained.network.get_buffer(name) for name in (MEAN, STD))
+    return mean + std * torch.randn(shape, dtype=std.dtype)
 
 
 def check_difference(difference: float) -> None:
@@ -128,10 +150,11 @@ def check_packages() -> None:
 
 
 def _difference(module: nn.Module, run: Callable[[Tensor], Tensor], inputs: Tensor) -> float:
-    """The largest difference of two functions, over the largest output."""
+    """The largest difference of network and file on raw inputs, over the largest output."""
     with torch.no_grad():
         expected = module(inputs)
-    return float((run(inputs) - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
+    difference = (run(shares(inputs)) - expected).abs().max()
+    return float(difference / expected.abs().max().clamp_min(1e-12))
 
 
 Written = tuple[bytes, Callable[[Tensor], Tensor]]  # a file, and what it computes
@@ -143,21 +166,22 @@ def _program(module: nn.Module, example: Tensor) -> torch.export.ExportedProgram
     )
 
 
-def _pt2(module: nn.Module, example: Tensor) -> Written:
+def _pt2(module: nn.Module, example: Tensor, about: Mapping[str, str]) -> Written:
     whole = io.BytesIO()
-    torch.export.save(_program(module, example), whole)
+    torch.export.save(_program(module, example), whole, extra_files=dict(about))
     whole.seek(0)
     loaded: Callable[[Tensor], Tensor] = torch.export.load(whole).module()
     return whole.getvalue(), loaded
 
 
-def _onnx(module: nn.Module, example: Tensor) -> Written:
+def _onnx(module: nn.Module, example: Tensor, about: Mapping[str, str]) -> Written:
     import onnxruntime
 
     program = torch.onnx.export(
         _program(module, example), input_names=["input"], output_names=["logits"], verbose=False
     )
     assert program is not None
+    program.model.metadata_props.update(about)
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "network.onnx"
         program.save(file, external_data=False)
@@ -170,7 +194,7 @@ def _onnx(module: nn.Module, example: Tensor) -> Written:
     return data, run
 
 
-WRITERS: Final[Mapping[str, Callable[[nn.Module, Tensor], Written]]] = {
+WRITERS: Final[Mapping[str, Callable[[nn.Module, Tensor, Mapping[str, str]], Written]]] = {
     ".onnx": _onnx,
     ".pt2": _pt2,
 }

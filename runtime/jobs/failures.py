@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from attrs import evolve
 
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.runs.folder import Run
-from bayesnas.runtime.runs.ownership import CHECKPOINT
+from bayesnas.runtime.runs.ownership import has_checkpoint
 from bayesnas.runtime.tasks.interface import Score, Task
+
+_LOPSIDED: Final = 1.5  # times the mean, the share of the largest class
 
 
 @contextmanager
-def checkpoint_named(run: Run) -> Iterator[None]:
-    """Divergence in here (D602) says besides that the last checkpoint is kept, if there is one.
+def explained(run: Run, learning_rate: float) -> Iterator[None]:
+    """Divergence in here (D602) names a lower learning rate, and the checkpoint that is kept.
 
     Raises:
         DiagnosticError: what is raised in here.
@@ -24,18 +26,34 @@ def checkpoint_named(run: Run) -> Iterator[None]:
     try:
         yield
     except DiagnosticError as error:
-        if not (run.out / CHECKPOINT).is_file():
-            raise
-        note = f"`--resume` goes on from the last good checkpoint, which is kept in `{run.out}`"
-        said = [
-            evolve(d, notes=(*d.notes, note)) if d.code == "D602" else d for d in error.diagnostics
-        ]
-        raise DiagnosticError(*said, status=error.status) from None
+        kept = f"the last good checkpoint is kept in `{run.out}`"
+        notes = (kept,) if has_checkpoint(run.out) else ()
+        remedy = lower_rate(learning_rate, "`--option learning_rate={}`")
+        raise remedied(error, remedy, *notes) from None
 
 
-def unlearned(task: Task, chance: Score | None, history: Iterable[Mapping[str, Any]]) -> str:
-    """A remark on a search in which no network was ever better than a constant answer."""
-    if chance is None:
+def lower_rate(learning_rate: float, place: str) -> str:
+    """A remedy against divergence; ``place`` says how a rate is set, with `{}` for it."""
+    return f"lower `learning_rate`, for instance {place.format(f'{learning_rate / 10:g}')}"
+
+
+def remedied(error: DiagnosticError, remedy: str, *notes: str) -> DiagnosticError:
+    """The same with this remedy and these notes where it tells of divergence (D602)."""
+    said = [
+        evolve(d, notes=(*d.notes, *notes), help=remedy) if d.code == "D602" else d
+        for d in error.diagnostics
+    ]
+    return DiagnosticError(*said, status=error.status)
+
+
+def unlearned(
+    task: Task, chance: Score | None, history: Iterable[Mapping[str, Any]], weighted: bool
+) -> str:
+    """A remark on a search in which no network was ever better than a constant answer.
+
+    None where classes are ``weighted``: then one that has learned may be right less often.
+    """
+    if chance is None or weighted:
         return ""
     if max(task.score_of("holdout", row).quality for row in history) > chance.quality:
         return ""
@@ -43,4 +61,24 @@ def unlearned(task: Task, chance: Score | None, history: Iterable[Mapping[str, A
         f"held-out {task.metric} never rose above {task.quality_text(chance.quality)}, that of one "
         "answer for all examples: nothing was learned, and what was found is arbitrary; train "
         "longer (`warmup_epochs`, `epochs`), or with another `learning_rate`"
+    )
+
+
+def no_better(task: Task, score: Score, chance: Score | None, count: int, weighted: bool) -> str:
+    """A remark on a test score of so many examples that one answer for all of them explains.
+
+    Classes that are ``weighted`` excuse one that is worse.
+    """
+    error = None if chance is None else task.standard_error(chance.quality, count)
+    if chance is None or not error or score.quality > chance.quality + error:
+        return ""  # without error there is a single answer, which the census has told
+    if weighted and score.quality < chance.quality - error:
+        return ""
+    remedy = "train longer (`epochs`), or with another `learning_rate`"
+    if not weighted and chance.quality * len(task.strata_names) > _LOPSIDED:
+        remedy += ", or weigh rare classes more (`--option class_weights=balanced`)"
+    return (
+        f"test {task.told(score)} is not clearly above {task.quality_text(chance.quality)}, that "
+        f"of one answer for all {count:,} examples (chance alone moves it by "
+        f"{task.quality_text(error)}): {remedy}"
     )

@@ -6,20 +6,41 @@ from typing import TypeVar
 
 from attrs import evolve
 
+from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
+from bayesnas.runtime.data.census import Census
 from bayesnas.runtime.data.dataset import Data, augmentation, augmentation_note
+from bayesnas.runtime.network.normalisation import check_batches
 from bayesnas.runtime.runs.progress import say_note
 
 Settings = TypeVar("Settings", SearchSettings, TrainSettings)
 
 
-def settled(settings: Settings, data: Data) -> Settings:
-    """The settings with what `augment` means for the data; what its user should know is said.
+def settled(
+    settings: Settings, data: Data, compiled: Compiled, holdout: float | None = None
+) -> tuple[Settings, Data, Census]:
+    """The settings with what `augment` means for the data, and the data as it is learned.
+
+    What its user should know is said. ``compiled`` is what will be trained, ``holdout`` the share
+    of the training part that a search holds out.
 
     Raises:
-        DiagnosticError: D515 (it shifts or mirrors what is no image).
+        DiagnosticError: D439 (batches of one example), D514 (none can be held out), D515
+            (`augment` shifts or mirrors what is no image).
     """
     augment = augmentation(data, settings.augment)
-    say_note(data.note)
-    say_note(augmentation_note(settings.augment, augment))
-    return evolve(settings, augment=augment)
+    census: Census = Census.of(data, holdout)
+    check_batches(
+        compiled.graph,
+        compiled.loaded.source.name,
+        data.normalize(data.train.inputs[:1]),
+        int(census.train.sum()),
+        settings.batch_size,
+    )
+    weighted: bool = settings.class_weights == "balanced"
+    said = (data.note, *census.notes(weighted), augmentation_note(settings.augment, augment))
+    for note in said:
+        say_note(note)
+    if weighted:
+        data = evolve(data, task=data.task.balanced(data.train.targets))
+    return evolve(settings, augment=augment), data, census

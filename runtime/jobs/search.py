@@ -6,6 +6,7 @@ The strategies are in `runtime/strategies/`; docs/algorithm.md says what each do
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,38 +26,22 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, quote
 from bayesnas.dsl.loader import load_text
 from bayesnas.dsl.printer import print_spec
 from bayesnas.dsl.terminal import visible
-from bayesnas.runtime.data.dataset import held_out
 from bayesnas.runtime.data.loading import load_data
-from bayesnas.runtime.jobs.failures import checkpoint_named, unlearned
+from bayesnas.runtime.data.splits import HOLDOUT
+from bayesnas.runtime.jobs.course import Course
+from bayesnas.runtime.jobs.failures import explained, unlearned
 from bayesnas.runtime.jobs.memory import Demand, watched
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.space import Space
-from bayesnas.runtime.network.normalisation import check_batches
 from bayesnas.runtime.network.training import absurd, check_score, check_weights
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
+from bayesnas.runtime.runs.interruption import Watch
 from bayesnas.runtime.runs.ownership import check_out
 from bayesnas.runtime.runs.progress import Progress, say_note
-from bayesnas.runtime.runs.reading import (
-    ANY_NUMBER,
-    COUNT,
-    DURATION,
-    NUMBER,
-    TEXT,
-    Schema,
-    between,
-    both,
-    listed,
-    maybe,
-    one_of,
-    pair,
-    record,
-    rows_of,
-    table,
-)
 from bayesnas.runtime.strategies.interface import Problem, Strategy, no_member
 from bayesnas.runtime.strategies.linear_algebra import named_failures
 from bayesnas.runtime.strategies.registry import strategy_class
-from bayesnas.runtime.supernet.supernet import HOLDOUT, Supernet
+from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.tasks.interface import Score, Task
 
 
@@ -103,19 +88,9 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
     check_out(options.out, options.resume, options.force, options.inputs(space.wanted))
     device = pick_device(options.device)
     data = load_data(options.data, space.searched.graph, options.data_options).to(device)
-    settings = settled(settings, data)
+    settings, data, census = settled(settings, data, space.searched, HOLDOUT)
     say_note(_unused(space, settings))
-    check_batches(
-        space.searched.graph,
-        space.searched.loaded.source.name,
-        data.normalize(data.train.inputs[:1]),
-        len(data.train) - held_out(len(data.train), HOLDOUT),
-        settings.batch_size,
-    )
-    extra = {
-        "proxy": dict(space.proxy.values) if space.proxy else None,
-        "budgets": {budget.cost: budget.limit for budget in space.limits},
-    }
+    extra = {"examples": census.record(), **space.record()}
     demand = Demand.of(space.searched.graph, settings, device)
     examples = data.train.fingerprint()
     with (
@@ -131,8 +106,9 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
             device,
         )
         strategy = strategy_class(settings.strategy)(Problem(net, prices, settings, options.seed))
-        with checkpoint_named(run):
-            return _Search(space, settings, options, net, strategy, run).go()
+        course = Course.of(strategy, settings)
+        with explained(run, settings.learning_rate):
+            return _Search(space, settings, options, net, strategy, run, course).go()
 
 
 def _unused(space: Space, settings: SearchSettings) -> str:
@@ -151,8 +127,12 @@ class _Search:
     net: Supernet
     strategy: Strategy
     run: Run
+    course: Course
+    watch: Watch = field(factory=Watch)
     round: int = 0
+    losses: float = 0.0  # sum over the steps of the round so far
     seconds: float = 0.0
+    since: float = 0.0  # when `seconds` was right
     removed: dict[str, tuple[int, str]] = field(factory=dict)  # group -> round, reason
     refused: tuple[str, ...] = ()  # by the last round
     history: list[dict[str, Any]] = field(factory=list)
@@ -160,38 +140,57 @@ class _Search:
     # ------------------------------------------------------------------------------------- course
 
     def go(self) -> SearchResult:
-        settings, net = self.settings, self.net
-        rounds = settings.rounds if self.strategy.trains else 1
-        warmup, each = (
-            round(epochs * net.epoch_steps) if self.strategy.trains else 0
-            for epochs in (settings.warmup_epochs, settings.epochs)
-        )
-        net.total_steps = max(1, warmup + rounds * each)
-        if (state := self.run.checkpoint(self._schema(), net.device)) is not None:
+        net, course = self.net, self.course
+        net.total_steps = max(1, course.steps)
+        schema = course.checkpoint_schema(self.strategy, self.settings)
+        if (state := self.run.checkpoint(schema, net.device)) is not None:
             self._restore(state)
         else:
             self.run.write_text("supernet.py", net.emitted.source)
         with Progress(net.total_steps, "search") as progress:
             progress.skip(net.steps)
             if not self.history:
-                start = time.perf_counter()
-                loss = self._train(warmup, progress, searching=False)
-                self._record(loss, {}, start, progress)
-            while self.round < rounds and not self.strategy.stable:
-                start = time.perf_counter()
-                loss = self._train(each, progress, searching=True)
+                self._record(self._train(progress), {}, progress)
+            while self.round < course.rounds and not self.strategy.stable:
+                loss = self._train(progress)
                 self.round += 1
-                self._record(loss, self._update(rounds), start, progress)
+                self._record(loss, self._update(course.rounds), progress)
         return self._finish()
 
-    def _train(self, steps: int, progress: Progress, searching: bool) -> float | None:
-        """Steps of the strategy's training; their mean loss, if there were any."""
-        total, count = 0.0, 0
-        for inputs, targets in self.net.batches(steps):
+    def _train(self, progress: Progress) -> float | None:
+        """The steps of the warm-up or of a round; their mean loss, if there are any.
+
+        Raises:
+            KeyboardInterrupt: a signal has come, and what was reached is saved.
+        """
+        before, steps = self.course.phase(self.round, len(self.history))
+        self.since = time.perf_counter()
+        self.watch.follow(self._steps(steps, self.net.steps - before, progress), self._save_within)
+        total, self.losses = self.losses, 0.0
+        return total / steps if steps else None
+
+    def _steps(self, steps: int, taken: int, progress: Progress) -> Iterator[float]:
+        searching = bool(self.history)
+        for inputs, targets in self.net.batches(steps, taken):
             value = self.strategy.step(inputs, targets, searching)
-            total, count = total + value, count + 1
+            self.losses += value
             progress.step(loss=f"{value:.3f}", alive=str(self._alive()))
-        return total / count if count else None
+            yield value
+
+    def _save_within(self, loss: float) -> None:
+        """Save what was reached in the middle, unless the last loss is absurd.
+
+        Raises:
+            DiagnosticError: D602 if weights are not finite.
+        """
+        check_weights(self.net.module, f"step {self.net.steps} of the search")
+        self._count_seconds()
+        if not absurd(Score(loss, 0.0), self._chance()):
+            self.run.save_checkpoint(self._state())
+
+    def _count_seconds(self) -> None:
+        now = time.perf_counter()
+        self.seconds, self.since = self.seconds + now - self.since, now
 
     def _alive(self) -> int:
         return len(self.net.gates.groups) - len(self.removed)
@@ -213,11 +212,9 @@ class _Search:
 
     # ------------------------------------------------------------------------------------- record
 
-    def _record(
-        self, loss: float | None, reasons: dict[str, str], start: float, progress: Progress
-    ) -> None:
+    def _record(self, loss: float | None, reasons: dict[str, str], progress: Progress) -> None:
         score = self.strategy.score()
-        self.seconds += time.perf_counter() - start
+        self._count_seconds()
         good = self._good(score)
         row = {
             "round": self.round,
@@ -234,6 +231,7 @@ class _Search:
         self.run.write_lines("gates.jsonl", self._gate_rows())
         if good:
             self.run.save_checkpoint(self._state())
+            self.watch.saved()
         name = f"round {self.round}/{self.settings.rounds}" if self.round else "warm-up"
         trained = f"train loss {loss:.4f}, " if loss is not None else ""
         progress.say(
@@ -278,6 +276,7 @@ class _Search:
     def _state(self) -> dict[str, Any]:
         return {
             "round": self.round,
+            "losses": self.losses,
             "seconds": self.seconds,
             "removed": {group: list(why) for group, why in self.removed.items()},
             "refused": list(self.refused),
@@ -286,34 +285,8 @@ class _Search:
             "net": self.net.state(),
         }
 
-    def _schema(self) -> Schema:
-        """What `_state` gives."""
-        rounds, groups = between(0, self.settings.rounds), one_of(self.net.gates.groups)
-        row = {
-            "round": rounds,
-            "train_loss": maybe(NUMBER),
-            **dict.fromkeys(self.net.data.task.entry_names("holdout"), ANY_NUMBER),
-            "alive": COUNT,
-            "removed": table(TEXT, groups),
-            "images_trained": COUNT,
-            "images_evaluated": COUNT,
-            "seconds": DURATION,
-        }
-        entries = record(
-            {
-                "round": rounds,
-                "seconds": DURATION,
-                "removed": table(pair(rounds, TEXT), groups),
-                "refused": listed(groups),
-                "history": listed(record(row)),
-                "strategy": self.strategy.state_schema(),
-                "net": self.net.state_schema(),
-            }
-        )
-        return both(entries, rows_of("history", "round", more=1))
-
     def _restore(self, state: dict[str, Any]) -> None:
-        self.round, self.seconds = state["round"], state["seconds"]
+        self.round, self.losses, self.seconds = state["round"], state["losses"], state["seconds"]
         self.history, self.refused = state["history"], tuple(state["refused"])
         self.removed = {group: (int(n), str(why)) for group, (n, why) in state["removed"].items()}
         self.strategy.restore(state["strategy"])
@@ -324,7 +297,8 @@ class _Search:
     def _finish(self) -> SearchResult:
         self._check_refused()
         if self.strategy.trains:
-            say_note(unlearned(self.net.data.task, self._chance(), self.history))
+            weighted = self.settings.class_weights == "balanced"
+            say_note(unlearned(self.net.data.task, self._chance(), self.history, weighted))
         network = self._write_spec()
         advice = self._write_artifacts()
         figure = self.run.out / "pruned.svg"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import frozen
 
 from bayesnas.compiler.graph.model import BudgetConstraint
@@ -32,6 +34,13 @@ class Space:
         """The budgets that hold."""
         named = {budget.cost for budget in self.budgets}
         return (*self.budgets, *(b for b in self.wanted.graph.budgets if b.cost not in named))
+
+    def record(self) -> dict[str, Any]:
+        """What makes a search besides the wanted network, as files have it."""
+        return {
+            "proxy": dict(self.proxy.values) if self.proxy else None,
+            "budgets": {budget.cost: budget.limit for budget in self.limits},
+        }
 
     def check(self) -> None:
         """Refuse what cannot be searched.

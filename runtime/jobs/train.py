@@ -2,58 +2,52 @@
 
 from __future__ import annotations
 
-import math
 import time
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from attrs import asdict, evolve, frozen
-from torch import nn
+from attrs import asdict, frozen
 
 from bayesnas.compiler.emit.pytorch import emit_torch
 from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import TrainSettings
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.data.dataset import Data
+from bayesnas.runtime.data.dataset import Batches, Data
 from bayesnas.runtime.data.loading import load_data
-from bayesnas.runtime.jobs.failures import checkpoint_named
+from bayesnas.runtime.jobs.failures import explained, no_better
 from bayesnas.runtime.jobs.memory import Demand, watched
 from bayesnas.runtime.jobs.preparation import settled
-from bayesnas.runtime.network.memory import TEST, AtOnce, Footprint
+from bayesnas.runtime.jobs.trained import deployed_state, input_record, statistics_name
+from bayesnas.runtime.network.memory import TEST, AtOnce
 from bayesnas.runtime.network.modules import build
-from bayesnas.runtime.network.normalisation import check_batches
 from bayesnas.runtime.network.training import (
+    absurd,
     check_score,
     check_weights,
     evaluate,
-    non_finite,
     sgd,
     train_epoch,
 )
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
+from bayesnas.runtime.runs.interruption import Watch
 from bayesnas.runtime.runs.ownership import WEIGHTS, check_out
 from bayesnas.runtime.runs.progress import Progress, say_note
 from bayesnas.runtime.runs.reading import (
     COUNT,
     DURATION,
-    NAMES,
     NUMBER,
     TORCH_STATE,
     Schema,
+    agreeing,
     between,
     both,
     like_all,
     like_optimizer,
     listed,
-    open_record,
     record,
-    rows_of,
-    statistic,
 )
 from bayesnas.runtime.tasks.interface import Score, Task
-from bayesnas.runtime.tasks.registry import example_shape, tasks
 
 
 @frozen
@@ -84,19 +78,12 @@ def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> T
     check_out(options.out, options.resume, options.force, options.inputs(compiled))
     device = pick_device(options.device)
     data = load_data(options.data, compiled.graph, options.data_options).to(device)
-    settings = settled(settings, data)
-    check_batches(
-        compiled.graph,
-        compiled.loaded.source.name,
-        data.normalize(data.train.inputs[:1]),
-        len(data.train),
-        settings.batch_size,
-    )
+    settings, data, census = settled(settings, data, compiled)
     demand = Demand.of(compiled.graph, settings, device)
-    examples = data.train.fingerprint()
+    examples, extra = data.train.fingerprint(), {"examples": census.record()}
     with (
-        Run.begin("train", compiled, settings, options, examples) as run,
-        checkpoint_named(run),
+        Run.begin("train", compiled, settings, options, examples, extra) as run,
+        explained(run, settings.learning_rate),
         watched(demand),
     ):
         at_once = AtOnce(demand.footprint, settings.batch_size)
@@ -126,52 +113,86 @@ class _Training:
         )
         self.generator = torch.Generator().manual_seed(options.seed)
         torch.manual_seed(options.seed)  # for dropout
+        self.batches = Batches(
+            data, data.train, settings.batch_size, settings.augment, self.generator
+        )
+        self.watch = Watch()
         self.epoch = 0
+        self.step = 0  # steps of the epoch so far
+        self.losses = 0.0  # sum over the examples of these steps
         self.seconds = 0.0
+        self.since = 0.0  # when `seconds` was right
         self.history: list[dict[str, Any]] = []
 
     def fit(self) -> TrainResult:
         if (state := self.run.checkpoint(self._schema(), self.device)) is not None:
             self._restore(state)
-        epochs = self.settings.epochs
-        per_epoch = math.ceil(len(self.data.train) / self.settings.batch_size)
+        epochs, per_epoch = self.settings.epochs, len(self.batches)
         with Progress(epochs * per_epoch, "train") as progress:
-            progress.skip(self.epoch * per_epoch)
+            progress.skip(self.epoch * per_epoch + self.step)
             while self.epoch < epochs:
-                start = time.perf_counter()
                 loss = self._one_epoch(progress)
                 self.epoch += 1
                 check_weights(self.module, f"epoch {self.epoch}")
-                self.seconds += time.perf_counter() - start
+                self._count_seconds()
                 self.history.append(
                     {"epoch": self.epoch, "train_loss": loss, "seconds": round(self.seconds, 3)}
                 )
                 self._checkpoint()
+                self.watch.saved()
                 if self.epoch % max(1, epochs // 10) == 0:
                     progress.say(f"epoch {self.epoch}/{epochs}: train loss {loss:.4f}")
         return self._finish()
 
     def _one_epoch(self, progress: Progress) -> float:
-        return train_epoch(
-            self.module,
-            self.optimizer,
-            self.data,
-            self.data.train,
-            self.settings,
-            self.epoch,
-            self.generator,
-            lambda value: progress.step(loss=f"{value:.3f}"),
-        )
+        """The steps of an epoch, or the rest of them; the mean loss of all.
+
+        Raises:
+            KeyboardInterrupt: a signal has come, and what was reached is saved.
+        """
+        self.since = time.perf_counter()
+        self.watch.follow(self._steps(progress), self._save_within)
+        mean = self.losses / self.batches.examples(self.step)
+        self.step, self.losses = 0, 0.0
+        return mean
+
+    def _steps(self, progress: Progress) -> Iterator[float]:
+        for value in train_epoch(
+            self.module, self.optimizer, self.batches, self.settings, self.epoch, self.step
+        ):
+            before = self.batches.examples(self.step)
+            self.step += 1
+            self.losses += value * (self.batches.examples(self.step) - before)
+            progress.step(loss=f"{value:.3f}")
+            yield value
+
+    def _save_within(self, loss: float) -> None:
+        """Save what was reached in the middle of an epoch, unless the last loss is absurd.
+
+        Raises:
+            DiagnosticError: D602 if weights are not finite.
+        """
+        check_weights(self.module, f"step {self.step} of epoch {self.epoch + 1}")
+        self._count_seconds()
+        if not absurd(Score(loss, 0.0), self.data.task.chance(self.data.train.targets)):
+            self._checkpoint()
+
+    def _count_seconds(self) -> None:
+        now = time.perf_counter()
+        self.seconds, self.since = self.seconds + now - self.since, now
 
     def _checkpoint(self) -> None:
         self.run.write_lines("history.jsonl", self.history)
         state = {
             "epoch": self.epoch,
+            "step": self.step,
+            "losses": self.losses,
             "seconds": self.seconds,
             "history": self.history,
             "model": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
+            "order": self.batches.order,
             "dropout": torch.get_rng_state(),
         }
         self.run.save_checkpoint(state)
@@ -182,113 +203,63 @@ class _Training:
         entries = record(
             {
                 "epoch": between(0, self.settings.epochs),
+                "step": between(0, len(self.batches)),
+                "losses": NUMBER,
                 "seconds": DURATION,
                 "history": listed(row),
                 "model": like_all(self.module.state_dict()),
                 "optimizer": like_optimizer(self.optimizer),
                 "generator": TORCH_STATE,
+                "order": TORCH_STATE,
                 "dropout": TORCH_STATE,
             }
         )
-        return both(entries, rows_of("history", "epoch"))
+        return both(entries, agreeing(self._fault))
+
+    def _fault(self, state: Mapping[str, Any]) -> str | None:
+        """What does not fit together in a checkpoint; None if nothing."""
+        if len(state["history"]) != state["epoch"]:
+            return "history is not as long as epoch says"
+        after_last = state["epoch"] == self.settings.epochs and state["step"] > 0
+        return "step is of an epoch after the last" if after_last else None
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self.epoch, self.seconds, self.history = state["epoch"], state["seconds"], state["history"]
+        self.epoch, self.step, self.losses = state["epoch"], state["step"], state["losses"]
+        self.seconds, self.history = state["seconds"], state["history"]
         self.module.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"].cpu())
+        self.batches.order = state["order"].cpu()
         torch.set_rng_state(state["dropout"].cpu())
 
     def _finish(self) -> TrainResult:
         cost, task = graph_cost(self.compiled.graph), self.data.task
         score = evaluate(self.module, self.data, self.data.test, self.at_once.forward(TEST))
-        check_score(score, task.chance(self.data.test.targets), "test loss")
+        chance, count = task.chance(self.data.test.targets), len(self.data.test)
+        check_score(score, chance, "test loss")
+        weighted = self.settings.class_weights == "balanced"
+        say_note(no_better(task, score, chance, count, weighted))
         result = TrainResult(
             cost.parameters,
             cost.flops,
             score,
             task,
-            len(self.data.test),
+            count,
             self.seconds,
             self.options.seed,
             str(self.device),
         )
-        weights = {
-            "model": self.module.state_dict(),
-            "mean": self.data.mean,
-            "std": self.data.std,
-            **task.record(),
-        }
-        self.run.save(WEIGHTS, weights)
-        source = emit_torch(self.compiled.graph, self.compiled.loaded.source.name).source
-        self.run.write_text("network.py", source)  # for readers: without the schedule
-        self.run.write_json("result.json", result.record())
-        return result
-
-
-def load_network(folder: str | Path, device: str = "cpu") -> nn.Module:
-    """The trained network in a run's folder, in evaluation mode.
-
-    It takes inputs normalised as in training (`Data.normalize`, with the run's mean and std).
-
-    Raises:
-        DiagnosticError: D415 or D416 if there is no trained run in the folder.
-    """
-    return load_run(Path(folder), pick_device(device))[0]
-
-
-def load_run(
-    folder: Path, device: torch.device, scheduled: bool = True
-) -> tuple[nn.Module, dict[str, Any], Compiled]:
-    """Like `load_network`, with what stands in ``weights.pt`` and the run's compiled spec."""
-    run, _, compiled = Run.open(folder)
-    module, _ = build(compiled.graph, compiled.loaded.source.name, 0, scheduled)
-    channels = statistic([example_shape(compiled.graph)[0]])
-    model = like_all(module.state_dict(), finite=False)  # what is not finite is named below
-    entries = {"model": model, "mean": channels, "std": channels}
-    named = {"classes": NAMES}  # of those tasks that have any
-    state = run.weights(open_record(entries | named, optional=named), device)
-    if (reason := _unfit(state, compiled)) is not None:
-        raise DiagnosticError(
-            Diagnostic(
-                "D416",
-                f"the weights in `{folder}` do not fit its spec",
-                notes=(reason,),
-                help="leave `spec.nas` and `weights.pt` in the folder as the training wrote them, "
-                "or train anew",
-            )
+        self.run.save(WEIGHTS, deployed_state(self.module, self.data))
+        plain = emit_torch(  # for readers: without the schedule
+            self.compiled.graph,
+            self.compiled.loaded.source.name,
+            statistics=statistics_name(self.data.train.inputs.dtype),
         )
-    module.load_state_dict(state["model"])
-    return module.to(device).eval(), state, compiled
-
-
-def _unfit(state: dict[str, Any], compiled: Compiled) -> str | None:
-    """What is wrong with the numbers of a trained network, or with its classes; None if nothing."""
-    statistics = {name: state[name] for name in ("mean", "std")}
-    if (reason := non_finite({**state["model"], **statistics})) is not None:
-        return reason
-    if not bool((state["std"] > 0).all()):
-        return "`std` has numbers that are not positive"
-    if not all(task.fits(state, compiled.graph) for task in tasks()):
-        return "they are of another number of classes than the network has outputs"
-    return None
-
-
-def evaluate_run(options: RunOptions) -> tuple[Score, Data]:
-    """The score of the trained run in ``options.out`` on the test part, and the data it is of.
-
-    Where ``options.data`` is empty, the run's own data is taken, as it was loaded then.
-    """
-    _, settings, compiled = Run.open(options.out)
-    device = pick_device(options.device)
-    module, state, _ = load_run(options.out, device)
-    data_options = options.data_options
-    if not options.data:
-        data_options = evolve(data_options, resize=settings["resize"], fit=settings["fit"])
-    data = load_data(options.data or settings["data"], compiled.graph, data_options).to(device)
-    say_note(data.note)
-    data.task.check_record(state, data.name)
-    data = evolve(data, mean=state["mean"], std=state["std"])  # as it was trained
-    batch_size = settings.get("settings", {}).get("batch_size", TrainSettings().batch_size)
-    at_once = AtOnce(Footprint.of(compiled.graph), batch_size)
-    return evaluate(module, data, data.test, at_once.forward(TEST)), data
+        self.run.write_text("network.py", plain.source)
+        about = {
+            "class_name": plain.class_name,
+            "input": input_record(self.data),
+            "weights_hash": self.run.hash_of(WEIGHTS),
+        }
+        self.run.write_json("result.json", result.record() | task.record() | about)
+        return result

@@ -25,13 +25,14 @@ def load_source(emitted: Emitted) -> nn.Module:
 
 
 def build(
-    graph: Graph, origin: str, seed: int, scheduled: bool = True
+    graph: Graph, origin: str, seed: int, scheduled: bool = True, statistics: str | None = None
 ) -> tuple[nn.Module, Emitted]:
     """The network with fresh weights; the same seed gives the same weights on every device.
 
-    It is emitted by its schedule, or plainly: the same function of the same parameters.
+    It is emitted by its schedule, or plainly: the same function of the same parameters. With
+    ``statistics`` it standardises its inputs itself, as `emit_torch` says.
     """
-    emitted = emit_torch(graph, origin, schedule(graph) if scheduled else None)
+    emitted = emit_torch(graph, origin, schedule(graph) if scheduled else None, statistics)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = load_source(emitted)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.data.dataset import Data, Part, batches, plain_batches
+from bayesnas.runtime.data.dataset import Batches, Data, Part, plain_batches, raw_batches
 from bayesnas.runtime.network.modules import predict
-from bayesnas.runtime.tasks.interface import Score
+from bayesnas.runtime.tasks.interface import Score, Task
 
 ABSURD = 100  # times the loss of chance, beyond which a network has learned nothing but nonsense
 
@@ -40,7 +40,7 @@ def diverged(message: str, *notes: str) -> DiagnosticError:
             "D602",
             message,
             notes=notes,
-            help="lower `learning_rate`, for instance `--option learning_rate=0.01`",
+            help="lower `learning_rate`",
         ),
         status=1,
     )
@@ -107,14 +107,26 @@ def evaluate(
 ) -> Score:
     """How good the network is on a part of the data, normalisation in evaluation mode.
 
-    ``at_once`` examples are looked at at once; the score does not depend on it.
+    It looks at ``at_once`` examples at a time, which changes nothing but time and memory.
     """
+    return _judged(module, data.task, plain_batches(data, part, at_once), gates)
+
+
+@torch.no_grad()
+def evaluate_raw(module: nn.Module, task: Task, part: Part, at_once: int) -> Score:
+    """The same of a network that standardises its inputs itself."""
+    return _judged(module, task, raw_batches(part, at_once))
+
+
+def _judged(
+    module: nn.Module,
+    task: Task,
+    passes: Iterable[tuple[Tensor, Tensor]],
+    gates: Tensor | None = None,
+) -> Score:
     was_training = module.training
     module.eval()
-    score = data.task.score(
-        (predict(module, inputs, gates), targets)
-        for inputs, targets in plain_batches(data, part, at_once)
-    )
+    score = task.score((predict(module, inputs, gates), targets) for inputs, targets in passes)
     module.train(was_training)
     return score
 
@@ -122,42 +134,34 @@ def evaluate(
 def train_epoch(
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
-    data: Data,
-    part: Part,
+    batches: Batches,
     settings: TrainSettings,
     epoch: int,
-    generator: torch.Generator,
-    after_step: Callable[[float], None],
-) -> float:
-    """One pass over a part of the data, the ``epoch``-th of a cosine; the mean loss of its steps.
+    taken: int = 0,
+) -> Iterator[float]:
+    """The steps of one pass, the ``epoch``-th of a cosine; the loss of each.
 
     Args:
         module: the network.
         optimizer: of its weights.
-        data: what ``part`` is of.
-        part: the examples to train on.
+        batches: of the examples to train on.
         settings: the schedule.
         epoch: counted from 0.
-        generator: of the order and the augmentation.
-        after_step: is told the loss of every step.
+        taken: steps of the pass that were taken before an interruption.
 
     Raises:
-        DiagnosticError: D602 if the loss is not finite.
+        DiagnosticError: D602 if a loss is not finite.
     """
     module.train()
-    steps = math.ceil(len(part) / settings.batch_size)
-    total, count = 0.0, 0
-    passes = batches(data, part, settings.batch_size, settings.augment, generator)
-    for k, (inputs, targets) in enumerate(passes):
+    steps = math.ceil(len(batches.part) / settings.batch_size)
+    for k, (inputs, targets) in enumerate(batches.series(len(batches), taken), start=taken):
         for group in optimizer.param_groups:
             group["lr"] = cosine(settings.learning_rate, epoch * steps + k, settings.epochs * steps)
-        loss = data.task.loss(predict(module, inputs), targets)
+        loss = batches.data.task.loss(predict(module, inputs), targets)
         value = check_loss(loss, f"epoch {epoch + 1}")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if settings.gradient_clip:
             nn.utils.clip_grad_norm_(module.parameters(), settings.gradient_clip)
         optimizer.step()
-        total, count = total + value * len(targets), count + len(targets)
-        after_step(value)
-    return total / count
+        yield value

@@ -32,19 +32,25 @@ from bayesnas.runtime.runs.ownership import (
     WEIGHTS,
     clear,
     clear_litter,
+    has_checkpoint,
     lock,
     set_aside,
     settings_of,
 )
+from bayesnas.runtime.runs.places import data_places
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.reading import Schema, check_entries, load_tensors
 from bayesnas.runtime.runs.schemas import settings_schema
 
 # Of what a run's folder holds; another one names weights otherwise. 1 was that of version 0.1.0
-# until networks built their chains in loops.
-FORMAT: Final = 2
+# until networks built their chains in loops, 2 had the normalisation beside the weights.
+FORMAT: Final = 3
 _RESTORE: Final = "restore the file from a copy, or run the command again in a new folder"
-_MAY_DIFFER: Final = ("file", "copies", "spec", "device", "plugins", "versions")
+_PLACES: Final = ("data", "data_paths", "data_root")  # what lies there is compared by its hash
+_MAY_DIFFER: Final = (
+    *("file", "copies", "spec", "device", "plugins", "versions", "examples"),
+    *_PLACES,
+)
 _WORDS: Final = {"spec_hash": "spec", "data_hash": "data", "plugin_hash": "plugin"}
 
 
@@ -140,19 +146,17 @@ class Run:
         Raises:
             DiagnosticError: D413 (another run is at work there), D414 (begun otherwise).
         """
-        run = cls(options.out)
-        copies = _copies(compiled)
-        for plugin in imported_modules(compiled.graph):  # to read, and to go back to
-            copies[f"plugins/{plugin}.py"] = plugin_source(plugin)
-        record = _record(command, compiled, settings, options, data_hash, list(copies)) | dict(
-            extra or {}
-        )
+        run, copies = cls(options.out), _copies(compiled)
+        record = run_record(command, compiled, settings, options, data_hash, extra)
         options.out.mkdir(parents=True, exist_ok=True)
         run._lock = lock(options.out)
         try:
             clear_litter(options.out)
             if options.resume:
-                run.check_same(record)
+                begun = run.check_same(record)
+                settled = begun | {name: record[name] for name in _PLACES}
+                if settled != begun:
+                    run.write_json(SETTINGS, settled)
                 return run
             set_aside(options.out)
             run.write_json(SETTINGS, record)  # first: it tells whose the rest is
@@ -180,7 +184,7 @@ class Run:
         if kind is None:
             clear(self.out)
         self._unlock()
-        if kind is KeyboardInterrupt and (self.out / CHECKPOINT).is_file():
+        if kind is KeyboardInterrupt and has_checkpoint(self.out):
             raise KeyboardInterrupt(f"`--resume` goes on with the run in `{self.out}`") from None
 
     def _unlock(self) -> None:
@@ -188,20 +192,21 @@ class Run:
         (self.out / LOCK).unlink(missing_ok=True)
         self._lock.release()
 
-    def check_same(self, record: Mapping[str, Any]) -> None:
-        """Refuse to resume a run that was begun otherwise.
+    def check_same(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Refuse to resume a run that was begun otherwise; the settings that it was begun with.
 
         Raises:
             DiagnosticError: D414, naming what differs.
         """
-        _, begun, _ = Run.open(self.out)
+        _, settings, _ = Run.open(self.out)
         begun, record = (  # what changes no result may differ
             {**one, "settings": {**one.get("settings", {}), "recompute": ""}}
-            for one in (begun, record)
+            for one in (settings, record)
         )
         differ = [n for n in record if n not in _MAY_DIFFER and begun.get(n) != record[n]]
         if differ:
             raise _begun_otherwise(self.out, [_WORDS.get(name, name) for name in differ])
+        return settings
 
     @classmethod
     def open(cls, out: Path) -> tuple[Run, dict[str, Any], Compiled]:
@@ -248,10 +253,15 @@ class Run:
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Keep what a run has reached, and the checkpoint before it."""
-        path = self.out / CHECKPOINT
-        if path.is_file():
-            path.replace(self.out / PREVIOUS)
-        self.save(CHECKPOINT, state)
+        path, previous = self.out / CHECKPOINT, self.out / PREVIOUS
+        try:
+            if path.is_file():
+                path.replace(previous)
+            self.save(CHECKPOINT, state)
+        except BaseException:
+            if previous.is_file() and not path.is_file():
+                previous.replace(path)
+            raise
 
     def checkpoint(
         self, schema: Schema, device: torch.device | str = "cpu"
@@ -279,36 +289,58 @@ class Run:
         remedy = "run `bayesnas train` to its end, or name another folder"
         return load_tensors(self.out / WEIGHTS, schema, remedy, device)
 
+    def hash_of(self, name: str) -> str:
+        """Of the bytes of a file."""
+        return sha256((self.out / name).read_bytes()).hexdigest()
 
-def _copies(compiled: Compiled) -> dict[str, str]:
-    """What a run keeps of its spec: the spec first, and the files of its own that it imports."""
+    def check_hash(self, name: str, expected: str) -> None:
+        """Refuse a file that is another one than the run has written.
+
+        Raises:
+            DiagnosticError: D416.
+        """
+        if self.hash_of(name) != expected:
+            message = f"`{self.out / name}` is not the file that the run wrote"
+            note = "its hash is not the one in `result.json`"
+            raise DiagnosticError(Diagnostic("D416", message, notes=(note,), help=_RESTORE))
+
+
+def _texts(compiled: Compiled) -> dict[str, str]:
+    """The spec first, and the files of its own that it imports."""
     name = "spec.nas"
     while name in compiled.loaded.local:
         name = f"_{name}"
     return {name: compiled.loaded.source.text, **compiled.loaded.local}
 
 
-def _record(
+def _copies(compiled: Compiled) -> dict[str, str]:
+    """What a run keeps to read, and to go back to: its spec, imports and plugins."""
+    plugins = {f"plugins/{n}.py": plugin_source(n) for n in imported_modules(compiled.graph)}
+    return {**_texts(compiled), **plugins}
+
+
+def run_record(
     command: str,
     compiled: Compiled,
     settings: SearchSettings | TrainSettings,
     options: RunOptions,
     data_hash: str,
-    copies: Sequence[str],
+    extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """All that makes a run, for ``settings.json``."""
-    texts = _copies(compiled)
+    """All that makes a run, for ``settings.json``: see `Run.begin`."""
+    copies = list(_copies(compiled))
     plugins = imported_modules(compiled.graph)
     return {
         "format": FORMAT,
         "command": command,
         "file": copies[0],
-        "copies": list(copies),
+        "copies": copies,
         "spec": str(Path(compiled.loaded.source.name).absolute()),
-        "spec_hash": _hash("".join(texts.values())),
+        "spec_hash": _hash("".join(_texts(compiled).values())),
         "network": compiled.network.name,
         "values": dict(compiled.values),
         "data": options.data_name,
+        **data_places(options.data_name, options.data_options, options.out),
         "data_hash": data_hash,
         "resize": options.data_options.resize,
         "fit": options.data_options.fit,
@@ -322,6 +354,7 @@ def _record(
             "torch": str(torch.__version__),
             "python": platform.python_version(),
         },
+        **(extra or {}),
     }
 
 

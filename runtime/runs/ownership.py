@@ -45,6 +45,11 @@ def settings_of(out: Path) -> dict[str, Any] | None:
     return settings if ours else None
 
 
+def has_checkpoint(out: Path) -> bool:
+    """Whether the run in a folder can be gone on with."""
+    return any((out / name).is_file() for name in (CHECKPOINT, PREVIOUS))
+
+
 def check_out(out: Path, resume: bool, force: bool, inputs: Iterable[Path] = ()) -> None:
     """Refuse to write over what is there and not ours, or is in use.
 
@@ -65,6 +70,7 @@ def check_out(out: Path, resume: bool, force: bool, inputs: Iterable[Path] = ())
         return
     if out.is_dir() and all(map(_passing, out.iterdir())):
         return
+    ours = ours or settings_of(out / REPLACED) is not None  # the new run wrote nothing
     remedy = "choose another folder, or pass `--force` to replace it"
     if ours:
         remedy += ", or `--resume` to go on with it"
@@ -97,7 +103,8 @@ def set_aside(out: Path) -> None:
     """
     settings = settings_of(out)
     aside = out / REPLACED
-    keeps = (out / "result.json").is_file() or not aside.exists()
+    whole = (aside / SETTINGS).is_file()  # they come last
+    keeps = (out / "result.json").is_file() or not whole
     for path in _own(out, settings or {}):
         target = aside / path.relative_to(out)
         if keeps:

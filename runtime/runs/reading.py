@@ -7,7 +7,7 @@ described by its type, its shape and whether it is finite, and keys are texts.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
 Schema: TypeAlias = Mapping[str, Any]
+Fault: TypeAlias = Callable[[Any], str | None]
 
 _LONGEST_REASON: Final = 200
 _WORDS: Final = 624  # of the state of Python's generator
@@ -51,14 +52,9 @@ def listed(items: Schema) -> Schema:
     return {"type": "array", "items": items}
 
 
-def rows_of(rows: str, count: str, more: int = 0) -> Schema:
-    """Tables whose list ``rows`` is as long as their ``count`` says, and ``more``."""
-    return {"rows": (rows, count, more)}
-
-
-def alike(*lists: str) -> Schema:
-    """Tables whose lists of these names are of one length."""
-    return {"alike": lists}
+def agreeing(fault: Fault) -> Schema:
+    """What has no ``fault``: it says what does not fit together, or None."""
+    return {"fault": fault}
 
 
 def pair(first: Schema, second: Schema) -> Schema:
@@ -97,12 +93,6 @@ def like(tensor: Tensor, finite: bool = True) -> Schema:
     wanted: dict[str, Any] = {"tensor": str(tensor.dtype), "shape": list(tensor.shape)}
     wanted |= {"finite": True} if finite else {}
     return open_record({name: {"const": value} for name, value in wanted.items()})
-
-
-def statistic(shape: Sequence[int]) -> Schema:
-    """Tensors of this shape, of any type of floating point."""
-    kinds = {"enum": [f"torch.float{bits}" for bits in (16, 32, 64)]}
-    return open_record({"tensor": kinds, "shape": {"const": list(shape)}})
 
 
 def like_all(tensors: Mapping[str, Tensor], finite: bool = True) -> Schema:
@@ -212,19 +202,14 @@ def _validators() -> Any:
         except (AttributeError, RuntimeError, TypeError):
             yield ValidationError("it is no state of a generator")
 
-    def alike(_validator: Any, keys: Sequence[str], value: Any, _schema: Any) -> Iterator[Any]:
-        if len({len(value[key]) for key in keys}) > 1:
-            yield ValidationError(f"{' and '.join(keys)} are not of one length")
-
-    def rows(_validator: Any, about: tuple[str, str, int], value: Any, _s: Any) -> Iterator[Any]:
-        key, count, more = about
-        if len(value[key]) != value[count] + more:
-            yield ValidationError(f"{key} is not as long as {count} says")
+    def fault(_validator: Any, fault: Fault, value: Any, _schema: Any) -> Iterator[Any]:
+        if (reason := fault(value)) is not None:
+            yield ValidationError(reason)
 
     types = Draft202012Validator.TYPE_CHECKER.redefine_many(
         {"integer": _is_integer, "number": _is_number, "float": _is_float}
     )
-    words = {"names": names, "generator": generator, "alike": alike, "rows": rows}
+    words = {"names": names, "generator": generator, "fault": fault}
     extend: Any = validators.extend
     return extend(Draft202012Validator, words, type_checker=types)
 

@@ -17,6 +17,7 @@ from bayesnas.runtime.runs.reading import (
     TEXT,
     Schema,
     between,
+    listed,
     maybe,
     one_of,
     open_record,
@@ -25,6 +26,7 @@ from bayesnas.runtime.runs.reading import (
 from bayesnas.runtime.tasks.registry import task_class, tasks
 
 _WHOLE: Final[Schema] = {"type": "integer"}
+_TYPES: Final = ["uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64"]
 
 
 def settings_schema(command: str) -> Schema:
@@ -38,6 +40,8 @@ def settings_schema(command: str) -> Schema:
             "network": maybe(TEXT),
             "values": table(_WHOLE),
             "data": TEXT,
+            "data_paths": NAMES,
+            "data_root": TEXT,
             "resize": FLAG,
             "fit": {"enum": list(FITS)},
             "seed": between(0, 2**64),
@@ -68,6 +72,19 @@ TRAINED: Final = open_record(
         "flops": COUNT,
         "test_loss": NUMBER,
     }
+)
+
+# Of a training's ``result.json``, what is needed to ask its network.
+DESCRIBED: Final = open_record(
+    {
+        "classes": NAMES,  # of those tasks that have any
+        "class_name": TEXT,
+        "input": open_record(
+            {"shape": listed(COUNT), "layout": TEXT, "dtype": {"enum": _TYPES}, "scale": TEXT}
+        ),
+        "weights_hash": TEXT,
+    },
+    optional=("classes",),
 )
 
 

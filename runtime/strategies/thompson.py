@@ -23,7 +23,16 @@ from torch import Tensor
 from bayesnas.compiler.space.choices import Member
 from bayesnas.compiler.space.prices import best_member
 from bayesnas.runtime.runs.progress import say_note
-from bayesnas.runtime.runs.reading import NUMBER, Schema, alike, between, both, listed, open_record
+from bayesnas.runtime.runs.reading import (
+    COUNT,
+    NUMBER,
+    Schema,
+    agreeing,
+    between,
+    both,
+    listed,
+    open_record,
+)
 from bayesnas.runtime.strategies.gaussian import Gaussian
 from bayesnas.runtime.strategies.interface import Problem, Removal, Strategy, judged, random_member
 from bayesnas.runtime.strategies.linear_algebra import eigh
@@ -81,6 +90,7 @@ class Thompson(Strategy):
         super().__init__(problem)
         self.members: list[list[int]] = []  # of every step of the search, the numbers of its groups
         self.losses: list[float] = []
+        self.learned = 0  # steps that the posterior is of
         self.posterior: Gaussian | None = None
 
     def step(self, inputs: Tensor, targets: Tensor, searching: bool) -> float:
@@ -107,20 +117,21 @@ class Thompson(Strategy):
 
     def update(self, number: int, rounds: int) -> Removal:
         """The effects anew; after the last round the best of the members drawn from them."""
-        self._learn()
+        self._learn(len(self.losses))
         if number < rounds:
             return Removal()
         return self.keep_only(judged(self.net, self._drawn()), "judged")
 
-    def _learn(self) -> None:
-        """By the later half of the steps: what is good for a beginner may not be so later."""
-        first = len(self.losses) // 2
-        if len(self.losses) - first < LEAST:
+    def _learn(self, steps: int) -> None:
+        """By the later half of so many: what is good for a beginner may not be so later."""
+        self.learned = steps
+        first = steps // 2
+        if steps - first < LEAST:
             return
-        x = torch.zeros(len(self.losses) - first, len(self.net.gates.groups), dtype=torch.float64)
-        for row, numbers in zip(x, self.members[first:], strict=True):
+        x = torch.zeros(steps - first, len(self.net.gates.groups), dtype=torch.float64)
+        for row, numbers in zip(x, self.members[first:steps], strict=True):
             row[numbers] = 1
-        self.posterior = effects(x, torch.tensor(self.losses[first:], dtype=torch.float64))
+        self.posterior = effects(x, torch.tensor(self.losses[first:steps], dtype=torch.float64))
         error = self.posterior.deviation
         for group, n in self.net.gates.numbers.items():
             self.report[group] = {"w": -float(self.posterior.mean[n]), "error": float(error[n])}
@@ -141,16 +152,26 @@ class Thompson(Strategy):
 
     def state(self) -> dict[str, Any]:
         """With all members and losses so far."""
-        return super().state() | {"members": self.members, "losses": self.losses}
+        own = {"members": self.members, "losses": self.losses, "learned": self.learned}
+        return super().state() | own
 
     def state_schema(self) -> Schema:
         """With what `state` adds."""
         groups = listed(between(0, len(self.net.gates.groups) - 1))
-        own = open_record({"members": listed(groups), "losses": listed(NUMBER)})
-        return both(super().state_schema(), own, alike("members", "losses"))
+        own = {"members": listed(groups), "losses": listed(NUMBER), "learned": COUNT}
+        return both(super().state_schema(), open_record(own), agreeing(_miscounted))
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Back to what `state` gave."""
         super().restore(state)
         self.members, self.losses = state["members"], state["losses"]
-        self._learn()
+        self._learn(state["learned"])
+
+
+def _miscounted(state: Mapping[str, Any]) -> str | None:
+    """What does not fit together in a state; None if nothing."""
+    if len(state["members"]) != len(state["losses"]):
+        return "members and losses are not of one length"
+    if state["learned"] > len(state["losses"]):
+        return "learned is more than there are losses"
+    return None

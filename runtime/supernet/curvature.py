@@ -14,6 +14,8 @@ both of which the task gives (`Task.slope`, `Task.factors`). Then follow
     Monte-Carlo Fisher   the same of sampled factors: the GGN in expectation
     empirical Fisher     1/N sum_n (J_n^T l_n') (J_n^T l_n')^T: neither
 
+and where examples have weights (`Task.weights`), those stand before each term of the sums
+
 (Martens: New insights and perspectives on the natural gradient method, JMLR 2020). H in (17) of
 Zhou et al., ICML 2019, is any of them.
 
@@ -30,6 +32,7 @@ from types import MappingProxyType
 from typing import Protocol, TypeAlias
 
 import torch
+from attrs import evolve
 from torch import Tensor, nn
 
 from bayesnas.runtime.network.modules import predict
@@ -84,8 +87,8 @@ def gradient(module: nn.Module, task: Task, batches: Batches, gates: Tensor) -> 
     total, count = _zeros(gates, len(gates)), 0
     with _frozen(module):
         for inputs, targets in batches:
-            for _, rows in _pulled(module, inputs, targets, gates, _slope_of(task)):
-                total += rows.sum(dim=(0, 1))
+            for weights, rows in _pulled(module, inputs, targets, gates, _slope_of(task)):
+                total += (weights[:, :, None] * rows).sum(dim=(0, 1))
             count += len(inputs)
     return _mean(total, count)
 
@@ -93,16 +96,14 @@ def gradient(module: nn.Module, task: Task, batches: Batches, gates: Tensor) -> 
 def ggn(module: nn.Module, task: Task, batches: Batches, gates: Tensor) -> Tensor:
     """The exact generalised Gauss-Newton matrix [G, G], for one backward pass a factor.
 
-    Positive semidefinite. The targets are not used: it does not depend on them.
+    Positive semidefinite. It depends on the targets by the examples' weights alone.
     """
-    return fisher(module, batches, gates, lambda outputs, _: task.factors(outputs))
+    return fisher(module, batches, gates, _factors_of(task))
 
 
 def ggn_diagonal(module: nn.Module, task: Task, batches: Batches, gates: Tensor) -> Tensor:
     """The diagonal [G] of `ggn`, without the matrix; as many backward passes."""
-    return _mean_square(
-        module, batches, gates, lambda outputs, _: task.factors(outputs), diagonal=True
-    )
+    return _mean_square(module, batches, gates, _factors_of(task), diagonal=True)
 
 
 def fisher(module: nn.Module, batches: Batches, gates: Tensor, factors_of: FactorsOf) -> Tensor:
@@ -137,8 +138,8 @@ def fisher_monte_carlo(
     if samples < 1:
         raise ValueError(f"a Monte-Carlo estimate needs 1 or more samples, not {samples}")
 
-    def drawn(outputs: Tensor, _targets: Tensor) -> Iterator[Factors]:
-        return task.sampled_factors(outputs, samples, generator)
+    def drawn(outputs: Tensor, targets: Tensor) -> Iterator[Factors]:
+        return _weighed(task, targets, task.sampled_factors(outputs, samples, generator))
 
     return fisher(module, batches, gates, drawn)
 
@@ -197,14 +198,25 @@ ESTIMATORS: Mapping[str, Estimator] = MappingProxyType(
 )
 
 
+def _factors_of(task: Task) -> FactorsOf:
+    return lambda outputs, targets: _weighed(task, targets, task.factors(outputs))
+
+
 def _slope_of(task: Task) -> FactorsOf:
     """The slope of each example's loss as its one factor."""
 
-    def factors(outputs: Tensor, targets: Tensor) -> list[Factors]:
+    def factors(outputs: Tensor, targets: Tensor) -> Iterator[Factors]:
         slope = task.slope(outputs, targets)
-        return [Factors(slope.new_ones(len(slope), 1), slope[:, None])]
+        return _weighed(task, targets, [Factors(slope.new_ones(len(slope), 1), slope[:, None])])
 
     return factors
+
+
+def _weighed(task: Task, targets: Tensor, parts: Iterable[Factors]) -> Iterator[Factors]:
+    """Factors of each example's loss, times the example's weight."""
+    weights = task.weights(targets)
+    for part in parts:
+        yield part if weights is None else evolve(part, weights=weights[:, None] * part.weights)
 
 
 def _mean_square(

@@ -18,7 +18,8 @@ from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.settings import SearchSettings
 from bayesnas.compiler.space.choices import Member
 from bayesnas.dsl.diagnostics import quote
-from bayesnas.runtime.data.dataset import Data, Part, batches, plain_batches, split
+from bayesnas.runtime.data.dataset import Batches, Data, Part, plain_batches
+from bayesnas.runtime.data.splits import HOLDOUT, split
 from bayesnas.runtime.network.memory import JUDGEMENT, AtOnce, Footprint
 from bayesnas.runtime.network.modules import build, predict
 from bayesnas.runtime.network.recompute import NORMS, recompute_blocks
@@ -39,7 +40,6 @@ from bayesnas.runtime.supernet.curvature import ESTIMATORS, gradient
 from bayesnas.runtime.supernet.gates import Gates
 from bayesnas.runtime.tasks.interface import Score
 
-HOLDOUT = 0.2  # share of the training part that trains nothing and judges
 RECALIBRATION = 1024  # examples that normalisation is estimated from anew
 
 
@@ -68,7 +68,10 @@ class Supernet:
         )
         self.generator = torch.Generator().manual_seed(seed)
         torch.manual_seed(seed)  # for dropout
-        self.fit_part, self.held_part = split(data.train, HOLDOUT, self.generator)
+        self.fit_part, self.held_part = split(data.train, data.task, HOLDOUT, self.generator)
+        self._batches = Batches(
+            data, self.fit_part, settings.batch_size, settings.augment, self.generator
+        )
         self.epoch_steps = math.ceil(len(self.fit_part) / settings.batch_size)
         self.steps = 0  # taken so far
         self.total_steps = 1  # of the whole search, for the learning rate
@@ -90,18 +93,9 @@ class Supernet:
 
     # ---------------------------------------------------------------------------------- training
 
-    def batches(self, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """This many shuffled, augmented batches of the part that trains."""
-        steps_left = steps
-        settings = self.settings
-        while steps_left > 0:
-            for batch in batches(
-                self.data, self.fit_part, settings.batch_size, settings.augment, self.generator
-            ):
-                if steps_left == 0:
-                    return
-                steps_left -= 1
-                yield batch
+    def batches(self, steps: int, taken: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """This many batches of the part that trains, less those taken before: `Batches.series`."""
+        return self._batches.series(steps, taken)
 
     def held_batch(self, size: int) -> tuple[Tensor, Tensor]:
         """A random batch of held-out training examples."""
@@ -205,8 +199,7 @@ class Supernet:
             norm.reset_running_stats()
         self.module.train()
         part = self.fit_part.first(RECALIBRATION)
-        size = self.at_once.forward(JUDGEMENT)
-        seen = 0
+        size, seen = self.at_once.forward(JUDGEMENT), 0
         for inputs, _ in plain_batches(self.data, part, size):
             if len(inputs) > 1 or size == 1:
                 seen += len(inputs)
@@ -244,6 +237,7 @@ class Supernet:
             "model": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
+            "order": self._batches.order,
             "dropout": torch.get_rng_state(),
         }
 
@@ -258,6 +252,7 @@ class Supernet:
                 "model": like_all(self.module.state_dict()),
                 "optimizer": like_optimizer(self.optimizer),
                 "generator": TORCH_STATE,
+                "order": TORCH_STATE,
                 "dropout": TORCH_STATE,
             }
         )
@@ -270,4 +265,5 @@ class Supernet:
         self.module.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"].cpu())
+        self._batches.order = state["order"].cpu()
         torch.set_rng_state(state["dropout"].cpu())

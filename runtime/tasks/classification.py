@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
@@ -19,7 +19,6 @@ from bayesnas.runtime.tasks.interface import (
     AT_ONCE,
     Array,
     Factors,
-    Reduction,
     Score,
     Task,
     wrong,
@@ -37,9 +36,11 @@ class Classification(Task):
 
     Args:
         classes: their names, in the order of the outputs.
+        class_weights: what an example of each counts; None: 1 each.
     """
 
     classes: tuple[str, ...]
+    class_weights: tuple[float, ...] | None = None
     metric: ClassVar[str] = "accuracy"
     unit: ClassVar[str] = "%"
     scale: ClassVar[float] = 100.0
@@ -84,6 +85,27 @@ class Classification(Task):
         """The classes."""
         return targets.cpu().numpy()
 
+    @property
+    def strata_names(self) -> tuple[str, ...]:
+        """The classes' names."""
+        return self.classes
+
+    def balanced(self, targets: Tensor) -> Classification:
+        """With weights in inverse proportion to how often a class comes."""
+        counts = torch.bincount(targets, minlength=len(self.classes)).tolist()
+        present = sum(count > 0 for count in counts)
+        return evolve(
+            self,
+            class_weights=tuple(len(targets) / (present * c) if c else 1.0 for c in counts),
+        )
+
+    def weights(self, targets: Tensor) -> Tensor | None:
+        """Those of the classes."""
+        if self.class_weights is None:
+            return None
+        by_class = torch.tensor(self.class_weights, dtype=torch.float64, device=targets.device)
+        return by_class[targets]
+
     @classmethod
     def inputs_of(cls, graph: Graph) -> Shape:
         """Of the one input; the one output is a vector.
@@ -124,16 +146,16 @@ class Classification(Task):
                 )
             )
 
-    def loss(self, outputs: Tensor, targets: Tensor, reduction: Reduction = "mean") -> Tensor:
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy, in nats."""
-        return cross_entropy(outputs, targets, reduction=reduction)
+        return cross_entropy(outputs, targets, reduction="none")
 
     def score(self, predictions: Iterable[tuple[Tensor, Tensor]]) -> Score:
         """Its quality is the share of examples whose largest output is their class."""
         loss = right = 0.0
         count = 0
         for outputs, targets in predictions:
-            loss += float(self.loss(outputs, targets, "sum"))
+            loss += float(self.losses(outputs, targets).sum())
             right += float((outputs.argmax(dim=1) == targets).sum())
             count += len(targets)
         return Score(loss / max(count, 1), right / max(count, 1))
@@ -165,6 +187,10 @@ class Classification(Task):
         """The loss of equal chances for all classes, and the share of the largest class."""
         largest = int(torch.bincount(targets).max())
         return Score(math.log(len(self.classes)), largest / len(targets))
+
+    def standard_error(self, quality: float, count: int) -> float:
+        """That of a share of independent examples."""
+        return math.sqrt(quality * (1 - quality) / count)
 
     @classmethod
     def fits(cls, record: Mapping[str, Any], graph: Graph) -> bool:

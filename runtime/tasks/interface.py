@@ -1,7 +1,8 @@
 """The interface of all learning tasks: what a network's outputs are compared with, and how.
 
 Convention: `outputs` [N, K] are what a network returns for N examples, `targets` [N, ...] what the
-data say of them. The loss of an example is a negative log-likelihood, in nats.
+data say of them. The loss of an example is a negative log-likelihood, in nats. An example of weight
+w counts as w examples in all that is learned, and as one in scores.
 """
 
 from __future__ import annotations
@@ -96,6 +97,22 @@ class Task(ABC):
     def strata(self, targets: Tensor) -> Array:
         """Numbers from 0, int64 [N]: what is held out has the same share of each."""
 
+    @property
+    def strata_names(self) -> tuple[str, ...]:
+        """What the strata are called, by their numbers; none where they have no names."""
+        return ()
+
+    @abstractmethod
+    def balanced(self, targets: Tensor) -> Self:
+        """The same with weights by which all strata of a training part count alike.
+
+        Those of the examples of ``targets`` have the mean 1.
+        """
+
+    def weights(self, targets: Tensor) -> Tensor | None:  # noqa: ARG002
+        """What each example counts, float64 [N] on the device of its target; None: 1 each."""
+        return None
+
     # ------------------------------------------------------------------------------- the network
 
     @classmethod
@@ -118,8 +135,15 @@ class Task(ABC):
     # ------------------------------------------------------------------------------- learning
 
     @abstractmethod
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The loss of each example [N], without its weight, differentiable in the outputs."""
+
     def loss(self, outputs: Tensor, targets: Tensor, reduction: Reduction = "mean") -> Tensor:
-        """The mean or sum of the examples' losses, a scalar, differentiable in the outputs."""
+        """The sum of the examples' losses by weight, or that over their number: a scalar."""
+        losses = self.losses(outputs, targets)
+        if (weights := self.weights(targets)) is not None:
+            losses = weights.to(losses.dtype) * losses
+        return losses.mean() if reduction == "mean" else losses.sum()
 
     @abstractmethod
     def score(self, predictions: Iterable[tuple[Tensor, Tensor]]) -> Score:
@@ -127,7 +151,7 @@ class Task(ABC):
 
     @abstractmethod
     def slope(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The gradient of each example's loss in its outputs, float64 [N, K]."""
+        """The gradient of each example's loss in its outputs, without weight, float64 [N, K]."""
 
     @abstractmethod
     def factors(self, outputs: Tensor) -> Iterator[Factors]:
@@ -175,6 +199,10 @@ class Task(ABC):
 
         None where nothing such is known.
         """
+        return None
+
+    def standard_error(self, quality: float, count: int) -> float | None:  # noqa: ARG002
+        """How far chance alone moves a quality measured on so many examples; None: unknown."""
         return None
 
     # ------------------------------------------------------------------------------- what is kept

@@ -81,13 +81,19 @@ def test_every_primitive_is_known_by_its_name() -> None:
             "conv(3)",
             VECTOR,
             "`conv` needs a map [channels, length] or [channels, height, width], got [10]",
-            "apply it before `global_avg_pool` or `flatten`",
+            "write `linear(10)` for a vector, or apply it before `global_avg_pool` or `flatten`",
+        ),
+        (
+            "max_pool(3)",
+            VECTOR,
+            "`max_pool` needs a map [channels, length] or [channels, height, width], got [10]",
+            "leave it out for a vector, or apply it before `global_avg_pool` or `flatten`",
         ),
         (
             "factorized_reduce",
             ROW,
             "`factorized_reduce` needs a map [channels, height, width], got [4, 9]",
-            "use `conv` with `stride = 2`",
+            "write `conv(1, 4, stride = 2)`",
         ),
         (
             "linear(3)",
@@ -99,13 +105,13 @@ def test_every_primitive_is_known_by_its_name() -> None:
             "pad_channels(3)",
             MAP,
             "`pad_channels` cannot shrink 4 channels to 3",
-            "write a width of 4 or more, or use `conv(1, 3)`",
+            "write a width of 4 or more, or `conv(1, 3)`",
         ),
         (
             "conv(3, groups = 3, expand = 2)",
             MAP,
             "3 groups divide 4 -> 8 channels unevenly",
-            "choose a `groups` that divides both",
+            "write `groups = 1`: it divides both",
         ),
         ("conv(3, expand = 0)", MAP, "`expand` of `conv` is 0", "write 1 or more"),
         (
@@ -118,32 +124,39 @@ def test_every_primitive_is_known_by_its_name() -> None:
             "max_pool(2)",
             MAP,
             "the kernel of `max_pool` is 2, an even number",
-            "use an odd kernel: padding keeps the resolution only then, "
-            "or a kernel and stride of 2",
+            "write `kernel = 3`: padding keeps the resolution for odd ones alone, "
+            "or `kernel = 2, stride = 2`",
+        ),
+        (
+            "avg_pool(4, 2)",
+            "[4, 7]",
+            "the kernel of `avg_pool` is 4, an even number",
+            "write `kernel = 5`: padding keeps the resolution for odd ones alone",
         ),
         (
             "avg_pool(2, 2)",
             "[4, 7]",
             "windows of 2 do not cover 7 evenly",
-            "choose a size that halves evenly, or a kernel of 3",
+            "declare `x: [4, 8]`: sizes that halve evenly, or write `kernel = 3`",
         ),
         (
             "conv(3, 6, groups = 4)",
             MAP,
             "4 groups divide 4 -> 6 channels unevenly",
-            "choose a `groups` that divides both",
+            "write `groups = 2`: it divides both",
         ),
         (
             "factorized_reduce",
             "[4, 7, 8]",
             "`factorized_reduce` halves the resolution, but 7 x 8 is odd",
-            "choose an image size that halves evenly, or reduce fewer times",
+            "declare `x: [4, 8, 8]`: sizes that halve evenly, "
+            "or write `conv(1, width=4, stride=2)`",
         ),
         (
             "factorized_reduce(5)",
             MAP,
             "`factorized_reduce` needs an even width, got 5",
-            "choose an even width",
+            "write a width of 6",
         ),
         ("conv(3, 0)", MAP, "`width` of `conv` is 0", "write 1 or more"),
         ("conv(3, 4, 0)", MAP, "`stride` of `conv` is 0", "write 1 or more"),
@@ -154,7 +167,7 @@ def test_every_primitive_is_known_by_its_name() -> None:
             "relu >> (skip + max_pool(3, 2))",
             MAP,
             "cannot sum [4, 8, 8] and [4, 4, 4] with `+`",
-            "give every branch the same stride and width",
+            "append `>> avg_pool(3, stride=2)` to branch 1 of the `+`",
         ),
     ],
 )
@@ -195,13 +208,13 @@ def test_a_sum_shows_both_shapes_and_where_each_comes_from() -> None:
         "[4, 8, 8] comes by `conv(3)` on `x -> y`, at spec.nas:2:1",
         "[4, 4, 4] comes by `max_pool(3, stride=2)` on `x -> y`, at spec.nas:3:1",
     )
-    assert found.help == "give both the same stride and width, or merge with `concat`"
+    assert found.help == "append `>> avg_pool(3, stride=2)` to `conv(3)` on `x -> y`"
 
 
 def test_a_concatenation_needs_one_resolution() -> None:
     text = network("p = x : max_pool(3, 2)\n§y = concat(x, p)")
     found = assert_refused(text, "D302", "cannot concatenate [4, 8, 8] and [4, 4, 4] at `y`")
-    assert found.help == "give both the same stride"
+    assert found.help == "put `avg_pool(3, stride=2)` on `x -> y`"
 
 
 @pytest.mark.parametrize("merge", ["concat", "sum", "product"])
@@ -220,7 +233,7 @@ def test_what_has_another_rank_does_not_merge(merge: str, shape: str) -> None:
         f"c = a : relu\nd = b : relu\n§y = {merge}(c, d) }}"
     )
     found = assert_refused(text, "D302", f"cannot {VERBS[merge]} {other} and {shape} at `y`")
-    assert found.help == "bring both to the same rank: `global_avg_pool` or `flatten` make vectors"
+    assert "put `global_avg_pool" in found.help
 
 
 def test_a_product_needs_equal_shapes() -> None:
@@ -245,7 +258,9 @@ def test_an_output_is_what_it_is_declared_as() -> None:
     text = "network net(x: [4, 8, 8]) -> (§y: [10]) {\n x -> y : global_avg_pool\n}"
     found = assert_refused(text, "D303", "output `y` is declared as [10] and arrives as [4]")
     assert found.notes == ("the last operation is `global_avg_pool`, at spec.nas:2:2",)
-    assert found.help == "change the last operation, or the declared shape"
+    assert found.help == (
+        "declare `y: [4]`, or append `>> linear(10)` to `global_avg_pool` on `x -> y`"
+    )
 
 
 # ------------------------------------------------------------------------------ merges that fit

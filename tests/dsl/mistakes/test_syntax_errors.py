@@ -29,7 +29,7 @@ STATEMENTS = {
     "node x\n  {a, b§,\n  } -> x": ("D101", "a comma with nothing after it", "remove it"),
     "x§, = m(a)": ("D101", "a comma with nothing after it", "remove it"),
     "{§, a} -> c": ("D101", "a comma with nothing before it", "remove it"),
-    "§(a, b) -> (c, d)": ("D101", "several sources stand in braces", "write `{a, b}`"),
+    "§(a, b) -> (c, d)": ("D101", "several sources stand in braces", "write `{a, b} -> {c, d}`"),
     "x = §times 3": ("D101", "missing `chain` before `times`", CHAIN),
     "§x = a\n  b -> c": (
         "D101",
@@ -98,6 +98,18 @@ STATEMENTS = {
     ),
     "x = chain m(a) times 3 reduce at 1§,": ("D101", "a comma with nothing after it", "remove it"),
     "retain 2 §h": ("D101", "missing `into` before `h`", "write `retain 2 into h`"),
+    "retain 2 §of skip into h": (
+        "D101",
+        "`retain` counts edges, whatever they carry",
+        "write `retain 2 into h`",
+    ),
+    "retain k - 1 §skip into h[1], h[2]": (
+        "D101",
+        "`retain` counts edges, whatever they carry",
+        "write `retain k - 1 into h[1]`",
+    ),
+    "retain 2 §of h": ("D101", "missing `into` before `of`", "write `retain 2 into h`"),
+    "retain 2 §of the skips": ("D101", "missing `into` before `of`", "write `retain 2 into h`"),
     "retain §into h": ("D101", "missing number before `into`", "write `retain 2 into h`"),
     "for k §0..4 { a -> c }": ("D101", "missing `in` before `0`", LOOP),
     "for k §= 0..4 { a -> c }": ("D101", "missing `in` before `=`", LOOP),
@@ -107,7 +119,7 @@ STATEMENTS = {
         "`range` is no range of the language",
         "write `0..4`",
     ),
-    "for k in range§(1, n) { a -> c }": (
+    "for k in §range(1, n) { a -> c }": (
         "D101",
         "`range` is no range of the language",
         "write `1..n`",
@@ -434,7 +446,7 @@ STATEMENTS = {
         "missing `)` or `,` before `b`",
         "close the parenthesis, or separate with commas",
     ),
-    "x = §'a'": ("D102", "single quotes hold no text", 'write `"a"`'),
+    "x = §'a'": ("D102", "`'a'` stands where a name is meant", "remove the quotes"),
 }
 
 # Whole files.
@@ -566,14 +578,14 @@ DEFINITIONS = {
     ),
     "motif§": ("D101", "missing name before the end of the file", NAME),
     "op a §skip": ("D101", "missing `=` before `skip`", "write `op a = skip`"),
-    "op a(k) §skip": ("D101", "missing `=` before `skip`", "write `op a = conv(3)`"),
+    "op a(k) §skip": ("D101", "missing `=` before `skip`", "write `op a = ...`"),
     "op a§[k] = skip": ("D101", "parameters stand in parentheses", "write `op a(k) = ...`"),
     "op a =§": (
         "D101",
         "missing operation before the end of the file",
         "an operation is written like `conv(3)` or `relu`",
     ),
-    "op a§": ("D101", "missing `=` before the end of the file", "write `op a = conv(3)`"),
+    "op a§": ("D101", "missing `=` before the end of the file", "write `op a = ...`"),
     "op §= skip": ("D101", "missing name before `=`", NAME),
     "op a = §3": (
         "D101",
@@ -582,10 +594,10 @@ DEFINITIONS = {
     ),
     "op a = b §c": ("D101", "missing operator before `c`", OPERATIONS),
     "op a = b §-> c": ("D101", "an arrow between operations", OPERATIONS),
-    "op a §: b": ("D101", "missing `=` before `:`", "write `op a = conv(3)`"),
+    "op a §: b": ("D101", "missing `=` before `:`", "write `op a = ...`"),
     "choice c = a§, b": ("D101", "a comma between operations", OPERATIONS),
     "choice c §a | b": ("D101", "missing `=` before `a`", "write `choice c = a | ...`"),
-    "choice c§": ("D101", "missing `=` before the end of the file", "write `choice c = conv(3)`"),
+    "choice c§": ("D101", "missing `=` before the end of the file", "write `choice c = ...`"),
     "op f(k = §) = a": (
         "D101",
         "missing value before `)`",
@@ -618,7 +630,7 @@ DEFINITIONS = {
     ),
     "search { a = -0.5 x §}": ("D101", "missing `=` before `}`", "write `name = value`"),
     "search { a = 1§, b = 2 }": ("D101", "a comma between settings", "write `;`, or begin a line"),
-    "search { a§: 1 }": ("D101", "missing `=` before `:`", "write `a = value`"),
+    "search { a§: 1 }": ("D101", "missing `=` before `:`", "write `a = ...`"),
     "search { a §1 }": ("D101", "missing `=` before `1`", "write `name = value`"),
     "search { a §}": ("D101", "missing `=` before `}`", "write `name = value`"),
     "search { a = §}": (

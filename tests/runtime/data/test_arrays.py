@@ -20,10 +20,11 @@ from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.data.dataset import Data, batches
+from bayesnas.runtime.data.dataset import Batches, Data
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.search import search
-from bayesnas.runtime.jobs.train import evaluate_run, train
+from bayesnas.runtime.jobs.train import train
+from bayesnas.runtime.jobs.trained import evaluate_run
 from bayesnas.runtime.runs.folder import RunOptions
 
 Arrays = dict[str, Any]
@@ -138,7 +139,7 @@ def test_labels_may_be_whole_floats(tmp_path: Path) -> None:
 
 def test_nothing_is_shifted(tmp_path: Path) -> None:
     data = load(tmp_path, arrays())
-    [(inputs, labels)] = batches(data, data.train, 100, "auto", torch.Generator().manual_seed(0))
+    [(inputs, labels)] = Batches(data, data.train, 100, "auto", torch.Generator().manual_seed(0))
     sums = data.normalize(data.train.inputs).sum(dim=1)
     assert sorted(inputs.sum(dim=1).tolist()) == pytest.approx(sorted(sums.tolist()), abs=1e-6)
     assert sorted(labels.tolist()) == sorted(data.train.targets.tolist())
@@ -165,6 +166,20 @@ def test_a_fifth_of_every_class_is_the_test_part(
         f"`{tmp_path / 'data.npz'}` has no `x_test`: {sum(held)} of its {len(y)} examples, "
         "of every class a fifth and in every run the same, are the test part"
     )
+
+
+def test_validation_stands_in_for_the_test(tmp_path: Path) -> None:
+    given = with_test()
+    named = {key.replace("_test", "_val"): array for key, array in given.items()}
+    data = load(tmp_path, named)
+    assert (data.test.inputs.numpy() == given["x_test"]).all()
+    assert data.note == f"`{tmp_path / 'data.npz'}` has no `x_test`: `x_val` is the test part"
+    few = {"x_val": given["x"][:3], "y_val": given["y"][:3]}
+    assert len(load(tmp_path, {**given, **few}).test) == 12
+    del named["y_val"]
+    found = refused(save(tmp_path / "data.npz", named))
+    assert found.message == f"`{tmp_path / 'data.npz'}` has no array `y_val`"
+    assert found.help == "save `x_val` and `y_val` both, or neither"
 
 
 def test_the_test_part_is_the_same_at_every_call(tmp_path: Path) -> None:

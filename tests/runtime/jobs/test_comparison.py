@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from living import CELLS, lines, snapshot, striped
 from bayesnas.cli import main
 from bayesnas.commands.values import parse_budgets
 from bayesnas.compiler.graph.model import BudgetConstraint
+from bayesnas.runtime.network.training import diverged
 from bayesnas.runtime.strategies.magnitude import Magnitude
 
 LOOSE = CELLS.replace("tied chain", "chain")  # each cell chooses for itself
@@ -285,3 +287,72 @@ def test_amounts_of_budgets() -> None:
     found = parse_budgets(["flops=60M", " parameters <= 1.5K ", "flops = 2G", "parameters=7"])
     assert {b.cost: b.limit for b in found} == {"flops": 2 * 10**9, "parameters": 7}
     assert parse_budgets(["parameters=1.5K"]) == (BudgetConstraint("parameters", 1500),)
+
+
+FOREIGN_RUNS: dict[str, tuple[list[str], str, str]] = {
+    "a search of another space": (
+        ["search", "loose.nas", "--strategy", "largest"], "search", "spec",
+    ),
+    "a search of another seed": (
+        ["search", "net.nas", "--strategy", "largest", "--seed", "1"], "search", "seed",
+    ),
+    "a search by another strategy": (["search", "net.nas"], "search", "settings"),
+    "a training": (["train", "net.nas"], "search", "command"),
+    "a training of something else": (["train", "net.nas"], "train", "spec"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FOREIGN_RUNS)
+def test_a_finished_run_of_others_is_not_taken(
+    name: str, here: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--strategies", "largest", "--seeds", "0")
+    assert compare(data, *arguments) == 0
+    command, kind, differs = FOREIGN_RUNS[name]
+    place = f"out/largest-0/{kind}"
+    shutil.rmtree(place)
+    assert main([*command, "--data", f"folder:{data}", "--device", "cpu", "-o", place]) == 0
+    before = snapshot(here)
+    capsys.readouterr()
+    assert compare(data, *arguments) == 2
+    told = capsys.readouterr().err
+    assert f"error[D414]: the run in `{place}` was begun with another {differs}\n" in told
+    assert snapshot(here) == before
+    assert compare(data, *arguments, "--force") == 0
+
+
+def test_runs_on_other_data_are_not_taken(
+    here: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The folder has the same name, and other pictures."""
+    own = here / "data"
+    shutil.copytree(data, own)
+    arguments = ("--strategies", "largest", "--seeds", "0")
+    assert compare(own, *arguments) == 0
+    (own / "train/rows/0.png").unlink()
+    capsys.readouterr()
+    assert compare(own, *arguments) == 2
+    told = capsys.readouterr().err
+    assert "error[D414]: the run in `out/largest-0/search` was begun with another data\n" in told
+
+
+@pytest.mark.usefixtures("here")
+def test_a_rate_that_is_too_high_is_named_where_it_stands(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--option` is of the searches; trainings have their settings from the spec."""
+    arguments = ("--strategies", "random", "--seeds", "0", "--option", "learning_rate=0.002")
+    with monkeypatch.context() as patch:
+        patch.setattr("bayesnas.runtime.supernet.supernet.check_loss", diverge)
+        assert compare(data, *arguments) == 1
+    told = capsys.readouterr().err
+    assert "= help: lower `learning_rate`, for instance `--option learning_rate=0.0002`\n" in told
+    monkeypatch.setattr("bayesnas.runtime.network.training.check_loss", diverge)
+    assert compare(data, *arguments) == 1
+    told = capsys.readouterr().err
+    place = "`learning_rate = 0.005` in the `train` block of the spec"
+    assert f"= help: lower `learning_rate`, for instance {place}\n" in told
+
+
+def diverge(*_: object) -> float:
+    raise diverged("the loss became nan")

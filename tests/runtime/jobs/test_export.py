@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnxruntime
 import pytest
 import torch
 from living import OTHERS, PACKAGED, packaged, striped, write_tiny
 from torch import Tensor, nn
 
+import bayesnas
 from bayesnas import cli
 from bayesnas.compiler.emit.pytorch import emit_torch
 from bayesnas.compiler.pipeline import compile_spec
@@ -19,8 +23,9 @@ from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.jobs import export as exporting
-from bayesnas.runtime.jobs.export import WRITERS, Deployed, export
-from bayesnas.runtime.jobs.train import load_network, train
+from bayesnas.runtime.jobs.export import WRITERS, export
+from bayesnas.runtime.jobs.train import train
+from bayesnas.runtime.jobs.trained import load_network
 from bayesnas.runtime.network.modules import load_source
 from bayesnas.runtime.runs.folder import RunOptions
 
@@ -38,14 +43,63 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_file_takes_data_as_it_is(trained: Path, suffix: str) -> None:
     found = export(trained / "run", trained / f"network{suffix}")
     assert found.difference < 1e-5
+    assert found.examples == "5 examples of the test part"
     spec = compile_spec(trained / "tiny.nas")
     data = load_data(f"folder:{trained / 'data'}", spec.graph, DataOptions())
     network = load_network(trained / "run")
     for count in (1, 4):
         inputs = data.test.inputs[:count]
-        expected = network(data.normalize(inputs))
+        expected = network(inputs)
         given = inputs.to(torch.float32) / 255
         torch.testing.assert_close(run_file(found.out, given), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+def test_a_file_says_what_it_is(trained: Path, suffix: str) -> None:
+    file = trained / f"about{suffix}"
+    export(trained / "run", file)
+    about = {"classes": "", "input": "", "normalisation": "", "bayesnas": ""}
+    if suffix == ".pt2":
+        torch.export.load(file, extra_files=about)
+    else:
+        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        about = session.get_modelmeta().custom_metadata_map
+        names = [port.name for port in (*session.get_inputs(), *session.get_outputs())]
+        assert names == ["input", "logits"]
+    assert json.loads(about["classes"]) == ["columns", "diagonals", "rows"]
+    assert json.loads(about["input"]) == {
+        "shape": [1, 8, 8], "layout": "NCHW", "dtype": "float32", "scale": "0 to 1",
+    }  # fmt: skip
+    assert about["normalisation"] == "part of the network"
+    assert about["bayesnas"] == bayesnas.__version__
+
+
+def vectors(folder: Path) -> tuple[Path, np.ndarray[Any, Any]]:
+    """A run on vectors of times since 1970, which 32 bits cannot hold apart."""
+    (folder / "net.nas").write_text(
+        "network net(x: [2]) -> (logits: [2]) { x -> logits : linear(2) }"
+    )
+    x = np.stack([1.7e9 + np.arange(40.0), np.arange(40.0)], axis=1)
+    np.savez(folder / "v.npz", x=x, y=np.arange(40) % 2, x_test=x, y_test=np.arange(40) % 2)
+    options = RunOptions(f"npz:{folder / 'v.npz'}", folder / "run", device="cpu")
+    train(compile_spec(folder / "net.nas"), TrainSettings(epochs=1), options)
+    return folder / "run", x
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+def test_numbers_as_they_are(suffix: str, tmp_path: Path) -> None:
+    """Of 64 bits where the data are; with the data away, random ones like them are the check."""
+    run, x = vectors(tmp_path)
+    network = load_network(run)
+    normal = torch.from_numpy((x - x.mean(axis=0)) / x.std(axis=0, ddof=1)).to(torch.float32)
+    [linear] = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    expected = linear(normal)
+    torch.testing.assert_close(network(torch.from_numpy(x)), expected, rtol=1e-5, atol=1e-6)
+    (tmp_path / "v.npz").unlink()
+    found = export(run, tmp_path / f"v{suffix}")
+    assert found.examples.startswith("random inputs, ")
+    given = torch.from_numpy(x)
+    torch.testing.assert_close(run_file(found.out, given), expected, rtol=1e-5, atol=1e-6)
 
 
 def run_file(file: Path, inputs: Tensor) -> Tensor:
@@ -60,11 +114,9 @@ def run_file(file: Path, inputs: Tensor) -> Tensor:
 def test_members_of_packaged_specs(name: str, suffix: str) -> None:
     graph = packaged(name).graph
     _, member = draw_member(graph, 0)
-    network = load_source(emit_torch(member, "spec.nas"))
+    module = load_source(emit_torch(member, "spec.nas", statistics="float32")).eval()
     shape = member.node(member.root.inputs[0]).shape or ()
-    mean, std = torch.zeros(shape[0]), torch.ones(shape[0])
-    module = Deployed(nn.Sequential(network), mean, std, len(shape)).eval()
-    _, run = WRITERS[suffix](module, torch.rand(2, *shape))
+    _, run = WRITERS[suffix](module, torch.rand(2, *shape), {})
     inputs = torch.rand(3, *shape)
     torch.testing.assert_close(run(inputs), module(inputs), rtol=1e-4, atol=1e-5)
 

@@ -352,7 +352,7 @@ def test_derivatives_that_are_not_finite(
     assert found.message.startswith("1 of ")
     assert " entries of the curvature of the gates are not finite after step " in found.message
     assert f"`{edge.connection}: {edge.operation.label}`" in found.notes[0]
-    assert "--resume" in found.notes[-1]
+    assert "the last good checkpoint is kept in " in found.notes[-1]
     assert "learning_rate" in found.help
     assert torch.load(tmp_path / "o" / "checkpoint.pt", weights_only=True)["round"] == 0
 
@@ -374,7 +374,7 @@ def test_an_absurd_loss_is_not_found(
     assert (found.code, found.message, error.status) == ("D602", message, 1)
     assert found.notes == (
         "without learning it is 1.1",
-        f"`--resume` goes on from the last good checkpoint, which is kept in `{tmp_path / 'o'}`",
+        f"the last good checkpoint is kept in `{tmp_path / 'o'}`",
     )
     assert not (tmp_path / "o" / "pruned.nas").exists()
     assert torch.load(tmp_path / "o" / "checkpoint.pt", weights_only=True)["round"] == 0

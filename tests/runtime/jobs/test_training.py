@@ -20,9 +20,10 @@ from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.export import export
-from bayesnas.runtime.jobs.train import TrainResult, evaluate_run, train
+from bayesnas.runtime.jobs.train import TrainResult, train
+from bayesnas.runtime.jobs.trained import evaluate_run
 from bayesnas.runtime.network import training
-from bayesnas.runtime.network.training import cosine, evaluate
+from bayesnas.runtime.network.training import cosine, evaluate_raw
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
 from bayesnas.runtime.runs.ownership import check_out
 from bayesnas.runtime.tasks.interface import Score
@@ -65,8 +66,8 @@ def options(out: Path, data: str = "") -> RunOptions:
 
 
 def model_of(out: Path) -> dict[str, torch.Tensor]:
-    state: dict[str, dict[str, torch.Tensor]] = torch.load(out / "weights.pt", weights_only=True)
-    return state["model"]
+    state: dict[str, torch.Tensor] = torch.load(out / "weights.pt", weights_only=True)
+    return state
 
 
 def refusal(caught: pytest.ExceptionInfo[DiagnosticError]) -> tuple[str, str, int]:
@@ -98,7 +99,7 @@ def test_evaluation_reproduces_the_number(done: tuple[Path, TrainResult], folder
     before = snapshot(out)
     for data in ("", f"folder:{folder}"):
         score, found = evaluate_run(options(out, data))
-        assert score.quality == result.test.quality
+        assert score == result.test
         assert len(found.test) == 18
     assert snapshot(out) == before
 
@@ -113,7 +114,7 @@ def test_a_trained_network_is_loaded(
     for name, tensor in module.state_dict().items():
         torch.testing.assert_close(tensor, model_of(out)[name], rtol=0, atol=0)
     data = load_data(f"folder:{folder}", space.graph)
-    assert evaluate(module, data, data.test, 500).quality == result.test.quality
+    assert evaluate_raw(module, data.task, data.test, 500) == result.test
 
 
 def test_the_source_beside_the_weights_takes_them(
@@ -125,8 +126,10 @@ def test_the_source_beside_the_weights_takes_them(
     exec((out / "network.py").read_text(encoding="utf-8"), namespace)
     module = namespace["Tiny"]()
     module.load_state_dict(model_of(out))
-    images = torch.randn(2, 1, 8, 8)
-    torch.testing.assert_close(module.eval()(images), load_network(out)(images))
+    images = torch.randint(0, 256, (2, 1, 8, 8), dtype=torch.uint8)
+    expected = load_network(out)(images)
+    for given in (images, images / 255):
+        torch.testing.assert_close(module.eval()(given), expected)
     assert sum(p.numel() for p in module.parameters()) == graph_cost(space.graph).parameters
 
 
@@ -442,37 +445,55 @@ def test_a_run_is_opened_with_its_numbers(done: tuple[Path, TrainResult]) -> Non
 # ------------------------------------------------------------------------------ not numbers
 
 
-def changed(out: Path, done: Path, **entries: object) -> Path:
-    """A copy of a run whose ``weights.pt`` has other entries; those of ``model`` one by one."""
+def changed(out: Path, done: Path, file: str = "weights.pt", **entries: object) -> Path:
+    """A copy of a run, one file of which has other entries."""
     shutil.copytree(done, out)
-    state = torch.load(out / "weights.pt", weights_only=True)
-    model = entries.pop("model", {})
-    assert isinstance(model, dict)
-    state |= entries
-    state["model"] |= model
-    torch.save(state, out / "weights.pt")
+    if file == "weights.pt":
+        torch.save({**model_of(out), **entries}, out / file)
+    else:
+        whole = json.loads((out / file).read_text("utf-8"))
+        (out / file).write_text(json.dumps({**whole, **entries}), encoding="utf-8")
     return out
 
 
-FLAWS: dict[str, tuple[dict[str, object], str]] = {
+FLAWS: dict[str, tuple[str, dict[str, object], str]] = {
     "a mean": (
-        {"mean": torch.tensor([torch.nan])},
-        "`mean` has 1 of 1 numbers that",
+        "weights.pt",
+        {"input_mean": torch.full((1, 1, 1), torch.nan)},
+        "`input_mean` has 1 of 1 numbers that",
     ),
     "a deviation": (
-        {"std": torch.tensor([torch.inf])},
-        "`std` has 1 of 1 numbers that",
+        "weights.pt",
+        {"input_std": torch.full((1, 1, 1), torch.inf)},
+        "`input_std` has 1 of 1 numbers that",
     ),
-    "a deviation of 0": ({"std": torch.zeros(1)}, "`std` has numbers that are not positive"),
-    "channels": ({"mean": torch.zeros(3)}, "at $.mean.shape: [1] was expected"),
-    "classes": ({"classes": ["a", "b"]}, "they are of another number of classes than the network"),
+    "a deviation of 0": (
+        "weights.pt",
+        {"input_std": torch.zeros(1, 1, 1)},
+        "`input_std` has numbers that are not positive",
+    ),
+    "channels": (
+        "weights.pt",
+        {"input_mean": torch.zeros(3, 1, 1)},
+        "at $.input_mean.shape: [1, 1, 1] was expected",
+    ),
+    "weights of another run": (
+        "weights.pt",
+        {"input_mean": torch.zeros(1, 1, 1)},
+        "its hash is not the one in `result.json`",
+    ),
+    "classes": (
+        "result.json",
+        {"classes": ["a", "b"]},
+        "they are of another number of classes than the network",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", FLAWS)
 def test_a_run_of_bad_numbers(done: tuple[Path, TrainResult], tmp_path: Path, name: str) -> None:
-    entries, note = FLAWS[name]
-    out = changed(tmp_path / "o", done[0], **entries)
+    file, entries, note = FLAWS[name]
+    out = changed(tmp_path / "o", done[0], file, **entries)
     with pytest.raises(DiagnosticError) as caught:
         evaluate_run(options(out))
     [found] = caught.value.diagnostics
@@ -488,7 +509,7 @@ def test_weights_that_are_not_finite_are_named(
     name = next(name for name in model if name.endswith("running_var"))
     broken = model[name].clone()
     broken[0] = torch.nan
-    out = changed(tmp_path / "o", done[0], model={name: broken})
+    out = changed(tmp_path / "o", done[0], **{name: broken})
     for use in (
         lambda: evaluate_run(options(out)),
         lambda: load_network(out),
@@ -520,7 +541,7 @@ def test_a_training_that_ends_in_no_numbers(
     [found] = caught.value.diagnostics
     assert (found.code, caught.value.status) == ("D602", 1)
     assert found.message.endswith(" numbers that are not finite after epoch 2")
-    assert "--resume" in found.notes[-1]
+    assert "the last good checkpoint is kept in " in found.notes[-1]
     assert torch.load(tmp_path / "o" / "checkpoint.pt", weights_only=True)["epoch"] == 1
     assert not (tmp_path / "o" / "weights.pt").exists()
 

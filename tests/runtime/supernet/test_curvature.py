@@ -515,3 +515,48 @@ def test_on_a_gpu(estimator: str) -> None:
     moved = [(images.cuda(), labels.cuda()) for images, labels in parts]
     found = estimated(estimator, module.cuda(), moved, gates.cuda())
     torch.testing.assert_close(found.cpu(), expected, rtol=1e-6, atol=1e-9)
+
+
+# ---------------------------------------------------------------------------------------- weights
+
+
+@pytest.mark.parametrize("estimator", ["ggn", "ggn_diagonal", "fisher_empirical", "hessian"])
+def test_an_example_of_weight_3_counts_as_three(estimator: str) -> None:
+    """With the weights 2/3 and 2, those of the rare class come three times as often."""
+    module, gates = supernet("several levels")
+    [(images, _)] = batches(4)
+    classes = torch.tensor([0, 0, 0, 1])
+    repeated = torch.tensor([0, 1, 2, 3, 3, 3])
+    weighted = TASK.balanced(classes)
+    plain = [(images[repeated], classes[repeated])]
+    estimate = ESTIMATORS[estimator]
+    draws = torch.Generator()
+    found = estimate(module, weighted, [(images, classes)], gates, draws)
+    close(found, estimate(module, TASK, plain, gates, draws))
+    slope = gradient(module, weighted, [(images, classes)], gates)
+    close(slope, gradient(module, TASK, plain, gates))
+
+
+def test_the_weighted_gradient_and_hessian_are_those_of_autograd() -> None:
+    module, gates = supernet("several levels")
+    module.eval()
+    [(images, classes)] = batches(7)
+    task = TASK.balanced(torch.tensor([0, 0, 0, 0, 1, 1, 2]))
+
+    def loss(g: Tensor) -> Tensor:
+        weights = torch.tensor(task.class_weights, dtype=torch.float64)
+        every = cross_entropy(module(images, g), classes, weight=weights, reduction="none")
+        return every.mean()
+
+    close(gradient(module, task, [(images, classes)], gates), jacobian(loss, gates))
+    exact = torch.autograd.functional.hessian(loss, gates)
+    close(hessian(module, task, [(images, classes)], gates), exact)
+
+
+def test_weighted_samples_come_to_the_weighted_ggn() -> None:
+    module, gates = supernet("one gate")
+    data = batches(5)
+    task = TASK.balanced(torch.tensor([0, 0, 0, 0, 1, 1, 2]))
+    draws = torch.Generator().manual_seed(0)
+    found = fisher_monte_carlo(module, task, data, gates, draws, samples=20_000)
+    torch.testing.assert_close(found, ggn(module, task, data, gates), rtol=0.05, atol=1e-6)

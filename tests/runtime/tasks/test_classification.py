@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from support import graph_of
@@ -77,6 +78,42 @@ def test_the_score_is_of_all_examples_however_they_are_dealt() -> None:
     assert whole.quality == parts.quality == sum(right) / len(right)
     assert parts.loss == pytest.approx(whole.loss)
     assert TASK.told(whole) == f"accuracy {whole.quality:.2%}"
+
+
+def test_balanced_weights() -> None:
+    """All classes count alike, and the mean over the examples stays 1."""
+    _, classes = predictions(50)
+    weights = TASK.balanced(classes).weights(classes)
+    assert weights is not None
+    assert float(weights.mean()) == pytest.approx(1, abs=1e-12)
+    sums = torch.zeros(CLASSES, dtype=torch.float64).index_add(0, classes, weights)
+    torch.testing.assert_close(sums, torch.full_like(sums, 50 / CLASSES))
+    assert TASK.weights(classes) is None
+
+
+def test_a_class_without_examples_takes_no_part_in_the_balance() -> None:
+    classes = torch.tensor([0, 0, 0, 2])
+    weights = TASK.balanced(classes).weights(classes)
+    assert weights is not None
+    assert weights.tolist() == pytest.approx([2 / 3] * 3 + [2])
+
+
+def test_weights_are_those_of_repeated_examples() -> None:
+    """An example of weight w has the loss of w examples; a score counts it once."""
+    outputs, _ = predictions(4)
+    classes = torch.tensor([0, 0, 0, 1])
+    weighted = TASK.balanced(classes)  # 2/3 and 2
+    repeated = torch.tensor([0, 1, 2, 3, 3, 3])
+    torch.testing.assert_close(
+        weighted.loss(outputs, classes), TASK.loss(outputs[repeated], classes[repeated])
+    )
+    assert weighted.score([(outputs, classes)]) == TASK.score([(outputs, classes)])
+
+
+def test_the_standard_error_is_that_of_a_share() -> None:
+    chance = np.random.default_rng(0)
+    measured = chance.binomial(200, 0.8, size=20_000) / 200
+    assert TASK.standard_error(0.8, 200) == pytest.approx(measured.std(), rel=0.02)
 
 
 def test_a_network_for_other_targets_is_refused() -> None:

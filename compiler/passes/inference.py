@@ -1,0 +1,255 @@
+"""Shapes of all nodes and stages of a graph, and what does not fit.
+
+What does not fit is a problem, without a remedy: `remedies` finds one, and tries it by inferring
+once more with the `Changes` that it would bring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from attrs import evolve, field, frozen
+
+from bayesnas.compiler.graph.model import (
+    AnyStage,
+    Connection,
+    Edge,
+    Graph,
+    Merge,
+    Node,
+    ParallelStage,
+    Stage,
+)
+from bayesnas.compiler.operations.primitives import PRIMITIVES, Shape, ShapeError, complete
+from bayesnas.compiler.program.evaluate import LARGEST
+from bayesnas.compiler.program.limits import about
+from bayesnas.dsl.diagnostics import Span
+
+Stages: TypeAlias = tuple[AnyStage, ...]
+
+
+@frozen
+class Changes:
+    """What is otherwise than in the graph: stages of edges, and shapes and merges of nodes."""
+
+    stages: Mapping[str, Stages] = field(factory=dict)
+    shapes: Mapping[str, Shape] = field(factory=dict)
+    merges: Mapping[str, Merge] = field(factory=dict)
+
+
+@frozen
+class RefusedStage:
+    """A stage refuses what arrives, or the branches of a `+` have several shapes."""
+
+    edge: Edge
+    stage: AnyStage
+    error: ShapeError
+    branch: tuple[int, Shape, Shape] | None = None  # its index, its shape, and the first one's
+
+    code = "D301"
+
+    @property
+    def span(self) -> Span | None:
+        """The place that is marked."""
+        return self.edge.span
+
+    @property
+    def node(self) -> str:
+        """The node that does without a shape."""
+        return self.edge.target
+
+
+@frozen
+class Disagreement:
+    """Two arrivals at a node do not fit."""
+
+    target: Node
+    merge: Merge
+    first: Edge
+    second: Edge
+    one: Shape
+    two: Shape
+
+    code = "D302"
+
+    @property
+    def span(self) -> Span | None:
+        """The place that is marked."""
+        return self.second.span
+
+    @property
+    def node(self) -> str:
+        """The node that does without a shape."""
+        return self.target.id
+
+
+@frozen
+class WrongOutput:
+    """An output has another shape than it is declared with."""
+
+    output: Node
+    declared: Shape
+    shape: Shape
+
+    code = "D303"
+
+    @property
+    def span(self) -> Span | None:
+        """The place that is marked."""
+        return self.output.span
+
+    @property
+    def node(self) -> str:
+        """The node that does without a shape."""
+        return self.output.id
+
+
+Problem: TypeAlias = RefusedStage | Disagreement | WrongOutput
+
+
+class Inference:
+    """Shapes of a graph; what depends on a node with a problem has none."""
+
+    def __init__(self, graph: Graph, changes: Changes | None = None) -> None:
+        self.graph = graph
+        self.changes = changes or Changes()
+        self.shapes: dict[str, Shape] = {}
+        self.edges: dict[str, Edge] = {}
+        self.results: dict[str, Shape] = {}  # edge id -> shape of what it carries
+        self.problems: list[Problem] = []
+
+    def run(self) -> Inference:
+        """Itself, when all nodes have been visited."""
+        for identifier in self.graph.topological():
+            self._visit(self.graph.node(identifier))
+        return self
+
+    def _visit(self, node: Node) -> None:
+        """Shape of a node whose sources have been visited; unknown where one of them is."""
+        declared = self.changes.shapes.get(node.id, node.shape)
+        if node.scope == "" and node.role == "input":
+            assert declared is not None
+            self.shapes[node.id] = declared
+            return
+        incoming = self.graph.incoming(node.id)
+        if any(edge.source not in self.shapes for edge in incoming):
+            return
+        shapes = [self._edge(edge) for edge in incoming]
+        if None in shapes:
+            return
+        shape = self._merge(node)
+        if shape is None:
+            return
+        if node.scope == "" and node.role == "output" and declared not in (None, shape):
+            self.problems.append(WrongOutput(node, declared or (), shape))
+            return
+        self.shapes[node.id] = shape
+
+    def _edge(self, edge: Edge) -> Shape | None:
+        stages = self.changes.stages.get(edge.id, edge.operation.stages)
+        try:
+            stages, shape = infer_stages(stages, self.shapes[edge.source])
+        except RefusedError as refused:
+            problem = RefusedStage(edge, refused.stage, refused.error, refused.branch)
+            self.problems.append(problem)
+            return None
+        self.edges[edge.id] = evolve(edge, operation=evolve(edge.operation, stages=stages))
+        self.results[edge.id] = shape
+        return shape
+
+    def _merge(self, node: Node) -> Shape | None:
+        merge = self.changes.merges.get(node.id, node.merge)
+        connections = self.graph.connections(node.id)
+        for connection in connections:  # operations on one edge are summed
+            if not self._agree(node, "sum", [(connection, e) for e in connection.edges]):
+                return None
+        firsts = [(c, c.edges[0]) for c in connections]
+        if not self._agree(node, merge, firsts):
+            return None
+        shapes = [self.results[edge.id] for _, edge in firsts]
+        if merge == "concat":
+            return (sum(s[0] for s in shapes), *shapes[0][1:])
+        return shapes[0]
+
+    def _agree(self, node: Node, merge: Merge, arrivals: list[tuple[Connection, Edge]]) -> bool:
+        first, one = arrivals[0][1], self.results[arrivals[0][1].id]
+        for _, edge in arrivals:
+            two = self.results[edge.id]
+            if not agree(merge, one, two):
+                self.problems.append(Disagreement(node, merge, first, edge, one, two))
+                return False
+        return True
+
+
+def agree(merge: Merge, one: Shape, two: Shape) -> bool:
+    """Whether two shapes can be merged.
+
+    Only channels may differ in a concatenation: not the resolution, and not the rank.
+    """
+    if merge == "concat":
+        return len(one) == len(two) and one[1:] == two[1:]
+    return one == two
+
+
+class RefusedError(Exception):
+    """A stage refuses what arrives."""
+
+    def __init__(
+        self,
+        stage: AnyStage,
+        error: ShapeError,
+        branch: tuple[int, Shape, Shape] | None = None,
+    ) -> None:
+        super().__init__(error.message)
+        self.stage = stage
+        self.error = error
+        self.branch = branch
+
+
+def infer_stages(stages: Stages, shape: Shape) -> tuple[Stages, Shape]:
+    """The stages with their shapes, and what comes out of the last one.
+
+    Raises:
+        RefusedError: a stage refuses what arrives.
+    """
+    result: list[AnyStage] = []
+    for stage in stages:
+        if isinstance(stage, ParallelStage):
+            done, shape = _infer_branches(stage, shape)
+            result.append(done)
+            continue
+        primitive = PRIMITIVES[stage.primitive]
+        try:
+            written = stage.arguments if stage.written is None else stage.written
+            arguments = complete(primitive, shape, dict(written))
+            output = primitive.shape(shape, arguments)
+            _check_size(stage.primitive, output)
+        except ShapeError as error:
+            raise RefusedError(stage, error) from None
+        result.append(
+            Stage(stage.primitive, tuple(arguments.items()), stage.span, shape, output, written)
+        )
+        shape = output
+    return tuple(result), shape
+
+
+def _infer_branches(stage: ParallelStage, shape: Shape) -> tuple[ParallelStage, Shape]:
+    done = [infer_stages(branch, shape) for branch in stage.branches]
+    first = done[0][1]
+    for n, (_, other) in enumerate(done):
+        if other != first:
+            message = f"cannot sum {list(first)} and {list(other)} with `+`"
+            raise RefusedError(
+                stage,
+                ShapeError(message, "all branches of a `+` have one shape"),
+                (n, other, first),
+            )
+    return ParallelStage(tuple(inner for inner, _ in done)), first
+
+
+def _check_size(name: str, shape: Shape) -> None:
+    """Numbers grow no further here than in expressions."""
+    if max(shape) > LARGEST:
+        message = f"`{name}` makes a dimension of {about(max(shape))}, beyond 10^12"
+        raise ShapeError(message, "choose smaller parameters")

@@ -1,0 +1,79 @@
+"""When a run is saved in the middle: every few minutes, and where a signal asks it to stop.
+
+Only between two steps is a run whole. What takes long and has no steps, such as the judgement of
+members, is interrupted at once and goes on from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType, TracebackType
+from typing import Any, Final
+
+INTERVAL: Final = 300.0  # seconds between checkpoints
+_STOPS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+class Watch:
+    """Goes through the steps of a run and has it saved on the way.
+
+    Signals are heard where they would end the work by `KeyboardInterrupt`, that is in the main
+    thread and under Python's own handler: the first lets a step end, a second stops at once.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._saved = clock()
+        self._asked = False
+        self._handlers: dict[signal.Signals, Any] = {}
+
+    def saved(self) -> None:
+        """The run was saved just now."""
+        self._saved = self._clock()
+
+    def follow(self, losses: Iterator[float], save: Callable[[float], None]) -> None:
+        """Take all steps; ``save`` is told the loss of the last one.
+
+        Args:
+            losses: a step each.
+            save: is called every `INTERVAL`, and after the step in which a signal has come.
+
+        Raises:
+            KeyboardInterrupt: a signal has come, and what was reached is saved.
+        """
+        loss = None
+        with self:
+            for loss in losses:
+                if self._asked:
+                    break
+                if self._clock() - self._saved >= INTERVAL:
+                    save(loss)
+                    self.saved()
+        if self._asked:
+            if loss is not None:
+                save(loss)
+            raise KeyboardInterrupt
+
+    def __enter__(self) -> Watch:
+        self._asked = False
+        if threading.current_thread() is threading.main_thread():
+            ours = [s for s in _STOPS if signal.getsignal(s) is signal.default_int_handler]
+            self._handlers = {s: signal.signal(s, self._note) for s in ours}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for which, handler in self._handlers.items():
+            signal.signal(which, handler)
+
+    def _note(self, _signal: int, _frame: FrameType | None) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
