@@ -61,18 +61,21 @@ class Demand:
         An estimate that says all fits was wrong, if memory has run out: then half the batch.
         """
         parts = []
-        fitting = self.batch_size // 2
-        if self.free is not None:
-            fitting = min(fitting, self.footprint.fitting(self.free))
-        if fitting:
-            takes = size(self.footprint.step_bytes(fitting))
-            parts.append(f"`--option batch_size={fitting}` takes about {takes}")
-        if self.recomputed is not None:
-            takes = size(self.recomputed.step_bytes(self.batch_size))
-            parts.append(f"`--option recompute=yes` takes about {takes}")
+        if count := self._fitting(self.footprint, self.batch_size // 2):
+            takes = size(self.footprint.step_bytes(count))
+            parts.append(f"`--option batch_size={count}` (about {takes})")
+        twice = self.recomputed
+        if twice is not None and (count := self._fitting(twice, self.batch_size)):
+            less = "" if count == self.batch_size else f" --option batch_size={count}"
+            takes = size(twice.step_bytes(count))
+            parts.append(f"`--option recompute=yes{less}` (about {takes})")
         if not parts:
             return "make the network narrower or its images smaller: no smaller batch would do"
-        return ", ".join(parts)
+        return f"pass {' or '.join(parts)}"
+
+    def _fitting(self, footprint: Footprint, most: int) -> int:
+        """The largest batch that should fit, ``most`` at most; 0 where none does."""
+        return most if self.free is None else min(most, footprint.fitting(self.free))
 
 
 def size(count: int) -> str:

@@ -1,7 +1,9 @@
-"""How much memory is free for work, where the system says: Linux, its control groups, CUDA."""
+"""How much memory is free, where the system says, and how to give some back to it."""
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -25,6 +27,18 @@ def free_memory(device: torch.device, root: Path = _ROOT) -> int | None:
         return None
     known = [*_available(root), *_in_groups(root)]
     return max(0, min(known)) if known else None
+
+
+def release_memory(device: torch.device) -> None:
+    """Give back to the system what was freed, where the C library keeps it.
+
+    glibc keeps blocks of up to 32 MiB. A pass whose tensors are larger than those of the work
+    before cannot use them, and would take its memory besides.
+    """
+    if device.type == "cpu" and sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
+        if trim is not None:
+            trim(0)
 
 
 def _available(root: Path) -> Iterator[int]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.dataset import Batches, Data, Part, plain_batches, raw_batches
+from bayesnas.runtime.network.free_memory import release_memory
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.tasks.interface import Score, Task
 
@@ -109,23 +110,25 @@ def evaluate(
 
     It looks at ``at_once`` examples at a time, which changes nothing but time and memory.
     """
-    return _judged(module, data.task, plain_batches(data, part, at_once), gates)
+    return _judged(module, data.task, part, plain_batches(data, part, at_once), gates)
 
 
 @torch.no_grad()
 def evaluate_raw(module: nn.Module, task: Task, part: Part, at_once: int) -> Score:
     """The same of a network that standardises its inputs itself."""
-    return _judged(module, task, raw_batches(part, at_once))
+    return _judged(module, task, part, raw_batches(part, at_once))
 
 
 def _judged(
     module: nn.Module,
     task: Task,
+    part: Part,
     passes: Iterable[tuple[Tensor, Tensor]],
     gates: Tensor | None = None,
 ) -> Score:
     was_training = module.training
     module.eval()
+    release_memory(part.targets.device)
     score = task.score((predict(module, inputs, gates), targets) for inputs, targets in passes)
     module.train(was_training)
     return score

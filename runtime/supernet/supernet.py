@@ -20,6 +20,7 @@ from bayesnas.compiler.space.choices import Member
 from bayesnas.dsl.diagnostics import quote
 from bayesnas.runtime.data.dataset import Batches, Data, Part, plain_batches
 from bayesnas.runtime.data.splits import HOLDOUT, split
+from bayesnas.runtime.network.free_memory import release_memory
 from bayesnas.runtime.network.memory import JUDGEMENT, AtOnce, Footprint
 from bayesnas.runtime.network.modules import build, predict
 from bayesnas.runtime.network.recompute import NORMS, recompute_blocks
@@ -130,6 +131,11 @@ class Supernet:
         order = torch.randperm(len(part), generator=self.generator)[:count]
         return part.subset(order.to(self.device))
 
+    def _in_order(self, part: Part, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of a part for a pass of another size than training steps."""
+        release_memory(self.device)
+        return plain_batches(self.data, part, size)
+
     def gradient(self, gates: Tensor, part: Part) -> Tensor:
         """Of the mean loss over a part in the gates [G], float64.
 
@@ -137,7 +143,7 @@ class Supernet:
             DiagnosticError: D602 if it is not finite.
         """
         self.evaluated += len(part)
-        batches = plain_batches(self.data, part, self.at_once.derivative())
+        batches = self._in_order(part, self.at_once.derivative())
         return self._finite(gradient(self.module, self.data.task, batches, gates), "gradient")
 
     def curvature(self, gates: Tensor, part: Part) -> Tensor:
@@ -150,7 +156,7 @@ class Supernet:
         estimator = ESTIMATORS[self.settings.curvature]
         [outputs] = self.graph.node(self.graph.root.outputs[0]).shape or (1,)
         size = self.at_once.curvature(self.settings.curvature, outputs)
-        batches = plain_batches(self.data, part, size)
+        batches = self._in_order(part, size)
         curvature = estimator(self.module, self.data.task, batches, gates, self.generator)
         curvature = self._finite(curvature, "curvature")
         return torch.diag(curvature) if curvature.dim() == 1 else curvature
@@ -200,7 +206,7 @@ class Supernet:
         self.module.train()
         part = self.fit_part.first(RECALIBRATION)
         size, seen = self.at_once.forward(JUDGEMENT), 0
-        for inputs, _ in plain_batches(self.data, part, size):
+        for inputs, _ in self._in_order(part, size):
             if len(inputs) > 1 or size == 1:
                 seen += len(inputs)
                 for norm in norms:

@@ -32,23 +32,39 @@ def test_nothing_is_said_where_it_fits_or_nothing_is_known() -> None:
 def test_what_does_not_fit_is_said_with_figures() -> None:
     assert Demand(FOOTPRINT, 16, 4 * GIB, LEAN).warning() == (
         "a training step takes about 5.0 GiB with batch_size = 16, and 4.0 GiB are free: the "
-        "system may end the work without a word; `--option batch_size=8` takes about 3.0 GiB, "
-        "`--option recompute=yes` takes about 2.0 GiB"
+        "system may end the work without a word; pass `--option batch_size=8` (about 3.0 GiB) or "
+        "`--option recompute=yes` (about 2.0 GiB)"
     )
 
 
 @pytest.mark.parametrize(
     ("batch_size", "free", "remedy"),
     [
-        (16, 2 * GIB, "`--option batch_size=4` takes about 2.0 GiB"),
-        (16, 64 * GIB, "`--option batch_size=8` takes about 3.0 GiB"),  # the estimate was wrong
-        (16, None, "`--option batch_size=8` takes about 3.0 GiB"),
+        (16, 2 * GIB, "pass `--option batch_size=4` (about 2.0 GiB)"),
+        (16, 64 * GIB, "pass `--option batch_size=8` (about 3.0 GiB)"),  # the estimate was wrong
+        (16, None, "pass `--option batch_size=8` (about 3.0 GiB)"),
         (16, GIB, "make the network narrower or its images smaller: no smaller batch would do"),
         (1, 64 * GIB, "make the network narrower or its images smaller: no smaller batch would do"),
     ],
 )
 def test_remedies(batch_size: int, free: int | None, remedy: str) -> None:
     assert Demand(FOOTPRINT, batch_size, free).remedy() == remedy
+
+
+@pytest.mark.parametrize(
+    ("free", "said"),
+    [
+        (
+            4 * GIB,
+            "pass `--option batch_size=8` (about 3.0 GiB) or "
+            "`--option recompute=yes` (about 2.0 GiB)",
+        ),
+        (17 * GIB // 16, "pass `--option recompute=yes --option batch_size=1` (about 1.1 GiB)"),
+        (GIB, "make the network narrower or its images smaller: no smaller batch would do"),
+    ],
+)
+def test_recomputing_is_advised_as_far_as_it_fits(free: int, said: str) -> None:
+    assert Demand(FOOTPRINT, 16, free, LEAN).remedy() == said
 
 
 def test_recomputing_is_advised_where_it_helps() -> None:
@@ -83,7 +99,7 @@ def test_a_search_and_a_training_say_so(
     [found] = caught.value.diagnostics
     assert (found.code, caught.value.status) == ("D603", 1)
     assert "1 MiB were free when the work began" in found.notes
-    assert "takes about" in (found.help or "") or "narrower" in (found.help or "")
+    assert "pass `--option batch_size=" in (found.help or "")
     assert "note: a training step takes about" in capsys.readouterr().err
 
 

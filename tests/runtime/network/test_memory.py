@@ -70,7 +70,7 @@ def step_peak(net: Supernet, step: Callable[[], Any]) -> int:
 
 @pytest.mark.parametrize("name", SPECS)
 def test_the_estimate_is_near_what_is_measured(name: str) -> None:
-    """Of a step, a derivative, a curvature and a pass forward: within a factor of 1.6."""
+    """Of a step within a factor of 1.5; other passes may be thought larger, up to 2.5 times."""
     net = supernet(packaged(name).graph, 8)
     footprint, work = net.at_once.footprint, passes(net, 8)
     [classes] = net.graph.node(net.graph.root.outputs[0]).shape or ()
@@ -79,12 +79,12 @@ def test_the_estimate_is_near_what_is_measured(name: str) -> None:
         "step": 8 * footprint.step + footprint.weights // 3,
         "gradient": 8 * footprint.derivative,
     }
-    told |= {"ggn": 8 * curvature, "judgement": 12 * footprint.forward}
+    told |= {"ggn": 8 * curvature, "judgement": len(net.held_part) * footprint.forward}
     net.at_once = evolve(net.at_once, batch_size=1000)  # all at once
     held = {"step": step_peak(net, work["step"])}
     held |= {what: peak(work[what], CPU) for what in told if what != "step"}
     for what, expected in told.items():
-        assert 1 / 1.6 < expected / held[what] < 1.6, what
+        assert 1 / 1.5 < expected / held[what] < (1.5 if what == "step" else 2.5), what
 
 
 @pytest.mark.parametrize("name", ["digits_cell", "nasbench201"])
