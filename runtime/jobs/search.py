@@ -30,6 +30,7 @@ from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.splits import HOLDOUT
 from bayesnas.runtime.jobs.course import Course
 from bayesnas.runtime.jobs.failures import explained, plugins_named, unlearned
+from bayesnas.runtime.jobs.memory import Demand, watched
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.space import Space
 from bayesnas.runtime.network.training import absurd, check_score, check_weights
@@ -92,8 +93,12 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
     settings, data, census = settled(settings, data, space.searched, HOLDOUT)
     say_note(_unused(space, settings))
     extra = {"examples": census.record(), **space.record()}
+    demand = Demand.of(space.searched.graph, settings, device)
     examples = data.train.fingerprint()
-    with Run.begin("search", space.wanted, settings, options, examples, extra) as run:
+    with (
+        Run.begin("search", space.wanted, settings, options, examples, extra) as run,
+        watched(demand),
+    ):
         net = Supernet(
             space.searched.graph,
             space.searched.loaded.source.name,

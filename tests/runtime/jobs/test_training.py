@@ -115,7 +115,7 @@ def test_a_trained_network_is_loaded(
     for name, tensor in module.state_dict().items():
         torch.testing.assert_close(tensor, model_of(out)[name], rtol=0, atol=0)
     data = load_data(f"folder:{folder}", space.graph)
-    assert report_raw(module, data.task, data.test).score == result.test
+    assert report_raw(module, data.task, data.test, 500).score == result.test
 
 
 def test_the_source_beside_the_weights_takes_them(
