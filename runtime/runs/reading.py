@@ -202,7 +202,7 @@ def _is_integer(_checker: Any, value: Any) -> bool:
 
 def _is_float(_checker: Any, value: Any) -> bool:
     if _is_integer(_checker, value):
-        return abs(value) <= sys.float_info.max
+        return bool(abs(value) <= sys.float_info.max)
     return isinstance(value, float)
 
 
