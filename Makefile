@@ -17,7 +17,7 @@ SEED ?= 0
 fuzz: links
 	PYTHONPATH=.links OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py --cases $(CASES) --seed $(SEED)
 
-# Runs that are killed, damaged and lied about: docs/reliability.md has the figures. About 20 minutes.
+# Runs that are killed, damaged and lied about: docs/reliability.md has the figures. About 10 minutes.
 campaign: links
 	$(BIN)/python -m tests.campaign --seed $(SEED)
 

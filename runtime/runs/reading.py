@@ -201,8 +201,8 @@ def _is_integer(_checker: Any, value: Any) -> bool:
 
 
 def _is_float(_checker: Any, value: Any) -> bool:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return abs(value) <= sys.float_info.max
+    if _is_integer(_checker, value):
+        return bool(abs(value) <= sys.float_info.max)
     return isinstance(value, float)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -132,6 +133,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--jobs", type=int, default=2, help="processes; default %(default)s")
     parser.add_argument("--keep", type=Path, help="a new folder to work in, and to look at")
     options = parser.parse_args(words)
+    warnings.filterwarnings("ignore", "Validating sparse", UserWarning)  # lies are looked at
     start = time.monotonic()
     counts = {part: getattr(options, part) for part in PARTS}
     with TemporaryDirectory(prefix="campaign-") as folder:
