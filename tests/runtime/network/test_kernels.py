@@ -217,8 +217,8 @@ def test_runs_go_contiguous_and_say_so(
         find(said)
         found = search(space, settings, RunOptions(data, out / "search", 3, "cpu"))
         trained = train(space, training, RunOptions(data, out / "train", 3, "cpu"))
-        score, _ = evaluate_run(RunOptions("", out / "train", device="cpu"))
-        assert score.quality == trained.test.quality
+        report, _ = evaluate_run(RunOptions("", out / "train", device="cpu"))
+        assert report.score.quality == trained.test.quality
         losses.append([found.holdout.loss, trained.test.loss])
         notes = [line for line in capsys.readouterr().err.splitlines() if "runs contiguous" in line]
         assert len(notes) == (3 if said else 0)
