@@ -386,7 +386,7 @@ def _begun_otherwise(out: Path, words: Sequence[str], *changed: str) -> Diagnost
     return DiagnosticError(
         Diagnostic(
             "D414",
-            f"the run in `{out}` was begun with another {words[0]}",
+            f"the run in `{out}` differs in its {words[0]}",
             notes=(f"different: {', '.join(words)}", *changed),
             help="go on with what it keeps in its folder, or begin in a new one",
         )

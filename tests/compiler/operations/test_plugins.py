@@ -392,7 +392,7 @@ def test_a_run_says_which_plugin_it_needs(folder: Path, capsys: pytest.CaptureFi
     (folder / "plugged.py").write_text(f"{PLUGIN}\n# edited\n")
     assert main(["eval", "run", "--plugin", "plugged"]) == 2
     said = capsys.readouterr().err
-    assert "error[D414]: the run in `run` was begun with another plugin" in said
+    assert "error[D414]: the run in `run` differs in its plugin" in said
     (folder / "plugged.py").write_text(PLUGIN)
     del PRIMITIVES["scale"]
     assert main(["eval", "run"]) == 2

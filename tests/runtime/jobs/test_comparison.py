@@ -344,7 +344,7 @@ def test_a_finished_run_of_others_is_not_taken(
     capsys.readouterr()
     assert compare(data, *arguments) == 2
     told = capsys.readouterr().err
-    assert f"error[D414]: the run in `{place}` was begun with another {differs}\n" in told
+    assert f"error[D414]: the run in `{place}` differs in its {differs}\n" in told
     assert snapshot(here) == before
     assert compare(data, *arguments, "--force") == 0
 
@@ -361,7 +361,7 @@ def test_runs_on_other_data_are_not_taken(
     capsys.readouterr()
     assert compare(own, *arguments) == 2
     told = capsys.readouterr().err
-    assert "error[D414]: the run in `out/largest-0/search` was begun with another data\n" in told
+    assert "error[D414]: the run in `out/largest-0/search` differs in its data\n" in told
 
 
 @pytest.mark.usefixtures("here")

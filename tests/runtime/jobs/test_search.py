@@ -245,7 +245,7 @@ def test_a_search_is_not_resumed_with_other_settings(
         run(space, folder, done[0], resume=True, **settings)
     [found] = caught.value.diagnostics
     assert found.code == "D414"
-    assert found.message == f"the run in `{done[0]}` was begun with another {differs}"
+    assert found.message == f"the run in `{done[0]}` differs in its {differs}"
     [(name, value)] = settings.items()
     assert any(n.startswith(f"`{name}`: ") and n.endswith(f", now {value}") for n in found.notes)
     assert found.help

@@ -354,7 +354,7 @@ def test_another_training_is_not_resumed(
         with pytest.raises(DiagnosticError) as caught:
             run(space, folder, done[0], resume=True, **other)  # type: ignore[arg-type]
         name = "seed" if "seed" in other else "settings"
-        expected = f"the run in `{done[0]}` was begun with another {name}"
+        expected = f"the run in `{done[0]}` differs in its {name}"
         assert refusal(caught) == ("D414", expected, 2)
     assert snapshot(done[0]) == before
 

@@ -141,7 +141,7 @@ def test_other_data_of_the_same_name_is_not_resumed(
     other = evolve(data, train=data.train.subset(torch.arange(len(data.train)).flip(0)))
     with pytest.raises(DiagnosticError) as caught:
         train(space, SETTINGS, RunOptions(other, out, seed=3, device="cpu", resume=True))
-    assert refusal(caught) == ("D414", f"the run in `{out}` was begun with another data", 2)
+    assert refusal(caught) == ("D414", f"the run in `{out}` differs in its data", 2)
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
@@ -169,5 +169,5 @@ def test_an_edited_import_is_another_spec(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "own.nas").write_text("op own = conv(1) >> bn\n")
     with pytest.raises(DiagnosticError) as caught:
         run(compile_spec(spec), folder, tmp_path / "o", resume=True)
-    message = f"the run in `{tmp_path / 'o'}` was begun with another spec"
+    message = f"the run in `{tmp_path / 'o'}` differs in its spec"
     assert refusal(caught) == ("D414", message, 2)

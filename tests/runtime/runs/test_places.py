@@ -122,7 +122,7 @@ def test_other_data_of_that_name_is_not_gone_on_with(
     striped(project / "data", train=5, test=2)
     run = ["-o", "runs/folder", "--data", "folder:data", *EPOCH]
     assert main(["train", "tiny.nas", *run, "--resume"]) == 2
-    assert "was begun with another data\n" in capsys.readouterr().err
+    assert "differs in its data\n" in capsys.readouterr().err
 
 
 def test_settings_say_where_the_data_lies(made: Path) -> None:

@@ -427,7 +427,7 @@ def test_a_search_is_not_resumed_in_another_space(
         run(other, "largest", out, resume=True)
     [found] = caught.value.diagnostics
     assert found.code == "D414"
-    assert found.message == f"the run in `{out}` was begun with another {differs}"
+    assert found.message == f"the run in `{out}` differs in its {differs}"
     assert_style(found)
     assert snapshot(out) == before
     run(begun, "largest", out, resume=True, recompute="yes")
