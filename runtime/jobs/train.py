@@ -83,12 +83,18 @@ def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> T
     device = pick_device(options.device)
     data = load_data(options.data, compiled.graph, options.data_options).to(device)
     settings, data, census = settled(settings, data, compiled)
-    examples, extra = data.train.fingerprint(), {"examples": census.record()}
+    extra = {"examples": census.record(), **tested_on(data)}
+    examples = data.train.fingerprint()
     with (
         Run.begin("train", compiled, settings, options, examples, extra) as run,
         explained(run, settings.learning_rate),
     ):
         return _Training(compiled, settings, options, data, run, device).fit()
+
+
+def tested_on(data: Data) -> dict[str, str]:
+    """What ``settings.json`` says of the test part: a result holds for it alone."""
+    return {"test_hash": data.test.fingerprint()}
 
 
 class _Training:
