@@ -153,8 +153,7 @@ class TrainedRun:
             f"the run was trained on `{data.name}`: its test part alone is judged, {len(held):,} "
             f"of {len(whole):,} examples"
         )
-        note = f"{data.note}; {note}" if data.note else note
-        return evolve(data, test=whole.subset(held), note=note)
+        return evolve(data, test=whole.subset(held)).noted(note)
 
     def fitted(self, inputs: Tensor, place: str) -> Tensor:
         """Inputs of new data as the network takes them; ``place`` names them in diagnostics.

@@ -325,7 +325,9 @@ def test_pictures_for_a_network_that_takes_other_numbers(home: Path, work: Path)
 # ------------------------------------------------------------------------------ on the terminal
 
 
-def test_predictions_on_the_terminal(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_predictions_on_the_terminal(
+    home: Path, capsys: pytest.CaptureFixture[str], work: Path
+) -> None:
     run, rows = str(home / "run"), home / "stripes" / "rows"
     np.save("x.npy", images(home, "rows")[:2])
     shutil.copy(rows / "0.png", "a,b.png")
@@ -349,8 +351,13 @@ def test_predictions_on_the_terminal(home: Path, capsys: pytest.CaptureFixture[s
     ended = capsys.readouterr()
     assert "error[D505]: 7 files of another size" in ended.err
     assert "and 2 more" in ended.err
-    assert main(["predict", run, "wide.png", "--resize", "--fit", "pad"]) == 0
-    assert "wide.png" in capsys.readouterr().out
+    for fitted in (["--resize"], ["--fit", "pad"]):
+        assert main(["predict", run, "wide.png", *fitted]) == 0
+        assert "wide.png" in capsys.readouterr().out
+    (work / "wide/rows").mkdir(parents=True)
+    shutil.move("wide.png", "wide/rows/0.png")
+    assert main(["eval", run, "--data", "folder:wide", "--fit", "pad", "--device", "cpu"]) == 0
+    assert "padded with black to the spec's size" in capsys.readouterr().err
 
 
 def test_evaluation_on_the_terminal(
@@ -362,7 +369,7 @@ def test_evaluation_on_the_terminal(
     capsys.readouterr()
     assert main(["eval", run, "--data", "folder:new", "--device", "cpu"]) == 0
     ended = capsys.readouterr()
-    assert "no examples of `diagonals` are to test: the accuracy says nothing" in ended.err
+    assert "there are no test examples of `diagonals`: the accuracy says nothing" in ended.err
     assert f"test accuracy {report.score.quality:.2%} of 40 examples" in ended.out
     assert "balanced accuracy" in ended.out
     assert main(["eval", run, "--data", "folder:new", "--csv", "--device", "cpu"]) == 0
