@@ -170,6 +170,21 @@ def test_folders_that_cannot_be_judged(
     assert refusal(caught) == (code, message)
 
 
+@pytest.mark.parametrize("data", ["folder:new", "npz:new.npz"])
+def test_no_remedy_changes_the_spec_of_a_trained_network(home: Path, work: Path, data: str) -> None:
+    (work / "new/rows").mkdir(parents=True)
+    Image.new("L", (9, 8)).save("new/rows/0.png")
+    np.savez("new.npz", x=np.zeros((2, 1, 8, 9), dtype=np.uint8), y=["rows"] * 2)
+    with pytest.raises(DiagnosticError) as caught:
+        judged(home, data)
+    assert refusal(caught)[0] == "D505"
+    remedies = {
+        "folder:new": "pass `--resize` to fit the images to the network",
+        "npz:new.npz": "save the examples as [N, 1, 8, 8]",
+    }
+    assert caught.value.diagnostics[0].help == remedies[data]
+
+
 def copied_as(target: Path) -> None:
     target.mkdir(parents=True)
     Image.fromarray(np.zeros((8, 8), dtype=np.uint8)).save(target / "0.png")
