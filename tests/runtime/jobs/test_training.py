@@ -365,6 +365,8 @@ def test_a_training_is_not_resumed_for_another_test_part(space: Compiled, tmp_pa
     with pytest.raises(DiagnosticError) as caught:
         run(space, data, out, epochs=1, resume=True)
     assert refusal(caught) == ("D414", f"the run in `{out}` was begun with another test part", 2)
+    _, judged = evaluate_run(options(out))
+    assert judged.note == "the test part is not the one that the training was judged on"
 
 
 def test_no_run_to_evaluate(tmp_path: Path) -> None:
