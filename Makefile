@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test fuzz check format links clean
+.PHONY: demo test fuzz campaign check format links clean
 
 demo: links
 	$(BIN)/bayesnas demo -o build/demo --force
@@ -16,6 +16,10 @@ CASES ?= 21000
 SEED ?= 0
 fuzz: links
 	PYTHONPATH=.links OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py --cases $(CASES) --seed $(SEED)
+
+# Runs that are killed, damaged and lied about: docs/reliability.md has the figures. About 10 minutes.
+campaign: links
+	$(BIN)/python -m tests.campaign --seed $(SEED)
 
 check: links
 	$(BIN)/ruff check .

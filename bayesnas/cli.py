@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from bayesnas.commands.arguments import SettingsAsked
 from bayesnas.commands.parser import bayesnas_parser, compile_parser
 from bayesnas.commands.tables import settings_table
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, render_all
-from bayesnas.dsl.terminal import accept_any_text, say
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, memory_ran_out, render_all
+from bayesnas.dsl.terminal import accept_any_text, say, tell
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +50,7 @@ def _run(options: argparse.Namespace) -> int:
             _load_plugins(getattr(options, "plugin", ()))
             return command(options)
     except DiagnosticError as error:
-        print(render_all(error.diagnostics), file=sys.stderr)
+        tell(render_all(error.diagnostics))
         return error.status
     except KeyboardInterrupt as interrupt:
         say("; ".join(["interrupted", *map(str, interrupt.args)]), file=sys.stderr)
@@ -62,7 +62,7 @@ def _run(options: argparse.Namespace) -> int:
         diagnostic = _work_failed(error)
         if diagnostic is None:
             raise
-        print(render_all([diagnostic]), file=sys.stderr)
+        tell(render_all([diagnostic]))
         return 1
 
 
@@ -100,10 +100,9 @@ def _work_failed(error: Exception) -> Diagnostic | None:
         place = f" `{error.filename}`" if error.filename else ""
         remedy = "check permissions and free space, or name another folder"
         return Diagnostic("D419", f"cannot read or write{place}: {reason}", help=remedy)
-    text = str(error)
-    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text:
-        remedy = "lower `--option batch_size=...`, or the network's width"
-        notes = tuple(text.splitlines()[:1])
+    if memory_ran_out(error):
+        remedy = "give it more memory, or a smaller network or less data"
+        notes = tuple(str(error).splitlines()[:1])
         return Diagnostic("D603", "out of memory", notes=notes, help=remedy)
     return None
 

@@ -211,3 +211,9 @@ def suggest(name: str, names: Iterable[str], otherwise: str = "") -> str:
     """The help line for an unknown name: the nearest known one, or ``otherwise``."""
     match = nearest(name, names)
     return f"did you mean `{match}`?" if match else otherwise
+
+
+def memory_ran_out(error: BaseException) -> bool:
+    """Whether an exception says that memory has run out: Python's own, PyTorch's or the GPU's."""
+    said = ("out of memory", "can't allocate", "bad_alloc")
+    return isinstance(error, MemoryError) or any(words in str(error) for words in said)

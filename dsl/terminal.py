@@ -36,7 +36,25 @@ def _escape(character: str) -> str:
 
 def say(*lines: str, file: TextIO | None = None) -> None:
     """Print lines, each of them one line on a terminal; ``file`` is stdout unless given."""
-    print("\n".join(map(visible, lines)), file=file, flush=file is sys.stderr)
+    text = "\n".join(map(visible, lines))
+    if file is sys.stderr:
+        tell(text)
+    else:
+        print(text, file=file)
+
+
+def tell(text: str) -> None:
+    """Print a text on stderr; where its disk is full, the work goes on and nobody is told.
+
+    Raises:
+        BrokenPipeError: who read it has gone.
+    """
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError:
+        pass
 
 
 def put(text: str) -> None:

@@ -61,7 +61,7 @@ def test_a_training_goes_on(
 def test_nothing_is_advised_before_the_first_step(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def terminated(*_: object) -> None:
+    def terminated(*_: object, **__: object) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr("bayesnas.runtime.jobs.train.build", terminated)

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from living import TINY
 from support import compile_text
 
@@ -34,6 +34,8 @@ from bayesnas.dsl.diagnostics import DiagnosticError, render_all
 from bayesnas.dsl.tree_json import tree_from_json
 from bayesnas.runtime.jobs import export
 from bayesnas.runtime.jobs.failures import explained, plugins_named
+from bayesnas.runtime.jobs.memory import Demand, watched
+from bayesnas.runtime.network.memory import Footprint
 from bayesnas.runtime.network.training import check_loss
 from bayesnas.runtime.runs.folder import Run
 
@@ -200,9 +202,10 @@ def loss_that_is_no_number() -> None:
 
 
 def memory_that_runs_out() -> None:
-    found = cli._work_failed(MemoryError("can't allocate memory: you tried to allocate 8 GiB"))
-    assert found is not None
-    raise DiagnosticError(found)
+    footprint = Footprint(2**25, 2**30, 2**30, 2**20, 2**26)
+    recomputed = evolve(footprint, step=2**28)
+    with watched(Demand(footprint, 8, 9 * 2**30, recomputed)):
+        raise MemoryError("can't allocate memory: you tried to allocate 1073741824 bytes")
 
 
 def packages_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:

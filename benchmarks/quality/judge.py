@@ -27,7 +27,8 @@ from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.jobs.search import search
 from bayesnas.runtime.jobs.space import Space
-from bayesnas.runtime.runs.folder import RunOptions, read_result
+from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.reading import read_result
 from bayesnas.runtime.runs.schemas import SEARCHED
 
 

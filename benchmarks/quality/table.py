@@ -42,6 +42,7 @@ from bayesnas.compiler.space.prices import Prices, best_member
 from bayesnas.dsl.files import write_text
 from bayesnas.runtime.data.dataset import Batches, Part
 from bayesnas.runtime.data.loading import load_data
+from bayesnas.runtime.network.memory import TEST
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import evaluate, sgd, train_epoch
 from bayesnas.runtime.strategies.interface import random_member
@@ -178,8 +179,8 @@ def train_member(job: Job) -> dict[str, Any]:
         "seed": job.seed,
         "parameters": cost.parameters,
         "flops": cost.flops,
-        "selection": evaluate(module, data, held).quality,
-        "test": evaluate(module, data, data.test).quality,
+        "selection": evaluate(module, data, held, TEST).quality,
+        "test": evaluate(module, data, data.test, TEST).quality,
         "train_losses": [round(loss, 4) for loss in losses],
         "seconds": round(time.perf_counter() - start, 2),
     }

@@ -24,11 +24,13 @@ from bayesnas.runtime.jobs.failures import lower_rate, remedied
 from bayesnas.runtime.jobs.search import search
 from bayesnas.runtime.jobs.space import Space
 from bayesnas.runtime.jobs.train import tested_on, train
-from bayesnas.runtime.runs.folder import Run, RunOptions, read_result, run_record
-from bayesnas.runtime.runs.ownership import has_checkpoint
+from bayesnas.runtime.runs.folder import Run, RunOptions, run_record
+from bayesnas.runtime.runs.ownership import FOUND, RESULT, has_checkpoint, tidy
 from bayesnas.runtime.runs.places import located
 from bayesnas.runtime.runs.progress import say_note
+from bayesnas.runtime.runs.reading import read_result
 from bayesnas.runtime.runs.schemas import SEARCHED, TRAINED, tested
+from bayesnas.runtime.runs.seals import check_file
 from bayesnas.runtime.tasks.interface import Task
 from bayesnas.runtime.tasks.registry import example_shape, task_class
 
@@ -145,14 +147,17 @@ class _Comparison:
         """What is missing of one search and one training.
 
         Raises:
-            DiagnosticError: D414 if what is there was begun otherwise; whatever the runs raise.
+            DiagnosticError: D414 if what is there was begun otherwise, D416 if it has changed;
+                whatever the runs raise.
         """
         at = evolve(options, out=options.out / "search")
         if _finished(at):
             self._check_search(settings, at)
         else:
             search(self.space, settings, _continued(at))
-        found = compile_spec(at.out / "pruned.nas")
+        if (expected := read_result(at.out, SEARCHED).get("found_hash")) is not None:
+            check_file(at.out / FOUND, expected, RESULT)
+        found = compile_spec(at.out / FOUND)
         at = evolve(options, out=options.out / "train")
         if _finished(at):
             self._check_training(found, at)
@@ -191,7 +196,11 @@ class _Comparison:
 
 
 def _finished(options: RunOptions) -> bool:
-    return (options.out / "result.json").is_file() and not options.force
+    """Whether a run is not to be made again; it may have been killed at its very end."""
+    if options.force or not (options.out / RESULT).is_file():
+        return False
+    tidy(options.out)
+    return True
 
 
 def _continued(options: RunOptions) -> RunOptions:

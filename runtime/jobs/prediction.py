@@ -21,7 +21,6 @@ from bayesnas.runtime.data.images import ImageError, Picture
 from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.jobs.trained import TrainedRun
 from bayesnas.runtime.network.modules import predict
-from bayesnas.runtime.network.training import EVALUATION_BATCH
 
 _ARRAYS: Final = frozenset({".npy", ".npz"})
 
@@ -132,7 +131,7 @@ def _predicted(
 
     for word, items in groupby(work, kind):
         group = list(items)
-        size = EVALUATION_BATCH if word == "image" else 1
+        size = trained.at_once if word == "image" else 1
         for start in range(0, len(group), size):
             batch = group[start : start + size]
             files = [item for item in batch if isinstance(item, Path)]
@@ -191,7 +190,7 @@ def _answers(trained: TrainedRun, inputs: Tensor, top: int) -> Iterator[Answers 
     """Of each example; None where outputs are not finite."""
     part = Part(inputs, torch.zeros(len(inputs)))
     device = next(trained.network.buffers()).device  # it has those of its inputs at least
-    for batch, _ in raw_batches(part, EVALUATION_BATCH):
+    for batch, _ in raw_batches(part, trained.at_once):
         with torch.no_grad():
             outputs = predict(trained.network, batch.to(device)).cpu()
         finite = outputs.isfinite().all(dim=1).tolist()

@@ -30,13 +30,15 @@ from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.splits import HOLDOUT
 from bayesnas.runtime.jobs.course import Course
 from bayesnas.runtime.jobs.failures import explained, plugins_named, unlearned
+from bayesnas.runtime.jobs.memory import Demand, watched
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.space import Space
 from bayesnas.runtime.network.training import absurd, check_score, check_weights
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
 from bayesnas.runtime.runs.interruption import Watch
-from bayesnas.runtime.runs.ownership import check_out
+from bayesnas.runtime.runs.ownership import FOUND, RESULT, check_out
 from bayesnas.runtime.runs.progress import Progress, say_note
+from bayesnas.runtime.runs.seals import file_hash
 from bayesnas.runtime.strategies.interface import Problem, Strategy, no_member
 from bayesnas.runtime.strategies.linear_algebra import named_failures
 from bayesnas.runtime.strategies.registry import strategy_class
@@ -91,8 +93,12 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
     settings, data, census = settled(settings, data, space.searched, HOLDOUT)
     say_note(_unused(space, settings))
     extra = {"examples": census.record(), **space.record()}
+    demand = Demand.of(space.searched.graph, settings, device)
     examples = data.train.fingerprint()
-    with Run.begin("search", space.wanted, settings, options, examples, extra) as run:
+    with (
+        Run.begin("search", space.wanted, settings, options, examples, extra) as run,
+        watched(demand),
+    ):
         net = Supernet(
             space.searched.graph,
             space.searched.loaded.source.name,
@@ -317,7 +323,8 @@ class _Search:
             figure=str(figure if advice is None else figure.with_suffix(".dot")),
             advice=advice,
         )
-        self.run.write_json("result.json", result.record())
+        about = {"found_hash": file_hash(self.run.out / FOUND)}
+        self.run.write_json(RESULT, result.record() | about)
         return result
 
     def _check_refused(self) -> None:
@@ -337,8 +344,8 @@ class _Search:
         wanted = self.space.wanted
         groups = self.net.gates.groups.keys() - self.removed.keys()
         text = self._header() + print_spec(derive_spec(wanted, prune_to(wanted.graph, groups)))
-        network = compile_loaded(load_text(Source("pruned.nas", text), self.run.out))
-        self.run.write_text("pruned.nas", text)
+        network = compile_loaded(load_text(Source(FOUND, text), self.run.out))
+        self.run.write_text(FOUND, text)
         return network
 
     def _write_artifacts(self) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,9 +17,11 @@ from bayesnas.compiler.settings import TrainSettings
 from bayesnas.runtime.data.dataset import Batches, Data
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.failures import explained, no_better, plugins_named
+from bayesnas.runtime.jobs.memory import Demand, watched
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.trained import deployed_state, input_record, statistics_name
 from bayesnas.runtime.network.kernels import layout
+from bayesnas.runtime.network.memory import TEST, AtOnce
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import (
     absurd,
@@ -30,7 +33,7 @@ from bayesnas.runtime.network.training import (
 )
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
 from bayesnas.runtime.runs.interruption import Watch
-from bayesnas.runtime.runs.ownership import WEIGHTS, check_out
+from bayesnas.runtime.runs.ownership import RESULT, WEIGHTS, check_out
 from bayesnas.runtime.runs.progress import Progress, say_note
 from bayesnas.runtime.runs.reading import (
     COUNT,
@@ -41,11 +44,13 @@ from bayesnas.runtime.runs.reading import (
     agreeing,
     between,
     both,
+    edited,
     like_all,
     like_optimizer,
     listed,
     record,
 )
+from bayesnas.runtime.runs.seals import file_hash
 from bayesnas.runtime.tasks.confusion import Confusion
 from bayesnas.runtime.tasks.interface import Score, Task
 
@@ -81,15 +86,19 @@ def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> T
     """
     check_out(options.out, options.resume, options.force, options.inputs(compiled))
     device = pick_device(options.device)
+    say_note(edited(Path(compiled.loaded.source.name)))
     data = load_data(options.data, compiled.graph, options.data_options).to(device)
     settings, data, census = settled(settings, data, compiled)
     extra = {"examples": census.record(), **tested_on(data)}
     examples = data.train.fingerprint()
+    demand = Demand.of(compiled.graph, settings, device)
     with (
         Run.begin("train", compiled, settings, options, examples, extra) as run,
         explained(run, settings.learning_rate),
+        watched(demand),
     ):
-        return _Training(compiled, settings, options, data, run, device).fit()
+        at_once = AtOnce(demand.footprint, settings.batch_size)
+        return _Training(compiled, settings, options, data, run, device, at_once).fit()
 
 
 def tested_on(data: Data) -> dict[str, str]:
@@ -108,8 +117,10 @@ class _Training:
         data: Data,
         run: Run,
         device: torch.device,
+        at_once: AtOnce,
     ) -> None:
         self.compiled, self.settings, self.options = compiled, settings, options
+        self.at_once = at_once
         self.data, self.run, self.device = data, run, device
         graph, origin = compiled.graph, compiled.loaded.source.name
         module, self.emitted = build(graph, origin, options.seed, layout=layout(graph, device))
@@ -240,7 +251,7 @@ class _Training:
 
     def _finish(self) -> TrainResult:
         cost, task = graph_cost(self.compiled.graph), self.data.task
-        tested = report(self.module, self.data, self.data.test)
+        tested = report(self.module, self.data, self.data.test, self.at_once.forward(TEST))
         score = tested.score
         chance, count = task.chance(self.data.test.targets), len(self.data.test)
         check_score(score, chance, "test loss")
@@ -267,7 +278,7 @@ class _Training:
         about = {
             "class_name": plain.class_name,
             "input": input_record(self.data),
-            "weights_hash": self.run.hash_of(WEIGHTS),
+            "weights_hash": file_hash(self.run.out / WEIGHTS),
         }
-        self.run.write_json("result.json", result.record() | task.record() | about)
+        self.run.write_json(RESULT, result.record() | task.record() | about)
         return result

@@ -11,6 +11,7 @@ from attrs import evolve, field, frozen
 from torch import Tensor, nn
 
 from bayesnas.compiler.pipeline import Compiled
+from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.census import Census
 from bayesnas.runtime.data.dataset import Data, statistics_type
@@ -19,14 +20,16 @@ from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.data.splits import reserve_test
 from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.network.kernels import layout, layout_note
+from bayesnas.runtime.network.memory import TEST, AtOnce, Footprint
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import non_finite, report_raw
-from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device, read_result
-from bayesnas.runtime.runs.ownership import WEIGHTS
+from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
+from bayesnas.runtime.runs.ownership import RESULT, WEIGHTS
 from bayesnas.runtime.runs.places import moved, own_data
 from bayesnas.runtime.runs.progress import say_note
-from bayesnas.runtime.runs.reading import like_all
+from bayesnas.runtime.runs.reading import like_all, read_result
 from bayesnas.runtime.runs.schemas import DESCRIBED
+from bayesnas.runtime.runs.seals import check_file
 from bayesnas.runtime.tasks.interface import Report, Task, wrong
 from bayesnas.runtime.tasks.registry import example_shape, task_class
 
@@ -80,7 +83,7 @@ class TrainedRun:
             remedy = "leave the files in the folder as the training wrote them, or train anew"
             message = f"the weights in `{folder}` do not fit its spec"
             raise DiagnosticError(Diagnostic("D416", message, notes=(reason,), help=remedy))
-        run.check_hash(WEIGHTS, record["weights_hash"])
+        check_file(folder / WEIGHTS, record["weights_hash"], RESULT)
         module.load_state_dict(state)
         task = task_class(record["metric"]).of_record(record)
         return cls(folder, settings, compiled, module.to(device).eval(), record, task)
@@ -89,6 +92,13 @@ class TrainedRun:
     def shape(self) -> tuple[int, ...]:
         """Of one input."""
         return example_shape(self.compiled.graph)
+
+    @property
+    def at_once(self) -> int:
+        """How many examples it is asked at a time: no more memory than a step of its training."""
+        given = self.settings.get("settings", {})
+        batch_size = given.get("batch_size", TrainSettings().batch_size)
+        return AtOnce(Footprint.of(self.compiled.graph), batch_size).forward(TEST)
 
     @property
     def takes_pixels(self) -> bool:
@@ -250,4 +260,4 @@ def evaluate_run(options: RunOptions) -> tuple[Report, Data]:
     remarks = (*Census.of(data, None).judged(), layout_note(trained.compiled.graph, device))
     for note in (data.note, *remarks):
         say_note(note)
-    return report_raw(trained.network, data.task, data.test), data
+    return report_raw(trained.network, data.task, data.test, trained.at_once), data

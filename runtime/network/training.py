@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.dataset import Batches, Data, Part, plain_batches, raw_batches
+from bayesnas.runtime.network.free_memory import release_memory
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.tasks.interface import Report, Score, Task
 
 Judgement = TypeVar("Judgement", Score, Report)
 
-EVALUATION_BATCH = 500
 ABSURD = 100  # times the loss of chance, beyond which a network has learned nothing but nonsense
 
 
@@ -106,35 +106,38 @@ def evaluate(
     module: nn.Module,
     data: Data,
     part: Part,
+    at_once: int,
     gates: Tensor | None = None,
-    batch_size: int = EVALUATION_BATCH,
 ) -> Score:
-    """How good the network is on a part of the data, normalisation in evaluation mode."""
-    return _judged(module, data.task.score, plain_batches(data, part, batch_size), gates)
+    """How good the network is on a part of the data, normalisation in evaluation mode.
+
+    It looks at ``at_once`` examples at a time, which changes nothing but time and memory.
+    """
+    return _judged(module, data.task.score, part, plain_batches(data, part, at_once), gates)
 
 
 @torch.no_grad()
-def report(module: nn.Module, data: Data, part: Part, batch_size: int = EVALUATION_BATCH) -> Report:
+def report(module: nn.Module, data: Data, part: Part, at_once: int) -> Report:
     """The same, and by class."""
-    return _judged(module, data.task.report, plain_batches(data, part, batch_size))
+    return _judged(module, data.task.report, part, plain_batches(data, part, at_once))
 
 
 @torch.no_grad()
-def report_raw(
-    module: nn.Module, task: Task, part: Part, batch_size: int = EVALUATION_BATCH
-) -> Report:
+def report_raw(module: nn.Module, task: Task, part: Part, at_once: int) -> Report:
     """How good a network is that standardises its inputs itself, and by class."""
-    return _judged(module, task.report, raw_batches(part, batch_size))
+    return _judged(module, task.report, part, raw_batches(part, at_once))
 
 
 def _judged(
     module: nn.Module,
     judge: Callable[[Iterable[tuple[Tensor, Tensor]]], Judgement],
+    part: Part,
     passes: Iterable[tuple[Tensor, Tensor]],
     gates: Tensor | None = None,
 ) -> Judgement:
     was_training = module.training
     module.eval()
+    release_memory(part.targets.device)
     judgement = judge((predict(module, inputs, gates), targets) for inputs, targets in passes)
     module.train(was_training)
     return judgement

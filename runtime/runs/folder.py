@@ -6,7 +6,6 @@ import io
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -26,7 +25,6 @@ from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.runs.ownership import (
     CHECKPOINT,
-    LOCK,
     PREVIOUS,
     SETTINGS,
     WEIGHTS,
@@ -36,16 +34,23 @@ from bayesnas.runtime.runs.ownership import (
     lock,
     set_aside,
     settings_of,
+    unlock,
 )
 from bayesnas.runtime.runs.places import data_places
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.reading import Schema, check_entries, load_tensors
 from bayesnas.runtime.runs.schemas import settings_schema
+from bayesnas.runtime.runs.seals import (
+    RESTORE,
+    check_hash,
+    check_seal,
+    sealed,
+    text_hash,
+)
 
 # Of what a run's folder holds; another one names weights otherwise. 1 was that of version 0.1.0
 # until networks built their chains in loops, 2 had the normalisation beside the weights.
 FORMAT: Final = 3
-_RESTORE: Final = "restore the file from a copy, or run the command again in a new folder"
 _PLACES: Final = ("data", "data_paths", "data_root")  # what lies there is compared by its hash
 _MAY_DIFFER: Final = (
     *("file", "copies", "spec", "device", "plugins", "versions", "examples"),
@@ -158,10 +163,7 @@ class Run:
         try:
             clear_litter(options.out)
             if options.resume:
-                begun = run.check_same(record)
-                settled = begun | {name: record[name] for name in _PLACES}
-                if settled != begun:
-                    run.write_json(SETTINGS, settled)
+                run._complete(run.check_same(record), record, copies)
                 return run
             set_aside(options.out)
             run.write_json(SETTINGS, record)  # first: it tells whose the rest is
@@ -171,6 +173,17 @@ class Run:
             run._unlock()
             raise
         return run
+
+    def _complete(
+        self, begun: Mapping[str, Any], record: Mapping[str, Any], copies: Mapping[str, str]
+    ) -> None:
+        """Say where the data lies now, and write copies that were lost: they are the same."""
+        settled = {**begun, **{name: record[name] for name in _PLACES}}
+        if settled != begun:
+            self.write_json(SETTINGS, settled)
+        for name in copies.keys() & set(begun.get("copies", ())):
+            if not (self.out / name).is_file():
+                self.write_text(name, copies[name])
 
     def __enter__(self) -> Run:
         return self
@@ -194,8 +207,7 @@ class Run:
 
     def _unlock(self) -> None:
         assert self._lock is not None
-        (self.out / LOCK).unlink(missing_ok=True)
-        self._lock.release()
+        unlock(self.out, self._lock)
 
     def check_same(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Refuse to resume a run that was begun otherwise; the settings that it was begun with.
@@ -203,7 +215,7 @@ class Run:
         Raises:
             DiagnosticError: D414, naming what differs.
         """
-        _, settings, _ = Run.open(self.out)
+        settings = _settings(self.out)
         begun, record = (  # what changes no result may differ
             {**one, "settings": {**one.get("settings", {}), "recompute": ""}}
             for one in (settings, record)
@@ -219,32 +231,23 @@ class Run:
 
         Raises:
             DiagnosticError: D414 (begun with another plugin), D415 (no run there), D416 (settings
-                that no run has), D434 (a plugin of it is not loaded), D438 (another format).
+                that no run has, or another spec than it was made of), D434 (a plugin of it is not
+                loaded), D438 (another format).
         """
-        settings = settings_of(out)
-        if settings is None:
-            remedy = "name the folder that `bayesnas train` or `bayesnas search` wrote"
-            raise DiagnosticError(Diagnostic("D415", f"no run in `{out}`", help=remedy))
-        check_format(out, settings)
-        schema = settings_schema(settings["command"])
-        check_entries(settings, schema, out / SETTINGS, _RESTORE)
-        for plugin in settings["plugins"]:
-            if plugin not in loaded_plugins():
-                message = f"the run in `{out}` uses the plugin `{plugin}`"
-                raise DiagnosticError(Diagnostic("D434", message, help=f"add `--plugin {plugin}`"))
-        plugins = _plugin_hash(settings["plugins"])
-        if settings.get("plugin_hash", plugins) != plugins:
-            raise _begun_otherwise(out, ["plugin"])
-        spec = compile_spec(out / settings["file"], settings["values"], settings["network"])
+        settings = _settings(out)
+        path = out / settings["file"]
+        spec = compile_spec(path, settings["values"], settings["network"])
+        found = _spec_hash(spec)
+        check_hash(found, settings.get("spec_hash", found), path, SETTINGS)
         return cls(out), settings, spec
 
     def write_text(self, name: str, text: str) -> None:
         """One text file."""
         write_text(self.out / name, text)
 
-    def write_json(self, name: str, data: Any) -> None:
-        """One JSON file."""
-        self.write_text(name, json.dumps(data, indent=1) + "\n")
+    def write_json(self, name: str, data: Mapping[str, Any]) -> None:
+        """One JSON file, a table that is sealed."""
+        self.write_text(name, json.dumps(sealed(data), indent=1) + "\n")
 
     def write_lines(self, name: str, rows: list[dict[str, Any]]) -> None:
         """A file of JSON lines, readable by ``pandas.read_json(..., lines=True)``."""
@@ -280,10 +283,10 @@ class Run:
         paths = [path for path in paths if path.is_file()]
         for path in paths[:-1]:
             try:
-                return load_tensors(path, schema, _RESTORE, device)
+                return load_tensors(path, schema, RESTORE, device)
             except DiagnosticError as error:
                 say_note(f"{error.diagnostics[0].message}: going on from the checkpoint before it")
-        return load_tensors(paths[-1], schema, _RESTORE, device) if paths else None
+        return load_tensors(paths[-1], schema, RESTORE, device) if paths else None
 
     def weights(self, schema: Schema, device: torch.device | str = "cpu") -> dict[str, Any]:
         """What a training has saved at its end.
@@ -294,20 +297,29 @@ class Run:
         remedy = "run `bayesnas train` to its end, or name another folder"
         return load_tensors(self.out / WEIGHTS, schema, remedy, device)
 
-    def hash_of(self, name: str) -> str:
-        """Of the bytes of a file."""
-        return sha256((self.out / name).read_bytes()).hexdigest()
 
-    def check_hash(self, name: str, expected: str) -> None:
-        """Refuse a file that is another one than the run has written.
+def _settings(out: Path) -> dict[str, Any]:
+    """What a run was begun with; its copies are not looked at.
 
-        Raises:
-            DiagnosticError: D416.
-        """
-        if self.hash_of(name) != expected:
-            message = f"`{self.out / name}` is not the file that the run wrote"
-            note = "its hash is not the one in `result.json`"
-            raise DiagnosticError(Diagnostic("D416", message, notes=(note,), help=_RESTORE))
+    Raises:
+        DiagnosticError: see `Run.open`.
+    """
+    settings = settings_of(out)
+    if settings is None:
+        remedy = "name the folder that `bayesnas train` or `bayesnas search` wrote"
+        raise DiagnosticError(Diagnostic("D415", f"no run in `{out}`", help=remedy))
+    check_format(out, settings)
+    schema = settings_schema(settings["command"])
+    check_entries(settings, schema, out / SETTINGS, RESTORE)
+    check_seal(settings, out / SETTINGS)
+    for plugin in settings["plugins"]:
+        if plugin not in loaded_plugins():
+            message = f"the run in `{out}` uses the plugin `{plugin}`"
+            raise DiagnosticError(Diagnostic("D434", message, help=f"add `--plugin {plugin}`"))
+    plugins = _plugin_hash(settings["plugins"])
+    if settings.get("plugin_hash", plugins) != plugins:
+        raise _begun_otherwise(out, ["plugin"])
+    return settings
 
 
 def _texts(compiled: Compiled) -> dict[str, str]:
@@ -341,7 +353,7 @@ def run_record(
         "file": copies[0],
         "copies": copies,
         "spec": str(Path(compiled.loaded.source.name).absolute()),
-        "spec_hash": _hash("".join(_texts(compiled).values())),
+        "spec_hash": _spec_hash(compiled),
         "network": compiled.network.name,
         "values": dict(compiled.values),
         "data": options.data_name,
@@ -363,7 +375,11 @@ def run_record(
 
 
 def _plugin_hash(plugins: Sequence[str]) -> str:
-    return _hash("".join(map(plugin_source, plugins)))
+    return text_hash("".join(map(plugin_source, plugins)))
+
+
+def _spec_hash(compiled: Compiled) -> str:
+    return text_hash("".join(_texts(compiled).values()))
 
 
 def _begun_otherwise(out: Path, words: Sequence[str]) -> DiagnosticError:
@@ -376,24 +392,3 @@ def _begun_otherwise(out: Path, words: Sequence[str]) -> DiagnosticError:
             help="go on with what it keeps in its folder, or begin in a new one",
         )
     )
-
-
-def _hash(text: str) -> str:
-    return sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def read_result(out: Path, schema: Schema) -> dict[str, Any]:
-    """What a finished run says in its ``result.json``: `SEARCHED` or `TRAINED`.
-
-    Raises:
-        DiagnosticError: D415 (none there), D416 (not of the schema).
-    """
-    path, remedy = out / "result.json", "remove the folder, and run the command again"
-    try:
-        result: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        raise DiagnosticError(
-            Diagnostic("D415", f"no finished run in `{out}`", help=remedy)
-        ) from None
-    check_entries(result, schema, path, remedy)
-    return result

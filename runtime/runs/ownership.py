@@ -16,16 +16,18 @@ SETTINGS: Final = "settings.json"
 CHECKPOINT: Final = "checkpoint.pt"
 PREVIOUS: Final = "checkpoint.previous.pt"
 WEIGHTS: Final = "weights.pt"
+RESULT: Final = "result.json"
+FOUND: Final = "pruned.nas"
 LOCK: Final = ".lock"
 REPLACED: Final = ".replaced"  # the run that another one is to take the place of
 _COMMANDS: Final = ("search", "train")
 # What runs write besides copies of their specs and plugins, which their settings name.
 _WRITTEN: Final = (
-    "result.json",
+    RESULT,
     "history.jsonl",
     CHECKPOINT,
     PREVIOUS,
-    *("gates.jsonl", "supernet.py", "pruned.nas", "graph.json", "gamma.json", "gamma.md"),
+    *("gates.jsonl", "supernet.py", FOUND, "graph.json", "gamma.json", "gamma.md"),
     *("search.svg", "search.dot", "pruned.svg", "pruned.dot"),
     *(WEIGHTS, "network.py"),
     SETTINGS,  # last: what has it is the folder of a run
@@ -104,7 +106,7 @@ def set_aside(out: Path) -> None:
     settings = settings_of(out)
     aside = out / REPLACED
     whole = (aside / SETTINGS).is_file()  # they come last
-    keeps = (out / "result.json").is_file() or not whole
+    keeps = (out / RESULT).is_file() or not whole
     for path in _own(out, settings or {}):
         target = aside / path.relative_to(out)
         if keeps:
@@ -153,3 +155,23 @@ def lock(out: Path) -> FileLock:
         remedy = "wait until it has ended, or choose another folder"
         raise _taken(f"another run is at work in `{out}`", remedy) from None
     return held
+
+
+def unlock(out: Path, held: FileLock) -> None:
+    """Let go of a folder."""
+    (out / LOCK).unlink(missing_ok=True)
+    held.release()
+
+
+def tidy(out: Path) -> None:
+    """Clear the folder of a run that was killed when it had ended and not let go of it.
+
+    Raises:
+        DiagnosticError: D413 (another run holds it).
+    """
+    if (out / LOCK).exists():
+        held = lock(out)
+        try:
+            clear(out)
+        finally:
+            unlock(out, held)

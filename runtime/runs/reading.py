@@ -6,7 +6,9 @@ described by its type, its shape and whether it is finite, and keys are texts.
 
 from __future__ import annotations
 
+import json
 import math
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -17,6 +19,8 @@ import torch
 from torch import Tensor
 
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.runtime.runs.ownership import FOUND, RESULT
+from bayesnas.runtime.runs.seals import check_seal, file_hash
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
@@ -32,7 +36,7 @@ FLAG: Final[Schema] = {"type": "boolean"}
 NUMBER: Final[Schema] = {"type": "number"}  # finite
 ANY_NUMBER: Final[Schema] = {"type": "float"}
 DURATION: Final[Schema] = {"type": "number", "minimum": 0}
-COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
+COUNT: Final[Schema] = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
 OBJECT: Final[Schema] = {"type": "object"}
 NAMES: Final[Schema] = {"type": "array", "items": TEXT}
 
@@ -90,7 +94,7 @@ def maybe(schema: Schema) -> Schema:
 
 def like(tensor: Tensor, finite: bool = True) -> Schema:
     """Tensors of the type and shape of this one."""
-    wanted: dict[str, Any] = {"tensor": str(tensor.dtype), "shape": list(tensor.shape)}
+    wanted: dict[str, Any] = {"tensor": _kind(tensor), "shape": list(tensor.shape)}
     wanted |= {"finite": True} if finite else {}
     return open_record({name: {"const": value} for name, value in wanted.items()})
 
@@ -159,9 +163,26 @@ class _TensorEntry(dict[str, Any]):
     """How a schema sees a tensor."""
 
     def __init__(self, tensor: Tensor) -> None:
-        finite = bool(tensor.isfinite().all()) if tensor.is_floating_point() else True
-        super().__init__(tensor=str(tensor.dtype), shape=list(tensor.shape), finite=finite)
+        kind = _kind(tensor)
+        finite = not tensor.is_floating_point()
+        if kind == str(tensor.dtype) and not finite:
+            finite = bool(tensor.isfinite().all())
+        super().__init__(tensor=kind, shape=list(tensor.shape), finite=finite)
         self.tensor = tensor
+
+
+def _kind(tensor: Tensor) -> str:
+    """Its type of numbers, and what it is where it does not hold all of its numbers, each once.
+
+    A few bytes may stand for any number of them.
+    """
+    kind = str(tensor.dtype)
+    if tensor.layout is not torch.strided:
+        return f"{kind}, {tensor.layout}"
+    if tensor.is_meta or tensor.is_quantized:
+        return f"{kind}, {'meta' if tensor.is_meta else tensor.qscheme()}"
+    held = tensor.untyped_storage().nbytes()
+    return f"{kind}, repeated" if tensor.numel() * tensor.element_size() > held else kind
 
 
 def _described(value: Any) -> Any:
@@ -180,11 +201,13 @@ def _is_integer(_checker: Any, value: Any) -> bool:
 
 
 def _is_float(_checker: Any, value: Any) -> bool:
-    return isinstance(value, float) or _is_integer(_checker, value)
+    if _is_integer(_checker, value):
+        return bool(abs(value) <= sys.float_info.max)
+    return isinstance(value, float)
 
 
 def _is_number(_checker: Any, value: Any) -> bool:
-    return _is_integer(_checker, value) or (isinstance(value, float) and math.isfinite(value))
+    return _is_float(_checker, value) and math.isfinite(value)
 
 
 @cache
@@ -270,3 +293,32 @@ def check_whole(path: Path) -> None:
             raise ValueError("its parts are compressed")
         if (name := archive.testzip()) is not None:
             raise ValueError(f"`{name}` in it is damaged")
+
+
+def read_result(out: Path, schema: Schema) -> dict[str, Any]:
+    """What a finished run says in its ``result.json``: `SEARCHED` or `TRAINED`.
+
+    Raises:
+        DiagnosticError: D415 (none there), D416 (not of the schema, or changed).
+    """
+    path, remedy = out / RESULT, "remove the folder, and run the command again"
+    try:
+        result: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        raise DiagnosticError(
+            Diagnostic("D415", f"no finished run in `{out}`", help=remedy)
+        ) from None
+    check_entries(result, schema, path, remedy)
+    check_seal(result, path)
+    return result
+
+
+def edited(spec: Path) -> str:
+    """A remark on what a search found where it is not as the search wrote it."""
+    try:
+        expected = json.loads((spec.parent / RESULT).read_text("utf-8"))["found_hash"]
+        if spec.name != FOUND or file_hash(spec) == expected:
+            return ""
+    except (OSError, ValueError, RecursionError, LookupError, TypeError):
+        return ""
+    return f"`{spec}` is not as the search wrote it"

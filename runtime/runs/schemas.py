@@ -9,8 +9,8 @@ from attrs import Attribute, fields
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.runtime.data.registry import FITS, STANDARDISE
 from bayesnas.runtime.runs.reading import (
-    ANY_NUMBER,
     COUNT,
+    DURATION,
     FLAG,
     NAMES,
     NUMBER,
@@ -37,6 +37,7 @@ def settings_schema(command: str) -> Schema:
         {
             "file": TEXT,
             "copies": NAMES,
+            "spec_hash": TEXT,
             "network": maybe(TEXT),
             "values": table(_WHOLE),
             "data": TEXT,
@@ -50,7 +51,7 @@ def settings_schema(command: str) -> Schema:
             "plugins": NAMES,
             "versions": table(TEXT),
         },
-        optional=("copies", "seed", "settings", "standardise", "versions"),
+        optional=("copies", "spec_hash", "seed", "settings", "standardise", "versions"),
     )
 
 
@@ -64,7 +65,13 @@ def _setting(attribute: Attribute[Any]) -> Schema:
 
 # Of ``result.json``, what others than people read.
 SEARCHED: Final = open_record(
-    {"images_trained": COUNT, "images_evaluated": COUNT, "seconds": ANY_NUMBER}
+    {
+        "images_trained": COUNT,
+        "images_evaluated": COUNT,
+        "seconds": DURATION,
+        "found_hash": TEXT,  # of the spec of what was found
+    },
+    optional=("found_hash",),  # of runs that began before it was written
 )
 TRAINED: Final = open_record(
     {

@@ -249,11 +249,14 @@ def _pulled(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Weights [N, K'] and J^T d [N, K', G] of every part of a batch's factors, float64."""
     outputs, copies = _forward(module, inputs, gates)
-    parts = list(factors_of(outputs.detach(), targets))
-    for part in parts:
+    parts = iter(factors_of(outputs.detach(), targets))
+    part = next(parts, None)
+    while part is not None:  # one at a time: those of 1,000 classes are a thousand times as many
+        following = next(parts, None)
         directions = part.directions.to(outputs.dtype)
-        rows = _pulled_back(outputs, copies, directions, last=part is parts[-1])
+        rows = _pulled_back(outputs, copies, directions, last=following is None)
         yield part.weights, rows.to(torch.float64)
+        part = following
 
 
 def _forward(module: nn.Module, inputs: Tensor, gates: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ compared by what they cost.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +20,9 @@ from bayesnas.compiler.space.choices import Member
 from bayesnas.dsl.diagnostics import quote
 from bayesnas.runtime.data.dataset import Batches, Data, Part, plain_batches
 from bayesnas.runtime.data.splits import HOLDOUT, split
+from bayesnas.runtime.network.free_memory import release_memory
 from bayesnas.runtime.network.kernels import layout
+from bayesnas.runtime.network.memory import JUDGEMENT, AtOnce, Footprint
 from bayesnas.runtime.network.modules import build, predict
 from bayesnas.runtime.network.recompute import NORMS, recompute_blocks
 from bayesnas.runtime.network.training import check_loss, cosine, diverged, evaluate, sgd
@@ -40,7 +42,6 @@ from bayesnas.runtime.supernet.curvature import ESTIMATORS, gradient
 from bayesnas.runtime.supernet.gates import Gates
 from bayesnas.runtime.tasks.interface import Score
 
-BATCH = 128  # of curvature and judgement
 RECALIBRATION = 1024  # examples that normalisation is estimated from anew
 
 
@@ -62,6 +63,8 @@ class Supernet:
         self.module: nn.Module = module.to(device)
         if settings.recompute == "yes" and not recompute_blocks(module, self.emitted):
             say_note("`recompute` has no effect: there are no cells to be computed one by one")
+        footprint = Footprint.of(graph, settings.recompute == "yes")
+        self.at_once = AtOnce(footprint, settings.batch_size)
         self.optimizer = sgd(
             self.module, settings.learning_rate, settings.momentum, settings.weight_decay
         )
@@ -129,6 +132,11 @@ class Supernet:
         order = torch.randperm(len(part), generator=self.generator)[:count]
         return part.subset(order.to(self.device))
 
+    def _in_order(self, part: Part, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of a part for a pass of another size than training steps."""
+        release_memory(self.device)
+        return plain_batches(self.data, part, size)
+
     def gradient(self, gates: Tensor, part: Part) -> Tensor:
         """Of the mean loss over a part in the gates [G], float64.
 
@@ -136,7 +144,7 @@ class Supernet:
             DiagnosticError: D602 if it is not finite.
         """
         self.evaluated += len(part)
-        batches = plain_batches(self.data, part, BATCH)
+        batches = self._in_order(part, self.at_once.derivative())
         return self._finite(gradient(self.module, self.data.task, batches, gates), "gradient")
 
     def curvature(self, gates: Tensor, part: Part) -> Tensor:
@@ -147,7 +155,9 @@ class Supernet:
         """
         self.evaluated += len(part)
         estimator = ESTIMATORS[self.settings.curvature]
-        batches = plain_batches(self.data, part, BATCH)
+        [outputs] = self.graph.node(self.graph.root.outputs[0]).shape or (1,)
+        size = self.at_once.curvature(self.settings.curvature, outputs)
+        batches = self._in_order(part, size)
         curvature = estimator(self.module, self.data.task, batches, gates, self.generator)
         curvature = self._finite(curvature, "curvature")
         return torch.diag(curvature) if curvature.dim() == 1 else curvature
@@ -187,22 +197,29 @@ class Supernet:
                     value.copy_(buffers[name])
 
     @torch.no_grad()
-    def _estimate(self, norms: Iterable[nn.BatchNorm1d | nn.BatchNorm2d], gates: Tensor) -> None:
-        """Set the statistics of the norms to a plain mean over batches at these gates."""
+    def _estimate(self, norms: Collection[nn.BatchNorm1d | nn.BatchNorm2d], gates: Tensor) -> None:
+        """Set the statistics of the norms to their mean over batches at these gates.
+
+        Each batch counts by its examples, so that it matters little how they are dealt.
+        """
         for norm in norms:
             norm.reset_running_stats()
-            norm.momentum = None
         self.module.train()
         part = self.fit_part.first(RECALIBRATION)
-        for inputs, _ in plain_batches(self.data, part, 2 * BATCH):
-            if len(inputs) > 1:
+        size, seen = self.at_once.forward(JUDGEMENT), 0
+        for inputs, _ in self._in_order(part, size):
+            if len(inputs) > 1 or size == 1:
+                seen += len(inputs)
+                for norm in norms:
+                    norm.momentum = len(inputs) / seen
                 predict(self.module, inputs, gates)
         self.evaluated += len(part)
 
     def score(self, gates: Tensor) -> Score:
         """What the held-out examples say at these gates, normalisation in evaluation mode."""
         self.evaluated += len(self.held_part)
-        return evaluate(self.module, self.data, self.held_part, gates, 2 * BATCH)
+        size = self.at_once.forward(JUDGEMENT)
+        return evaluate(self.module, self.data, self.held_part, size, gates)
 
     def judge(self, member: Member) -> Score:
         """A member by the weights it shares, with normalisation of its own."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import sys
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bayesnas.dsl.diagnostics import Diagnostic, Source, Span, render
-from bayesnas.dsl.terminal import accept_any_text, say, visible
+from bayesnas.dsl.terminal import accept_any_text, say, tell, visible
 
 STEERING = "\x1b[31m\x9b2J\x00\x7f\r\n\t\u2028\u202e\u2066\u200b\udcff\udc41"
 
@@ -75,3 +77,13 @@ def test_a_stream_of_few_characters_takes_any_text() -> None:
 def test_a_line_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     say("a\nb", "c")
     assert capsys.readouterr().out == "a\\x0ab\nc\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device here")
+def test_a_full_disk_behind_stderr_ends_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = open("/dev/full", "w", buffering=1)  # noqa: PTH123, SIM115
+    monkeypatch.setattr(sys, "stderr", full)
+    say("a note", file=full)
+    tell("an error")
+    with pytest.raises(OSError, match="No space left"):
+        full.close()

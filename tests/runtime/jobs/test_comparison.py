@@ -122,6 +122,34 @@ def test_compare_goes_on_after_a_warm_up(here: Path, data: Path) -> None:
     assert (here / "out/compare.csv").is_file()
 
 
+def test_compare_tidies_up_after_a_training_killed_at_its_end(here: Path, data: Path) -> None:
+    arguments = ("--strategies", "largest", "--seeds", "0")
+    assert compare(data, *arguments) == 0
+    folder = here / "out/largest-0/train"
+    whole = snapshot(folder)
+    for name in (".lock", "checkpoint.previous.pt", ".result.json.0a1b2c3d.tmp"):
+        (folder / name).write_bytes(b"")
+    assert compare(data, *arguments) == 0
+    assert snapshot(folder) == whole
+
+
+def test_what_was_found_is_trained_as_it_was_found(
+    here: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a comparison; for `train` it is a spec like any other, and a note says that it changed."""
+    arguments = ("--strategies", "largest", "--seeds", "0")
+    assert compare(data, *arguments) == 0
+    shutil.rmtree(here / "out/largest-0/train")
+    found = here / "out/largest-0/search/pruned.nas"
+    found.write_text(found.read_text().replace("width = 4", "width = 5"), encoding="utf-8")
+    capsys.readouterr()
+    assert compare(data, *arguments) == 2
+    name = found.relative_to(here)
+    assert f"error[D416]: `{name}` is not the file that the run wrote" in capsys.readouterr().err
+    assert main(["train", str(name), "--data", f"folder:{data}", "-o", "new"]) == 0
+    assert f"note: `{name}` is not as the search wrote it\n" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("other", [["--set", "cells=1"], ["--budget", "parameters=150"]], ids=str)
 def test_compare_does_not_mix(other: list[str], here: Path, data: Path) -> None:
     arguments = ("--strategies", "largest", "--seeds", "0")

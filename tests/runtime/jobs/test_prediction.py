@@ -22,7 +22,6 @@ from bayesnas.dsl.diagnostics import DiagnosticError, Source
 from bayesnas.dsl.loader import load_text
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.registry import DataOptions
-from bayesnas.runtime.jobs import prediction
 from bayesnas.runtime.jobs.prediction import Fault, Prediction, listed, predictions
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import TrainedRun, evaluate_run
@@ -259,7 +258,7 @@ def outcomes(home: Path, *files: str | Path, top: int = 1) -> list[Prediction | 
 def test_predictions_are_those_of_the_network_in_order(
     home: Path, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prediction, "EVALUATION_BATCH", batch)
+    monkeypatch.setattr(TrainedRun, "at_once", batch)
     x = images(home, "rows")
     np.save("x.npy", x)
     np.savez("x.npz", images=x / 255)

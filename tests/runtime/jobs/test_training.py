@@ -26,6 +26,7 @@ from bayesnas.runtime.network import training
 from bayesnas.runtime.network.training import cosine, report_raw
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
 from bayesnas.runtime.runs.ownership import check_out
+from bayesnas.runtime.runs.seals import sealed
 from bayesnas.runtime.tasks.interface import Report, Score
 
 
@@ -114,7 +115,7 @@ def test_a_trained_network_is_loaded(
     for name, tensor in module.state_dict().items():
         torch.testing.assert_close(tensor, model_of(out)[name], rtol=0, atol=0)
     data = load_data(f"folder:{folder}", space.graph)
-    assert report_raw(module, data.task, data.test).score == result.test
+    assert report_raw(module, data.task, data.test, 500).score == result.test
 
 
 def test_the_source_beside_the_weights_takes_them(
@@ -396,10 +397,23 @@ def test_a_broken_run(
     assert snapshot(out) == before
 
 
-def test_weights_of_another_spec(space: Compiled, folder: Path, tmp_path: Path) -> None:
+def test_a_spec_that_was_edited(space: Compiled, folder: Path, tmp_path: Path) -> None:
+    """Its weights are of the spec as it was."""
     out = tmp_path / "o"
     run(space, folder, out, epochs=1)
-    (out / "spec.nas").write_text(TINY.replace("width = 2", "width = 4"))
+    (out / "spec.nas").write_text(TINY.replace("max_pool(3)", "max_pool(5)"))
+    with pytest.raises(DiagnosticError) as caught:
+        load_network(out)
+    message = f"`{out / 'spec.nas'}` is not the file that the run wrote"
+    assert refusal(caught) == ("D416", message, 2)
+
+
+def test_weights_of_another_run(space: Compiled, folder: Path, tmp_path: Path) -> None:
+    out, other = tmp_path / "o", tmp_path / "other"
+    run(space, folder, out, epochs=1)
+    wider = compile_spec(space.loaded.source.name, {"width": 4})
+    run(wider, folder, other, epochs=1)
+    (other / "weights.pt").replace(out / "weights.pt")
     with pytest.raises(DiagnosticError) as caught:
         load_network(out)
     message = f"`{out / 'weights.pt'}` holds what bayesnas does not write"
@@ -463,7 +477,7 @@ def changed(out: Path, done: Path, file: str = "weights.pt", **entries: object) 
         torch.save({**model_of(out), **entries}, out / file)
     else:
         whole = json.loads((out / file).read_text("utf-8"))
-        (out / file).write_text(json.dumps({**whole, **entries}), encoding="utf-8")
+        (out / file).write_text(json.dumps(sealed({**whole, **entries})), encoding="utf-8")
     return out
 
 

@@ -75,16 +75,22 @@ def test_a_run_is_replaced_once_the_new_one_has_ended(
     assert ".replaced" not in snapshot(out)
 
 
+@pytest.mark.parametrize("names", [("settings.json", "spec.nas"), ("settings.json",)], ids=len)
 def test_a_run_without_a_checkpoint_begins_again(
-    done: tuple[Path, TrainResult], space: Compiled, folder: Path, tmp_path: Path
+    names: tuple[str, ...],
+    done: tuple[Path, TrainResult],
+    space: Compiled,
+    folder: Path,
+    tmp_path: Path,
 ) -> None:
     """As a process leaves it that was killed before the first one, while it wrote."""
     out = tmp_path / "o"
     out.mkdir()
-    for name in ("settings.json", "spec.nas"):
+    for name in names:
         (out / name).write_bytes((done[0] / name).read_bytes())
     (out / ".spec.nas.0a1b2c3d.tmp").write_bytes(b"half")
     assert run(space, folder, out, resume=True).test == done[1].test
+    assert (out / "spec.nas").read_bytes() == (done[0] / "spec.nas").read_bytes()
     assert not [name for name in snapshot(out) if name.startswith(".")]
 
 

@@ -13,6 +13,7 @@ from living import snapshot, striped, write_tiny
 from bayesnas.cli import main
 from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.runs.places import data_places, located, own_data
+from bayesnas.runtime.runs.seals import sealed
 
 EPOCH = ("--option", "epochs=1", "--device", "cpu")
 
@@ -38,7 +39,8 @@ def project(made: Path, tmp_path: Path) -> Path:
     shutil.copytree(made, tmp_path / "moved")
     for settings in (tmp_path / "moved" / "runs").glob("*/settings.json"):
         text = settings.read_text("utf-8")
-        settings.write_text(text.replace(str(made), str(tmp_path / "gone")), encoding="utf-8")
+        told = sealed(json.loads(text.replace(str(made), str(tmp_path / "gone"))))
+        settings.write_text(json.dumps(told), encoding="utf-8")
     return tmp_path / "moved"
 
 

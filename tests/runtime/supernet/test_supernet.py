@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 import torch
+from attrs import evolve
 from living import with_known_weights
 from support import compile_text
 from torch import Tensor, nn
@@ -57,8 +58,9 @@ def supernet(count: int = 45, **settings: float | str) -> Supernet:
 
 
 def trained(steps: int = 4) -> Supernet:
-    """With weights and statistics that are not those of the start."""
+    """With weights and statistics that are not those of the start; it judges all at once."""
     net = supernet()
+    net.at_once = evolve(net.at_once, batch_size=64)
     net.total_steps = 20
     for inputs, labels in net.batches(steps):
         net.descend(inputs, labels, net.gates.at(member_space(SPACE.graph).mean()))
@@ -216,17 +218,20 @@ def test_recalibrated_statistics_are_those_of_these_gates() -> None:
         assert torch.allclose(stem[1].running_var, arriving.var(dim=(0, 2, 3)), atol=1e-5)
 
 
-def test_recalibration_is_a_mean_over_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 36 examples in batches of 12, from at most 30: 12, 12, 6."""
-    monkeypatch.setattr(supernet_module, "BATCH", 6)
+@pytest.mark.parametrize("most", [6, 12, 16, 29])
+def test_recalibration_is_a_mean_over_examples(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However they are dealt into batches; of 36 examples 30 are taken, one left alone is not."""
+    monkeypatch.setattr(supernet_module, "JUDGEMENT", most)
     monkeypatch.setattr(supernet_module, "RECALIBRATION", 30)
     net = trained()
     stem: nn.Sequential = net.module.stem  # type: ignore[assignment]
     before = net.evaluated
     with net.recalibrated(net.gates.at(dict.fromkeys(net.gates.groups, 0.5))), torch.no_grad():
-        arriving = stem[0](net.data.normalize(net.fit_part.inputs[:30]))
-        means = [part.mean(dim=(0, 2, 3)) for part in arriving.split(12)]
-        assert torch.allclose(stem[1].running_mean, torch.stack(means).mean(dim=0), atol=1e-6)
+        arriving = stem[0](net.data.normalize(net.fit_part.inputs[: 29 if most == 29 else 30]))
+        assert torch.allclose(stem[1].running_mean, arriving.mean(dim=(0, 2, 3)), atol=1e-6)
+        variances = torch.stack([part.var(dim=(0, 2, 3)) for part in arriving.split(most)])
+        shares = torch.tensor([len(part) for part in arriving.split(most)]) / len(arriving)
+        assert torch.allclose(stem[1].running_var, shares @ variances, atol=1e-5)
     assert net.evaluated == before + 30
 
 

@@ -1,0 +1,86 @@
+"""How much memory is free, where the system says, and how to give some back to it."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import torch
+
+_ROOT: Final = Path("/")
+
+
+def free_memory(device: torch.device, root: Path = _ROOT) -> int | None:
+    """Bytes that work on a device may still take; None where nothing says so.
+
+    On Linux what is available (`MemAvailable`), or less where a control group has a limit; files
+    that are cached count as free. ``root`` is where the system's files lie.
+    """
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(free + cached)
+    if device.type != "cpu":
+        return None
+    known = [*_available(root), *_in_groups(root)]
+    return max(0, min(known)) if known else None
+
+
+def release_memory(device: torch.device) -> None:
+    """Give back to the system what was freed, where the C library keeps it.
+
+    glibc keeps blocks of up to 32 MiB. A pass whose tensors are larger than those of the work
+    before cannot use them, and would take its memory besides.
+    """
+    if device.type == "cpu" and sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
+        if trim is not None:
+            trim(0)
+
+
+def _available(root: Path) -> Iterator[int]:
+    for line in _lines(root / "proc/meminfo"):
+        name, _, amount = line.partition(":")
+        if name == "MemAvailable":
+            yield 1024 * int(amount.split()[0])
+
+
+def _in_groups(root: Path) -> Iterator[int]:
+    """What each control group round this process leaves, of version 2 or 1."""
+    for line in _lines(root / "proc/self/cgroup"):
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            top, limit, used = "sys/fs/cgroup", "memory.max", "memory.current"
+        elif "memory" in controllers.split(","):
+            top, limit = "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+            used = "memory.usage_in_bytes"
+        else:
+            continue
+        inner = root / top / path.lstrip("/")
+        for group in (inner, *inner.parents):
+            yield from _left(group / limit, group / used, group / "memory.stat")
+            if group == root / top:
+                break
+
+
+def _left(limit: Path, used: Path, about: Path) -> Iterator[int]:
+    limits, uses = _numbers(limit), _numbers(used)
+    if limits and uses:
+        cached = (line.split() for line in _lines(about))
+        files = next((int(n) for name, n in cached if name.endswith("inactive_file")), 0)
+        yield limits[0] - uses[0] + files
+
+
+def _numbers(path: Path) -> list[int]:
+    """The number in a file; none where it is absent or says `max`."""
+    return [int(line) for line in _lines(path) if line.isdigit()]
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text("utf-8").splitlines()
+    except (OSError, ValueError):
+        return []
