@@ -50,10 +50,14 @@ class Found:
         return self.compiled.loaded.source.text
 
     def network(self, seed: int = 0) -> nn.Module:
-        """The found network with fresh weights, the same for the same seed."""
+        """The found network on the CPU with fresh weights, the same for the same seed."""
+        import torch
+
+        from bayesnas.runtime.network.kernels import layout
         from bayesnas.runtime.network.modules import build
 
-        return build(self.compiled.graph, self.compiled.loaded.source.name, seed)[0]
+        graph, origin = self.compiled.graph, self.compiled.loaded.source.name
+        return build(graph, origin, seed, layout=layout(graph, torch.device("cpu")))[0]
 
 
 @frozen

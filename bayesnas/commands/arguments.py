@@ -138,9 +138,14 @@ def add_resize(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fit",
         choices=FITS,
-        help="how `--resize` does that: the whole picture squeezed or padded, or its middle; "
+        help="the same, and how: the whole picture squeezed or padded, or its middle; "
         f"default {FITS[0]}, or that of the training",
     )
+
+
+def resizes(options: argparse.Namespace) -> bool:
+    """Whether image files are fitted: to say how is to say that they are."""
+    return bool(options.resize or options.fit)
 
 
 def add_standardise(parser: argparse.ArgumentParser) -> None:

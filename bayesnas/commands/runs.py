@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from bayesnas.commands.arguments import resizes
 from bayesnas.commands.values import check_seed
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 
@@ -33,7 +34,7 @@ def run_options(
     set_threads(options.threads)
     check_seed(seed)
     data = DataOptions(
-        options.resize,
+        resizes(options),
         options.download,
         options.data_root,
         options.fit,

@@ -14,6 +14,7 @@ from bayesnas.commands.arguments import (
     add_plugin,
     add_resize,
     add_run,
+    resizes,
 )
 from bayesnas.commands.reports import (
     class_csv,
@@ -124,7 +125,7 @@ def _predict(options: argparse.Namespace) -> int:
         raise DiagnosticError(Diagnostic("D418", message, help=remedy))
     set_threads(options.threads)
     trained = TrainedRun.open(options.run, options.device)
-    reading = DataOptions(resize=options.resize, fit=options.fit)
+    reading = DataOptions(resize=resizes(options), fit=options.fit)
     work, faults = listed(options.files), []
     bar = Progress(len(work), "predict", "file", same=sys.stdout.isatty())
     with bar as progress, plugins_named():

@@ -53,6 +53,15 @@ class _Given:
     between: str = "of"
     notes: tuple[str, ...] = ()
 
+    @property
+    def judged(self) -> str:
+        """What roles of the test part end in; `_val` stands in, and empty is no such part.
+
+        What was saved to validate with is as good as a test part, since no search reads it.
+        """
+        ends = (end for end in ("_test", "_val") if {f"x{end}", f"y{end}"} & self.arrays.keys())
+        return next(ends, "")
+
     def place(self, role: str) -> str:
         """An array as its user knows it."""
         return f"`{self.names[role]}` {self.between} {self.whole}"
@@ -147,9 +156,7 @@ def _data(name: str, given: _Given, standardise: Standardise) -> Data:
     task = task_of(labels.array, given.place("y"))
     train = Part(torch.from_numpy(x), task.targets(labels.array, given.place("y")))
     named = {given.names["y"]: labels}
-    # What was saved to validate with is as good as a test part, since no search reads it.
-    ends = (end for end in ("_test", "_val") if {f"x{end}", f"y{end}"} & given.arrays.keys())
-    if (end := next(ends, None)) is not None:
+    if end := given.judged:
         test, named[given.names[f"y{end}"]] = _test_part(given, end, task, train, labels)
         note = f"{given.whole} has no `x_test`: `{given.names[f'x{end}']}` is the test part"
         note = "" if end == "_test" else note
@@ -188,8 +195,7 @@ def _examples(given: _Given, end: str) -> tuple[Array, Labels]:
 
 def _to_judge(name: str, given: _Given, learned: Task) -> Data:
     """The test part, or the one that stands in for it, or else all examples."""
-    ends = (end for end in ("_test", "_val") if {f"x{end}", f"y{end}"} & given.arrays.keys())
-    end = next(ends, "")
+    end = given.judged
     inputs, labels = _examples(given, end)
     targets = learned.targets_by_name(labels.array, given.place(f"y{end}"))
     x, judged = given.names["x"], given.names[f"x{end}"]

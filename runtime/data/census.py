@@ -74,6 +74,11 @@ class Census:
         held = [] if self.held_out is None else [("held_out", self.held_out)]
         return [("train", self.train), *held, ("test", self.test)]
 
+    def _judging(self) -> list[tuple[str, Array]]:
+        """The parts whose scores are told, in words."""
+        held = [] if self.held_out is None else [("held-out", self.held_out)]
+        return [*held, ("test", self.test)]
+
     def _numbers(self) -> str:
         words = {"train": "examples to train on", "held_out": "held out", "test": "to test"}
         whole = [f"{counts.sum():,} {words[part]}" for part, counts in self._parts()]
@@ -103,18 +108,18 @@ class Census:
     def _absent(self) -> str:
         """On classes that are in no judged part."""
         texts = []
-        for what, counts in (("held out", self.held_out), ("to test", self.test)):
-            if counts is not None and (names := self._called(counts == 0)):
-                texts.append(f"no examples of {names} are {what}")
+        for what, counts in self._judging():
+            if names := self._called(counts == 0):
+                texts.append(f"no {what} examples of {names}")
         if not texts:
             return ""
-        return f"{' and '.join(texts)}: the {self.task.metric} says nothing of them"
+        return f"there are {' and '.join(texts)}: the {self.task.metric} says nothing about them"
 
     def _tiny(self) -> str:
         """On parts whose score is known to a few points alone."""
         texts = []
-        for what, counts in (("held-out", self.held_out), ("test", self.test)):
-            count = 0 if counts is None else int(counts.sum())
+        for what, counts in self._judging():
+            count = int(counts.sum())
             error = self.task.standard_error(0.5, count) if 0 < count < _FEW else None
             if error is not None:
                 texts.append(f"on {count} {what} examples by ± {self.task.scale * error:.0f}")
@@ -125,7 +130,7 @@ class Census:
     def _scarce(self) -> str:
         if not (names := self._called(self.train < _FEW_OF_A_CLASS)):
             return ""
-        return f"fewer than {_FEW_OF_A_CLASS} examples to train on are of {names}"
+        return f"there are fewer than {_FEW_OF_A_CLASS} training examples of {names}"
 
     def _lopsided(self) -> str:
         names, counts = self.task.strata_names, self.train
@@ -133,9 +138,10 @@ class Census:
             return ""
         most, least = int(counts.argmax()), int(counts.argmin())
         return (
-            f"classes are out of balance: {counts[most]:,} examples to train on are of "
-            f"{quote([names[most]])}, {counts[least]:,} of {quote([names[least]])}; always to "
-            f"answer {quote([names[most]])} would be right for {counts[most] / counts.sum():.1%}; "
+            f"classes are out of balance: {counts[most]:,} training examples of "
+            f"{quote([names[most]])}, {counts[least]:,} of {quote([names[least]])}; "
+            f"always answering {quote([names[most]])} would be right for "
+            f"{counts[most] / counts.sum():.1%}; "
             "`--option class_weights=balanced` lets all classes count alike"
         )
 

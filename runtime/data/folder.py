@@ -62,7 +62,7 @@ def _to_judge(request: Request, root: Path, learned: Task) -> Data:
 def _read(request: Request, parts: Sequence[_Files], findings: Findings) -> list[Part]:
     """The images of some parts; where one has 16 bits a pixel, all are shares of full scale."""
     reader = Reader(request.shape, request.options, findings)
-    pictures = iter(reader.read_all([path for files in parts for path, _ in files], request.name))
+    pictures = iter(reader.read_all([path for files in parts for path, _ in files], request))
     read = [[next(pictures) for _ in files] for files in parts]
     deep = any(picture.is_floating_point() for images in read for picture in images)
     return [
@@ -195,8 +195,8 @@ class Reader:
     options: DataOptions
     findings: Findings
 
-    def read_all(self, paths: Sequence[Path], name: str) -> list[Tensor]:
-        """All of the data called ``name``, or a diagnostic that names those that cannot be read.
+    def read_all(self, paths: Sequence[Path], request: Request) -> list[Tensor]:
+        """All of the data asked for, or a diagnostic that names those that cannot be read.
 
         Raises:
             DiagnosticError: D504, D505.
@@ -208,11 +208,11 @@ class Reader:
             if isinstance(result, ImageError)
         ]
         if broken:
-            raise _unreadable(broken, name)
+            raise _unreadable(broken, request.name)
         pictures = [result for result in results if isinstance(result, Picture)]
         one_size = len({picture.pixels.shape for picture in pictures}) == 1
         for path, picture in zip(paths, pictures, strict=True):
-            self._check(path, picture, one_size)
+            self._check(path, picture, one_size, trained=request.learned is not None)
             self.findings.remarks.update(picture.remarks)
         return [picture.pixels for picture in pictures]
 
@@ -229,17 +229,22 @@ class Reader:
         except ImageError as error:
             return error
 
-    def _check(self, path: Path, picture: Picture, one_size: bool) -> None:
-        """Refuse another shape; to declare it helps only where all images are of one size."""
+    def _check(self, path: Path, picture: Picture, one_size: bool, trained: bool) -> None:
+        """Refuse another shape; a network may be given it unless sizes vary, or it has learned."""
         shape = tuple(picture.pixels.shape)
         if shape != self.shape:
-            fit = "pass `--resize` to fit the images to the spec"
+            remedy = "pass `--resize` to fit the images to the network"
+            if one_size and not trained:
+                remedy = (
+                    f"declare the image as {list(shape)}, or pass `--resize` to fit the images "
+                    "to the spec"
+                )
             raise DiagnosticError(
                 Diagnostic(
                     "D505",
                     f"`{path}` is {list(shape)}, the network takes {list(self.shape)}",
                     notes=() if one_size else ("the images are of several sizes",),
-                    help=f"declare the image as {list(shape)}, or {fit}" if one_size else fit,
+                    help=remedy,
                 )
             )
 

@@ -44,7 +44,7 @@ def load_data(
     if reading is not None:
         data = rearranged(data, shape)
     if tuple(data.train.inputs.shape[1:]) != shape:
-        raise _size_error(data, shape, graph)
+        raise _size_error(data, shape, graph, fixed=learned is not None)
     data.task.check(graph, data.name)
     if learned is not None:
         return evolve(data, reading=None)
@@ -65,11 +65,14 @@ def _load(name: str, shape: Shape, options: DataOptions, learned: Task | None) -
     raise DiagnosticError(Diagnostic("D501", f"unknown data `{name}`", help=remedy))
 
 
-def _size_error(data: Data, shape: Shape, graph: Graph) -> DiagnosticError:
+def _size_error(data: Data, shape: Shape, graph: Graph, fixed: bool) -> DiagnosticError:
+    """D505; a network that is ``fixed`` has been trained, and its spec is not to be changed."""
     node = graph.node(graph.root.inputs[0])
     own = tuple(data.train.inputs.shape[1:])
     advice = f"declare `{node.name}: {list(own)}`"
-    if data.reading is not None:
+    if fixed:
+        advice = f"save the examples as [N, {', '.join(map(str, shape))}]"
+    elif data.reading is not None:
         advice = remedy(node.name, own, shape)
     if data.name.startswith("folder:"):
         advice += ", or pass `--resize` to fit the images to the spec"

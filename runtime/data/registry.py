@@ -37,6 +37,11 @@ class DataOptions:
     fit: Fit | None = None
     standardise: Standardise = "auto"
 
+    def record(self) -> dict[str, bool | str]:
+        """How data is read, for files; where it lies is said elsewhere."""
+        fit = self.fit or FITS[0]
+        return {"resize": self.resize, "fit": fit, "standardise": self.standardise}
+
 
 @frozen
 class Request:

@@ -12,17 +12,18 @@ from typing import Any
 from attrs import asdict, define, evolve, field, frozen
 
 from bayesnas.compiler.graph.model import Graph
+from bayesnas.compiler.graph.walks import looked_up
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import check_empty, check_free, write_text
-from bayesnas.runtime.data.dataset import augmentation
+from bayesnas.runtime.data.dataset import Data, augmentation
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.failures import lower_rate, remedied
 from bayesnas.runtime.jobs.search import search
 from bayesnas.runtime.jobs.space import Space
-from bayesnas.runtime.jobs.train import train
+from bayesnas.runtime.jobs.train import tested_on, train
 from bayesnas.runtime.runs.folder import Run, RunOptions, run_record
 from bayesnas.runtime.runs.ownership import FOUND, RESULT, has_checkpoint, tidy
 from bayesnas.runtime.runs.places import located
@@ -120,13 +121,27 @@ def _folder(settings: SearchSettings, options: RunOptions) -> Path:
     return options.out / f"{settings.strategy}-{options.seed}"
 
 
+@frozen
+class _Seen:
+    """Data as a network sees it: what ``augment`` means for it, and hashes."""
+
+    augment: str
+    data_hash: str
+    tested: dict[str, str]
+
+    @classmethod
+    def of(cls, data: Data, augment: str) -> _Seen:
+        """Of loaded data, which need not be kept."""
+        return cls(augmentation(data, augment), data.train.fingerprint(), tested_on(data))
+
+
 @define
 class _Comparison:
     """What all runs have in common."""
 
     space: Space
     schedule: TrainSettings
-    known: dict[tuple[Shape, str], tuple[str, str]] = field(factory=dict)
+    known: dict[tuple[Shape, tuple[str, ...], str], _Seen] = field(factory=dict)
 
     def complete(self, settings: SearchSettings, options: RunOptions) -> None:
         """What is missing of one search and one training.
@@ -158,23 +173,25 @@ class _Comparison:
 
     def _check_search(self, settings: SearchSettings, options: RunOptions) -> None:
         """Refuse a finished search that is none of this comparison."""
-        augment, data_hash = self._data(self.space.searched.graph, settings.augment, options)
-        settings = evolve(settings, augment=augment)
+        seen = self._seen(self.space.searched.graph, settings.augment, options)
+        settings = evolve(settings, augment=seen.augment)
         wanted, extra = self.space.wanted, self.space.record()
-        record = run_record("search", wanted, settings, options, data_hash, extra)
+        record = run_record("search", wanted, settings, options, seen.data_hash, extra)
         Run(options.out).check_same(record)
 
     def _check_training(self, found: Compiled, options: RunOptions) -> None:
-        augment, data_hash = self._data(found.graph, self.schedule.augment, options)
-        settings = evolve(self.schedule, augment=augment)
-        Run(options.out).check_same(run_record("train", found, settings, options, data_hash))
+        """The same of a finished training."""
+        seen = self._seen(found.graph, self.schedule.augment, options)
+        settings = evolve(self.schedule, augment=seen.augment)
+        record = run_record("train", found, settings, options, seen.data_hash, seen.tested)
+        Run(options.out).check_same(record)
 
-    def _data(self, graph: Graph, augment: str, options: RunOptions) -> tuple[str, str]:
-        """What ``augment`` means for the data as a network sees it, and the hash of that data."""
-        key = example_shape(graph), augment
+    def _seen(self, graph: Graph, augment: str, options: RunOptions) -> _Seen:
+        """The data as a network sees it: its shape, and whether it looks numbers up, decide."""
+        key = example_shape(graph), tuple(looked_up(graph)), augment
         if key not in self.known:
             data = load_data(options.data, graph, options.data_options)
-            self.known[key] = augmentation(data, augment), data.train.fingerprint()
+            self.known[key] = _Seen.of(data, augment)
         return self.known[key]
 
 
@@ -208,6 +225,7 @@ def _begin(
         "values": dict(space.wanted.values),
         **space.record(),
         "data": located(options.data_name),
+        **options.data_options.record(),
         "search": asdict(settings) | {"strategy": None},
         "train": asdict(schedule),
     }

@@ -89,8 +89,9 @@ def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> T
     say_note(edited(Path(compiled.loaded.source.name)))
     data = load_data(options.data, compiled.graph, options.data_options).to(device)
     settings, data, census = settled(settings, data, compiled)
+    extra = {"examples": census.record(), **tested_on(data)}
+    examples = data.train.fingerprint()
     demand = Demand.of(compiled.graph, settings, device)
-    examples, extra = data.train.fingerprint(), {"examples": census.record()}
     with (
         Run.begin("train", compiled, settings, options, examples, extra) as run,
         explained(run, settings.learning_rate),
@@ -98,6 +99,11 @@ def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> T
     ):
         at_once = AtOnce(demand.footprint, settings.batch_size)
         return _Training(compiled, settings, options, data, run, device, at_once).fit()
+
+
+def tested_on(data: Data) -> dict[str, str]:
+    """What ``settings.json`` says of the test part: a result holds for it alone."""
+    return {"test_hash": data.test.fingerprint()}
 
 
 class _Training:

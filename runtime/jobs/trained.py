@@ -109,7 +109,7 @@ class TrainedRun:
         return self.record["input"]["dtype"] == "uint8" or kind == "folder"
 
     def own_data(self, options: DataOptions | None = None) -> Data:
-        """The run's own data, read as it was then.
+        """The run's own data, read as it was then; a note says where its test part is another.
 
         Raises:
             DiagnosticError: D506 (it is not of the run's task any more), and what `load_data`
@@ -123,6 +123,9 @@ class TrainedRun:
         except DiagnosticError as error:
             raise moved(error, called) from None
         loaded.task.check_record(self.record, loaded.name)
+        examples = loaded.test.fingerprint()
+        if self.settings.get("test_hash", examples) != examples:
+            loaded = loaded.noted("the test part is not the one that the training was judged on")
         return evolve(loaded, name=called)
 
     def judged_data(self, data: str | Data, options: DataOptions | None = None) -> Data:
@@ -165,8 +168,7 @@ class TrainedRun:
             f"the run was trained on `{data.name}`: its test part alone is judged, {len(held):,} "
             f"of {len(whole):,} examples"
         )
-        note = f"{data.note}; {note}" if data.note else note
-        return evolve(data, test=whole.subset(held), note=note)
+        return evolve(data, test=whole.subset(held)).noted(note)
 
     def fitted(self, inputs: Tensor, place: str) -> Tensor:
         """Inputs of new data as the network takes them; ``place`` names them in diagnostics.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 from typing import Any, Final
 
@@ -93,14 +92,6 @@ def _subsampled(
     down, right = stride
     padded = nn.functional.pad(z, around, mode) if any(around) else z
     return nn.functional.conv2d(padded[..., ::down, ::right], weight, bias, groups=groups)
-
-
-def set_pruned(module: nn.Module, emitted: Emitted, gates: Iterable[int]) -> None:
-    """Leave these gates' candidates out of every following forward pass."""
-    for gate in gates:
-        path, candidate = emitted.gates[gate]
-        edge: Any = module.get_submodule(path)
-        edge.pruned.add(candidate)
 
 
 def predict(module: nn.Module, inputs: Tensor, gates: Tensor | None = None) -> Tensor:

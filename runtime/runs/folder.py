@@ -22,7 +22,7 @@ from bayesnas.dsl import __version__
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import write_bytes, write_text
 from bayesnas.runtime.data.dataset import Data
-from bayesnas.runtime.data.registry import FITS, DataOptions
+from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.runs.ownership import (
     CHECKPOINT,
     PREVIOUS,
@@ -56,7 +56,12 @@ _MAY_DIFFER: Final = (
     *("file", "copies", "spec", "device", "plugins", "versions", "examples"),
     *_PLACES,
 )
-_WORDS: Final = {"spec_hash": "spec", "data_hash": "data", "plugin_hash": "plugin"}
+_WORDS: Final = {
+    "spec_hash": "spec",
+    "data_hash": "data",
+    "test_hash": "test part",
+    "plugin_hash": "plugin",
+}
 
 
 @frozen
@@ -356,9 +361,7 @@ def run_record(
         "data": options.data_name,
         **data_places(options.data_name, options.data_options, options.out),
         "data_hash": data_hash,
-        "resize": options.data_options.resize,
-        "fit": options.data_options.fit or FITS[0],
-        "standardise": options.data_options.standardise,
+        **options.data_options.record(),
         "seed": options.seed,
         "device": options.device,
         "settings": asdict(settings),

@@ -50,13 +50,13 @@ def test_a_search_holds_out_what_is_counted() -> None:
 def test_what_is_missing_small_and_out_of_balance() -> None:
     notes = Census.of(data([50, 6], [25, 0]), 0.2).notes(weighted=False)
     assert notes[1:] == [
-        "no examples of `c1` are to test: the accuracy says nothing of them",
+        "there are no test examples of `c1`: the accuracy says nothing about them",
         "chance alone moves the accuracy on 11 held-out examples by ± 15 and on 25 test examples "
         "by ± 10 points or so",
-        "fewer than 10 examples to train on are of `c1`",
-        "classes are out of balance: 40 examples to train on are of `c0`, 5 of `c1`; always to "
-        "answer `c0` would be right for 88.9%; `--option class_weights=balanced` lets all classes "
-        "count alike",
+        "there are fewer than 10 training examples of `c1`",
+        "classes are out of balance: 40 training examples of `c0`, 5 of `c1`; always "
+        "answering `c0` would be right for 88.9%; `--option class_weights=balanced` lets all "
+        "classes count alike",
     ]
     assert len(Census.of(data([50, 6], [25, 0]), 0.2).notes(weighted=True)) == 4
 
@@ -66,7 +66,7 @@ def test_many_classes_in_few_words() -> None:
     assert census.notes(weighted=True)[:2] == [
         "`table` has 743,400 examples to train on, 5,000 to test, in 1,200 classes, from "
         "`c0` 20 + 5 to `c1199` 1,219 + 0 (`settings.json` has all)",
-        "no examples of 200 of 1,200 classes are to test: the accuracy says nothing of them",
+        "there are no test examples of 200 of 1,200 classes: the accuracy says nothing about them",
     ]
     assert len(census.record()["classes"]) == 1200
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from living import CELLS, lines, snapshot, striped
 
@@ -156,6 +157,73 @@ def test_compare_does_not_mix(other: list[str], here: Path, data: Path) -> None:
     before = snapshot(here)
     assert compare(data, *arguments, *other) == 2
     assert snapshot(here) == before
+
+
+def test_compare_does_not_mix_ways_to_read(
+    here: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Refused before anything is begun for another strategy."""
+    assert compare(data, "--strategies", "largest", "--seeds", "0") == 0
+    before = snapshot(here)
+    for other in (["--standardise", "no"], ["--resize"]):
+        capsys.readouterr()
+        assert compare(data, "--strategies", "random", "--seeds", "0", *other) == 2
+        assert "error[D414]: the comparison in `out` was begun otherwise" in capsys.readouterr().err
+    assert snapshot(here) == before
+
+
+def test_compare_does_not_mix_test_parts(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = striped(tmp_path / "images", train=6, test=2)
+    arguments = ("--strategies", "largest", "--seeds", "0")
+    assert compare(data, *arguments) == 0
+    before = snapshot(here)
+    (data / "test/rows/0.png").unlink()
+    capsys.readouterr()
+    assert compare(data, *arguments) == 2
+    assert "`out/largest-0/train` was begun with another test part" in capsys.readouterr().err
+    assert snapshot(here) == before
+
+
+WORDS = """import bayesnas
+from torch import nn
+
+
+@bayesnas.primitive(
+    "embed",
+    shape=lambda shape, width: (shape[0] * width,),
+    flops=lambda shape, output, width: 0,
+    parameters={"width": None},
+)
+class Embed(nn.Module):
+    def __init__(self, features, width):
+        super().__init__()
+        self.table = nn.Embedding(8, width)
+
+    def forward(self, z):
+        return self.table(z.long()).flatten(1)
+"""
+CHOICE = """network net(x: [4]) -> (logits: [3]) {
+    node h
+    x ~> h : linear(8) | embed(2)
+    h -> logits : linear(3)
+}
+"""
+
+
+def test_compare_where_no_find_looks_names_up(plugin_folder: Path) -> None:
+    """The supernet reads numbers as names, and what is found of it as quantities."""
+    (plugin_folder / "plugged.py").write_text(WORDS)
+    (plugin_folder / "net.nas").write_text(CHOICE)
+    x, y = np.random.default_rng(0).integers(0, 8, (60, 4)), np.arange(60) % 3
+    np.savez("data.npz", x=x, y=y)
+    command = ["compare", "net.nas", "--data", "npz:data.npz", "-o", "out", "--device", "cpu"]
+    command += ["--plugin", "plugged", "--strategies", "largest", "--seeds", "0"]
+    assert main(command) == 0
+    found = Path("out/largest-0/search/pruned.nas").read_text()
+    assert "embed" not in found.partition("network")[2]
+    assert main(command) == 0
 
 
 FOREIGN = {

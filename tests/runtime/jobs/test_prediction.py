@@ -169,6 +169,21 @@ def test_folders_that_cannot_be_judged(
     assert refusal(caught) == (code, message)
 
 
+@pytest.mark.parametrize("data", ["folder:new", "npz:new.npz"])
+def test_no_remedy_changes_the_spec_of_a_trained_network(home: Path, work: Path, data: str) -> None:
+    (work / "new/rows").mkdir(parents=True)
+    Image.new("L", (9, 8)).save("new/rows/0.png")
+    np.savez("new.npz", x=np.zeros((2, 1, 8, 9), dtype=np.uint8), y=["rows"] * 2)
+    with pytest.raises(DiagnosticError) as caught:
+        judged(home, data)
+    assert refusal(caught)[0] == "D505"
+    remedies = {
+        "folder:new": "pass `--resize` to fit the images to the network",
+        "npz:new.npz": "save the examples as [N, 1, 8, 8]",
+    }
+    assert caught.value.diagnostics[0].help == remedies[data]
+
+
 def copied_as(target: Path) -> None:
     target.mkdir(parents=True)
     Image.fromarray(np.zeros((8, 8), dtype=np.uint8)).save(target / "0.png")
@@ -324,7 +339,9 @@ def test_pictures_for_a_network_that_takes_other_numbers(home: Path, work: Path)
 # ------------------------------------------------------------------------------ on the terminal
 
 
-def test_predictions_on_the_terminal(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_predictions_on_the_terminal(
+    home: Path, capsys: pytest.CaptureFixture[str], work: Path
+) -> None:
     run, rows = str(home / "run"), home / "stripes" / "rows"
     np.save("x.npy", images(home, "rows")[:2])
     shutil.copy(rows / "0.png", "a,b.png")
@@ -348,8 +365,13 @@ def test_predictions_on_the_terminal(home: Path, capsys: pytest.CaptureFixture[s
     ended = capsys.readouterr()
     assert "error[D505]: 7 files of another size" in ended.err
     assert "and 2 more" in ended.err
-    assert main(["predict", run, "wide.png", "--resize", "--fit", "pad"]) == 0
-    assert "wide.png" in capsys.readouterr().out
+    for fitted in (["--resize"], ["--fit", "pad"]):
+        assert main(["predict", run, "wide.png", *fitted]) == 0
+        assert "wide.png" in capsys.readouterr().out
+    (work / "wide/rows").mkdir(parents=True)
+    shutil.move("wide.png", "wide/rows/0.png")
+    assert main(["eval", run, "--data", "folder:wide", "--fit", "pad", "--device", "cpu"]) == 0
+    assert "padded with black to the spec's size" in capsys.readouterr().err
 
 
 def test_evaluation_on_the_terminal(
@@ -361,7 +383,7 @@ def test_evaluation_on_the_terminal(
     capsys.readouterr()
     assert main(["eval", run, "--data", "folder:new", "--device", "cpu"]) == 0
     ended = capsys.readouterr()
-    assert "no examples of `diagonals` are to test: the accuracy says nothing" in ended.err
+    assert "there are no test examples of `diagonals`: the accuracy says nothing" in ended.err
     assert f"test accuracy {report.score.quality:.2%} of 40 examples" in ended.out
     assert "balanced accuracy" in ended.out
     assert main(["eval", run, "--data", "folder:new", "--csv", "--device", "cpu"]) == 0

@@ -68,7 +68,7 @@ def test_weights_find_the_rare_class(
         assert kept["examples"]["classes"]["1"] == {"train": 20, "test": 10}
     assert found["none"][0] < 0.3
     assert found["balanced"][0] > 0.6
-    assert "classes are out of balance: 380 examples to train on are of `0`" in found["none"][1]
+    assert "classes are out of balance: 380 training examples of `0`" in found["none"][1]
     assert "that of one answer for all 200 examples" in found["none"][1]
     assert "note: classes" not in found["balanced"][1]
     assert "one answer" not in found["balanced"][1]

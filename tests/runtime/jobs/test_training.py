@@ -359,6 +359,17 @@ def test_another_training_is_not_resumed(
     assert snapshot(done[0]) == before
 
 
+def test_a_training_is_not_resumed_for_another_test_part(space: Compiled, tmp_path: Path) -> None:
+    data, out = striped(tmp_path / "images", train=6, test=2), tmp_path / "out"
+    run(space, data, out, epochs=1)
+    (data / "test/rows/0.png").unlink()
+    with pytest.raises(DiagnosticError) as caught:
+        run(space, data, out, epochs=1, resume=True)
+    assert refusal(caught) == ("D414", f"the run in `{out}` was begun with another test part", 2)
+    _, judged = evaluate_run(options(out))
+    assert judged.note == "the test part is not the one that the training was judged on"
+
+
 def test_no_run_to_evaluate(tmp_path: Path) -> None:
     for out in (tmp_path / "gone", tmp_path):
         with pytest.raises(DiagnosticError) as caught:

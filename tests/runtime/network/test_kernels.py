@@ -12,6 +12,7 @@ from living import packaged, striped, write_tiny
 from support import compile_text
 from torch import Tensor, nn
 
+from bayesnas.api import Found
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
 from bayesnas.runtime.jobs.search import search
@@ -217,6 +218,8 @@ def test_runs_go_contiguous_and_say_so(
         find(said)
         found = search(space, settings, RunOptions(data, out / "search", 3, "cpu"))
         trained = train(space, training, RunOptions(data, out / "train", 3, "cpu"))
+        fresh = Found(out, found, space).network()
+        assert bool(fresh._forward_pre_hooks) == bool(said)
         report, _ = evaluate_run(RunOptions("", out / "train", device="cpu"))
         assert report.score.quality == trained.test.quality
         losses.append([found.holdout.loss, trained.test.loss])

@@ -68,7 +68,7 @@ def test_a_run_is_replaced_once_the_new_one_has_ended(
     for _ in range(2):
         with monkeypatch.context() as patch:
             patch.setattr(training, "check_loss", fail)
-            with pytest.raises(MemoryError):
+            with pytest.raises(DiagnosticError, match="out of memory"):
                 run(space, folder, out, force=True)
         assert snapshot(out / ".replaced") == before
     run(space, folder, out, force=True)
