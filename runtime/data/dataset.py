@@ -261,6 +261,12 @@ def augmentation_note(given: str, augment: str) -> str:
     return f"augment = {augment}, unless told otherwise: {_AUGMENTATIONS[augment]}"
 
 
+def sameness_note(inputs: Tensor) -> str:
+    """A remark where the examples to train on are all the same."""
+    same = len(inputs) > 1 and torch.equal(inputs[1:], inputs[:-1])
+    return "all examples to train on are the same: nothing can be learned of them" if same else ""
+
+
 def augmented(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
     """Images [N, C, H, W] shifted by up to an eighth, mirrored where ``kind`` says so."""
     if kind == "none":

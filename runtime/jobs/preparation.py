@@ -9,7 +9,7 @@ from attrs import evolve
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.runtime.data.census import Census
-from bayesnas.runtime.data.dataset import Data, augmentation, augmentation_note
+from bayesnas.runtime.data.dataset import Data, augmentation, augmentation_note, sameness_note
 from bayesnas.runtime.network.kernels import layout_note
 from bayesnas.runtime.network.normalisation import check_batches
 from bayesnas.runtime.runs.progress import say_note
@@ -42,6 +42,7 @@ def settled(
     for note in (
         data.note,
         *census.notes(weighted),
+        sameness_note(data.train.inputs),
         augmentation_note(settings.augment, augment),
         layout_note(compiled.graph, data.train.inputs.device),
     ):

@@ -25,7 +25,7 @@ from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import non_finite, report_raw
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
 from bayesnas.runtime.runs.ownership import RESULT, WEIGHTS
-from bayesnas.runtime.runs.places import moved, own_data
+from bayesnas.runtime.runs.places import is_own, moved, own_data
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.reading import like_all, read_result
 from bayesnas.runtime.runs.schemas import DESCRIBED
@@ -145,7 +145,9 @@ class TrainedRun:
         loaded.task.check_record(self.record, loaded.name)
         inputs = self.fitted(loaded.test.inputs, f"`{loaded.name}`")
         loaded = evolve(loaded, test=evolve(loaded.test, inputs=inputs))
-        return self._without_trained(loaded) if loaded.undivided else loaded
+        if not loaded.undivided:
+            return loaded
+        return self._without_trained(loaded, isinstance(data, str) and is_own(self.settings, data))
 
     def reading(self, options: DataOptions) -> DataOptions:
         """How new images are read: as in the training, unless the options say more."""
@@ -153,8 +155,11 @@ class TrainedRun:
         fit = options.fit or (self.settings["fit"] if resized else None)
         return evolve(options, resize=options.resize or resized, fit=fit)
 
-    def _without_trained(self, data: Data) -> Data:
-        """Data of one part; where that is what the run was trained on and tested, the latter."""
+    def _without_trained(self, data: Data, own: bool) -> Data:
+        """Data of one part; where that is what the run was trained on and tested, the latter.
+
+        That is known by the examples, or by where they lie (``own``) if they are read otherwise.
+        """
         whole = data.test
         try:
             fit, held = map(
@@ -162,7 +167,7 @@ class TrainedRun:
             )
         except DiagnosticError:  # too few examples to be split
             return data
-        if whole.subset(fit).fingerprint() != self.settings.get("data_hash"):
+        if not own and whole.subset(fit).fingerprint() != self.settings.get("data_hash"):
             return data
         note = (
             f"the run was trained on `{data.name}`: its test part alone is judged, {len(held):,} "

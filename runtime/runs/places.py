@@ -37,6 +37,14 @@ def data_places(name: str, options: DataOptions, out: Path) -> dict[str, Any]:
     return {"data_paths": paths, "data_root": str(options.root.absolute())}
 
 
+def is_own(settings: Mapping[str, Any], name: str) -> bool:
+    """Whether data of that name lies where that of the run lay, whatever it holds by now."""
+    word, path = _parted(name)
+    paths = settings["data_paths"]
+    own = str(settings["data"]).partition(":")[0] == word
+    return bool(own and path and paths) and str(Path(path).absolute()) == paths[0]
+
+
 def own_data(
     settings: Mapping[str, Any], out: Path, options: DataOptions
 ) -> tuple[str, DataOptions]:

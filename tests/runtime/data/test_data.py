@@ -24,6 +24,7 @@ from bayesnas.runtime.data.dataset import (
     augmentation,
     augmented,
     plain_batches,
+    sameness_note,
 )
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.registry import DataOptions
@@ -279,7 +280,7 @@ def test_images_of_several_sizes_are_not_declared(tmp_path: Path) -> None:
         f"`{path}` is [1, 9, 8], the network takes [1, 8, 8]",
     )
     assert found.notes == ("the images are of several sizes",)
-    assert found.help == "pass `--resize` to fit the images to the spec"
+    assert found.help == "pass `--resize` to fit the images to the network"
 
 
 @pytest.mark.parametrize("fit", ["squeeze", "pad", "crop"])
@@ -619,3 +620,10 @@ def test_auto_is_what_suits_the_data(digits: Data) -> None:
         next(iter(Batches(digits, part, 32, kind, generator())))[0] for kind in ("shift", "auto")
     )
     assert torch.equal(named, chosen)
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, False), (2, True), (9, True)])
+def test_examples_that_are_all_the_same_are_told(count: int, said: bool) -> None:
+    same = torch.rand(1, 3, 4, 4).expand(count, -1, -1, -1)
+    assert bool(sameness_note(same)) == said
+    assert sameness_note(same + torch.arange(count).view(-1, 1, 1, 1)) == ""

@@ -184,6 +184,24 @@ def test_no_remedy_changes_the_spec_of_a_trained_network(home: Path, work: Path,
     assert caught.value.diagnostics[0].help == remedies[data]
 
 
+def test_own_data_read_otherwise_is_judged_on_what_was_held_out(work: Path) -> None:
+    chance = np.random.default_rng(0)
+    for name in CLASSES:
+        (work / "wide" / name).mkdir(parents=True)
+        for k in range(10):
+            pixels = chance.integers(0, 256, (8, 12), dtype=np.uint8)
+            Image.fromarray(pixels).save(work / "wide" / name / f"{k}.png")
+    trained_on("folder:wide", work / "own", DataOptions(resize=True, fit="crop"))
+    parts = []
+    for fit in ("crop", "squeeze"):
+        options = DataOptions(resize=True, fit=fit)
+        run = RunOptions("folder:wide", work / "own", device="cpu", data_options=options)
+        _, data = evaluate_run(run)
+        parts.append(data.test)
+    assert [len(part) for part in parts] == [6, 6]  # a fifth of thirty
+    assert not torch.equal(parts[0].inputs, parts[1].inputs)
+
+
 def copied_as(target: Path) -> None:
     target.mkdir(parents=True)
     Image.fromarray(np.zeros((8, 8), dtype=np.uint8)).save(target / "0.png")
