@@ -143,6 +143,7 @@ NOT_TRIED = {
     "D601": "made by a function, without a spec",
     "D602": "a training that diverges: other settings may, or may not",
     "D603": "the machine's memory",
+    "D605": "mends the Python of a plugin, which is the user's",
 }
 
 

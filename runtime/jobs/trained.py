@@ -158,7 +158,8 @@ class TrainedRun:
     def _without_trained(self, data: Data, own: bool) -> Data:
         """Data of one part; where that is what the run was trained on and tested, the latter.
 
-        That is known by the examples, or by where they lie (``own``) if they are read otherwise.
+        That is known by the examples, or, if they are read otherwise, by where they lie (``own``)
+        and their number.
         """
         whole = data.test
         try:
@@ -167,7 +168,9 @@ class TrainedRun:
             )
         except DiagnosticError:  # too few examples to be split
             return data
-        if not own and whole.subset(fit).fingerprint() != self.settings.get("data_hash"):
+        trained = self.settings.get("examples", {}).get("train")
+        same = own and len(fit) == trained
+        if not same and whole.subset(fit).fingerprint() != self.settings.get("data_hash"):
             return data
         note = (
             f"the run was trained on `{data.name}`: its test part alone is judged, {len(held):,} "

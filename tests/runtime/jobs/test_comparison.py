@@ -182,7 +182,7 @@ def test_compare_does_not_mix_test_parts(
     (data / "test/rows/0.png").unlink()
     capsys.readouterr()
     assert compare(data, *arguments) == 2
-    assert "`out/largest-0/train` was begun with another test part" in capsys.readouterr().err
+    assert "`out/largest-0/train` differs in its test part" in capsys.readouterr().err
     assert snapshot(here) == before
 
 

@@ -365,7 +365,7 @@ def test_a_training_is_not_resumed_for_another_test_part(space: Compiled, tmp_pa
     (data / "test/rows/0.png").unlink()
     with pytest.raises(DiagnosticError) as caught:
         run(space, data, out, epochs=1, resume=True)
-    assert refusal(caught) == ("D414", f"the run in `{out}` was begun with another test part", 2)
+    assert refusal(caught) == ("D414", f"the run in `{out}` differs in its test part", 2)
     _, judged = evaluate_run(options(out))
     assert judged.note == "the test part is not the one that the training was judged on"
 
