@@ -142,7 +142,7 @@ def _laid_out(inputs: Tensor) -> Tensor:
 
 def _numbers(inputs: Tensor) -> Tensor:
     """Bytes as shares of 255; other numbers as they are."""
-    return inputs.to(torch.float32) / 255 if inputs.dtype == torch.uint8 else inputs
+    return inputs.to(torch.float32).div_(255) if inputs.dtype == torch.uint8 else inputs
 
 
 def statistics(inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -150,15 +150,21 @@ def statistics(inputs: Tensor) -> tuple[Tensor, Tensor]:
 
     The deviation of a constant is 1, so that it stays a constant.
     """
-    numbers = _numbers(inputs)
-    channels = numbers.transpose(0, 1).flatten(1)
+    # Maps one channel at a time: all at once they are many times as large as their bytes.
+    parts = inputs.split(1, dim=1) if inputs.dim() > 2 else [inputs]
+    mean, std = (torch.cat(numbers) for numbers in zip(*map(_moments, parts), strict=True))
+    kind = statistics_type(inputs.dtype)
+    return mean.to(kind), std.to(kind)
+
+
+def _moments(inputs: Tensor) -> tuple[Tensor, Tensor]:
+    channels = _numbers(inputs).transpose(0, 1).flatten(1)
     if inputs.dtype != torch.uint8:  # anything may stand there: large offsets, large numbers
         channels = channels.to(torch.float64)
     mean = channels.mean(dim=1)
     std = channels.std(dim=1, correction=min(1, channels.shape[1] - 1))
     std[channels.amax(dim=1) == channels.amin(dim=1)] = 1
-    kind = statistics_type(inputs.dtype)
-    return mean.to(kind), std.to(kind)
+    return mean, std
 
 
 def statistics_type(inputs: torch.dtype) -> torch.dtype:

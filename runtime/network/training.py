@@ -171,9 +171,9 @@ def train_epoch(
             group["lr"] = cosine(settings.learning_rate, epoch * steps + k, settings.epochs * steps)
         loss = batches.data.task.loss(predict(module, inputs), targets)
         value = check_loss(loss, f"epoch {epoch + 1}")
-        optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if settings.gradient_clip:
             nn.utils.clip_grad_norm_(module.parameters(), settings.gradient_clip)
         optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
         yield value

@@ -117,10 +117,10 @@ class Supernet:
         self.module.train()
         loss = self.data.task.loss(predict(self.module, inputs, gates), targets)
         value = check_loss(loss, f"step {self.steps + 1} of the search")
-        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.module.parameters(), 5.0)
         self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)  # now: they would lie about in other passes
         self.steps += 1
         self.trained += len(targets)
         return value
