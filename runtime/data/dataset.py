@@ -151,7 +151,7 @@ def statistics(inputs: Tensor) -> tuple[Tensor, Tensor]:
     The deviation of a constant is 1, so that it stays a constant.
     """
     # Maps one channel at a time: all at once they are many times as large as their bytes.
-    parts = inputs.split(1, dim=1) if inputs.dim() > 2 else [inputs]
+    parts = torch.split(inputs, 1, dim=1) if inputs.dim() > 2 else [inputs]
     mean, std = (torch.cat(numbers) for numbers in zip(*map(_moments, parts), strict=True))
     kind = statistics_type(inputs.dtype)
     return mean.to(kind), std.to(kind)
