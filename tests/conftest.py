@@ -1,6 +1,7 @@
 """Settings of hypothesis: reproducible by default, `HYPOTHESIS_PROFILE=deep` to hunt."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,9 @@ from hypothesis import HealthCheck, settings
 
 from bayesnas.compiler.operations.plugins import loaded_plugins
 from bayesnas.compiler.operations.primitives import PRIMITIVES
+
+# What is begun in the background ignores Ctrl-C; the tests of interruptions do not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest.register_assert_rewrite("support", "living", "reference")
 

@@ -1,44 +1,54 @@
-"""A share of the campaign, whose whole is `python -m tests.campaign`: docs/reliability.md."""
+"""A share of the campaign, whose whole is `python -m tests.campaign`: docs/reliability.md.
+
+Each in a process of its own: the campaign forks, which no thread of another test outlives.
+"""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-import pytest
-import torch
-from campaign.runs import SCENES, Workshop, verdict
-from campaign.whole import campaign
+from living import run_python
 
-from bayesnas.runtime.jobs import trained
-
+TESTS = Path(__file__).parent
 COUNTS = {"kills": 2, "lies": 4, "flips": 4}
 SEED = 41187  # its trials need no more than trainings
 
+# What is said of weights that are others than `result.json` says, with hashes and without.
+TAMPERED = """\
+import sys
+from pathlib import Path
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("campaign")
+import torch
+from campaign.runs import SCENES, Workshop, verdict
 
+from bayesnas.runtime.jobs import trained
 
-def test_a_share(root: Path) -> None:
-    figures = campaign(COUNTS, SEED, 1, root)
-    assert figures.faults == []
-    assert {part: came.total() for part, came in figures.came.items()} == COUNTS
-
-
-@pytest.mark.parametrize("checked", [True, False])
-def test_another_answer_is_noticed(
-    checked: bool, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The campaign sees what a program would do that does not look at hashes."""
+workshop, scene = Workshop(Path(sys.argv[1])), SCENES[0]
+workshop.furnish()
+for checked in (True, False):
     if not checked:
-        monkeypatch.setattr(trained, "check_file", lambda *_: None)
-    workshop, scene = Workshop(root), SCENES[0]
-    workshop.furnish()
+        trained.check_file = lambda *_: None
     bench = scene.set_up(workshop)
     file = bench / "run" / "weights.pt"
     state = torch.load(file, weights_only=True)
     constant = {name: tensor * 0 for name, tensor in state.items() if name != "input_std"}
     torch.save(state | constant, file)
-    came = verdict(workshop, scene, bench, "run/weights.pt")
-    assert came == ("refused" if checked else "another answer without a word")
+    print(verdict(workshop, scene, bench, "run/weights.pt"))
+"""
+
+
+def test_a_share(tmp_path: Path) -> None:
+    counts = [word for part, count in COUNTS.items() for word in (f"--{part}", str(count))]
+    options = ("--native", "0", "--seed", str(SEED), "--jobs", "1", "--keep", str(tmp_path / "c"))
+    ended = run_python("-m", "tests.campaign", *counts, *options, folder=TESTS.parent)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    totals = re.findall(r"(\d+) (killed runs|lies|damaged files):", ended.stdout)
+    assert sorted(totals) == [("2", "killed runs"), ("4", "damaged files"), ("4", "lies")]
+    assert "; 0 faults; " in ended.stdout
+
+
+def test_another_answer_is_noticed(tmp_path: Path) -> None:
+    """The campaign sees what a program would do that does not look at hashes."""
+    ended = run_python("-c", TAMPERED, str(tmp_path / "c"), folder=TESTS)
+    assert ended.stdout.splitlines() == ["refused", "another answer without a word"], ended.stderr

@@ -160,8 +160,9 @@ def test_what_a_plugin_returned_fails_behind_it(fails: Callable[[str], None]) ->
 
 def test_memory_is_no_fault_of_a_plugin(fails: Callable[[str], None]) -> None:
     fails("memory")
-    with pytest.raises(RuntimeError, match="out of memory"):
+    with pytest.raises(DiagnosticError) as caught:
         trained()
+    assert [found.code for found in caught.value.diagnostics] == ["D603"]
 
 
 @pytest.mark.usefixtures("fails")
