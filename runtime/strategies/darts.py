@@ -12,6 +12,7 @@ from bayesnas.compiler.space.choices import MemberSpace, SearchedConnection, dro
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.runs.reading import Schema, both, like, like_optimizer, open_record
 from bayesnas.runtime.strategies.interface import Problem, Removal, Strategy
+from bayesnas.runtime.supernet.curvature import fixed_weights
 
 
 class Darts(Strategy):
@@ -53,10 +54,13 @@ class Darts(Strategy):
         """A step of the architecture, once the search has begun, and one of the weights."""
         self.net.keep(self.space.candidates())
         if searching:
-            held, answers = self.net.held_batch(len(targets))
-            outputs = predict(self.net.module, held, self._gates())
-            loss = self.net.data.task.loss(outputs, answers)
-            [self.alpha.grad] = torch.autograd.grad(loss, [self.alpha])
+            # As many as take no more memory than the step of the weights; two, for normalisation.
+            most = max(2, self.net.at_once.derivative())
+            held, answers = self.net.held_batch(min(len(targets), most))
+            with fixed_weights(self.net.module):
+                outputs = predict(self.net.module, held, self._gates())
+                loss = self.net.data.task.loss(outputs, answers)
+                [self.alpha.grad] = torch.autograd.grad(loss, [self.alpha])
             self.adam.step()
             self.net.trained += len(answers)
         return self.net.descend(inputs, targets, self.gates())

@@ -289,13 +289,22 @@ def _zeros(gates: Tensor, *shape: int) -> Tensor:
 def _frozen(module: nn.Module) -> Iterator[None]:
     """The module in evaluation mode, its parameters without gradients; as it was afterwards."""
     modes = [(inner, inner.training) for inner in module.modules()]
-    flags = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
     try:
-        module.eval().requires_grad_(False)
-        with torch.enable_grad():
+        module.eval()
+        with fixed_weights(module), torch.enable_grad():
             yield
     finally:
         for inner, mode in modes:
             inner.training = mode
+
+
+@contextmanager
+def fixed_weights(module: nn.Module) -> Iterator[None]:
+    """The module's parameters without gradients, and what only they would need is not held."""
+    flags = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
+    try:
+        module.requires_grad_(False)
+        yield
+    finally:
         for parameter, flag in flags:
             parameter.requires_grad_(flag)
