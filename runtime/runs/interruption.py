@@ -10,8 +10,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from types import FrameType, TracebackType
-from typing import Any, Final
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
 
 INTERVAL: Final = 300.0  # seconds between checkpoints
 _STOPS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -28,7 +29,6 @@ class Watch:
         self._clock = clock
         self._saved = clock()
         self._asked = False
-        self._handlers: dict[signal.Signals, Any] = {}
 
     def saved(self) -> None:
         """The run was saved just now."""
@@ -45,7 +45,7 @@ class Watch:
             KeyboardInterrupt: a signal has come, and what was reached is saved.
         """
         loss = None
-        with self:
+        with self._listening():
             for loss in losses:
                 if self._asked:
                     break
@@ -57,21 +57,19 @@ class Watch:
                 save(loss)
             raise KeyboardInterrupt
 
-    def __enter__(self) -> Watch:
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        """Signals are noted in here, and go to who heard them before afterwards."""
         self._asked = False
+        ours: list[signal.Signals] = []
         if threading.current_thread() is threading.main_thread():
             ours = [s for s in _STOPS if signal.getsignal(s) is signal.default_int_handler]
-            self._handlers = {s: signal.signal(s, self._note) for s in ours}
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        for which, handler in self._handlers.items():
-            signal.signal(which, handler)
+        handlers = {which: signal.signal(which, self._note) for which in ours}
+        try:
+            yield
+        finally:
+            for which, handler in handlers.items():
+                signal.signal(which, handler)
 
     def _note(self, _signal: int, _frame: FrameType | None) -> None:
         if self._asked:
