@@ -11,7 +11,7 @@ from typing import Any, Final
 from attrs import evolve
 
 from bayesnas.compiler.operations.plugins import loaded_plugins
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, memory_ran_out, quote
 from bayesnas.runtime.network.modules import EMITTED
 from bayesnas.runtime.runs.folder import Run
 from bayesnas.runtime.runs.ownership import has_checkpoint
@@ -48,12 +48,12 @@ def plugins_named() -> Iterator[None]:
     """
     try:
         yield
-    except (DiagnosticError, MemoryError, BrokenPipeError):
+    except (DiagnosticError, BrokenPipeError):
         raise
     except (Exception, SystemExit) as error:
         text = str(error)
         where = _in_plugin(error.__traceback__) or _behind_plugins(error.__traceback__, text)
-        if where is None or "out of memory" in text or "can't allocate" in text:
+        if where is None or memory_ran_out(error):
             raise
         who, place = where
         reason = ": ".join([type(error).__name__, *text.splitlines()[:1]])
