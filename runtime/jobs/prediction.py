@@ -24,6 +24,8 @@ from bayesnas.runtime.network.modules import predict
 
 _ARRAYS: Final = frozenset({".npy", ".npz"})
 
+Answers: TypeAlias = Sequence[tuple[str, float]]
+
 
 @frozen
 class Prediction:
@@ -34,7 +36,7 @@ class Prediction:
 
     file: Path
     example: int | None
-    answers: Sequence[tuple[str, float]]
+    answers: Answers
 
 
 @frozen
@@ -46,7 +48,6 @@ class Fault:
     size: bool = False
 
 
-Answers: TypeAlias = Sequence[tuple[str, float]]
 Outcome: TypeAlias = Prediction | Fault
 
 

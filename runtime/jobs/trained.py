@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -95,7 +96,7 @@ class TrainedRun:
         """Of one input."""
         return example_shape(self.compiled.graph)
 
-    @property
+    @cached_property
     def at_once(self) -> int:
         """How many examples it is asked at a time: no more memory than a step of its training."""
         given = self.settings.get("settings", {})
