@@ -5,7 +5,6 @@ The strategies are in `runtime/strategies/`; docs/algorithm.md says what each do
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,7 @@ from bayesnas.runtime.network.training import absurd, check_score, check_weights
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
 from bayesnas.runtime.runs.interruption import Watch
 from bayesnas.runtime.runs.ownership import FOUND, RESULT, check_out
-from bayesnas.runtime.runs.progress import Progress, say_note
+from bayesnas.runtime.runs.progress import Progress, Stopwatch, say_note
 from bayesnas.runtime.runs.seals import file_hash
 from bayesnas.runtime.strategies.interface import Problem, Strategy, no_member
 from bayesnas.runtime.strategies.linear_algebra import named_failures
@@ -133,8 +132,7 @@ class _Search:
     watch: Watch = field(factory=Watch)
     round: int = 0
     losses: float = 0.0  # sum over the steps of the round so far
-    seconds: float = 0.0
-    since: float = 0.0  # when `seconds` was right
+    clock: Stopwatch = field(factory=Stopwatch)
     removed: dict[str, tuple[int, str]] = field(factory=dict)  # group -> round, reason
     refused: tuple[str, ...] = ()  # by the last round
     history: list[dict[str, Any]] = field(factory=list)
@@ -166,7 +164,7 @@ class _Search:
             KeyboardInterrupt: a signal has come, and what was reached is saved.
         """
         before, steps = self.course.phase(self.round, len(self.history))
-        self.since = time.perf_counter()
+        self.clock.start()
         self.watch.follow(self._steps(steps, self.net.steps - before, progress), self._save_within)
         total, self.losses = self.losses, 0.0
         return total / steps if steps else None
@@ -186,13 +184,9 @@ class _Search:
             DiagnosticError: D602 if weights are not finite.
         """
         check_weights(self.net.module, f"step {self.net.steps} of the search")
-        self._count_seconds()
+        self.clock.count()
         if not absurd(Score(loss, 0.0), self._chance()):
             self.run.save_checkpoint(self._state())
-
-    def _count_seconds(self) -> None:
-        now = time.perf_counter()
-        self.seconds, self.since = self.seconds + now - self.since, now
 
     def _alive(self) -> int:
         return len(self.net.gates.groups) - len(self.removed)
@@ -216,7 +210,7 @@ class _Search:
 
     def _record(self, loss: float | None, reasons: dict[str, str], progress: Progress) -> None:
         score = self.strategy.score()
-        self._count_seconds()
+        seconds = self.clock.count()
         good = self._good(score)
         row = {
             "round": self.round,
@@ -226,7 +220,7 @@ class _Search:
             "removed": reasons,
             "images_trained": self.net.trained,
             "images_evaluated": self.net.evaluated,
-            "seconds": round(self.seconds, 3),
+            "seconds": round(seconds, 3),
         }
         self.history.append(row)
         self.run.write_lines("history.jsonl", self.history)
@@ -279,7 +273,7 @@ class _Search:
         return {
             "round": self.round,
             "losses": self.losses,
-            "seconds": self.seconds,
+            "seconds": self.clock.seconds,
             "removed": {group: list(why) for group, why in self.removed.items()},
             "refused": list(self.refused),
             "history": self.history,
@@ -288,7 +282,8 @@ class _Search:
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self.round, self.losses, self.seconds = state["round"], state["losses"], state["seconds"]
+        self.round, self.losses = state["round"], state["losses"]
+        self.clock.seconds = state["seconds"]
         self.history, self.refused = state["history"], tuple(state["refused"])
         self.removed = {group: (int(n), str(why)) for group, (n, why) in state["removed"].items()}
         self.strategy.restore(state["strategy"])
@@ -317,7 +312,7 @@ class _Search:
             task=task,
             images_trained=self.net.trained,
             images_evaluated=self.net.evaluated,
-            seconds=self.seconds,
+            seconds=self.clock.seconds,
             seed=self.options.seed,
             device=str(self.net.device),
             figure=str(figure if advice is None else figure.with_suffix(".dot")),

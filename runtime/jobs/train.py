@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ from bayesnas.runtime.network.training import (
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
 from bayesnas.runtime.runs.interruption import Watch
 from bayesnas.runtime.runs.ownership import RESULT, WEIGHTS, check_out
-from bayesnas.runtime.runs.progress import Progress, say_note
+from bayesnas.runtime.runs.progress import Progress, Stopwatch, say_note
 from bayesnas.runtime.runs.reading import (
     COUNT,
     DURATION,
@@ -137,8 +136,7 @@ class _Training:
         self.epoch = 0
         self.step = 0  # steps of the epoch so far
         self.losses = 0.0  # sum over the examples of these steps
-        self.seconds = 0.0
-        self.since = 0.0  # when `seconds` was right
+        self.clock = Stopwatch()
         self.history: list[dict[str, Any]] = []
 
     def fit(self) -> TrainResult:
@@ -151,10 +149,8 @@ class _Training:
                 loss = self._one_epoch(progress)
                 self.epoch += 1
                 check_weights(self.module, f"epoch {self.epoch}")
-                self._count_seconds()
-                self.history.append(
-                    {"epoch": self.epoch, "train_loss": loss, "seconds": round(self.seconds, 3)}
-                )
+                seconds = round(self.clock.count(), 3)
+                self.history.append({"epoch": self.epoch, "train_loss": loss, "seconds": seconds})
                 self._checkpoint()
                 self.watch.saved()
                 if self.epoch % max(1, epochs // 10) == 0:
@@ -167,7 +163,7 @@ class _Training:
         Raises:
             KeyboardInterrupt: a signal has come, and what was reached is saved.
         """
-        self.since = time.perf_counter()
+        self.clock.start()
         self.watch.follow(self._steps(progress), self._save_within)
         mean = self.losses / self.batches.examples(self.step)
         self.step, self.losses = 0, 0.0
@@ -190,13 +186,9 @@ class _Training:
             DiagnosticError: D602 if weights are not finite.
         """
         check_weights(self.module, f"step {self.step} of epoch {self.epoch + 1}")
-        self._count_seconds()
+        self.clock.count()
         if not absurd(Score(loss, 0.0), self.data.task.chance(self.data.train.targets)):
             self._checkpoint()
-
-    def _count_seconds(self) -> None:
-        now = time.perf_counter()
-        self.seconds, self.since = self.seconds + now - self.since, now
 
     def _checkpoint(self) -> None:
         self.run.write_lines("history.jsonl", self.history)
@@ -204,7 +196,7 @@ class _Training:
             "epoch": self.epoch,
             "step": self.step,
             "losses": self.losses,
-            "seconds": self.seconds,
+            "seconds": self.clock.seconds,
             "history": self.history,
             "model": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -242,7 +234,7 @@ class _Training:
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.epoch, self.step, self.losses = state["epoch"], state["step"], state["losses"]
-        self.seconds, self.history = state["seconds"], state["history"]
+        self.clock.seconds, self.history = state["seconds"], state["history"]
         self.module.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"].cpu())
@@ -264,7 +256,7 @@ class _Training:
             task,
             tested.confusion,
             count,
-            self.seconds,
+            self.clock.seconds,
             self.options.seed,
             str(self.device),
         )

@@ -1,11 +1,13 @@
-"""What long work shows: a progress bar on a terminal, plain lines elsewhere; both on stderr."""
+"""How far long work has come: a progress bar on a terminal, plain lines elsewhere; its seconds."""
 
 from __future__ import annotations
 
 import sys
+import time
 from types import TracebackType
 from typing import Any
 
+from attrs import define, field
 from tqdm import tqdm
 
 from bayesnas.dsl.terminal import say, visible
@@ -15,6 +17,24 @@ def say_note(text: str) -> None:
     """A remark that the user of a command should read, where there is one."""
     if text:
         say(f"note: {text}", file=sys.stderr)
+
+
+@define
+class Stopwatch:
+    """Seconds of work, over all interruptions."""
+
+    seconds: float = 0.0
+    _since: float = field(factory=time.perf_counter, init=False)  # when `seconds` was right
+
+    def start(self) -> None:
+        """What has passed since `count` was no work."""
+        self._since = time.perf_counter()
+
+    def count(self) -> float:
+        """The seconds, with what has passed since the last `start` or `count`."""
+        now = time.perf_counter()
+        self.seconds, self._since = self.seconds + now - self._since, now
+        return self.seconds
 
 
 class Progress:
