@@ -129,7 +129,7 @@ class Data:
     def normalize(self, inputs: Tensor) -> Tensor:
         """Inputs [N, C, ...] to float32 of mean 0 and deviation 1 in each channel or feature."""
         around = [1] * (inputs.dim() - 2)
-        centred = _numbers(inputs) - self.mean.view(-1, *around)
+        centred = numbers(inputs) - self.mean.view(-1, *around)
         return _laid_out((centred / self.std.view(-1, *around)).to(torch.float32))
 
 
@@ -140,7 +140,7 @@ def _laid_out(inputs: Tensor) -> Tensor:
     return inputs
 
 
-def _numbers(inputs: Tensor) -> Tensor:
+def numbers(inputs: Tensor) -> Tensor:
     """Bytes as shares of 255; other numbers as they are."""
     return inputs.to(torch.float32).div_(255) if inputs.dtype == torch.uint8 else inputs
 
@@ -152,13 +152,13 @@ def statistics(inputs: Tensor) -> tuple[Tensor, Tensor]:
     """
     # Maps one channel at a time: all at once they are many times as large as their bytes.
     parts = torch.split(inputs, 1, dim=1) if inputs.dim() > 2 else [inputs]
-    mean, std = (torch.cat(numbers) for numbers in zip(*map(_moments, parts), strict=True))
+    mean, std = (torch.cat(moments) for moments in zip(*map(_moments, parts), strict=True))
     kind = statistics_type(inputs.dtype)
     return mean.to(kind), std.to(kind)
 
 
 def _moments(inputs: Tensor) -> tuple[Tensor, Tensor]:
-    channels = _numbers(inputs).transpose(0, 1).flatten(1)
+    channels = numbers(inputs).transpose(0, 1).flatten(1)
     if inputs.dtype != torch.uint8:  # anything may stand there: large offsets, large numbers
         channels = channels.to(torch.float64)
     mean = channels.mean(dim=1)

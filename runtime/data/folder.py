@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
-from bayesnas.runtime.data.dataset import Data, Part
+from bayesnas.runtime.data.dataset import Data, Part, numbers
 from bayesnas.runtime.data.images import ENDINGS, MODES, ImageError, Picture, read_picture
 from bayesnas.runtime.data.layout import Layout, litter
 from bayesnas.runtime.data.registry import FITS, DataOptions, Request
@@ -266,5 +266,5 @@ def stacked(pictures: Sequence[Tensor], shape: Shape, deep: bool) -> Tensor:
     """All pictures [N, C, H, W]: bytes, or shares of the full scale where one is ``deep``."""
     images = torch.empty(len(pictures), *shape, dtype=torch.float32 if deep else torch.uint8)
     for image, picture in zip(images, pictures, strict=True):
-        image.copy_(picture / 255 if deep and picture.dtype == torch.uint8 else picture)
+        image.copy_(numbers(picture) if deep else picture)
     return images

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from bayesnas.dsl import __version__
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import write_bytes
-from bayesnas.runtime.data.dataset import statistics_type
+from bayesnas.runtime.data.dataset import numbers, statistics_type
 from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.jobs.trained import AS_IT_IS, MEAN, STD, TrainedRun, statistics_name
 
@@ -93,9 +93,7 @@ def metadata(trained: TrainedRun) -> dict[str, str]:
 
 def shares(inputs: Tensor) -> Tensor:
     """Raw inputs as exported networks take them: bytes as shares of 255."""
-    if inputs.dtype == torch.uint8:
-        return inputs.to(torch.float32) / 255
-    return inputs.to(statistics_type(inputs.dtype))
+    return numbers(inputs).to(statistics_type(inputs.dtype))
 
 
 def _examples(trained: TrainedRun) -> tuple[Tensor, str]:
