@@ -54,6 +54,7 @@ class Darts(Strategy):
         """A step of the architecture, once the search has begun, and one of the weights."""
         self.net.keep(self.space.candidates())
         if searching:
+            self.net.release()
             # As many as take no more memory than the step of the weights; two, for normalisation.
             most = max(2, self.net.at_once.derivative())
             held, answers = self.net.held_batch(min(len(targets), most))
@@ -63,6 +64,7 @@ class Darts(Strategy):
                 [self.alpha.grad] = torch.autograd.grad(loss, [self.alpha])
             self.adam.step()
             self.net.trained += len(answers)
+            self.net.release()
         return self.net.descend(inputs, targets, self.gates())
 
     def update(self, number: int, rounds: int) -> Removal:

@@ -43,6 +43,7 @@ from bayesnas.runtime.supernet.gates import Gates
 from bayesnas.runtime.tasks.interface import Score
 
 RECALIBRATION = 1024  # examples that normalisation is estimated from anew
+LARGE = 2**30  # bytes of a training step, from which it pays to give memory back before each pass
 
 
 class Supernet:
@@ -124,6 +125,11 @@ class Supernet:
         self.steps += 1
         self.trained += len(targets)
         return value
+
+    def release(self) -> None:
+        """Before a pass of another kind than the last, where steps are large: `release_memory`."""
+        if self.at_once.footprint.step_bytes(self.settings.batch_size) > LARGE:
+            release_memory(self.device)
 
     # ------------------------------------------------------------------------------- derivatives
 
