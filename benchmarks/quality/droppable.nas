@@ -26,4 +26,4 @@ network droppable(image: [3, 32, 32]; width = 8) -> (logits: [10]) {
     e -> logits : relu >> global_avg_pool >> linear(10)
 }
 
-train { epochs = 30; learning_rate = 0.1; augment = shift_flip }
+train { epochs = 25; learning_rate = 0.1; augment = shift_flip }
