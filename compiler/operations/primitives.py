@@ -1,43 +1,46 @@
 """The operations the language is built from: shape, cost and PyTorch source of each.
 
-Shapes leave out the batch: ``(channels, height, width)`` or ``(channels, length)`` for a map,
-``(features,)`` for a vector. The *rank* is the number of dimensions a kernel moves along: 2, 1, 0.
-Costs follow the field's convention: FLOPs are multiply-accumulates of convolutions and linear
-layers; normalisation, pooling and activations count as zero.
+Shapes are those of `shapes`. Costs follow the field's convention: FLOPs are multiply-accumulates
+of convolutions and linear layers; normalisation, pooling and activations count as zero.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import gcd, prod
-from typing import Final, TypeAlias
+from math import prod
+from typing import Final
 
 from attrs import field, frozen
 
 from bayesnas.compiler.operations import layers
+from bayesnas.compiler.operations.coupling import (
+    Coupling,
+    channelwise,
+    dense,
+    flattened,
+    grouped,
+    halves,
+    padded,
+)
 from bayesnas.compiler.operations.layers import Choice, Layer
-
-Shape: TypeAlias = tuple[int, ...]
-Arguments: TypeAlias = Mapping[str, int]
+from bayesnas.compiler.operations.shapes import Arguments as Arguments
+from bayesnas.compiler.operations.shapes import Shape as Shape
+from bayesnas.compiler.operations.shapes import ShapeError as ShapeError
+from bayesnas.compiler.operations.shapes import UnevenError as UnevenError
+from bayesnas.compiler.operations.shapes import (
+    conv_shape,
+    factorized_shape,
+    linear_shape,
+    map_shape,
+    padded_shape,
+    pooled_shape,
+    same_shape,
+    strided_shape,
+    upsample_shape,
+)
+from bayesnas.compiler.operations.shapes import rank as rank
 
 SAME: Final = -1  # default of `width`: as many channels as come in
-
-
-class ShapeError(Exception):
-    """A primitive refuses its input: what is wrong and the remedy."""
-
-    def __init__(self, message: str, remedy: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.remedy = remedy
-
-
-class UnevenError(ShapeError):
-    """A primitive halves the resolution, and that is odd; ``instead`` is one that takes any."""
-
-    def __init__(self, message: str, instead: tuple[str, Arguments]) -> None:
-        super().__init__(message, "choose a size that halves evenly")
-        self.instead = instead
 
 
 @frozen
@@ -86,6 +89,7 @@ class Primitive:
         in_place: the layer that writes over its input.
         fast: the layer that takes the place of ``layer`` in scheduled networks.
         indices: whether it looks up what it is given, so that numbers must reach it as they are.
+        coupling: how its channels hang together; None where it does not say, so that none may go.
     """
 
     name: str
@@ -107,15 +111,11 @@ class Primitive:
     indices: Callable[[Shape, Arguments], bool] = field(
         default=lambda _shape, _arguments: False, kw_only=True
     )
+    coupling: Callable[[Shape, Arguments], Coupling] | None = field(default=None, kw_only=True)
 
     def plain_layer(self, numbers: Arguments, rank: int) -> Layer:
         """What writes the source for these numbers; where it differs, no source is shared."""
         return self.special(numbers, rank) or self.layer
-
-
-def rank(shape: Shape) -> int:
-    """How many dimensions a kernel moves along: 0 for a vector, 1 or 2 for a map."""
-    return len(shape) - 1
 
 
 def complete(primitive: Primitive, shape: Shape, arguments: Arguments) -> dict[str, int]:
@@ -140,118 +140,29 @@ def complete(primitive: Primitive, shape: Shape, arguments: Arguments) -> dict[s
     return result
 
 
-# ----------------------------------------------------------------------------------- shape rules
-
-
-def _map(name: str, shape: Shape, arguments: Arguments) -> Shape:
-    if rank(shape) == 0:
-        width = arguments.get("width")
-        raise ShapeError(
-            f"`{name}` needs a map [channels, length] or [channels, height, width], "
-            f"got {list(shape)}",
-            (f"write `linear({width})` for a vector" if width else "leave it out for a vector")
-            + ", or apply it before `global_avg_pool` or `flatten`",
-        )
-    return shape
-
-
-def _strided(name: str, shape: Shape, arguments: Arguments) -> Shape:
-    channels, *sizes = _map(name, shape, arguments)
-    kernel = arguments["kernel"]
-    if kernel % 2 == 0:
-        halves = "pool" in name and not any(size % 2 for size in sizes)
-        raise ShapeError(
-            f"the kernel of `{name}` is {kernel}, an even number",
-            f"write `kernel = {kernel + 1}`: padding keeps the resolution for odd ones alone"
-            + (", or `kernel = 2, stride = 2`" if halves else ""),
-        )
-    return channels, *(-(-size // arguments["stride"]) for size in sizes)
-
-
-def _pooled(name: str, shape: Shape, arguments: Arguments) -> Shape:
-    """Like `_strided`; windows of 2 may also stand side by side, without padding."""
-    if (arguments["kernel"], arguments["stride"]) != (2, 2):
-        return _strided(name, shape, arguments)
-    channels, *sizes = _map(name, shape, arguments)
-    if any(size % 2 for size in sizes):
-        raise UnevenError(
-            f"windows of 2 do not cover {' x '.join(map(str, sizes))} evenly",
-            (name, {"kernel": 3, "stride": 2}),
-        )
-    return channels, *(size // 2 for size in sizes)
-
-
-def _conv_shape(shape: Shape, arguments: Arguments) -> Shape:
-    channels, *sizes = _strided("conv", shape, arguments)
-    groups, width = arguments["groups"], arguments["width"]
-    if channels % groups or width % groups:
-        raise ShapeError(
-            f"{groups} groups divide {channels} -> {width} channels unevenly",
-            f"write `groups = {gcd(channels, width, groups)}`: it divides both",
-        )
-    return width, *sizes
-
-
-def _factorized_shape(shape: Shape, arguments: Arguments) -> Shape:
-    if rank(_map("factorized_reduce", shape, arguments)) != 2:
-        raise ShapeError(
-            f"`factorized_reduce` needs a map [channels, height, width], got {list(shape)}",
-            f"write `conv(1, {arguments['width']}, stride = 2)`",
-        )
-    _, height, width = shape
-    if height % 2 or width % 2:
-        raise UnevenError(
-            f"`factorized_reduce` halves the resolution, but {height} x {width} is odd",
-            ("conv", {"kernel": 1, "width": arguments["width"], "stride": 2}),
-        )
-    if arguments["width"] % 2:
-        raise ShapeError(
-            f"`factorized_reduce` needs an even width, got {arguments['width']}",
-            f"write a width of {arguments['width'] + 1}",
-        )
-    return arguments["width"], height // 2, width // 2
-
-
-def _padded_shape(shape: Shape, arguments: Arguments) -> Shape:
-    channels, *sizes = _map("pad_channels", shape, arguments)
-    if arguments["width"] < channels:
-        raise ShapeError(
-            f"`pad_channels` cannot shrink {channels} channels to {arguments['width']}",
-            f"write a width of {channels} or more, or `conv(1, {arguments['width']})`",
-        )
-    return arguments["width"], *sizes
-
-
-def _upsample_shape(shape: Shape, arguments: Arguments) -> Shape:
-    channels, *sizes = _map("upsample", shape, arguments)
-    return channels, *(size * arguments["factor"] for size in sizes)
-
-
-def _linear_shape(shape: Shape, arguments: Arguments) -> Shape:
-    if rank(shape) != 0:
-        raise ShapeError(
-            f"`linear` needs a vector [features], got {list(shape)}",
-            "put `global_avg_pool` or `flatten` before it",
-        )
-    return (arguments["width"],)
-
-
-def _same_shape(shape: Shape, _arguments: Arguments) -> Shape:
-    return shape
-
-
 # ------------------------------------------------------------------------------- the primitives
+
+
+def _by_channel(shape: Shape, _arguments: Arguments) -> Coupling:
+    """Each channel by itself, without numbers of its own."""
+    return channelwise(shape[0])
+
+
+def _norm_coupling(shape: Shape, arguments: Arguments) -> Coupling:
+    scale = ("weight", "bias") if arguments["affine"] else ()
+    return channelwise(shape[0], *scale, "running_mean", "running_var")
 
 
 def _activation(name: str, source: str, in_place: Layer | None = None) -> Primitive:
     return Primitive(
         name,
         {},
-        _same_shape,
+        same_shape,
         layers.fixed(source),
         summary=f"`{source}`",
         pure=True,
         in_place=in_place,
+        coupling=_by_channel,
     )
 
 
@@ -264,9 +175,10 @@ _ALL = (
     Primitive(
         "skip",
         {},
-        _same_shape,
+        same_shape,
         layers.IDENTITY,
         summary="passes its input on",
+        coupling=_by_channel,
     ),
     Primitive(
         "conv",
@@ -279,7 +191,7 @@ _ALL = (
             "bias": 0,
             "expand": 1,
         },
-        _conv_shape,
+        conv_shape,
         layers.CONV,
         _conv_weights,
         lambda s, t, a: a["kernel"] ** rank(s) * s[0] // a["groups"] * prod(t),
@@ -288,76 +200,85 @@ _ALL = (
         expands=True,
         special=layers.subsampled,
         overwritable=True,
+        coupling=lambda s, a: grouped(s[0], a["width"], a["groups"], bool(a["bias"])),
     ),
     Primitive(
         "depthwise_conv",
         {"kernel": None, "stride": 1, "dilation": 1},
-        lambda s, a: _strided("depthwise_conv", s, a),
+        lambda s, a: strided_shape("depthwise_conv", s, a),
         layers.DEPTHWISE,
         lambda s, a: a["kernel"] ** rank(s) * s[0],
         lambda s, t, a: a["kernel"] ** rank(s) * prod(t),
         summary="convolution of each channel by itself, without bias",
         overwritable=True,
         fast=layers.wide_depthwise,
+        coupling=lambda s, _a: channelwise(s[0], "weight"),
     ),
     Primitive(
         "factorized_reduce",
         {"width": SAME},
-        _factorized_shape,
+        factorized_shape,
         layers.FACTORIZED_REDUCE,
         lambda s, a: s[0] * a["width"],
         lambda s, t, _a: s[0] * prod(t),
         summary="halves the resolution by two shifted 1x1 convolutions (Liu et al. 2019)",
         overwritable=True,
+        coupling=lambda s, a: halves(s[0], a["width"]),
     ),
     Primitive(
         "bn",
         {"affine": 1},
-        _same_shape,
+        same_shape,
         layers.NORM,
         lambda s, a: 2 * s[0] * a["affine"],
         summary="batch normalisation of each channel or feature",
         domains={"affine": FLAG},
         normalises=True,
         overwritable=True,
+        coupling=_norm_coupling,
     ),
     Primitive(
         "max_pool",
         {"kernel": None, "stride": 1},
-        lambda s, a: _pooled("max_pool", s, a),
+        lambda s, a: pooled_shape("max_pool", s, a),
         layers.MAX_POOL,
         summary="maximum over windows",
         pure=True,
+        coupling=_by_channel,
     ),
     Primitive(
         "avg_pool",
         {"kernel": None, "stride": 1},
-        lambda s, a: _pooled("avg_pool", s, a),
+        lambda s, a: pooled_shape("avg_pool", s, a),
         layers.AVG_POOL,
         summary="mean over windows, padding left out",
         pure=True,
+        coupling=_by_channel,
     ),
     Primitive(
         "pad_channels",
         {"width": None},
-        _padded_shape,
+        padded_shape,
         layers.PAD_CHANNELS,
         summary="appends channels of zeros, up to a width",
+        coupling=lambda s, a: padded(s[0], a["width"]),
     ),
     Primitive(
         "upsample",
         {"factor": None},
-        _upsample_shape,
+        upsample_shape,
         layers.UPSAMPLE,
         summary="repeats each position",
         pure=True,
+        coupling=_by_channel,
     ),
     Primitive(
         "global_avg_pool",
         {},
-        lambda s, a: (_map("global_avg_pool", s, a)[0],),
+        lambda s, a: (map_shape("global_avg_pool", s, a)[0],),
         layers.GLOBAL_AVG_POOL,
         summary="map to vector: the mean of each channel",
+        coupling=_by_channel,
     ),
     Primitive(
         "flatten",
@@ -365,25 +286,28 @@ _ALL = (
         lambda s, _a: (prod(s),),
         layers.FLATTEN,
         summary="map to vector: every number",
+        coupling=lambda s, _a: flattened(s[0], prod(s[1:])),
     ),
     Primitive(
         "linear",
         {"width": None, "bias": 1},
-        _linear_shape,
+        linear_shape,
         layers.LINEAR,
         lambda s, a: (s[0] + a["bias"]) * a["width"],
         lambda s, _t, a: s[0] * a["width"],
         summary="fully connected layer on a vector",
         domains={"bias": FLAG},
         overwritable=True,
+        coupling=lambda s, a: dense(s[0], a["width"], bool(a["bias"])),
     ),
     Primitive(
         "dropout",
         {"percent": None},
-        _same_shape,
+        same_shape,
         layers.DROPOUT,
         summary="zeroes that share of the numbers while training",
         domains={"percent": PERCENT},
+        coupling=_by_channel,
     ),
     _activation("relu", "nn.ReLU()", layers.fixed("nn.ReLU(inplace=True)")),
     _activation("relu6", "nn.ReLU6()"),

@@ -1,0 +1,106 @@
+"""How the channels of a primitive hang together: which slices of its tensors make or read which.
+
+A *strand* is a row of channels, each of which stays or goes with all that belongs to it. A
+primitive names the strands it has, and says what of them lies along its input, its output and each
+axis of its tensors. That one declaration is all that the compiler knows of it when it removes
+channels; a primitive without one keeps all that it reads and makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, TypeAlias
+
+from attrs import field, frozen
+
+
+@frozen
+class Piece:
+    """A strand by name, along an axis: each of its channels covers ``stretch`` places in a row."""
+
+    strand: str
+    stretch: int = 1
+
+
+Axis: TypeAlias = tuple[Piece, ...]  # pieces side by side; none where no channels lie along it
+
+CHANNELS: Final[Axis] = (Piece("channels"),)
+IN: Final[Axis] = (Piece("in"),)
+OUT: Final[Axis] = (Piece("out"),)
+
+
+@frozen
+class Coupling:
+    """The strands of a primitive at certain numbers.
+
+    Args:
+        sizes: how many channels each strand has.
+        source: what lies along the channels that come in.
+        target: what lies along those that go out.
+        tensors: what lies along each axis of its parameters and buffers, by their names in the
+            module; what is left out holds nothing of a channel.
+        numbers: its arguments that count channels, and what they count.
+    """
+
+    sizes: Mapping[str, int]
+    source: Axis
+    target: Axis
+    tensors: Mapping[str, tuple[Axis, ...]] = field(factory=dict)
+    numbers: Mapping[str, Axis] = field(factory=dict)
+
+
+def channelwise(channels: int, *tensors: str) -> Coupling:
+    """Each channel by itself; the channels lie along the first axis of the tensors."""
+    return Coupling({"channels": channels}, CHANNELS, CHANNELS, dict.fromkeys(tensors, (CHANNELS,)))
+
+
+def dense(channels: int, width: int, bias: bool) -> Coupling:
+    """All channels to each of ``width``: ``weight`` is [width, channels, ...]."""
+    tensors: dict[str, tuple[Axis, ...]] = {"weight": (OUT, IN)}
+    if bias:
+        tensors["bias"] = (OUT,)
+    return Coupling({"in": channels, "out": width}, IN, OUT, tensors, {"width": OUT})
+
+
+def grouped(channels: int, width: int, groups: int, bias: bool) -> Coupling:
+    """Groups of channels, each to its own part of ``width``.
+
+    ``weight`` is [width, channels of a group, ...].
+    Groups of one channel go as a whole. Of larger ones the same places go in each, as a
+    convolution has groups of one size.
+    """
+    if groups == 1:
+        return dense(channels, width, bias)
+    of_one = channels // groups
+    if of_one == 1:
+        source, target, weight = IN, (Piece("in", width // groups),), ()
+        sizes, numbers = {"in": groups}, {"width": target, "groups": IN}
+    else:
+        source, target, weight = IN * groups, OUT * groups, IN
+        sizes, numbers = {"in": of_one, "out": width // groups}, {"width": target}
+    tensors: dict[str, tuple[Axis, ...]] = {"weight": (target, weight)}
+    if bias:
+        tensors["bias"] = (target,)
+    return Coupling(sizes, source, target, tensors, numbers)
+
+
+def halves(channels: int, width: int) -> Coupling:
+    """Two layers, ``even`` and ``odd``, make a half of ``width`` each: halves of one size.
+
+    So the same places go in both.
+    """
+    tensors = {f"{half}.weight": (OUT, IN) for half in ("even", "odd")}
+    both = OUT * 2
+    return Coupling({"in": channels, "out": width // 2}, IN, both, tensors, {"width": both})
+
+
+def padded(channels: int, width: int) -> Coupling:
+    """Channels of zeros after those that come in."""
+    both = (*CHANNELS, Piece("zeros"))
+    sizes = {"channels": channels, "zeros": width - channels}
+    return Coupling(sizes, CHANNELS, both, numbers={"width": both})
+
+
+def flattened(channels: int, positions: int) -> Coupling:
+    """Each channel becomes as many features in a row as it has positions."""
+    return Coupling({"channels": channels}, CHANNELS, (Piece("channels", positions),))

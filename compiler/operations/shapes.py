@@ -1,0 +1,141 @@
+"""Shapes, and what the primitives make of them.
+
+Shapes leave out the batch: ``(channels, height, width)`` or ``(channels, length)`` for a map,
+``(features,)`` for a vector. The *rank* is the number of dimensions a kernel moves along: 2, 1, 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import gcd
+from typing import TypeAlias
+
+Shape: TypeAlias = tuple[int, ...]
+Arguments: TypeAlias = Mapping[str, int]
+
+
+class ShapeError(Exception):
+    """A primitive refuses its input: what is wrong and the remedy."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+
+class UnevenError(ShapeError):
+    """A primitive halves the resolution, and that is odd; ``instead`` is one that takes any."""
+
+    def __init__(self, message: str, instead: tuple[str, Arguments]) -> None:
+        super().__init__(message, "choose a size that halves evenly")
+        self.instead = instead
+
+
+def rank(shape: Shape) -> int:
+    """How many dimensions a kernel moves along: 0 for a vector, 1 or 2 for a map."""
+    return len(shape) - 1
+
+
+def map_shape(name: str, shape: Shape, arguments: Arguments) -> Shape:
+    """The shape of a map; `ShapeError` for a vector."""
+    if rank(shape) == 0:
+        width = arguments.get("width")
+        raise ShapeError(
+            f"`{name}` needs a map [channels, length] or [channels, height, width], "
+            f"got {list(shape)}",
+            (f"write `linear({width})` for a vector" if width else "leave it out for a vector")
+            + ", or apply it before `global_avg_pool` or `flatten`",
+        )
+    return shape
+
+
+def strided_shape(name: str, shape: Shape, arguments: Arguments) -> Shape:
+    """A map whose padding keeps the resolution, divided by the stride and rounded up."""
+    channels, *sizes = map_shape(name, shape, arguments)
+    kernel = arguments["kernel"]
+    if kernel % 2 == 0:
+        halves = "pool" in name and not any(size % 2 for size in sizes)
+        raise ShapeError(
+            f"the kernel of `{name}` is {kernel}, an even number",
+            f"write `kernel = {kernel + 1}`: padding keeps the resolution for odd ones alone"
+            + (", or `kernel = 2, stride = 2`" if halves else ""),
+        )
+    return channels, *(-(-size // arguments["stride"]) for size in sizes)
+
+
+def pooled_shape(name: str, shape: Shape, arguments: Arguments) -> Shape:
+    """Like `strided_shape`; windows of 2 may also stand side by side, without padding."""
+    if (arguments["kernel"], arguments["stride"]) != (2, 2):
+        return strided_shape(name, shape, arguments)
+    channels, *sizes = map_shape(name, shape, arguments)
+    if any(size % 2 for size in sizes):
+        raise UnevenError(
+            f"windows of 2 do not cover {' x '.join(map(str, sizes))} evenly",
+            (name, {"kernel": 3, "stride": 2}),
+        )
+    return channels, *(size // 2 for size in sizes)
+
+
+def conv_shape(shape: Shape, arguments: Arguments) -> Shape:
+    """What `conv` makes."""
+    channels, *sizes = strided_shape("conv", shape, arguments)
+    groups, width = arguments["groups"], arguments["width"]
+    if channels % groups or width % groups:
+        raise ShapeError(
+            f"{groups} groups divide {channels} -> {width} channels unevenly",
+            f"write `groups = {gcd(channels, width, groups)}`: it divides both",
+        )
+    return width, *sizes
+
+
+def factorized_shape(shape: Shape, arguments: Arguments) -> Shape:
+    """What `factorized_reduce` makes."""
+    if rank(map_shape("factorized_reduce", shape, arguments)) != 2:
+        raise ShapeError(
+            f"`factorized_reduce` needs a map [channels, height, width], got {list(shape)}",
+            f"write `conv(1, {arguments['width']}, stride = 2)`",
+        )
+    _, height, width = shape
+    if height % 2 or width % 2:
+        raise UnevenError(
+            f"`factorized_reduce` halves the resolution, but {height} x {width} is odd",
+            ("conv", {"kernel": 1, "width": arguments["width"], "stride": 2}),
+        )
+    if arguments["width"] % 2:
+        raise ShapeError(
+            f"`factorized_reduce` needs an even width, got {arguments['width']}",
+            f"write a width of {arguments['width'] + 1}",
+        )
+    return arguments["width"], height // 2, width // 2
+
+
+def padded_shape(shape: Shape, arguments: Arguments) -> Shape:
+    """What `pad_channels` makes."""
+    channels, *sizes = map_shape("pad_channels", shape, arguments)
+    if arguments["width"] < channels:
+        raise ShapeError(
+            f"`pad_channels` cannot shrink {channels} channels to {arguments['width']}",
+            f"write a width of {channels} or more, or `conv(1, {arguments['width']})`",
+        )
+    return arguments["width"], *sizes
+
+
+def upsample_shape(shape: Shape, arguments: Arguments) -> Shape:
+    """What `upsample` makes."""
+    channels, *sizes = map_shape("upsample", shape, arguments)
+    return channels, *(size * arguments["factor"] for size in sizes)
+
+
+def linear_shape(shape: Shape, arguments: Arguments) -> Shape:
+    """What `linear` makes."""
+    if rank(shape) != 0:
+        raise ShapeError(
+            f"`linear` needs a vector [features], got {list(shape)}",
+            "put `global_avg_pool` or `flatten` before it",
+        )
+    return (arguments["width"],)
+
+
+def same_shape(shape: Shape, _arguments: Arguments) -> Shape:
+    """What came in."""
+    return shape

@@ -1,0 +1,1 @@
+"""Coupled slices: what of a network stays or goes together, and the network without some of it."""

@@ -1,0 +1,173 @@
+"""Which slices of a network stay or go together, derived from its graph alone.
+
+Every stage brings the strands that its primitive declares (`Coupling`); what meets in a sum or a
+product is tied, a concatenation lays channels side by side. What comes in and goes out of the
+network stays, and so does what a primitive without a declaration reads or makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias
+
+from attrs import field, frozen
+
+from bayesnas.compiler.graph.model import AnyStage, Graph, ParallelStage, Stage
+from bayesnas.compiler.operations.coupling import Axis, Coupling
+from bayesnas.compiler.operations.primitives import PRIMITIVES
+from bayesnas.compiler.slices.ties import Channels, Run, Strand, fix, resolved, tie
+
+# An edge, and the number of the stage in it: among all of its primitives, in order.
+Place: TypeAlias = tuple[str, int]
+
+
+@frozen
+class Tensor:
+    """A parameter or buffer of a stage, and what lies along its axes from the first."""
+
+    place: Place
+    name: str
+    axes: tuple[Channels, ...]
+
+
+@frozen
+class Slices:
+    """The coupled slices of a network.
+
+    Channel ``k`` of a strand is a group: all that lies at ``k`` along every axis that the strand
+    lies along stays or goes together.
+
+    Args:
+        strands: all of them, in the order of the nodes that they reach first.
+        nodes: the channels of each node, by id.
+        tensors: what belongs to them, in the order of the edges.
+        numbers: for each stage the arguments that count channels, and which.
+    """
+
+    strands: tuple[Strand, ...]
+    nodes: Mapping[str, Channels]
+    tensors: tuple[Tensor, ...]
+    numbers: Mapping[Place, Mapping[str, Channels]] = field(repr=False)
+
+    @property
+    def removable(self) -> tuple[Strand, ...]:
+        """The strands whose channels may go."""
+        return tuple(strand for strand in self.strands if not strand.fixed)
+
+
+def primitives_of(stages: Iterable[AnyStage]) -> Iterator[Stage]:
+    """The primitives of an operation in order, those of parallel branches among them."""
+    for stage in stages:
+        if isinstance(stage, ParallelStage):
+            for branch in stage.branches:
+                yield from primitives_of(branch)
+        else:
+            yield stage
+
+
+def coupled_slices(graph: Graph) -> Slices:
+    """The coupled slices of a graph whose shapes are known; time is linear in its edges."""
+    walk = _Walk(graph)
+    for identifier in graph.topological():
+        walk.node(identifier)
+    nodes = {name: resolved(channels) for name, channels in walk.nodes.items()}
+    tensors = [
+        Tensor(place, name, tuple(map(resolved, axes))) for place, name, axes in walk.tensors
+    ]
+    runs = [run for channels in nodes.values() for run in channels]
+    runs += [run for tensor in tensors for axis in tensor.axes for run in axis]
+    numbers = {
+        place: {name: resolved(axis) for name, axis in counted.items()}
+        for place, counted in walk.numbers.items()
+    }
+    strands = tuple(dict.fromkeys(run.strand for run in runs))
+    return Slices(strands, nodes, tuple(tensors), numbers)
+
+
+class _Walk:
+    """Strands of nodes and stages, in the order of the data."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.nodes: dict[str, Channels] = {}
+        self.tensors: list[tuple[Place, str, tuple[Channels, ...]]] = []
+        self.numbers: dict[Place, dict[str, Channels]] = {}
+
+    def node(self, identifier: str) -> None:
+        """A node whose sources have been visited."""
+        node = self.graph.node(identifier)
+        if node.role == "input" and node.scope == "":
+            assert node.shape is not None, "asked before shape inference"
+            self.nodes[identifier] = (Run(Strand(node.shape[0])),)
+            fix(self.nodes[identifier], f"they come in as `{node.name}`")
+            return
+        arrivals = []
+        for connection in self.graph.connections(identifier):
+            arrivals.append(
+                _tied([self._edge(e.id, e.source, e.operation.stages) for e in connection.edges])
+            )
+        if node.merge == "concat":
+            channels = tuple(run for arrival in arrivals for run in arrival)
+        else:
+            channels = _tied(arrivals)
+        self.nodes[identifier] = channels
+        if node.role == "output" and node.scope == "":
+            fix(channels, f"they go out as `{node.name}`")
+
+    def _edge(self, edge: str, source: str, stages: tuple[AnyStage, ...]) -> Channels:
+        return self._stages(self.nodes[source], stages, _Numbering(edge))
+
+    def _stages(
+        self, channels: Channels, stages: tuple[AnyStage, ...], numbering: _Numbering
+    ) -> Channels:
+        for stage in stages:
+            if isinstance(stage, ParallelStage):
+                branches = [self._stages(channels, b, numbering) for b in stage.branches]
+                channels = _tied(branches)
+            else:
+                channels = self._stage(channels, stage, numbering.next())
+        return channels
+
+    def _stage(self, channels: Channels, stage: Stage, place: Place) -> Channels:
+        assert stage.input_shape is not None, "asked before shape inference"
+        assert stage.output_shape is not None, "asked before shape inference"
+        rule = PRIMITIVES[stage.primitive].coupling
+        if rule is None:
+            reason = f"`{stage.primitive}` does not say how its channels hang together"
+            made = (Run(Strand(stage.output_shape[0])),)
+            fix((*channels, *made), reason)
+            return made
+        coupling = rule(stage.input_shape, dict(stage.arguments))
+        return self._coupled(channels, coupling, place)
+
+    def _coupled(self, channels: Channels, coupling: Coupling, place: Place) -> Channels:
+        strands = {name: Strand(size) for name, size in coupling.sizes.items()}
+
+        def runs(axis: Axis) -> Channels:
+            return tuple(Run(strands[piece.strand], piece.stretch) for piece in axis)
+
+        tie(channels, runs(coupling.source))
+        for name, axes in coupling.tensors.items():
+            self.tensors.append((place, name, tuple(map(runs, axes))))
+        if coupling.numbers:
+            self.numbers[place] = {name: runs(axis) for name, axis in coupling.numbers.items()}
+        return runs(coupling.target)
+
+
+class _Numbering:
+    """Numbers the primitives of an edge."""
+
+    def __init__(self, edge: str) -> None:
+        self.edge, self.count = edge, 0
+
+    def next(self) -> Place:
+        """The next place."""
+        self.count += 1
+        return self.edge, self.count - 1
+
+
+def _tied(arrivals: list[Channels]) -> Channels:
+    first, *others = arrivals
+    for other in others:
+        tie(first, other)
+    return first
