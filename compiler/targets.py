@@ -87,6 +87,17 @@ def _schedule(compilation: Compilation) -> Texts:
     return {"schedule.txt": schedule_text(graph, schedule(graph))} if graph.searched() else {}
 
 
+def _slices(compilation: Compilation) -> Texts:
+    from bayesnas.compiler.emit.paths import module_paths
+    from bayesnas.compiler.emit.pytorch import emit_torch
+    from bayesnas.compiler.slices.groups import coupled_slices
+    from bayesnas.compiler.slices.report import slices_text
+
+    graph = compilation.graph
+    paths = module_paths(graph, emit_torch(graph, compilation.origin))
+    return {"slices.txt": slices_text(graph, coupled_slices(graph), paths)}
+
+
 def _torch(compilation: Compilation) -> Texts:
     from bayesnas.compiler.emit.pytorch import emit_torch
     from bayesnas.compiler.emit.schedule import schedule
@@ -115,6 +126,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "graph": Target(_graph, for_readers=False),
     "gamma": Target(_gamma),
     "schedule": Target(_schedule, for_readers=False),
+    "slices": Target(_slices),
     "torch": Target(_torch),
     "plain": Target(_plain),
     "dot": Target(pictures=_figure),

@@ -27,6 +27,7 @@ ORDER: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("passes",),
         ("space",),
         ("emit", "artifacts"),
+        ("slices",),
         ("pipeline", "targets"),
     ),
     "runtime": (

@@ -25,9 +25,15 @@ if TYPE_CHECKING:
 _LIBRARY = "<library>/"
 
 
-def derive_spec(compiled: Compiled, pruned: Graph) -> tree.Spec:
-    """The spec of ``pruned``, a graph that `prune_graph` left of ``compiled.graph``."""
-    return _Deriver(compiled, pruned).spec()
+def derive_spec(
+    compiled: Compiled, pruned: Graph, terms: Mapping[str, tree.OperationTerm] | None = None
+) -> tree.Spec:
+    """The spec of ``pruned``, a graph that `prune_graph` left of ``compiled.graph``.
+
+    ``terms`` gives every edge, by id, another operation, without names of parameters; nothing in
+    the spec has parameters then.
+    """
+    return _Deriver(compiled, pruned, terms).spec()
 
 
 @frozen
@@ -41,11 +47,14 @@ class _Variant:
 
 
 class _Deriver:
-    def __init__(self, compiled: Compiled, pruned: Graph) -> None:
+    def __init__(
+        self, compiled: Compiled, pruned: Graph, terms: Mapping[str, tree.OperationTerm] | None
+    ) -> None:
         self.program = compiled.program
         self.network = compiled.network
         self.full = compiled.graph
         self.pruned = pruned
+        self.terms = terms
         self.alive_edges = {edge.id for edge in pruned.edges()}
         self.names: dict[_Variant, str] = {}
         self.motifs: list[tree.Motif] = []
@@ -56,11 +65,15 @@ class _Deriver:
         body = self._body(root)
         values = dict(root.parameters)
         parameters = tuple(
-            evolve(p, default=_literal_number(values[p.name], p.span))
-            for p in self.network.parameters
-            if isinstance(p, tree.Parameter)
+            evolve(p, default=literal_number(values[p.name], p.span))
+            for p in self._parameters(self.network)
         )
         network = evolve(self.network, parameters=parameters, body=body)
+        if self.terms is not None:
+            inputs, outputs = (
+                tuple(map(self._sized, ports)) for ports in (network.inputs, network.outputs)
+            )
+            network = evolve(network, inputs=inputs, outputs=outputs)
         graphs: list[tree.Definition] = [*self.motifs, network]
         settings = [
             d
@@ -69,6 +82,25 @@ class _Deriver:
         ]
         imports, operations = self._operations(graphs)
         return tree.Spec((*imports, *operations, *graphs, *settings), span=self.span)
+
+    def _parameters(self, motif: tree.Motif | tree.Network) -> tuple[tree.Parameter, ...]:
+        """The numbers that are still asked for."""
+        if self.terms is not None:
+            return ()
+        return tuple(p for p in motif.parameters if isinstance(p, tree.Parameter))
+
+    def _sized(self, port: tree.Port) -> tree.Port:
+        """A port of the network, its shape in numbers."""
+        shape = self.pruned.node(port.name).shape or ()
+        return evolve(port, shape=tuple(literal_number(size, port.span) for size in shape))
+
+    def operation(self, edge: str, term: tree.OperationTerm) -> tree.OperationTerm:
+        """What stands on an edge, whose operation as written is ``term``."""
+        return term if self.terms is None else self.terms[edge]
+
+    def arguments(self, given: tuple[tree.Argument, ...]) -> tuple[tree.Argument, ...]:
+        """What is given to a motif."""
+        return given if self.terms is None else ()
 
     def _operations(
         self, graphs: Iterable[tree.Definition]
@@ -126,9 +158,7 @@ class _Deriver:
                 evolve(
                     original,
                     name=name,
-                    parameters=tuple(
-                        p for p in original.parameters if isinstance(p, tree.Parameter)
-                    ),
+                    parameters=self._parameters(original),
                     inputs=tuple(p for p in original.inputs if p.name in variant.inputs),
                     outputs=tuple(p for p in original.outputs if p.name in variant.outputs),
                     body=variant.body,
@@ -146,7 +176,8 @@ class _Deriver:
             instance = self.full.instances[path]
             if any(o not in self.pruned.network for o in instance.outputs):
                 return None
-            stride = dict(instance.parameters).get("stride", 1)
+            # Without parameters, a link does not know its stride.
+            stride = 1 if self.terms else dict(instance.parameters).get("stride", 1)
             body = self._body(instance)
             if bodies.setdefault(stride, body) != body:
                 return None
@@ -188,7 +219,8 @@ class _BodyDeriver:
                     ]
                     yield evolve(statement, sources=tuple(sources))
             case tree.Transform() | tree.Connect() as statement:
-                terms = [t for t, a in zip(residual.terms, alive, strict=True) if a]
+                laid = zip(residual.edges, residual.terms, alive, strict=True)
+                terms = [self.deriver.operation(edge, term) for edge, term, a in laid if a]
                 yield from self._connection(statement, terms)
             case tree.Instantiation() as statement:
                 yield from self._instantiation(statement, residual.instances[0])
@@ -262,16 +294,19 @@ class _BodyDeriver:
             motif=self.deriver.name(variant),
             inputs=tuple(self._literal(r) for r, port in inputs if port in alive),
             targets=tuple(r for r, port in targets if port in alive),
+            arguments=self.deriver.arguments(statement.arguments),
         )
 
     def _chain(self, statement: tree.Chain, paths: tuple[str, ...]) -> Iterator[tree.Statement]:
         folded = self.folded[statement.targets[0].name]
+        size = tree.Number(len(paths), span=statement.span)
         if folded is not None:
             inputs = tuple(map(self._literal, statement.inputs))
-            name = self.deriver.name(folded)
-            yield evolve(statement, motif=name, inputs=inputs)
+            chain = evolve(statement, motif=self.deriver.name(folded), inputs=inputs)
+            if self.deriver.terms is not None:
+                chain = evolve(chain, arguments=(), length=size, reductions=(), tie=None)
+            yield chain
             return
-        size = tree.Number(len(paths), span=statement.span)
         declared = tuple(tree.Declared(t.name, size, span=t.span) for t in statement.targets)
         yield tree.NodeDeclaration(declared, span=statement.span)
         for k, path in enumerate(paths):
@@ -308,19 +343,20 @@ class _BodyDeriver:
             tuple(targets),
             self.deriver.name(self.deriver.variant(path)),
             tuple(_reference(self.deriver.full.node(s).name, span) for s in sources),
-            _arguments(dict(instance.parameters), span),
+            self.deriver.arguments(_arguments(dict(instance.parameters), span)),
             span=span,
         )
 
 
 def _arguments(values: Mapping[str, int], span: Span) -> tuple[tree.Argument, ...]:
     return tuple(
-        tree.Argument(name, _literal_number(value, span), span=span)
+        tree.Argument(name, literal_number(value, span), span=span)
         for name, value in values.items()
     )
 
 
-def _literal_number(value: int, span: Span) -> tree.Expression:
+def literal_number(value: int, span: Span) -> tree.Expression:
+    """A whole number as it is written."""
     number = tree.Number(abs(value), span=span)
     return number if value >= 0 else tree.Unary("-", number, span=span)
 

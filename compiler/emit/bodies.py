@@ -34,8 +34,8 @@ class Body:
     """One instance as it stands in source: two of equal ``key`` share a class.
 
     ``gates`` is how many it takes, ``helpers`` what it names of `preludes`. ``places`` tells for
-    its own gates the attribute and the candidate, ``children`` the attribute (or place in a list)
-    of each child instance by its path.
+    its own gates the attribute and the candidate, ``operations`` where in it the operation of each
+    edge is, ``children`` the attribute (or place in a list) of each child instance by its path.
     """
 
     attributes: tuple[Attribute, ...]
@@ -45,6 +45,7 @@ class Body:
     gates: int
     helpers: frozenset[str] = field(eq=False)
     places: Mapping[int, tuple[str, str]] = field(eq=False)
+    operations: Mapping[str, str] = field(eq=False)
     children: Mapping[str, str] = field(eq=False)
 
     @property
@@ -100,6 +101,7 @@ class Bodies:
             last - first,
             frozenset(writer.helpers).union(*(a.source.helpers for a in writer.attributes)),
             writer.places,
+            writer.operations,
             writer.children,
         )
 
@@ -134,6 +136,7 @@ class _BodyWriter:
         self.lines: list[str] = []
         self.helpers: set[str] = set()
         self.places: dict[int, tuple[str, str]] = {}
+        self.operations: dict[str, str] = {}
         self.children: dict[str, str] = {}
         self.first_gate, self.last_gate = bodies.ranges.get(instance.path, (0, 0))
 
@@ -224,6 +227,7 @@ class _BodyWriter:
             attribute = self._attribute(
                 f"{name}_{edge.operation.name}" if several else name, operation, edge.span
             )
+            self.operations[edge.id] = attribute
             terms.append(f"self.{attribute}({source})")
         return terms[0] if len(terms) == 1 else f"({' + '.join(terms)})"
 
@@ -231,7 +235,9 @@ class _BodyWriter:
         mixed = self.bodies.sources.mixed(connection)
         attribute = self._attribute(name, mixed, connection.edges[0].span)
         for edge in connection.edges:
-            self.places[edge.searched_gate.number] = attribute, candidate_name(edge)
+            candidate = candidate_name(edge)
+            self.places[edge.searched_gate.number] = attribute, candidate
+            self.operations[edge.id] = f"{attribute}.candidates.{candidate}"
         first = connection.edges[0].searched_gate.number
         arguments = [source, self._gates(first, first + len(connection.edges))]
         if self.plan is not None and self.plan.meets(connection.source):

@@ -56,6 +56,15 @@ class Classes:
         }
         return tuple(places[gate] for gate in sorted(places))
 
+    def operation_paths(self) -> dict[str, str]:
+        """For each edge that runs a module, where that is in the network."""
+        return {
+            edge: f"{prefix}{place}"
+            for path, body in self.written.items()
+            for prefix in [self._prefix(path)]
+            for edge, place in body.operations.items()
+        }
+
     def _prefix(self, path: str) -> str:
         """``body.0.``: the path of an instance in the module."""
         result = ""

@@ -7,7 +7,9 @@ parameters are what differs. Chains of them become loops.
 
 from __future__ import annotations
 
-from attrs import frozen
+from collections.abc import Mapping
+
+from attrs import field, frozen
 
 from bayesnas.compiler.collector import without_collector
 from bayesnas.compiler.emit.bodies import Bodies
@@ -26,12 +28,14 @@ class Emitted:
     """Source of a network.
 
     ``class_name`` is the network's class; ``gates`` tells, for each gate, the path of the mixed
-    edge in the module and the name of the candidate.
+    edge in the module and the name of the candidate. ``operations`` is the path of the module that
+    runs an edge, by the edge's id; identities have none.
     """
 
     source: str
     class_name: str
     gates: tuple[tuple[str, str], ...]
+    operations: Mapping[str, str] = field(factory=dict, repr=False)
 
 
 @without_collector
@@ -62,7 +66,8 @@ def emit_torch(
             *definitions,
         )
     )
-    return Emitted(source, classes.made[""].name, classes.gate_paths())
+    paths = classes.gate_paths(), classes.operation_paths()
+    return Emitted(source, classes.made[""].name, *paths)
 
 
 def _head(graph: Graph, origin: str, modules: list[str]) -> str:

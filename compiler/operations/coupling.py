@@ -71,14 +71,17 @@ def grouped(channels: int, width: int, groups: int, bias: bool) -> Coupling:
     """
     if groups == 1:
         return dense(channels, width, bias)
-    of_one = channels // groups
+    source: Axis
+    target: Axis
+    read: Axis
+    of_one, made = channels // groups, width // groups
     if of_one == 1:
-        source, target, weight = IN, (Piece("in", width // groups),), ()
+        source, target, read = IN, (Piece("in", made),), ()
         sizes, numbers = {"in": groups}, {"width": target, "groups": IN}
     else:
-        source, target, weight = IN * groups, OUT * groups, IN
-        sizes, numbers = {"in": of_one, "out": width // groups}, {"width": target}
-    tensors: dict[str, tuple[Axis, ...]] = {"weight": (target, weight)}
+        source, target, read = IN * groups, OUT * groups, IN
+        sizes, numbers = {"in": of_one, "out": made}, {"width": target}
+    tensors: dict[str, tuple[Axis, ...]] = {"weight": (target, read)}
     if bias:
         tensors["bias"] = (target,)
     return Coupling(sizes, source, target, tensors, numbers)

@@ -1,0 +1,1 @@
+"""Weights of a network and their slices: removal."""

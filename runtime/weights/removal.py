@@ -1,0 +1,143 @@
+"""A trained network without some of its channels: smaller, or masked for comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import torch
+from attrs import field, frozen
+from torch import Tensor
+
+from bayesnas.compiler.emit.paths import module_paths
+from bayesnas.compiler.emit.pytorch import emit_torch
+from bayesnas.compiler.pipeline import Compiled, compile_loaded
+from bayesnas.compiler.slices.groups import Place, Slices, primitives_of
+from bayesnas.compiler.slices.narrowing import Kept, kept_places, narrowed_spec
+from bayesnas.compiler.slices.ties import Channels
+from bayesnas.dsl.diagnostics import Source
+from bayesnas.dsl.loader import load_text
+from bayesnas.dsl.printer import print_spec
+
+NAME: Final = "compressed.nas"
+State: TypeAlias = Mapping[str, Tensor]
+
+
+@frozen
+class Narrowed:
+    """A network without some of its channels.
+
+    Args:
+        text: its spec, with the widths it has.
+        compiled: that, compiled.
+        state: its parameters and buffers by name, ready for `load_state_dict`.
+    """
+
+    text: str
+    compiled: Compiled
+    state: dict[str, Tensor] = field(repr=False)
+
+
+@frozen
+class Sliced:
+    """One tensor of a state: its name, what lies along its axes, and whose it is."""
+
+    name: str
+    axes: tuple[Channels, ...]
+    place: Place
+
+
+def state_paths(compiled: Compiled) -> Mapping[Place, str]:
+    """Where in the emitted network each primitive is."""
+    emitted = emit_torch(compiled.graph, compiled.loaded.source.name)
+    return module_paths(compiled.graph, emitted)
+
+
+def sliced_tensors(compiled: Compiled, slices: Slices) -> Iterator[Sliced]:
+    """The tensors of a network's state that hold something of a channel."""
+    paths = state_paths(compiled)
+    for tensor in slices.tensors:
+        yield Sliced(f"{paths[tensor.place]}.{tensor.name}", tensor.axes, tensor.place)
+
+
+def narrow(compiled: Compiled, state: State, slices: Slices, kept: Kept) -> Narrowed:
+    """The network with the channels that stay.
+
+    In evaluation mode it computes what the whole one computes once all slices that go are zero.
+
+    Args:
+        compiled: a network without searched edges.
+        state: of the network that is emitted for it; buffers that it standardises its inputs by
+            pass through.
+        slices: of its graph.
+        kept: channels that stay.
+
+    Raises:
+        DiagnosticError: D606 if a layer were left without channels, D607 if there are searched
+            edges.
+    """
+    text = print_spec(narrowed_spec(compiled, slices, kept))
+    smaller = compile_loaded(load_text(Source(NAME, text), Path()))  # it imports nothing
+    renamed = _renamed(compiled, smaller)
+    cut = {sliced.name: sliced.axes for sliced in sliced_tensors(compiled, slices)}
+    result = {
+        _new_name(name, renamed): _cut(tensor, cut.get(name, ()), kept)
+        for name, tensor in state.items()
+    }
+    return Narrowed(text, smaller, result)
+
+
+def masked(compiled: Compiled, state: State, slices: Slices, kept: Kept) -> dict[str, Tensor]:
+    """The state with zeros where channels go, in parameters and statistics alike."""
+    result = dict(state)
+    for sliced in sliced_tensors(compiled, slices):
+        tensor = result[sliced.name].clone()
+        for k, channels in enumerate(sliced.axes):
+            if channels:
+                gone = torch.ones(tensor.shape[k], dtype=torch.bool, device=tensor.device)
+                gone[kept_places(channels, kept)] = False
+                tensor.movedim(k, 0)[gone] = 0
+        result[sliced.name] = tensor
+    return result
+
+
+def _cut(tensor: Tensor, axes: tuple[Channels, ...], kept: Kept) -> Tensor:
+    for k, channels in enumerate(axes):
+        if channels:
+            places = torch.tensor(kept_places(channels, kept), device=tensor.device)
+            tensor = tensor.index_select(k, places)
+    return tensor.clone()
+
+
+def _renamed(before: Compiled, after: Compiled) -> dict[str, str]:
+    """Where the module of each primitive was, and where it is."""
+    old, new = _modules(before), _modules(after)
+    result = {}
+    for ends, modules in old.items():
+        for (primitive, path), (same, other) in zip(modules, new[ends], strict=True):
+            assert primitive == same, "the graph is another"
+            result[path] = other
+    return result
+
+
+def _modules(compiled: Compiled) -> dict[tuple[str, str], list[tuple[str, str]]]:
+    """By source and target, the primitives between them with their paths, in order."""
+    paths = state_paths(compiled)
+    result: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for edge in compiled.graph.edges():
+        modules = result.setdefault((edge.source, edge.target), [])
+        for number, stage in enumerate(primitives_of(edge.operation.stages)):
+            if (edge.id, number) in paths:
+                modules.append((stage.primitive, paths[edge.id, number]))
+    return result
+
+
+def _new_name(name: str, renamed: Mapping[str, str]) -> str:
+    """The name of a tensor where its module is now; what belongs to no primitive keeps its own."""
+    path = name
+    while path:
+        path = path.rpartition(".")[0]
+        if path in renamed:
+            return renamed[path] + name[len(path) :]
+    return name
