@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,13 +22,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support import compile_text
 from torch import Tensor, nn
 
 import bayesnas
+from bayesnas.compiler.artifacts.derive import derive_spec
 from bayesnas.compiler.emit.pytorch import Emitted
 from bayesnas.compiler.graph.model import BudgetConstraint, CostName, Graph
+from bayesnas.compiler.graph.prune import prune_graph
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.space.choices import Member
+from bayesnas.dsl.diagnostics import DiagnosticError
+from bayesnas.dsl.printer import print_spec
 from bayesnas.runtime.data.dataset import Data, Part
 from bayesnas.runtime.supernet.supernet import Score, Supernet
 from bayesnas.runtime.tasks.classification import Classification
@@ -57,6 +63,19 @@ OTHERS: dict[str, dict[str, int]] = {
 def packaged(name: str) -> Compiled:
     """A spec of the package, small."""
     return compile_spec(name, (PACKAGED | OTHERS)[name])
+
+
+def found_network(space: Compiled, seed: int = 0) -> Compiled:
+    """What is left of a space without some half of its searched operations."""
+    chance = random.Random(seed)
+    removed = [edge.id for edge in space.graph.searched() if chance.random() < 0.5]
+    while True:
+        try:
+            pruned = prune_graph(space.graph, removed)
+        except DiagnosticError:
+            removed = removed[: len(removed) // 2]
+        else:
+            return compile_text(print_spec(derive_spec(space, pruned)))
 
 
 EXAMPLES = 3  # of every input that `inputs_of` makes

@@ -11,12 +11,16 @@ import keyword
 import re
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from math import prod
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
+from attrs import frozen
+
+from bayesnas.compiler.operations.coupling import Coupling
+from bayesnas.compiler.operations.coupling import channelwise as by_channel
 from bayesnas.compiler.operations.layers import Layer, Texts
 from bayesnas.compiler.operations.primitives import (
     PRIMITIVES,
@@ -59,6 +63,7 @@ def primitive(
     summary: str = "",
     domains: Mapping[str, Ends] | None = None,
     pure: bool = False,
+    channelwise: bool = False,
     normalises: bool = False,
     overwritable: bool = False,
     in_place: type | None = None,
@@ -80,6 +85,9 @@ def primitive(
         domains: least and most number of a parameter, None for no end; 0 and more where not said.
         pure: same tensor in, same tensor out: no parameters, no buffers, no chance. It may run
             once for several readers.
+        channelwise: each channel that goes out is made of the same one that comes in, and whatever
+            parameters and buffers have axes have the channels as their first. Channels of it can
+            be removed, as the class is made for any number of them.
         normalises: the class is one of PyTorch's batch normalisations with its forward pass; a
             gate is multiplied into its scale.
         overwritable: it needs nothing of its output for its backward pass, so that what follows
@@ -111,7 +119,7 @@ def primitive(
             message = f"cannot register `{name}`: {reason}"
             remedy = "see docs/language.md, `Primitives from Python`"
             raise DiagnosticError(Diagnostic("D433", message, help=remedy))
-        made = _Made(cls, pure)
+        made = _Made(cls, pure, channelwise)
         fast_layer = None if fast is None else _layer(fast)
         PRIMITIVES[name] = Primitive(
             name,
@@ -128,6 +136,7 @@ def primitive(
             overwritable=overwritable,
             in_place=None if in_place is None else _layer(in_place),
             fast=lambda _numbers, _rank: fast_layer,
+            coupling=made.coupling if channelwise else None,
             indices=made.looks_up if indices is None else lambda _shape, _arguments: indices,
         )
         return cls
@@ -260,12 +269,23 @@ def _flops(name: str, rule: FlopRule, source: Shape, target: Shape, arguments: A
         raise DiagnosticError(Diagnostic("D433", message, help="mend the plugin")) from None
 
 
+@frozen
+class _Facts:
+    """What a module makes of an input, and what it holds: ``tensors`` are those with axes."""
+
+    shape: Shape
+    weights: int
+    looks_up: bool
+    tensors: tuple[str, ...]
+
+
 class _Made:
     """What a class of modules makes of an input, found out on tensors without memory."""
 
-    def __init__(self, cls: type, pure: bool) -> None:
+    def __init__(self, cls: type, pure: bool, channelwise: bool) -> None:
         self.cls = cls
         self.pure = pure
+        self.channelwise = channelwise
         self.run = cache(self._run)
 
     def checked(self, name: str, rule: ShapeRule) -> Callable[[Shape, Arguments], Shape]:
@@ -274,7 +294,7 @@ class _Made:
         def shape(source: Shape, arguments: Arguments) -> Shape:
             try:
                 declared = tuple(int(size) for size in rule(source, **arguments))
-                returned, *_ = self.run(source, tuple(arguments.items()))
+                returned = self.run(source, tuple(arguments.items())).shape
             except ShapeError:
                 raise
             except Exception as error:
@@ -292,15 +312,17 @@ class _Made:
 
     def weights(self, source: Shape, arguments: Arguments) -> int:
         """How many trainable numbers the module has."""
-        return self.run(source, tuple(arguments.items()))[1]
+        return self.run(source, tuple(arguments.items())).weights
 
     def looks_up(self, source: Shape, arguments: Arguments) -> bool:
         """Whether a table in it is asked for something of each example."""
-        return self.run(source, tuple(arguments.items()))[2]
+        return self.run(source, tuple(arguments.items())).looks_up
 
-    def _run(
-        self, source: Shape, arguments: tuple[tuple[str, int], ...]
-    ) -> tuple[Shape, int, bool]:
+    def coupling(self, source: Shape, arguments: Arguments) -> Coupling:
+        """How the channels of a class that is channelwise hang together."""
+        return by_channel(source[0], *self.run(source, tuple(arguments.items())).tensors)
+
+    def _run(self, source: Shape, arguments: tuple[tuple[str, int], ...]) -> _Facts:
         import torch  # a plugin's module has imported it already
         from torch import nn
 
@@ -318,6 +340,20 @@ class _Made:
                 if isinstance(inner, (nn.Embedding, nn.EmbeddingBag)):
                     inner.register_forward_pre_hook(note, with_kwargs=True)
             output = module(torch.empty(2, *source))
+        tensors = {name: t.shape for name, t in module.state_dict().items() if t.dim()}
+        if self.channelwise:
+            _check_channelwise(self.cls, source[0], {**tensors, "output": output.shape[1:]})
         count = sum(prod(p.shape) for p in module.parameters() if p.requires_grad)
         # A table of positions is asked for the same by all examples, without their axis of 2.
-        return tuple(output.shape[1:]), count, any(shape[:1] == (2,) for shape in asked)
+        looks_up = any(shape[:1] == (2,) for shape in asked)
+        return _Facts(tuple(output.shape[1:]), count, looks_up, tuple(tensors))
+
+
+def _check_channelwise(cls: type, channels: int, shapes: Mapping[str, Sequence[int]]) -> None:
+    for name, shape in shapes.items():
+        if shape[0] != channels:
+            message = (
+                f"`{cls.__name__}` is said to be channelwise, and its {name} is {list(shape)} for "
+                f"{channels} channels"
+            )
+            raise ShapeError(message, "leave `channelwise` out of its registration")

@@ -125,11 +125,11 @@ class _Writer:
         return self._call(stage, values)
 
     def _call(self, stage: Stage, values: Mapping[str, int]) -> tree.Call:
-        """Numbers by position as long as none is left out; a width is always written."""
+        """What is required and the width by position, what is otherwise than by default by name."""
         arguments: list[tree.Argument] = []
         for k, (name, default) in enumerate(PRIMITIVES[stage.primitive].parameters.items()):
             if values[name] != default:
-                label = None if len(arguments) == k else name
+                plain = len(arguments) == k and (default is None or name == "width")
                 number = literal_number(values[name], self.span)
-                arguments.append(tree.Argument(label, number, span=self.span))
+                arguments.append(tree.Argument(None if plain else name, number, span=self.span))
         return tree.Call(stage.primitive, tuple(arguments), span=self.span)
