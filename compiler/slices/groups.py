@@ -31,6 +31,15 @@ class Tensor:
 
 
 @frozen
+class StageChannels:
+    """What lies along the channels of a primitive: ``numbers`` by its arguments that count them."""
+
+    source: Channels
+    target: Channels
+    numbers: Mapping[str, Channels] = field(factory=dict)
+
+
+@frozen
 class Slices:
     """The coupled slices of a network.
 
@@ -41,13 +50,13 @@ class Slices:
         strands: all of them, in the order of the nodes that they reach first.
         nodes: the channels of each node, by id.
         tensors: what belongs to them, in the order of the edges.
-        numbers: for each stage the arguments that count channels, and which.
+        stages: the channels of each primitive.
     """
 
     strands: tuple[Strand, ...]
     nodes: Mapping[str, Channels]
     tensors: tuple[Tensor, ...]
-    numbers: Mapping[Place, Mapping[str, Channels]] = field(repr=False)
+    stages: Mapping[Place, StageChannels] = field(repr=False)
 
     @property
     def removable(self) -> tuple[Strand, ...]:
@@ -76,12 +85,17 @@ def coupled_slices(graph: Graph) -> Slices:
     ]
     runs = [run for channels in nodes.values() for run in channels]
     runs += [run for tensor in tensors for axis in tensor.axes for run in axis]
-    numbers = {
-        place: {name: resolved(axis) for name, axis in counted.items()}
-        for place, counted in walk.numbers.items()
+    stages = {
+        place: StageChannels(
+            resolved(stage.source),
+            resolved(stage.target),
+            {name: resolved(axis) for name, axis in stage.numbers.items()},
+        )
+        for place, stage in walk.stages.items()
     }
+    runs += [run for stage in stages.values() for run in (*stage.source, *stage.target)]
     strands = tuple(dict.fromkeys(run.strand for run in runs))
-    return Slices(strands, nodes, tuple(tensors), numbers)
+    return Slices(strands, nodes, tuple(tensors), stages)
 
 
 class _Walk:
@@ -91,7 +105,7 @@ class _Walk:
         self.graph = graph
         self.nodes: dict[str, Channels] = {}
         self.tensors: list[tuple[Place, str, tuple[Channels, ...]]] = []
-        self.numbers: dict[Place, dict[str, Channels]] = {}
+        self.stages: dict[Place, StageChannels] = {}
 
     def node(self, identifier: str) -> None:
         """A node whose sources have been visited."""
@@ -136,6 +150,7 @@ class _Walk:
             reason = f"`{stage.primitive}` does not say how its channels hang together"
             made = (Run(Strand(stage.output_shape[0])),)
             fix((*channels, *made), reason)
+            self.stages[place] = StageChannels(channels, made)
             return made
         coupling = rule(stage.input_shape, dict(stage.arguments))
         return self._coupled(channels, coupling, place)
@@ -149,9 +164,10 @@ class _Walk:
         tie(channels, runs(coupling.source))
         for name, axes in coupling.tensors.items():
             self.tensors.append((place, name, tuple(map(runs, axes))))
-        if coupling.numbers:
-            self.numbers[place] = {name: runs(axis) for name, axis in coupling.numbers.items()}
-        return runs(coupling.target)
+        target = runs(coupling.target)
+        numbers = {name: runs(axis) for name, axis in coupling.numbers.items()}
+        self.stages[place] = StageChannels(channels, target, numbers)
+        return target
 
 
 class _Numbering:

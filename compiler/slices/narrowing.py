@@ -4,43 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from bayesnas.compiler.artifacts.derive import derive_spec, literal_number
 from bayesnas.compiler.graph.model import AnyStage, ParallelStage, Stage
 from bayesnas.compiler.operations.primitives import PRIMITIVES
+from bayesnas.compiler.slices.counts import Kept, kept_count, kept_numbers
 from bayesnas.compiler.slices.groups import Slices
-from bayesnas.compiler.slices.ties import Channels, Run, Strand
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span
 
 if TYPE_CHECKING:
     from bayesnas.compiler.pipeline import Compiled
-
-Kept: TypeAlias = Mapping[Strand, Sequence[int]]  # channels that stay; of other strands, all
-
-
-def kept_count(channels: Channels, kept: Kept) -> int:
-    """How many places of an axis stay."""
-    return sum(len(_stay(run, kept)) * run.stretch for run in channels)
-
-
-def kept_places(channels: Channels, kept: Kept) -> list[int]:
-    """Which places of an axis stay, in order."""
-    places: list[int] = []
-    start = 0
-    for run in channels:
-        for k in _stay(run, kept):
-            first = start + k * run.stretch
-            places += range(first, first + run.stretch)
-        start += len(run)
-    return places
-
-
-def _stay(run: Run, kept: Kept) -> Sequence[int]:
-    return kept.get(run.strand, range(run.strand.size))
 
 
 def narrowed_spec(compiled: Compiled, slices: Slices, kept: Kept) -> tree.Spec:
@@ -66,24 +43,19 @@ def narrowed_spec(compiled: Compiled, slices: Slices, kept: Kept) -> tree.Spec:
 
 
 def _check_left(slices: Slices, kept: Kept) -> None:
-    axes = [axis for tensor in slices.tensors for axis in tensor.axes]
-    for channels in (*slices.nodes.values(), *axes):
-        if channels and not kept_count(channels, kept):
-            nodes = [
-                node
-                for node, others in slices.nodes.items()
-                if {run.strand for run in others} >= {run.strand for run in channels}
-            ]
-            where = f" of `{nodes[0]}`" if nodes else ""
-            raise DiagnosticError(
-                Diagnostic(
-                    "D606",
-                    f"removal would leave none of the channels{where}",
-                    notes=(f"there are {sum(map(len, channels)):,}",),
-                    help="keep one or more of them",
-                ),
-                status=1,
-            )
+    for strand, places in kept.items():
+        if strand.fixed and len(places) < strand.size:
+            message = f"removal would take channels that stay: {strand.fixed}"
+            remedy = "remove channels of strands that are not fixed"
+            raise DiagnosticError(Diagnostic("D606", message, help=remedy), status=1)
+    axes = [(f"of `{node}`", channels) for node, channels in slices.nodes.items()]
+    axes += [(f"within `{edge}`", stage.target) for (edge, _), stage in slices.stages.items()]
+    for place, channels in axes:
+        if not kept_count(channels, kept):
+            message = f"removal would leave none of the channels {place}"
+            note, remedy = f"there are {sum(map(len, channels)):,}", "keep one or more of them"
+            diagnostic = Diagnostic("D606", message, notes=(note,), help=remedy)
+            raise DiagnosticError(diagnostic, status=1)
 
 
 def _searched(compiled: Compiled) -> Diagnostic:
@@ -118,11 +90,8 @@ class _Writer:
         if isinstance(stage, ParallelStage):
             branches = tuple(self._pipeline(branch, numbers) for branch in stage.branches)
             return tree.Parallel(branches, span=self.span)
-        counted = self.slices.numbers.get((self.edge, next(numbers)), {})
-        values = dict(stage.arguments)
-        for name, channels in counted.items():
-            values[name] = kept_count(channels, self.kept)
-        return self._call(stage, values)
+        channels = self.slices.stages[self.edge, next(numbers)]
+        return self._call(stage, kept_numbers(stage, channels, self.kept))
 
     def _call(self, stage: Stage, values: Mapping[str, int]) -> tree.Call:
         """What is required and the width by position, what is otherwise than by default by name."""

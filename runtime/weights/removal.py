@@ -13,8 +13,9 @@ from torch import Tensor
 from bayesnas.compiler.emit.paths import module_paths
 from bayesnas.compiler.emit.pytorch import emit_torch
 from bayesnas.compiler.pipeline import Compiled, compile_loaded
+from bayesnas.compiler.slices.counts import Kept, kept_places
 from bayesnas.compiler.slices.groups import Place, Slices, primitives_of
-from bayesnas.compiler.slices.narrowing import Kept, kept_places, narrowed_spec
+from bayesnas.compiler.slices.narrowing import narrowed_spec
 from bayesnas.compiler.slices.ties import Channels
 from bayesnas.dsl.diagnostics import Source
 from bayesnas.dsl.loader import load_text

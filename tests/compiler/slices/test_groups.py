@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from living import OTHERS, PACKAGED, found_network, inputs_of, module_of, packaged, with_known_weights
+from coupled import TEXTS
+from living import (
+    OTHERS,
+    PACKAGED,
+    found_network,
+    inputs_of,
+    module_of,
+    packaged,
+    with_known_weights,
+)
 from support import compile_text, deadline, graph_of, network, refused
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -122,55 +131,6 @@ def assert_groups(compiled: Compiled) -> None:
 @pytest.mark.parametrize("name", SPECS)
 def test_networks_found_in_the_specs(name: str) -> None:
     assert_groups(found_network(packaged(name)))
-
-
-BODIES = {
-    "residual": """
-        a = x : conv(3, 6, bias = 1) >> bn
-        b = a : conv(3, 6) >> bn >> relu
-        c = sum(a, b)
-        c -> y : conv(1, 4)
-    """,
-    "concatenation, summed with one tensor": """
-        a = x : conv(3, 2) >> bn
-        b = x : conv(3, 3)
-        both = concat(a, b, a)
-        node h
-        both -> h
-        x -> h : conv(1, 7)
-        h -> y : relu >> conv(1, 4)
-    """,
-    "product": """
-        a = x : conv(3, 5)
-        b = x : conv(1, 5) >> sigmoid
-        h = product(a, b)
-        h -> y : conv(1, 4)
-    """,
-    "depthwise": "x -> y : conv(1, 6) >> depthwise_conv(3) >> bn >> conv(1, 4)",
-    "depthwise by groups": "x -> y : conv(1, 6) >> conv(3, 12, groups = 6) >> bn >> conv(1, 4)",
-    "groups": "x -> y : conv(1, 6) >> conv(3, 9, groups = 3, bias = 1) >> bn >> conv(1, 4)",
-    "halves": "x -> y : conv(1, 6) >> factorized_reduce(6) >> bn >> upsample(2) >> conv(1, 4)",
-    "zeros appended": """
-        a = x : conv(3, 5) >> pad_channels(8)
-        b = x : conv(3, 8)
-        h = sum(a, b)
-        h -> y : conv(1, 4)
-    """,
-    "branches": "x -> y : conv(1, 6) >> (skip + (conv(3) >> bn) + bn) >> conv(1, 4)",
-    "branches alone": """
-        a = x : conv(1, 6)
-        b = a : skip + (bn >> (skip + conv(3)))
-        b -> y : conv(1, 4)
-    """,
-}
-FLAT = """
-network net(x: [2, 4, 4]) -> (y: [3], z: [3]) {
-    a = x : conv(3, 5) >> bn
-    a -> y : flatten >> linear(6) >> bn >> linear(3)
-    a -> z : global_avg_pool >> linear(3, bias = 0)
-}
-"""
-TEXTS = {name: network(body) for name, body in BODIES.items()} | {"vectors": FLAT}
 
 
 @pytest.mark.parametrize("name", TEXTS)

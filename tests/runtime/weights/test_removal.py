@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
 
 import pytest
 import torch
+from coupled import TEXTS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from living import (
@@ -24,10 +24,10 @@ from support import assert_refused, compile_text, network, parse_text
 from torch import Tensor
 
 from bayesnas.compiler.emit.pytorch import emit_torch
-from bayesnas.compiler.operations.plugins import load_plugin
-from bayesnas.compiler.pipeline import Compiled, compile_loaded
+from bayesnas.compiler.graph.cost import graph_cost
+from bayesnas.compiler.pipeline import Compiled
+from bayesnas.compiler.slices.counts import Kept, kept_cost
 from bayesnas.compiler.slices.groups import Slices, coupled_slices
-from bayesnas.compiler.slices.narrowing import Kept
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.dsl.printer import print_spec
 from bayesnas.runtime.weights.removal import Narrowed, masked, narrow
@@ -58,6 +58,7 @@ def assert_removes(compiled: Compiled, seed: int = 0) -> Narrowed:
     state = with_known_weights(module_of(emit_torch(compiled.graph, "spec.nas"))).state_dict()
     narrowed = narrow(compiled, state, slices, kept)
     assert print_spec(parse_text(narrowed.text)) == narrowed.text
+    assert kept_cost(compiled.graph, slices, kept) == graph_cost(narrowed.compiled.graph)
     inputs = inputs_of(compiled.graph)
     whole = outputs(compiled, masked(compiled, state, slices, kept), inputs)
     for one, other in zip(whole, outputs(narrowed.compiled, narrowed.state, inputs), strict=True):
@@ -78,3 +79,117 @@ def test_drawn_networks(text: str, seed: int) -> None:
     assert_removes(found_network(compile_text(text), seed), seed)
 
 
+CHAIN = """
+motif cell(x; width, stride = 1) -> (out) {
+    a = x : conv(3, width, stride = stride) >> bn
+    b = a : conv(1, expand = 2) >> bn >> relu >> conv(1, width)
+    out = sum(a, b)
+}
+
+network net(image: [1, size, size]; size = 8, width = 4, classes = 3) -> (logits: [classes]) {
+    stem = image : conv(3, width)
+    body = chain cell(stem; width = width) times 3 reduce at 1
+    body -> logits : relu >> flatten >> linear(classes)
+}
+
+train { epochs = 3 }
+"""
+
+
+def removed(text: str, keep: dict[int, list[int]]) -> Narrowed:
+    """A network with known weights without channels: those that stay, by number of the strand."""
+    compiled = compile_text(text)
+    slices = coupled_slices(compiled.graph)
+    state = with_known_weights(module_of(emit_torch(compiled.graph, "spec.nas"))).state_dict()
+    kept = {slices.strands[number]: channels for number, channels in keep.items()}
+    return narrow(compiled, state, slices, kept)
+
+
+def test_the_spec_has_the_widths_and_no_parameters() -> None:
+    assert_removes(compile_text(CHAIN))
+    narrowed = removed(CHAIN, {1: [0, 2], 2: [1, 2, 3], 6: [7]})
+    assert (
+        narrowed.text
+        == """\
+motif cell(x) -> (out) {
+    a = x : conv(3, 3) >> bn
+    b = a : conv(1, 1) >> bn >> relu >> conv(1, 3)
+    out = sum(a, b)
+}
+
+motif cell_2(x) -> (out) {
+    a = x : conv(3, 8, stride = 2) >> bn
+    b = a : conv(1, 16) >> bn >> relu >> conv(1, 8)
+    out = sum(a, b)
+}
+
+motif cell_3(x) -> (out) {
+    a = x : conv(3, 8) >> bn
+    b = a : conv(1, 16) >> bn >> relu >> conv(1, 8)
+    out = sum(a, b)
+}
+
+network net(image: [1, 8, 8]) -> (logits: [3]) {
+    stem = image : conv(3, 2)
+    node body[3]
+    body[0] = cell(stem)
+    body[1] = cell_2(body[0])
+    body[2] = cell_3(body[1])
+    body[2] -> logits : relu >> flatten >> linear(3)
+}
+
+train { epochs = 3 }
+"""
+    )
+
+
+def test_a_chain_whose_links_are_alike_stays_one() -> None:
+    text = CHAIN.replace(" reduce at 1", "")
+    narrowed = removed(text, {1: [3]})
+    assert "body = chain cell(stem) times 3\n" in narrowed.text
+
+
+def test_weights_are_those_of_the_channels_that_stay() -> None:
+    text = network("x -> y : conv(3, 5, bias = 1) >> bn >> relu >> conv(1, 4)")
+    narrowed = removed(text, {2: [1, 4]})
+    weight, last = known_weight("weight", (5, 4, 3, 3)), known_weight("weight", (4, 5, 1, 1))
+    assert torch.equal(narrowed.state["y.0.weight"], weight[[1, 4]])
+    assert torch.equal(narrowed.state["y.0.bias"], known_weight("bias", (5,))[[1, 4]])
+    assert torch.equal(narrowed.state["y.1.running_var"], known_weight("running_var", (5,))[[1, 4]])
+    assert torch.equal(narrowed.state["y.3.weight"], last[:, [1, 4]])
+    assert int(narrowed.state["y.1.num_batches_tracked"]) == 0
+
+
+def test_what_belongs_to_no_layer_passes_through() -> None:
+    compiled = compile_text(network("x -> y : conv(3, 5) >> conv(1, 4)"))
+    module = module_of(emit_torch(compiled.graph, "spec.nas", statistics="float64"))
+    slices = coupled_slices(compiled.graph)
+    kept = {slices.removable[0]: [0]}
+    narrowed = narrow(compiled, module.state_dict(), slices, kept)
+    again = module_of(emit_torch(narrowed.compiled.graph, "spec.nas", statistics="float64"))
+    again.load_state_dict(narrowed.state)
+
+
+@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("seed", range(3))
+def test_primitives_and_merges(name: str, seed: int) -> None:
+    assert_removes(compile_text(TEXTS[name]), seed)
+
+
+def test_a_layer_keeps_a_channel() -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        removed(network("a = x : conv(3, 5)\na -> y : conv(1, 4)"), {1: []})
+    [diagnostic] = caught.value.diagnostics
+    assert (diagnostic.code, caught.value.status) == ("D606", 1)
+    assert diagnostic.message == "removal would leave none of the channels of `a`"
+
+
+def test_a_space_is_searched_first() -> None:
+    text = network("node h\n§x ~> h : conv(3) | skip\nh -> y : conv(1)")
+    message = "channels are removed from a network, and `net` is a space"
+    assert_refused(text, "D607", message, lambda given: removed(given, {}))
+
+
+def test_what_stays_is_not_removed() -> None:
+    with pytest.raises(DiagnosticError, match="channels that stay: they go out as `y`"):
+        removed(network("x -> y : conv(3, 5) >> conv(1, 4)"), {1: [0]})

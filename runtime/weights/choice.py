@@ -1,0 +1,133 @@
+"""Which channels stay, by a score of each: as many as a budget allows, within limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+from attrs import frozen
+from torch import Tensor
+
+from bayesnas.compiler.graph.model import BudgetConstraint
+from bayesnas.compiler.pipeline import Compiled
+from bayesnas.compiler.slices.counts import kept_cost
+from bayesnas.compiler.slices.groups import Slices
+from bayesnas.compiler.slices.ties import Strand
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote, suggest
+from bayesnas.runtime.weights.removal import state_paths
+
+Scores: TypeAlias = Mapping[Strand, Tensor]  # [channels] of each strand that may lose some
+
+
+@frozen
+class Limits:
+    """What is kept whatever the scores say.
+
+    Args:
+        least: channels of a strand, 1 or more; all where it has fewer.
+        round_to: a strand keeps a multiple of so many channels, 1 or more, or all of them.
+        layers: modules of the emitted network, by their paths, whose slices all stay.
+    """
+
+    least: int = 1
+    round_to: int = 1
+    layers: tuple[str, ...] = ()
+
+
+def free_strands(compiled: Compiled, slices: Slices, layers: Iterable[str]) -> list[Strand]:
+    """The strands that may lose channels while these layers stay as they are.
+
+    Raises:
+        DiagnosticError: D608 (the network has no such layer).
+    """
+    paths = state_paths(compiled)
+    fixed: set[Strand] = set()
+    for layer in layers:
+        places = {p for p, path in paths.items() if path == layer or path.startswith(f"{layer}.")}
+        if not places:
+            raise DiagnosticError(_no_layer(layer, paths.values()))
+        for tensor in slices.tensors:
+            if tensor.place in places:
+                fixed |= {run.strand for axis in tensor.axes for run in axis}
+    return [strand for strand in slices.removable if strand not in fixed]
+
+
+def _no_layer(layer: str, paths: Iterable[str]) -> Diagnostic:
+    names = [path.rpartition(".")[0] or path for path in paths]
+    remedy = suggest(layer, names, "`--emit slices` names them, such as `stem`")
+    return Diagnostic("D608", f"the network has no layer `{layer}`", help=remedy)
+
+
+class Ranking:
+    """Channels by their scores, the highest first; equal ones as they lie.
+
+    Args:
+        scores: of every channel that may go.
+        limits: what stays besides.
+    """
+
+    def __init__(self, scores: Scores, limits: Limits) -> None:
+        self.limits = limits
+        rows = {strand: row.tolist() for strand, row in scores.items()}
+        self.channels = sorted(
+            ((strand, k) for strand, row in rows.items() for k in range(len(row))),
+            key=lambda channel: -rows[channel[0]][channel[1]],
+        )
+        self.orders: dict[Strand, list[int]] = {strand: [] for strand in rows}
+        for strand, k in self.channels:
+            self.orders[strand].append(k)
+
+    def kept(self, count: int) -> dict[Strand, list[int]]:
+        """The ``count`` best channels of all strands together, and what limits add to them."""
+        wanted = dict.fromkeys(self.orders, 0)
+        for strand, _ in self.channels[:count]:
+            wanted[strand] += 1
+        return {
+            strand: sorted(order[: self._rounded(wanted[strand], strand.size)])
+            for strand, order in self.orders.items()
+        }
+
+    def _rounded(self, wanted: int, size: int) -> int:
+        wanted = max(wanted, self.limits.least)
+        return min(-(-wanted // self.limits.round_to) * self.limits.round_to, size)
+
+
+def within(
+    compiled: Compiled, slices: Slices, ranking: Ranking, budgets: Sequence[BudgetConstraint]
+) -> dict[Strand, list[int]]:
+    """As many channels of a ranking as fit the budgets, which the network then costs exactly.
+
+    Raises:
+        DiagnosticError: D609 (status 1) if the limits do not let it become as small.
+    """
+
+    def over(count: int) -> BudgetConstraint | None:
+        cost = kept_cost(compiled.graph, slices, ranking.kept(count))
+        return next((b for b in budgets if getattr(cost, b.cost) > b.limit), None)
+
+    missed = over(0)
+    if missed is not None:
+        raise DiagnosticError(_unmet(compiled, slices, ranking, missed), status=1)
+    fitting, beyond = 0, len(ranking.channels) + 1
+    while beyond - fitting > 1:  # what is kept costs more, the more of it there is
+        middle = (fitting + beyond) // 2
+        if over(middle) is None:
+            fitting = middle
+        else:
+            beyond = middle
+    return ranking.kept(fitting)
+
+
+def _unmet(
+    compiled: Compiled, slices: Slices, ranking: Ranking, budget: BudgetConstraint
+) -> Diagnostic:
+    least: int = getattr(kept_cost(compiled.graph, slices, ranking.kept(0)), budget.cost)
+    what = "parameters" if budget.cost == "parameters" else "FLOPs"
+    limits = ranking.limits
+    stay = f" and {quote(limits.layers)} as they are" if limits.layers else ""
+    note = (
+        f"with {limits.least} channels of each strand, in steps of {limits.round_to}{stay}, it has "
+        f"{least:,}"
+    )
+    message = f"no removal of channels leaves at most {budget.limit:,} {what}"
+    return Diagnostic("D609", message, notes=(note,), help="raise the budget, or keep fewer layers")

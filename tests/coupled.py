@@ -1,0 +1,53 @@
+"""Networks of which each couples its channels in another way."""
+
+from __future__ import annotations
+
+from support import network
+
+BODIES = {
+    "residual": """
+        a = x : conv(3, 6, bias = 1) >> bn
+        b = a : conv(3, 6) >> bn >> relu
+        c = sum(a, b)
+        c -> y : conv(1, 4)
+    """,
+    "concatenation, summed with one tensor": """
+        a = x : conv(3, 2) >> bn
+        b = x : conv(3, 3)
+        both = concat(a, b, a)
+        node h
+        both -> h
+        x -> h : conv(1, 7)
+        h -> y : relu >> conv(1, 4)
+    """,
+    "product": """
+        a = x : conv(3, 5)
+        b = x : conv(1, 5) >> sigmoid
+        h = product(a, b)
+        h -> y : conv(1, 4)
+    """,
+    "depthwise": "x -> y : conv(1, 6) >> depthwise_conv(3) >> bn >> conv(1, 4)",
+    "depthwise by groups": "x -> y : conv(1, 6) >> conv(3, 12, groups = 6) >> bn >> conv(1, 4)",
+    "groups": "x -> y : conv(1, 6) >> conv(3, 9, groups = 3, bias = 1) >> bn >> conv(1, 4)",
+    "halves": "x -> y : conv(1, 6) >> factorized_reduce(6) >> bn >> upsample(2) >> conv(1, 4)",
+    "zeros appended": """
+        a = x : conv(3, 5) >> pad_channels(8)
+        b = x : conv(3, 8)
+        h = sum(a, b)
+        h -> y : conv(1, 4)
+    """,
+    "branches": "x -> y : conv(1, 6) >> (skip + (conv(3) >> bn) + bn) >> conv(1, 4)",
+    "branches alone": """
+        a = x : conv(1, 6)
+        b = a : skip + (bn >> (skip + conv(3)))
+        b -> y : conv(1, 4)
+    """,
+}
+FLAT = """
+network net(x: [2, 4, 4]) -> (y: [3], z: [3]) {
+    a = x : conv(3, 5) >> bn
+    a -> y : flatten >> linear(6) >> bn >> linear(3)
+    a -> z : global_avg_pool >> linear(3, bias = 0)
+}
+"""
+TEXTS = {name: network(body) for name, body in BODIES.items()} | {"vectors": FLAT}
