@@ -253,8 +253,10 @@ def test_a_network_without_search_is_no_supernet(here: Path, run: Run) -> None:
 
 def test_emit_schedule_and_plain_source(here: Path, run: Run) -> None:
     write_tiny(here)
-    assert run("compile", "tiny.nas", "-o", "out", "--emit", "schedule,plain,torch").status == 0
-    assert names(here / "out") == ["plain.py", "schedule.txt", "supernet.py"]
+    emits = "schedule,slices,plain,torch"
+    assert run("compile", "tiny.nas", "-o", "out", "--emit", emits).status == 0
+    assert names(here / "out") == ["plain.py", "schedule.txt", "slices.txt", "supernet.py"]
+    assert (here / "out/slices.txt").read_text().startswith("slices of `tiny`: ")
     assert (here / "out/schedule.txt").read_text().startswith("schedule of `")
     assert "ScheduledEdge" not in (here / "out/plain.py").read_text()
 

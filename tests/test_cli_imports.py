@@ -69,7 +69,7 @@ USED = {
     "check tiny.nas": COMPILER,
     "count tiny.nas": COMPILER,
     "sample tiny.nas": COMPILER,
-    "compile tiny.nas -o out --emit graph,torch,plain,schedule": COMPILER,
+    "compile tiny.nas -o out --emit graph,torch,plain,schedule,slices": COMPILER,
     "compile tiny.nas -o out --emit ast": COMPILER | {"jsonschema"},
     "compile tiny.nas -o out --emit gamma": COMPILER | {"sympy"},
     "compile tiny.nas -o out --emit dot": COMPILER | {"graphviz"},

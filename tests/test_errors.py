@@ -28,8 +28,11 @@ from support import compile_text
 
 from bayesnas import cli
 from bayesnas.compiler.artifacts.figure import write_figure
+from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.graph.prune import prune_graph
 from bayesnas.compiler.operations.plugins import load_plugin
+from bayesnas.compiler.slices.groups import coupled_slices
+from bayesnas.compiler.slices.narrowing import narrowed_spec
 from bayesnas.dsl.diagnostics import DiagnosticError, render_all
 from bayesnas.dsl.tree_json import tree_from_json
 from bayesnas.runtime.jobs import export
@@ -38,6 +41,7 @@ from bayesnas.runtime.jobs.memory import Demand, watched
 from bayesnas.runtime.network.memory import Footprint
 from bayesnas.runtime.network.training import check_loss
 from bayesnas.runtime.runs.folder import Run
+from bayesnas.runtime.weights.choice import Limits, Ranking, free_strands, within
 
 ROOT = Path(__file__).parents[1]
 CATALOGUE = ROOT / "docs" / "errors.md"
@@ -237,6 +241,38 @@ def plugin_that_fails(folder: Path) -> None:
         sys.modules["word_ops"].Lookup(1)(torch.tensor([7.0]))
 
 
+NARROW = """\
+network net(image: [1, 8, 8]) -> (logits: [10]) {
+    stem = image : conv(3, 8) >> bn >> relu
+    stem -> logits : global_avg_pool >> linear(10)
+}
+"""
+
+
+def layer_without_channels() -> None:
+    compiled = compile_text(NARROW)
+    slices = coupled_slices(compiled.graph)
+    narrowed_spec(compiled, slices, {slices.removable[0]: []})
+
+
+def channels_of_a_space() -> None:
+    compiled = compile_text(TINY)
+    narrowed_spec(compiled, coupled_slices(compiled.graph), {})
+
+
+def layer_that_there_is_not() -> None:
+    compiled = compile_text(NARROW)
+    free_strands(compiled, coupled_slices(compiled.graph), ["stemm"])
+
+
+def budget_that_no_removal_meets() -> None:
+    compiled = compile_text(NARROW)
+    slices = coupled_slices(compiled.graph)
+    scores = {strand: torch.ones(strand.size) for strand in slices.removable}
+    budget = BudgetConstraint("parameters", 10)
+    within(compiled, slices, Ranking(scores, Limits(round_to=4)), [budget])
+
+
 PROVOKED: dict[str, Callable[..., None]] = {
     "D404": tree_of_another_format,
     "D421": graphviz_that_fails,
@@ -246,6 +282,10 @@ PROVOKED: dict[str, Callable[..., None]] = {
     "D602": loss_that_is_no_number,
     "D603": memory_that_runs_out,
     "D605": plugin_that_fails,
+    "D606": layer_without_channels,
+    "D607": channels_of_a_space,
+    "D608": layer_that_there_is_not,
+    "D609": budget_that_no_removal_meets,
 }
 
 

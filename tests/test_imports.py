@@ -35,6 +35,7 @@ ORDER: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("data",),
         ("network",),
         ("runs",),
+        ("weights",),
         ("supernet",),
         ("strategies",),
         ("jobs",),

@@ -143,6 +143,10 @@ NOT_TRIED = {
     "D601": "made by a function, without a spec",
     "D602": "a training that diverges: other settings may, or may not",
     "D603": "the machine's memory",
+    "D606": "made by a function, of a network at work",
+    "D607": "made by a function; the remedy is a search",
+    "D608": "made by a function, of a network at work",
+    "D609": "made by a function, of a network at work",
     "D605": "mends the Python of a plugin, which is the user's",
 }
 
