@@ -20,7 +20,18 @@ import bayesnas
 from bayesnas.cli import compile_main, main
 from bayesnas.compiler.pipeline import compile_spec
 
-COMMANDS = ("compile", "check", "fmt", "render", "search", "train", "eval", "predict", "demo")
+COMMANDS = (
+    "compile",
+    "check",
+    "fmt",
+    "render",
+    "search",
+    "train",
+    "compress",
+    "eval",
+    "predict",
+    "demo",
+)
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,15 @@ import argparse
 from typing import Final, NoReturn
 
 import bayesnas
-from bayesnas.commands import compiling, counting, demo, formatting, searching, training
+from bayesnas.commands import (
+    compiling,
+    compressing,
+    counting,
+    demo,
+    formatting,
+    searching,
+    training,
+)
 from bayesnas.dsl.terminal import visible
 
 COMMANDS: Final = (
@@ -18,6 +26,7 @@ COMMANDS: Final = (
     counting.SAMPLE,
     searching.SEARCH,
     training.TRAIN,
+    compressing.COMPRESS,
     searching.COMPARE,
     training.EVAL,
     training.PREDICT,

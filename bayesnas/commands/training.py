@@ -60,12 +60,13 @@ def _train(options: argparse.Namespace) -> int:
 TRAIN = Command("train", "Train a network from scratch; writes its weights.", _add_train, _train)
 
 
-def _add_trained_run(parser: argparse.ArgumentParser) -> None:
+def add_trained_run(parser: argparse.ArgumentParser) -> None:
+    """The folder of a training."""
     parser.add_argument("run", type=Path, metavar="RUN", help="a folder that `train` wrote")
 
 
 def _add_eval(parser: argparse.ArgumentParser) -> None:
-    _add_trained_run(parser)
+    add_trained_run(parser)
     add_data(parser, required=False, default="that of the training, its test part")
     _add_csv(parser, "print a row for each class, with the confusion matrix, as CSV")
     add_plugin(parser)
@@ -96,7 +97,7 @@ EVAL = Command(
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
-    _add_trained_run(parser)
+    add_trained_run(parser)
     parser.add_argument(
         "files",
         type=Path,
@@ -150,7 +151,7 @@ PREDICT = Command(
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
-    _add_trained_run(parser)
+    add_trained_run(parser)
     add_out_file(parser, True, "the file to write: NAME.onnx, or NAME.pt2 for torch.export.load")
     add_plugin(parser)
 

@@ -13,6 +13,7 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote, suggest
 if TYPE_CHECKING:
     from bayesnas.compiler.graph.model import BudgetConstraint
     from bayesnas.compiler.pipeline import Compiled
+    from bayesnas.runtime.weights.choice import Share
 
 
 def parse_values(texts: Sequence[str], option: str = "--set") -> dict[str, int]:
@@ -63,6 +64,27 @@ def parse_budgets(texts: Sequence[str]) -> tuple[BudgetConstraint, ...]:
     return tuple(budgets.values())
 
 
+def parse_shares(texts: Sequence[str]) -> tuple[BudgetConstraint | Share, ...]:
+    """``--budget`` arguments, each an amount or a share of what a network costs.
+
+    Raises:
+        DiagnosticError: D418 (neither, no share from above 0 to 100 %, or none at all).
+    """
+    from bayesnas.runtime.weights.choice import Share
+
+    result: list[BudgetConstraint | Share] = []
+    for text in texts:
+        match = re.fullmatch(r"\s*(flops|parameters)\s*<?=\s*(\d{1,3}(?:\.\d{1,9})?)\s*%\s*", text)
+        if match is None and "%" not in text:
+            result += parse_budgets([text])
+        elif match is None or not 0 < float(match[2]) <= 100:
+            remedy = "write a share above 0 and up to 100, as in `--budget flops=50%`"
+            raise DiagnosticError(Diagnostic("D418", f"cannot read `--budget {text}`", help=remedy))
+        else:
+            result.append(Share("flops" if match[1] == "flops" else "parameters", float(match[2])))
+    return tuple(result)
+
+
 def _check_digits(number: str, option: str) -> None:
     if len(number) > MAX_DIGITS:
         message = f"a number of {len(number)} digits for `{option}`"
@@ -76,7 +98,16 @@ def chosen_settings(compiled: Compiled, kind: str, options: Sequence[str]) -> di
     Raises:
         DiagnosticError: D418 (not ``name=value``), D230, D231.
     """
-    settings: dict[str, Any] = compiled.settings(kind)
+    return {**compiled.settings(kind), **parse_options(kind, options)}
+
+
+def parse_options(kind: str, options: Sequence[str]) -> dict[str, Any]:
+    """``--option`` arguments; ``kind`` is search or train.
+
+    Raises:
+        DiagnosticError: D418 (not ``name=value``), D230, D231.
+    """
+    settings: dict[str, Any] = {}
     for text in options:
         name, equals, word = (part.strip() for part in text.partition("="))
         if not equals or not word or not name:

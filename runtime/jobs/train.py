@@ -1,4 +1,4 @@
-"""A training from scratch into the folder of a run, and what is made of one."""
+"""A training, from scratch or from given weights, into the folder of a run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from attrs import asdict, frozen
+from attrs import asdict, field, frozen
+from torch import Tensor
 
 from bayesnas.compiler.emit.pytorch import emit_torch
 from bayesnas.compiler.graph.cost import graph_cost
@@ -77,18 +78,37 @@ class TrainResult:
         return {**plain, **score, "metric": self.task.metric, **by_class}
 
 
+@frozen
+class Start:
+    """What a training goes on from, instead of fresh weights.
+
+    Args:
+        state: parameters and buffers by name.
+        made: how they came about, for ``settings.json``: a run is resumed only with the same.
+        texts: files that tell of it, by name.
+        told: what ``result.json`` says of it.
+    """
+
+    state: Mapping[str, Tensor] = field(repr=False)
+    made: Mapping[str, Any]
+    texts: Mapping[str, str]
+    told: Mapping[str, Any]
+
+
 @plugins_named()
-def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> TrainResult:
+def train(
+    compiled: Compiled, settings: TrainSettings, options: RunOptions, start: Start | None = None
+) -> TrainResult:
     """Train a network from scratch, evaluate it on the test part, save it in a run's folder.
 
-    A supernet is trained with every gate at 1.
+    A supernet is trained with every gate at 1. With a start, the training goes on from that.
     """
     check_out(options.out, options.resume, options.force, options.inputs(compiled))
     device = pick_device(options.device)
     say_note(edited(Path(compiled.loaded.source.name)))
     data = load_data(options.data, compiled.graph, options.data_options).to(device)
     settings, data, census = settled(settings, data, compiled)
-    extra = {"examples": census.record(), **tested_on(data)}
+    extra = {"examples": census.record(), **tested_on(data), **(start.made if start else {})}
     examples = data.train.fingerprint()
     demand = Demand.of(compiled.graph, settings, device)
     with (
@@ -97,7 +117,9 @@ def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> T
         watched(demand),
     ):
         at_once = AtOnce(demand.footprint, settings.batch_size)
-        return _Training(compiled, settings, options, data, run, device, at_once).fit()
+        for name, text in (start.texts if start else {}).items():
+            run.write_text(name, text)
+        return _Training(compiled, settings, options, data, run, device, at_once, start).fit()
 
 
 def tested_on(data: Data) -> dict[str, str]:
@@ -117,12 +139,15 @@ class _Training:
         run: Run,
         device: torch.device,
         at_once: AtOnce,
+        start: Start | None,
     ) -> None:
         self.compiled, self.settings, self.options = compiled, settings, options
-        self.at_once = at_once
+        self.at_once, self.start = at_once, start
         self.data, self.run, self.device = data, run, device
         graph, origin = compiled.graph, compiled.loaded.source.name
         module, self.emitted = build(graph, origin, options.seed, layout=layout(graph, device))
+        if start is not None:
+            module.load_state_dict(start.state)
         self.module = module.to(device)
         self.optimizer = sgd(
             self.module, settings.learning_rate, settings.momentum, settings.weight_decay
@@ -271,6 +296,7 @@ class _Training:
             "class_name": plain.class_name,
             "input": input_record(self.data),
             "weights_hash": file_hash(self.run.out / WEIGHTS),
+            **(self.start.told if self.start else {}),
         }
         self.run.write_json(RESULT, result.record() | task.record() | about)
         return result

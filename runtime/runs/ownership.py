@@ -18,6 +18,7 @@ PREVIOUS: Final = "checkpoint.previous.pt"
 WEIGHTS: Final = "weights.pt"
 RESULT: Final = "result.json"
 FOUND: Final = "pruned.nas"
+COMPRESSED: Final = "compressed.nas"
 LOCK: Final = ".lock"
 REPLACED: Final = ".replaced"  # the run that another one is to take the place of
 _COMMANDS: Final = ("search", "train")
@@ -30,6 +31,7 @@ _WRITTEN: Final = (
     *("gates.jsonl", "supernet.py", FOUND, "graph.json", "gamma.json", "gamma.md"),
     *("search.svg", "search.dot", "pruned.svg", "pruned.dot"),
     *(WEIGHTS, "network.py"),
+    *(COMPRESSED, "layers.jsonl"),
     SETTINGS,  # last: what has it is the folder of a run
 )
 

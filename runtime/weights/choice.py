@@ -8,7 +8,8 @@ from typing import TypeAlias
 from attrs import frozen
 from torch import Tensor
 
-from bayesnas.compiler.graph.model import BudgetConstraint
+from bayesnas.compiler.graph.cost import Cost
+from bayesnas.compiler.graph.model import BudgetConstraint, CostName
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.slices.counts import kept_cost
 from bayesnas.compiler.slices.groups import Slices
@@ -17,6 +18,19 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote, suggest
 from bayesnas.runtime.weights.removal import state_paths
 
 Scores: TypeAlias = Mapping[Strand, Tensor]  # [channels] of each strand that may lose some
+
+
+@frozen
+class Share:
+    """A budget as percent, above 0 and up to 100, of what a network costs."""
+
+    cost: CostName
+    percent: float
+
+    def of(self, whole: Cost) -> BudgetConstraint:
+        """The budget of a network that costs ``whole`` before."""
+        amount: int = getattr(whole, self.cost)
+        return BudgetConstraint(self.cost, max(1, int(amount * self.percent / 100)))
 
 
 @frozen

@@ -40,14 +40,14 @@ def magnitude(subject: Subject) -> Scores:
         weights = dict(subject.module.named_parameters())
         squares = group_sums(subject, {name: w.detach() ** 2 for name, w in weights.items()})
         counts = group_sums(subject, {name: torch.ones_like(w) for name, w in weights.items()})
-    scores = {s: (squares[s] / counts[s].clamp(min=1)).sqrt() for s in subject.strands}
-    return {s: row / row.mean().clamp(min=torch.finfo(row.dtype).tiny) for s, row in scores.items()}
+    return _by_mean({s: (squares[s] / counts[s].clamp(min=1)).sqrt() for s in subject.strands})
 
 
 def taylor(subject: Subject) -> Scores:
-    """Mean square, over batches, of what the loss changes by to first order without a channel.
+    """What the loss changes by to first order without a channel, in units of its strand's mean.
 
-    It is taken out where it is read (Molchanov et al. 2019, (8)): the derivative in a gate on it.
+    The channel is taken out where it is read, as by a gate (Molchanov et al. 2019); of the changes
+    on several batches it is the root of the sum of squares.
     """
     weights = dict(subject.module.named_parameters())
     totals: dict[Strand, Tensor] = {}
@@ -58,7 +58,12 @@ def taylor(subject: Subject) -> Scores:
             products = {name: w * grad for (name, w), grad in pairs if grad is not None}
             for strand, row in group_sums(subject, products, readers=True).items():
                 totals[strand] = totals.get(strand, torch.zeros_like(row)) + row**2
-    return totals
+    return _by_mean({strand: row.sqrt() for strand, row in totals.items()})
+
+
+def _by_mean(scores: Scores) -> Scores:
+    """In units of each strand's mean, so that layers of other scales compare."""
+    return {s: row / row.mean().clamp(min=torch.finfo(row.dtype).tiny) for s, row in scores.items()}
 
 
 IMPORTANCES: Final[Mapping[str, Callable[[Subject], Scores]]] = {

@@ -1,0 +1,196 @@
+"""Trained networks made smaller, end to end: costs, files, weights, refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from living import lines, snapshot, striped, without_seconds, write_tiny
+from support import assert_style
+
+from bayesnas import load_network
+from bayesnas.cli import main
+from bayesnas.commands.compressing import IMPORTANCES
+from bayesnas.compiler.graph.cost import Cost, graph_cost
+from bayesnas.compiler.graph.model import BudgetConstraint
+from bayesnas.compiler.pipeline import compile_spec
+from bayesnas.compiler.settings import TrainSettings, make_settings
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.runtime.jobs.compress import Compression, CompressResult, compress
+from bayesnas.runtime.jobs.train import train
+from bayesnas.runtime.jobs.trained import evaluate_run
+from bayesnas.runtime.runs.folder import Run, RunOptions
+from bayesnas.runtime.weights import importance
+from bayesnas.runtime.weights.choice import Limits, Share
+
+NET = """\
+network net(image: [1, 8, 8]; width = 6) -> (logits: [3]) {
+    stem = image : conv(3, width) >> bn >> relu
+    a = stem : conv(3, 2 * width) >> bn >> relu >> conv(1, width) >> bn
+    b = sum(stem, a)
+    b -> logits : relu >> flatten >> dropout(20) >> linear(3)
+}
+
+train { epochs = 2; batch_size = 16 }
+"""
+HALF = Compression((Share("flops", 50),))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return striped(tmp_path_factory.mktemp("striped"))
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished training."""
+    home = tmp_path_factory.mktemp("whole")
+    (home / "net.nas").write_text(NET, encoding="utf-8")
+    compiled = compile_spec(home / "net.nas")
+    settings = make_settings(TrainSettings, compiled.settings("train"))
+    train(compiled, settings, RunOptions(f"folder:{folder}", home / "run", 1, "cpu"))
+    return home / "run"
+
+
+def compressed(whole: Path, out: Path, wanted: Compression = HALF, **more: bool) -> CompressResult:
+    return compress(whole, wanted, {}, RunOptions("", out, 2, "cpu", **more))
+
+
+@pytest.mark.parametrize("name", importance.IMPORTANCES)
+def test_a_run_is_made_smaller_and_stays_a_run(name: str, whole: Path, tmp_path: Path) -> None:
+    before, out = snapshot(whole), tmp_path / "half"
+    result = compressed(whole, out, Compression((Share("flops", 50),), name))
+    assert snapshot(whole) == before
+    assert result.after.flops <= result.before.flops // 2
+    spec = compile_spec(out / "compressed.nas")
+    assert graph_cost(spec.graph) == result.after
+    about = json.loads((out / "result.json").read_text("utf-8"))
+    assert Cost(about["parameters"], about["flops"]) == result.after
+    assert about["compression"]["before"]["flops"] == result.before.flops
+    assert about["compression"]["removed"]["test_loss"] == result.removed.loss
+    report, data = evaluate_run(RunOptions("", out, device="cpu"))
+    assert report.score == result.trained.test
+    assert load_network(out)(data.test.inputs[:2]).shape == (2, 3)
+    rows = lines(out / "layers.jsonl")
+    assert [row["layer"] for row in rows] == ["stem.0", "a.0", "a.3", "logits.3"]
+    assert rows[0]["channels_kept"] == rows[1]["inputs_kept"] == rows[2]["channels_kept"]
+    assert rows[3]["inputs_kept"] == 64 * rows[0]["channels_kept"]
+    again = compressed(out, tmp_path / "quarter")
+    assert again.after.flops <= result.after.flops // 2
+
+
+def test_nothing_is_lost_where_the_budget_allows_all(whole: Path, tmp_path: Path) -> None:
+    result = compressed(whole, tmp_path / "all", Compression((Share("flops", 100),)))
+    assert result.after == result.before
+    record = json.loads((whole / "result.json").read_text("utf-8"))
+    assert result.removed.loss == pytest.approx(record["test_loss"], rel=1e-5)
+
+
+def test_limits_hold(whole: Path, tmp_path: Path) -> None:
+    limits = Limits(least=2, round_to=4, layers=("logits",))
+    wanted = Compression((Share("parameters", 90),), limits=limits)
+    stem, a, _, logits = compressed(whole, tmp_path / "out", wanted).layers
+    assert stem.channels_kept == stem.channels
+    assert logits.inputs_kept == logits.inputs
+    assert a.channels_kept < a.channels
+    assert a.channels_kept % 4 == 0
+
+
+def test_an_interrupted_run_goes_on(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight, out = tmp_path / "straight", tmp_path / "resumed"
+    compressed(whole, straight)
+    save = Run.save_checkpoint
+
+    def stop(run: Run, state: dict[str, Any]) -> None:
+        save(run, state)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "save_checkpoint", stop)
+        with pytest.raises(KeyboardInterrupt, match="--resume"):
+            compressed(whole, out)
+    compressed(whole, out, resume=True)
+    one, other = (torch.load(run / "weights.pt", weights_only=True) for run in (straight, out))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    histories = [without_seconds(lines(run / "history.jsonl")) for run in (straight, out)]
+    assert histories[0] == histories[1]
+    with pytest.raises(DiagnosticError, match="D414"):
+        compressed(whole, out, Compression((Share("flops", 40),)), resume=True)
+
+
+# -------------------------------------------------------------------------------------- refusals
+
+
+def refusal(whole: Path, out: Path, wanted: Compression, **more: bool) -> Diagnostic:
+    """What is said; the folder is as it was."""
+    before = snapshot(out.parent)
+    with pytest.raises(DiagnosticError) as caught:
+        compressed(whole, out, wanted, **more)
+    assert snapshot(out.parent) == before
+    [diagnostic] = caught.value.diagnostics
+    assert_style(diagnostic)
+    return diagnostic
+
+
+def test_a_budget_that_cannot_be_met(whole: Path, tmp_path: Path) -> None:
+    wanted = Compression((BudgetConstraint("parameters", 3),))
+    diagnostic = refusal(whole, tmp_path / "out", wanted)
+    assert diagnostic.code == "D609"
+
+
+def test_a_layer_that_there_is_not(whole: Path, tmp_path: Path) -> None:
+    wanted = Compression((Share("flops", 50),), limits=Limits(layers=("sten",)))
+    diagnostic = refusal(whole, tmp_path / "out", wanted)
+    assert (diagnostic.code, diagnostic.help) == ("D608", "did you mean `stem`?")
+
+
+def test_the_run_itself_is_not_replaced(whole: Path) -> None:
+    assert refusal(whole, whole, HALF, force=True).code == "D413"
+    assert refusal(whole, whole, HALF).code == "D413"
+
+
+def test_a_supernet_is_searched_first(folder: Path, tmp_path: Path) -> None:
+    compiled = compile_spec(write_tiny(tmp_path))
+    settings = make_settings(TrainSettings, compiled.settings("train"))
+    train(compiled, settings, RunOptions(f"folder:{folder}", tmp_path / "run", 1, "cpu"))
+    assert refusal(tmp_path / "run", tmp_path / "out", HALF).code == "D607"
+
+
+def test_no_training_there(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "gone", tmp_path / "out", HALF).code == "D415"
+
+
+# --------------------------------------------------------------------------------- command line
+
+
+def test_the_command(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    line = f"compress {whole} -o {out} --budget flops=50% --keep stem --option epochs=1"
+    assert main([*line.split(), "--device", "cpu"]) == 0
+    said = capsys.readouterr().out
+    assert "stem.0" in said
+    assert "after training on" in said
+    assert len(lines(out / "history.jsonl")) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["--budget flops=0%", "--budget flops=150%", "--budget time=50%", "--budget half",
+     "--budget flops=50% --least 0", "--budget flops=50% --round-to -2",
+     "--budget flops=50% --option epochs"],
+)  # fmt: skip
+def test_what_cannot_be_read(
+    words: str, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compress", str(whole), "-o", str(tmp_path / "out"), *words.split()]) == 2
+    assert capsys.readouterr().err.startswith("error[D418]: ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_offers_every_importance() -> None:
+    assert set(IMPORTANCES) == {*importance.IMPORTANCES}
