@@ -8,7 +8,6 @@ from typing import Final, NoReturn
 import bayesnas
 from bayesnas.commands import (
     compiling,
-    compressing,
     counting,
     demo,
     formatting,
@@ -26,7 +25,7 @@ COMMANDS: Final = (
     counting.SAMPLE,
     searching.SEARCH,
     training.TRAIN,
-    compressing.COMPRESS,
+    training.COMPRESS,
     searching.COMPARE,
     training.EVAL,
     training.PREDICT,

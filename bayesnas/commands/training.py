@@ -1,19 +1,23 @@
-"""``bayesnas train``, ``eval``, ``predict`` and ``export``: one network and its weights."""
+"""A network and its weights: ``bayesnas train``, ``compress``, ``eval``, ``predict``, ``export``."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
+from typing import Final
 
 from bayesnas.commands.arguments import (
     Command,
     add_data,
     add_device,
+    add_option,
     add_out_file,
+    add_out_folder,
     add_plugin,
     add_resize,
     add_run,
+    add_seed,
     resizes,
 )
 from bayesnas.commands.reports import (
@@ -26,11 +30,20 @@ from bayesnas.commands.reports import (
     unread,
 )
 from bayesnas.commands.runs import run_options, set_threads
-from bayesnas.commands.values import chosen_settings, parse_values
+from bayesnas.commands.tables import columns, cost_texts
+from bayesnas.commands.values import (
+    chosen_settings,
+    parse_options,
+    parse_shares,
+    parse_values,
+)
 from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import check_free
 from bayesnas.dsl.terminal import put, say
+
+# The names of `runtime/weights/importance.py`, which imports torch.
+IMPORTANCES: Final = ("magnitude", "taylor")
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
@@ -60,13 +73,85 @@ def _train(options: argparse.Namespace) -> int:
 TRAIN = Command("train", "Train a network from scratch; writes its weights.", _add_train, _train)
 
 
-def add_trained_run(parser: argparse.ArgumentParser) -> None:
+def _add_trained_run(parser: argparse.ArgumentParser) -> None:
     """The folder of a training."""
     parser.add_argument("run", type=Path, metavar="RUN", help="a folder that `train` wrote")
 
 
+def _add_compress(parser: argparse.ArgumentParser) -> None:
+    _add_trained_run(parser)
+    add_out_folder(parser, True, "the folder of the new run")
+    parser.add_argument(
+        "--budget",
+        metavar="COST=LIMIT",
+        action="append",
+        required=True,
+        help="what the smaller network may cost: flops=50%%, parameters=20K; may be repeated",
+    )
+    parser.add_argument(
+        "--importance",
+        choices=IMPORTANCES,
+        default=IMPORTANCES[0],
+        help="how channels are judged; default %(default)s",
+    )
+    parser.add_argument(
+        "--least", type=int, default=1, metavar="N", help="channels that stay; default %(default)s"
+    )
+    parser.add_argument(
+        "--round-to", type=int, default=1, metavar="N", help="widths are multiples of N"
+    )
+    parser.add_argument(
+        "--keep",
+        metavar="LAYER",
+        action="append",
+        default=[],
+        help="a module of the emitted network that stays as it is; may be repeated",
+    )
+    add_data(parser, required=False, default="that of the training")
+    add_seed(parser)
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    add_option(parser, "train")
+    add_plugin(parser)
+
+
+def _compress(options: argparse.Namespace) -> int:
+    from bayesnas.runtime.jobs.compress import Compression, compress
+    from bayesnas.runtime.weights.choice import Limits
+
+    for name, count in (("--least", options.least), ("--round-to", options.round_to)):
+        if count < 1:
+            message, remedy = f"`{name}` is {count}", f"write `{name} 1` or more"
+            raise DiagnosticError(Diagnostic("D418", message, help=remedy))
+    limits = Limits(options.least, options.round_to, tuple(options.keep))
+    wanted = Compression(parse_shares(options.budget), options.importance, limits)
+    values = parse_options("train", options.option)
+    run = run_options(options, options.out, options.seed, options.resume, options.force)
+    result = compress(options.run, wanted, values, run)
+    say(*columns(("layer", "inputs", "kept", "channels", "kept"), [
+        (layer.layer, *map(str, (layer.inputs, layer.inputs_kept)),
+         *map(str, (layer.channels, layer.channels_kept)))
+        for layer in result.layers
+    ]))  # fmt: skip
+    say(*columns(("", "parameters", "FLOPs"), [
+        ("before", *cost_texts(result.before)),
+        ("after", *cost_texts(result.after)),
+    ]))  # fmt: skip
+    task, trained = result.trained.task, result.trained
+    say(
+        f"test {task.told(result.removed)} after the removal, "
+        f"{task.told(trained.test)} of {trained.test_examples:,} examples after training on"
+    )
+    say(f"weights: {options.out / 'weights.pt'}; {options.out / 'compressed.nas'}")
+    return 0
+
+
+COMPRESS = Command(
+    "compress", "Remove channels of what `train` wrote, and train on.", _add_compress, _compress
+)
+
+
 def _add_eval(parser: argparse.ArgumentParser) -> None:
-    add_trained_run(parser)
+    _add_trained_run(parser)
     add_data(parser, required=False, default="that of the training, its test part")
     _add_csv(parser, "print a row for each class, with the confusion matrix, as CSV")
     add_plugin(parser)
@@ -97,7 +182,7 @@ EVAL = Command(
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
-    add_trained_run(parser)
+    _add_trained_run(parser)
     parser.add_argument(
         "files",
         type=Path,
@@ -151,7 +236,7 @@ PREDICT = Command(
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
-    add_trained_run(parser)
+    _add_trained_run(parser)
     add_out_file(parser, True, "the file to write: NAME.onnx, or NAME.pt2 for torch.export.load")
     add_plugin(parser)
 
