@@ -1,4 +1,4 @@
-"""A network and its weights: ``bayesnas train``, ``compress``, ``eval``, ``predict``, ``export``."""
+"""One network and its weights: ``train``, ``compress``, ``eval``, ``predict`` and ``export``."""
 
 from __future__ import annotations
 
