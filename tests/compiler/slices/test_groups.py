@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from coupled import TEXTS
+from hypothesis import given, settings
 from living import (
     OTHERS,
     PACKAGED,
@@ -18,6 +19,7 @@ from living import (
     packaged,
     with_known_weights,
 )
+from strategies import spaces
 from support import compile_text, deadline, graph_of, network, refused
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -131,6 +133,19 @@ def assert_groups(compiled: Compiled) -> None:
 @pytest.mark.parametrize("name", SPECS)
 def test_networks_found_in_the_specs(name: str) -> None:
     assert_groups(found_network(packaged(name)))
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_supernets(name: str) -> None:
+    assert_groups(packaged(name))
+
+
+@given(spaces())
+@settings(max_examples=15)
+def test_drawn_networks(text: str) -> None:
+    compiled = found_network(compile_text(text))
+    if any(strand.size > 1 for strand in coupled_slices(compiled.graph).removable):
+        assert_groups(compiled)
 
 
 @pytest.mark.parametrize("name", TEXTS)
