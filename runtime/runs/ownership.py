@@ -27,6 +27,7 @@ _WRITTEN: Final = (
     "history.jsonl",
     CHECKPOINT,
     PREVIOUS,
+    *("members.jsonl", *(f"runner_up_{n}.nas" for n in (1, 2, 3))),
     *("gates.jsonl", "supernet.py", FOUND, "graph.json", "gamma.json", "gamma.md"),
     *("search.svg", "search.dot", "pruned.svg", "pruned.dot"),
     *(WEIGHTS, "network.py"),

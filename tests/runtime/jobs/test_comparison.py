@@ -310,7 +310,7 @@ BAD_ARGUMENTS = {
     "no strategy at all": (
         ["--strategies", "xyz"],
         "D231", "invalid value `xyz` of `strategy`",
-        "write `evidence`, `bayesnas`, `thompson`, `random`, `darts`, `magnitude` or `largest`",
+        "write `evidence`, `bayesnas`, `posterior`, `random`, `darts`, `magnitude` or `largest`",
     ),
     "seed": (
         ["--seeds", "0,one"],
