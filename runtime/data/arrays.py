@@ -29,7 +29,7 @@ from bayesnas.runtime.data.conventions.labels import (
     read_labels,
 )
 from bayesnas.runtime.data.dataset import Data, Part, Reading
-from bayesnas.runtime.data.registry import STANDARDISE, Request, Standardise
+from bayesnas.runtime.data.registry import STANDARDISE, Request, Standardise, check_word
 from bayesnas.runtime.data.splits import reserve_test
 from bayesnas.runtime.tasks.interface import Array, Task, wrong
 from bayesnas.runtime.tasks.registry import task_of
@@ -132,10 +132,7 @@ def data_of_arrays(
         DiagnosticError: D418 (``standardise``), D511 (an array is missing), D512 (its type or
             shape), D513 (numbers that are none), D514 (targets).
     """
-    if standardise not in STANDARDISE:
-        message = f"cannot read `standardise = {standardise!r}`"
-        remedy = f"choose from {quote(STANDARDISE)}"
-        raise DiagnosticError(Diagnostic("D418", message, help=remedy))
+    check_word("standardise", standardise, STANDARDISE)
     given = {"x": x, "y": y, "x_test": x_test, "y_test": y_test}
     whole = f"`{name}`"
     arrays = {key: _as_array(key, whole, a) for key, a in given.items() if a is not None}

@@ -223,7 +223,7 @@ class Reader:
 
     def _read(self, path: Path) -> Picture | ImageError:
         channels, height, width = self.shape
-        size = (height, width) if self.options.resize else None
+        size = (height, width) if self.options.resizes else None
         try:
             return read_picture(path, channels, size, self.options.fit or FITS[0])
         except ImageError as error:
