@@ -101,6 +101,7 @@ REPAIRS: dict[str, Repair] = {
     "D419": Repair("-o spec.nas/out", "-o out"),
     "D420": Repair("figure.jpg", "figure.dot"),
     "D422": Repair(" --set cells=4", "", "D403"),
+    "D423": Repair(" --resize", ""),
     "D430": Repair(
         "(a: [4], b: [4]) -> (c: [4]) {\n    {a, b} -> c",
         "(a: [4]) -> (c: [4]) {\n    a -> c : linear(4)",

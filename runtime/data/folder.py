@@ -80,7 +80,10 @@ class Findings:
 
     def texts(self) -> list[str]:
         """In words, with numbers."""
-        lines = [f"{count:,} images: {remark}" for remark, count in self.remarks.items()]
+        lines = [
+            f"{count:,} image{'s' if count > 1 else ''}: {remark}"
+            for remark, count in self.remarks.items()
+        ]
         lines += [f"skipped: {count:,} {reason}" for reason, count in (+self.skipped).items()]
         return lines
 

@@ -13,7 +13,7 @@ from bayesnas.compiler.graph.walks import looked_up
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote, suggest
 from bayesnas.runtime.data.conventions.axes import rearranged, remedy
-from bayesnas.runtime.data.dataset import Data, Part, Reading
+from bayesnas.runtime.data.dataset import Data, Part, Reading, statistics
 from bayesnas.runtime.data.registry import KINDS, DataOptions, Request, source_of
 from bayesnas.runtime.tasks.interface import Task, wrong
 from bayesnas.runtime.tasks.registry import example_shape
@@ -50,7 +50,8 @@ def load_data(
         return evolve(data, reading=None)
     if reading is not None:
         return evolve(_read(data, graph, reading), reading=None)
-    return data if options.standardise != "no" else _unstandardised(data)
+    change = {"yes": _standardised, "no": _unstandardised}.get(options.standardise)
+    return data if change is None else change(data)
 
 
 def _load(name: str, shape: Shape, options: DataOptions, learned: Task | None) -> Data:
@@ -131,6 +132,12 @@ def _plain(data: Data) -> Data:
         Part(part.inputs.to(torch.float32), part.targets) for part in (data.train, data.test)
     )
     return _unstandardised(evolve(data, train=train, test=test))
+
+
+def _standardised(data: Data) -> Data:
+    """The data brought to mean 0 and deviation 1, whatever was to be done to it before."""
+    mean, std = statistics(data.train.inputs)
+    return evolve(data, mean=mean, std=std)
 
 
 def _unstandardised(data: Data) -> Data:

@@ -33,7 +33,7 @@ def check_word(name: str, value: object, words: Collection[object]) -> None:
         DiagnosticError: D418.
     """
     if value not in words:
-        remedy = f"choose from {quote(map(str, filter(None, words)))}"
+        remedy = f"choose from {quote(str(word) for word in words if word is not None)}"
         raise DiagnosticError(Diagnostic("D418", f"cannot read `{name} = {value!r}`", help=remedy))
 
 
@@ -55,11 +55,11 @@ class DataOptions:
             numbers that the network looks up as they are.
 
     Raises:
-        DiagnosticError: D418 (a word that ``fit`` or ``standardise`` does not take).
+        DiagnosticError: D418 (a value that one of them does not take).
     """
 
-    resize: bool = False
-    download: bool = False
+    resize: bool = field(default=False, validator=_one_of(False, True))
+    download: bool = field(default=False, validator=_one_of(False, True))
     root: Path = ROOT
     fit: Fit | None = field(default=None, validator=_one_of(None, *FITS))
     standardise: Standardise = field(default="auto", validator=_one_of(*STANDARDISE))

@@ -95,6 +95,7 @@ def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> T
         Run.begin("train", compiled, settings, options, examples, extra) as run,
         explained(run, settings.learning_rate),
         watched(demand),
+        plugins_named(data),
     ):
         at_once = AtOnce(demand.footprint, settings.batch_size)
         return _Training(compiled, settings, options, data, run, device, at_once).fit()

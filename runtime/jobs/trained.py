@@ -293,4 +293,5 @@ def evaluate_run(options: RunOptions) -> tuple[Report, Data]:
     remarks = (*Census.of(data, None).judged(), layout_note(trained.compiled.graph, device))
     for note in (data.note, *remarks):
         say_note(note)
-    return report_raw(trained.network, data.task, data.test, trained.at_once), data
+    with plugins_named(data):
+        return report_raw(trained.network, data.task, data.test, trained.at_once), data

@@ -216,7 +216,7 @@ def test_sixteen_bits_are_kept(tmp_path: Path) -> None:
     )
     flat = np.asarray(Image.open(tmp_path / "train/a/1.png")).astype(np.float32) / 255
     torch.testing.assert_close(data.train.inputs[1, 0], torch.from_numpy(flat))
-    assert "1 images: 16 bits a pixel kept" in data.note
+    assert "1 image: 16 bits a pixel kept" in data.note
 
 
 @pytest.mark.parametrize("mode", ["F", "I"])
