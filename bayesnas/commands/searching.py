@@ -106,7 +106,7 @@ def _space(options: argparse.Namespace) -> Space:
     if options.proxy:
         smaller = values | parse_values(options.proxy, "--proxy")
         proxy = compile_spec(options.spec, smaller, options.network)
-        if proxy.values == wanted.values:
+        if proxy.graph.root.parameters == wanted.graph.root.parameters:
             remedy = "leave it out, or give a parameter another value than the network has"
             raise DiagnosticError(idle_option("--proxy", "with the network's own values", remedy))
     return Space(wanted, proxy, parse_budgets(options.budget))

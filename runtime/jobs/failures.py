@@ -87,7 +87,7 @@ class _Lookup:
             if isinstance(error, IndexError) and frame.f_code is embedding.__code__:
                 ids, weight = frame.f_locals["input"], frame.f_locals["weight"]
                 lookup = cls(len(weight), int(ids.min()), int(ids.max()))
-                return None if 0 <= lookup.least and lookup.most < lookup.rows else lookup
+                return None if lookup.least >= 0 and lookup.most < lookup.rows else lookup
         return None
 
     def told(self, data: Data | None) -> str:
