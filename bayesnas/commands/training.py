@@ -42,8 +42,6 @@ def _train(options: argparse.Namespace) -> int:
 
     compiled = compile_spec(options.spec, parse_values(options.set), options.network)
     settings = make_settings(TrainSettings, chosen_settings(compiled, "train", options.option))
-    if compiled.graph.searched():
-        say("note: a supernet is trained with every gate at 1", file=sys.stderr)
     run = run_options(options, options.out, options.seed, options.resume, options.force)
     result = train(compiled, settings, run)
     say(

@@ -79,8 +79,8 @@ def load(request: Request) -> Data:
     return _data(request.name, given, request.options.standardise)
 
 
-def read_examples(path: Path, shape: Shape) -> Tensor:
-    """The examples [N, *shape] in an .npy file, or those in an .npz file.
+def read_examples(path: Path, shape: Shape) -> tuple[Tensor, str]:
+    """The examples [N, *shape] in an .npy file, or those in an .npz file; what was done to them.
 
     One example without the axis of examples is taken as well; axes are moved as for a training.
     Bytes stay bytes.
@@ -101,7 +101,7 @@ def read_examples(path: Path, shape: Shape) -> Tensor:
         change = rearrangement(own, shape)
         if own == shape or change is not None:
             inputs = torch.from_numpy(_inputs(place, array))
-            return inputs if change is None else change.of(inputs)
+            return (inputs, "") if change is None else (change.of(inputs), change.said)
     what = f"is {list(file.shape)}, the network takes {list(shape)}"
     raise wrong(place, "D505", what, f"save the examples as [N, {', '.join(map(str, shape))}]")
 

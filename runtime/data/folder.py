@@ -77,12 +77,14 @@ class Findings:
 
     skipped: Counter[str] = field(factory=Counter)  # by reason
     remarks: Counter[str] = field(factory=Counter)  # of images
+    arrays: Counter[str] = field(factory=Counter)  # remarks of files of arrays
 
     def texts(self) -> list[str]:
         """In words, with numbers."""
         lines = [
-            f"{count:,} image{'s' if count > 1 else ''}: {remark}"
-            for remark, count in self.remarks.items()
+            f"{count:,} {what}{'s' if count > 1 else ''}: {remark}"
+            for what, remarks in (("image", self.remarks), ("file", self.arrays))
+            for remark, count in remarks.items()
         ]
         lines += [f"skipped: {count:,} {reason}" for reason, count in (+self.skipped).items()]
         return lines

@@ -69,7 +69,7 @@ def predictions(
         options: how images are fitted; else as in the training.
         top: how many answers an example has at most.
         done: is told how many files were read.
-        findings: what was done to images is added to it on the way.
+        findings: what was done to images and arrays is added to it on the way.
 
     Raises:
         DiagnosticError: D423 (images are to be fitted, and there are only arrays), D505 (images for
@@ -149,7 +149,7 @@ def _predicted(
             if word == "fault":
                 yield from (item for item in batch if isinstance(item, Fault))
             elif word == "array":
-                yield from _of_array(trained, files[0], top)
+                yield from _of_array(trained, files[0], top, reader.findings)
             else:
                 yield from _of_images(trained, files, reader, top)
             done(len(batch))
@@ -182,13 +182,14 @@ def _fitting(
     return Fault(file, f"it is {list(own)}, the network takes {list(shape)}", size=True)
 
 
-def _of_array(trained: TrainedRun, file: Path, top: int) -> Iterator[Outcome]:
+def _of_array(trained: TrainedRun, file: Path, top: int, findings: Findings) -> Iterator[Outcome]:
     try:
-        inputs = read_examples(file, trained.shape)
+        inputs, remark = read_examples(file, trained.shape)
         inputs = trained.fitted(inputs, f"`{file}`")
     except DiagnosticError as error:
         yield Fault(file, error.diagnostics[0].message.removeprefix(f"`{file}` "))
         return
+    findings.arrays.update([remark] if remark else ())
     for number, answers in enumerate(_answers(trained, inputs, top)):
         yield _outcome(file, number, answers)
 

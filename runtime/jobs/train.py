@@ -87,6 +87,8 @@ def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> T
     device = pick_device(options.device)
     say_note(edited(Path(compiled.loaded.source.name)))
     data = load_data(options.data, compiled.graph, options.data_options).to(device)
+    if compiled.graph.searched():
+        say_note("a supernet is trained with every gate at 1")
     settings, data, census = settled(settings, data, compiled)
     extra = {"examples": census.record(), **tested_on(data)}
     examples = data.train.fingerprint()

@@ -335,7 +335,7 @@ def test_a_missing_folder(missing: str, tmp_path: Path) -> None:
         (root / missing).rename(root / "elsewhere")
     before = snapshot(tmp_path)
     found = refused(f"folder:{root}", takes("[1, 8, 8]", 2))
-    assert (found.code, found.message) == ("D502", f"no folder `{root / (missing or 'train')}`")
+    assert (found.code, found.message) == ("D502", f"no folder `{root / missing}`")
     assert "train/CLASS" in found.help
     assert snapshot(tmp_path) == before
 

@@ -419,6 +419,17 @@ def test_what_is_done_to_pictures_is_said_once(
     assert error == "error[D505]: 3 files of another size"
 
 
+def test_what_is_done_to_arrays_is_said(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    x = images(home, "rows")
+    np.save("first.npy", x)
+    np.save("last.npy", x.transpose(0, 2, 3, 1))
+    assert main(["predict", str(home / "run"), "first.npy", "last.npy"]) == 0
+    ended = capsys.readouterr()
+    assert ended.err == "note: 1 file: the channels stand last, and are moved first\n"
+    rows = [line.partition(": ")[2] for line in ended.out.splitlines()]
+    assert rows[:20] == rows[20:]
+
+
 def test_evaluation_on_the_terminal(
     home: Path, capsys: pytest.CaptureFixture[str], work: Path
 ) -> None:
