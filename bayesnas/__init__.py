@@ -5,7 +5,12 @@ The public API; importing it does not import torch.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+# `python -m` in a checkout's top folder finds this one there, and the rooms stand beside it.
+if (Path(__file__).parents[1] / "hatch_build.py").exists():
+    __path__.append(str(Path(__file__).parents[1]))
 
 from bayesnas.dsl import __version__ as __version__
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,3 +59,14 @@ def test_programs_say_how_long_they_take_and_end_with_json(path: Path) -> None:
     assert "--quick" in head
     assert '"--quick"' in text
     assert "finish(" in text
+
+
+@pytest.mark.parametrize("program", ["benchmarks.quality.small", "tests.campaign"])
+def test_programs_start_in_the_top_folder_as_documented(program: str) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    command = [sys.executable, "-m", program, "--help"]
+    run = subprocess.run(
+        command, cwd=ROOM.parent, env=environment, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert "usage:" in run.stdout
