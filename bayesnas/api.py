@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from attrs import evolve, field, frozen
 
-from bayesnas.compiler.graph.model import BudgetConstraint, CostName
+from bayesnas.commands.values import check_seed, parse_budgets, parse_values
+from bayesnas.compiler.graph.model import CostName
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import (
     SearchSettings,
@@ -87,9 +88,11 @@ def compile(spec: str | Path, network: str | None = None, **parameters: int) -> 
         parameters: of the network, over their defaults: ``cells=4``.
 
     Raises:
-        DiagnosticError: whatever is wrong with the spec, all errors of a pass at once.
+        DiagnosticError: D417 (a parameter that is no whole number); whatever is wrong with the
+            spec, all errors of a pass at once.
     """
-    return compile_spec(spec, parameters, network)
+    values = parse_values([f"{name}={value}" for name, value in parameters.items()])
+    return compile_spec(spec, values, network)
 
 
 def search(
@@ -99,7 +102,7 @@ def search(
     *,
     seed: int = 0,
     device: str = "auto",
-    budget: Mapping[CostName, int] | None = None,
+    budget: Mapping[CostName, int | str] | None = None,
     resume: bool = False,
     force: bool = False,
     resize: bool = False,
@@ -117,7 +120,8 @@ def search(
         out: the run's folder; by default a new one for temporary files.
         seed: of weights, order and draws.
         device: ``"auto"``, ``"cpu"`` or ``"cuda:N"``.
-        budget: what the found network may cost, by ``"parameters"`` and ``"flops"``.
+        budget: what the found network may cost, by ``"parameters"`` and ``"flops"``: a number, or a
+            text such as ``"60M"``.
         resume: go on with the run in ``out``.
         force: replace the run in ``out``.
         resize: fit image files of ``"folder:PATH"`` to the network.
@@ -136,7 +140,7 @@ def search(
     from bayesnas.runtime.jobs.space import Space
 
     compiled = space if isinstance(space, Compiled) else compile(space)
-    budgets = tuple(BudgetConstraint(cost, limit) for cost, limit in (budget or {}).items())
+    budgets = parse_budgets([f"{cost}={limit}" for cost, limit in (budget or {}).items()])
     read = _reading(data, resize, fit, standardise, download, data_root)
     options = _options(data, out, seed, device, resume, force, read)
     result = run(
@@ -206,10 +210,13 @@ def _reading(
     """How the data is read.
 
     Raises:
-        DiagnosticError: D418 (an unknown word), D423 (something does nothing for such data).
+        DiagnosticError: D418 (an unknown word), D423 (something does nothing for such data), D501
+            (it is no data).
     """
+    from bayesnas.runtime.data.loading import check_data
     from bayesnas.runtime.data.registry import ROOT, DataOptions, check_use, idle_option
 
+    check_data(data)
     root = ROOT if data_root is None else Path(data_root)
     own = None if isinstance(data, str) else data.reading
     if standardise is None:
@@ -235,6 +242,7 @@ def _options(
 ) -> RunOptions:
     from bayesnas.runtime.runs.folder import RunOptions
 
+    check_seed(seed)
     folder = Path(tempfile.mkdtemp(prefix="bayesnas-")) if out is None else Path(out)
     if not isinstance(data, str) and data.reading is not None:
         data = evolve(data, reading=evolve(data.reading, standardise=read.standardise))

@@ -147,3 +147,42 @@ def test_data_in_memory_is_not_fitted() -> None:
         "`--resize` does nothing with `arrays`, which is in memory",
         "`--data-root` does nothing with `arrays`, which is in memory",
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "message"),
+    [
+        ({"seed": -1}, "D418", "cannot use the seed -1"),
+        ({"seed": 1.5}, "D418", "cannot use the seed 1.5"),
+        ({"seed": 2**40}, "D418", f"cannot use the seed {2**40}"),
+        ({"budget": {"flop": 60}}, "D418", "cannot read `--budget flop=60`"),
+        ({"budget": {"flops": "many"}}, "D418", "cannot read `--budget flops=many`"),
+        ({"data": np.zeros((4, 3))}, "D501", "a `ndarray` is no data set"),
+        ({"data": Path("rows.npz")}, "D501", "a `PosixPath` is no data set"),
+    ],
+    ids=str,
+)
+def test_arguments_that_cannot_be(given: dict[str, Any], code: str, message: str) -> None:
+    arguments = {"data": "npz:rows.npz", "out": "run", **given}
+    with pytest.raises(DiagnosticError) as caught:
+        bayesnas.search(compile_text(ROWS), **arguments)
+    [diagnostic] = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.message) == (code, message)
+    assert diagnostic.help
+    assert not Path("run").exists()
+
+
+def test_a_budget_with_a_unit() -> None:
+    budget: Any = {"parameters": "0.01K"}
+    found = bayesnas.search(
+        compile_text(ROWS), "npz:rows.npz", budget=budget, strategy="random", rounds=1, **SHORT
+    )
+    assert found.result.found.parameters == 8  # of the smaller member
+
+
+@pytest.mark.parametrize("value", [1.5, "many", None])
+def test_parameters_that_are_no_whole_numbers(value: Any) -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        bayesnas.compile("digits_cell", cells=value)
+    [diagnostic] = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.message) == ("D417", f"cannot read `--set cells={value}`")

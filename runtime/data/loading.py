@@ -35,6 +35,7 @@ def load_data(
         DiagnosticError: D430 (a network for no task), D501 (unknown), D505 (shape), D506
             (outputs), D512 (names that 32 bits cannot hold), and what the source raises.
     """
+    check_data(data)
     shape = example_shape(graph)
     options = options or DataOptions()
     if isinstance(data, str):
@@ -52,6 +53,21 @@ def load_data(
         return evolve(_read(data, graph, reading), reading=None)
     change = {"yes": _standardised, "no": _unstandardised}.get(options.standardise)
     return data if change is None else change(data)
+
+
+def check_data(data: object) -> None:
+    """Refuse what is neither a data set nor the name of one.
+
+    Raises:
+        DiagnosticError: D501.
+    """
+    if isinstance(data, str | Data):
+        return
+    remedy = "make a data set of arrays: `bayesnas.data_of_arrays(x, y)`"
+    if isinstance(data, Path):
+        remedy = f"write `{'npz' if data.suffix == '.npz' else 'folder'}:{data}` as a text"
+    message = f"a `{type(data).__name__}` is no data set"
+    raise DiagnosticError(Diagnostic("D501", message, help=remedy))
 
 
 def _load(name: str, shape: Shape, options: DataOptions, learned: Task | None) -> Data:
