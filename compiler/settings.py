@@ -40,7 +40,10 @@ _PUBLISHED = ("gate_learning_rate", "lambda_w", "dependency", "prune_fraction")
 STRATEGIES: Final[Mapping[str, StrategyEntry]] = {
     "evidence": StrategyEntry("evidence:Evidence", (*_POSTERIOR, "operation_drop")),
     "bayesnas": StrategyEntry("bayesnas.published:Published", (*_POSTERIOR, *_PUBLISHED)),
-    "thompson": StrategyEntry("thompson:Thompson", (*_TRAINING, "draws", "operation_drop")),
+    "posterior": StrategyEntry(
+        "posterior.strategy:Posterior",
+        (*_TRAINING, *_CURVATURE, "draws", "operation_drop", "wanted_epochs"),
+    ),
     "random": StrategyEntry("random_members:RandomChoice", (*_TRAINING, "draws")),
     "darts": StrategyEntry("darts:Darts", _TRAINING),
     "magnitude": StrategyEntry("magnitude:Magnitude", (*_TRAINING, "gate_learning_rate")),
@@ -78,7 +81,10 @@ class SearchSettings:
     curvature: str = _word("ggn", CURVATURES, "how the curvature in the gates is estimated")
     curvature_examples: int = _number(1024, 1, 10**7, "examples the curvature is computed from")
     draws: int = _number(
-        0, 0, 100_000, "members drawn and judged at last; 1: none, 0: 24 (bayesnas: none)"
+        0, 0, 100_000, "members drawn and judged at last; 1: none, 0: 40, 24 or none, by strategy"
+    )
+    wanted_epochs: int = _number(
+        0, 0, 10**6, "of the result's training, all examples; 0: as the train block says"
     )
     operation_drop: float = _number(0.3, 0, 1, "chance to leave an option out of a step")
     gate_learning_rate: float = _number(0.01, 0, 100, "of the architecture weights w")

@@ -17,7 +17,7 @@ from bayesnas.compiler.artifacts.gamma_report import gamma_report
 from bayesnas.compiler.artifacts.graph_file import Annotation, graph_to_json
 from bayesnas.compiler.graph.cost import Cost, graph_cost
 from bayesnas.compiler.pipeline import Compiled, compile_loaded
-from bayesnas.compiler.settings import SearchSettings, unused_settings
+from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings, unused_settings
 from bayesnas.compiler.space.choices import member_space
 from bayesnas.compiler.space.members import dead_groups, prune_to
 from bayesnas.compiler.space.prices import Prices, best_member
@@ -107,10 +107,18 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
             options.seed,
             device,
         )
-        strategy = strategy_class(settings.strategy)(Problem(net, prices, settings, options.seed))
+        wanted = _wanted_images(space, settings, len(data.train))
+        problem = Problem(net, prices, settings, options.seed, wanted)
+        strategy = strategy_class(settings.strategy)(problem)
         course = Course.of(strategy, settings)
         with explained(run, settings.learning_rate):
             return _Search(space, settings, options, net, strategy, run, course).go()
+
+
+def _wanted_images(space: Space, settings: SearchSettings, examples: int) -> float:
+    """Images that the training of the result will see."""
+    wanted = make_settings(TrainSettings, space.wanted.settings("train")).epochs
+    return float(settings.wanted_epochs or wanted) * examples
 
 
 def _unused(space: Space, settings: SearchSettings) -> str:

@@ -34,7 +34,7 @@ from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.tasks.interface import Score
 
 # Of `gates.jsonl`; docs/algorithm.md says what they are.
-COLUMNS = ("w", "w_solved", "s", "gamma", "omega", "C", "error", "evidence_change")
+COLUMNS = ("w", "w_solved", "s", "gamma", "omega", "C", "error", "evidence_change", "chance")
 
 
 @frozen
@@ -54,12 +54,14 @@ class Problem:
     """What a strategy is given.
 
     ``prices`` are those of the network that is wanted; the supernet may be a smaller one.
+    ``wanted_images`` are those that its training will see.
     """
 
     net: Supernet
     prices: Prices
     settings: SearchSettings
     seed: int
+    wanted_images: float = 0.0
 
     @property
     def graph(self) -> Graph:

@@ -7,7 +7,7 @@ compared by what they cost.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -187,15 +187,17 @@ class Supernet:
     # --------------------------------------------------------------------------------- judgement
 
     @contextmanager
-    def recalibrated(self, gates: Tensor) -> Iterator[None]:
+    def recalibrated(self, gates: Tensor, examples: int = RECALIBRATION) -> Iterator[None]:
         """Batch normalisation with the statistics of these gates; the old ones come back after.
+
+        They are estimated from so many training examples.
 
         Running averages mix the sub-networks of many steps; they fit no one of them.
         """
         norms = [m for m in self.module.modules() if isinstance(m, NORMS)]
         before = [(m.momentum, {k: v.clone() for k, v in m.named_buffers()}) for m in norms]
         try:
-            self._estimate(norms, gates)
+            self._estimate(norms, gates, examples)
             yield
         finally:
             for norm, (momentum, buffers) in zip(norms, before, strict=True):
@@ -204,7 +206,9 @@ class Supernet:
                     value.copy_(buffers[name])
 
     @torch.no_grad()
-    def _estimate(self, norms: Collection[nn.BatchNorm1d | nn.BatchNorm2d], gates: Tensor) -> None:
+    def _estimate(
+        self, norms: Collection[nn.BatchNorm1d | nn.BatchNorm2d], gates: Tensor, examples: int
+    ) -> None:
         """Set the statistics of the norms to their mean over batches at these gates.
 
         Each batch counts by its examples, so that it matters little how they are dealt.
@@ -212,7 +216,7 @@ class Supernet:
         for norm in norms:
             norm.reset_running_stats()
         self.module.train()
-        part = self.fit_part.first(RECALIBRATION)
+        part = self.fit_part.first(examples)
         size, seen = self.at_once.forward(JUDGEMENT), 0
         for inputs, _ in self._in_order(part, size):
             if len(inputs) > 1 or size == 1:
@@ -222,20 +226,29 @@ class Supernet:
                 predict(self.module, inputs, gates)
         self.evaluated += len(part)
 
-    def score(self, gates: Tensor) -> Score:
-        """What the held-out examples say at these gates, normalisation in evaluation mode."""
-        self.evaluated += len(self.held_part)
+    def score(self, gates: Tensor, part: Part | None = None) -> Score:
+        """What held-out examples say at these gates, normalisation in evaluation mode.
+
+        All of them, unless some are given.
+        """
+        part = self.held_part if part is None else part
+        self.evaluated += len(part)
         size = self.at_once.forward(JUDGEMENT)
-        return evaluate(self.module, self.data, self.held_part, size, gates)
+        return evaluate(self.module, self.data, part, size, gates)
 
     def judge(self, member: Member) -> Score:
         """A member by the weights it shares, with normalisation of its own."""
+        [score] = self.judge_parts(member, [self.held_part], RECALIBRATION)
+        return score
+
+    def judge_parts(self, member: Member, parts: Sequence[Part], recalibration: int) -> list[Score]:
+        """The same on some parts, normalisation estimated from so many training examples."""
         before = self._kept
         self.keep(member)
         gates = self.gates.at(dict.fromkeys(member, 1.0))
         try:
-            with self.recalibrated(gates):
-                return self.score(gates)
+            with self.recalibrated(gates, recalibration):
+                return [self.score(gates, part) for part in parts]
         finally:
             self.keep(before)
 

@@ -1,0 +1,121 @@
+"""What is believed of members' losses after the training that is wanted.
+
+The loss L of a member x, nats an example, is taken to be
+
+    L(x) = f(x) - drift * capacity(x) + r(x) + doubt(x).
+
+f is a linear function of the `Sources`, learned from the held-out losses of members that were
+judged by shared weights; r is what f leaves of a member's judged loss. After a short search small members
+look better than they will be: with every doubling of the images seen capacity gains, which is
+``drift``. ``doubt`` is what shared weights do not tell. Both have a size that is stated, `DOUBLING`
+and `DOUBT`, the same for all spaces; docs/algorithm.md says how they were chosen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from bayesnas.compiler.space.choices import Member
+from bayesnas.runtime.strategies.posterior.regression import Regression, regress
+from bayesnas.runtime.strategies.posterior.sources import OPERATIONS, Sources, table
+
+DOUBLING: Final = 0.25  # deviations of the losses that a deviation of capacity gains a doubling
+DOUBT: Final = 1.0  # deviations of the losses that shared weights do not tell
+_SHARED: Final = 0.5  # of the variance of the doubt, what members of like operations have alike
+_UNSURE: Final = 0.5  # deviation of the drift, as a share of it
+
+
+@frozen(eq=False)
+class Belief:
+    """The posterior of the losses of some members [M], float64, nats an example.
+
+    Args:
+        members: [M].
+        inputs: their scores [M, K].
+        regression: of judged losses on scores.
+        drift: what a deviation of capacity takes off the loss until the end of the training.
+        residual: the mean of r [M], and ``residual_variance`` its variance [M].
+        doubt: the deviation of what shared weights do not tell.
+    """
+
+    members: Sequence[Member]
+    inputs: Tensor
+    regression: Regression
+    drift: float
+    residual: Tensor
+    residual_variance: Tensor
+    doubt: float
+
+    @classmethod
+    def of(
+        cls,
+        sources: Sources,
+        members: Sequence[Member],
+        judged: Mapping[Member, Tensor],
+        reference: int,
+        doublings: float,
+    ) -> Belief:
+        """From the losses of judged members on two halves of the held-out examples, [2] each.
+
+        Args:
+            sources: what is known besides.
+            members: those to be believed of, judged ones among them.
+            judged: two at least.
+            reference: how many of ``members``, from the first on, are random ones.
+            doublings: of the images seen, until the training that is wanted has ended.
+        """
+        inputs = sources.scores(table(members, sources.numbers))
+        places = {member: n for n, member in enumerate(members)}
+        rows = torch.tensor([places[member] for member in judged])
+        halves = torch.stack(list(judged.values()))
+        regression = regress(inputs[rows], sources.blocks, halves.mean(dim=1))
+        sampled = float((halves[:, 0] - halves[:, 1]).var()) / 4
+        own = max(regression.noise - sampled, 0.0)  # variance of r
+        share = own / (own + sampled) if own > 0 else 0.0
+        fitted = regression.mean(inputs)
+        residual, variance = torch.zeros_like(fitted), torch.full_like(fitted, own)
+        residual[rows] = share * (halves.mean(dim=1) - fitted[rows])
+        variance[rows] = share * sampled
+        spread = math.sqrt(float(fitted[:reference].var()) + own)
+        drift = DOUBLING * max(0.0, doublings) * spread
+        return cls(members, inputs, regression, drift, residual, variance, DOUBT * spread)
+
+    @property
+    def mean(self) -> Tensor:
+        """Of each member's loss [M]."""
+        return self.regression.mean(self.inputs) + self.residual - self.drift * self.inputs[:, 0]
+
+    def judgements(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draws of the losses, as far as shared weights could tell them [count, M]."""
+        drift = self.drift * (1 + _UNSURE * _normal(generator, count, 1))
+        residual = self.residual + self.residual_variance.sqrt() * _normal(
+            generator, count, len(self.members)
+        )
+        fitted = self.regression.draws(self.inputs, count, generator)
+        return fitted + residual - drift * self.inputs[:, 0]
+
+    def losses(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draws of the losses [count, M]."""
+        groups = self.inputs[:, OPERATIONS:]
+        alike = _normal(generator, count, groups.shape[1]) @ groups.T
+        alone = _normal(generator, count, len(self.members))
+        doubt = math.sqrt(_SHARED) * alike + math.sqrt(1 - _SHARED) * alone
+        return self.judgements(count, generator) + self.doubt * doubt
+
+    def values(self, sources: Sources, at: Tensor, coefficients: Tensor) -> Tensor:
+        """What each group takes off the loss to first order round a point [R]: [R].
+
+        ``coefficients`` [K] are the regression's, or drawn from it.
+        """
+        slopes = sources.slopes(at)
+        return self.drift * slopes[:, 0] - slopes @ coefficients
+
+
+def _normal(generator: torch.Generator, *shape: int) -> Tensor:
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)

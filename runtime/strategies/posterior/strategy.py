@@ -1,0 +1,278 @@
+"""The strategy `posterior`: members are judged, and one posterior joins all that is known of them.
+
+In the warm-up random parts of the space learn, then one random member a step. After the last round
+come the derivatives at the mean of the gates and the losses of the steps, as `Sources`; members are
+judged by shared weights on held-out examples, some at random and then those that draws from the
+posterior say are best (Thompson, *Biometrika* 1933; Zhou et al., AAAI 2020); each judgement is
+learned from at once. What stays is the member of the least mean of the posterior.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from bayesnas.compiler.space.choices import Member
+from bayesnas.compiler.space.prices import best_member
+from bayesnas.runtime.data.dataset import Part
+from bayesnas.runtime.runs.reading import (
+    NUMBER,
+    Schema,
+    agreeing,
+    between,
+    both,
+    listed,
+    open_record,
+)
+from bayesnas.runtime.strategies.evidence import Look
+from bayesnas.runtime.strategies.interface import Problem, Removal, Strategy, random_member
+from bayesnas.runtime.strategies.posterior.belief import Belief
+from bayesnas.runtime.strategies.posterior.effects import LEAST, effects
+from bayesnas.runtime.strategies.posterior.sources import Capacity, Sources, table
+from bayesnas.runtime.strategies.sampling import thinned
+from bayesnas.runtime.supernet.supernet import RECALIBRATION
+
+REFERENCE: Final = 512  # random members that stand for the space
+ENUMERATED: Final = 4096  # members up to which all of a space are looked at
+GUIDED: Final = 64  # draws whose best members are looked at, where they are not all
+CLIMB: Final = 3  # times a draw's function is taken linear anew
+RANDOM: Final = 0.4  # share of the judged members that are any
+BATCH: Final = 4  # members judged before the posterior is taken anew
+FEWEST: Final = 6  # members that are judged at least, where there are so many
+EXAMPLES: Final = 64  # held-out ones that a judgement takes at least
+DRAWS: Final = 2000  # of the losses, for chances
+CLOSE: Final = 0.01  # of the loss: members that near to the best are as good
+RUNNERS_UP: Final = 3  # named at most
+UNDECIDED: Final = 0.25  # chance to be better, from which the data do not decide
+
+
+@frozen
+class Candidate:
+    """What is believed of a judged member: chances are dimensionless, losses nats an example."""
+
+    member: Member
+    judged: float | None
+    loss: float
+    error: float
+    best: float
+    close: float
+    better: float
+
+
+class Posterior(Strategy):
+    """One posterior over members, from capacity, derivatives, training losses and judgements."""
+
+    likes = 40
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        self.members: list[list[int]] = []  # of every step of the search, the numbers of its groups
+        self.losses: list[float] = []
+        self.candidates: list[Candidate] = []
+
+    # ---------------------------------------------------------------------------------- training
+
+    def step(self, inputs: Tensor, targets: Tensor, searching: bool) -> float:
+        """A random part of the space learns in the warm-up, then one member."""
+        if not searching:
+            part = thinned(self.space, self.settings.operation_drop, self.random)
+            self.net.keep(part.candidates())
+            return self.net.descend(inputs, targets, self.net.gates.at(part.mean()))
+        member = random_member(self.space, self.problem.prices, self.random)
+        self.net.keep(member)
+        loss = self.net.descend(inputs, targets, self.net.gates.at(dict.fromkeys(member, 1.0)))
+        self.members.append(sorted(self.net.gates.numbers[group] for group in member))
+        self.losses.append(loss)
+        return loss
+
+    def _training_effects(self) -> Tensor:
+        """What each group does to the loss of the later half of the members' steps [R]."""
+        first = len(self.losses) // 2
+        x = torch.zeros(len(self.losses) - first, len(self.net.gates.groups), dtype=torch.float64)
+        if len(x) < LEAST:
+            return torch.zeros(x.shape[1], dtype=torch.float64)
+        for row, numbers in zip(x, self.members[first:], strict=True):
+            row[numbers] = 1
+        return effects(x, torch.tensor(self.losses[first:], dtype=torch.float64)).mean
+
+    # ----------------------------------------------------------------------------------- choosing
+
+    def update(self, number: int, rounds: int) -> Removal:
+        """After the last round: members are judged, and the best by the posterior stays."""
+        if number < rounds:
+            return Removal()
+        reference = self._reference()
+        if len(reference) == 1:
+            return self.keep_only(reference[0], "alone")
+        look = Look.at(self.space, self.problem)
+        capacity = Capacity.of(self.problem.prices.graph, self.net.gates.numbers)
+        sources = Sources.of(capacity, look, self._training_effects(), reference)
+        belief, judged = self._judge(sources, reference)
+        return self._choose(sources, belief, judged)
+
+    def _reference(self) -> list[Member]:
+        """Random members inside the budgets, or all of them in random order, each once."""
+        if self.space.count() <= ENUMERATED and not self.problem.prices.budgets:
+            every = [m for m in self.space.members() if self.problem.prices.fit(m)]
+            self.random.shuffle(every)
+            if every:
+                return every
+        drawn = (
+            random_member(self.space, self.problem.prices, self.random) for _ in range(REFERENCE)
+        )
+        return list(dict.fromkeys(drawn))
+
+    def _judge(
+        self, sources: Sources, reference: list[Member]
+    ) -> tuple[Belief, dict[Member, Tensor]]:
+        """Judge members, any first, then those that draws say are best."""
+        parts, recalibration, count = self._terms(len(reference))
+        pool = list(reference)
+        judged: dict[Member, Tensor] = {}
+
+        def look_at(members: list[Member]) -> Belief:
+            for member in members:
+                scores = self.net.judge_parts(member, parts, recalibration)
+                losses = [score.loss for score in scores]
+                judged[member] = torch.tensor(losses, dtype=torch.float64)
+            return Belief.of(sources, pool, judged, len(reference), self._doublings())
+
+        belief = look_at(pool[: min(len(pool), max(FEWEST, round(RANDOM * count)))])
+        while len(judged) < min(count, len(reference)):
+            pool = self._widened(sources, belief, reference, judged)
+            belief = look_at([])
+            due = min(BATCH, count - len(judged))
+            promising = _promising(belief, judged, due, self.net.generator)
+            if not promising:
+                break
+            belief = look_at(promising)
+        return belief, judged
+
+    def _terms(self, members: int) -> tuple[list[Part], int, int]:
+        """The halves of the held-out examples, those for normalisation, and the judgements.
+
+        As many of all that no more images are judged than were trained on.
+        """
+        count = max(FEWEST, self.draws)
+        each = max(0, self.net.trained - self.net.evaluated) // min(count, max(members, 1))
+        recalibration = min(RECALIBRATION, max(EXAMPLES, each // 3))
+        size = min(len(self.net.held_part), max(2 * EXAMPLES, each - recalibration))
+        held = self.net.sample(self.net.held_part, size)
+        order = torch.arange(len(held), device=self.net.device)
+        halves = [held.subset(order[0::2]), held.subset(order[1::2])]
+        return halves, recalibration, count
+
+    def _widened(
+        self,
+        sources: Sources,
+        belief: Belief,
+        reference: list[Member],
+        judged: Mapping[Member, Tensor],
+    ) -> list[Member]:
+        """The reference, what was judged, and the best members of functions that were drawn."""
+        if len(reference) == self.space.count():
+            return reference
+        guided: list[Member] = []
+        coefficients = belief.regression.coefficients
+        drawn = coefficients.sample(self.net.generator, GUIDED)
+        for draw in (coefficients.mean, *drawn):
+            at = sources.center
+            for _ in range(CLIMB):
+                values = self.net.gates.named(belief.values(sources, at, draw))
+                member = best_member(self.space, values, self.problem.prices)
+                if member is None:
+                    break
+                guided.append(member)
+                at = table([member], sources.numbers)[0]
+        return list(dict.fromkeys([*reference, *judged, *guided]))
+
+    def _doublings(self) -> float:
+        """Of the images seen, until the training that is wanted has ended; 0 at least."""
+        return max(0.0, math.log2(self.problem.wanted_images / max(1, self.net.trained)))
+
+    def _choose(self, sources: Sources, belief: Belief, judged: Mapping[Member, Tensor]) -> Removal:
+        mean = belief.mean
+        best = int(mean.argmin())
+        losses = belief.losses(DRAWS, self.net.generator)
+        least = losses.min(dim=1, keepdim=True).values
+        bests = losses.argmin(dim=1)
+        chance = torch.bincount(bests, minlength=len(mean)).to(mean.dtype) / DRAWS
+        close = (losses <= least + CLOSE * least.abs()).to(mean.dtype).mean(dim=0)
+        better = (losses < losses[:, best : best + 1]).to(mean.dtype).mean(dim=0)
+        error = losses.std(dim=0)
+        rows = [n for n, m in enumerate(belief.members) if m in judged or n == best]
+        for n in sorted(rows, key=lambda n: float(mean[n])):
+            member = belief.members[n]
+            looked = float(judged[member].mean()) if member in judged else None
+            numbers = (float(v[n]) for v in (mean, error, chance, close, better))
+            self.candidates.append(Candidate(member, looked, *numbers))
+        self._report(sources, belief, chance)
+        return self.keep_only(belief.members[best], "posterior")
+
+    def _report(self, sources: Sources, belief: Belief, chance: Tensor) -> None:
+        """Of each group: its mean effect and error, and the chance that the best member has it."""
+        members = table(belief.members, sources.numbers)
+        kept = chance @ members
+        slopes = sources.slopes(sources.center)
+        worth = belief.values(sources, sources.center, belief.regression.coefficients.mean)
+        error = (slopes @ belief.regression.coefficients.root).square().sum(dim=1).sqrt()
+        for group, n in sources.numbers.items():
+            self.report[group] = {
+                "w": float(worth[n]),
+                "error": float(error[n]),
+                "chance": float(kept[n]),
+            }
+
+    def runners_up(self) -> list[Member]:
+        """Members that the data do not tell from the one that stays, the best first."""
+        undecided = [c.member for c in self.candidates[1:] if c.better >= UNDECIDED]
+        return undecided[:RUNNERS_UP]
+
+    # ------------------------------------------------------------------------------ interruption
+
+    def state(self) -> dict[str, Any]:
+        """With all members and losses so far."""
+        return super().state() | {"members": self.members, "losses": self.losses}
+
+    def state_schema(self) -> Schema:
+        """With what `state` adds."""
+        groups = listed(between(0, len(self.net.gates.groups) - 1))
+        own = {"members": listed(groups), "losses": listed(NUMBER)}
+        return both(super().state_schema(), open_record(own), agreeing(_miscounted))
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Back to what `state` gave."""
+        super().restore(state)
+        self.members, self.losses = state["members"], state["losses"]
+
+
+def _promising(
+    belief: Belief, judged: Mapping[Member, Tensor], count: int, generator: torch.Generator
+) -> list[Member]:
+    """Different members not judged yet: the best of the mean, then the best of draws."""
+    functions = [belief.mean[None], belief.judgements(8 * count, generator)]
+    chosen: dict[Member, None] = {}
+    for losses in torch.cat(functions):
+        best = next(
+            (
+                belief.members[n]
+                for n in losses.argsort().tolist()[: 4 * count + len(judged)]
+                if belief.members[n] not in judged and belief.members[n] not in chosen
+            ),
+            None,
+        )
+        if best is not None and len(chosen) < count:
+            chosen[best] = None
+    return list(chosen)
+
+
+def _miscounted(state: Mapping[str, Any]) -> str | None:
+    """What does not fit together in a state; None if nothing."""
+    if len(state["members"]) != len(state["losses"]):
+        return "members and losses are not of one length"
+    return None
