@@ -5,10 +5,10 @@ The loss L of a member x, nats an example, is taken to be
     L(x) = f(x) - drift * capacity(x) + r(x) + doubt(x).
 
 f is a linear function of the `Sources`, learned from the held-out losses of members that were
-judged by shared weights; r is what f leaves of a member's judged loss. After a short search small members
-look better than they will be: with every doubling of the images seen capacity gains, which is
-``drift``. ``doubt`` is what shared weights do not tell. Both have a size that is stated, `DOUBLING`
-and `DOUBT`, the same for all spaces; docs/algorithm.md says how they were chosen.
+judged by shared weights; r is what f leaves of a member's judged loss. After a short search small
+members look better than they will be: with every doubling of the images seen capacity gains, which
+is ``drift``. ``doubt`` is what shared weights do not tell. Both have a size that is stated,
+`DOUBLING` and `DOUBT`, the same for all spaces; docs/algorithm.md says how they were chosen.
 """
 
 from __future__ import annotations
