@@ -97,6 +97,7 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
     with (
         Run.begin("search", space.wanted, settings, options, examples, extra) as run,
         watched(demand),
+        plugins_named(data),
     ):
         net = Supernet(
             space.searched.graph,

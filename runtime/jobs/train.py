@@ -87,6 +87,8 @@ def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> T
     device = pick_device(options.device)
     say_note(edited(Path(compiled.loaded.source.name)))
     data = load_data(options.data, compiled.graph, options.data_options).to(device)
+    if compiled.graph.searched():
+        say_note("a supernet is trained with every gate at 1")
     settings, data, census = settled(settings, data, compiled)
     extra = {"examples": census.record(), **tested_on(data)}
     examples = data.train.fingerprint()
@@ -95,6 +97,7 @@ def train(compiled: Compiled, settings: TrainSettings, options: RunOptions) -> T
         Run.begin("train", compiled, settings, options, examples, extra) as run,
         explained(run, settings.learning_rate),
         watched(demand),
+        plugins_named(data),
     ):
         at_once = AtOnce(demand.footprint, settings.batch_size)
         return _Training(compiled, settings, options, data, run, device, at_once).fit()

@@ -63,8 +63,13 @@ def check_out(out: Path, resume: bool, force: bool, inputs: Iterable[Path] = ())
         inputs: files and folders that the new run reads.
 
     Raises:
-        DiagnosticError: D413 (something is there), D414 (nothing to resume).
+        DiagnosticError: D413 (something is there), D414 (nothing to resume), D423 (both are asked
+            for).
     """
+    if resume and force:
+        message = "`--force` does nothing beside `--resume`"
+        remedy = "leave one out: `--resume` goes on with the run there, `--force` replaces it"
+        raise DiagnosticError(Diagnostic("D423", message, help=remedy))
     ours = settings_of(out) is not None
     if resume:
         if not ours:

@@ -118,7 +118,8 @@ class Supernet:
         self.module.train()
         loss = self.data.task.loss(predict(self.module, inputs, gates), targets)
         value = check_loss(loss, f"step {self.steps + 1} of the search")
-        loss.backward()  # type: ignore[no-untyped-call]
+        if loss.requires_grad:  # without operations on the way to the output nothing can learn
+            loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.module.parameters(), 5.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)  # now: they would lie about in other passes
