@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     from bayesnas.runtime.data.arrays import data_of_arrays as data_of_arrays
     from bayesnas.runtime.data.dataset import Data as Data
     from bayesnas.runtime.data.loading import load_data as load_data
+    from bayesnas.runtime.data.registry import DataOptions as DataOptions
     from bayesnas.runtime.jobs.trained import load_network as load_network
     from bayesnas.runtime.network.modules import build as build
 
 _HOMES = {
     "Data": "bayesnas.runtime.data.dataset",
+    "DataOptions": "bayesnas.runtime.data.registry",
     "DiagnosticError": "bayesnas.dsl.diagnostics",
     "Found": "bayesnas.api",
     "ShapeError": "bayesnas.compiler.operations.primitives",
@@ -49,6 +51,7 @@ _HOMES = {
 
 __all__ = [
     "Data",
+    "DataOptions",
     "DiagnosticError",
     "Found",
     "ShapeError",

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-from bayesnas.compiler.graph.model import BudgetConstraint, CostName
+from bayesnas.commands.values import check_seed, parse_budgets, parse_values
+from bayesnas.compiler.graph.model import CostName
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import (
     SearchSettings,
@@ -18,11 +19,13 @@ from bayesnas.compiler.settings import (
     check_use,
     make_settings,
 )
+from bayesnas.dsl.diagnostics import DiagnosticError
 
 if TYPE_CHECKING:
     from torch import nn
 
     from bayesnas.runtime.data.dataset import Data
+    from bayesnas.runtime.data.registry import DataOptions, Fit, Standardise
     from bayesnas.runtime.jobs.search import SearchResult
     from bayesnas.runtime.jobs.train import TrainResult
     from bayesnas.runtime.runs.folder import RunOptions
@@ -85,9 +88,11 @@ def compile(spec: str | Path, network: str | None = None, **parameters: int) -> 
         parameters: of the network, over their defaults: ``cells=4``.
 
     Raises:
-        DiagnosticError: whatever is wrong with the spec, all errors of a pass at once.
+        DiagnosticError: D417 (a parameter that is no whole number); whatever is wrong with the
+            spec, all errors of a pass at once.
     """
-    return compile_spec(spec, parameters, network)
+    values = parse_values([f"{name}={value}" for name, value in parameters.items()])
+    return compile_spec(spec, values, network)
 
 
 def search(
@@ -97,9 +102,14 @@ def search(
     *,
     seed: int = 0,
     device: str = "auto",
-    budget: Mapping[CostName, int] | None = None,
+    budget: Mapping[CostName, int | str] | None = None,
     resume: bool = False,
     force: bool = False,
+    resize: bool = False,
+    fit: Fit | None = None,
+    standardise: Standardise | None = None,
+    download: bool = False,
+    data_root: str | Path | None = None,
     **settings: int | float | str,
 ) -> Found:
     """Search a space for a network.
@@ -110,9 +120,17 @@ def search(
         out: the run's folder; by default a new one for temporary files.
         seed: of weights, order and draws.
         device: ``"auto"``, ``"cpu"`` or ``"cuda:N"``.
-        budget: what the found network may cost, by ``"parameters"`` and ``"flops"``.
+        budget: what the found network may cost, by ``"parameters"`` and ``"flops"``: a number, or a
+            text such as ``"60M"``.
         resume: go on with the run in ``out``.
         force: replace the run in ``out``.
+        resize: fit image files of ``"folder:PATH"`` to the network.
+        fit: the same, and how: ``"squeeze"`` (the default), ``"pad"`` or ``"crop"``.
+        standardise: whether inputs are brought to mean 0 and deviation 1: ``"yes"`` or ``"no"``;
+            ``"auto"`` leaves whole numbers that an embedding looks up as they are. By default what
+            the data set says, which of a name is ``"auto"``.
+        download: allow ``"cifar10"`` to be downloaded.
+        data_root: where that lies; by default ``data``.
         settings: of the search, over those of the spec: ``strategy="random", epochs=1``.
 
     Raises:
@@ -122,8 +140,9 @@ def search(
     from bayesnas.runtime.jobs.space import Space
 
     compiled = space if isinstance(space, Compiled) else compile(space)
-    budgets = tuple(BudgetConstraint(cost, limit) for cost, limit in (budget or {}).items())
-    options = _options(data, out, seed, device, resume, force)
+    budgets = parse_budgets([f"{cost}={limit}" for cost, limit in (budget or {}).items()])
+    read = _reading(data, resize, fit, standardise, download, data_root)
+    options = _options(data, out, seed, device, resume, force, read)
     result = run(
         Space(compiled, budgets=budgets), _settings(SearchSettings, compiled, settings), options
     )
@@ -139,6 +158,11 @@ def train(
     device: str = "auto",
     resume: bool = False,
     force: bool = False,
+    resize: bool = False,
+    fit: Fit | None = None,
+    standardise: Standardise | None = None,
+    download: bool = False,
+    data_root: str | Path | None = None,
     **settings: int | float | str,
 ) -> Trained:
     """Train a network from scratch and score it on the test part.
@@ -151,6 +175,13 @@ def train(
         device: ``"auto"``, ``"cpu"`` or ``"cuda:N"``.
         resume: go on with the run in ``out``.
         force: replace the run in ``out``.
+        resize: fit image files of ``"folder:PATH"`` to the network.
+        fit: the same, and how: ``"squeeze"`` (the default), ``"pad"`` or ``"crop"``.
+        standardise: whether inputs are brought to mean 0 and deviation 1: ``"yes"`` or ``"no"``;
+            ``"auto"`` leaves whole numbers that an embedding looks up as they are. By default what
+            the data set says, which of a name is ``"auto"``.
+        download: allow ``"cifar10"`` to be downloaded.
+        data_root: where that lies; by default ``data``.
         settings: of the training, over those of the spec: ``epochs=10``.
 
     Raises:
@@ -162,20 +193,59 @@ def train(
     if isinstance(network, Found):
         network = network.compiled
     compiled = network if isinstance(network, Compiled) else compile(network)
-    options = _options(data, out, seed, device, resume, force)
+    read = _reading(data, resize, fit, standardise, download, data_root)
+    options = _options(data, out, seed, device, resume, force, read)
     result = run(compiled, _settings(TrainSettings, compiled, settings), options)
     return Trained(options.out, result, load_network(options.out, result.device))
 
 
+def _reading(
+    data: Data | str,
+    resize: bool,
+    fit: Fit | None,
+    standardise: Standardise | None,
+    download: bool,
+    data_root: str | Path | None,
+) -> DataOptions:
+    """How the data is read.
+
+    Raises:
+        DiagnosticError: D418 (an unknown word), D423 (something does nothing for such data), D501
+            (it is no data).
+    """
+    from bayesnas.runtime.data.loading import check_data
+    from bayesnas.runtime.data.registry import ROOT, DataOptions, check_use, idle_option
+
+    check_data(data)
+    root = ROOT if data_root is None else Path(data_root)
+    own = None if isinstance(data, str) else data.reading
+    if standardise is None:
+        standardise = "auto" if own is None else own.standardise
+    options = DataOptions(resize, download, root, fit, standardise)
+    if isinstance(data, str):
+        check_use(data, options)
+    elif idle := [*options.fitted, *options.fetched]:
+        remedy = "leave it out: it is for data by its name, as in `folder:PATH`"
+        where = f"with `{data.name}`, which is in memory"
+        raise DiagnosticError(*(idle_option(name, where, remedy) for name in idle))
+    return options
+
+
 def _options(
-    data: Data | str, out: str | Path | None, seed: int, device: str, resume: bool, force: bool
+    data: Data | str,
+    out: str | Path | None,
+    seed: int,
+    device: str,
+    resume: bool,
+    force: bool,
+    read: DataOptions,
 ) -> RunOptions:
-    from bayesnas.runtime.data.registry import DataOptions
     from bayesnas.runtime.runs.folder import RunOptions
 
+    check_seed(seed)
     folder = Path(tempfile.mkdtemp(prefix="bayesnas-")) if out is None else Path(out)
-    reading = None if isinstance(data, str) else data.reading
-    read = DataOptions(standardise=reading.standardise) if reading else DataOptions()
+    if not isinstance(data, str) and data.reading is not None:
+        data = evolve(data, reading=evolve(data.reading, standardise=read.standardise))
     return RunOptions(data, folder, seed, device, resume, force, read)
 
 

@@ -81,7 +81,10 @@ class SearchSettings:
     curvature: str = _word("ggn", CURVATURES, "how the curvature in the gates is estimated")
     curvature_examples: int = _number(1024, 1, 10**7, "examples the curvature is computed from")
     draws: int = _number(
-        0, 0, 100_000, "members drawn and judged at last; 1: none, 0: 40, 24 or none, by strategy"
+        0,
+        0,
+        100_000,
+        "members judged at last; 1: none (posterior: 6), 0: 24 (posterior: 40, bayesnas: none)",
     )
     wanted_epochs: int = _number(
         0, 0, 10**6, "of the result's training, all examples; 0: as the train block says"

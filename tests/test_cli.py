@@ -482,7 +482,7 @@ class TestWrongData:
         assert "did you mean `digits`?" in ended.err
 
     def test_no_folder(self, command: str, here: Path, run: Run) -> None:
-        self.refused(here, run, command, "folder:gone", "D502", "no folder `gone/train`")
+        self.refused(here, run, command, "folder:gone", "D502", "no folder `gone`")
 
     def test_empty_folder(self, command: str, here: Path, run: Run) -> None:
         for part in ("train", "test"):

@@ -101,6 +101,7 @@ REPAIRS: dict[str, Repair] = {
     "D419": Repair("-o spec.nas/out", "-o out"),
     "D420": Repair("figure.jpg", "figure.dot"),
     "D422": Repair(" --set cells=4", "", "D403"),
+    "D423": Repair(" --resize", ""),
     "D430": Repair(
         "(a: [4], b: [4]) -> (c: [4]) {\n    {a, b} -> c",
         "(a: [4]) -> (c: [4]) {\n    a -> c : linear(4)",
@@ -109,7 +110,7 @@ REPAIRS: dict[str, Repair] = {
     "D431": Repair("bayesnas search", "bayesnas train"),
     "D433": Repair('"conv"', '"blur"'),
     "D434": Repair("eval run", "eval run --plugin my_ops", "D432"),
-    "D435": Repair("--proxy layers=1", "--proxy layers=2"),
+    "D435": Repair(" --proxy layers=1", ""),
     "D438": Repair("eval run", "train run/../spec.nas --data digits -o again"),
     "D439": Repair("batch_size=1", "batch_size=2"),
     "D501": Repair("--data mnist", "--data digits"),

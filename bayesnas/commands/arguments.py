@@ -143,11 +143,6 @@ def add_resize(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def resizes(options: argparse.Namespace) -> bool:
-    """Whether image files are fitted: to say how is to say that they are."""
-    return bool(options.resize or options.fit)
-
-
 def add_standardise(parser: argparse.ArgumentParser) -> None:
     """Whether inputs are standardised: for what learns from them; what has learned keeps it."""
     parser.add_argument(

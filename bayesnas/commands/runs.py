@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bayesnas.commands.arguments import resizes
 from bayesnas.commands.values import check_seed
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 
@@ -26,20 +25,21 @@ def run_options(
     """The options of a run in the folder ``out``; data and device are those of the command line.
 
     Raises:
-        DiagnosticError: D418 (threads or seed that cannot be).
+        DiagnosticError: D418 (threads or seed that cannot be), D423 (an option does nothing).
     """
-    from bayesnas.runtime.data.registry import DataOptions
+    from bayesnas.runtime.data.registry import DataOptions, check_use
     from bayesnas.runtime.runs.folder import RunOptions
 
     set_threads(options.threads)
     check_seed(seed)
     data = DataOptions(
-        resizes(options),
+        options.resize,
         options.download,
         options.data_root,
         options.fit,
         getattr(options, "standardise", "auto"),
     )
+    check_use(options.data or "", data)
     return RunOptions(options.data or "", out, seed, options.device, resume, force, data)
 
 

@@ -34,7 +34,9 @@ from bayesnas.compiler.settings import (
     check_use,
     make_settings,
 )
+from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.dsl.terminal import say
+from bayesnas.runtime.data.registry import idle_option
 
 if TYPE_CHECKING:
     from bayesnas.runtime.jobs.space import Space
@@ -69,6 +71,7 @@ def _search(options: argparse.Namespace) -> int:
     space = _space(options)
     values = chosen_settings(space.wanted, "search", options.option)
     if options.strategy is not None:
+        _check_strategy(options.option, "--strategy")
         check_setting("search", "strategy", options.strategy, None)
         values["strategy"] = options.strategy
     settings = make_settings(SearchSettings, values)
@@ -89,7 +92,11 @@ def _search(options: argparse.Namespace) -> int:
 
 
 def _space(options: argparse.Namespace) -> Space:
-    """The space of a search: the network, its proxy, its budgets."""
+    """The space of a search: the network, its proxy, its budgets.
+
+    Raises:
+        DiagnosticError: D423 (the proxy is the network itself); what `compile_spec` raises.
+    """
     from bayesnas.compiler.pipeline import compile_spec
     from bayesnas.runtime.jobs.space import Space
 
@@ -99,6 +106,9 @@ def _space(options: argparse.Namespace) -> Space:
     if options.proxy:
         smaller = values | parse_values(options.proxy, "--proxy")
         proxy = compile_spec(options.spec, smaller, options.network)
+        if proxy.graph.root.parameters == wanted.graph.root.parameters:
+            remedy = "leave it out, or give a parameter another value than the network has"
+            raise DiagnosticError(idle_option("--proxy", "with the network's own values", remedy))
     return Space(wanted, proxy, parse_budgets(options.budget))
 
 
@@ -128,6 +138,7 @@ def _compare(options: argparse.Namespace) -> int:
     from bayesnas.runtime.jobs.comparison import compare, summaries, write_comparison
 
     space = _space(options)
+    _check_strategy(options.option, "--strategies")
     strategies = split_words(options.strategies, "--strategies", "evidence,random")
     for name in strategies:
         check_setting("search", "strategy", name, None)
@@ -154,13 +165,29 @@ def _compare(options: argparse.Namespace) -> int:
     return 0
 
 
+def _check_strategy(options: Sequence[str], named: str) -> None:
+    """Refuse a strategy among the ``--option`` where the option ``named`` says which.
+
+    Raises:
+        DiagnosticError: D423.
+    """
+    if "strategy" in _names(options):
+        remedy = f"leave it out: `{named}` says how to search"
+        raise DiagnosticError(idle_option("--option strategy", f"beside `{named}`", remedy))
+
+
+def _names(options: Sequence[str]) -> list[str]:
+    """Of the settings given by ``--option``."""
+    return [text.partition("=")[0].strip() for text in options]
+
+
 def _check_use(options: Sequence[str], strategies: Sequence[str]) -> None:
     """Refuse an ``--option`` that none of the strategies uses.
 
     Raises:
         DiagnosticError: D232.
     """
-    check_use([text.partition("=")[0].strip() for text in options], strategies)
+    check_use(_names(options), strategies)
 
 
 COMPARE = Command(

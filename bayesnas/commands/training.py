@@ -18,7 +18,6 @@ from bayesnas.commands.arguments import (
     add_resize,
     add_run,
     add_seed,
-    resizes,
 )
 from bayesnas.commands.reports import (
     class_csv,
@@ -56,8 +55,6 @@ def _train(options: argparse.Namespace) -> int:
 
     compiled = compile_spec(options.spec, parse_values(options.set), options.network)
     settings = make_settings(TrainSettings, chosen_settings(compiled, "train", options.option))
-    if compiled.graph.searched():
-        say("note: a supernet is trained with every gate at 1", file=sys.stderr)
     run = run_options(options, options.out, options.seed, options.resume, options.force)
     result = train(compiled, settings, run)
     say(
@@ -200,22 +197,24 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
 
 
 def _predict(options: argparse.Namespace) -> int:
+    from bayesnas.runtime.data.folder import Findings
     from bayesnas.runtime.data.registry import DataOptions
     from bayesnas.runtime.jobs.failures import plugins_named
     from bayesnas.runtime.jobs.prediction import Fault, listed, predictions
     from bayesnas.runtime.jobs.trained import TrainedRun
-    from bayesnas.runtime.runs.progress import Progress
+    from bayesnas.runtime.runs.progress import Progress, say_note
 
     if options.top < 1:
         message, remedy = f"cannot tell the {options.top} likeliest", "write `--top 1` or more"
         raise DiagnosticError(Diagnostic("D418", message, help=remedy))
     set_threads(options.threads)
     trained = TrainedRun.open(options.run, options.device)
-    reading = DataOptions(resize=resizes(options), fit=options.fit)
-    work, faults = listed(options.files), []
+    reading = DataOptions(resize=options.resize, fit=options.fit)
+    findings, faults = Findings(), []
+    work = listed(options.files, findings)
     bar = Progress(len(work), "predict", "file", same=sys.stdout.isatty())
     with bar as progress, plugins_named():
-        found = predictions(trained, work, reading, options.top, progress.skip)
+        found = predictions(trained, work, reading, options.top, progress.skip, findings)
         if options.csv:
             put(csv_text([("file", "example", "rank", *trained.task.answer_columns)]))
         for outcome in found:
@@ -225,6 +224,7 @@ def _predict(options: argparse.Namespace) -> int:
                 put(csv_text(prediction_rows(outcome)))
             else:
                 say(prediction_line(outcome))
+    say_note("; ".join(findings.texts()))  # at the end, since images are read on the way
     if faults:
         raise unread(faults)
     return 0

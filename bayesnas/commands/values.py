@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, get_args
 
 from bayesnas.compiler.settings import check_setting
@@ -160,6 +161,6 @@ def check_seed(seed: int) -> None:
     Raises:
         DiagnosticError: D418.
     """
-    if not 0 <= seed < 2**32:
+    if not (isinstance(seed, Integral) and 0 <= seed < 2**32):
         remedy = f"write a whole number from 0 to {2**32 - 1}"
         raise DiagnosticError(Diagnostic("D418", f"cannot use the seed {seed}", help=remedy))

@@ -29,7 +29,7 @@ from bayesnas.runtime.data.conventions.labels import (
     read_labels,
 )
 from bayesnas.runtime.data.dataset import Data, Part, Reading
-from bayesnas.runtime.data.registry import STANDARDISE, Request, Standardise
+from bayesnas.runtime.data.registry import STANDARDISE, Request, Standardise, check_word
 from bayesnas.runtime.data.splits import reserve_test
 from bayesnas.runtime.tasks.interface import Array, Task, wrong
 from bayesnas.runtime.tasks.registry import task_of
@@ -79,8 +79,8 @@ def load(request: Request) -> Data:
     return _data(request.name, given, request.options.standardise)
 
 
-def read_examples(path: Path, shape: Shape) -> Tensor:
-    """The examples [N, *shape] in an .npy file, or those in an .npz file.
+def read_examples(path: Path, shape: Shape) -> tuple[Tensor, str]:
+    """The examples [N, *shape] in an .npy file, or those in an .npz file; what was done to them.
 
     One example without the axis of examples is taken as well; axes are moved as for a training.
     Bytes stay bytes.
@@ -101,7 +101,7 @@ def read_examples(path: Path, shape: Shape) -> Tensor:
         change = rearrangement(own, shape)
         if own == shape or change is not None:
             inputs = torch.from_numpy(_inputs(place, array))
-            return inputs if change is None else change.of(inputs)
+            return (inputs, "") if change is None else (change.of(inputs), change.said)
     what = f"is {list(file.shape)}, the network takes {list(shape)}"
     raise wrong(place, "D505", what, f"save the examples as [N, {', '.join(map(str, shape))}]")
 
@@ -132,10 +132,7 @@ def data_of_arrays(
         DiagnosticError: D418 (``standardise``), D511 (an array is missing), D512 (its type or
             shape), D513 (numbers that are none), D514 (targets).
     """
-    if standardise not in STANDARDISE:
-        message = f"cannot read `standardise = {standardise!r}`"
-        remedy = f"choose from {quote(STANDARDISE)}"
-        raise DiagnosticError(Diagnostic("D418", message, help=remedy))
+    check_word("standardise", standardise, STANDARDISE)
     given = {"x": x, "y": y, "x_test": x_test, "y_test": y_test}
     whole = f"`{name}`"
     arrays = {key: _as_array(key, whole, a) for key, a in given.items() if a is not None}

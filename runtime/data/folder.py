@@ -77,10 +77,15 @@ class Findings:
 
     skipped: Counter[str] = field(factory=Counter)  # by reason
     remarks: Counter[str] = field(factory=Counter)  # of images
+    arrays: Counter[str] = field(factory=Counter)  # remarks of files of arrays
 
     def texts(self) -> list[str]:
         """In words, with numbers."""
-        lines = [f"{count:,} images: {remark}" for remark, count in self.remarks.items()]
+        lines = [
+            f"{count:,} {what}{'s' if count > 1 else ''}: {remark}"
+            for what, remarks in (("image", self.remarks), ("file", self.arrays))
+            for remark, count in remarks.items()
+        ]
         lines += [f"skipped: {count:,} {reason}" for reason, count in (+self.skipped).items()]
         return lines
 
@@ -223,7 +228,7 @@ class Reader:
 
     def _read(self, path: Path) -> Picture | ImageError:
         channels, height, width = self.shape
-        size = (height, width) if self.options.resize else None
+        size = (height, width) if self.options.resizes else None
         try:
             return read_picture(path, channels, size, self.options.fit or FITS[0])
         except ImageError as error:

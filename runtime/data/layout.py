@@ -89,10 +89,24 @@ class Layout:
         return cls(part, None, known, tuple(unused), note)
 
 
+def _none_to_train(root: Path) -> DiagnosticError:
+    if not root.is_dir():
+        remedy = "name the folder that holds `train/CLASS/*.png`, or the class folders"
+        return DiagnosticError(Diagnostic("D502", f"no folder `{root}`", help=remedy))
+    remedy = "lay out `PATH/train/CLASS/*.png` and `PATH/test/CLASS/*.png`"
+    if _images_beside(root):
+        remedy = f"put images into a folder for each class: `{root / 'CLASS'}/*.png`"
+    return DiagnosticError(Diagnostic("D502", f"no folder `{root / 'train'}`", help=remedy))
+
+
+def _images_beside(root: Path) -> bool:
+    return any(path.suffix.lower() in ENDINGS for path in root.iterdir())
+
+
 def _none_to_judge(root: Path) -> DiagnosticError:
     message = f"no class folders in `{root}`" if root.is_dir() else f"no folder `{root}`"
     remedy = "lay out `PATH/test/CLASS/*.png` or `PATH/CLASS/*.png`"
-    if root.is_dir() and any(path.suffix.lower() in ENDINGS for path in root.iterdir()):
+    if root.is_dir() and _images_beside(root):
         remedy = f"put images into a folder for each class, or see `bayesnas predict RUN {root}`"
     return DiagnosticError(Diagnostic("D502", message, help=remedy))
 
@@ -101,8 +115,7 @@ def _whole(root: Path, classes: list[str], tested: list[Path]) -> Layout:
     """Class folders in the root itself, beside parts that test."""
     test = tested[0] if tested else None
     if not classes or (test is not None and not {*folders(test)} <= {*classes}):
-        remedy = "lay out `PATH/train/CLASS/*.png` and `PATH/test/CLASS/*.png`"
-        raise DiagnosticError(Diagnostic("D502", f"no folder `{root / 'train'}`", help=remedy))
+        raise _none_to_train(root)
     if len(classes) == 1:
         remedy = "add a folder of images of another class"
         if len(folders(root / classes[0])) > 1:

@@ -13,7 +13,7 @@ from bayesnas.compiler.graph.walks import looked_up
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote, suggest
 from bayesnas.runtime.data.conventions.axes import rearranged, remedy
-from bayesnas.runtime.data.dataset import Data, Part, Reading
+from bayesnas.runtime.data.dataset import Data, Part, Reading, statistics
 from bayesnas.runtime.data.registry import KINDS, DataOptions, Request, source_of
 from bayesnas.runtime.tasks.interface import Task, wrong
 from bayesnas.runtime.tasks.registry import example_shape
@@ -35,6 +35,7 @@ def load_data(
         DiagnosticError: D430 (a network for no task), D501 (unknown), D505 (shape), D506
             (outputs), D512 (names that 32 bits cannot hold), and what the source raises.
     """
+    check_data(data)
     shape = example_shape(graph)
     options = options or DataOptions()
     if isinstance(data, str):
@@ -50,7 +51,23 @@ def load_data(
         return evolve(data, reading=None)
     if reading is not None:
         return evolve(_read(data, graph, reading), reading=None)
-    return data if options.standardise != "no" else _unstandardised(data)
+    change = {"yes": _standardised, "no": _unstandardised}.get(options.standardise)
+    return data if change is None else change(data)
+
+
+def check_data(data: object) -> None:
+    """Refuse what is neither a data set nor the name of one.
+
+    Raises:
+        DiagnosticError: D501.
+    """
+    if isinstance(data, str | Data):
+        return
+    remedy = "make a data set of arrays: `bayesnas.data_of_arrays(x, y)`"
+    if isinstance(data, Path):
+        remedy = f"write `{'npz' if data.suffix == '.npz' else 'folder'}:{data}` as a text"
+    message = f"a `{type(data).__name__}` is no data set"
+    raise DiagnosticError(Diagnostic("D501", message, help=remedy))
 
 
 def _load(name: str, shape: Shape, options: DataOptions, learned: Task | None) -> Data:
@@ -131,6 +148,12 @@ def _plain(data: Data) -> Data:
         Part(part.inputs.to(torch.float32), part.targets) for part in (data.train, data.test)
     )
     return _unstandardised(evolve(data, train=train, test=test))
+
+
+def _standardised(data: Data) -> Data:
+    """The data brought to mean 0 and deviation 1, whatever was to be done to it before."""
+    mean, std = statistics(data.train.inputs)
+    return evolve(data, mean=mean, std=std)
 
 
 def _unstandardised(data: Data) -> Data:

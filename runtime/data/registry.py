@@ -5,11 +5,14 @@ What stands here needs no torch; a source is imported when it is first asked for
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, cast, get_args
 
-from attrs import frozen
+from attrs import Attribute, field, frozen
+
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 
 if TYPE_CHECKING:
     from bayesnas.compiler.operations.primitives import Shape
@@ -20,27 +23,68 @@ Fit: TypeAlias = Literal["squeeze", "pad", "crop"]
 FITS: Final[tuple[Fit, ...]] = get_args(Fit)
 Standardise: TypeAlias = Literal["auto", "yes", "no"]
 STANDARDISE: Final[tuple[Standardise, ...]] = get_args(Standardise)
+ROOT: Final = Path("data")
+
+
+def check_word(name: str, value: object, words: Collection[object]) -> None:
+    """Refuse a word that an argument called ``name`` does not take.
+
+    Raises:
+        DiagnosticError: D418.
+    """
+    if value not in words:
+        remedy = f"choose from {quote(str(word) for word in words if word is not None)}"
+        raise DiagnosticError(Diagnostic("D418", f"cannot read `{name} = {value!r}`", help=remedy))
+
+
+def _one_of(*words: object) -> Callable[[object, Attribute[Any], object], None]:
+    return lambda _, attribute, value: check_word(attribute.name, value, words)
 
 
 @frozen
 class DataOptions:
-    """How data may be had: whether to resize and to download, and where downloads lie.
+    """How data may be had.
 
-    ``fit`` is how images are resized: squeezed, padded, or cropped in the middle; None is as a run
-    has it, or else the first of `FITS`. ``standardise`` is whether inputs are brought to mean 0 and
-    deviation 1; ``auto`` leaves whole numbers that the network looks up as they are.
+    Args:
+        resize: fit image files to the network.
+        download: allow it, where there is something to download.
+        root: where downloads lie.
+        fit: the same as ``resize``, and how: squeezed, padded, or cropped in the middle; None is as
+            a run has it, or else the first of `FITS`.
+        standardise: whether inputs are brought to mean 0 and deviation 1; ``auto`` leaves whole
+            numbers that the network looks up as they are.
+
+    Raises:
+        DiagnosticError: D418 (a value that one of them does not take).
     """
 
-    resize: bool = False
-    download: bool = False
-    root: Path = Path("data")
-    fit: Fit | None = None
-    standardise: Standardise = "auto"
+    resize: bool = field(default=False, validator=_one_of(False, True))
+    download: bool = field(default=False, validator=_one_of(False, True))
+    root: Path = ROOT
+    fit: Fit | None = field(default=None, validator=_one_of(None, *FITS))
+    standardise: Standardise = field(default="auto", validator=_one_of(*STANDARDISE))
+
+    @property
+    def resizes(self) -> bool:
+        """Whether image files are fitted: to say how is to say that they are."""
+        return self.resize or self.fit is not None
+
+    @property
+    def fitted(self) -> list[str]:
+        """Options of the command line that say how image files are fitted, of those given."""
+        given = {"--resize": self.resize, "--fit": self.fit is not None}
+        return [option for option, is_ in given.items() if is_]
+
+    @property
+    def fetched(self) -> list[str]:
+        """Options of the command line that say where downloads come from, of those given."""
+        given = {"--download": self.download, "--data-root": self.root != ROOT}
+        return [option for option, is_ in given.items() if is_]
 
     def record(self) -> dict[str, bool | str]:
         """How data is read, for files; where it lies is said elsewhere."""
         fit = self.fit or FITS[0]
-        return {"resize": self.resize, "fit": fit, "standardise": self.standardise}
+        return {"resize": self.resizes, "fit": fit, "standardise": self.standardise}
 
 
 @frozen
@@ -73,11 +117,16 @@ class Load(Protocol):
 
 @frozen
 class Source:
-    """A kind of data: its word, what stands behind a colon, and the module that loads it."""
+    """A kind of data: its word, what stands behind a colon, and the module that loads it.
+
+    ``fits`` says that it has image files to be fitted, ``fetches`` that it can be downloaded.
+    """
 
     word: str
     argument: str
     module: str
+    fits: bool = False
+    fetches: bool = False
 
     @property
     def kind(self) -> str:
@@ -92,8 +141,8 @@ class Source:
 
 SOURCES: Final = (
     Source("digits", "", "digits"),
-    Source("cifar10", "", "cifar10"),
-    Source("folder", "PATH", "folder"),
+    Source("cifar10", "", "cifar10", fetches=True),
+    Source("folder", "PATH", "folder", fits=True),
     Source("npz", "FILE", "arrays"),
 )
 KINDS: Final = tuple(source.kind for source in SOURCES)
@@ -104,3 +153,31 @@ def source_of(name: str) -> Source | None:
     word, colon, _ = name.partition(":")
     fitting = (s for s in SOURCES if s.word == word and bool(s.argument) == bool(colon))
     return next(fitting, None)
+
+
+def check_use(name: str, options: DataOptions) -> None:
+    """Refuse options that data of that name has no use for; unknown data is for others to refuse.
+
+    Raises:
+        DiagnosticError: D423, for each of them.
+    """
+    source = source_of(name)
+    if source is None:
+        return
+    fitting, fetching = (
+        quote([s.kind for s in SOURCES if getattr(s, trait)], "or") for trait in ("fits", "fetches")
+    )
+    idle = dict.fromkeys(() if source.fits else options.fitted, fitting)
+    idle |= dict.fromkeys(() if source.fetches else options.fetched, fetching)
+    if idle:
+        raise DiagnosticError(
+            *(
+                idle_option(option, f"with `{name}`", f"leave it out: it is for {use}")
+                for option, use in idle.items()
+            )
+        )
+
+
+def idle_option(option: str, where: str, remedy: str) -> Diagnostic:
+    """D423: an option that does nothing there."""
+    return Diagnostic("D423", f"`{option}` does nothing {where}", help=remedy)

@@ -25,7 +25,7 @@ from bayesnas.runtime.jobs.search import search
 from bayesnas.runtime.jobs.space import Space
 from bayesnas.runtime.jobs.train import tested_on, train
 from bayesnas.runtime.runs.folder import Run, RunOptions, run_record
-from bayesnas.runtime.runs.ownership import FOUND, RESULT, has_checkpoint, tidy
+from bayesnas.runtime.runs.ownership import FOUND, RESULT, has_checkpoint, settings_of, tidy
 from bayesnas.runtime.runs.places import located
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.reading import read_result
@@ -219,6 +219,9 @@ def _begin(
     """
     settings, options = runs[0]
     check_empty(options.out, force=True)  # it may be no file
+    if settings_of(options.out) is not None:
+        message, remedy = f"`{options.out}` is the folder of a run", "choose another folder"
+        raise DiagnosticError(Diagnostic("D413", message, help=remedy))
     record = {
         "spec": space.wanted.loaded.source.text,
         "network": space.wanted.network.name,

@@ -93,15 +93,13 @@ def compress(
         options: of the new run; without data, those of the run are taken.
 
     Raises:
-        DiagnosticError: D413, D414 (the new run's folder), D415, D416 (no trained run), D607 (a
-            supernet), D608 (no such layer), D609 (the budget cannot be met), and what `train`
+        DiagnosticError: D413, D414 (the new run's folder), D415, D416 (no trained run), D423, D506
+            (data or its options), D607 (a supernet), D608 (no such layer), D609 (the budget cannot be met), and what `train`
             raises.
     """
     check_out(options.out, options.resume, options.force, [folder])
     run = TrainedRun.open(folder)
-    options = _with_data(run, folder, options)
-    data = load_data(options.data, run.compiled.graph, options.data_options)
-    data.task.check_record(run.record, data.name)
+    data, options = _with_data(run, folder, options)
     removal = _Removal(run, wanted, data, options.seed)
     removed = removal.score()
     before, after = (graph_cost(c.graph) for c in (run.compiled, removal.narrowed.compiled))
@@ -125,13 +123,21 @@ def compress(
     return CompressResult(before, after, layers, removed, trained)
 
 
-def _with_data(run: TrainedRun, folder: Path, options: RunOptions) -> RunOptions:
-    """With the run's own data where none is named, read as it was."""
+def _with_data(run: TrainedRun, folder: Path, options: RunOptions) -> tuple[Data, RunOptions]:
+    """The data, and the options that name it: the run's own, read as it was, where none is named.
+
+    Raises:
+        DiagnosticError: D423 (an option does nothing), D506 (other classes), and what `load_data`
+            raises.
+    """
     if options.data:
-        return options
+        data = load_data(options.data, run.compiled.graph, options.data_options)
+        data.task.check_record(run.record, data.name)
+        return data, options
+    data = run.own_data(options.data_options)
     name, reading = own_data(run.settings, folder, options.data_options)
     reading = evolve(reading, standardise=run.settings.get("standardise", "auto"))
-    return evolve(options, data=name, data_options=reading)
+    return data, evolve(options, data=name, data_options=reading)
 
 
 def _record(run: TrainedRun, wanted: Compression) -> dict[str, Any]:

@@ -8,16 +8,22 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Final
 
-from attrs import evolve
+from attrs import evolve, frozen
+from torch.nn.functional import embedding
 
 from bayesnas.compiler.operations.plugins import loaded_plugins
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, memory_ran_out, quote
+from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.network.modules import EMITTED
 from bayesnas.runtime.runs.folder import Run
 from bayesnas.runtime.runs.ownership import has_checkpoint
 from bayesnas.runtime.tasks.interface import Score, Task
 
 _LOPSIDED: Final = 1.5  # times the mean, the share of the largest class
+_MEND: Final = (
+    "mend the plugin, or what it is fed: inputs come as float32, standardised unless a note says "
+    "that they stay as they are, or `--standardise no` is passed"
+)
 
 
 @contextmanager
@@ -37,11 +43,12 @@ def explained(run: Run, learning_rate: float) -> Iterator[None]:
 
 
 @contextmanager
-def plugins_named() -> Iterator[None]:
+def plugins_named(data: Data | None = None) -> Iterator[None]:
     """What a plugin's own code raises in here is said with its place in the plugin.
 
     So is what a network raises that plugins are part of, behind them. What the system lacks, memory
-    above all, is no fault of the plugin that asks for it.
+    above all, is no fault of the plugin that asks for it. Where it is numbers that an embedding has
+    no rows for, the range of those of the ``data`` is told, if that is known here.
 
     Raises:
         DiagnosticError: D605 (status 1); whatever else is raised in here is raised as it is.
@@ -57,16 +64,61 @@ def plugins_named() -> Iterator[None]:
             raise
         who, place = where
         reason = ": ".join([type(error).__name__, *text.splitlines()[:1]])
-        raise DiagnosticError(
-            Diagnostic(
-                "D605",
-                f"{who} fails: {reason.rstrip('.')}",
-                notes=(place,),
-                help="mend the plugin, or what it is fed: inputs come as float32, standardised "
-                "unless a note says that they stay as they are, or `--standardise no` is passed",
-            ),
-            status=1,
-        ) from error
+        message = f"{who} fails: {reason.rstrip('.')}"
+        lookup = _Lookup.failed(error)
+        notes = () if lookup is None else (lookup.told(data),)
+        remedy = _MEND if lookup is None else lookup.remedy(data)
+        diagnostic = Diagnostic("D605", message, notes=(place, *notes), help=remedy)
+        raise DiagnosticError(diagnostic, status=1) from error
+
+
+@frozen
+class _Lookup:
+    """Numbers of which an embedding of so many ``rows`` has some not."""
+
+    rows: int
+    least: int
+    most: int
+
+    @classmethod
+    def failed(cls, error: BaseException) -> _Lookup | None:
+        """The one that raised an error; None if none did."""
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if isinstance(error, IndexError) and frame.f_code is embedding.__code__:
+                ids, weight = frame.f_locals["input"], frame.f_locals["weight"]
+                lookup = cls(len(weight), int(ids.min()), int(ids.max()))
+                return None if lookup.least >= 0 and lookup.most < lookup.rows else lookup
+        return None
+
+    def told(self, data: Data | None) -> str:
+        """In words; of ``data`` with all its numbers, where they are what was looked up."""
+        span = f"{self.least:,} to {self.most:,}" if self.least < self.most else f"{self.most:,}"
+        asked = f"it was asked for {span}"
+        if data is not None and self._are_of(data):
+            least, most = _range(data)
+            asked = f"those of `{data.name}` go from {least:,.0f} to {most:,.0f}"
+        has = f"an embedding has {self.rows:,} rows, for numbers from 0 to {self.rows - 1:,}"
+        return f"{has}; {asked}"
+
+    def remedy(self, data: Data | None) -> str:
+        """What to do about it."""
+        if data is not None and not self._are_of(data):
+            return f"pass `--standardise no`, which leaves the numbers of `{data.name}` as they are"
+        most = self.most if data is None else int(_range(data)[1])
+        number = f"number what they name from 0 to {self.rows - 1:,}"
+        if self.least < 0 or most < self.rows:
+            return number
+        return f"{number}, or give the embedding {most + 1:,} rows"
+
+    def _are_of(self, data: Data) -> bool:
+        least, most = _range(data)
+        return least <= self.least and self.most <= most
+
+
+def _range(data: Data) -> tuple[float, float]:
+    """The least and the largest number of all examples."""
+    parts = data.train.inputs, data.test.inputs
+    return float(min(x.min() for x in parts)), float(max(x.max() for x in parts))
 
 
 def _in_plugin(trace: TracebackType | None) -> tuple[str, str] | None:

@@ -18,7 +18,7 @@ from bayesnas.runtime.data.arrays import read_examples
 from bayesnas.runtime.data.dataset import Part, raw_batches
 from bayesnas.runtime.data.folder import Findings, Reader, check_shape, images_below, stacked
 from bayesnas.runtime.data.images import ImageError, Picture
-from bayesnas.runtime.data.registry import DataOptions
+from bayesnas.runtime.data.registry import DataOptions, idle_option
 from bayesnas.runtime.jobs.trained import TrainedRun
 from bayesnas.runtime.network.modules import predict
 
@@ -57,6 +57,7 @@ def predictions(
     options: DataOptions,
     top: int,
     done: Callable[[int], None],
+    findings: Findings,
 ) -> Iterator[Outcome]:
     """Of every example in some files, in order.
 
@@ -68,18 +69,27 @@ def predictions(
         options: how images are fitted; else as in the training.
         top: how many answers an example has at most.
         done: is told how many files were read.
+        findings: what was done to images and arrays is added to it on the way.
 
     Raises:
-        DiagnosticError: D505 (images for a network that takes none), before any prediction.
+        DiagnosticError: D423 (images are to be fitted, and there are only arrays), D505 (images for
+            a network that takes none), before any prediction.
     """
-    if any(isinstance(item, Path) and not _is_array(item) for item in work):
+    files = [item for item in work if isinstance(item, Path)]
+    if not all(map(_is_array, files)):
         _check_images(trained)
-    reader = Reader(trained.shape, trained.reading(options), Findings())
+    elif files and options.fitted:
+        remedy = "leave it out: examples in arrays have the network's shape"
+        raise DiagnosticError(*(idle_option(o, "with arrays", remedy) for o in options.fitted))
+    reader = Reader(trained.shape, trained.reading(options), findings)
     return _predicted(trained, work, reader, top, done)
 
 
-def listed(files: Sequence[Path]) -> list[Path | Fault]:
-    """The files that are meant: for a folder all images below it; or what is wrong with a name."""
+def listed(files: Sequence[Path], findings: Findings) -> list[Path | Fault]:
+    """The files that are meant: for a folder all images below it; or what is wrong with a name.
+
+    What is passed over in folders is added to the findings.
+    """
     found: list[Path | Fault] = []
     for file in files:
         try:
@@ -90,7 +100,7 @@ def listed(files: Sequence[Path]) -> list[Path | Fault]:
             found.append(Fault(file, reason))
             continue
         if stat.S_ISDIR(kind):
-            images = images_below(file, Findings())
+            images = images_below(file, findings)
             found += images or [Fault(file, "no images in it")]
         else:
             found.append(file)
@@ -139,7 +149,7 @@ def _predicted(
             if word == "fault":
                 yield from (item for item in batch if isinstance(item, Fault))
             elif word == "array":
-                yield from _of_array(trained, files[0], top)
+                yield from _of_array(trained, files[0], top, reader.findings)
             else:
                 yield from _of_images(trained, files, reader, top)
             done(len(batch))
@@ -149,7 +159,7 @@ def _of_images(
     trained: TrainedRun, files: Sequence[Path], reader: Reader, top: int
 ) -> Iterator[Outcome]:
     results = [
-        _fitting(file, picture, trained.shape)
+        _fitting(file, picture, trained.shape, reader.findings)
         for file, picture in zip(files, reader.read(files), strict=True)
     ]
     pictures = [result for result in results if isinstance(result, Tensor)]
@@ -159,23 +169,27 @@ def _of_images(
         yield result if isinstance(result, Fault) else _outcome(file, None, next(answers))
 
 
-def _fitting(file: Path, picture: Picture | ImageError, shape: Shape) -> Tensor | Fault:
-    """The pixels of a picture of that shape."""
+def _fitting(
+    file: Path, picture: Picture | ImageError, shape: Shape, findings: Findings
+) -> Tensor | Fault:
+    """The pixels of a picture of that shape; what was done to it is added to the findings."""
     if isinstance(picture, ImageError):
         return Fault(file, str(picture))
     own = tuple(picture.pixels.shape)
     if own == shape:
+        findings.remarks.update(picture.remarks)
         return picture.pixels
     return Fault(file, f"it is {list(own)}, the network takes {list(shape)}", size=True)
 
 
-def _of_array(trained: TrainedRun, file: Path, top: int) -> Iterator[Outcome]:
+def _of_array(trained: TrainedRun, file: Path, top: int, findings: Findings) -> Iterator[Outcome]:
     try:
-        inputs = read_examples(file, trained.shape)
+        inputs, remark = read_examples(file, trained.shape)
         inputs = trained.fitted(inputs, f"`{file}`")
     except DiagnosticError as error:
         yield Fault(file, error.diagnostics[0].message.removeprefix(f"`{file}` "))
         return
+    findings.arrays.update([remark] if remark else ())
     for number, answers in enumerate(_answers(trained, inputs, top)):
         yield _outcome(file, number, answers)
 

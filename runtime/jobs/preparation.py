@@ -10,6 +10,7 @@ from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.runtime.data.census import Census
 from bayesnas.runtime.data.dataset import Data, augmentation, augmentation_note, sameness_note
+from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.network.kernels import layout_note
 from bayesnas.runtime.network.normalisation import check_batches
 from bayesnas.runtime.runs.progress import say_note
@@ -31,13 +32,14 @@ def settled(
     """
     augment = augmentation(data, settings.augment)
     census: Census = Census.of(data, holdout)
-    check_batches(
-        compiled.graph,
-        compiled.loaded.source.name,
-        data.normalize(data.train.inputs[:1]),
-        int(census.train.sum()),
-        settings.batch_size,
-    )
+    with plugins_named(data):
+        check_batches(
+            compiled.graph,
+            compiled.loaded.source.name,
+            data.normalize(data.train.inputs[:1]),
+            int(census.train.sum()),
+            settings.batch_size,
+        )
     weighted: bool = settings.class_weights == "balanced"
     for note in (
         data.note,

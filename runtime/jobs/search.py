@@ -5,7 +5,7 @@ The strategies are in `runtime/strategies/`; docs/algorithm.md says what each do
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ from bayesnas.runtime.runs.interruption import Watch
 from bayesnas.runtime.runs.ownership import FOUND, RESULT, check_out
 from bayesnas.runtime.runs.progress import Progress, Stopwatch, say_note
 from bayesnas.runtime.runs.seals import file_hash
-from bayesnas.runtime.strategies.interface import Problem, Strategy, no_member
+from bayesnas.runtime.strategies.interface import Problem, Standing, Strategy, no_member
 from bayesnas.runtime.strategies.linear_algebra import named_failures
 from bayesnas.runtime.strategies.registry import strategy_class
 from bayesnas.runtime.supernet.supernet import Supernet
@@ -97,6 +97,7 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
     with (
         Run.begin("search", space.wanted, settings, options, examples, extra) as run,
         watched(demand),
+        plugins_named(data),
     ):
         net = Supernet(
             space.searched.graph,
@@ -305,6 +306,7 @@ class _Search:
             weighted = self.settings.class_weights == "balanced"
             say_note(unlearned(self.net.data.task, self._chance(), self.history, weighted))
         network = self._write_spec()
+        self._write_members()
         advice = self._write_artifacts()
         figure = self.run.out / "pruned.svg"
         write_figure(draw(network.graph), figure)
@@ -346,10 +348,31 @@ class _Search:
         """Write the found network's spec, and compile it."""
         wanted = self.space.wanted
         groups = self.net.gates.groups.keys() - self.removed.keys()
-        text = self._header() + print_spec(derive_spec(wanted, prune_to(wanted.graph, groups)))
+        text = self._header(self._alive()) + print_spec(
+            derive_spec(wanted, prune_to(wanted.graph, groups))
+        )
         network = compile_loaded(load_text(Source(FOUND, text), self.run.out))
         self.run.write_text(FOUND, text)
         return network
+
+    def _write_members(self) -> None:
+        """Write what is believed of judged members, and those that the data do not decide on."""
+        standings, graph = self.strategy.standings, self.space.wanted.graph
+        if not standings:
+            return
+        rows = []
+        for standing in standings:
+            cost = graph_cost(prune_to(graph, standing.member))
+            own = {"parameters": cost.parameters, "flops": cost.flops}
+            rows.append({**standing.record(), **own})
+        self.run.write_lines("members.jsonl", rows)
+        names = []
+        for number, member in enumerate(self.strategy.runners_up(), start=1):
+            names.append(f"runner_up_{number}.nas")
+            groups = member - {*dead_groups(graph, member)}
+            text = print_spec(derive_spec(self.space.wanted, prune_to(graph, groups)))
+            self.run.write_text(names[-1], self._header(len(groups)) + text)
+        say_note(_undecided(standings[0], names))
 
     def _write_artifacts(self) -> str | None:
         """Write what tells of the search; advice where the figure could not be drawn."""
@@ -370,10 +393,19 @@ class _Search:
         gone = {e.id: self.removed[g][0] for g in self.removed for e in groups[g]}
         return Annotation(gammas, gone)
 
-    def _header(self) -> str:
+    def _header(self, operations: int) -> str:
         name = Path(self.space.wanted.loaded.source.name).name
         shown = visible(f"{name} on {self.options.data_name}")
         return (
             f"# Found by bayesnas search of {shown}, seed {self.options.seed}: "
-            f"{self._alive()} of {len(self.net.gates.groups)} operations left.\n\n"
+            f"{operations} of {len(self.net.gates.groups)} operations left.\n\n"
         )
+
+
+def _undecided(best: Standing, names: Collection[str]) -> str:
+    """What the posterior says of the network that stays, and of those it does not tell from it."""
+    text = f"by the posterior it is within 1 % of the best member's loss with {best.close:.0%}"
+    if not names:
+        return text
+    others = "another" if len(names) == 1 else f"{len(names)} others"
+    return f"{text}; the data do not decide between it and {others}: {quote(names)}"

@@ -107,6 +107,8 @@ def train(
     device = pick_device(options.device)
     say_note(edited(Path(compiled.loaded.source.name)))
     data = load_data(options.data, compiled.graph, options.data_options).to(device)
+    if compiled.graph.searched():
+        say_note("a supernet is trained with every gate at 1")
     settings, data, census = settled(settings, data, compiled)
     extra = {"examples": census.record(), **tested_on(data), **(start.made if start else {})}
     examples = data.train.fingerprint()
@@ -115,6 +117,7 @@ def train(
         Run.begin("train", compiled, settings, options, examples, extra) as run,
         explained(run, settings.learning_rate),
         watched(demand),
+        plugins_named(data),
     ):
         at_once = AtOnce(demand.footprint, settings.batch_size)
         for name, text in (start.texts if start else {}).items():

@@ -17,7 +17,7 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.census import Census
 from bayesnas.runtime.data.dataset import Data, statistics_type
 from bayesnas.runtime.data.loading import load_data
-from bayesnas.runtime.data.registry import DataOptions
+from bayesnas.runtime.data.registry import DataOptions, check_use, idle_option
 from bayesnas.runtime.data.splits import reserve_test
 from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.network.kernels import layout, layout_note
@@ -113,11 +113,13 @@ class TrainedRun:
         """The run's own data, read as it was then; a note says where its test part is another.
 
         Raises:
-            DiagnosticError: D506 (it is not of the run's task any more), and what `load_data`
-                raises.
+            DiagnosticError: D423 (an option does nothing: images are fitted as they were), D506 (it
+                is not of the run's task any more), and what `load_data` raises.
         """
-        called = str(self.settings["data"])
-        name, options = own_data(self.settings, self.folder, options or DataOptions())
+        called, options = str(self.settings["data"]), options or DataOptions()
+        _check_unfitted(options)
+        check_use(called, options)
+        name, options = own_data(self.settings, self.folder, options)
         options = evolve(options, standardise=self.settings.get("standardise", "auto"))
         try:
             loaded = load_data(name, self.compiled.graph, options)
@@ -196,6 +198,14 @@ class TrainedRun:
             return inputs.to(torch.uint8)
         what = f"has numbers from {least:.4g} to {most:.4g}, the network takes pixels"
         raise wrong(place, "D513", what, f"save pixels {_BYTES}")
+
+
+def _check_unfitted(options: DataOptions) -> None:
+    """Refuse options that say how a run's own data is fitted."""
+    where = "without `--data`: the run's own data is read as in its training"
+    remedy = "leave it out, or name other data with `--data`"
+    if options.fitted:
+        raise DiagnosticError(*(idle_option(o, where, remedy) for o in options.fitted))
 
 
 def input_record(data: Data) -> dict[str, Any]:
@@ -283,4 +293,5 @@ def evaluate_run(options: RunOptions) -> tuple[Report, Data]:
     remarks = (*Census.of(data, None).judged(), layout_note(trained.compiled.graph, device))
     for note in (data.note, *remarks):
         say_note(note)
-    return report_raw(trained.network, data.task, data.test, trained.at_once), data
+    with plugins_named(data):
+        return report_raw(trained.network, data.task, data.test, trained.at_once), data

@@ -28,6 +28,7 @@ _WRITTEN: Final = (
     "history.jsonl",
     CHECKPOINT,
     PREVIOUS,
+    *("members.jsonl", *(f"runner_up_{n}.nas" for n in (1, 2, 3))),
     *("gates.jsonl", "supernet.py", FOUND, "graph.json", "gamma.json", "gamma.md"),
     *("search.svg", "search.dot", "pruned.svg", "pruned.dot"),
     *(WEIGHTS, "network.py"),
@@ -64,8 +65,13 @@ def check_out(out: Path, resume: bool, force: bool, inputs: Iterable[Path] = ())
         inputs: files and folders that the new run reads.
 
     Raises:
-        DiagnosticError: D413 (something is there), D414 (nothing to resume).
+        DiagnosticError: D413 (something is there), D414 (nothing to resume), D423 (both are asked
+            for).
     """
+    if resume and force:
+        message = "`--force` does nothing beside `--resume`"
+        remedy = "leave one out: `--resume` goes on with the run there, `--force` replaces it"
+        raise DiagnosticError(Diagnostic("D423", message, help=remedy))
     ours = settings_of(out) is not None
     if resume:
         if not ours:

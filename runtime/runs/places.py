@@ -63,7 +63,8 @@ def own_data(
     root = options.root
     if root == DataOptions().root:
         root = Path(settings["data_root"])
-    return name, evolve(options, resize=settings["resize"], fit=settings["fit"], root=root)
+    fit = settings["fit"] if settings["resize"] else None
+    return name, evolve(options, resize=settings["resize"], fit=fit, root=root)
 
 
 def moved(error: DiagnosticError, name: str) -> DiagnosticError:

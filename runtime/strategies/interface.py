@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from random import Random
 from typing import Any, ClassVar
 
-from attrs import evolve, field, frozen
+from attrs import asdict, evolve, field, frozen
 from torch import Tensor
 
 from bayesnas.compiler.graph.model import Graph
@@ -21,11 +21,16 @@ from bayesnas.compiler.space.prices import Prices, best_member
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.runs.reading import (
     ANY_NUMBER,
+    DURATION,
+    NUMBER,
     PYTHON_STATE,
     Schema,
+    between,
     listed,
+    maybe,
     one_of,
     open_record,
+    record,
     table,
 )
 from bayesnas.runtime.strategies.gaussian import Gaussian
@@ -35,6 +40,9 @@ from bayesnas.runtime.tasks.interface import Score
 
 # Of `gates.jsonl`; docs/algorithm.md says what they are.
 COLUMNS = ("w", "w_solved", "s", "gamma", "omega", "C", "error", "evidence_change", "chance")
+
+RUNNERS_UP = 3  # at most, and this many specs of them are written
+UNDECIDED = 0.25  # chance to be better than what stays, from which the data do not decide
 
 
 @frozen
@@ -47,6 +55,45 @@ class Removal:
 
     reasons: Mapping[str, str] = field(factory=dict)
     refused: tuple[str, ...] = ()
+
+
+@frozen
+class Standing:
+    """What is believed of a member that was judged; losses in nats an example, on held-out ones.
+
+    Args:
+        member: the groups that it keeps.
+        judged: its loss by shared weights; None where it was not looked at.
+        loss: the mean of its posterior, after the training that is wanted.
+        error: the deviation of that posterior.
+        best: chance to be the best of all that were thought of.
+        close: chance to be within 1 % of the best's loss.
+        better: chance to be better than the member that stays.
+    """
+
+    member: Member
+    judged: float | None
+    loss: float
+    error: float
+    best: float
+    close: float
+    better: float
+
+    def record(self) -> dict[str, Any]:
+        """As checkpoints have it."""
+        return {**asdict(self), "member": sorted(self.member)}
+
+    @classmethod
+    def of_record(cls, entries: Mapping[str, Any]) -> Standing:
+        """From what `record` gave."""
+        return cls(**{**entries, "member": frozenset(entries["member"])})
+
+    @staticmethod
+    def schema(groups: Schema) -> Schema:
+        """Of a `record`, by that of the name of a group."""
+        chances = dict.fromkeys(("best", "close", "better"), between(0, 1, "number"))
+        losses = {"judged": maybe(NUMBER), "loss": NUMBER, "error": DURATION}
+        return record({"member": listed(groups), **losses, **chances})
 
 
 @frozen
@@ -81,6 +128,7 @@ class Strategy(ABC):
         self.random = Random(problem.seed)
         self.stable = False  # whether more rounds would change nothing
         self.report: dict[str, dict[str, float]] = {}  # of each group, what was found last
+        self.standings: list[Standing] = []  # of judged members by their posterior, if there is one
 
     @property
     def draws(self) -> int:
@@ -122,6 +170,11 @@ class Strategy(ABC):
             numbers = self.report.get(edge.searched_gate.group, {})
             rows.append({name: numbers.get(name) for name in COLUMNS})
         return rows
+
+    def runners_up(self) -> list[Member]:
+        """Members that the data do not tell from the one that stays, the best first."""
+        undecided = [s.member for s in self.standings[1:] if s.better >= UNDECIDED]
+        return undecided[:RUNNERS_UP]
 
     def settle(self, values: Mapping[str, float], reason: str) -> Removal:
         """Everything goes but the member of the largest sum of values inside the budgets.
@@ -170,6 +223,7 @@ class Strategy(ABC):
             "required": sorted(self.space.required),
             "random": self.random.getstate(),
             "report": self.report,
+            "standings": [standing.record() for standing in self.standings],
         }
 
     def state_schema(self) -> Schema:
@@ -182,6 +236,7 @@ class Strategy(ABC):
                 "required": listed(one_of(connections)),
                 "random": PYTHON_STATE,
                 "report": table(table(ANY_NUMBER, one_of(COLUMNS)), groups),
+                "standings": listed(Standing.schema(groups)),
             }
         )
 
@@ -192,6 +247,7 @@ class Strategy(ABC):
         version, numbers, gauss = state["random"]
         self.random.setstate((version, tuple(numbers), gauss))
         self.report = state["report"]
+        self.standings = [Standing.of_record(entries) for entries in state["standings"]]
 
 
 def evidence_change(gradient: Tensor, curvature: Tensor, move: Tensor) -> float:

@@ -118,7 +118,8 @@ class Supernet:
         self.module.train()
         loss = self.data.task.loss(predict(self.module, inputs, gates), targets)
         value = check_loss(loss, f"step {self.steps + 1} of the search")
-        loss.backward()  # type: ignore[no-untyped-call]
+        if loss.requires_grad:  # without operations on the way to the output nothing can learn
+            loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.module.parameters(), 5.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)  # now: they would lie about in other passes
@@ -186,17 +187,17 @@ class Supernet:
     # --------------------------------------------------------------------------------- judgement
 
     @contextmanager
-    def recalibrated(self, gates: Tensor, examples: int = RECALIBRATION) -> Iterator[None]:
+    def recalibrated(self, gates: Tensor, examples: int | None = None) -> Iterator[None]:
         """Batch normalisation with the statistics of these gates; the old ones come back after.
 
-        They are estimated from so many training examples.
+        They are estimated from so many training examples, `RECALIBRATION` unless told otherwise.
 
         Running averages mix the sub-networks of many steps; they fit no one of them.
         """
         norms = [m for m in self.module.modules() if isinstance(m, NORMS)]
         before = [(m.momentum, {k: v.clone() for k, v in m.named_buffers()}) for m in norms]
         try:
-            self._estimate(norms, gates, examples)
+            self._estimate(norms, gates, RECALIBRATION if examples is None else examples)
             yield
         finally:
             for norm, (momentum, buffers) in zip(norms, before, strict=True):
@@ -237,7 +238,7 @@ class Supernet:
 
     def judge(self, member: Member) -> Score:
         """A member by the weights it shares, with normalisation of its own."""
-        [score] = self.judge_parts(member, [self.held_part], RECALIBRATION)
+        [score] = self.judge_parts(member, [self.held_part])
         return score
 
     def judge_parts(self, member: Member, parts: Sequence[Part], recalibration: int) -> list[Score]:

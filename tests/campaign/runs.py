@@ -43,7 +43,7 @@ _LOADED: Final = (
 
 DATA: Final = ("--data", "folder:data", "--device", "cpu", "--threads", "1")
 _SEARCH: Final = ("search", "tiny.nas", *DATA, "--option", "rounds=2", "--option", "epochs=1")
-STRATEGIES: Final = ("evidence", "bayesnas", "thompson", "random", "darts", "magnitude")
+STRATEGIES: Final = ("evidence", "bayesnas", "posterior", "random", "darts", "magnitude")
 # What is run, by name; the folder comes behind it.
 COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
     "train": ("train", "tiny.nas", *DATA, "--option", "epochs=3"),

@@ -8,7 +8,7 @@ from typing import Final
 from attrs import evolve, field, frozen
 
 from bayesnas.compiler.artifacts.drawing.looks import Contents, label_of
-from bayesnas.compiler.artifacts.drawing.words import WIDTH, lines, listed
+from bayesnas.compiler.artifacts.drawing.words import WIDTH, lines, listed, shortened
 from bayesnas.compiler.artifacts.graph_file import Annotation
 from bayesnas.compiler.graph.model import Connection, Edge
 
@@ -69,7 +69,7 @@ def _result(edges: Iterable[Edge], annotation: Annotation) -> list[Line]:
     result = []
     for edge in kept:
         gamma = annotation.gammas.get(edge.id)
-        weight = "" if gamma is None else f"\nγ {gamma:.2g}"
+        weight = "" if gamma is None else f"\nγ {shortened(gamma)}"
         result.append(evolve(_KEPT, text=_broken(edge.operation.label) + weight))
     if gone:
         result.append(evolve(_REMOVED, text=_departures(gone, annotation.removed)))

@@ -129,3 +129,8 @@ def path_lines(paths: Sequence[str]) -> list[str]:
     if len(rows) > _PATHS:
         rows = [*rows[: _PATHS - 1], f"… ({len(paths)} in all)"]
     return rows
+
+
+def shortened(number: float) -> str:
+    """A number to two digits, both shown: ``0.30``, ``12``, ``5.0e-05``."""
+    return f"{number:#.2g}".rstrip(".")

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import torch
-from attrs import frozen
 from torch import Tensor
 
 from bayesnas.compiler.space.choices import Member
@@ -30,7 +29,13 @@ from bayesnas.runtime.runs.reading import (
     open_record,
 )
 from bayesnas.runtime.strategies.evidence import Look
-from bayesnas.runtime.strategies.interface import Problem, Removal, Strategy, random_member
+from bayesnas.runtime.strategies.interface import (
+    Problem,
+    Removal,
+    Standing,
+    Strategy,
+    random_member,
+)
 from bayesnas.runtime.strategies.posterior.belief import Belief
 from bayesnas.runtime.strategies.posterior.effects import LEAST, effects
 from bayesnas.runtime.strategies.posterior.sources import Capacity, Sources, table
@@ -47,21 +52,6 @@ FEWEST: Final = 6  # members that are judged at least, where there are so many
 EXAMPLES: Final = 64  # held-out ones that a judgement takes at least
 DRAWS: Final = 2000  # of the losses, for chances
 CLOSE: Final = 0.01  # of the loss: members that near to the best are as good
-RUNNERS_UP: Final = 3  # named at most
-UNDECIDED: Final = 0.25  # chance to be better, from which the data do not decide
-
-
-@frozen
-class Candidate:
-    """What is believed of a judged member: chances are dimensionless, losses nats an example."""
-
-    member: Member
-    judged: float | None
-    loss: float
-    error: float
-    best: float
-    close: float
-    better: float
 
 
 class Posterior(Strategy):
@@ -73,7 +63,6 @@ class Posterior(Strategy):
         super().__init__(problem)
         self.members: list[list[int]] = []  # of every step of the search, the numbers of its groups
         self.losses: list[float] = []
-        self.candidates: list[Candidate] = []
 
     # ---------------------------------------------------------------------------------- training
 
@@ -193,7 +182,7 @@ class Posterior(Strategy):
 
     def _doublings(self) -> float:
         """Of the images seen, until the training that is wanted has ended; 0 at least."""
-        return max(0.0, math.log2(self.problem.wanted_images / max(1, self.net.trained)))
+        return max(0.0, math.log2(max(1.0, self.problem.wanted_images) / max(1, self.net.trained)))
 
     def _choose(self, sources: Sources, belief: Belief, judged: Mapping[Member, Tensor]) -> Removal:
         mean = belief.mean
@@ -210,7 +199,7 @@ class Posterior(Strategy):
             member = belief.members[n]
             looked = float(judged[member].mean()) if member in judged else None
             numbers = (float(v[n]) for v in (mean, error, chance, close, better))
-            self.candidates.append(Candidate(member, looked, *numbers))
+            self.standings.append(Standing(member, looked, *numbers))
         self._report(sources, belief, chance)
         return self.keep_only(belief.members[best], "posterior")
 
@@ -227,11 +216,6 @@ class Posterior(Strategy):
                 "error": float(error[n]),
                 "chance": float(kept[n]),
             }
-
-    def runners_up(self) -> list[Member]:
-        """Members that the data do not tell from the one that stays, the best first."""
-        undecided = [c.member for c in self.candidates[1:] if c.better >= UNDECIDED]
-        return undecided[:RUNNERS_UP]
 
     # ------------------------------------------------------------------------------ interruption
 

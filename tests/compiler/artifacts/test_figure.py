@@ -14,6 +14,7 @@ from strategies import spaces
 from support import graph_of, network
 
 from bayesnas.compiler.artifacts.derive import derive_spec
+from bayesnas.compiler.artifacts.drawing.words import shortened
 from bayesnas.compiler.artifacts.figure import draw, has_dot
 from bayesnas.compiler.artifacts.graph_file import Annotation
 from bayesnas.compiler.graph.model import Graph
@@ -153,6 +154,13 @@ def assert_tells_removals(graph: Graph, found: Annotation) -> None:
     assert set(shown) == {one for one in lost if one}
 
 
+@pytest.mark.parametrize(
+    ("gamma", "text"), [(0.3, "0.30"), (0.512, "0.51"), (12.4, "12"), (5e-5, "5.0e-05"), (1, "1.0")]
+)
+def test_numbers_in_a_figure_have_two_digits(gamma: float, text: str) -> None:
+    assert shortened(gamma) == text
+
+
 def test_a_search_shows_gammas_and_pale_edges() -> None:
     graph = packaged("dense_motif").graph  # untied: each instance is drawn
     found = found_of(graph)
@@ -161,7 +169,7 @@ def test_a_search_shows_gammas_and_pale_edges() -> None:
     kept = [e for e in graph.searched() if e.id not in found.removed]
     assert len(re.findall(r"γ \d", shown)) == len(kept)
     for edge in kept:
-        assert f"γ {found.gammas[edge.id]:.2g}" in shown
+        assert f"γ {shortened(found.gammas[edge.id])}" in shown
     connections = [c for c in graph.all_connections() if c.searched]
     lost = [{e.id for e in c.edges} & found.removed.keys() for c in connections]
     assert any(0 < len(ids) < len(c.edges) for ids, c in zip(lost, connections, strict=True))

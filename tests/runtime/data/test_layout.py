@@ -143,3 +143,12 @@ def test_a_test_part_alone(tmp_path: Path) -> None:
     fill(tmp_path / "test", a=1, b=1)
     found = refused(tmp_path)
     assert (found.code, found.message) == ("D502", f"no folder `{tmp_path / 'train'}`")
+
+
+def test_pictures_that_lie_in_no_class(tmp_path: Path) -> None:
+    fill(tmp_path, a=1)
+    found = refused(tmp_path / "a")
+    assert (found.code, found.message) == ("D502", f"no folder `{tmp_path / 'a' / 'train'}`")
+    assert found.help == (
+        f"put images into a folder for each class: `{tmp_path / 'a' / 'CLASS'}/*.png`"
+    )

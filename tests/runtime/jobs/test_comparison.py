@@ -310,7 +310,7 @@ BAD_ARGUMENTS = {
     "no strategy at all": (
         ["--strategies", "xyz"],
         "D231", "invalid value `xyz` of `strategy`",
-        "write `evidence`, `bayesnas`, `thompson`, `random`, `darts`, `magnitude` or `largest`",
+        "write `evidence`, `bayesnas`, `posterior`, `random`, `darts`, `magnitude` or `largest`",
     ),
     "seed": (
         ["--seeds", "0,one"],
@@ -452,3 +452,17 @@ def test_a_rate_that_is_too_high_is_named_where_it_stands(
 
 def diverge(*_: object) -> float:
     raise diverged("the loss became nan")
+
+
+def test_compare_does_not_write_into_a_run(
+    here: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare(data, "--strategies", "largest", "--seeds", "0") == 0
+    (here / "out").rename(here / "before")
+    (here / "before/largest-0/train").rename(here / "out")
+    before = snapshot(here)
+    for more in ((), ("--force",)):
+        capsys.readouterr()
+        assert compare(data, "--strategies", "largest", "--seeds", "0", *more) == 2
+        assert "error[D413]: `out` is the folder of a run" in capsys.readouterr().err
+    assert snapshot(here) == before

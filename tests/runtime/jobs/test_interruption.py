@@ -107,7 +107,7 @@ def test_a_training_cut_after_every_step(space: Compiled, folder: Path, tmp_path
     [
         ("evidence", 1),
         ("bayesnas", 2),
-        ("thompson", 2),
+        ("posterior", 2),
         ("random", 2),
         ("darts", 2),
         ("magnitude", 2),
@@ -121,7 +121,7 @@ def test_a_search_cut_again_and_again(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("bayesnas.runtime.strategies.thompson.LEAST", 1)
+    monkeypatch.setattr("bayesnas.runtime.strategies.posterior.strategy.LEAST", 1)
     job, whole, out = searching(space, folder, strategy), tmp_path / "whole", tmp_path / "cut"
     job(whole, False)
     assert len(cut(job, out, every)) == 8 // every

@@ -15,6 +15,7 @@ from bayesnas.compiler.operations.plugins import load_plugin
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.jobs.export import export
 from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.jobs.search import search
@@ -181,3 +182,97 @@ def test_the_command_line_says_it(
     assert status == 1
     assert "error[D605]: the plugin `plugged` fails: ValueError: not today" in printed
     assert "Traceback" not in printed
+
+
+# ------------------------------------------------------------------------------ embeddings
+
+TABLE = """
+import bayesnas
+from torch import nn
+
+
+@bayesnas.primitive("table", shape=lambda shape: (4 * shape[0],), flops=lambda shape, output: 0)
+class Table(nn.Module):
+    def __init__(self, features):
+        super().__init__()
+        self.rows = nn.Embedding(6, 4)
+
+    def forward(self, z):
+        return self.rows(z.long()).flatten(1)
+"""
+LOOKS_UP = """
+network net(x: [4]) -> (logits: [2]) {
+    node h
+    x -> h : table
+    h ~> logits : linear(2) | linear(8) >> relu >> linear(2)
+}
+"""
+HAS = "an embedding has 6 rows, for numbers from 0 to 5; "
+
+
+@pytest.fixture
+def ids(plugin_folder: Path) -> Callable[..., None]:
+    """Saves data whose ids go from ``least`` to ``most``; a plugin that looks them up is loaded."""
+    (plugin_folder / "tabled.py").write_text(TABLE)
+    load_plugin("tabled")
+
+    def save(least: int, most: int, name: str = "data.npz") -> None:
+        x = np.full((40, 4), 2)
+        x[-1] = least, most, 2, 2
+        y = np.arange(40) % 2
+        np.savez(name, x=x, y=y, x_test=x, y_test=y)
+
+    return save
+
+
+def looked_up(command: str, *more: str) -> Diagnostic:
+    compiled = compile_text(LOOKS_UP)
+    read = DataOptions(standardise="yes" if "yes" in more else "auto")
+    run = options(data_options=read)
+
+    def work() -> object:
+        if command == "train":
+            return train(compiled, make_settings(TrainSettings, {"epochs": 1}), run)
+        return search(compiled, make_settings(SearchSettings, {"epochs": 1, "rounds": 1}), run)
+
+    return diagnosed(work)
+
+
+@pytest.mark.parametrize("command", ["search", "train"])
+def test_ids_beyond_an_embedding(command: str, ids: Callable[..., None]) -> None:
+    """The range of all ids is told, whichever were met first."""
+    ids(0, 4999)
+    found = looked_up(command)
+    assert found.message == "the plugin `tabled` fails: IndexError: index out of range in self"
+    assert found.notes[1] == HAS + "those of `npz:data.npz` go from 0 to 4,999"
+    assert found.help == "number what they name from 0 to 5, or give the embedding 5,000 rows"
+
+
+def test_ids_below_an_embedding(ids: Callable[..., None]) -> None:
+    ids(-3, 5)
+    found = looked_up("train")
+    assert found.notes[1] == HAS + "those of `npz:data.npz` go from -3 to 5"
+    assert found.help == "number what they name from 0 to 5"
+
+
+def test_ids_that_were_standardised(ids: Callable[..., None]) -> None:
+    ids(0, 5)
+    found = looked_up("train", "yes")
+    assert found.notes[1].startswith(HAS + "it was asked for -")
+    assert found.help == (
+        "pass `--standardise no`, which leaves the numbers of `npz:data.npz` as they are"
+    )
+
+
+def test_ids_of_new_data(ids: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    ids(0, 5)
+    ids(0, 8, "new.npz")
+    settings = make_settings(TrainSettings, {"epochs": 1})
+    train(compile_text(LOOKS_UP), settings, options())
+    found = diagnosed(lambda: evaluate_run(RunOptions("npz:new.npz", Path("run"), device="cpu")))
+    assert found.notes[1] == HAS + "those of `npz:new.npz` go from 0 to 8"
+    capsys.readouterr()
+    assert main(["predict", "run", "new.npz", "--plugin", "tabled", "--device", "cpu"]) == 1
+    said = capsys.readouterr().err
+    assert f"  = note: {HAS}it was asked for 0 to 8\n" in said
+    assert "  = help: number what they name from 0 to 5, or give the embedding 9 rows\n" in said

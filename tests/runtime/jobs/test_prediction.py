@@ -21,6 +21,7 @@ from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import DiagnosticError, Source
 from bayesnas.dsl.loader import load_text
 from bayesnas.runtime.data.dataset import Data
+from bayesnas.runtime.data.folder import Findings
 from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.jobs.prediction import Fault, Prediction, listed, predictions
 from bayesnas.runtime.jobs.train import train
@@ -265,9 +266,10 @@ def test_own_arrays_of_any_scale_are_judged_on_their_test_part(home: Path, work:
 
 def outcomes(home: Path, *files: str | Path, top: int = 1) -> list[Prediction | Fault]:
     run = TrainedRun.open(home / "run")
-    work = listed([Path(file) for file in files])
+    findings = Findings()
+    work = listed([Path(file) for file in files], findings)
     counted: list[int] = []
-    found = list(predictions(run, work, DataOptions(), top, counted.append))
+    found = list(predictions(run, work, DataOptions(), top, counted.append, findings))
     assert sum(counted) == len(work)
     return found
 
@@ -390,6 +392,42 @@ def test_predictions_on_the_terminal(
     shutil.move("wide.png", "wide/rows/0.png")
     assert main(["eval", run, "--data", "folder:wide", "--fit", "pad", "--device", "cpu"]) == 0
     assert "padded with black to the spec's size" in capsys.readouterr().err
+
+
+def test_what_is_done_to_pictures_is_said_once(
+    home: Path, capsys: pytest.CaptureFixture[str], work: Path
+) -> None:
+    """As `search` and `train` say it, beside the answers, and of those that have one."""
+    run = str(home / "run")
+    assert main(["predict", run, str(home / "stripes" / "rows" / "0.png")]) == 0
+    assert capsys.readouterr().err == ""
+    (work / "new").mkdir()
+    for k in range(3):
+        Image.new("RGB", (9, 8)).save(f"new/{k}.png")
+    Image.new("RGBA", (8, 8)).save("new/a.png")
+    Path("new/notes.txt").write_text("no image")
+    assert main(["predict", run, "new", "--csv", "--fit", "crop"]) == 0
+    ended = capsys.readouterr()
+    assert len(ended.out.splitlines()) == 5
+    assert ended.err.splitlines() == [
+        "note: 4 images: colour made grey; 3 images: cropped in the middle to the spec's size; "
+        "1 image: transparency laid on white; skipped: 1 files that are no images"
+    ]
+    assert main(["predict", run, "new"]) == 1
+    note, error, *_ = capsys.readouterr().err.splitlines()
+    assert note.startswith("note: 1 image: transparency laid on white; 1 image: colour made grey")
+    assert error == "error[D505]: 3 files of another size"
+
+
+def test_what_is_done_to_arrays_is_said(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    x = images(home, "rows")
+    np.save("first.npy", x)
+    np.save("last.npy", x.transpose(0, 2, 3, 1))
+    assert main(["predict", str(home / "run"), "first.npy", "last.npy"]) == 0
+    ended = capsys.readouterr()
+    assert ended.err == "note: 1 file: the channels stand last, and are moved first\n"
+    rows = [line.partition(": ")[2] for line in ended.out.splitlines()]
+    assert rows[:20] == rows[20:]
 
 
 def test_evaluation_on_the_terminal(

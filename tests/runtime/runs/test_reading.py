@@ -260,8 +260,8 @@ SEARCHED: dict[str, tuple[str, Change, str]] = {
         drop("strategy", "adam", "state", 0, "step"),
         "strategy.adam.state['0']",
     ),
-    "losses": ("thompson", put("strategy", "losses", value=[0.5] * 99), "strategy: "),
-    "what was learned": ("thompson", put("strategy", "learned", value=99), "strategy: learned is"),
+    "losses": ("posterior", put("strategy", "losses", value=[0.5] * 99), "strategy: "),
+    "standings": ("posterior", put("strategy", "standings", value=[{}]), "strategy.standings"),
     "posterior": ("bayesnas", drop("strategy", "posterior", "w"), "strategy.posterior: "),
     "report": ("bayesnas", put("strategy", "gate_report", value={-1: {}}), "strategy.gate_report"),
 }

@@ -14,7 +14,7 @@ from bayesnas.runtime.strategies.linear_algebra import (
     eigh,
     named_failures,
 )
-from bayesnas.runtime.strategies.thompson import effects
+from bayesnas.runtime.strategies.posterior.effects import effects
 
 
 def spectrum(*values: float) -> torch.Tensor:
@@ -58,7 +58,7 @@ def test_what_is_not_finite_is_counted(factorise: object) -> None:
 
 
 def test_every_caller_names_its_matrix() -> None:
-    """The posteriors of `bayesnas`, `evidence` and `thompson`."""
+    """The posteriors of `bayesnas`, `evidence` and `posterior`."""
     ones, H = torch.ones(3, dtype=torch.float64), with_nan(3)
     with pytest.raises(NumericalError, match="posterior precision"):
         posterior_variance(ones, H)

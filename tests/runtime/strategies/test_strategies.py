@@ -215,7 +215,7 @@ def test_the_largest_is_the_largest_that_fits(
 
 
 @pytest.mark.usefixtures("_at_hand")
-@pytest.mark.parametrize("name", ["evidence", "thompson", "random"])
+@pytest.mark.parametrize("name", ["evidence", "random"])
 def test_with_one_draw_nothing_is_judged(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,17 +224,6 @@ def test_with_one_draw_nothing_is_judged(
     assert not losses
     run(Space(SPACE), name, tmp_path / "many", draws=12, epochs=14)
     assert len(losses) > 1
-
-
-@pytest.mark.usefixtures("_at_hand")
-def test_thompson_says_when_it_has_too_few_steps(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run(Space(SPACE), "thompson", tmp_path / "o", draws=2)
-    assert (
-        "note: 6 steps of the search are too few to learn from (100 would do): random members are "
-        "judged; raise `epochs` or `rounds`"
-    ) in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("_at_hand")
@@ -381,7 +370,7 @@ def test_a_search_in_a_smaller_network(name: str, values: dict[str, int], tmp_pa
 @pytest.mark.usefixtures("_at_hand")
 @pytest.mark.parametrize(
     ("name", "width"),
-    [("evidence", 3), ("evidence", 2), ("thompson", 2), ("random", 2), ("darts", 2)],
+    [("evidence", 3), ("evidence", 2), ("posterior", 2), ("random", 2), ("darts", 2)],
 )
 def test_other_strategies_in_a_smaller_network(name: str, width: int, tmp_path: Path) -> None:
     space = Space(SPACE, compile_text(CELLS, width=width), budget("parameters", LIMIT))

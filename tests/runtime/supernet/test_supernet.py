@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Collection
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -13,11 +14,13 @@ from living import with_known_weights
 from support import compile_text
 from torch import Tensor, nn
 
-from bayesnas.compiler.settings import SearchSettings
+from bayesnas.compiler.settings import STRATEGIES, SearchSettings
 from bayesnas.compiler.space.choices import Member, member_space
 from bayesnas.compiler.space.members import prune_to
 from bayesnas.runtime.data.dataset import Data, Part
+from bayesnas.runtime.jobs.search import search
 from bayesnas.runtime.network.modules import build
+from bayesnas.runtime.runs.folder import RunOptions
 from bayesnas.runtime.supernet import supernet as supernet_module
 from bayesnas.runtime.supernet.supernet import HOLDOUT, Score, Supernet
 from bayesnas.runtime.tasks.classification import Classification
@@ -39,6 +42,14 @@ network net(image: [1, 8, 8]; width = 2, cells = 2) -> (y: [3]) {
     stem = image : conv_bn_relu(3, width)
     body = tied chain cell(stem) times cells
     body -> y : dropout(20) >> classifier(3)
+}
+""")
+# Searched up to the output: members may drop all that has weights.
+LAST = compile_text("""\
+network net(image: [1, 8, 8]) -> (y: [3]) {
+    node h
+    image -> h : flatten
+    h ~> y : linear(3) | linear(4) >> linear(3)
 }
 """)
 MEMBERS = [m for m in member_space(SPACE.graph).members() if any("a->h[0]" in g for g in m)]
@@ -350,3 +361,20 @@ def test_the_seed_decides_everything() -> None:
     torch.manual_seed(2)
     assert run(0) == first
     assert run(1) != first
+
+
+def test_a_step_without_operations_on_the_way_learns_nothing() -> None:
+    net = Supernet(LAST.graph, "net", images(45), SearchSettings(batch_size=16), 5, CPU)
+    before = [parameter.detach().clone() for parameter in net.module.parameters()]
+    net.keep(())
+    for inputs, labels in net.batches(1):
+        loss = net.descend(inputs, labels, net.gates.at({}))
+    assert loss == pytest.approx(torch.tensor(3.0).log().item())
+    assert all(map(torch.equal, net.module.parameters(), before))
+
+
+@pytest.mark.parametrize("name", [n for n in STRATEGIES if n != "largest"])
+def test_a_search_whose_members_may_be_empty(name: str, tmp_path: Path) -> None:
+    settings = SearchSettings(strategy=name, batch_size=8, rounds=2, epochs=2, warmup_epochs=1)
+    search(LAST, settings, RunOptions(images(45), tmp_path / "run", device="cpu"))
+    assert "linear" in (tmp_path / "run" / "pruned.nas").read_text("utf-8")

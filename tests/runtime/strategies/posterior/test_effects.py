@@ -1,4 +1,4 @@
-"""The regression behind `thompson`, against plain references, and what it does with it."""
+"""Effects of groups on the losses of steps, against plain references."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bayesnas.runtime.strategies.thompson import DRIFT, detrended, effects
+from bayesnas.runtime.strategies.posterior.effects import DRIFT, detrended, effects
 
 
 def experiments(count: int, noise: float, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
