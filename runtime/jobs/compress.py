@@ -94,8 +94,8 @@ def compress(
 
     Raises:
         DiagnosticError: D413, D414 (the new run's folder), D415, D416 (no trained run), D423, D506
-            (data or its options), D607 (a supernet), D608 (no such layer), D609 (the budget cannot be met), and what `train`
-            raises.
+            (data or its options), D607 (a supernet), D608 (no such layer), D609 (the budget cannot
+            be met), and what `train` raises.
     """
     check_out(options.out, options.resume, options.force, [folder])
     run = TrainedRun.open(folder)
