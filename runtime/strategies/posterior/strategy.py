@@ -182,7 +182,9 @@ class Posterior(Strategy):
 
     def _doublings(self) -> float:
         """Of the images seen, until the training that is wanted has ended; 0 at least."""
-        return max(0.0, math.log2(max(1.0, self.problem.wanted_images) / max(1, self.net.trained)))
+        epochs = self.settings.wanted_epochs or self.problem.train_epochs
+        images = epochs * (len(self.net.fit_part) + len(self.net.held_part))
+        return max(0.0, math.log2(images / max(1, self.net.trained)))
 
     def _choose(self, sources: Sources, belief: Belief, judged: Mapping[Member, Tensor]) -> Removal:
         mean = belief.mean
