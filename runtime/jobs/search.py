@@ -107,18 +107,12 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
             options.seed,
             device,
         )
-        wanted = _wanted_images(space, settings, len(data.train))
-        problem = Problem(net, prices, settings, options.seed, wanted)
+        recipe = make_settings(TrainSettings, space.wanted.settings("train"))
+        problem = Problem(net, prices, settings, options.seed, recipe.epochs)
         strategy = strategy_class(settings.strategy)(problem)
         course = Course.of(strategy, settings)
         with explained(run, settings.learning_rate):
             return _Search(space, settings, options, net, strategy, run, course).go()
-
-
-def _wanted_images(space: Space, settings: SearchSettings, examples: int) -> float:
-    """Images that the training of the result will see."""
-    wanted = make_settings(TrainSettings, space.wanted.settings("train")).epochs
-    return float(settings.wanted_epochs or wanted) * examples
 
 
 def _unused(space: Space, settings: SearchSettings) -> str:

@@ -15,7 +15,7 @@ from attrs import asdict, evolve, field, frozen
 from torch import Tensor
 
 from bayesnas.compiler.graph.model import Graph
-from bayesnas.compiler.settings import SearchSettings
+from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.compiler.space.choices import Member, MemberSpace, member_space
 from bayesnas.compiler.space.prices import Prices, best_member
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
@@ -101,14 +101,14 @@ class Problem:
     """What a strategy is given.
 
     ``prices`` are those of the network that is wanted; the supernet may be a smaller one.
-    ``wanted_images`` are those that its training will see.
+    ``train_epochs`` are those of its training, by the spec.
     """
 
     net: Supernet
     prices: Prices
     settings: SearchSettings
     seed: int
-    wanted_images: float = 0.0
+    train_epochs: int = TrainSettings().epochs
 
     @property
     def graph(self) -> Graph:

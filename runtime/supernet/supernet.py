@@ -241,7 +241,9 @@ class Supernet:
         [score] = self.judge_parts(member, [self.held_part])
         return score
 
-    def judge_parts(self, member: Member, parts: Sequence[Part], recalibration: int) -> list[Score]:
+    def judge_parts(
+        self, member: Member, parts: Sequence[Part], recalibration: int | None = None
+    ) -> list[Score]:
         """The same on some parts, normalisation estimated from so many training examples."""
         before = self._kept
         self.keep(member)

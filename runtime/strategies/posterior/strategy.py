@@ -50,6 +50,9 @@ RANDOM: Final = 0.4  # share of the judged members that are any
 BATCH: Final = 4  # members judged before the posterior is taken anew
 FEWEST: Final = 6  # members that are judged at least, where there are so many
 EXAMPLES: Final = 64  # held-out ones that a judgement takes at least
+EARLY: Final = 0.3  # share of the judgements that come half-way
+FOCUS: Final = 200  # draws of members to train more
+UNIFORM: Final = 0.3  # share of the steps after them whose member is any
 DRAWS: Final = 2000  # of the losses, for chances
 CLOSE: Final = 0.01  # of the loss: members that near to the best are as good
 
@@ -63,6 +66,7 @@ class Posterior(Strategy):
         super().__init__(problem)
         self.members: list[list[int]] = []  # of every step of the search, the numbers of its groups
         self.losses: list[float] = []
+        self.focus: list[list[int]] = []  # groups of members drawn half-way, to be trained more
 
     # ---------------------------------------------------------------------------------- training
 
@@ -72,12 +76,19 @@ class Posterior(Strategy):
             part = thinned(self.space, self.settings.operation_drop, self.random)
             self.net.keep(part.candidates())
             return self.net.descend(inputs, targets, self.net.gates.at(part.mean()))
-        member = random_member(self.space, self.problem.prices, self.random)
+        member = self._member()
         self.net.keep(member)
         loss = self.net.descend(inputs, targets, self.net.gates.at(dict.fromkeys(member, 1.0)))
         self.members.append(sorted(self.net.gates.numbers[group] for group in member))
         self.losses.append(loss)
         return loss
+
+    def _member(self) -> Member:
+        """Any member, or one that the posterior drew half-way."""
+        if self.focus and self.random.random() >= UNIFORM:
+            names = list(self.net.gates.groups)
+            return frozenset(names[n] for n in self.random.choice(self.focus))
+        return random_member(self.space, self.problem.prices, self.random)
 
     def _training_effects(self) -> Tensor:
         """What each group does to the loss of the later half of the members' steps [R]."""
@@ -92,8 +103,8 @@ class Posterior(Strategy):
     # ----------------------------------------------------------------------------------- choosing
 
     def update(self, number: int, rounds: int) -> Removal:
-        """After the last round: members are judged, and the best by the posterior stays."""
-        if number < rounds:
+        """Members are judged half-way and after the last round; then the best of all stays."""
+        if number not in (rounds // 2, rounds):
             return Removal()
         reference = self._reference()
         if len(reference) == 1:
@@ -101,8 +112,18 @@ class Posterior(Strategy):
         look = Look.at(self.space, self.problem)
         capacity = Capacity.of(self.problem.prices.graph, self.net.gates.numbers)
         sources = Sources.of(capacity, look, self._training_effects(), reference)
-        belief, judged = self._judge(sources, reference)
+        share = EARLY if number < rounds else 1 - EARLY
+        belief, judged = self._judge(sources, reference, share)
+        if number < rounds:
+            self._concentrate(belief)
+            return Removal()
         return self._choose(sources, belief, judged)
+
+    def _concentrate(self, belief: Belief) -> None:
+        """Draw members that are to be trained more, each as often as it may be the best."""
+        best = belief.losses(FOCUS, self.net.generator).argmin(dim=1).tolist()
+        numbers = self.net.gates.numbers
+        self.focus = [sorted(numbers[group] for group in belief.members[n]) for n in best]
 
     def _reference(self) -> list[Member]:
         """Random members inside the budgets, or all of them in random order, each once."""
@@ -117,10 +138,11 @@ class Posterior(Strategy):
         return list(dict.fromkeys(drawn))
 
     def _judge(
-        self, sources: Sources, reference: list[Member]
+        self, sources: Sources, reference: list[Member], share: float
     ) -> tuple[Belief, dict[Member, Tensor]]:
-        """Judge members, any first, then those that draws say are best."""
-        parts, recalibration, count = self._terms(len(reference))
+        """Judge a share of the members due, any first, then those that draws say are best."""
+        count = max(FEWEST, round(share * self.draws))
+        parts, recalibration = self._terms(min(count, len(reference)))
         pool = list(reference)
         judged: dict[Member, Tensor] = {}
 
@@ -142,19 +164,17 @@ class Posterior(Strategy):
             belief = look_at(promising)
         return belief, judged
 
-    def _terms(self, members: int) -> tuple[list[Part], int, int]:
-        """The halves of the held-out examples, those for normalisation, and the judgements.
+    def _terms(self, count: int) -> tuple[list[Part], int]:
+        """The halves of the held-out examples, and the examples for normalisation.
 
-        As many of all that no more images are judged than were trained on.
+        As many that no more images are judged than were trained on.
         """
-        count = max(FEWEST, self.draws)
-        each = max(0, self.net.trained - self.net.evaluated) // min(count, max(members, 1))
+        each = max(0, self.net.trained - self.net.evaluated) // count
         recalibration = min(RECALIBRATION, max(EXAMPLES, each // 3))
         size = min(len(self.net.held_part), max(2 * EXAMPLES, each - recalibration))
         held = self.net.sample(self.net.held_part, size)
         order = torch.arange(len(held), device=self.net.device)
-        halves = [held.subset(order[0::2]), held.subset(order[1::2])]
-        return halves, recalibration, count
+        return [held.subset(order[0::2]), held.subset(order[1::2])], recalibration
 
     def _widened(
         self,
@@ -182,7 +202,9 @@ class Posterior(Strategy):
 
     def _doublings(self) -> float:
         """Of the images seen, until the training that is wanted has ended; 0 at least."""
-        return max(0.0, math.log2(max(1.0, self.problem.wanted_images) / max(1, self.net.trained)))
+        epochs = self.settings.wanted_epochs or self.problem.train_epochs
+        images = epochs * (len(self.net.fit_part) + len(self.net.held_part))
+        return max(0.0, math.log2(images / max(1, self.net.trained)))
 
     def _choose(self, sources: Sources, belief: Belief, judged: Mapping[Member, Tensor]) -> Removal:
         mean = belief.mean
@@ -221,18 +243,20 @@ class Posterior(Strategy):
 
     def state(self) -> dict[str, Any]:
         """With all members and losses so far."""
-        return super().state() | {"members": self.members, "losses": self.losses}
+        own = {"members": self.members, "losses": self.losses, "focus": self.focus}
+        return super().state() | own
 
     def state_schema(self) -> Schema:
         """With what `state` adds."""
         groups = listed(between(0, len(self.net.gates.groups) - 1))
-        own = {"members": listed(groups), "losses": listed(NUMBER)}
+        own = {"members": listed(groups), "losses": listed(NUMBER), "focus": listed(groups)}
         return both(super().state_schema(), open_record(own), agreeing(_miscounted))
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Back to what `state` gave."""
         super().restore(state)
         self.members, self.losses = state["members"], state["losses"]
+        self.focus = state["focus"]
 
 
 def _promising(
