@@ -25,7 +25,8 @@ from bayesnas.compiler.space.choices import Member
 from bayesnas.runtime.strategies.posterior.regression import Regression, regress
 from bayesnas.runtime.strategies.posterior.sources import OPERATIONS, Sources, table
 
-DOUBLING: Final = 0.25  # deviations of the losses that a deviation of capacity gains a doubling
+DOUBLING: Final = 0.03  # of the loss, that twice the capacity gains with twice the images
+WIDEST: Final = 1.0  # doublings that a deviation of capacity counts at most
 DOUBT: Final = 1.0  # deviations of the losses that shared weights do not tell
 _SHARED: Final = 0.5  # of the variance of the doubt, what members of like operations have alike
 _UNSURE: Final = 0.5  # deviation of the drift, as a share of it
@@ -61,7 +62,7 @@ class Belief:
         reference: int,
         doublings: float,
     ) -> Belief:
-        """From the losses of judged members on two halves of the held-out examples, [2] each.
+        """From the losses of judged members on P equal parts of the held-out examples, [P] each.
 
         Args:
             sources: what is known besides.
@@ -73,17 +74,19 @@ class Belief:
         inputs = sources.scores(table(members, sources.numbers))
         places = {member: n for n, member in enumerate(members)}
         rows = torch.tensor([places[member] for member in judged])
-        halves = torch.stack(list(judged.values()))
-        regression = regress(inputs[rows], sources.blocks, halves.mean(dim=1))
-        sampled = float((halves[:, 0] - halves[:, 1]).var()) / 4
+        parts = torch.stack(list(judged.values()))
+        losses, sampled = parts.mean(dim=1), sampling_variance(parts)
+        regression = regress(inputs[rows], sources.blocks, losses)
         own = max(regression.noise - sampled, 0.0)  # variance of r
         share = own / (own + sampled) if own > 0 else 0.0
         fitted = regression.mean(inputs)
         residual, variance = torch.zeros_like(fitted), torch.full_like(fitted, own)
-        residual[rows] = share * (halves.mean(dim=1) - fitted[rows])
+        residual[rows] = share * (losses - fitted[rows])
         variance[rows] = share * sampled
         spread = math.sqrt(float(fitted[:reference].var()) + own)
-        drift = DOUBLING * max(0.0, doublings) * spread
+        wider = float(sources.scales[0])  # doublings of capacity in one deviation
+        wider = min(wider, WIDEST) if math.isfinite(wider) else 0.0
+        drift = DOUBLING * max(0.0, doublings) * abs(regression.level) * wider
         return cls(members, inputs, regression, drift, residual, variance, DOUBT * spread)
 
     @property
@@ -115,6 +118,19 @@ class Belief:
         """
         slopes = sources.slopes(at)
         return self.drift * slopes[:, 0] - slopes @ coefficients
+
+
+def sampling_variance(parts: Tensor) -> float:
+    """Of a member's mean loss, beside what all members have alike, as the examples are drawn.
+
+    The mean square of what a sum of members and parts leaves, by the number of parts.
+
+    Args:
+        parts: losses of J members on P parts of the examples [J, P], J > 1 and P > 1.
+    """
+    rows, columns = parts.shape
+    left = parts - parts.mean(dim=0) - parts.mean(dim=1, keepdim=True) + parts.mean()
+    return float(left.square().sum()) / ((rows - 1) * (columns - 1)) / columns
 
 
 def _normal(generator: torch.Generator, *shape: int) -> Tensor:

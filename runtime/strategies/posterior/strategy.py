@@ -49,7 +49,8 @@ CLIMB: Final = 3  # times a draw's function is taken linear anew
 RANDOM: Final = 0.4  # share of the judged members that are any
 BATCH: Final = 4  # members judged before the posterior is taken anew
 FEWEST: Final = 6  # members that are judged at least, where there are so many
-EXAMPLES: Final = 64  # held-out ones that a judgement takes at least
+EXAMPLES: Final = 128  # that a judgement takes at least, held out and for normalisation
+PARTS: Final = 8  # of the held-out examples: how their losses differ tells the error of a judgement
 EARLY: Final = 0.3  # share of the judgements that come half-way
 FOCUS: Final = 200  # draws of members to train more
 UNIFORM: Final = 0.3  # share of the steps after them whose member is any
@@ -165,16 +166,17 @@ class Posterior(Strategy):
         return belief, judged
 
     def _terms(self, count: int) -> tuple[list[Part], int]:
-        """The halves of the held-out examples, and the examples for normalisation.
+        """Equal parts of held-out examples, and how many examples normalisation takes.
 
         As many that no more images are judged than were trained on.
         """
         each = max(0, self.net.trained - self.net.evaluated) // count
         recalibration = min(RECALIBRATION, max(EXAMPLES, each // 3))
-        size = min(len(self.net.held_part), max(2 * EXAMPLES, each - recalibration))
-        held = self.net.sample(self.net.held_part, size)
+        size = min(len(self.net.held_part), max(EXAMPLES, each - recalibration))
+        parts = min(PARTS, size)
+        held = self.net.sample(self.net.held_part, size - size % parts)
         order = torch.arange(len(held), device=self.net.device)
-        return [held.subset(order[0::2]), held.subset(order[1::2])], recalibration
+        return [held.subset(order[n::parts]) for n in range(parts)], recalibration
 
     def _widened(
         self,
