@@ -38,12 +38,12 @@ _PUBLISHED = ("gate_learning_rate", "lambda_w", "dependency", "prune_fraction")
 
 # A strategy is a file in `runtime/strategies/` and a line here.
 STRATEGIES: Final[Mapping[str, StrategyEntry]] = {
-    "evidence": StrategyEntry("evidence:Evidence", (*_POSTERIOR, "operation_drop")),
-    "bayesnas": StrategyEntry("bayesnas.published:Published", (*_POSTERIOR, *_PUBLISHED)),
     "posterior": StrategyEntry(
         "posterior.strategy:Posterior",
         (*_TRAINING, *_CURVATURE, "draws", "operation_drop", "wanted_epochs"),
     ),
+    "evidence": StrategyEntry("evidence:Evidence", (*_POSTERIOR, "operation_drop")),
+    "bayesnas": StrategyEntry("bayesnas.published:Published", (*_POSTERIOR, *_PUBLISHED)),
     "random": StrategyEntry("random_members:RandomChoice", (*_TRAINING, "draws")),
     "darts": StrategyEntry("darts:Darts", _TRAINING),
     "magnitude": StrategyEntry("magnitude:Magnitude", (*_TRAINING, "gate_learning_rate")),
@@ -66,7 +66,7 @@ def _word(default: str, words: Collection[str], about: str) -> Any:
 class SearchSettings:
     """Settings of ``bayesnas search``; an epoch is a pass over the part that trains weights."""
 
-    strategy: str = _word("evidence", STRATEGIES, "how operations are judged and removed")
+    strategy: str = _word("posterior", STRATEGIES, "how operations are judged and removed")
     discretize: str = _word("yes", ("yes", "no"), "no: several operations may stay on one edge")
     warmup_epochs: float = _number(10.0, 0, 10_000, "epochs before the first update")
     rounds: int = _number(8, 1, 1000, "updates, each after its training")

@@ -125,7 +125,7 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strategies",
         metavar="A,B",
-        default="evidence,random,largest",
+        default="posterior,random,largest",
         help=f"some of {', '.join(STRATEGIES)}; default %(default)s",
     )
     parser.add_argument("--seeds", metavar="0,1,2", default="0,1,2", help="default %(default)s")
