@@ -9,10 +9,11 @@ import json
 import multiprocessing
 import tempfile
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from math import comb
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
+from math import comb, hypot
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import NormalDist, fmean, stdev
 from typing import Any
 
 import torch
@@ -47,7 +48,10 @@ class Job:
 
 @define
 class Found:
-    """What a search found, by tied groups."""
+    """What a search found, by tied groups.
+
+    ``standings`` are the losses that it believes of judged members, each with its error.
+    """
 
     job: Job
     kept: Member
@@ -55,6 +59,7 @@ class Found:
     images_evaluated: int = 0
     seconds: float = 0.0
     scores: dict[str, float] = field(factory=dict)
+    standings: list[tuple[Member, float, float]] = field(factory=list)
 
 
 def strategy_names(text: str) -> list[str]:
@@ -81,9 +86,17 @@ def run(job: Job) -> Found:
             options,
         )
         result = read_result(out, SEARCHED)
-        rows = [json.loads(line) for line in (out / "gates.jsonl").read_text().splitlines()]
+        rows, members = _lines(out / "gates.jsonl"), _lines(out / "members.jsonl")
     kept = frozenset(row["group"] for row in rows if row["removed_by"] in (None, "dead"))
-    return Found(job, kept, result["images_trained"], result["images_evaluated"], result["seconds"])
+    found = Found(
+        job, kept, result["images_trained"], result["images_evaluated"], result["seconds"]
+    )
+    found.standings = [(frozenset(m["member"]), m["loss"], m["error"]) for m in members]
+    return found
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def run_all(jobs: Sequence[Job], workers: int) -> list[Found]:
@@ -117,6 +130,23 @@ def best_of_random(choose_by: Sequence[float], shown: Sequence[float], n: int) -
     order = sorted(range(len(shown)), key=lambda k: -choose_by[k])
     total = comb(len(order), n)
     return sum(comb(len(order) - 1 - k, n - 1) / total * shown[i] for k, i in enumerate(order))
+
+
+def print_reliability(found: Sequence[Found], score: Callable[[Member], float]) -> None:
+    """How sure searches are of the order of two judged members, and how often they are right.
+
+    Errors are taken to be independent. ``score`` is what a member is worth, by the table.
+    """
+    pairs: dict[int, list[tuple[float, float]]] = defaultdict(list)
+    for one in found:
+        rows = [(loss, error, score(member)) for member, loss, error in one.standings]
+        for (loss, error, worth), (other, its_error, its_worth) in combinations(rows, 2):
+            sure = NormalDist().cdf(abs(other - loss) / max(hypot(error, its_error), 1e-12))
+            right = 0.5 if worth == its_worth else float((loss < other) == (worth > its_worth))
+            pairs[min(int(10 * sure), 9)].append((sure, right))
+    for _, group in sorted(pairs.items()):
+        said, true = (fmean(values) for values in zip(*group, strict=True))
+        print(f"of {len(group):,} pairs said to be in order with {said:.0%}, {true:.0%} are")
 
 
 def summary(found: Sequence[Found], best: float, scores: Sequence[float]) -> dict[str, Any]:

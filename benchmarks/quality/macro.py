@@ -28,6 +28,7 @@ from benchmarks.quality.judge import (
     Found,
     Job,
     best_of_random,
+    print_reliability,
     print_summary,
     run_all,
     strategy_names,
@@ -76,6 +77,7 @@ def judge(found: list[Found], limit: int | None) -> dict[str, Any]:
         print(f"{kind:>20}: {chain}  {accuracy:.2f} %, {flops / 1e6:.1f} MFLOPs")
     judged = summary(found, max(inside), inside)
     print_summary(judged, 1, "accuracy, %")
+    print_reliability(found, lambda member: table[chain_of(member)][0])
     random = {n: best_of_random(inside, inside, n) for n in (1, 10, 100)}
     for n, value in random.items():
         print(f"best of {n} random members by the table itself: {value:.2f} %")

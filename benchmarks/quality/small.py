@@ -23,6 +23,7 @@ from benchmarks.common import finish
 from benchmarks.quality.judge import (
     Job,
     best_of_random,
+    print_reliability,
     print_summary,
     run_all,
     strategy_names,
@@ -76,6 +77,7 @@ def main() -> None:
     selections = [row["selection_mean"] for row in table.values()]
     judged = summary(found, max(tests), tests)
     print_summary(judged, 100, "accuracy, %")
+    print_reliability(found, lambda member: table[name_of(compiled, member)]["test_mean"])
     random = {n: best_of_random(selections, tests, n) for n in (1, 10, 100)}
     for n, value in random.items():
         print(f"best of {n} random members, fully trained and chosen by selection: {value:.2%}")
