@@ -27,7 +27,6 @@ from bayesnas.runtime.runs.reading import (
     Schema,
     between,
     listed,
-    maybe,
     one_of,
     open_record,
     record,
@@ -63,7 +62,7 @@ class Standing:
 
     Args:
         member: the groups that it keeps.
-        judged: its loss by shared weights; None where it was not looked at.
+        judged: its loss by shared weights.
         loss: the mean of its posterior, after the training that is wanted.
         error: the deviation of that posterior.
         best: chance to be the best of all that were thought of.
@@ -72,7 +71,7 @@ class Standing:
     """
 
     member: Member
-    judged: float | None
+    judged: float
     loss: float
     error: float
     best: float
@@ -92,7 +91,7 @@ class Standing:
     def schema(groups: Schema) -> Schema:
         """Of a `record`, by that of the name of a group."""
         chances = dict.fromkeys(("best", "close", "better"), between(0, 1, "number"))
-        losses = {"judged": maybe(NUMBER), "loss": NUMBER, "error": DURATION}
+        losses = {"judged": NUMBER, "loss": NUMBER, "error": DURATION}
         return record({"member": listed(groups), **losses, **chances})
 
 

@@ -210,7 +210,9 @@ class Posterior(Strategy):
 
     def _choose(self, sources: Sources, belief: Belief, judged: Mapping[Member, Tensor]) -> Removal:
         mean = belief.mean
-        best = int(mean.argmin())
+        rows = [n for n, member in enumerate(belief.members) if member in judged]
+        rows.sort(key=lambda n: float(mean[n]))
+        best = rows[0]
         losses = belief.losses(DRAWS, self.net.generator)
         least = losses.min(dim=1, keepdim=True).values
         bests = losses.argmin(dim=1)
@@ -218,12 +220,10 @@ class Posterior(Strategy):
         close = (losses <= least + CLOSE * least.abs()).to(mean.dtype).mean(dim=0)
         better = (losses < losses[:, best : best + 1]).to(mean.dtype).mean(dim=0)
         error = losses.std(dim=0)
-        rows = [n for n, m in enumerate(belief.members) if m in judged or n == best]
-        for n in sorted(rows, key=lambda n: float(mean[n])):
+        for n in rows:
             member = belief.members[n]
-            looked = float(judged[member].mean()) if member in judged else None
             numbers = (float(v[n]) for v in (mean, error, chance, close, better))
-            self.standings.append(Standing(member, looked, *numbers))
+            self.standings.append(Standing(member, float(judged[member].mean()), *numbers))
         self._report(sources, belief, chance)
         return self.keep_only(belief.members[best], "posterior")
 
