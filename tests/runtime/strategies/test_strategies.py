@@ -227,6 +227,35 @@ def test_with_one_draw_nothing_is_judged(
 
 
 @pytest.mark.usefixtures("_at_hand")
+@pytest.mark.parametrize("limits", [(), budget("parameters", LIMIT)])
+def test_what_is_believed_of_members_is_written(
+    limits: tuple[BudgetConstraint, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "o"
+    run(Space(SPACE, budgets=limits), "posterior", out, draws=12)
+    rows = lines(out / "members.jsonl")
+    assert [row["loss"] for row in rows] == sorted(row["loss"] for row in rows)
+    assert frozenset(rows[0]["member"]) >= left(out)
+    assert rows[0]["better"] == 0
+    assert sum(row["best"] for row in rows) <= 1 + 1e-9
+    for row in rows:
+        member = frozenset(row["member"])
+        assert member_space(SPACE.graph).contains(member)
+        assert row["parameters"] == cost(member)
+        assert not limits or row["parameters"] <= LIMIT
+        assert row["best"] <= row["close"]
+        assert row["error"] > 0
+    undecided = [row for row in rows[1:] if row["better"] >= 0.25][:3]
+    specs = sorted(path.name for path in out.glob("runner_up_*.nas"))
+    assert specs == [f"runner_up_{n}.nas" for n in range(1, len(undecided) + 1)]
+    for name, row in zip(specs, undecided, strict=True):
+        assert graph_cost(compile_spec(out / name).graph).parameters == row["parameters"]
+    said = capsys.readouterr().err
+    assert "by the posterior it is within 1 % of the best member's loss with" in said
+    assert all(f"`{name}`" in said for name in specs)
+
+
+@pytest.mark.usefixtures("_at_hand")
 @pytest.mark.parametrize("draws", [0, 5])
 def test_random_takes_the_best_of_those_it_judged(
     draws: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
