@@ -209,7 +209,8 @@ def test_runs_go_contiguous_and_say_so(
     monkeypatch.setattr("bayesnas.compiler.artifacts.figure.has_dot", lambda: False)
     space = compile_spec(write_tiny(tmp_path))
     data = f"folder:{striped(tmp_path / 'striped')}"
-    settings = make_settings(SearchSettings, {**space.settings("search"), "recompute": "yes"})
+    own = {"strategy": "evidence", "recompute": "yes"}
+    settings = make_settings(SearchSettings, {**space.settings("search"), **own})
     training = make_settings(TrainSettings, space.settings("train"))
     losses = []
     for said in ("", SAID):

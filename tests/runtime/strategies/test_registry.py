@@ -170,5 +170,5 @@ def test_the_list_of_settings_says_who_uses_them(capsys: pytest.CaptureFixture[s
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[1:]}
     assert set(rows) == set(ALL)
     assert " all but largest " in rows["epochs"]
-    assert " evidence, posterior " in rows["operation_drop"]
+    assert " posterior, evidence " in rows["operation_drop"]
     assert " all " in rows["strategy"]
