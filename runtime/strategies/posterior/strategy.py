@@ -142,7 +142,8 @@ class Posterior(Strategy):
         self, sources: Sources, reference: list[Member], share: float
     ) -> tuple[Belief, dict[Member, Tensor]]:
         """Judge a share of the members due, any first, then those that draws say are best."""
-        count = max(FEWEST, round(share * self.draws))
+        spare = max(0, self.net.trained - self.net.evaluated) // (2 * EXAMPLES)
+        count = max(FEWEST, min(round(share * self.draws), spare))
         parts, recalibration = self._terms(min(count, len(reference)))
         pool = list(reference)
         judged: dict[Member, Tensor] = {}
