@@ -169,7 +169,7 @@ class Posterior(Strategy):
     def _terms(self, count: int) -> tuple[list[Part], int]:
         """Equal parts of held-out examples, and how many examples normalisation takes.
 
-        As many that no more images are judged than were trained on.
+        They take what is left of as many images as were trained on, `EXAMPLES` of each at least.
         """
         each = max(0, self.net.trained - self.net.evaluated) // count
         recalibration = min(RECALIBRATION, max(EXAMPLES, each // 3))
