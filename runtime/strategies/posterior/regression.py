@@ -64,21 +64,32 @@ def regress(inputs: Tensor, blocks: Tensor, targets: Tensor) -> Regression:
     center, level = inputs.mean(dim=0), float(targets.mean())
     x, y = inputs - center, targets - level
     spread = max(float(y.square().mean()), _LEAST)
-    gram, projected = x.T @ x, x.T @ y
     count = int(blocks.max()) + 1
     sizes = torch.bincount(blocks, minlength=count).to(x.dtype)
     variances = torch.full((count,), spread / count, dtype=x.dtype)
     first, noise = variances[0].item(), spread / 2
     for _ in range(ITERATIONS):
-        coefficients = _posterior(gram, projected, variances[blocks], noise)
-        second = coefficients.mean.square() + coefficients.variance
+        second, residual = _moments(x, y, variances[blocks], noise)
         sums = torch.zeros(count, dtype=x.dtype).index_add(0, blocks, second)
         variances = ((sums + first) / (sizes + 1)).clamp_min(_LEAST * spread)
-        residual = (y - x @ coefficients.mean).square().sum() + (
-            x @ coefficients.root
-        ).square().sum()
-        noise = max((float(residual) + spread / 2) / (len(y) + 1), _LEAST * spread)
+        noise = max((residual + spread / 2) / (len(y) + 1), _LEAST * spread)
+    coefficients = _posterior(x.T @ x, x.T @ y, variances[blocks], noise)
     return Regression(center, level, coefficients, noise, variances)
+
+
+def _moments(x: Tensor, y: Tensor, variances: Tensor, noise: float) -> tuple[Tensor, float]:
+    """Second moments of the coefficients [K] by `_posterior`, and the mean square of what is left.
+
+    By the targets' covariance [J, J]: there are far fewer of them than inputs.
+    """
+    values, vectors = eigh(x * variances @ x.T / noise, "the precision of the sources")
+    values = values.clamp_min(0)
+    shrink = 1 / (noise * (1 + values))
+    loads = x.T @ vectors
+    mean = variances * (loads @ (shrink * (vectors.T @ y)))
+    variance = variances - variances.square() * (loads.square() @ shrink)
+    residual = (y - x @ mean).square().sum() + noise * (values / (1 + values)).sum()
+    return mean.square() + variance, float(residual)
 
 
 def _posterior(gram: Tensor, projected: Tensor, variances: Tensor, noise: float) -> Gaussian:
