@@ -19,7 +19,7 @@ from bayesnas.compiler.settings import (
     check_use,
     make_settings,
 )
-from bayesnas.dsl.diagnostics import DiagnosticError
+from bayesnas.dsl.diagnostics import check_idle
 
 if TYPE_CHECKING:
     from torch import nn
@@ -214,7 +214,8 @@ def _reading(
             (it is no data).
     """
     from bayesnas.runtime.data.loading import check_data
-    from bayesnas.runtime.data.registry import ROOT, DataOptions, check_use, idle_option
+    from bayesnas.runtime.data.registry import ROOT, DataOptions
+    from bayesnas.runtime.data.registry import check_use as check_reading
 
     check_data(data)
     root = ROOT if data_root is None else Path(data_root)
@@ -223,11 +224,11 @@ def _reading(
         standardise = "auto" if own is None else own.standardise
     options = DataOptions(resize, download, root, fit, standardise)
     if isinstance(data, str):
-        check_use(data, options)
-    elif idle := [*options.fitted, *options.fetched]:
+        check_reading(data, options)
+    else:
         remedy = "leave it out: it is for data by its name, as in `folder:PATH`"
         where = f"with `{data.name}`, which is in memory"
-        raise DiagnosticError(*(idle_option(name, where, remedy) for name in idle))
+        check_idle([*options.fitted, *options.fetched], where, remedy)
     return options
 
 

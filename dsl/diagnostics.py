@@ -217,3 +217,18 @@ def memory_ran_out(error: BaseException) -> bool:
     """Whether an exception says that memory has run out: Python's own, PyTorch's or the GPU's."""
     said = ("out of memory", "can't allocate", "bad_alloc")
     return isinstance(error, MemoryError) or any(words in str(error) for words in said)
+
+
+def idle_option(option: str, where: str, remedy: str) -> Diagnostic:
+    """D423: an option that does nothing there."""
+    return Diagnostic("D423", f"`{option}` does nothing {where}", help=remedy)
+
+
+def check_idle(options: Iterable[str], where: str, remedy: str) -> None:
+    """Refuse options that do nothing there.
+
+    Raises:
+        DiagnosticError: D423, for each of them.
+    """
+    if idle := [idle_option(option, where, remedy) for option in options]:
+        raise DiagnosticError(*idle)

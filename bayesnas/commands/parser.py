@@ -6,14 +6,7 @@ import argparse
 from typing import Final, NoReturn
 
 import bayesnas
-from bayesnas.commands import (
-    compiling,
-    counting,
-    demo,
-    formatting,
-    searching,
-    training,
-)
+from bayesnas.commands import compiling, counting, demo, formatting, searching, training
 from bayesnas.dsl.terminal import visible
 
 COMMANDS: Final = (

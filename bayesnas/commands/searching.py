@@ -34,9 +34,8 @@ from bayesnas.compiler.settings import (
     check_use,
     make_settings,
 )
-from bayesnas.dsl.diagnostics import DiagnosticError
+from bayesnas.dsl.diagnostics import check_idle
 from bayesnas.dsl.terminal import say
-from bayesnas.runtime.data.registry import idle_option
 
 if TYPE_CHECKING:
     from bayesnas.runtime.jobs.space import Space
@@ -108,7 +107,7 @@ def _space(options: argparse.Namespace) -> Space:
         proxy = compile_spec(options.spec, smaller, options.network)
         if proxy.graph.root.parameters == wanted.graph.root.parameters:
             remedy = "leave it out, or give a parameter another value than the network has"
-            raise DiagnosticError(idle_option("--proxy", "with the network's own values", remedy))
+            check_idle(["--proxy"], "with the network's own values", remedy)
     return Space(wanted, proxy, parse_budgets(options.budget))
 
 
@@ -173,7 +172,7 @@ def _check_strategy(options: Sequence[str], named: str) -> None:
     """
     if "strategy" in _names(options):
         remedy = f"leave it out: `{named}` says how to search"
-        raise DiagnosticError(idle_option("--option strategy", f"beside `{named}`", remedy))
+        check_idle(["--option strategy"], f"beside `{named}`", remedy)
 
 
 def _names(options: Sequence[str]) -> list[str]:

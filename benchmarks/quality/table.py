@@ -33,11 +33,11 @@ import torch
 from attrs import evolve, frozen
 from tqdm import tqdm
 
-from bayesnas.compiler.graph.cost import edge_cost, graph_cost
+from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.compiler.space.choices import Member, member_space
-from bayesnas.compiler.space.members import prune_to
+from bayesnas.compiler.space.members import group_costs, prune_to
 from bayesnas.compiler.space.prices import Prices, best_member
 from bayesnas.dsl.files import write_text
 from bayesnas.runtime.data.dataset import Batches, Part
@@ -102,11 +102,7 @@ class Table:
             random.shuffle(names)
             return {name: every[name] for name in names}
         prices = Prices.of(compiled.graph, ())
-        groups = compiled.graph.groups().items()
-        flops = {
-            name: float(sum(edge_cost(edge).flops for edge in edges)) for name, edges in groups
-        }
-        biggest = best_member(space, flops, prices)
+        biggest = best_member(space, group_costs(compiled.graph, "flops"), prices)
         assert biggest is not None
         drawn = {name_of(compiled, biggest): biggest}
         while len(drawn) <= self.sample:

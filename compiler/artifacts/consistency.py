@@ -9,8 +9,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from bayesnas.compiler.graph.model import AnyStage, Edge, Graph, ParallelStage, Stage
+from bayesnas.compiler.graph.model import Edge, Graph
 from bayesnas.compiler.graph.verify import INVARIANTS
+from bayesnas.compiler.graph.walks import primitives_of
 from bayesnas.compiler.operations.primitives import PRIMITIVES
 from bayesnas.compiler.passes.structure import check_structure
 from bayesnas.dsl.diagnostics import DiagnosticError
@@ -177,7 +178,7 @@ def _connections(graph: Graph) -> Iterator[str]:
 
 def _operations(graph: Graph) -> Iterator[str]:
     for edge in graph.edges():
-        for stage in _leaves(edge.operation.stages):
+        for stage in primitives_of(edge.operation.stages):
             primitive = PRIMITIVES.get(stage.primitive)
             if primitive is None:
                 yield f"there is no primitive `{stage.primitive}`; a plugin may have had it"
@@ -186,15 +187,6 @@ def _operations(graph: Graph) -> Iterator[str]:
             written = dict(stage.written or ())
             if not needed <= set(written) <= set(primitive.parameters):
                 yield f"`{stage.primitive}` of edge `{edge.id}` has other numbers than it takes"
-
-
-def _leaves(stages: tuple[AnyStage, ...]) -> Iterator[Stage]:
-    for stage in stages:
-        if isinstance(stage, ParallelStage):
-            for branch in stage.branches:
-                yield from _leaves(branch)
-        else:
-            yield stage
 
 
 _LOCAL: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\[[0-9]+\])?")

@@ -16,7 +16,8 @@ from attrs import evolve, frozen
 from bayesnas.compiler.emit.names import TAKEN, identifier, unique
 from bayesnas.compiler.emit.stages import AnyWritten, WrittenParallel, stage_numbers
 from bayesnas.compiler.emit.texts import split
-from bayesnas.compiler.graph.model import AnyStage, Graph, ParallelStage
+from bayesnas.compiler.graph.model import Graph
+from bayesnas.compiler.graph.walks import primitives_of
 from bayesnas.compiler.operations.primitives import PRIMITIVES, rank
 
 # What may differ between sources of one key: a number, or the name of the function that is called.
@@ -197,12 +198,9 @@ def spread(parts: Sequence[ModuleSource], texts: Sequence[str]) -> list[str]:
 
 def imported_modules(graph: Graph) -> list[str]:
     """Modules of the plugins whose primitives the graph applies."""
-    waiting: list[AnyStage] = [s for edge in graph.edges() for s in edge.operation.stages]
-    modules = set()
-    while waiting:
-        stage = waiting.pop()
-        if isinstance(stage, ParallelStage):
-            waiting += [inner for branch in stage.branches for inner in branch]
-        else:
-            modules.add(PRIMITIVES[stage.primitive].module)
+    modules = {
+        PRIMITIVES[stage.primitive].module
+        for edge in graph.edges()
+        for stage in primitives_of(edge.operation.stages)
+    }
     return sorted(modules - {""})

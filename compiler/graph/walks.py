@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import networkx as nx
 from attrs import evolve
 
-from bayesnas.compiler.graph.model import AnyStage, Graph, Node, Stage
+from bayesnas.compiler.graph.model import AnyStage, Graph, Node, ParallelStage, Stage
 from bayesnas.compiler.operations.primitives import PRIMITIVES
 
 _PASSING = ("skip", "flatten")  # the numbers stay what they were
@@ -104,3 +104,13 @@ def scope_graphs(graph: Graph) -> dict[str, nx.DiGraph[str]]:
 def item(node: Node, scope: str) -> str:
     """The node itself inside its own scope, its instance seen from the scope around that."""
     return node.id if node.scope == scope else f"<{node.scope}>"
+
+
+def primitives_of(stages: Iterable[AnyStage]) -> Iterator[Stage]:
+    """The primitives of an operation in order, those of parallel branches among them."""
+    for stage in stages:
+        if isinstance(stage, ParallelStage):
+            for branch in stage.branches:
+                yield from primitives_of(branch)
+        else:
+            yield stage

@@ -7,8 +7,9 @@ from typing import TypeAlias
 
 from bayesnas.compiler.graph.cost import Cost
 from bayesnas.compiler.graph.model import Graph, Stage
+from bayesnas.compiler.graph.walks import primitives_of
 from bayesnas.compiler.operations.primitives import PRIMITIVES
-from bayesnas.compiler.slices.groups import Slices, StageChannels, primitives_of
+from bayesnas.compiler.slices.groups import Slices, StageChannels
 from bayesnas.compiler.slices.ties import Channels, Run, Strand
 
 Kept: TypeAlias = Mapping[Strand, Sequence[int]]  # channels that stay; of other strands, all

@@ -7,7 +7,7 @@ network stays, and so does what a primitive without a declaration reads or makes
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import TypeAlias
 
 from attrs import field, frozen
@@ -62,16 +62,6 @@ class Slices:
     def removable(self) -> tuple[Strand, ...]:
         """The strands whose channels may go."""
         return tuple(strand for strand in self.strands if not strand.fixed)
-
-
-def primitives_of(stages: Iterable[AnyStage]) -> Iterator[Stage]:
-    """The primitives of an operation in order, those of parallel branches among them."""
-    for stage in stages:
-        if isinstance(stage, ParallelStage):
-            for branch in stage.branches:
-                yield from primitives_of(branch)
-        else:
-            yield stage
 
 
 def coupled_slices(graph: Graph) -> Slices:

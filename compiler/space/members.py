@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from attrs import frozen
 
-from bayesnas.compiler.graph.cost import Cost, edge_costs, graph_cost, sum_of
+from bayesnas.compiler.graph.cost import Cost, edge_cost, edge_costs, graph_cost, sum_of
 from bayesnas.compiler.graph.model import BudgetConstraint, CostName, Graph
 from bayesnas.compiler.graph.prune import prune_graph
 from bayesnas.compiler.passes.shapes import infer_shapes
@@ -90,6 +90,14 @@ def exceeds(cost: Cost, budget: BudgetConstraint) -> bool:
 def cost_of(cost: Cost, name: CostName) -> int:
     """The cost of that name."""
     return cost.parameters if name == "parameters" else cost.flops
+
+
+def group_costs(graph: Graph, name: CostName) -> dict[str, int]:
+    """What the edges of each tied group cost together."""
+    return {
+        group: sum(cost_of(edge_cost(edge), name) for edge in edges)
+        for group, edges in graph.groups().items()
+    }
 
 
 class Life:

@@ -39,6 +39,11 @@ class Part:
         """The examples at these positions."""
         return Part(self.inputs[indices], self.targets[indices])
 
+    def sample(self, count: int, generator: torch.Generator) -> Part:
+        """Some examples in random order, or all where there are fewer."""
+        order = torch.randperm(len(self), generator=generator)[:count]
+        return self.subset(order.to(self.targets.device))
+
     def first(self, count: int) -> Part:
         """The first examples, or all where there are fewer."""
         return Part(self.inputs[:count], self.targets[:count])

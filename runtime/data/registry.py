@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, cast
 
 from attrs import Attribute, field, frozen
 
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, idle_option, quote
 
 if TYPE_CHECKING:
     from bayesnas.compiler.operations.primitives import Shape
@@ -176,8 +176,3 @@ def check_use(name: str, options: DataOptions) -> None:
                 for option, use in idle.items()
             )
         )
-
-
-def idle_option(option: str, where: str, remedy: str) -> Diagnostic:
-    """D423: an option that does nothing there."""
-    return Diagnostic("D423", f"`{option}` does nothing {where}", help=remedy)

@@ -23,12 +23,10 @@ from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.jobs.train import Start, TrainResult, train
 from bayesnas.runtime.jobs.trained import MEAN, STD, TrainedRun
 from bayesnas.runtime.network.kernels import layout
-from bayesnas.runtime.network.memory import TEST, AtOnce, Footprint
 from bayesnas.runtime.network.modules import build, predict
 from bayesnas.runtime.network.training import evaluate
 from bayesnas.runtime.runs.folder import RunOptions
 from bayesnas.runtime.runs.ownership import COMPRESSED, check_out
-from bayesnas.runtime.runs.places import own_data
 from bayesnas.runtime.tasks.interface import Score
 from bayesnas.runtime.weights.choice import Limits, Ranking, Share, free_strands, within
 from bayesnas.runtime.weights.importance import IMPORTANCES, Subject
@@ -99,7 +97,7 @@ def compress(
     """
     check_out(options.out, options.resume, options.force, [folder])
     run = TrainedRun.open(folder)
-    data, options = _with_data(run, folder, options)
+    data, options = _with_data(run, options)
     removal = _Removal(run, wanted, data, options.seed)
     removed = removal.score()
     before, after = (graph_cost(c.graph) for c in (run.compiled, removal.narrowed.compiled))
@@ -123,7 +121,7 @@ def compress(
     return CompressResult(before, after, layers, removed, trained)
 
 
-def _with_data(run: TrainedRun, folder: Path, options: RunOptions) -> tuple[Data, RunOptions]:
+def _with_data(run: TrainedRun, options: RunOptions) -> tuple[Data, RunOptions]:
     """The data, and the options that name it: the run's own, read as it was, where none is named.
 
     Raises:
@@ -135,8 +133,7 @@ def _with_data(run: TrainedRun, folder: Path, options: RunOptions) -> tuple[Data
         data.task.check_record(run.record, data.name)
         return data, options
     data = run.own_data(options.data_options)
-    name, reading = own_data(run.settings, folder, options.data_options)
-    reading = evolve(reading, standardise=run.settings.get("standardise", "auto"))
+    name, reading = run.own_reading(options.data_options)
     return data, evolve(options, data=name, data_options=reading)
 
 
@@ -165,14 +162,14 @@ class _Removal:
         self.slices: Slices = coupled_slices(self.compiled.graph)
         state = {n: t for n, t in run.network.state_dict().items() if n not in (MEAN, STD)}
         strands = free_strands(self.compiled, self.slices, wanted.limits.layers)
-        self.at_once = AtOnce(Footprint.of(self.compiled.graph), _batch_size(run)).forward(TEST)
+        self.at_once = run.at_once
         module = _module(self.compiled, state)
-        part = _some(data.train, seed)
+        part = data.train.sample(EXAMPLES, torch.Generator().manual_seed(seed))
         subject = Subject(
             module,
             (*sliced_tensors(self.compiled, self.slices),),
             strands,
-            lambda: self._losses(module, part, _batch_size(run)),
+            lambda: self._losses(module, part, run.batch_size),
         )
         ranking = Ranking(IMPORTANCES[wanted.importance](subject), wanted.limits)
         budgets = _budgets(self.compiled, wanted)
@@ -204,18 +201,6 @@ class _Removal:
             for place, stage in self.slices.stages.items()
             if stage.numbers
         )
-
-
-def _batch_size(run: TrainedRun) -> int:
-    """Examples a step of a run's training."""
-    given: int = run.settings.get("settings", {}).get("batch_size", TrainSettings().batch_size)
-    return given
-
-
-def _some(part: Part, seed: int) -> Part:
-    """Some examples, in any order."""
-    generator = torch.Generator().manual_seed(seed)
-    return part.subset(torch.randperm(len(part), generator=generator)[:EXAMPLES])
 
 
 def _module(compiled: Compiled, state: Mapping[str, Tensor]) -> nn.Module:

@@ -13,12 +13,12 @@ from attrs import frozen
 from torch import Tensor
 
 from bayesnas.compiler.operations.primitives import Shape
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
 from bayesnas.runtime.data.arrays import read_examples
 from bayesnas.runtime.data.dataset import Part, raw_batches
 from bayesnas.runtime.data.folder import Findings, Reader, check_shape, images_below, stacked
 from bayesnas.runtime.data.images import ImageError, Picture
-from bayesnas.runtime.data.registry import DataOptions, idle_option
+from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.jobs.trained import TrainedRun
 from bayesnas.runtime.network.modules import predict
 
@@ -78,9 +78,9 @@ def predictions(
     files = [item for item in work if isinstance(item, Path)]
     if not all(map(_is_array, files)):
         _check_images(trained)
-    elif files and options.fitted:
+    elif files:
         remedy = "leave it out: examples in arrays have the network's shape"
-        raise DiagnosticError(*(idle_option(o, "with arrays", remedy) for o in options.fitted))
+        check_idle(options.fitted, "with arrays", remedy)
     reader = Reader(trained.shape, trained.reading(options), findings)
     return _predicted(trained, work, reader, top, done)
 

@@ -35,7 +35,7 @@ from bayesnas.runtime.jobs.space import Space
 from bayesnas.runtime.network.training import absurd, check_score, check_weights
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
 from bayesnas.runtime.runs.interruption import Watch
-from bayesnas.runtime.runs.ownership import FOUND, RESULT, check_out
+from bayesnas.runtime.runs.ownership import FOUND, MEMBERS, RESULT, RUNNERS_UP, check_out
 from bayesnas.runtime.runs.progress import Progress, Stopwatch, say_note
 from bayesnas.runtime.runs.seals import file_hash
 from bayesnas.runtime.strategies.interface import Problem, Standing, Strategy, no_member
@@ -340,11 +340,8 @@ class _Search:
 
     def _write_spec(self) -> Compiled:
         """Write the found network's spec, and compile it."""
-        wanted = self.space.wanted
         groups = self.net.gates.groups.keys() - self.removed.keys()
-        text = self._header(self._alive()) + print_spec(
-            derive_spec(wanted, prune_to(wanted.graph, groups))
-        )
+        text = self._spec_of(groups)
         network = compile_loaded(load_text(Source(FOUND, text), self.run.out))
         self.run.write_text(FOUND, text)
         return network
@@ -357,16 +354,12 @@ class _Search:
         rows = []
         for standing in standings:
             cost = graph_cost(prune_to(graph, standing.member))
-            own = {"parameters": cost.parameters, "flops": cost.flops}
-            rows.append({**standing.record(), **own})
-        self.run.write_lines("members.jsonl", rows)
-        names = []
-        for number, member in enumerate(self.strategy.runners_up(), start=1):
-            names.append(f"runner_up_{number}.nas")
-            groups = member - {*dead_groups(graph, member)}
-            text = print_spec(derive_spec(self.space.wanted, prune_to(graph, groups)))
-            self.run.write_text(names[-1], self._header(len(groups)) + text)
-        say_note(_undecided(standings[0], names))
+            rows.append(standing.record() | asdict(cost))
+        self.run.write_lines(MEMBERS, rows)
+        runners_up = dict(zip(RUNNERS_UP, self.strategy.runners_up(), strict=False))
+        for name, member in runners_up.items():
+            self.run.write_text(name, self._spec_of(member - {*dead_groups(graph, member)}))
+        say_note(_undecided(standings[0], runners_up))
 
     def _write_artifacts(self) -> str | None:
         """Write what tells of the search; advice where the figure could not be drawn."""
@@ -386,6 +379,12 @@ class _Search:
         gammas = {e.id: found[g] for g, edges in groups.items() if g in found for e in edges}
         gone = {e.id: self.removed[g][0] for g in self.removed for e in groups[g]}
         return Annotation(gammas, gone)
+
+    def _spec_of(self, groups: Collection[str]) -> str:
+        """The spec of the wanted network with these operations alone."""
+        wanted = self.space.wanted
+        text = print_spec(derive_spec(wanted, prune_to(wanted.graph, groups)))
+        return self._header(len(groups)) + text
 
     def _header(self, operations: int) -> str:
         name = Path(self.space.wanted.loaded.source.name).name

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import TrainSettings
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
 from bayesnas.runtime.data.census import Census
 from bayesnas.runtime.data.dataset import Data, statistics_type
 from bayesnas.runtime.data.loading import load_data
-from bayesnas.runtime.data.registry import DataOptions, check_use, idle_option
+from bayesnas.runtime.data.registry import DataOptions, check_use
 from bayesnas.runtime.data.splits import reserve_test
 from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.network.kernels import layout, layout_note
@@ -96,18 +96,27 @@ class TrainedRun:
         """Of one input."""
         return example_shape(self.compiled.graph)
 
+    @property
+    def batch_size(self) -> int:
+        """Examples a step of its training."""
+        given: int = self.settings.get("settings", {}).get("batch_size", TrainSettings().batch_size)
+        return given
+
     @cached_property
     def at_once(self) -> int:
         """How many examples it is asked at a time: no more memory than a step of its training."""
-        given = self.settings.get("settings", {})
-        batch_size = given.get("batch_size", TrainSettings().batch_size)
-        return AtOnce(Footprint.of(self.compiled.graph), batch_size).forward(TEST)
+        return AtOnce(Footprint.of(self.compiled.graph), self.batch_size).forward(TEST)
 
     @property
     def takes_pixels(self) -> bool:
         """Whether inputs are bytes, or shares of their full scale; else numbers of any scale."""
         kind = str(self.settings["data"]).partition(":")[0]
         return self.record["input"]["dtype"] == "uint8" or kind == "folder"
+
+    def own_reading(self, options: DataOptions) -> tuple[str, DataOptions]:
+        """What names the run's own data from here, and how it was read."""
+        name, options = own_data(self.settings, self.folder, options)
+        return name, evolve(options, standardise=self.settings.get("standardise", "auto"))
 
     def own_data(self, options: DataOptions | None = None) -> Data:
         """The run's own data, read as it was then; a note says where its test part is another.
@@ -117,10 +126,10 @@ class TrainedRun:
                 is not of the run's task any more), and what `load_data` raises.
         """
         called, options = str(self.settings["data"]), options or DataOptions()
-        _check_unfitted(options)
+        where = "without `--data`: the run's own data is read as in its training"
+        check_idle(options.fitted, where, "leave it out, or name other data with `--data`")
         check_use(called, options)
-        name, options = own_data(self.settings, self.folder, options)
-        options = evolve(options, standardise=self.settings.get("standardise", "auto"))
+        name, options = self.own_reading(options)
         try:
             loaded = load_data(name, self.compiled.graph, options)
         except DiagnosticError as error:
@@ -198,14 +207,6 @@ class TrainedRun:
             return inputs.to(torch.uint8)
         what = f"has numbers from {least:.4g} to {most:.4g}, the network takes pixels"
         raise wrong(place, "D513", what, f"save pixels {_BYTES}")
-
-
-def _check_unfitted(options: DataOptions) -> None:
-    """Refuse options that say how a run's own data is fitted."""
-    where = "without `--data`: the run's own data is read as in its training"
-    remedy = "leave it out, or name other data with `--data`"
-    if options.fitted:
-        raise DiagnosticError(*(idle_option(o, where, remedy) for o in options.fitted))
 
 
 def input_record(data: Data) -> dict[str, Any]:

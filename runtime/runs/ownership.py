@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from filelock import FileLock, Timeout
 
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
 from bayesnas.dsl.files import check_empty, half_written
 
 SETTINGS: Final = "settings.json"
@@ -18,6 +18,8 @@ PREVIOUS: Final = "checkpoint.previous.pt"
 WEIGHTS: Final = "weights.pt"
 RESULT: Final = "result.json"
 FOUND: Final = "pruned.nas"
+MEMBERS: Final = "members.jsonl"
+RUNNERS_UP: Final = ("runner_up_1.nas", "runner_up_2.nas", "runner_up_3.nas")
 COMPRESSED: Final = "compressed.nas"
 LOCK: Final = ".lock"
 REPLACED: Final = ".replaced"  # the run that another one is to take the place of
@@ -28,7 +30,7 @@ _WRITTEN: Final = (
     "history.jsonl",
     CHECKPOINT,
     PREVIOUS,
-    *("members.jsonl", *(f"runner_up_{n}.nas" for n in (1, 2, 3))),
+    *(MEMBERS, *RUNNERS_UP),
     *("gates.jsonl", "supernet.py", FOUND, "graph.json", "gamma.json", "gamma.md"),
     *("search.svg", "search.dot", "pruned.svg", "pruned.dot"),
     *(WEIGHTS, "network.py"),
@@ -69,9 +71,8 @@ def check_out(out: Path, resume: bool, force: bool, inputs: Iterable[Path] = ())
             for).
     """
     if resume and force:
-        message = "`--force` does nothing beside `--resume`"
         remedy = "leave one out: `--resume` goes on with the run there, `--force` replaces it"
-        raise DiagnosticError(Diagnostic("D423", message, help=remedy))
+        check_idle(["--force"], "beside `--resume`", remedy)
     ours = settings_of(out) is not None
     if resume:
         if not ours:

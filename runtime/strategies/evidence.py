@@ -34,7 +34,6 @@ from bayesnas.runtime.strategies.interface import (
     judged,
 )
 from bayesnas.runtime.strategies.linear_algebra import cholesky, eigh
-from bayesnas.runtime.strategies.sampling import thinned
 from bayesnas.runtime.supernet.supernet import Supernet
 
 PATIENCE: Final = 3  # rounds after which a choice that has not changed is taken; see `_watch`
@@ -227,9 +226,7 @@ class Evidence(Strategy):
 
     def step(self, inputs: Tensor, targets: Tensor, searching: bool) -> float:  # noqa: ARG002
         """The weights learn under random parts of the space, so that each works without others."""
-        part = thinned(self.space, self.settings.operation_drop, self.random)
-        self.net.keep(part.candidates())
-        return self.net.descend(inputs, targets, self.net.gates.at(part.mean()))
+        return self.learn_part(inputs, targets)
 
     def update(self, number: int, rounds: int) -> Removal:
         """Derivatives at the mean, then as many removals as are due."""

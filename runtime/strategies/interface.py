@@ -33,14 +33,13 @@ from bayesnas.runtime.runs.reading import (
     table,
 )
 from bayesnas.runtime.strategies.gaussian import Gaussian
-from bayesnas.runtime.strategies.sampling import draw_members
+from bayesnas.runtime.strategies.sampling import draw_members, thinned
 from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.tasks.interface import Score
 
 # Of `gates.jsonl`; docs/algorithm.md says what they are.
 COLUMNS = ("w", "w_solved", "s", "gamma", "omega", "C", "error", "evidence_change", "chance")
 
-RUNNERS_UP = 3  # at most, and this many specs of them are written
 UNDECIDED = 0.25  # chance to be better than what stays, from which the data do not decide
 
 
@@ -139,6 +138,17 @@ class Strategy(ABC):
     def step(self, inputs: Tensor, targets: Tensor, searching: bool) -> float:
         """One training step; the loss. ``searching`` is False before the first round."""
 
+    def learn_part(self, inputs: Tensor, targets: Tensor) -> float:
+        """A step in which a random part of the space learns; the loss."""
+        part = thinned(self.space, self.settings.operation_drop, self.random)
+        self.net.keep(part.candidates())
+        return self.net.descend(inputs, targets, self.net.gates.at(part.mean()))
+
+    def learn_member(self, inputs: Tensor, targets: Tensor, member: Member) -> float:
+        """A step in which one member learns; the loss."""
+        self.net.keep(member)
+        return self.net.descend(inputs, targets, self.net.gates.at(dict.fromkeys(member, 1.0)))
+
     @abstractmethod
     def update(self, number: int, rounds: int) -> Removal:
         """What goes after round ``number`` of ``rounds``, counted from 1."""
@@ -172,8 +182,7 @@ class Strategy(ABC):
 
     def runners_up(self) -> list[Member]:
         """Members that the data do not tell from the one that stays, the best first."""
-        undecided = [s.member for s in self.standings[1:] if s.better >= UNDECIDED]
-        return undecided[:RUNNERS_UP]
+        return [s.member for s in self.standings[1:] if s.better >= UNDECIDED]
 
     def settle(self, values: Mapping[str, float], reason: str) -> Removal:
         """Everything goes but the member of the largest sum of values inside the budgets.

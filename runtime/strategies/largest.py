@@ -6,8 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from bayesnas.compiler.graph.cost import edge_cost
-from bayesnas.compiler.space.members import cost_of
+from bayesnas.compiler.space.members import group_costs
 from bayesnas.runtime.strategies.interface import Removal, Strategy
 
 
@@ -24,8 +23,4 @@ class Largest(Strategy):
         """The member of most parameters, or most of what the budgets count."""
         prices = self.problem.prices
         name = prices.budgets[0].cost if prices.budgets else "parameters"
-        sizes = {
-            group: float(sum(cost_of(edge_cost(edge), name) for edge in edges))
-            for group, edges in prices.graph.groups().items()
-        }
-        return self.settle(sizes, "largest")
+        return self.settle(group_costs(prices.graph, name), "largest")

@@ -18,9 +18,7 @@ class RandomChoice(Strategy):
 
     def step(self, inputs: Tensor, targets: Tensor, searching: bool) -> float:  # noqa: ARG002
         """The weights of one random member learn."""
-        member = self.space.draw(self.random)
-        self.net.keep(member)
-        return self.net.descend(inputs, targets, self.net.gates.at(dict.fromkeys(member, 1.0)))
+        return self.learn_member(inputs, targets, self.space.draw(self.random))
 
     def update(self, number: int, rounds: int) -> Removal:
         """The best of the members drawn, after the last round."""

@@ -102,8 +102,7 @@ class Supernet:
 
     def held_batch(self, size: int) -> tuple[Tensor, Tensor]:
         """A random batch of held-out training examples."""
-        order = torch.randperm(len(self.held_part), generator=self.generator)[:size]
-        chosen = self.held_part.subset(order.to(self.device))
+        chosen = self.sample(self.held_part, size)
         return self.data.normalize(chosen.inputs), chosen.targets
 
     def descend(self, inputs: Tensor, targets: Tensor, gates: Tensor) -> float:
@@ -136,8 +135,7 @@ class Supernet:
 
     def sample(self, part: Part, count: int) -> Part:
         """Some examples of a part, at random."""
-        order = torch.randperm(len(part), generator=self.generator)[:count]
-        return part.subset(order.to(self.device))
+        return part.sample(count, self.generator)
 
     def _in_order(self, part: Part, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of a part for a pass of another size than training steps."""

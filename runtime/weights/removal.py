@@ -12,9 +12,10 @@ from torch import Tensor
 
 from bayesnas.compiler.emit.paths import module_paths
 from bayesnas.compiler.emit.pytorch import emit_torch
+from bayesnas.compiler.graph.walks import primitives_of
 from bayesnas.compiler.pipeline import Compiled, compile_loaded
 from bayesnas.compiler.slices.counts import Kept, kept_places
-from bayesnas.compiler.slices.groups import Place, Slices, primitives_of
+from bayesnas.compiler.slices.groups import Place, Slices
 from bayesnas.compiler.slices.narrowing import narrowed_spec
 from bayesnas.compiler.slices.ties import Channels
 from bayesnas.dsl.diagnostics import Source

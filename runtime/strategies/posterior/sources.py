@@ -10,9 +10,10 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from bayesnas.compiler.graph.cost import edge_cost, graph_cost
+from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.space.choices import Member
+from bayesnas.compiler.space.members import group_costs
 from bayesnas.runtime.strategies.evidence import Look
 
 SOURCES: Final = ("capacity", "gradient", "curvature", "training")
@@ -35,8 +36,8 @@ class Capacity:
     def of(cls, graph: Graph, numbers: Mapping[str, int]) -> Capacity:
         """Of the network that is wanted; ``numbers`` are the places of its groups."""
         costs = torch.zeros(len(numbers), dtype=torch.float64)
-        for group, edges in graph.groups().items():
-            costs[numbers[group]] = float(sum(edge_cost(edge).flops for edge in edges))
+        for group, cost in group_costs(graph, "flops").items():
+            costs[numbers[group]] = cost
         return cls(costs, max(1.0, graph_cost(graph).flops - float(costs.sum())))
 
     def doublings(self, members: Tensor) -> Tensor:
@@ -119,7 +120,12 @@ class Sources:
 
 def table(members: Sequence[Member], numbers: Mapping[str, int]) -> Tensor:
     """Members as rows of groups [M, R], float64: 1 where one keeps the group."""
-    rows = torch.zeros(len(members), len(numbers), dtype=torch.float64)
-    for row, member in zip(rows, members, strict=True):
-        row[[numbers[group] for group in member]] = 1
-    return rows
+    return indicators([[numbers[group] for group in member] for member in members], len(numbers))
+
+
+def indicators(rows: Sequence[Sequence[int]], size: int) -> Tensor:
+    """Rows that are 1 at these places and 0 elsewhere [len(rows), size], float64."""
+    result = torch.zeros(len(rows), size, dtype=torch.float64)
+    for row, places in zip(result, rows, strict=True):
+        row[places] = 1
+    return result

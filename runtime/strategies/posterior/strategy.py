@@ -1,10 +1,11 @@
 """The strategy `posterior`: members are judged, and one posterior joins all that is known of them.
 
-In the warm-up random parts of the space learn, then one random member a step. After the last round
-come the derivatives at the mean of the gates and the losses of the steps, as `Sources`; members are
-judged by shared weights on held-out examples, some at random and then those that draws from the
-posterior say are best (Thompson, *Biometrika* 1933; Zhou et al., AAAI 2020); each judgement is
-learned from at once. What stays is the member of the least mean of the posterior.
+In the warm-up random parts of the space learn, then one member a step. After half of the rounds and
+after the last come the derivatives at the mean of the gates and the losses of the steps, as
+`Sources`; members are judged by shared weights on held-out examples, some at random and then those
+that draws from the posterior say are best (Thompson, *Biometrika* 1933; Zhou et al., AAAI 2020).
+From half-way on those that may be the best are trained more. What stays is the judged member of the
+least mean of the posterior.
 """
 
 from __future__ import annotations
@@ -38,8 +39,7 @@ from bayesnas.runtime.strategies.interface import (
 )
 from bayesnas.runtime.strategies.posterior.belief import Belief
 from bayesnas.runtime.strategies.posterior.effects import LEAST, effects
-from bayesnas.runtime.strategies.posterior.sources import Capacity, Sources, table
-from bayesnas.runtime.strategies.sampling import thinned
+from bayesnas.runtime.strategies.posterior.sources import Capacity, Sources, indicators, table
 from bayesnas.runtime.supernet.supernet import RECALIBRATION
 
 REFERENCE: Final = 512  # random members that stand for the space
@@ -74,12 +74,9 @@ class Posterior(Strategy):
     def step(self, inputs: Tensor, targets: Tensor, searching: bool) -> float:
         """A random part of the space learns in the warm-up, then one member."""
         if not searching:
-            part = thinned(self.space, self.settings.operation_drop, self.random)
-            self.net.keep(part.candidates())
-            return self.net.descend(inputs, targets, self.net.gates.at(part.mean()))
+            return self.learn_part(inputs, targets)
         member = self._member()
-        self.net.keep(member)
-        loss = self.net.descend(inputs, targets, self.net.gates.at(dict.fromkeys(member, 1.0)))
+        loss = self.learn_member(inputs, targets, member)
         self.members.append(sorted(self.net.gates.numbers[group] for group in member))
         self.losses.append(loss)
         return loss
@@ -94,11 +91,10 @@ class Posterior(Strategy):
     def _training_effects(self) -> Tensor:
         """What each group does to the loss of the later half of the members' steps [R]."""
         first = len(self.losses) // 2
-        x = torch.zeros(len(self.losses) - first, len(self.net.gates.groups), dtype=torch.float64)
-        if len(x) < LEAST:
-            return torch.zeros(x.shape[1], dtype=torch.float64)
-        for row, numbers in zip(x, self.members[first:], strict=True):
-            row[numbers] = 1
+        groups = len(self.net.gates.groups)
+        if len(self.losses) - first < LEAST:
+            return torch.zeros(groups, dtype=torch.float64)
+        x = indicators(self.members[first:], groups)
         return effects(x, torch.tensor(self.losses[first:], dtype=torch.float64)).mean
 
     # ----------------------------------------------------------------------------------- choosing

@@ -103,20 +103,11 @@ def test_an_identity_that_is_best_stays_though_it_costs_nothing(
     assert "max_pool(5)" not in spec
 
 
+# Brightness, which an identity passes on, tells 84 % of the classes in a few steps.
+@pytest.mark.parametrize("hint", [0.0, 0.1], ids=["needed", "beside what learns fast and little"])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_convolution_that_is_needed_stays(
-    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_convolution_that_is_best_stays(
+    seed: int, hint: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "conv(3) >> bn(affine = 0) >> relu" in found(
-        CELL, pattern(0.0), tmp_path / "o", monkeypatch, seed
-    )
-
-
-@pytest.mark.parametrize("seed", [0, 1])
-def test_what_learns_fast_and_little_does_not_win(
-    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Brightness, which an identity passes on, tells 84 % of the classes in a few steps."""
-    assert "conv(3) >> bn(affine = 0) >> relu" in found(
-        CELL, pattern(0.1), tmp_path / "o", monkeypatch, seed
-    )
+    spec = found(CELL, pattern(hint), tmp_path / "o", monkeypatch, seed)
+    assert "conv(3) >> bn(affine = 0) >> relu" in spec
