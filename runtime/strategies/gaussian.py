@@ -32,6 +32,10 @@ class Gaussian:
         """The standard deviation of each number alone [R]."""
         return self.variance.sqrt()
 
+    def __neg__(self) -> Gaussian:
+        """The distribution of the numbers' negatives."""
+        return Gaussian(-self.mean, self.root)
+
     def sample(self, generator: torch.Generator, *counts: int) -> Tensor:
         """Independent draws [*counts, R]."""
         noise = torch.randn(*counts, self.root.shape[1], generator=generator, dtype=self.mean.dtype)
