@@ -106,6 +106,7 @@ class Data:
     ) -> Data:
         """The data set of these parts, standardised by the training part alone."""
         mean, std = statistics(train.inputs)
+        task = task.fitted(train.targets)
         return cls(name, task, train, test, mean, std, augment, note, reading)
 
     def noted(self, *notes: str) -> Data:

@@ -49,6 +49,7 @@ def load_data(
     data.task.check(graph, data.name)
     if learned is not None:
         return evolve(data, reading=None)
+    data = data.noted(data.task.told_of(graph))
     if reading is not None:
         return evolve(_read(data, graph, reading), reading=None)
     change = {"yes": _standardised, "no": _unstandardised}.get(options.standardise)

@@ -138,7 +138,7 @@ class TrainedRun:
         examples = loaded.test.fingerprint()
         if self.settings.get("test_hash", examples) != examples:
             loaded = loaded.noted("the test part is not the one that the training was judged on")
-        return evolve(loaded, name=called)
+        return evolve(loaded, name=called, task=self.task)
 
     def judged_data(self, data: str | Data, options: DataOptions | None = None) -> Data:
         """The data given or named, to be judged on its test part; its own where none is given.
@@ -156,7 +156,7 @@ class TrainedRun:
         loaded = load_data(data, self.compiled.graph, reading, self.task)
         loaded.task.check_record(self.record, loaded.name)
         inputs = self.fitted(loaded.test.inputs, f"`{loaded.name}`")
-        loaded = evolve(loaded, test=evolve(loaded.test, inputs=inputs))
+        loaded = evolve(loaded, task=self.task, test=evolve(loaded.test, inputs=inputs))
         if not loaded.undivided:
             return loaded
         return self._without_trained(loaded, isinstance(data, str) and is_own(self.settings, data))

@@ -21,6 +21,7 @@ from bayesnas.runtime.runs.reading import (
     maybe,
     one_of,
     open_record,
+    record,
     table,
 )
 from bayesnas.runtime.tasks.registry import task_class, tasks
@@ -85,7 +86,10 @@ TRAINED: Final = open_record(
 # Of a training's ``result.json``, what is needed to ask its network.
 DESCRIBED: Final = open_record(
     {
-        "classes": NAMES,  # of those tasks that have any
+        "classes": NAMES,  # these four of those tasks that have them
+        "labels": NAMES,
+        "targets": table(record({"mean": NUMBER, "deviation": NUMBER})),
+        "sigma": NUMBER,
         "class_name": TEXT,
         "input": open_record(
             {"shape": listed(COUNT), "layout": TEXT, "dtype": {"enum": _TYPES}, "scale": TEXT}
@@ -93,7 +97,7 @@ DESCRIBED: Final = open_record(
         "weights_hash": TEXT,
         "metric": one_of([task.metric for task in tasks()]),
     },
-    optional=("classes",),
+    optional=("classes", "labels", "targets", "sigma"),
 )
 
 
