@@ -124,6 +124,7 @@ REPAIRS: dict[str, Repair] = {
     "D513": Repair("np.full((8, 4), np.nan)", "np.zeros((8, 4))"),
     "D514": Repair("np.arange(8) % 2 + 1", "np.arange(8) % 2"),
     "D515": Repair("augment=shift", "augment=none"),
+    "D516": Repair("csv:flats.csv", "csv:flats.csv --target price"),
     "D604": Repair("budget parameters <= 650", "budget parameters <= 1K"),
 }
 

@@ -182,7 +182,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         nargs="+",
-        help="an image, a folder of images, or an .npy or .npz file of examples",
+        help="an image, a folder of images, an .npy or .npz file of examples, or a table",
     )
     parser.add_argument(
         "--top", type=int, metavar="K", default=1, help="the K likeliest; default %(default)s"

@@ -7,9 +7,9 @@ searches and trainings split the training part.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 import torch
 from attrs import evolve, field, frozen
@@ -80,6 +80,7 @@ class Data:
     ``augment`` is what ``augment = auto`` means for it; ``note`` is what its user should know.
     ``undivided`` examples are only to be judged: ``train`` and ``test`` are all there are.
     ``reading`` is there until axes and numbers are read for a network (`load_data`).
+    ``columns`` are how those of a table have become features, plain values for files.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Data:
     note: str = ""
     reading: Reading | None = None
     undivided: bool = False
+    columns: Sequence[Mapping[str, Any]] = ()
 
     @classmethod
     def of(

@@ -18,6 +18,7 @@ from bayesnas.runtime.data.registry import KINDS, DataOptions, Request, source_o
 from bayesnas.runtime.tasks.interface import Task, wrong
 from bayesnas.runtime.tasks.registry import example_shape
 
+_TABLES: Final = (".csv", ".tsv", ".parquet")
 _EXACT: Final = 2**24  # whole numbers up to here are what they are in 32 bits
 
 
@@ -39,7 +40,8 @@ def load_data(
     shape = example_shape(graph)
     options = options or DataOptions()
     if isinstance(data, str):
-        data = _load(data, shape, options, learned)
+        outputs = graph.node(graph.root.outputs[0]).shape or ()
+        data = _load(data, shape, outputs, options, learned)
     data.task.inputs_of(graph)
     reading = data.reading
     if reading is not None:
@@ -71,15 +73,20 @@ def check_data(data: object) -> None:
     raise DiagnosticError(Diagnostic("D501", message, help=remedy))
 
 
-def _load(name: str, shape: Shape, options: DataOptions, learned: Task | None) -> Data:
+def _load(
+    name: str, shape: Shape, outputs: Shape, options: DataOptions, learned: Task | None
+) -> Data:
     source = source_of(name)
     if source is not None:
-        return source.load(Request(name, name.partition(":")[2], shape, options, learned))
+        argument = name.partition(":")[2]
+        return source.load(Request(name, argument, shape, options, learned, outputs))
     remedy = suggest(name, KINDS, f"choose from {quote(KINDS)}")
     if Path(name).is_dir():
         remedy = f"write `folder:{name}`"
     elif Path(name).suffix == ".npz":
         remedy = f"write `npz:{name}`"
+    elif Path(name).suffix in _TABLES:
+        remedy = f"write `csv:{name} --target COLUMN`"
     raise DiagnosticError(Diagnostic("D501", f"unknown data `{name}`", help=remedy))
 
 
@@ -99,6 +106,7 @@ def _size_error(data: Data, shape: Shape, graph: Graph, fixed: bool) -> Diagnost
             "D505",
             f"examples of `{data.name}` are {list(own)}, the network takes {list(shape)}",
             node.span,
+            notes=(data.note,) if data.columns else (),
             help=advice,
         )
     )

@@ -165,7 +165,10 @@ class TrainedRun:
         """How new images are read: as in the training, unless the options say more."""
         resized = self.settings["resize"]
         fit = options.fit or (self.settings["fit"] if resized else None)
-        return evolve(options, resize=options.resize or resized, fit=fit)
+        target = options.target or tuple(self.settings.get("target", ()))
+        columns = self.record["input"].get("columns", ())
+        resize = options.resize or resized
+        return evolve(options, resize=resize, fit=fit, target=target, columns=columns)
 
     def _without_trained(self, data: Data, own: bool) -> Data:
         """Data of one part; where that is what the run was trained on and tested, the latter.
@@ -217,6 +220,7 @@ def input_record(data: Data) -> dict[str, Any]:
         "layout": _LAYOUTS[inputs.dim() - 1],
         "dtype": _name(inputs.dtype),
         "scale": _BYTES if inputs.dtype == torch.uint8 else AS_IT_IS,
+        **({"columns": list(data.columns)} if data.columns else {}),
     }
 
 

@@ -47,12 +47,13 @@ def settings_schema(command: str) -> Schema:
             "resize": FLAG,
             "fit": {"enum": list(FITS)},
             "standardise": {"enum": list(STANDARDISE)},
+            "target": NAMES,
             "seed": between(0, 2**64),
             "settings": open_record({a.name: _setting(a) for a in settings}, optional=names),
             "plugins": NAMES,
             "versions": table(TEXT),
         },
-        optional=("copies", "spec_hash", "seed", "settings", "standardise", "versions"),
+        optional=("copies", "spec_hash", "seed", "settings", "standardise", "target", "versions"),
     )
 
 
@@ -83,6 +84,9 @@ TRAINED: Final = open_record(
     }
 )
 
+_NUMBERS: Final = record({"name": TEXT, "median": NUMBER, "marked": FLAG})
+_CATEGORIES: Final = record({"name": TEXT, "categories": NAMES, "numbered": FLAG})
+
 # Of a training's ``result.json``, what is needed to ask its network.
 DESCRIBED: Final = open_record(
     {
@@ -92,7 +96,14 @@ DESCRIBED: Final = open_record(
         "sigma": NUMBER,
         "class_name": TEXT,
         "input": open_record(
-            {"shape": listed(COUNT), "layout": TEXT, "dtype": {"enum": _TYPES}, "scale": TEXT}
+            {
+                "shape": listed(COUNT),
+                "layout": TEXT,
+                "dtype": {"enum": _TYPES},
+                "scale": TEXT,
+                "columns": listed({"anyOf": [_NUMBERS, _CATEGORIES]}),  # of a table
+            },
+            optional=("columns",),
         ),
         "weights_hash": TEXT,
         "metric": one_of([task.metric for task in tasks()]),
