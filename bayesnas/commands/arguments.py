@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import frozen
 
-from bayesnas.runtime.data.registry import FITS, KINDS, STANDARDISE
+from bayesnas.runtime.data.registry import FITS, KINDS, LEVELS, STANDARDISE
 
 
 @frozen
@@ -130,6 +130,9 @@ def add_data(parser: argparse.ArgumentParser, required: bool, default: str = "")
         default=[],
         metavar="COLUMN",
         help="the column of a table to predict; may be repeated",
+    )
+    parser.add_argument(
+        "--level", choices=LEVELS, default=LEVELS[0], help="tokens of a text; default %(default)s"
     )
     add_resize(parser)
     parser.add_argument("--download", action="store_true", help="allow cifar10 to be downloaded")

@@ -23,6 +23,8 @@ Fit: TypeAlias = Literal["squeeze", "pad", "crop"]
 FITS: Final[tuple[Fit, ...]] = get_args(Fit)
 Standardise: TypeAlias = Literal["auto", "yes", "no"]
 STANDARDISE: Final[tuple[Standardise, ...]] = get_args(Standardise)
+Level: TypeAlias = Literal["character", "word"]
+LEVELS: Final[tuple[Level, ...]] = get_args(Level)
 ROOT: Final = Path("data")
 
 
@@ -54,6 +56,7 @@ class DataOptions:
         standardise: whether inputs are brought to mean 0 and deviation 1; ``auto`` leaves whole
             numbers that the network looks up as they are.
         target: the columns of a table that are predicted.
+        level: what a token of a text is.
         columns: how the columns of a table became features for the network that is asked.
 
     Raises:
@@ -66,6 +69,7 @@ class DataOptions:
     fit: Fit | None = field(default=None, validator=_one_of(None, *FITS))
     standardise: Standardise = field(default="auto", validator=_one_of(*STANDARDISE))
     target: tuple[str, ...] = ()
+    level: Level = field(default="character", validator=_one_of(*LEVELS))
     columns: Sequence[Mapping[str, Any]] = ()
 
     @property
@@ -89,7 +93,7 @@ class DataOptions:
         """How data is read, for files; where it lies is said elsewhere."""
         fit = self.fit or FITS[0]
         plain = {"resize": self.resizes, "fit": fit, "standardise": self.standardise}
-        return {**plain, "target": list(self.target)}
+        return {**plain, "target": list(self.target), "level": self.level}
 
 
 @frozen
@@ -127,7 +131,7 @@ class Source:
     """A kind of data: its word, what stands behind a colon, and the module that loads it.
 
     ``fits`` says that it has image files to be fitted, ``fetches`` that it can be downloaded,
-    ``tabular`` that it has columns to choose from.
+    ``tabular`` that it has columns to choose from, ``spells`` that it has tokens.
     """
 
     word: str
@@ -136,6 +140,7 @@ class Source:
     fits: bool = False
     fetches: bool = False
     tabular: bool = False
+    spells: bool = False
 
     @property
     def kind(self) -> str:
@@ -150,10 +155,14 @@ class Source:
 
 SOURCES: Final = (
     Source("digits", "", "digits"),
+    Source("diabetes", "", "tables.bundled"),
+    Source("breast_cancer", "", "tables.bundled"),
+    Source("wine", "", "tables.bundled"),
     Source("cifar10", "", "cifar10", fetches=True),
     Source("folder", "PATH", "folder", fits=True),
     Source("npz", "FILE", "arrays"),
     Source("csv", "FILE", "tables.source", tabular=True),
+    Source("text", "FILE", "texts.source", spells=True),
 )
 KINDS: Final = tuple(source.kind for source in SOURCES)
 
@@ -178,6 +187,7 @@ def check_use(name: str, options: DataOptions) -> None:
         "fits": options.fitted,
         "fetches": options.fetched,
         "tabular": ["--target"] if options.target else [],
+        "spells": ["--level"] if options.level != LEVELS[0] else [],
     }
     idle = {
         option: quote([s.kind for s in SOURCES if getattr(s, trait)], "or")

@@ -20,12 +20,14 @@ from bayesnas.runtime.data.folder import Findings, Reader, check_shape, images_b
 from bayesnas.runtime.data.images import ImageError, Picture
 from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.data.tables.source import read_rows
+from bayesnas.runtime.data.texts.source import read_end
 from bayesnas.runtime.jobs.trained import TrainedRun
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.tasks.interface import wrong
 
 _TABLES: Final = frozenset({".csv", ".tsv", ".parquet"})
-_ARRAYS: Final = frozenset({".npy", ".npz"}) | _TABLES
+_TEXTS: Final = frozenset({".txt", ".text", ".md", ".xz"})
+_ARRAYS: Final = frozenset({".npy", ".npz"}) | _TABLES | _TEXTS
 
 Answers: TypeAlias = Sequence[tuple[str, float]]
 
@@ -199,6 +201,8 @@ def _of_array(trained: TrainedRun, file: Path, top: int, findings: Findings) -> 
 
 def _examples(trained: TrainedRun, file: Path) -> tuple[Tensor, str]:
     """Those in a file, and what was done to them."""
+    if file.suffix.lower() in _TEXTS:
+        return read_end(file, trained.task, trained.shape[0]), ""
     if file.suffix.lower() not in _TABLES:
         return read_examples(file, trained.shape)
     columns = trained.record["input"].get("columns")

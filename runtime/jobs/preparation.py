@@ -11,6 +11,7 @@ from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.runtime.data.census import Census
 from bayesnas.runtime.data.dataset import Data, augmentation, augmentation_note, sameness_note
 from bayesnas.runtime.jobs.failures import plugins_named
+from bayesnas.runtime.network.causality import check_causal
 from bayesnas.runtime.network.kernels import layout_note
 from bayesnas.runtime.network.normalisation import check_batches
 from bayesnas.runtime.runs.progress import say_note
@@ -28,7 +29,7 @@ def settled(
 
     Raises:
         DiagnosticError: D439 (batches of one example), D514 (none can be held out), D515
-            (`augment` shifts or mirrors what is no image).
+            (`augment` shifts or mirrors what is no image), D517 (outputs read what they predict).
     """
     augment = augmentation(data, settings.augment)
     census: Census = Census.of(data, holdout)
@@ -40,6 +41,9 @@ def settled(
             int(census.train.sum()),
             settings.batch_size,
         )
+        if data.task.causal(compiled.graph):
+            example = data.normalize(data.train.inputs[:1])
+            check_causal(compiled.graph, compiled.loaded.source.name, example)
     weighted: bool = settings.class_weights == "balanced"
     for note in (
         data.note,

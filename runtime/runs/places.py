@@ -11,7 +11,7 @@ from typing import Any
 from attrs import evolve
 
 from bayesnas.dsl.diagnostics import DiagnosticError
-from bayesnas.runtime.data.registry import DataOptions, source_of
+from bayesnas.runtime.data.registry import LEVELS, DataOptions, source_of
 
 _GONE = frozenset({"D501", "D502", "D510"})  # no such data, folder or file
 
@@ -64,8 +64,8 @@ def own_data(
     if root == DataOptions().root:
         root = Path(settings["data_root"])
     fit = settings["fit"] if settings["resize"] else None
-    target = tuple(settings.get("target", ()))
-    return name, evolve(options, resize=settings["resize"], fit=fit, root=root, target=target)
+    read = {"target": tuple(settings.get("target", ())), "level": settings.get("level", LEVELS[0])}
+    return name, evolve(options, resize=settings["resize"], fit=fit, root=root, **read)
 
 
 def moved(error: DiagnosticError, name: str) -> DiagnosticError:

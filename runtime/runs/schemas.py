@@ -7,7 +7,7 @@ from typing import Any, Final
 from attrs import Attribute, fields
 
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
-from bayesnas.runtime.data.registry import FITS, STANDARDISE
+from bayesnas.runtime.data.registry import FITS, LEVELS, STANDARDISE
 from bayesnas.runtime.runs.reading import (
     COUNT,
     DURATION,
@@ -48,12 +48,16 @@ def settings_schema(command: str) -> Schema:
             "fit": {"enum": list(FITS)},
             "standardise": {"enum": list(STANDARDISE)},
             "target": NAMES,
+            "level": {"enum": list(LEVELS)},
             "seed": between(0, 2**64),
             "settings": open_record({a.name: _setting(a) for a in settings}, optional=names),
             "plugins": NAMES,
             "versions": table(TEXT),
         },
-        optional=("copies", "spec_hash", "seed", "settings", "standardise", "target", "versions"),
+        optional=(
+            *("copies", "spec_hash", "seed", "settings", "standardise", "target", "level"),
+            "versions",
+        ),
     )
 
 
@@ -90,10 +94,12 @@ _CATEGORIES: Final = record({"name": TEXT, "categories": NAMES, "numbered": FLAG
 # Of a training's ``result.json``, what is needed to ask its network.
 DESCRIBED: Final = open_record(
     {
-        "classes": NAMES,  # these four of those tasks that have them
+        "classes": NAMES,  # these six of those tasks that have them
         "labels": NAMES,
         "targets": table(record({"mean": NUMBER, "deviation": NUMBER})),
         "sigma": NUMBER,
+        "tokens": NAMES,
+        "level": {"enum": list(LEVELS)},
         "class_name": TEXT,
         "input": open_record(
             {
@@ -108,7 +114,7 @@ DESCRIBED: Final = open_record(
         "weights_hash": TEXT,
         "metric": one_of([task.metric for task in tasks()]),
     },
-    optional=("classes", "labels", "targets", "sigma"),
+    optional=("classes", "labels", "targets", "sigma", "tokens", "level"),
 )
 
 

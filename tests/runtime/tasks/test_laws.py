@@ -9,10 +9,11 @@ import torch
 from support import graph_of
 from torch import Tensor
 
-from bayesnas.runtime.tasks import classification, interface
+from bayesnas.runtime.tasks import classification, interface, next_token
 from bayesnas.runtime.tasks.classification import Classification
 from bayesnas.runtime.tasks.interface import Factors, Task
 from bayesnas.runtime.tasks.multilabel import Multilabel
+from bayesnas.runtime.tasks.next_token import NextToken
 from bayesnas.runtime.tasks.registry import task_class
 from bayesnas.runtime.tasks.regression import Regression
 
@@ -35,6 +36,8 @@ CASES: dict[str, tuple[Task, Tensor, Tensor, int]] = {
     "a single logit": (Classification(("no", "yes")), drawn(1), classes(2), 2),
     "a number": (Regression(("y",), (3.0,), (2.5,), 0.7), drawn(1), drawn(1), 1),
     "numbers": (Regression(("a", "b", "c"), (1.0, 0, -2), (1.0, 3, 0.1)), drawn(3), drawn(3), 3),
+    "a token": (NextToken(tuple("abcd")), drawn(4), classes(4)[:, None], 4),
+    "tokens": (NextToken(tuple("abc")), drawn(6), torch.stack([classes(3), classes(3)], 1), 6),
     "labels": (Multilabel(tuple("abc")), drawn(3), (drawn(3) > 0).to(torch.float32), 3),
 }
 every_case = pytest.mark.parametrize(
@@ -71,7 +74,7 @@ def test_the_factors_are_the_hessian_in_the_outputs(
     at_once: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for module in (classification, interface):
+    for module in (classification, interface, next_token):
         monkeypatch.setattr(module, "AT_ONCE", at_once)
     parts = list(task.factors(outputs))
     assert len(parts) == -(-directions // at_once)
@@ -89,8 +92,8 @@ def test_sampled_factors_come_to_the_factors(
     del targets, directions
     exact = curvature(list(task.factors(outputs)))
     generator = torch.Generator().manual_seed(1)
-    many = curvature(list(task.sampled_factors(outputs, 100_000, generator)))
-    torch.testing.assert_close(many, exact, rtol=0, atol=0.02)
+    many = curvature(list(task.sampled_factors(outputs, 4_000, generator)))
+    torch.testing.assert_close(many, exact, rtol=0, atol=0.05)
 
 
 @every_case
@@ -121,10 +124,12 @@ def test_the_score_is_of_all_examples_however_they_are_dealt(
 def test_a_task_is_read_back_as_it_was_written(
     task: Task, outputs: Tensor, targets: Tensor, directions: int
 ) -> None:
-    del targets, directions
+    del directions
     record = json.loads(json.dumps(task.record()))
     count = outputs.shape[1]
     graph = graph_of(f"network net(x: [4]) -> (y: [{count}]) {{ x -> y : linear({count}) }}")
+    if isinstance(task, NextToken) and targets.shape[1] > 1:
+        graph = graph_of("network net(x: [3, 2]) -> (y: [3, 2]) { x -> y : relu }")
     assert task_class(task.metric).fits(record, graph)
     assert task_class(task.metric).of_record(record) == task
     task.check(graph, "data")
