@@ -76,13 +76,13 @@ def add_spec(
 
 
 def add_plugin(parser: argparse.ArgumentParser) -> None:
-    """Modules that register primitives."""
+    """Modules that register primitives or data."""
     parser.add_argument(
         "--plugin",
         metavar="MODULE",
         action="append",
         default=[],
-        help="a Python module that registers primitives; may be repeated",
+        help="a Python module that registers primitives or data; may be repeated",
     )
 
 
@@ -122,7 +122,9 @@ def add_option(parser: argparse.ArgumentParser, kind: str) -> None:
 
 def add_data(parser: argparse.ArgumentParser, required: bool, default: str = "") -> None:
     """The data, how it is read, and the device it is put on; its ``default`` in words, if any."""
-    about = f"one of {', '.join(KINDS)}" + (f"; default {default}" if default else "")
+    about = f"one of {', '.join(KINDS)}, or of a plugin" + (
+        f"; default {default}" if default else ""
+    )
     parser.add_argument("--data", required=required, metavar="DATA", help=about)
     parser.add_argument(
         "--target",

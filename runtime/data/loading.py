@@ -14,7 +14,7 @@ from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote, suggest
 from bayesnas.runtime.data.conventions.axes import rearranged, remedy
 from bayesnas.runtime.data.dataset import Data, Part, Reading, statistics
-from bayesnas.runtime.data.registry import KINDS, DataOptions, Request, source_of
+from bayesnas.runtime.data.registry import DataOptions, Request, kinds, source_of
 from bayesnas.runtime.tasks.interface import Task, wrong
 from bayesnas.runtime.tasks.registry import example_shape
 
@@ -69,6 +69,8 @@ def check_data(data: object) -> None:
     remedy = "make a data set of arrays: `bayesnas.data_of_arrays(x, y)`"
     if isinstance(data, Path):
         remedy = f"write `{'npz' if data.suffix == '.npz' else 'folder'}:{data}` as a text"
+    elif hasattr(data, "__getitem__") and hasattr(data, "__len__"):
+        remedy = f"{remedy}, or of items: `bayesnas.data_of_dataset(data)`"
     message = f"a `{type(data).__name__}` is no data set"
     raise DiagnosticError(Diagnostic("D501", message, help=remedy))
 
@@ -79,8 +81,9 @@ def _load(
     source = source_of(name)
     if source is not None:
         argument = name.partition(":")[2]
-        return source.load(Request(name, argument, shape, options, learned, outputs))
-    remedy = suggest(name, KINDS, f"choose from {quote(KINDS)}")
+        data = source.load(Request(name, argument, shape, options, learned, outputs))
+        return data if source.own is None else _called(data, name)
+    remedy = suggest(name, kinds(), f"choose from {quote(kinds())}")
     if Path(name).is_dir():
         remedy = f"write `folder:{name}`"
     elif Path(name).suffix == ".npz":
@@ -88,6 +91,19 @@ def _load(
     elif Path(name).suffix in _TABLES:
         remedy = f"write `csv:{name} --target COLUMN`"
     raise DiagnosticError(Diagnostic("D501", f"unknown data `{name}`", help=remedy))
+
+
+def _called(data: object, name: str) -> Data:
+    """What a plugin has returned, called as it was asked for.
+
+    Raises:
+        DiagnosticError: D501 (it is no data).
+    """
+    if isinstance(data, Data):
+        return evolve(data, name=name)
+    message = f"the source of `{name}` returned a `{type(data).__name__}`, which is no data set"
+    remedy = "return what `bayesnas.data_of_arrays(x, y)` makes"
+    raise DiagnosticError(Diagnostic("D501", message, help=remedy))
 
 
 def _size_error(data: Data, shape: Shape, graph: Graph, fixed: bool) -> DiagnosticError:

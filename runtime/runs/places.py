@@ -56,9 +56,9 @@ def own_data(
         options: what the user says now; where downloads lie is that of the run, unless said.
     """
     name = str(settings["data"])
-    word, path = _parted(name)
+    word = name.partition(":")[0]
     places = [out / place for place in settings["data_paths"]]
-    if path and places:
+    if places:
         name = f"{word}:{next((p for p in places if p.exists()), places[0])}"
     root = options.root
     if root == DataOptions().root:
@@ -83,7 +83,9 @@ def moved(error: DiagnosticError, name: str) -> DiagnosticError:
 
 
 def _parted(name: str) -> tuple[str, str]:
-    """The word of a source, and its path, if it has one."""
+    """The word of a source, and its path, if it has one: what a plugin takes may be none."""
     word, _, path = name.partition(":")
     source = source_of(name)
-    return word, path if source is not None and source.argument else ""
+    if source is None or not source.argument:
+        return word, ""
+    return word, path if source.own is None or Path(path).exists() else ""
