@@ -28,8 +28,8 @@ def settled(
     of the training part that is held out.
 
     Raises:
-        DiagnosticError: D232 (a setting does nothing), D439 (batches of one example), D514 (none can be held out), D515
-            (augmentation of what is no image).
+        DiagnosticError: D232 (a setting does nothing), D439 (batches of one example), D514 (none
+            can be held out), D515 (augmentation of what is no image).
     """
     augment = data.augmentation(settings.augment)
     if isinstance(settings, TrainSettings):
