@@ -173,6 +173,7 @@ def train(
     data_root: str | Path | None = None,
     target: str | Sequence[str] = (),
     level: Level = "character",
+    recipe: str | Path | None = None,
     **settings: int | float | str,
 ) -> Trained:
     """Train a network from scratch and score it on the test part.
@@ -194,11 +195,13 @@ def train(
         data_root: where that lies; by default ``data``.
         target: the columns of a table, ``"csv:FILE"``, that are predicted.
         level: what a token of a text, ``"text:FILE"``, is: ``"character"`` or ``"word"``.
-        settings: of the training, over those of the spec: ``epochs=10``.
+        recipe: settings over those of the spec, by a recipe's name or file: ``"quick"``.
+        settings: over both: ``epochs=10``.
 
     Raises:
         DiagnosticError: a setting, the data or the folder is wrong, or the training has failed.
     """
+    from bayesnas.compiler.recipes import recipe_settings
     from bayesnas.runtime.jobs.train import train as run
     from bayesnas.runtime.jobs.trained import load_network
 
@@ -210,7 +213,8 @@ def train(
     given = DataOptions(resize, download, root, fit, target=columns, level=level)
     read = _reading(data, given, standardise)
     options = _options(data, out, seed, device, resume, force, read)
-    result = run(compiled, _settings(TrainSettings, compiled, settings), options)
+    values = {**(recipe_settings(str(recipe)) if recipe else {}), **settings}
+    result = run(compiled, _settings(TrainSettings, compiled, values), options)
     return Trained(options.out, result, load_network(options.out, result.device))
 
 
