@@ -1,7 +1,8 @@
 """Trained networks for other programs: ONNX and PyTorch's own exported programs, checked.
 
 What is exported takes floating point: pixels from 0 to 1, other numbers as the data have them; the
-normalisation of the training data is part of it. The number of examples is open.
+normalisation of the training data is part of it. Numbers that are predicted come in their own
+units. The number of examples is open.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -62,15 +63,34 @@ def export(folder: Path, out: Path) -> Exported:
     if out.suffix == ".onnx":
         check_packages()
     trained = TrainedRun.open(folder, scheduled=False)  # other programs need no schedule
+    units = trained.task.units
+    network = trained.network if units is None else _InUnits(trained.network, *units).eval()
     inputs, examples = _examples(trained)
     with _quietly():
         # Not of one example: a dimension of 1 is taken for a constant.
-        data, run = WRITERS[out.suffix](trained.network, shares(inputs)[:2], metadata(trained))
+        data, run = WRITERS[out.suffix](network, shares(inputs)[:2], metadata(trained))
         batches = [inputs, *torch.split(inputs, 1)]
-        difference = max(_difference(trained.network, run, batch) for batch in batches)
+        difference = max(_difference(network, run, batch) for batch in batches)
     check_difference(difference)
     write_bytes(out, data)
     return Exported(out, difference, examples)
+
+
+class _InUnits(nn.Module):
+    """A network whose standardised answers are put back into units of mean and deviation [K]."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, network: nn.Module, mean: Sequence[float], deviation: Sequence[float]):
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("deviation", torch.tensor(deviation))
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs: Tensor = self.network(x)
+        return self.mean + self.deviation * outputs
 
 
 def metadata(trained: TrainedRun) -> dict[str, str]:
@@ -82,9 +102,9 @@ def metadata(trained: TrainedRun) -> dict[str, str]:
     kind = getattr(torch, about["dtype"])
     scale = "0 to 1" if kind == torch.uint8 else AS_IT_IS
     about |= {"dtype": statistics_name(kind), "scale": scale}
-    classes = {"classes": json.dumps(task["classes"])} if "classes" in task else {}
+    names = ("classes", "labels", "targets", "tokens")
     return {
-        **classes,
+        **{name: json.dumps(task[name]) for name in names if name in task},
         "input": json.dumps(about),
         "normalisation": "part of the network",
         "bayesnas": __version__,

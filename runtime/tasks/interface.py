@@ -226,6 +226,11 @@ class Task(ABC):
         """The number of an answer for people."""
         return f"{100 * number:.2f}%"
 
+    @property
+    def units(self) -> tuple[Sequence[float], Sequence[float]] | None:
+        """Mean and deviation by which outputs [K] are put back into units; None: they have none."""
+        return None
+
     @abstractmethod
     def slope(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The gradient of each example's loss in its outputs, without weight, float64 [N, K]."""
