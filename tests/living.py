@@ -57,6 +57,7 @@ OTHERS: dict[str, dict[str, int]] = {
     "sequence_tcn": {},
     "tabular_mlp": {},
     "treecell_pyramidnet": {"blocks": 1},
+    "vision_blocks": {"width": 8, "blocks": 1},
 }
 
 

@@ -40,6 +40,7 @@ SPACES = {
     "sequence_tcn": (25, {}),
     "tabular_mlp": (25, {}),
     "treecell_pyramidnet": (60, {"blocks": 1}),
+    "vision_blocks": (40, {"width": 8, "blocks": 1}),
 }
 
 

@@ -53,14 +53,42 @@ def strided_shape(name: str, shape: Shape, arguments: Arguments) -> Shape:
     """A map whose padding keeps the resolution, divided by the stride and rounded up."""
     channels, *sizes = map_shape(name, shape, arguments)
     kernel = arguments["kernel"]
-    if kernel % 2 == 0:
+    if arguments.get("causal"):
+        _check_causal(name, shape)
+    elif kernel % 2 == 0:
         halves = "pool" in name and not any(size % 2 for size in sizes)
         raise ShapeError(
             f"the kernel of `{name}` is {kernel}, an even number",
             f"write `kernel = {kernel + 1}`: padding keeps the resolution for odd ones alone"
             + (", or `kernel = 2, stride = 2`" if halves else ""),
         )
+    _check_across(name, "kernel", shape, arguments)
+    if (across := arguments.get("kernel_width", 1)) % 2 == 0 and rank(shape) == 2:
+        raise ShapeError(
+            f"`kernel_width` of `{name}` is {across}, an even number",
+            f"write `kernel_width = {across + 1}`: padding keeps the resolution for odd ones alone",
+        )
     return channels, *(-(-size // arguments["stride"]) for size in sizes)
+
+
+def _check_causal(name: str, shape: Shape) -> None:
+    """Only series have a past."""
+    if rank(shape) != 1:
+        raise ShapeError(
+            f"`causal` of `{name}` is for series [channels, length], got {list(shape)}",
+            "leave `causal` out for an image",
+        )
+
+
+def _check_across(name: str, side: str, shape: Shape, arguments: Arguments) -> None:
+    """A series has no second dimension to be another in."""
+    along, across = arguments[side], arguments.get(f"{side}_width", arguments[side])
+    if rank(shape) == 1 and across != along:
+        raise ShapeError(
+            f"`{side}_width` of `{name}` is for images [channels, height, width], "
+            f"got {list(shape)}",
+            f"leave `{side}_width` out for a series",
+        )
 
 
 def pooled_shape(name: str, shape: Shape, arguments: Arguments) -> Shape:
@@ -124,6 +152,63 @@ def upsample_shape(shape: Shape, arguments: Arguments) -> Shape:
     """What `upsample` makes."""
     channels, *sizes = map_shape("upsample", shape, arguments)
     return channels, *(size * arguments["factor"] for size in sizes)
+
+
+def transposed_shape(shape: Shape, arguments: Arguments) -> Shape:
+    """What `transposed_conv` makes: each size times the stride."""
+    _, *sizes = map_shape("transposed_conv", shape, arguments)
+    kernel, stride = arguments["kernel"], arguments["stride"]
+    if kernel < stride:
+        raise ShapeError(
+            f"the kernel of `transposed_conv` is {kernel}, and its stride {stride}: "
+            "between its windows nothing would be written",
+            f"write `kernel = {stride}` or more",
+        )
+    if stride == 1 and kernel % 2 == 0:
+        raise ShapeError(
+            f"the kernel of `transposed_conv` is {kernel}, an even number, at stride 1",
+            f"write `kernel = {kernel + 1}`: padding keeps the resolution for odd ones alone",
+        )
+    return arguments["width"], *(size * stride for size in sizes)
+
+
+def resized_shape(shape: Shape, arguments: Arguments) -> Shape:
+    """What `resize` makes."""
+    channels, *sizes = map_shape("resize", shape, arguments)
+    _check_across("resize", "size", shape, arguments)
+    return channels, *(arguments["size"], arguments["size_width"])[: len(sizes)]
+
+
+def grouped_shape(name: str, shape: Shape, arguments: Arguments) -> Shape:
+    """What came in, if groups divide its channels."""
+    channels, groups = shape[0], arguments["groups"]
+    if channels % groups:
+        raise ShapeError(
+            f"`{name}` cannot make {groups} groups of {channels} channels",
+            f"write `groups = {gcd(channels, groups)}`: it divides them",
+        )
+    return shape
+
+
+def shuffled_shape(shape: Shape, arguments: Arguments) -> Shape:
+    """What `channel_shuffle` makes."""
+    return grouped_shape("channel_shuffle", map_shape("channel_shuffle", shape, {}), arguments)
+
+
+def chunk_shape(shape: Shape, arguments: Arguments) -> Shape:
+    """What `chunk` makes."""
+    channels, index, parts = shape[0], arguments["index"], arguments["parts"]
+    if channels % parts:
+        raise ShapeError(
+            f"`chunk` cannot make {parts} equal parts of {channels} channels",
+            f"write `parts = {gcd(channels, parts)}`: it divides them",
+        )
+    if index >= parts:
+        raise ShapeError(
+            f"`chunk` is asked for part {index} of {parts}",
+            f"parts count from 0 to {parts - 1}",
+        )
+    return channels // parts, *shape[1:]
 
 
 def linear_shape(shape: Shape, arguments: Arguments) -> Shape:

@@ -35,7 +35,7 @@ def adaptations(shape: Shape, wanted: Shape, merge: Merge) -> Iterator[Stages]:
 
 def _likely(shape: Shape, wanted: Shape, *, wide: bool) -> Iterator[Stages]:
     width = wanted[0]
-    if len(wanted) == 1:
+    if 1 in (len(wanted), len(shape)):  # a vector may multiply a map
         pool = (Stage("global_avg_pool", ()),) if len(shape) > 1 else ()
         linear = (Stage("linear", (("width", width),)),) if wide else ()
         yield (*pool, *linear)

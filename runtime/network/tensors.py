@@ -24,7 +24,8 @@ NUMBER: Final = 4  # bytes, float32
 INDEX: Final = 8  # bytes, of the place where a window has its maximum
 
 _SAME = frozenset({"skip", "flatten"})  # pass on the tensor they are given
-_LIGHT = _SAME | {"pad_channels", "upsample", "global_avg_pool"}  # keep no input
+_MOVING = frozenset({"pad_channels", "upsample", "resize", "chunk", "channel_shuffle"})
+_LIGHT = _SAME | _MOVING | {"global_avg_pool"}  # keep no input
 
 Key: TypeAlias = Hashable
 

@@ -31,6 +31,48 @@ class SubsampledConv2d(nn.Conv2d):
         return nn.functional.conv2d(pixels, self.weight, self.bias, groups=self.groups)
 
 
+class CausalConv1d(nn.Conv1d):
+    """A convolution of which no position reads what comes after it."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        """z: [N, C, L]."""
+        before = self.dilation[0] * (self.kernel_size[0] - 1)
+        return super().forward(nn.functional.pad(z, [before, 0]))
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer normalisation of the channels at each position."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        """z: [N, C, ...]."""
+        return super().forward(z.movedim(1, -1)).movedim(-1, 1)
+
+
+class LayerScale(nn.Module):
+    """Multiply each channel by a number that is learned, from 10^-exponent on."""
+
+    def __init__(self, channels: int, exponent: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((channels,), 10.0**-exponent))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """z: [N, C, ...]."""
+        return z * self.weight.view(-1, *[1] * (z.dim() - 2))
+
+
+class Chunk(nn.Module):
+    """One of equal parts of the channels, counted from 0."""
+
+    def __init__(self, index: int, parts: int) -> None:
+        super().__init__()
+        self.index = index
+        self.parts = parts
+
+    def forward(self, z: Tensor) -> Tensor:
+        """z: [N, C, ...]."""
+        return z.chunk(self.parts, dim=1)[self.index]
+
+
 class PadChannels(nn.Module):
     """Channels of zeros after those that come in, up to `width`."""
 

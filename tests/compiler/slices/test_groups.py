@@ -85,7 +85,7 @@ class Trial:
             name = f"{self.paths[tensor.place]}.{tensor.name}"
             for k, axis in enumerate(tensor.axes):
                 where = places(axis, strand, channel)
-                if name in parameters and where and (k > 0) == readers:
+                if name in parameters and where and (k != tensor.maker) == readers:
                     mask = result.setdefault(
                         name, torch.zeros_like(parameters[name], dtype=torch.bool)
                     )
@@ -173,6 +173,11 @@ def test_no_more_go_together_than_must() -> None:
         "groups": [2, 3],
         "halves": [6, 3],
         "zeros appended": [5, 3],
+        "transposed": [6, 5],
+        "shuffled": [3],
+        "chunks": [3],
+        "excited": [6, 3],
+        "normalised": [5],
         "branches": [6],
         "branches alone": [6],
         "vectors": [5, 6],
