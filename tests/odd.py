@@ -141,14 +141,16 @@ ODD = {
         c -> y : global_avg_pool >> linear(3) >> linear(2, 0) >> relu"""
     ).replace("y: [4, 8, 8]", "y: [2]"),
     "blocks of images": """
-        op norms = layer_norm >> group_norm(2, affine = 0) >> layer_norm(affine = 0) >> group_norm(1)
+        op norms =
+            layer_norm >> group_norm(2, affine = 0) >> layer_norm(affine = 0) >> group_norm(1)
         op strip(length) =
             depthwise_conv(length, 2, bias = 1, kernel_width = 1) >> conv(1, 6, kernel_width = 3)
         network net(x: [4, 7, 9]) -> (y: [4, 7, 9], z: [2, 14, 27]) {
             a = x : norms >> layer_scale(2)
             node b
             a ~> b : strip(3) >> resize(7, 9) >> chunk(1, 3) | chunk(0) >> layer_norm
-            c = a : strip(5) >> transposed_conv(4, 4) >> channel_shuffle(2) >> resize(7, 9, smooth = 0)
+            c = a : strip(5) >> transposed_conv(4, 4) >> channel_shuffle(2)
+                >> resize(7, 9, smooth = 0)
             v = x : global_avg_pool >> layer_norm >> group_norm(2) >> layer_scale
             y = product(v, c, x, v)
             b -> z : transposed_conv(2, 3, bias = 1) >> resize(14, 27) >> transposed_conv(3, 2, 1)

@@ -124,17 +124,12 @@ def factorized_shape(shape: Shape, arguments: Arguments) -> Shape:
             f"write `conv(1, {arguments['width']}, stride = 2)`",
         )
     _, height, width = shape
-    if height % 2 or width % 2:
-        raise UnevenError(
-            f"`factorized_reduce` halves the resolution, but {height} x {width} is odd",
-            ("conv", {"kernel": 1, "width": arguments["width"], "stride": 2}),
-        )
     if arguments["width"] % 2:
         raise ShapeError(
             f"`factorized_reduce` needs an even width, got {arguments['width']}",
             f"write a width of {arguments['width'] + 1}",
         )
-    return arguments["width"], height // 2, width // 2
+    return arguments["width"], -(-height // 2), -(-width // 2)
 
 
 def padded_shape(shape: Shape, arguments: Arguments) -> Shape:

@@ -58,6 +58,8 @@ def _resizing(shape: Shape, wanted: Shape, *, wide: bool) -> Iterator[Stages]:
         else:
             pool = Stage("avg_pool", (("kernel", stride | 1), ("stride", stride)))
             yield (*larger, pool)
+    sizes = dict(zip(("size", "size_width"), dict.fromkeys(wanted[1:]), strict=False))
+    yield (Stage("resize", tuple(sizes.items())), *((point,) if wide else ()))
 
 
 def other_inputs(graph: Graph) -> Iterable[dict[str, Shape]]:

@@ -15,8 +15,12 @@ class FactorizedReduce(nn.Module):
         self.odd = nn.Conv2d(channels, width // 2, 1, bias=False)
 
     def forward(self, z: Tensor) -> Tensor:
-        """z: [N, C, H, W]."""
-        return torch.cat([self.even(z[:, :, ::2, ::2]), self.odd(z[:, :, 1::2, 1::2])], dim=1)
+        """z: [N, C, H, W]; beyond the end of odd sizes are zeros."""
+        even, odd = z[:, :, ::2, ::2], z[:, :, 1::2, 1::2]
+        if odd.shape != even.shape:
+            around = [0, z.shape[3] % 2, 0, z.shape[2] % 2]
+            odd = nn.functional.pad(odd, around)
+        return torch.cat([self.even(even), self.odd(odd)], dim=1)
 
 
 # Where it reads 2 to 7 channels, PyTorch's backward pass of such a convolution is wrong on some
