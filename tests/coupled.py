@@ -51,6 +51,10 @@ BODIES = {
         h = product(v, a)
         h -> y : conv(1, 4)
     """,
+    "attention": """
+        a = x : conv(1, 6) >> attention(2, 5, keys = 4, values = 6) >> bn
+        a -> y : attention(1, 4, keys = 3, values = 2, bias = 0)
+    """,
     "normalised": """
         a = x : conv(3, 5) >> bn >> conv(1, 6) >> layer_norm >> conv(1, 4) >> group_norm(2)
         a -> y : conv(1, 4)
@@ -69,4 +73,9 @@ network net(x: [2, 4, 4]) -> (y: [3], z: [3]) {
     a -> z : global_avg_pool >> linear(3, bias = 0)
 }
 """
-TEXTS = {name: network(body) for name, body in BODIES.items()} | {"vectors": FLAT}
+WORDS = """
+network net(x: [5]) -> (y: [3]) {
+    x -> y : sigmoid >> embedding(4, 6) >> position >> conv(3) >> global_avg_pool >> linear(3)
+}
+"""
+TEXTS = {name: network(body) for name, body in BODIES.items()} | {"vectors": FLAT, "words": WORDS}

@@ -165,4 +165,11 @@ ODD = {
             v ~> h : sigmoid | skip
             y = product(h, c)
         }""",
+    "tokens": """
+        network net(x: [4, 8, 6], s: [5]) -> (y: [4, 4, 3], z: [6, 5]) {
+            a = x : conv(2, 6, 2, bias = 1) >> position >> layer_norm
+            a ~> y : attention(2, 4) | attention(1, 4, keys = 4, values = 3, bias = 0)
+            b = s : relu >> embedding(5, 6)
+            b -> z : position(5) >> attention(3, causal = 1) >> conv(1)
+        }""",
 }

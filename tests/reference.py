@@ -77,12 +77,13 @@ def _conv(z: Tensor, a: Mapping[str, int], depthwise: bool = False) -> Tensor:
     width = channels if depthwise else a["width"]
     rank = z.dim() - 2
     sides = (kernel, a["kernel_width"])[:rank]
+    patches = kernel % 2 == 0 and not a["causal"]
     weight = known_weight("weight", (width, channels // groups, *sides))
     bias = known_weight("bias", (width,)) if a["bias"] else None
     convolve = {1: F.conv1d, 2: F.conv2d}[rank]
     padding: list[int] = []
     for side in reversed(sides):
-        reach = dilation * (side - 1)
+        reach = 0 if patches else dilation * (side - 1)
         padding += [reach, 0] if a["causal"] else [reach // 2, reach // 2]
     return convolve(F.pad(z, padding), weight, bias, a["stride"], 0, dilation, groups)
 
@@ -126,6 +127,29 @@ def _centred(z: Tensor, a: Mapping[str, int], groups: int, over: tuple[int, ...]
 
 def _group_norm(z: Tensor, a: Mapping[str, int]) -> Tensor:
     return _centred(z, a, a["groups"], tuple(range(2, z.dim() + 1)))
+
+
+def _attention(z: Tensor, a: Mapping[str, int]) -> Tensor:
+    """Position by position, head by head."""
+    tokens = z.flatten(2)
+
+    def projected(x: Tensor, width: int) -> Tensor:
+        result = torch.einsum("wc,nct->nwt", known_weight("weight", (width, x.shape[1])), x)
+        return result + known_weight("bias", (width,))[:, None] if a["bias"] else result
+
+    q = k = projected(tokens, a["keys"]).unflatten(1, (a["heads"], -1))
+    v = projected(tokens, a["values"]).unflatten(1, (a["heads"], -1))
+    answers = []
+    for t in range(tokens.shape[2]):
+        seen = slice(0, t + 1) if a["causal"] else slice(None)
+        asked = torch.einsum("nhd,nhdt->nht", q[..., t], k[..., seen]) / q.shape[2] ** 0.5
+        answers.append(torch.einsum("nht,nhdt->nhd", asked.softmax(dim=2), v[..., seen]))
+    merged = torch.stack(answers, dim=3).flatten(1, 2)
+    return projected(merged, a["width"]).unflatten(2, z.shape[2:])
+
+
+def _words(a: Mapping[str, int]) -> Tensor:
+    return known_weight("weight", (a["words"], a["width"]))
 
 
 def _resize(z: Tensor, a: Mapping[str, int]) -> Tensor:
@@ -195,6 +219,9 @@ OPERATIONS: Mapping[str, Callable[[Tensor, Mapping[str, int]], Tensor]] = {
     "layer_norm": lambda z, a: _centred(z, a, 1, (2,)),
     "group_norm": _group_norm,
     "layer_scale": lambda z, _: z * _by_channel("weight", z),
+    "attention": _attention,
+    "position": lambda z, a: z + known_weight("weight", (z.shape[1], a["length"])).view(z[0].shape),
+    "embedding": lambda z, a: torch.stack([_words(a)[row.long()].T for row in z]),
     "resize": _resize,
     "chunk": lambda z, a: z.unflatten(1, (a["parts"], -1))[:, a["index"]],
     "channel_shuffle": lambda z, a: z.unflatten(1, (a["groups"], -1)).transpose(1, 2).flatten(1, 2),

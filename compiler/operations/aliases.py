@@ -35,6 +35,8 @@ _OPERATIONS: Final = {
     "upsample": ("unpool", "upscale"),
     "resize": ("interpolate", "interpolation", "bilinear"),
     "chunk": ("split", "part"),
+    "attention": ("selfattention", "multiheadattention", "mha", "msa", "mhsa"),
+    "position": ("positional", "positionembedding", "positionalencoding", "posembed"),
     "channel_shuffle": ("shuffle", "channelshuffle"),
     "flatten": ("reshape", "view"),
 }

@@ -101,6 +101,41 @@ def halves(channels: int, width: int) -> Coupling:
     return Coupling({"in": channels, "out": width // 2}, IN, both, tensors, {"width": both})
 
 
+def attending(channels: int, a: Mapping[str, int]) -> Coupling:
+    """Self-attention: heads of one size, so that the same places go in each.
+
+    What queries and keys are compared in stays: a place of theirs is read by no weight.
+    """
+    keys, values = (Piece("keys"),), (Piece("values"),) * a["heads"]
+    sizes = {"in": channels, "out": a["width"], "keys": a["keys"]}
+    made: dict[str, Axis] = {"queries": keys, "keys": keys, "values": values}
+    tensors: dict[str, tuple[Axis, ...]] = {f"{n}.weight": (made[n], IN) for n in made}
+    tensors["out.weight"] = (OUT, values)
+    if a["bias"]:
+        tensors |= {f"{name}.bias": (axis,) for name, axis in (*made.items(), ("out", OUT))}
+    return Coupling(
+        {**sizes, "values": a["values"] // a["heads"]},
+        IN,
+        OUT,
+        tensors,
+        {"width": OUT, "keys": keys, "values": values},
+        {"keys": "queries are compared with keys in them"},
+    )
+
+
+def embedded(length: int, width: int) -> Coupling:
+    """Channels for each of so many words; ``weight`` is [words, width]."""
+    return Coupling(
+        {"words": length, "out": width},
+        (Piece("words"),),
+        OUT,
+        {"weight": ((), OUT)},
+        {"width": OUT},
+        {"words": "they are places of a text"},
+        frozenset({"weight"}),
+    )
+
+
 def padded(channels: int, width: int) -> Coupling:
     """Channels of zeros after those that come in."""
     both = (*CHANNELS, Piece("zeros"))

@@ -7,6 +7,7 @@ layers; normalisation, pooling and activations count as zero.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import prod
 from typing import Final
 
 from attrs import field, frozen
@@ -52,7 +53,8 @@ class Primitive:
         module: name of the Python module that the source imports; empty for our own.
         summary: one line for the reference.
         domains: of the parameters that take other numbers than `POSITIVE`.
-        follows: what `SAME` stands for: a parameter before, or the ``channels`` that come in.
+        follows: what `SAME` stands for: a parameter before, or the ``channels`` or ``positions``
+            that come in.
         expands: its ``expand`` multiplies its ``width``.
         special: the layer that takes the place of ``layer`` for certain numbers.
         pure: same tensor in, same tensor out: no parameters, no chance, nothing remembered. It may
@@ -113,7 +115,8 @@ def complete(primitive: Primitive, shape: Shape, arguments: Arguments) -> dict[s
         value = arguments.get(name, default)
         assert value is not None, f"{primitive.name} without {name}: resolve lets none pass"
         if value == SAME and name in primitive.follows:
-            value = {"channels": shape[0], **result}[primitive.follows[name]]
+            given = {"channels": shape[0], "positions": prod(shape[1:])}
+            value = (given | result)[primitive.follows[name]]
         result[name] = value
     for name, value in result.items():
         if remedy := primitive.domains.get(name, POSITIVE).remedy(value):

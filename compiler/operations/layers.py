@@ -11,6 +11,8 @@ from typing import TypeAlias
 
 from attrs import frozen
 
+from bayesnas.compiler.operations.shapes import is_of_patches
+
 # The texts that stand for a primitive's numbers in emitted source: literals or parameter names.
 Texts: TypeAlias = Mapping[str, str]
 
@@ -112,6 +114,12 @@ def _transposed(texts: Texts, rank: int) -> str:
     return f"nn.ConvTranspose{rank}d({sizes}{options}{_switch(texts, 'bias', 'bias')})"
 
 
+def _attention(texts: Texts, _rank: int) -> str:
+    sizes = ", ".join(texts[name] for name in ("channels", "heads", "width", "keys", "values"))
+    causal = {"0": "", "1": ", causal=True"}.get(texts["causal"], f", causal={texts['causal']}")
+    return f"SelfAttention({sizes}{_switch(texts, 'bias', 'bias')}{causal})"
+
+
 def _resize(texts: Texts, rank: int) -> str:
     size = texts["size"] if rank == 1 else f"({texts['size']}, {texts['size_width']})"
     smooth = "linear" if rank == 1 else "bilinear"
@@ -168,6 +176,13 @@ PAD_CHANNELS = Layer(
     lambda texts, _rank: f"PadChannels({texts['channels']}, {texts['width']})", "PadChannels"
 )
 UPSAMPLE = Layer(lambda texts, _rank: f"nn.Upsample(scale_factor={texts['factor']})")
+ATTENTION = Layer(_attention, "SelfAttention")
+POSITION = Layer(
+    lambda texts, _rank: f"Position({texts['channels']}, {texts['length']})", "Position"
+)
+EMBEDDING = Layer(
+    lambda texts, _rank: f"TokenEmbedding({texts['words']}, {texts['width']})", "TokenEmbedding"
+)
 RESIZE = Layer(_resize)
 CHUNK = Layer(lambda texts, _rank: f"Chunk({texts['index']}, {texts['parts']})", "Chunk")
 CHANNEL_SHUFFLE = Layer(lambda texts, _rank: f"nn.ChannelShuffle({texts['groups']})")
@@ -180,6 +195,7 @@ _SUBSAMPLED_CONV = Layer(
     lambda texts, rank: f"SubsampledConv2d({_convolution(texts, rank, 'padding')})",
     "SubsampledConv2d",
 )
+_PATCHES = Layer(lambda texts, rank: f"nn.Conv{rank}d({_convolution(texts, rank)})")
 _CAUSAL_CONV = Layer(
     lambda texts, rank: f"CausalConv1d({_convolution(texts, rank)})", "CausalConv1d"
 )
@@ -194,9 +210,11 @@ _CHANNEL_NORM = Layer(_layer_norm, "ChannelNorm")
 
 
 def special_conv(numbers: Mapping[str, int], rank: int) -> Layer | None:
-    """One that is causal, or whose stride passes over pixels that no kernel reads."""
+    """One that is causal, of patches, or whose stride passes over pixels that no kernel reads."""
     if numbers["causal"]:
         return _CAUSAL_CONV
+    if is_of_patches(numbers):
+        return _PATCHES
     one = numbers["kernel"] == numbers["kernel_width"] == 1
     return _SUBSAMPLED_CONV if rank == 2 and one and numbers["stride"] > 1 else None
 

@@ -11,9 +11,11 @@ from typing import Final
 from bayesnas.compiler.operations import layers
 from bayesnas.compiler.operations.coupling import (
     Coupling,
+    attending,
     channelwise,
     chunked,
     dense,
+    embedded,
     flattened,
     grouped,
     halves,
@@ -32,14 +34,17 @@ from bayesnas.compiler.operations.shapes import Shape as Shape
 from bayesnas.compiler.operations.shapes import ShapeError as ShapeError
 from bayesnas.compiler.operations.shapes import UnevenError as UnevenError
 from bayesnas.compiler.operations.shapes import (
+    attention_shape,
     chunk_shape,
     conv_shape,
+    embedding_shape,
     factorized_shape,
     grouped_shape,
     linear_shape,
     map_shape,
     padded_shape,
     pooled_shape,
+    position_shape,
     resized_shape,
     same_shape,
     shuffled_shape,
@@ -91,6 +96,18 @@ def _taps(shape: Shape, a: Arguments) -> int:
 
 def _conv_weights(shape: Shape, a: Arguments) -> int:
     return (_taps(shape, a) * shape[0] // a["groups"] + a["bias"]) * a["width"]
+
+
+def _attention_weights(shape: Shape, a: Arguments) -> int:
+    into = (shape[0] + a["bias"]) * (2 * a["keys"] + a["values"])
+    return into + (a["values"] + a["bias"]) * a["width"]
+
+
+def _attention_flops(shape: Shape, _target: Shape, a: Arguments) -> int:
+    """With the products of queries and keys, and of what they give and values."""
+    positions, features = prod(shape[1:]), 2 * a["keys"] + a["values"]
+    layers_of_one = shape[0] * features + a["values"] * a["width"]
+    return positions * (layers_of_one + positions * (a["keys"] + a["values"]))
 
 
 _ALL = (
@@ -217,6 +234,40 @@ _ALL = (
         domains={"exponent": _COUNT},
         overwritable=True,
         coupling=lambda s, _a: channelwise(s[0], "weight"),
+    ),
+    Primitive(
+        "attention",
+        {"heads": None, "width": SAME, "keys": SAME, "values": SAME, "bias": 1, "causal": 0},
+        attention_shape,
+        layers.ATTENTION,
+        _attention_weights,
+        _attention_flops,
+        summary="self-attention of all positions by several heads (Vaswani et al. 2017)",
+        domains={"bias": _FLAG, "causal": _FLAG},
+        follows=dict.fromkeys(("width", "keys", "values"), "channels"),
+        overwritable=True,
+        coupling=lambda s, a: attending(s[0], a),
+    ),
+    Primitive(
+        "position",
+        {"length": SAME},
+        position_shape,
+        layers.POSITION,
+        lambda s, a: s[0] * a["length"],
+        summary="adds a vector that is learned for each position",
+        follows={"length": "positions"},
+        overwritable=True,
+        coupling=lambda s, _a: channelwise(s[0], "weight"),
+    ),
+    Primitive(
+        "embedding",
+        {"words": None, "width": None},
+        embedding_shape,
+        layers.EMBEDDING,
+        lambda _s, a: a["words"] * a["width"],
+        summary="a vector that is learned for each word, whose number comes in",
+        indices=lambda _shape, _arguments: True,
+        coupling=lambda s, a: embedded(s[0], a["width"]),
     ),
     Primitive(
         "max_pool",

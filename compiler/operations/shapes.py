@@ -7,7 +7,7 @@ Shapes leave out the batch: ``(channels, height, width)`` or ``(channels, length
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import gcd
+from math import gcd, prod
 from typing import TypeAlias
 
 Shape: TypeAlias = tuple[int, ...]
@@ -54,7 +54,7 @@ def strided_shape(name: str, shape: Shape, arguments: Arguments) -> Shape:
     channels, *sizes = map_shape(name, shape, arguments)
     kernel = arguments["kernel"]
     if arguments.get("causal"):
-        _check_causal(name, shape)
+        check_series("causal", name, shape)
     elif kernel % 2 == 0:
         halves = "pool" in name and not any(size % 2 for size in sizes)
         raise ShapeError(
@@ -71,12 +71,12 @@ def strided_shape(name: str, shape: Shape, arguments: Arguments) -> Shape:
     return channels, *(-(-size // arguments["stride"]) for size in sizes)
 
 
-def _check_causal(name: str, shape: Shape) -> None:
+def check_series(parameter: str, name: str, shape: Shape) -> None:
     """Only series have a past."""
     if rank(shape) != 1:
         raise ShapeError(
-            f"`causal` of `{name}` is for series [channels, length], got {list(shape)}",
-            "leave `causal` out for an image",
+            f"`{parameter}` of `{name}` is for series [channels, length], got {list(shape)}",
+            f"leave `{parameter}` out for an image",
         )
 
 
@@ -105,8 +105,11 @@ def pooled_shape(name: str, shape: Shape, arguments: Arguments) -> Shape:
 
 
 def conv_shape(shape: Shape, arguments: Arguments) -> Shape:
-    """What `conv` makes."""
-    channels, *sizes = strided_shape("conv", shape, arguments)
+    """What `conv` makes; a kernel as large as the stride may be even, and takes no padding."""
+    if is_of_patches(arguments):
+        channels, *sizes = _patches_shape(shape, arguments)
+    else:
+        channels, *sizes = strided_shape("conv", shape, arguments)
     groups, width = arguments["groups"], arguments["width"]
     if channels % groups or width % groups:
         raise ShapeError(
@@ -114,6 +117,27 @@ def conv_shape(shape: Shape, arguments: Arguments) -> Shape:
             f"write `groups = {gcd(channels, width, groups)}`: it divides both",
         )
     return width, *sizes
+
+
+def is_of_patches(arguments: Arguments) -> bool:
+    """Whether a convolution reads patches side by side: windows of an even size, as is the stride.
+
+    Odd kernels are padded, whatever the stride.
+    """
+    sides = {arguments[name] for name in ("kernel", "kernel_width", "stride")}
+    plain = arguments["dilation"] == 1 and not arguments["causal"]
+    return plain and len(sides) == 1 and arguments["stride"] % 2 == 0
+
+
+def _patches_shape(shape: Shape, arguments: Arguments) -> Shape:
+    channels, *sizes = map_shape("conv", shape, arguments)
+    size = arguments["stride"]
+    if any(side % size for side in sizes):
+        raise UnevenError(
+            f"windows of {size} do not cover {' x '.join(map(str, sizes))} evenly",
+            ("conv", {**arguments, "kernel": size + 1, "kernel_width": size + 1}),
+        )
+    return channels, *(side // size for side in sizes)
 
 
 def factorized_shape(shape: Shape, arguments: Arguments) -> Shape:
@@ -204,6 +228,44 @@ def chunk_shape(shape: Shape, arguments: Arguments) -> Shape:
             f"parts count from 0 to {parts - 1}",
         )
     return channels // parts, *shape[1:]
+
+
+def attention_shape(shape: Shape, arguments: Arguments) -> Shape:
+    """What `attention` makes: another vector at each position."""
+    _, *sizes = map_shape("attention", shape, {})
+    heads = arguments["heads"]
+    for name in ("keys", "values"):
+        if arguments[name] % heads:
+            raise ShapeError(
+                f"{arguments[name]} features of `{name}` are no equal parts for {heads} heads",
+                f"write `heads = {gcd(arguments['keys'], arguments['values'], heads)}`: "
+                "it divides them",
+            )
+    if arguments["causal"]:
+        check_series("causal", "attention", shape)
+    return arguments["width"], *sizes
+
+
+def position_shape(shape: Shape, arguments: Arguments) -> Shape:
+    """What came in, if it has as many positions as are learned."""
+    _, *sizes = map_shape("position", shape, {})
+    if prod(sizes) != arguments["length"]:
+        raise ShapeError(
+            f"`position` learns {arguments['length']} positions, and {list(shape)} has "
+            f"{prod(sizes)}",
+            f"write `position({prod(sizes)})`, or `position` alone",
+        )
+    return shape
+
+
+def embedding_shape(shape: Shape, arguments: Arguments) -> Shape:
+    """What `embedding` makes: a series of the words' vectors."""
+    if rank(shape) != 0:
+        raise ShapeError(
+            f"`embedding` needs whole numbers that name words, [length], got {list(shape)}",
+            "declare the input as [length]",
+        )
+    return arguments["width"], shape[0]
 
 
 def linear_shape(shape: Shape, arguments: Arguments) -> Shape:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchvision.models.convnext import CNBlock
 from torchvision.models.mobilenetv3 import SElayer
 from torchvision.models.shufflenetv2 import InvertedResidual
+from torchvision.models.vision_transformer import EncoderBlock
 
 from bayesnas.compiler.emit.pytorch import emit_torch
 from bayesnas.compiler.graph.cost import graph_cost
@@ -105,6 +106,92 @@ def test_shufflenet() -> None:
     network net(x: [8, 5, 6]) -> (y: [8, 5, 6]) { y = unit(x) }
     """
     assert_same(text, InvertedResidual(8, 8, 1))
+
+
+class Attention(nn.Module):
+    """PyTorch's own on tokens that lie as ours do."""
+
+    def __init__(self, causal: bool) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(6, 3, batch_first=True)
+        self.causal = causal
+
+    def forward(self, z: Tensor) -> Tensor:
+        """z: [N, C, ...]."""
+        x = z.flatten(2).transpose(1, 2)
+        mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1], dtype=x.dtype)
+        y, _ = self.attention(x, x, x, attn_mask=mask if self.causal else None)
+        return y.transpose(1, 2).reshape(z.shape)
+
+
+@pytest.mark.parametrize(
+    ("shape", "operation"),
+    [
+        ("[6, 5]", "attention(3)"),
+        ("[6, 4, 3]", "attention(3)"),
+        ("[6, 5]", "attention(3, causal = 1)"),
+    ],
+)
+def test_attention(shape: str, operation: str) -> None:
+    graph = graph_of(f"network net(x: {shape}) -> (y: {shape}) {{ x -> y : {operation} }}")
+    own = module_of(emit_torch(graph, "spec.nas")).double()
+    other = Attention("causal" in operation).double()
+    nn.init.uniform_(other.attention.in_proj_bias)
+    own.load_state_dict({f"y.{name}": x for name, x in apart(other.attention).items()})
+    [x] = inputs_of(graph)
+    assert torch.allclose(own(x), other(x), rtol=1e-9, atol=1e-12)
+    parameters = sum(p.numel() for p in other.parameters())
+    assert graph_cost(graph).parameters == parameters
+
+
+class Encoder(nn.Module):
+    """torchvision's encoder block on tokens that lie as ours do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        norm = partial(nn.LayerNorm, eps=1e-5)
+        self.block = EncoderBlock(2, 6, 24, 0.0, 0.0, norm_layer=norm)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """z: [N, C, H, W]."""
+        y: Tensor = self.block(z.flatten(2).transpose(1, 2))
+        return y.transpose(1, 2).reshape(z.shape)
+
+
+def test_transformer_block() -> None:
+    text = """
+    network net(x: [6, 3, 4]) -> (y: [6, 3, 4]) {
+        a = x : (layer_norm >> attention(2)) + skip
+        a -> y : skip
+            + (layer_norm >> conv(1, expand = 4, bias = 1) >> gelu >> conv(1, 6, bias = 1))
+    }
+    """
+    graph = graph_of(text)
+    own, other = module_of(emit_torch(graph, "spec.nas")).double(), Encoder().double()
+    block = other.block
+    state = {
+        **{f"1.{name}": x for name, x in block.ln_1.state_dict().items()},
+        **apart(block.self_attention),
+        **{f"2.{name}": x for name, x in block.ln_2.state_dict().items()},
+        **block.mlp.state_dict(),
+    }
+    own.load_state_dict(_renamed(own, state))
+    [x] = inputs_of(graph)
+    assert torch.allclose(own(x), other(x), rtol=1e-9, atol=1e-12)
+    assert graph_cost(graph).parameters == sum(p.numel() for p in block.parameters())
+    # Projections, products of 12 positions with 12, and the perceptron.
+    assert graph_cost(graph).flops == 12 * (4 * 6 * 6 + 2 * 12 * 6 + 2 * 6 * 24)
+
+
+def apart(attention: nn.MultiheadAttention) -> dict[str, Tensor]:
+    """Its state by what each part makes."""
+    state, rows = attention.state_dict(), attention.embed_dim
+    result = {
+        f"{name}.{kind}": state[f"in_proj_{kind}"][k * rows : (k + 1) * rows]
+        for k, name in enumerate(("queries", "keys", "values"))
+        for kind in ("weight", "bias")
+    }
+    return result | {f"out.{kind}": state[f"out_proj.{kind}"] for kind in ("weight", "bias")}
 
 
 class Past(nn.Module):

@@ -16,6 +16,8 @@ from support import refused
 from torch import nn
 
 from bayesnas.compiler.emit.preludes import layers as preludes
+from bayesnas.compiler.emit.preludes import tokens
+from bayesnas.compiler.emit.preludes.tokens import SelfAttention
 from bayesnas.compiler.operations.primitives import (
     PRIMITIVES,
     SAME,
@@ -37,6 +39,9 @@ RANKS: Mapping[str, set[int]] = {  # of what each primitive takes; the others ta
     "transposed_conv": {1, 2},
     "resize": {1, 2},
     "channel_shuffle": {1, 2},
+    "attention": {1, 2},
+    "position": {1, 2},
+    "embedding": {0},
     "max_pool": {1, 2},
     "avg_pool": {1, 2},
     "pad_channels": {1, 2},
@@ -64,6 +69,11 @@ GRID: Mapping[str, tuple[int, ...]] = {
     "smooth": (0, 1),
     "index": (0, 1, 2),
     "parts": (1, 2, 3),
+    "heads": (1, 2, 3),
+    "keys": (SAME, 4),
+    "values": (SAME, 6),
+    "length": (SAME, 8),
+    "words": (1, 7),
 }
 EXAMPLES = 2
 RARE: Mapping[str, int] = {"kernel_width": SAME, "causal": 0}  # otherwise, the plain forms alone:
@@ -100,7 +110,7 @@ def _all(given: Mapping[str, int], values: Mapping[str, int]) -> bool:
     return all(given.get(name, value) == value for name, value in values.items())
 
 
-MODULES = {"torch": torch, "nn": nn, **vars(preludes)}
+MODULES = {"torch": torch, "nn": nn, **vars(preludes), **vars(tokens)}
 
 
 def module_of(text: str, values: Mapping[str, int]) -> nn.Module:
@@ -125,6 +135,10 @@ def multiply_accumulates(module: nn.Module, images: torch.Tensor) -> int:
     for layer in module.modules():
         if isinstance(layer, _COUNTED):
             layer.register_forward_hook(count)
+        elif isinstance(layer, SelfAttention):  # and its two products of matrices
+            positions = prod(images.shape[2:])
+            features = layer.keys.out_features + layer.values.out_features
+            counts.append(positions**2 * features)
     module(images)
     return sum(counts)
 

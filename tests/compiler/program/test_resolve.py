@@ -249,7 +249,7 @@ IMPORT = "import the file that defines it, define it, or name its `--plugin`"
         ("swish", "did you mean `silu`?"),
         ("none", "leave it out: every operation of a searched edge can be pruned already"),
         ("Zero", "leave it out: every operation of a searched edge can be pruned already"),
-        ("attention(4)", IMPORT),
+        ("mixture(4)", IMPORT),
     ],
 )
 def test_operations_as_others_call_them(operation: str, remedy: str) -> None:
