@@ -56,7 +56,9 @@ OTHERS: dict[str, dict[str, int]] = {
     "nasnet": {"cells": 3, "width": 4},
     "sequence_tcn": {},
     "tabular_mlp": {},
+    "transformer": {"width": 16, "blocks": 1},
     "treecell_pyramidnet": {"blocks": 1},
+    "vision_blocks": {"width": 8, "blocks": 1},
 }
 
 

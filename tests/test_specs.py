@@ -39,7 +39,9 @@ SPACES = {
     "proxylessnas": (40, {"classes": 10}),
     "sequence_tcn": (25, {}),
     "tabular_mlp": (25, {}),
+    "transformer": (35, {"width": 16, "blocks": 1}),
     "treecell_pyramidnet": (60, {"blocks": 1}),
+    "vision_blocks": (40, {"width": 8, "blocks": 1}),
 }
 
 
