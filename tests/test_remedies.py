@@ -125,6 +125,7 @@ REPAIRS: dict[str, Repair] = {
     "D513": Repair("np.full((8, 4), np.nan)", "np.zeros((8, 4))"),
     "D514": Repair("np.arange(8) % 2 + 1", "np.arange(8) % 2"),
     "D515": Repair("augment=shift", "augment=none"),
+    "D516": Repair("csv:flats.csv", "csv:flats.csv --target price"),
     "D604": Repair("budget parameters <= 650", "budget parameters <= 1K"),
 }
 
@@ -142,6 +143,7 @@ NOT_TRIED = {
     "D504": "replaces picture files",
     "D507": "downloads data",
     "D510": "writes an array file; D511 to D515 read such",
+    "D517": "made by a function; the remedy is another operation",
     "D601": "made by a function, without a spec",
     "D602": "a training that diverges: other settings may, or may not",
     "D603": "the machine's memory",

@@ -54,8 +54,7 @@ from bayesnas.runtime.runs.reading import (
     record,
 )
 from bayesnas.runtime.runs.seals import file_hash
-from bayesnas.runtime.tasks.confusion import Confusion
-from bayesnas.runtime.tasks.interface import Score, Task
+from bayesnas.runtime.tasks.interface import Report, Score, Task
 
 
 @frozen
@@ -66,7 +65,7 @@ class TrainResult:
     flops: int
     test: Score
     task: Task
-    confusion: Confusion | None  # on the test part, where there are classes
+    report: Report  # on the test part
     test_examples: int
     seconds: float
     seed: int
@@ -75,10 +74,10 @@ class TrainResult:
     def record(self) -> dict[str, Any]:
         """As ``result.json`` has it: the score under its metric's name."""
         plain = asdict(self, recurse=False)
-        del plain["test"], plain["task"], plain["confusion"]
-        by_class = {} if self.confusion is None else {"test_by_class": self.confusion.record()}
+        del plain["test"], plain["task"], plain["report"]
         score = self.task.entries("test", self.test)
-        return {**plain, **score, "metric": self.task.metric, **by_class}
+        parts = self.report.record("test")
+        return {**plain, **score, "metric": self.task.metric, **parts}
 
 
 @frozen
@@ -322,7 +321,7 @@ class _Training:
             cost.flops,
             score,
             task,
-            tested.confusion,
+            tested,
             count,
             self.clock.seconds,
             self.options.seed,

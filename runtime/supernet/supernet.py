@@ -39,7 +39,7 @@ from bayesnas.runtime.runs.reading import (
     one_of,
     record,
 )
-from bayesnas.runtime.supernet.curvature import ESTIMATORS, gradient
+from bayesnas.runtime.supernet.curvature import ESTIMATORS, affordable, gradient
 from bayesnas.runtime.supernet.gates import Gates
 from bayesnas.runtime.tasks.interface import Score
 
@@ -161,11 +161,11 @@ class Supernet:
             DiagnosticError: D602 if it is not finite.
         """
         self.evaluated += len(part)
-        estimator = ESTIMATORS[self.settings.curvature]
-        [outputs] = self.graph.node(self.graph.root.outputs[0]).shape or (1,)
-        size = self.at_once.curvature(self.settings.curvature, outputs)
-        batches = self._in_order(part, size)
-        curvature = estimator(self.module, self.data.task, batches, gates, self.generator)
+        outputs = math.prod(self.graph.node(self.graph.root.outputs[0]).shape or (1,))
+        name = affordable(self.settings.curvature, outputs)
+        batches = self._in_order(part, self.at_once.curvature(name, outputs))
+        task = self.data.task
+        curvature = ESTIMATORS[name](self.module, task, batches, gates, self.generator)
         curvature = self._finite(curvature, "curvature")
         return torch.diag(curvature) if curvature.dim() == 1 else curvature
 
