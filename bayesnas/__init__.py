@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bayesnas.api import Found as Found
     from bayesnas.api import Trained as Trained
     from bayesnas.api import compile as compile
+    from bayesnas.api import report as report
     from bayesnas.api import search as search
     from bayesnas.api import train as train
     from bayesnas.compiler.operations.plugins import primitive as primitive
@@ -45,6 +46,7 @@ _HOMES = {
     "load_data": "bayesnas.runtime.data.loading",
     "load_network": "bayesnas.runtime.jobs.trained",
     "primitive": "bayesnas.compiler.operations.plugins",
+    "report": "bayesnas.api",
     "search": "bayesnas.api",
     "train": "bayesnas.api",
 }
@@ -63,6 +65,7 @@ __all__ = [
     "load_data",
     "load_network",
     "primitive",
+    "report",
     "search",
     "train",
 ]

@@ -19,7 +19,7 @@ from bayesnas.compiler.settings import (
     check_use,
     make_settings,
 )
-from bayesnas.dsl.diagnostics import check_idle
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
 
 if TYPE_CHECKING:
     from torch import nn
@@ -197,6 +197,28 @@ def train(
     options = _options(data, out, seed, device, resume, force, read)
     result = run(compiled, _settings(TrainSettings, compiled, settings), options)
     return Trained(options.out, result, load_network(options.out, result.device))
+
+
+def report(*runs: Found | Trained | str | Path, out: str | Path | None = None) -> Path:
+    """Write runs and comparisons as a page that opens without a network; its path.
+
+    Args:
+        runs: what `search` and `train` returned, or folders of runs, finished or at work.
+        out: the page; by default ``report.html`` in the folder of the first.
+
+    Raises:
+        DiagnosticError: D415 (no run there), D416 (files are not as the run wrote them).
+    """
+    from bayesnas.runtime.report.page import write_report
+    from bayesnas.runtime.runs.ownership import REPORT
+
+    folders = [run.folder if isinstance(run, Found | Trained) else Path(run) for run in runs]
+    if not folders:
+        remedy = "name what `search` or `train` returned, or the folder of a run"
+        raise DiagnosticError(Diagnostic("D415", "no run to report", help=remedy))
+    page = folders[0] / REPORT if out is None else Path(out)
+    write_report(folders, page)
+    return page
 
 
 def _reading(

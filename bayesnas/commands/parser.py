@@ -6,7 +6,15 @@ import argparse
 from typing import Final, NoReturn
 
 import bayesnas
-from bayesnas.commands import compiling, counting, demo, formatting, searching, training
+from bayesnas.commands import (
+    compiling,
+    counting,
+    demo,
+    formatting,
+    searching,
+    training,
+)
+from bayesnas.commands.beside import reporting
 from bayesnas.dsl.terminal import visible
 
 COMMANDS: Final = (
@@ -23,6 +31,7 @@ COMMANDS: Final = (
     training.EVAL,
     training.PREDICT,
     training.EXPORT,
+    reporting.REPORT,
     demo.DEMO,
 )
 

@@ -17,6 +17,7 @@ from bayesnas.commands.arguments import (
     add_spec,
     add_standardise,
 )
+from bayesnas.commands.beside.reporting import say_report
 from bayesnas.commands.runs import run_options
 from bayesnas.commands.tables import columns, cost_texts, say_advice
 from bayesnas.commands.values import (
@@ -87,6 +88,7 @@ def _search(options: argparse.Namespace) -> int:
     ]))  # fmt: skip
     say(f"figure: {result.figure}")
     say_advice(result.advice)
+    say_report([options.out], options.out)
     return 0
 
 
@@ -161,6 +163,7 @@ def _compare(options: argparse.Namespace) -> int:
         [summary.texts() for summary in summaries(entries)],
     ))  # fmt: skip
     say(f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}, mean ± standard deviation; {figure}")
+    say_report([options.out], options.out)
     return 0
 
 

@@ -19,6 +19,7 @@ from bayesnas.commands.arguments import (
     add_run,
     add_seed,
 )
+from bayesnas.commands.beside.reporting import say_report
 from bayesnas.commands.reports import (
     class_csv,
     class_lines,
@@ -64,6 +65,7 @@ def _train(options: argparse.Namespace) -> int:
     if result.confusion is not None:
         say(recall_line(result.confusion))
     say(f"weights: {options.out / 'weights.pt'}")
+    say_report([options.out], options.out)
     return 0
 
 
@@ -139,6 +141,7 @@ def _compress(options: argparse.Namespace) -> int:
         f"{task.told(trained.test)} of {trained.test_examples:,} examples after training on"
     )
     say(f"weights: {options.out / 'weights.pt'}; {options.out / 'compressed.nas'}")
+    say_report([options.out], options.out)
     return 0
 
 

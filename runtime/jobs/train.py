@@ -33,6 +33,7 @@ from bayesnas.runtime.network.training import (
 )
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
 from bayesnas.runtime.runs.interruption import Watch
+from bayesnas.runtime.runs.machine import machine_record
 from bayesnas.runtime.runs.ownership import RESULT, WEIGHTS, check_out
 from bayesnas.runtime.runs.progress import Progress, Stopwatch, say_note
 from bayesnas.runtime.runs.reading import (
@@ -299,6 +300,7 @@ class _Training:
             "class_name": plain.class_name,
             "input": input_record(self.data),
             "weights_hash": file_hash(self.run.out / WEIGHTS),
+            "machine": machine_record(self.device),
             **(self.start.told if self.start else {}),
         }
         self.run.write_json(RESULT, result.record() | task.record() | about)

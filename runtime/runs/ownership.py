@@ -19,6 +19,8 @@ WEIGHTS: Final = "weights.pt"
 RESULT: Final = "result.json"
 FOUND: Final = "pruned.nas"
 MEMBERS: Final = "members.jsonl"
+ROUNDS: Final = "rounds.jsonl"
+REPORT: Final = "report.html"
 RUNNERS_UP: Final = ("runner_up_1.nas", "runner_up_2.nas", "runner_up_3.nas")
 COMPRESSED: Final = "compressed.nas"
 LOCK: Final = ".lock"
@@ -30,7 +32,7 @@ _WRITTEN: Final = (
     "history.jsonl",
     CHECKPOINT,
     PREVIOUS,
-    *(MEMBERS, *RUNNERS_UP),
+    *(MEMBERS, *RUNNERS_UP, ROUNDS, REPORT),
     *("gates.jsonl", "supernet.py", FOUND, "graph.json", "gamma.json", "gamma.md"),
     *("search.svg", "search.dot", "pruned.svg", "pruned.dot"),
     *(WEIGHTS, "network.py"),
