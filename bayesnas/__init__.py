@@ -31,13 +31,17 @@ if TYPE_CHECKING:
     from bayesnas.runtime.data.registry import DataOptions as DataOptions
     from bayesnas.runtime.jobs.trained import load_network as load_network
     from bayesnas.runtime.network.modules import build as build
+    from bayesnas.runtime.runs.events import Event as Event
+    from bayesnas.runtime.runs.tensorboard import TensorBoard as TensorBoard
 
 _HOMES = {
     "Data": "bayesnas.runtime.data.dataset",
     "DataOptions": "bayesnas.runtime.data.registry",
     "DiagnosticError": "bayesnas.dsl.diagnostics",
+    "Event": "bayesnas.runtime.runs.events",
     "Found": "bayesnas.api",
     "ShapeError": "bayesnas.compiler.operations.primitives",
+    "TensorBoard": "bayesnas.runtime.runs.tensorboard",
     "Trained": "bayesnas.api",
     "build": "bayesnas.runtime.network.modules",
     "compile": "bayesnas.api",
@@ -55,8 +59,10 @@ __all__ = [
     "Data",
     "DataOptions",
     "DiagnosticError",
+    "Event",
     "Found",
     "ShapeError",
+    "TensorBoard",
     "Trained",
     "build",
     "compile",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bayesnas.runtime.data.registry import DataOptions, Fit, Standardise
     from bayesnas.runtime.jobs.search import SearchResult
     from bayesnas.runtime.jobs.train import TrainResult
+    from bayesnas.runtime.runs.events import Listener
     from bayesnas.runtime.runs.folder import RunOptions
 
 Settings = TypeVar("Settings", SearchSettings, TrainSettings)
@@ -110,6 +111,7 @@ def search(
     standardise: Standardise | None = None,
     download: bool = False,
     data_root: str | Path | None = None,
+    listeners: Iterable[Listener] = (),
     **settings: int | float | str,
 ) -> Found:
     """Search a space for a network.
@@ -131,6 +133,8 @@ def search(
             the data set says, which of a name is ``"auto"``.
         download: allow ``"cifar10"`` to be downloaded.
         data_root: where that lies; by default ``data``.
+        listeners: are called with an `Event` at the beginning, for every row of history.jsonl, and
+            at the end.
         settings: of the search, over those of the spec: ``strategy="random", epochs=1``.
 
     Raises:
@@ -143,6 +147,7 @@ def search(
     budgets = parse_budgets([f"{cost}={limit}" for cost, limit in (budget or {}).items()])
     read = _reading(data, resize, fit, standardise, download, data_root)
     options = _options(data, out, seed, device, resume, force, read)
+    options = evolve(options, listeners=tuple(listeners))
     result = run(
         Space(compiled, budgets=budgets), _settings(SearchSettings, compiled, settings), options
     )
@@ -163,6 +168,7 @@ def train(
     standardise: Standardise | None = None,
     download: bool = False,
     data_root: str | Path | None = None,
+    listeners: Iterable[Listener] = (),
     **settings: int | float | str,
 ) -> Trained:
     """Train a network from scratch and score it on the test part.
@@ -182,6 +188,8 @@ def train(
             the data set says, which of a name is ``"auto"``.
         download: allow ``"cifar10"`` to be downloaded.
         data_root: where that lies; by default ``data``.
+        listeners: are called with an `Event` at the beginning, for every row of history.jsonl, and
+            at the end.
         settings: of the training, over those of the spec: ``epochs=10``.
 
     Raises:
@@ -195,6 +203,7 @@ def train(
     compiled = network if isinstance(network, Compiled) else compile(network)
     read = _reading(data, resize, fit, standardise, download, data_root)
     options = _options(data, out, seed, device, resume, force, read)
+    options = evolve(options, listeners=tuple(listeners))
     result = run(compiled, _settings(TrainSettings, compiled, settings), options)
     return Trained(options.out, result, load_network(options.out, result.device))
 

@@ -14,7 +14,7 @@ from bayesnas.commands import (
     searching,
     training,
 )
-from bayesnas.commands.beside import reporting
+from bayesnas.commands.beside import doctor, reporting, status
 from bayesnas.dsl.terminal import visible
 
 COMMANDS: Final = (
@@ -32,6 +32,8 @@ COMMANDS: Final = (
     training.PREDICT,
     training.EXPORT,
     reporting.REPORT,
+    status.STATUS,
+    doctor.DOCTOR,
     demo.DEMO,
 )
 

@@ -11,6 +11,7 @@ from attrs import evolve
 from bayesnas.commands.arguments import (
     Command,
     add_data,
+    add_log,
     add_option,
     add_out_folder,
     add_run,
@@ -131,6 +132,7 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seeds", metavar="0,1,2", default="0,1,2", help="default %(default)s")
     add_option(parser, "search")
+    add_log(parser)
     _add_space(parser)
 
 

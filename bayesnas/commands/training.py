@@ -11,6 +11,7 @@ from bayesnas.commands.arguments import (
     Command,
     add_data,
     add_device,
+    add_log,
     add_option,
     add_out_file,
     add_out_folder,
@@ -110,6 +111,7 @@ def _add_compress(parser: argparse.ArgumentParser) -> None:
     add_seed(parser)
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     add_option(parser, "train")
+    add_log(parser)
     add_plugin(parser)
 
 

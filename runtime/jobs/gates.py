@@ -7,6 +7,8 @@ from statistics import fmean
 from typing import Any, Final, TypeAlias
 
 from bayesnas.compiler.artifacts.drawing.words import shortened
+from bayesnas.compiler.artifacts.graph_file import Annotation
+from bayesnas.compiler.graph.model import Graph
 from bayesnas.runtime.runs.reading import (
     ANY_NUMBER,
     FLAG,
@@ -73,6 +75,24 @@ def round_schema(rounds: Schema, groups: Schema) -> Schema:
 def _mean(rows: Sequence[Row], name: str) -> float | None:
     values = [row[name] for row in rows if row[name] is not None]
     return fmean(values) if values else None
+
+
+def living_means(rows: Sequence[Row]) -> dict[str, float]:
+    """Of such rows, those of the last round: the mean of each group that stays."""
+    last = rows[-1]["round"] if rows else 0
+    living = [row for row in rows if row["round"] == last and row["alive"]]
+    return {row["group"]: row["mean"] for row in living if row["mean"] is not None}
+
+
+def annotation_of(graph: Graph, rows: Sequence[Row], removed: Removed) -> Annotation:
+    """What was found of the groups of a graph, by its own edges."""
+    groups = graph.groups()
+    found = {str(row["group"]): row["gamma"] for row in rows if row["gamma"] is not None}
+    gammas = {e.id: found[g] for g, edges in groups.items() if g in found for e in edges}
+    gone = {e.id: removed[g][0] for g in removed for e in groups[g]}
+    told = gate_notes(rows)
+    notes = {e.id: told[g] for g, edges in groups.items() if g in told for e in edges}
+    return Annotation(gammas, gone, notes)
 
 
 def gate_notes(rows: Iterable[Row]) -> dict[str, str]:

@@ -5,11 +5,11 @@ The strategies are in `runtime/strategies/`; docs/algorithm.md says what each do
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import asdict, define, field, frozen
+from attrs import asdict, define, evolve, field, frozen
 
 from bayesnas.compiler.artifacts.derive import derive_spec
 from bayesnas.compiler.artifacts.figure import draw, write_figure
@@ -29,11 +29,12 @@ from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.splits import HOLDOUT
 from bayesnas.runtime.jobs.course import Course
 from bayesnas.runtime.jobs.failures import explained, plugins_named, unlearned
-from bayesnas.runtime.jobs.gates import gate_notes, gate_rows, round_rows
+from bayesnas.runtime.jobs.gates import annotation_of, gate_rows, living_means, round_rows
 from bayesnas.runtime.jobs.memory import Demand, watched
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.space import Space
 from bayesnas.runtime.network.training import absurd, check_score, check_weights
+from bayesnas.runtime.runs.events import Event, Kind, numbers_of, tell
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
 from bayesnas.runtime.runs.interruption import Watch
 from bayesnas.runtime.runs.machine import machine_record
@@ -47,6 +48,7 @@ from bayesnas.runtime.runs.ownership import (
 )
 from bayesnas.runtime.runs.progress import Progress, Stopwatch, say_note
 from bayesnas.runtime.runs.seals import file_hash
+from bayesnas.runtime.runs.status import run_progress
 from bayesnas.runtime.strategies.interface import Problem, Standing, Strategy, no_member
 from bayesnas.runtime.strategies.linear_algebra import named_failures
 from bayesnas.runtime.strategies.registry import strategy_class
@@ -160,7 +162,10 @@ class _Search:
             self._restore(state)
         else:
             self.run.write_text("supernet.py", net.emitted.source)
-        with Progress(net.total_steps, "search") as progress:
+        self._tell("begin", asdict(self.settings))
+        with run_progress(
+            self.run.out, net.total_steps, "search", self.settings.batch_size, net.device
+        ) as progress:
             progress.skip(net.steps)
             if not self.history:
                 self._record(self._train(progress), {}, progress)
@@ -255,6 +260,17 @@ class _Search:
             f"{name}: {trained}held-out {self.net.data.task.told(score)}, "
             f"{self._alive()} of {len(self.net.gates.groups)} operations"
         )
+        self._tell("row", row)
+
+    def _tell(self, kind: Kind, entries: Mapping[str, Any]) -> None:
+        """Tell who listens; of a row, with the gates and the figure of its round."""
+        event = Event(kind, "search", self.run.out, self.net.steps, numbers_of(entries))
+        if kind == "row":
+            graph = self.space.wanted.graph
+            event = evolve(
+                event, gates=living_means(self.rounds), draw=lambda: draw(graph, self._annotation())
+            )
+        tell(self.options.listeners, event)
 
     def _good(self, score: Score) -> bool:
         """Whether a state may be saved: an absurd loss may yet fall, but not after the last round.
@@ -329,6 +345,7 @@ class _Search:
             "machine": machine_record(self.net.device),
         }
         self.run.write_json(RESULT, result.record() | about)
+        self._tell("end", result.record())
         return result
 
     def _check_refused(self) -> None:
@@ -377,14 +394,8 @@ class _Search:
 
     def _annotation(self) -> Annotation:
         """Gamma, round of removal and words of every edge of the wanted network, by its group."""
-        groups = self.space.wanted.graph.groups()
         rows = gate_rows(self.strategy, self.removed)
-        found = {str(row["group"]): row["gamma"] for row in rows if row["gamma"] is not None}
-        gammas = {e.id: found[g] for g, edges in groups.items() if g in found for e in edges}
-        gone = {e.id: self.removed[g][0] for g in self.removed for e in groups[g]}
-        told = gate_notes(rows)
-        notes = {e.id: told[g] for g, edges in groups.items() if g in told for e in edges}
-        return Annotation(gammas, gone, notes)
+        return annotation_of(self.space.wanted.graph, rows, self.removed)
 
     def _spec_of(self, groups: Collection[str]) -> str:
         """The spec of the wanted network with these operations alone."""

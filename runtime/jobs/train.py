@@ -31,6 +31,7 @@ from bayesnas.runtime.network.training import (
     sgd,
     train_epoch,
 )
+from bayesnas.runtime.runs.events import Event, Kind, numbers_of, tell
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
 from bayesnas.runtime.runs.interruption import Watch
 from bayesnas.runtime.runs.machine import machine_record
@@ -52,6 +53,7 @@ from bayesnas.runtime.runs.reading import (
     record,
 )
 from bayesnas.runtime.runs.seals import file_hash
+from bayesnas.runtime.runs.status import run_progress
 from bayesnas.runtime.tasks.confusion import Confusion
 from bayesnas.runtime.tasks.interface import Score, Task
 
@@ -172,7 +174,10 @@ class _Training:
         if (state := self.run.checkpoint(self._schema(), self.device)) is not None:
             self._restore(state)
         epochs, per_epoch = self.settings.epochs, len(self.batches)
-        with Progress(epochs * per_epoch, "train") as progress:
+        self._tell("begin", asdict(self.settings))
+        with run_progress(
+            self.run.out, epochs * per_epoch, "train", self.settings.batch_size, self.device
+        ) as progress:
             progress.skip(self.epoch * per_epoch + self.step)
             while self.epoch < epochs:
                 loss = self._one_epoch(progress)
@@ -182,9 +187,15 @@ class _Training:
                 self.history.append({"epoch": self.epoch, "train_loss": loss, "seconds": seconds})
                 self._checkpoint()
                 self.watch.saved()
+                self._tell("row", self.history[-1])
                 if self.epoch % max(1, epochs // 10) == 0:
                     progress.say(f"epoch {self.epoch}/{epochs}: train loss {loss:.4f}")
         return self._finish()
+
+    def _tell(self, kind: Kind, entries: Mapping[str, Any]) -> None:
+        step = self.epoch * len(self.batches) + self.step
+        event = Event(kind, "train", self.run.out, step, numbers_of(entries))
+        tell(self.options.listeners, event)
 
     def _one_epoch(self, progress: Progress) -> float:
         """The steps of an epoch, or the rest of them; the mean loss of all.
@@ -304,4 +315,5 @@ class _Training:
             **(self.start.told if self.start else {}),
         }
         self.run.write_json(RESULT, result.record() | task.record() | about)
+        self._tell("end", result.record())
         return result

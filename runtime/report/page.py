@@ -51,7 +51,7 @@ def report_page(folders: Sequence[Path]) -> str:
     runs = [open_files(folder) for folder in folders]
     parts = [_part(run) for run in runs]
     if len(runs) > 1:
-        parts.insert(0, Part("Side by side", tuple(several_sections(runs))))
+        parts.insert(0, Part("All runs", tuple(several_sections(runs))))
     return _rendered(parts)
 
 

@@ -44,7 +44,7 @@ def _steps(run: RunFiles) -> list[Numbers]:
     metrics = metric_names(run.result, "test")
     rows = [
         (
-            *(name, f"{step['parameters']:,}", f"{step['flops']:,}"),
+            *(name, step["parameters"], step["flops"]),
             *(metric_told(m, step[f"test_{m}"]) if f"test_{m}" in step else "" for m in metrics),
         )
         for name, step in steps.items()

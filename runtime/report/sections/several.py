@@ -28,12 +28,12 @@ def several_sections(runs: Sequence[RunFiles | ComparisonFiles]) -> list[Section
             )
         )
     blocks: list[Block] = [
-        Numbers("All runs", "What each of them ended with.", Table.of("all_runs", columns, rows))
+        Numbers("In a table", "What each of them ended with.", Table.of("all_runs", columns, rows))
     ]
     single = [(n, r) for n, r in zip(names, runs, strict=True) if isinstance(r, RunFiles)]
     if chart := _losses(single):
         blocks.append(chart)
-    return [Section("All runs", (), tuple(blocks))]
+    return [Section("Side by side", (), tuple(blocks))]
 
 
 def _distinct(runs: Sequence[RunFiles | ComparisonFiles]) -> list[str]:
