@@ -14,10 +14,11 @@ from bayesnas.commands import (
     searching,
     training,
 )
-from bayesnas.commands.beside import doctor, reporting, status
+from bayesnas.commands.beside import doctor, init, reporting, status
 from bayesnas.dsl.terminal import visible
 
 COMMANDS: Final = (
+    init.INIT,
     compiling.COMPILE,
     compiling.CHECK,
     formatting.FMT,
