@@ -194,7 +194,10 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 # What a search writes, but for what tells of time.
-SAME = ("pruned.nas", "gates.jsonl", "graph.json", "gamma.json", "gamma.md", "supernet.py")
+SAME = (
+    *("pruned.nas", "gates.jsonl", "rounds.jsonl", "graph.json", "gamma.json", "gamma.md"),
+    "supernet.py",
+)
 
 
 def without_seconds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
