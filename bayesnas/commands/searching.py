@@ -11,12 +11,14 @@ from attrs import evolve
 from bayesnas.commands.arguments import (
     Command,
     add_data,
+    add_log,
     add_option,
     add_out_folder,
     add_run,
     add_spec,
     add_standardise,
 )
+from bayesnas.commands.beside.reporting import say_report
 from bayesnas.commands.runs import run_options
 from bayesnas.commands.tables import columns, cost_texts, say_advice
 from bayesnas.commands.values import (
@@ -87,6 +89,7 @@ def _search(options: argparse.Namespace) -> int:
     ]))  # fmt: skip
     say(f"figure: {result.figure}")
     say_advice(result.advice)
+    say_report([options.out], options.out)
     return 0
 
 
@@ -129,6 +132,7 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seeds", metavar="0,1,2", default="0,1,2", help="default %(default)s")
     add_option(parser, "search")
+    add_log(parser)
     _add_space(parser)
 
 
@@ -161,6 +165,7 @@ def _compare(options: argparse.Namespace) -> int:
         [summary.texts() for summary in summaries(entries)],
     ))  # fmt: skip
     say(f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}, mean ± standard deviation; {figure}")
+    say_report([options.out], options.out)
     return 0
 
 
