@@ -126,6 +126,7 @@ REPAIRS: dict[str, Repair] = {
     "D514": Repair("np.arange(8) % 2 + 1", "np.arange(8) % 2"),
     "D515": Repair("augment=shift", "augment=none"),
     "D516": Repair("csv:flats.csv", "csv:flats.csv --target price"),
+    "D518": Repair("embedding(5, 3)", "embedding(7, 3)"),
     "D604": Repair("budget parameters <= 650", "budget parameters <= 1K"),
 }
 

@@ -16,6 +16,7 @@ from bayesnas.commands.tables import number
 from bayesnas.compiler.artifacts.figure import draw, write_figure
 from bayesnas.compiler.graph.cost import Cost, edge_cost, graph_cost
 from bayesnas.compiler.graph.model import Graph
+from bayesnas.compiler.graph.walks import looked_up
 from bayesnas.compiler.pipeline import Compiled, compile_loaded, compile_spec
 from bayesnas.compiler.space.choices import member_space
 from bayesnas.compiler.space.members import prune_to, reach
@@ -41,6 +42,7 @@ SPACES = {
     "table": (25, {"outputs": 3}),
     "tabular_mlp": (25, {}),
     "transformer": (35, {"width": 16, "blocks": 1}),
+    "text": (35, {"width": 8, "words": 5}),
     "treecell_pyramidnet": (60, {"blocks": 1}),
     "vision_blocks": (40, {"width": 8, "blocks": 1}),
 }
@@ -91,9 +93,11 @@ def test_space_is_trained_for_a_few_steps(space: Compiled) -> None:
     module, _ = build(graph, "spec.nas", seed=0)
     generator = torch.Generator().manual_seed(0)
     shape = graph.node(graph.root.inputs[0]).shape or ()
-    classes = (graph.node(graph.root.outputs[0]).shape or (0,))[0]
+    classes, *places = graph.node(graph.root.outputs[0]).shape or (0,)
     inputs = torch.randn(2, *shape, generator=generator)
-    labels = torch.randint(classes, (2,), generator=generator)
+    if looked_up(graph):
+        inputs = torch.randint(classes, (2, *shape), generator=generator).float()
+    labels = torch.randint(classes, (2, *places), generator=generator)
     gates = torch.ones(len(graph.searched()), requires_grad=True)
     optimizer = torch.optim.SGD([*module.parameters(), gates], lr=1e-3)
     losses = []

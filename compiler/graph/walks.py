@@ -51,20 +51,25 @@ def reach(following: Callable[[str], Iterable[str]], starts: Iterable[str]) -> s
 
 
 def looked_up(graph: Graph) -> list[str]:
-    """The primitives that look up the numbers of the network's inputs, each once.
+    """The primitives that look up the numbers of the network's inputs, each once."""
+    return list(dict.fromkeys(stage.primitive for stage in lookups(graph)))
+
+
+def lookups(graph: Graph) -> list[Stage]:
+    """The stages that look up the numbers of the network's inputs.
 
     Shapes are known; ``skip`` and ``flatten`` may stand before them.
     """
     waiting, seen = list(graph.root.inputs), set(graph.root.inputs)
-    found: dict[str, None] = {}
+    found: list[Stage] = []
     while waiting:
         for edge in graph.outgoing(waiting.pop()):
             stages, passes = _first(edge.operation.stages)
-            found |= dict.fromkeys(s.primitive for s in stages if _looks_up(s))
+            found += [stage for stage in stages if _looks_up(stage)]
             if passes and edge.target not in seen:
                 seen.add(edge.target)
                 waiting.append(edge.target)
-    return list(found)
+    return found
 
 
 def _looks_up(stage: Stage) -> bool:

@@ -13,6 +13,7 @@ from bayesnas.compiler.graph.walks import looked_up
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote, suggest
 from bayesnas.runtime.data.conventions.axes import rearranged, remedy
+from bayesnas.runtime.data.conventions.lookups import check_lookups
 from bayesnas.runtime.data.dataset import Data, Part, Reading, statistics
 from bayesnas.runtime.data.registry import DataOptions, Request, kinds, source_of
 from bayesnas.runtime.tasks.interface import Task, wrong
@@ -34,7 +35,8 @@ def load_data(
 
     Raises:
         DiagnosticError: D430 (a network for no task), D501 (unknown), D505 (shape), D506
-            (outputs), D512 (names that 32 bits cannot hold), and what the source raises.
+            (outputs), D512 (names that 32 bits cannot hold), D518 (or an embedding), and what the
+            source raises.
     """
     check_data(data)
     shape = example_shape(graph)
@@ -53,9 +55,13 @@ def load_data(
         return evolve(data, reading=None)
     data = data.noted(data.task.told_of(graph))
     if reading is not None:
-        return evolve(_read(data, graph, reading), reading=None)
-    change = {"yes": _standardised, "no": _unstandardised}.get(options.standardise)
-    return data if change is None else change(data)
+        data = evolve(_read(data, graph, reading), reading=None)
+    elif change := {"yes": _standardised, "no": _unstandardised}.get(options.standardise):
+        data = change(data)
+    if looked_up(graph):
+        for part in (data.train, data.test):
+            check_lookups(graph, data.normalize(part.inputs), f"`{data.name}`")
+    return data
 
 
 def check_data(data: object) -> None:

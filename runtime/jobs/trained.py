@@ -15,6 +15,7 @@ from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
 from bayesnas.runtime.data.census import Census
+from bayesnas.runtime.data.conventions.lookups import check_lookups
 from bayesnas.runtime.data.dataset import Data, statistics_type
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.registry import DataOptions, check_use
@@ -200,6 +201,7 @@ class TrainedRun:
             DiagnosticError: D513 (numbers that are neither bytes nor shares).
         """
         if not self.takes_pixels:
+            check_lookups(self.compiled.graph, inputs, place)
             return inputs.to(getattr(torch, self.record["input"]["dtype"]))
         if inputs.dtype == torch.uint8:
             return inputs
