@@ -11,7 +11,7 @@ from bayesnas.runtime.report.blocks import Block, Cell, Chart, Code, Numbers, Se
 from bayesnas.runtime.report.charts import Spec, axis, colour, dot, figure, front, layer, tooltip
 from bayesnas.runtime.report.colours import coloured
 from bayesnas.runtime.report.files import ComparisonFiles
-from bayesnas.runtime.report.metrics import metric_scale, metric_title
+from bayesnas.runtime.report.metrics import metric_scale, metric_sign, metric_title
 from bayesnas.runtime.report.sections.layers import COSTS
 
 _CONFIDENCE: Final = 0.95
@@ -27,7 +27,8 @@ def comparison_sections(files: ComparisonFiles) -> list[Section]:
     by_strategy: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         by_strategy.setdefault(row["strategy"], []).append(row)
-    order = sorted(by_strategy, key=lambda name: -_mean(by_strategy[name], "quality"))
+    sign = metric_sign(files.metric)
+    order = sorted(by_strategy, key=lambda name: -sign * _mean(by_strategy[name], "quality"))
     title = metric_title(files.metric, "test")
     columns = (
         "strategy",
@@ -41,7 +42,8 @@ def comparison_sections(files: ComparisonFiles) -> list[Section]:
     )
     table = Table.of("runs", columns, [[row[c] for c in columns] for row in rows])
     about = "A dot for each seed over its strategy's box: the middle half, and the median."
-    costs = tuple(_against_cost(rows, order, cost, name, title) for cost, name in COSTS)
+    larger = sign > 0
+    costs = tuple(_against_cost(rows, order, cost, name, title, larger) for cost, name in COSTS)
     cost_about = (
         "A dot a run. The line joins the runs that no other is cheaper and better than: the Pareto "
         "front."
@@ -79,7 +81,8 @@ def significance(
 ) -> list[str]:
     """What the seeds say of the best strategy against each other one, in a sentence each.
 
-    Runs of the same seed are pairs; the interval is that of Student's t for their mean difference.
+    Runs of the same seed are pairs; the interval is that of Student's t for how much better one is
+    on average.
     """
     best, *others = order
     _, unit = metric_scale(metric)
@@ -87,7 +90,8 @@ def significance(
     sentences = []
     for other in others:
         first, second = ({e["seed"]: e["quality"] for e in entries[name]} for name in (best, other))
-        differences = [first[seed] - second[seed] for seed in first.keys() & second.keys()]
+        pairs = [(first[seed], second[seed]) for seed in first.keys() & second.keys()]
+        differences = [metric_sign(metric) * (one - another) for one, another in pairs]
         named = f"{best} against {other}"
         if len(differences) < 2:
             sentences.append(f"{named}: one seed, from which nothing can be said.")
@@ -167,10 +171,15 @@ def _boxes(rows: Sequence[Mapping[str, Cell]], order: Sequence[str], title: str)
 
 
 def _against_cost(
-    rows: Sequence[Mapping[str, Any]], order: Sequence[str], cost: str, name: str, title: str
+    rows: Sequence[Mapping[str, Any]],
+    order: Sequence[str],
+    cost: str,
+    name: str,
+    title: str,
+    larger: bool,
 ) -> Spec:
     x, y, of = axis(cost, name), axis("quality", title), colour("strategy", order)
     told = tooltip(("strategy", "seed", "quality", "parameters", "flops"))
     points = [(row[cost], row["quality"]) for row in rows]
     dots = layer(dot(55), x=x, y=y, color=of, tooltip=told)
-    return figure(rows, front(points, x, y, larger=True), dots)
+    return figure(rows, front(points, x, y, larger=larger), dots)
