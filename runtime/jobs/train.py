@@ -23,7 +23,7 @@ from bayesnas.runtime.jobs.memory import Demand, watched
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.trained import deployed_state, input_record, statistics_name
 from bayesnas.runtime.network.kernels import layout
-from bayesnas.runtime.network.learner import Learner
+from bayesnas.runtime.network.learning.learner import Learner
 from bayesnas.runtime.network.memory import TEST, AtOnce
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import (

@@ -22,9 +22,9 @@ from bayesnas.runtime.data.dataset import Batches, Data, Part, plain_batches
 from bayesnas.runtime.data.splits import HOLDOUT, split
 from bayesnas.runtime.network.free_memory import release_memory
 from bayesnas.runtime.network.kernels import layout
+from bayesnas.runtime.network.learning.rates import cosine
 from bayesnas.runtime.network.memory import JUDGEMENT, AtOnce, Footprint
 from bayesnas.runtime.network.modules import build, predict
-from bayesnas.runtime.network.rates import cosine
 from bayesnas.runtime.network.recompute import NORMS, recompute_blocks
 from bayesnas.runtime.network.training import check_loss, diverged, evaluate, sgd
 from bayesnas.runtime.runs.progress import say_note

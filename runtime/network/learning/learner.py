@@ -13,10 +13,10 @@ from bayesnas.compiler.emit.pytorch import Emitted
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.runtime.data.dataset import Batches
-from bayesnas.runtime.network.drop_path import DropPath
-from bayesnas.runtime.network.mixtures import mixed
+from bayesnas.runtime.network.learning.drop_path import DropPath
+from bayesnas.runtime.network.learning.mixtures import mixed
+from bayesnas.runtime.network.learning.rates import learning_rate
 from bayesnas.runtime.network.modules import predict
-from bayesnas.runtime.network.rates import learning_rate
 from bayesnas.runtime.network.training import check_loss, sgd
 
 
