@@ -81,6 +81,9 @@ REPAIRS: dict[str, Repair] = {
     "D230": Repair("epoch =", "epochs ="),
     "D231": Repair("epochs = 0", "epochs = 1"),
     "D232": Repair(" --option lambda_w=5", ""),
+    "D233": Repair("clasification", "classification"),
+    "D234": Repair("smoothing = 2", "smoothing = 0.1"),
+    "D235": Repair("logit =", "logits ="),
     "D301": Repair("linear(10)", "global_avg_pool >> linear(10)"),
     "D302": Repair("conv(3, 8)\n", "conv(3, 8) >> avg_pool(3, stride = 2)\n"),
     "D303": Repair("linear(3)", "linear(3) >> linear(10)"),
@@ -103,9 +106,8 @@ REPAIRS: dict[str, Repair] = {
     "D422": Repair(" --set cells=4", "", "D403"),
     "D423": Repair(" --resize", ""),
     "D430": Repair(
-        "(a: [4], b: [4]) -> (c: [4]) {\n    {a, b} -> c",
-        "(a: [4]) -> (c: [4]) {\n    a -> c : linear(4)",
-        "D505",
+        "(y: [1, 8, 8]) {\n    image -> y : conv(3)",
+        "(y: [10]) {\n    image -> y : global_avg_pool >> linear(10)",
     ),
     "D431": Repair("bayesnas search", "bayesnas train"),
     "D433": Repair('"conv"', '"blur"'),
@@ -124,6 +126,7 @@ REPAIRS: dict[str, Repair] = {
     "D513": Repair("np.full((8, 4), np.nan)", "np.zeros((8, 4))"),
     "D514": Repair("np.arange(8) % 2 + 1", "np.arange(8) % 2"),
     "D515": Repair("augment=shift", "augment=none"),
+    "D520": Repair("left=np.ones((8, 4)),", "left=np.ones((8, 4)), right=np.zeros((8, 4)),"),
     "D604": Repair("budget parameters <= 650", "budget parameters <= 1K"),
 }
 
@@ -141,6 +144,7 @@ NOT_TRIED = {
     "D504": "replaces picture files",
     "D507": "downloads data",
     "D510": "writes an array file; D511 to D515 read such",
+    "D521": "made by a function, of arrays in memory",
     "D601": "made by a function, without a spec",
     "D602": "a training that diverges: other settings may, or may not",
     "D603": "the machine's memory",

@@ -32,6 +32,7 @@ from bayesnas.commands.runs import run_options, set_threads
 from bayesnas.commands.tables import columns, cost_texts
 from bayesnas.commands.values import (
     chosen_settings,
+    parse_objectives,
     parse_options,
     parse_shares,
     parse_values,
@@ -54,6 +55,7 @@ def _train(options: argparse.Namespace) -> int:
     from bayesnas.runtime.jobs.train import train
 
     compiled = compile_spec(options.spec, parse_values(options.set), options.network)
+    compiled = compiled.learning(parse_objectives(options.objective))
     settings = make_settings(TrainSettings, chosen_settings(compiled, "train", options.option))
     run = run_options(options, options.out, options.seed, options.resume, options.force)
     result = train(compiled, settings, run)

@@ -75,11 +75,14 @@ class _Deriver:
             )
             network = evolve(network, inputs=inputs, outputs=outputs)
         graphs: list[tree.Definition] = [*self.motifs, network]
-        settings = [
+        settings: list[tree.Definition] = [
             d
             for d in self.program.main.definitions
             if isinstance(d, tree.Settings) and d.kind == "train"
         ]
+        learned = tuple(o.entry(self.span) for o in self.full.objectives)
+        if learned:
+            settings.append(tree.Learn(learned, span=self.span))
         imports, operations = self._operations(graphs)
         return tree.Spec((*imports, *operations, *graphs, *settings), span=self.span)
 

@@ -5,7 +5,7 @@ What stands here needs no torch; a source is imported when it is first asked for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, cast, get_args
@@ -15,6 +15,8 @@ from attrs import Attribute, field, frozen
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, idle_option, quote
 
 if TYPE_CHECKING:
+    from bayesnas.compiler.graph.model import Graph
+    from bayesnas.compiler.objectives import Objective
     from bayesnas.compiler.operations.primitives import Shape
     from bayesnas.runtime.data.dataset import Data
     from bayesnas.runtime.tasks.interface import Task
@@ -88,6 +90,37 @@ class DataOptions:
 
 
 @frozen
+class Ports:
+    """What a network takes and gives: shapes of one example by the names of its ports.
+
+    ``objectives`` are of the outputs whose spec or command says what they learn.
+    """
+
+    inputs: Mapping[str, Shape]
+    outputs: Mapping[str, Shape]
+    objectives: Mapping[str, Objective] = field(factory=dict)
+
+    @classmethod
+    def of(cls, graph: Graph) -> Ports:
+        """Of a network whose shapes are known."""
+        inputs, outputs = (
+            {graph.node(node).name: graph.node(node).shape or () for node in nodes}
+            for nodes in (graph.root.inputs, graph.root.outputs)
+        )
+        return cls(inputs, outputs, {o.port: o for o in graph.objectives})
+
+    @property
+    def shape(self) -> Shape:
+        """Of the input; of the first, where there are several."""
+        return next(iter(self.inputs.values()))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all ports, inputs first."""
+        return (*self.inputs, *self.outputs)
+
+
+@frozen
 class Request:
     """What a source is asked for.
 
@@ -98,6 +131,7 @@ class Request:
         options: how it may be had.
         learned: what a network has learned that is to be judged on it. A source that can then has
             no training part, all its examples in the test part, and the classes of this task.
+        ports: of the network.
     """
 
     name: str
@@ -105,6 +139,7 @@ class Request:
     shape: Shape
     options: DataOptions
     learned: Task | None = None
+    ports: Ports | None = None
 
 
 class Load(Protocol):

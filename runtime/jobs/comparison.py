@@ -20,6 +20,7 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import check_empty, check_free, write_text
 from bayesnas.runtime.data.dataset import Data, augmentation
 from bayesnas.runtime.data.loading import load_data
+from bayesnas.runtime.data.registry import Ports
 from bayesnas.runtime.jobs.failures import lower_rate, remedied
 from bayesnas.runtime.jobs.search import search
 from bayesnas.runtime.jobs.space import Space
@@ -32,7 +33,7 @@ from bayesnas.runtime.runs.reading import read_result
 from bayesnas.runtime.runs.schemas import SEARCHED, TRAINED, tested
 from bayesnas.runtime.runs.seals import check_file
 from bayesnas.runtime.tasks.interface import Task
-from bayesnas.runtime.tasks.registry import example_shape, task_class
+from bayesnas.runtime.tasks.registry import task_class
 
 
 @frozen
@@ -141,7 +142,7 @@ class _Comparison:
 
     space: Space
     schedule: TrainSettings
-    known: dict[tuple[Shape, tuple[str, ...], str], _Seen] = field(factory=dict)
+    known: dict[tuple[tuple[Shape, ...], tuple[str, ...], str], _Seen] = field(factory=dict)
 
     def complete(self, settings: SearchSettings, options: RunOptions) -> None:
         """What is missing of one search and one training.
@@ -188,7 +189,8 @@ class _Comparison:
 
     def _seen(self, graph: Graph, augment: str, options: RunOptions) -> _Seen:
         """The data as a network sees it: its shape, and whether it looks numbers up, decide."""
-        key = example_shape(graph), tuple(looked_up(graph)), augment
+        ports = Ports.of(graph)
+        key = (*ports.inputs.values(),), tuple(looked_up(graph)), augment
         if key not in self.known:
             data = load_data(options.data, graph, options.data_options)
             self.known[key] = _Seen.of(data, augment)

@@ -51,6 +51,7 @@ from bayesnas.runtime.runs.reading import (
     record,
 )
 from bayesnas.runtime.runs.seals import file_hash
+from bayesnas.runtime.tasks.bundle import tensors
 from bayesnas.runtime.tasks.confusion import Confusion
 from bayesnas.runtime.tasks.interface import Score, Task
 
@@ -75,7 +76,13 @@ class TrainResult:
         del plain["test"], plain["task"], plain["confusion"]
         by_class = {} if self.confusion is None else {"test_by_class": self.confusion.record()}
         score = self.task.entries("test", self.test)
-        return {**plain, **score, "metric": self.task.metric, **by_class}
+        return {
+            **plain,
+            **score,
+            "metric": self.task.metric,
+            "learned": self.task.learned,
+            **by_class,
+        }
 
 
 @frozen
@@ -292,12 +299,12 @@ class _Training:
         plain = emit_torch(  # for readers: without the schedule
             self.compiled.graph,
             self.compiled.loaded.source.name,
-            statistics=statistics_name(self.data.train.inputs.dtype),
+            statistics=statistics_name(x.dtype for x in tensors(self.data.train.inputs)),
         )
         self.run.write_text("network.py", plain.source)
         about = {
             "class_name": plain.class_name,
-            "input": input_record(self.data),
+            **input_record(self.data),
             "weights_hash": file_hash(self.run.out / WEIGHTS),
             **(self.start.told if self.start else {}),
         }

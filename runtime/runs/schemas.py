@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from attrs import Attribute, fields
 
+from bayesnas.compiler.objectives import readable
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.runtime.data.registry import FITS, STANDARDISE
 from bayesnas.runtime.runs.reading import (
@@ -16,7 +17,9 @@ from bayesnas.runtime.runs.reading import (
     NUMBER,
     TEXT,
     Schema,
+    agreeing,
     between,
+    both,
     listed,
     maybe,
     one_of,
@@ -27,6 +30,9 @@ from bayesnas.runtime.tasks.registry import task_class, tasks
 
 _WHOLE: Final[Schema] = {"type": "integer"}
 _TYPES: Final = ["uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64"]
+
+
+OBJECTIVE: Final = agreeing(lambda text: None if readable(text) else "it is no objective")
 
 
 def settings_schema(command: str) -> Schema:
@@ -40,6 +46,7 @@ def settings_schema(command: str) -> Schema:
             "spec_hash": TEXT,
             "network": maybe(TEXT),
             "values": table(_WHOLE),
+            "objectives": table(OBJECTIVE),
             "data": TEXT,
             "data_paths": NAMES,
             "data_root": TEXT,
@@ -51,7 +58,15 @@ def settings_schema(command: str) -> Schema:
             "plugins": NAMES,
             "versions": table(TEXT),
         },
-        optional=("copies", "spec_hash", "seed", "settings", "standardise", "versions"),
+        optional=(
+            "copies",
+            "spec_hash",
+            "objectives",
+            "seed",
+            "settings",
+            "standardise",
+            "versions",
+        ),
     )
 
 
@@ -82,18 +97,37 @@ TRAINED: Final = open_record(
     }
 )
 
-# Of a training's ``result.json``, what is needed to ask its network.
-DESCRIBED: Final = open_record(
+_INPUT: Final = open_record(
+    {"shape": listed(COUNT), "layout": TEXT, "dtype": {"enum": _TYPES}, "scale": TEXT}
+)
+_OUTPUT: Final = open_record(
     {
-        "classes": NAMES,  # of those tasks that have any
-        "class_name": TEXT,
-        "input": open_record(
-            {"shape": listed(COUNT), "layout": TEXT, "dtype": {"enum": _TYPES}, "scale": TEXT}
-        ),
-        "weights_hash": TEXT,
+        "classes": NAMES,
         "metric": one_of([task.metric for task in tasks()]),
+        "weight": NUMBER,
+        "size": COUNT,
+        "target": open_record({"shape": listed(COUNT), "dtype": {"enum": _TYPES}}),
     },
     optional=("classes",),
+)
+
+# Of a training's ``result.json``, what is needed to ask its network.
+DESCRIBED: Final = both(
+    open_record(
+        {
+            "classes": NAMES,  # of those tasks that have any
+            "class_name": TEXT,
+            "input": _INPUT,  # of a network of one input, or of several by port:
+            "inputs": table(_INPUT),
+            "outputs": table(_OUTPUT),  # of a network of several outputs
+            "weights_hash": TEXT,
+            "metric": one_of([task.metric for task in tasks()]),
+        },
+        optional=("classes", "input", "inputs", "outputs"),
+    ),
+    agreeing(
+        lambda entries: None if "input" in entries or "inputs" in entries else "it has no input"
+    ),
 )
 
 

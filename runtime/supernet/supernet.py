@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import prod
 from typing import Any
 
 import torch
@@ -38,8 +39,9 @@ from bayesnas.runtime.runs.reading import (
     one_of,
     record,
 )
-from bayesnas.runtime.supernet.curvature import ESTIMATORS, gradient
+from bayesnas.runtime.supernet.curvature import ESTIMATORS, affordable, gradient
 from bayesnas.runtime.supernet.gates import Gates
+from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.interface import Score
 
 RECALIBRATION = 1024  # examples that normalisation is estimated from anew
@@ -76,6 +78,8 @@ class Supernet:
             data, self.fit_part, settings.batch_size, settings.augment, self.generator
         )
         self.epoch_steps = math.ceil(len(self.fit_part) / settings.batch_size)
+        self.outputs = sum(prod(graph.node(node).shape or ()) for node in graph.root.outputs)
+        self.curvature_name = affordable(settings.curvature, self.outputs)
         self.steps = 0  # taken so far
         self.total_steps = 1  # of the whole search, for the learning rate
         self.trained = 0  # images forward and backward for the weights
@@ -96,16 +100,16 @@ class Supernet:
 
     # ---------------------------------------------------------------------------------- training
 
-    def batches(self, steps: int, taken: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, steps: int, taken: int = 0) -> Iterator[tuple[Inputs, Tensor]]:
         """This many batches of the part that trains, less those taken before: `Batches.series`."""
         return self._batches.series(steps, taken)
 
-    def held_batch(self, size: int) -> tuple[Tensor, Tensor]:
+    def held_batch(self, size: int) -> tuple[Inputs, Tensor]:
         """A random batch of held-out training examples."""
         chosen = self.sample(self.held_part, size)
         return self.data.normalize(chosen.inputs), chosen.targets
 
-    def descend(self, inputs: Tensor, targets: Tensor, gates: Tensor) -> float:
+    def descend(self, inputs: Inputs, targets: Tensor, gates: Tensor) -> float:
         """One step of the weights; the loss. Gates that ask for a gradient get theirs.
 
         Raises:
@@ -137,7 +141,7 @@ class Supernet:
         """Some examples of a part, at random."""
         return part.sample(count, self.generator)
 
-    def _in_order(self, part: Part, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _in_order(self, part: Part, size: int) -> Iterator[tuple[Inputs, Tensor]]:
         """Batches of a part for a pass of another size than training steps."""
         release_memory(self.device)
         return plain_batches(self.data, part, size)
@@ -159,9 +163,8 @@ class Supernet:
             DiagnosticError: D602 if it is not finite.
         """
         self.evaluated += len(part)
-        estimator = ESTIMATORS[self.settings.curvature]
-        [outputs] = self.graph.node(self.graph.root.outputs[0]).shape or (1,)
-        size = self.at_once.curvature(self.settings.curvature, outputs)
+        estimator = ESTIMATORS[self.curvature_name]
+        size = self.at_once.curvature(self.curvature_name, self.outputs)
         batches = self._in_order(part, size)
         curvature = estimator(self.module, self.data.task, batches, gates, self.generator)
         curvature = self._finite(curvature, "curvature")

@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
 from bayesnas.compiler.graph.model import Graph
-from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.runtime.tasks.confusion import Confusion
 from bayesnas.runtime.tasks.interface import (
@@ -39,10 +38,13 @@ class Classification(Task):
     Args:
         classes: their names, in the order of the outputs.
         class_weights: what an example of each counts; None: 1 each.
+        smoothing: share of a label that is spread over all classes (Szegedy et al., 2016).
     """
 
     classes: tuple[str, ...]
     class_weights: tuple[float, ...] | None = None
+    smoothing: float = 0.0
+    objective: ClassVar[str] = "classification"
     metric: ClassVar[str] = "accuracy"
     unit: ClassVar[str] = "%"
     scale: ClassVar[float] = 100.0
@@ -116,6 +118,10 @@ class Classification(Task):
             f"trained on {quote(self.classes)}",
         )
 
+    def with_options(self, options: Mapping[str, float]) -> Classification:
+        """With ``smoothing``."""
+        return evolve(self, smoothing=float(options.get("smoothing", self.smoothing)))
+
     def strata(self, targets: Tensor) -> Array:
         """The classes."""
         return targets.cpu().numpy()
@@ -141,27 +147,6 @@ class Classification(Task):
         by_class = torch.tensor(self.class_weights, dtype=torch.float64, device=targets.device)
         return by_class[targets]
 
-    @classmethod
-    def inputs_of(cls, graph: Graph) -> Shape:
-        """Of the one input; the one output is a vector.
-
-        Raises:
-            DiagnosticError: D430 (not one input and one vector out).
-        """
-        inputs, outputs = graph.root.inputs, graph.root.outputs
-        shapes = [graph.node(n).shape or () for n in (*inputs, *outputs)]
-        if len(inputs) != 1 or len(outputs) != 1 or len(shapes[1]) != 1:
-            raise DiagnosticError(
-                Diagnostic(
-                    "D430",
-                    f"`{graph.name}` is not a classifier",
-                    graph.node(inputs[0]).span,
-                    notes=(f"inputs are {quote(inputs)}, outputs are {quote(outputs)}",),
-                    help="training needs one input of any shape and one output [classes]",
-                )
-            )
-        return shapes[0]
-
     def check(self, graph: Graph, data: str) -> None:
         """Refuse a network of another number of outputs than classes.
 
@@ -182,8 +167,9 @@ class Classification(Task):
             )
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy, in nats."""
-        return cross_entropy(outputs, targets, reduction="none")
+        """Cross-entropy, in nats; that of the smoothed label where that is asked for."""
+        smoothing = self.smoothing
+        return cross_entropy(outputs, targets, reduction="none", label_smoothing=smoothing)
 
     def score(self, predictions: Iterable[tuple[Tensor, Tensor]]) -> Score:
         """Its quality is the share of examples whose largest output is their class."""
@@ -216,9 +202,12 @@ class Classification(Task):
         ]
 
     def slope(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """p - e_y."""
+        """p - e_y, with the smoothed label for e_y where that is asked for."""
         p = _softmax(outputs)
-        return p - one_hot(targets, p.shape[1])
+        label = one_hot(targets, p.shape[1])
+        if self.smoothing:
+            label = (1 - self.smoothing) * label + self.smoothing / p.shape[1]
+        return p - label
 
     def factors(self, outputs: Tensor) -> Iterator[Factors]:
         """e_y - p by weight p[y], for every class y."""
@@ -256,11 +245,12 @@ class Classification(Task):
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> Classification:
         """Of the classes' names."""
-        return cls(tuple(record["classes"]))
+        return cls(tuple(record["classes"]), smoothing=float(record.get("smoothing", 0)))
 
     def record(self) -> dict[str, Any]:
-        """The classes' names."""
-        return {"classes": list(self.classes)}
+        """The classes' names, and the smoothing if there is any."""
+        smoothing = {"smoothing": self.smoothing} if self.smoothing else {}
+        return {"classes": list(self.classes), **smoothing}
 
     def check_record(self, record: Mapping[str, Any], data: str) -> None:
         """Refuse other classes.
