@@ -55,6 +55,7 @@ OTHERS: dict[str, dict[str, int]] = {
     "nasbench_macro": {"width": 8},
     "nasnet": {"cells": 3, "width": 4},
     "sequence_tcn": {},
+    "table": {},
     "tabular_mlp": {},
     "treecell_pyramidnet": {"blocks": 1},
 }

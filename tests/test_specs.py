@@ -38,6 +38,7 @@ SPACES = {
     "nasnet": (35, {"cells": 3, "width": 4}),
     "proxylessnas": (40, {"classes": 10}),
     "sequence_tcn": (25, {}),
+    "table": (25, {"outputs": 3}),
     "tabular_mlp": (25, {}),
     "treecell_pyramidnet": (60, {"blocks": 1}),
 }

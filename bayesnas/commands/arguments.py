@@ -136,6 +136,13 @@ def add_data(parser: argparse.ArgumentParser, required: bool, default: str = "")
     """The data, how it is read, and the device it is put on; its ``default`` in words, if any."""
     about = f"one of {', '.join(KINDS)}" + (f"; default {default}" if default else "")
     parser.add_argument("--data", required=required, metavar="DATA", help=about)
+    parser.add_argument(
+        "--target",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="the column of a table to predict; may be repeated",
+    )
     add_resize(parser)
     parser.add_argument("--download", action="store_true", help="allow cifar10 to be downloaded")
     parser.add_argument(

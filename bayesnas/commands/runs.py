@@ -38,6 +38,7 @@ def run_options(
         options.data_root,
         options.fit,
         getattr(options, "standardise", "auto"),
+        tuple(options.target),
     )
     check_use(options.data or "", data)
     return RunOptions(options.data or "", out, seed, options.device, resume, force, data)

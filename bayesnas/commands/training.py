@@ -20,12 +20,12 @@ from bayesnas.commands.arguments import (
     add_seed,
 )
 from bayesnas.commands.reports import (
-    class_csv,
-    class_lines,
     csv_text,
     prediction_line,
     prediction_rows,
-    recall_line,
+    report_csv,
+    report_lines,
+    summary_lines,
     unread,
 )
 from bayesnas.commands.runs import run_options, set_threads
@@ -63,8 +63,7 @@ def _train(options: argparse.Namespace) -> int:
         f"test {result.task.told(result.test)} of {result.test_examples:,} examples, "
         f"{result.parameters:,} parameters, {result.flops:,} FLOPs, {result.seconds:.0f} s"
     )
-    if result.confusion is not None:
-        say(recall_line(result.confusion))
+    say(*summary_lines(result.report))
     say(f"weights: {options.out / 'weights.pt'}")
     return 0
 
@@ -152,7 +151,7 @@ COMPRESS = Command(
 def _add_eval(parser: argparse.ArgumentParser) -> None:
     _add_trained_run(parser)
     add_data(parser, required=False, default="that of the training, its test part")
-    _add_csv(parser, "print a row for each class, with the confusion matrix, as CSV")
+    _add_csv(parser, "print a row for each class, with the confusion matrix, or target as CSV")
     add_plugin(parser)
 
 
@@ -165,13 +164,11 @@ def _eval(options: argparse.Namespace) -> int:
 
     report, data = evaluate_run(run_options(options, options.run))
     told = f"test {data.task.told(report.score)} of {len(data.test):,} examples of {data.name}"
-    if options.csv and report.confusion is not None:
+    if options.csv and (table := report_csv(report)):
         say(told, file=sys.stderr)
-        put(class_csv(report.confusion))
+        put(table)
         return 0
-    say(told)
-    if report.confusion is not None:
-        say(*class_lines(report.confusion))
+    say(told, *report_lines(report))
     return 0
 
 
@@ -187,7 +184,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         nargs="+",
-        help="an image, a folder of images, or an .npy or .npz file of examples",
+        help="an image, a folder of images, an .npy or .npz file of examples, or a table",
     )
     parser.add_argument(
         "--top", type=int, metavar="K", default=1, help="the K likeliest; default %(default)s"
@@ -225,7 +222,7 @@ def _predict(options: argparse.Namespace) -> int:
             elif options.csv:
                 put(csv_text(prediction_rows(outcome)))
             else:
-                say(prediction_line(outcome))
+                say(prediction_line(outcome, trained.task))
     say_note("; ".join(findings.texts()))  # at the end, since images are read on the way
     if faults:
         raise unread(faults)

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Final
 
 import numpy as np
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from torch import Tensor
 
 from bayesnas.compiler.objectives import Objective
@@ -40,7 +40,7 @@ from bayesnas.runtime.data.conventions.labels import (
 )
 from bayesnas.runtime.data.dataset import Data, Part, Reading
 from bayesnas.runtime.data.registry import STANDARDISE, Ports, Request, Standardise, check_word
-from bayesnas.runtime.data.splits import reserve_test
+from bayesnas.runtime.data.splits import reserve_test, split_words
 from bayesnas.runtime.tasks.bundle import bundled, tensors
 from bayesnas.runtime.tasks.interface import Array, Task, wrong
 from bayesnas.runtime.tasks.registry import task_of
@@ -52,6 +52,7 @@ _ENCODINGS: Final = {
     "M": "save seconds: `x.astype('datetime64[s]').astype(float)`",
     "V": "save the fields as columns: `numpy.lib.recfunctions.structured_to_unstructured(x)`",
 }
+_ROWS: Final = ("regression", "multilabel")  # objectives of rows of numbers
 _LAYOUTS: Final = "[N, features], [N, channels, length] or [N, channels, height, width]"
 
 
@@ -70,6 +71,7 @@ class _Given:
     notes: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ("x",)
     outputs: tuple[str, ...] = ("y",)
+    rows: frozenset[str] = frozenset()  # outputs whose rows are numbers, whatever they look like
 
     @property
     def judged(self) -> str:
@@ -94,6 +96,11 @@ class _Given:
             role: (ports.outputs.get(port), ports.objectives.get(port))
             for role, port in zip(self.outputs, named, strict=True)
         }
+
+    def with_rows(self, objectives: Mapping[str, str | None]) -> _Given:
+        """The same where these objectives of outputs, by role, are known."""
+        rows = {role for role, name in objectives.items() if name in _ROWS}
+        return evolve(self, rows=frozenset(rows))
 
 
 def load(request: Request) -> Data:
@@ -159,8 +166,9 @@ def data_of_arrays(
             stand last or are left out here, they are moved or added. For a network of several
             inputs, such arrays by the names of the inputs.
         y: targets; whole numbers from 0 [N] are classes, as a column [N, 1] or one-hot
-            [N, classes] too, and so are texts [N]. For a network of several outputs, such arrays
-            by the names of the outputs.
+            [N, classes] too, and so are texts [N]; other rows of 0 and 1 are several labels, and
+            floating-point numbers [N] or [N, targets] are predicted as numbers. For a network of
+            several outputs, such arrays by the names of the outputs.
         x_test: examples of the test part, shaped like those of ``x``.
         y_test: their targets.
         name: what the data set is called in files and messages.
@@ -203,10 +211,11 @@ def _data(name: str, given: _Given, standardise: Standardise, ports: Ports | Non
     Raises:
         DiagnosticError: D520 (a port of the network has no array), and what is wrong with them.
     """
+    wanted = given.wanted(ports)
+    given = given.with_rows({r: o.name if o else None for r, (_, o) in wanted.items()})
     inputs, labels = _examples(given, "")
     for role, one in labels.items():
         check_columns(given.place(role), one)
-    wanted = given.wanted(ports)
     tasks = {
         role: task_of(one.array, given.place(role), *wanted[role]) for role, one in labels.items()
     }
@@ -223,7 +232,7 @@ def _data(name: str, given: _Given, standardise: Standardise, ports: Ports | Non
         train, test = _hold_out(given.place(given.outputs[0]), task, every)
         note = (
             f"{given.whole} has no `{given.inputs[0]}_test`: {len(test):,} of its {len(every):,} "
-            "examples, of every class a fifth and in every run the same, are the test part"
+            f"examples, {split_words(task)}, are the test part"
         )
     classes = (class_note(given.names[role], one) for role, one in labels.items())
     notes = [*given.notes, note, *label_notes(named), *classes]
@@ -282,7 +291,12 @@ def _examples(given: _Given, end: str) -> tuple[dict[str, Array], dict[str, Labe
     """The inputs and labels of the part whose roles end in ``end``, by role."""
     arrays = {role: _array(given, role, end) for role in (*given.inputs, *given.outputs)}
     inputs = {role: _inputs(given.place(role + end), arrays[role]) for role in given.inputs}
-    labels = {role: read_labels(given.place(role + end), arrays[role]) for role in given.outputs}
+    labels = {
+        role: Labels(arrays[role])
+        if role in given.rows and arrays[role].ndim == 2
+        else read_labels(given.place(role + end), arrays[role])
+        for role in given.outputs
+    }
     counted = {**inputs, **{role: one.array for role, one in labels.items()}}
     _check_count(given, end, counted)
     return inputs, labels
@@ -291,8 +305,9 @@ def _examples(given: _Given, end: str) -> tuple[dict[str, Array], dict[str, Labe
 def _to_judge(name: str, given: _Given, learned: Task) -> Data:
     """The test part, or the one that stands in for it, or else all examples."""
     end = given.judged
-    inputs, labels = _examples(given, end)
     tasks = dict(zip(given.outputs, parts_of(learned), strict=True))
+    given = given.with_rows({role: task.objective for role, task in tasks.items()})
+    inputs, labels = _examples(given, end)
     part = _part(given, end, inputs, labels, tasks, by_name=True)
     x, judged = given.names[given.inputs[0]], given.names[given.inputs[0] + end]
     note = f"`{judged}` of {given.whole} is judged, `{x}` is not" if end else ""
@@ -437,7 +452,7 @@ def _check_shapes(given: _Given, train: Part, test: Part, end: str) -> None:
 
 
 def _hold_out(place: str, task: Task, whole: Part) -> tuple[Part, Part]:
-    """All but a fifth of every class, and that fifth: the same in every run, whatever its seed."""
+    """All but a fifth of every stratum, and that fifth: in every run the same."""
     parts = reserve_test(task.strata(whole.targets), place)
     train, test = (whole.subset(torch.from_numpy(positions)) for positions in parts)
     return train, test

@@ -122,10 +122,10 @@ class Census:
             count = int(counts.sum())
             error = self.task.standard_error(0.5, count) if 0 < count < _FEW else None
             if error is not None:
-                texts.append(f"on {count} {what} examples by ± {self.task.scale * error:.0f}")
+                texts.append(f"on {count} {what} examples by ± {self.task.error_text(error)}")
         if not texts:
             return ""
-        return f"chance alone moves the {self.task.metric} {' and '.join(texts)} points or so"
+        return f"chance alone moves the {self.task.metric} {' and '.join(texts)} or so"
 
     def _scarce(self) -> str:
         if not (names := self._called(self.train < _FEW_OF_A_CLASS)):

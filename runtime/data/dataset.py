@@ -8,9 +8,9 @@ searches and trainings split the training part.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 import torch
 from attrs import evolve, field, frozen
@@ -84,6 +84,7 @@ class Data:
     ``augment`` is what ``augment = auto`` means for it; ``note`` is what its user should know.
     ``undivided`` examples are only to be judged: ``train`` and ``test`` are all there are.
     ``reading`` is there until axes and numbers are read for a network (`load_data`).
+    ``columns`` are how those of a table have become features, plain values for files.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Data:
     note: str = ""
     reading: Reading | None = None
     undivided: bool = False
+    columns: Sequence[Mapping[str, Any]] = ()
 
     @classmethod
     def of(
@@ -110,6 +112,7 @@ class Data:
     ) -> Data:
         """The data set of these parts, standardised by the training part alone."""
         mean, std = statistics(train.inputs)
+        task = task.fitted(train.targets)
         return cls(name, task, train, test, mean, std, augment, note, reading)
 
     def noted(self, *notes: str) -> Data:

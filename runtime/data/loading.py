@@ -21,6 +21,7 @@ from bayesnas.runtime.tasks.bundle import Bundle, bundled, by_port, tensors
 from bayesnas.runtime.tasks.interface import Task, wrong
 from bayesnas.runtime.tasks.several import parts_of
 
+_TABLES: Final = (".csv", ".tsv", ".parquet")
 _EXACT: Final = 2**24  # whole numbers up to here are what they are in 32 bits
 
 
@@ -55,6 +56,7 @@ def load_data(
     data.task.check(graph, data.name)
     if learned is not None:
         return evolve(data, reading=None)
+    data = data.noted(data.task.told_of(graph))
     if reading is not None:
         return evolve(_read(data, graph, reading), reading=None)
     change = {"yes": _standardised, "no": _unstandardised}.get(options.standardise)
@@ -98,6 +100,8 @@ def _load(name: str, ports: Ports, options: DataOptions, learned: Task | None) -
         remedy = f"write `folder:{name}`"
     elif Path(name).suffix == ".npz":
         remedy = f"write `npz:{name}`"
+    elif Path(name).suffix in _TABLES:
+        remedy = f"write `csv:{name} --target COLUMN`"
     raise DiagnosticError(Diagnostic("D501", f"unknown data `{name}`", help=remedy))
 
 
@@ -118,6 +122,7 @@ def _size_error(data: Data, own: Shape, node: Node, fixed: bool) -> DiagnosticEr
             "D505",
             f"{port}`{data.name}` {are} {list(own)}, the network takes {list(shape)}",
             node.span,
+            notes=(data.note,) if data.columns else (),
             help=advice,
         )
     )

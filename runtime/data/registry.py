@@ -5,7 +5,7 @@ What stands here needs no torch; a source is imported when it is first asked for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, cast, get_args
@@ -55,6 +55,8 @@ class DataOptions:
             a run has it, or else the first of `FITS`.
         standardise: whether inputs are brought to mean 0 and deviation 1; ``auto`` leaves whole
             numbers that the network looks up as they are.
+        target: the columns of a table that are predicted.
+        columns: how the columns of a table became features for the network that is asked.
 
     Raises:
         DiagnosticError: D418 (a value that one of them does not take).
@@ -65,6 +67,8 @@ class DataOptions:
     root: Path = ROOT
     fit: Fit | None = field(default=None, validator=_one_of(None, *FITS))
     standardise: Standardise = field(default="auto", validator=_one_of(*STANDARDISE))
+    target: tuple[str, ...] = ()
+    columns: Sequence[Mapping[str, Any]] = ()
 
     @property
     def resizes(self) -> bool:
@@ -83,10 +87,11 @@ class DataOptions:
         given = {"--download": self.download, "--data-root": self.root != ROOT}
         return [option for option, is_ in given.items() if is_]
 
-    def record(self) -> dict[str, bool | str]:
+    def record(self) -> dict[str, Any]:
         """How data is read, for files; where it lies is said elsewhere."""
         fit = self.fit or FITS[0]
-        return {"resize": self.resizes, "fit": fit, "standardise": self.standardise}
+        plain = {"resize": self.resizes, "fit": fit, "standardise": self.standardise}
+        return {**plain, "target": list(self.target)}
 
 
 @frozen
@@ -128,6 +133,7 @@ class Request:
         name: the data set as the command line calls it.
         argument: what stands behind the colon of the name.
         shape: of one example of the network, which images are read for.
+        outputs: of the network's answer to it.
         options: how it may be had.
         learned: what a network has learned that is to be judged on it. A source that can then has
             no training part, all its examples in the test part, and the classes of this task.
@@ -140,6 +146,18 @@ class Request:
     options: DataOptions
     learned: Task | None = None
     ports: Ports | None = None
+
+    @property
+    def outputs(self) -> Shape:
+        """Shape of the one output of the network; empty where there are several."""
+        shapes = list(self.ports.outputs.values()) if self.ports else []
+        return shapes[0] if len(shapes) == 1 else ()
+
+    @property
+    def objective(self) -> str | None:
+        """What is said of the one output, in a word; None where nothing is."""
+        objectives = [o.name for o in self.ports.objectives.values()] if self.ports else []
+        return objectives[0] if objectives and self.outputs else None
 
 
 class Load(Protocol):
@@ -154,7 +172,8 @@ class Load(Protocol):
 class Source:
     """A kind of data: its word, what stands behind a colon, and the module that loads it.
 
-    ``fits`` says that it has image files to be fitted, ``fetches`` that it can be downloaded.
+    ``fits`` says that it has image files to be fitted, ``fetches`` that it can be downloaded,
+    ``tabular`` that it has columns to choose from.
     """
 
     word: str
@@ -162,6 +181,7 @@ class Source:
     module: str
     fits: bool = False
     fetches: bool = False
+    tabular: bool = False
 
     @property
     def kind(self) -> str:
@@ -179,6 +199,7 @@ SOURCES: Final = (
     Source("cifar10", "", "cifar10", fetches=True),
     Source("folder", "PATH", "folder", fits=True),
     Source("npz", "FILE", "arrays"),
+    Source("csv", "FILE", "tables.source", tabular=True),
 )
 KINDS: Final = tuple(source.kind for source in SOURCES)
 
@@ -199,11 +220,17 @@ def check_use(name: str, options: DataOptions) -> None:
     source = source_of(name)
     if source is None:
         return
-    fitting, fetching = (
-        quote([s.kind for s in SOURCES if getattr(s, trait)], "or") for trait in ("fits", "fetches")
-    )
-    idle = dict.fromkeys(() if source.fits else options.fitted, fitting)
-    idle |= dict.fromkeys(() if source.fetches else options.fetched, fetching)
+    given = {
+        "fits": options.fitted,
+        "fetches": options.fetched,
+        "tabular": ["--target"] if options.target else [],
+    }
+    idle = {
+        option: quote([s.kind for s in SOURCES if getattr(s, trait)], "or")
+        for trait, named in given.items()
+        for option in named
+        if not getattr(source, trait)
+    }
     if idle:
         raise DiagnosticError(
             *(

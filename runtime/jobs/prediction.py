@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import torch
 from attrs import frozen
@@ -19,12 +19,14 @@ from bayesnas.runtime.data.dataset import Part, raw_batches
 from bayesnas.runtime.data.folder import Findings, Reader, check_shape, images_below, stacked
 from bayesnas.runtime.data.images import ImageError, Picture
 from bayesnas.runtime.data.registry import DataOptions
+from bayesnas.runtime.data.tables.source import read_rows
 from bayesnas.runtime.jobs.trained import TrainedRun
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.tasks.bundle import Inputs, bundled
 from bayesnas.runtime.tasks.interface import wrong
 
-_ARRAYS: Final = frozenset({".npy", ".npz"})
+_TABLES: Final = frozenset({".csv", ".tsv", ".parquet"})
+_ARRAYS: Final = frozenset({".npy", ".npz"}) | _TABLES
 
 Answers: TypeAlias = Sequence[tuple[str, float]]
 
@@ -215,11 +217,11 @@ def _examples(trained: TrainedRun, file: Path) -> tuple[Inputs, str]:
 
     Raises:
         DiagnosticError: what `read_examples` and `TrainedRun.fitted` raise, and D511 (a single
-            array for several inputs), D512 (not as many of each).
+            array for several inputs), D512 (not as many of each), D516 (a table).
     """
     place, remarks, inputs = f"`{file}`", [], {}
     for port, about in trained.inputs.items():
-        found, remark = read_examples(file, tuple(about["shape"]), port)
+        found, remark = _of_port(file, about, port)
         inputs[port] = trained.fitted(found, place, port)
         remarks.append(f"`{port}`: {remark}" if port and remark else remark)
     counts = {port: len(tensor) for port, tensor in inputs.items()}
@@ -227,6 +229,16 @@ def _examples(trained: TrainedRun, file: Path) -> tuple[Inputs, str]:
         told = ", ".join(f"{count:,} of `{port}`" for port, count in counts.items())
         raise wrong(place, "D512", f"has {told}", "save all inputs of each example")
     return bundled(inputs), "; ".join(filter(None, remarks))
+
+
+def _of_port(file: Path, about: Mapping[str, Any], port: str) -> tuple[Tensor, str]:
+    """The examples of one input in a file, and what was done to them."""
+    if file.suffix.lower() not in _TABLES:
+        return read_examples(file, tuple(about["shape"]), port)
+    if (columns := about.get("columns")) is None:
+        remedy = "save the examples as an array, `.npy`"
+        raise wrong(f"`{file}`", "D516", "is a table, and the run was trained on none", remedy)
+    return read_rows(file, columns)
 
 
 def _outcome(file: Path, number: int | None, answers: Answers | None) -> Outcome:

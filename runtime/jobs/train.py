@@ -52,8 +52,7 @@ from bayesnas.runtime.runs.reading import (
 )
 from bayesnas.runtime.runs.seals import file_hash
 from bayesnas.runtime.tasks.bundle import tensors
-from bayesnas.runtime.tasks.confusion import Confusion
-from bayesnas.runtime.tasks.interface import Score, Task
+from bayesnas.runtime.tasks.interface import Report, Score, Task
 
 
 @frozen
@@ -64,7 +63,7 @@ class TrainResult:
     flops: int
     test: Score
     task: Task
-    confusion: Confusion | None  # on the test part, where there are classes
+    report: Report  # on the test part
     test_examples: int
     seconds: float
     seed: int
@@ -73,16 +72,11 @@ class TrainResult:
     def record(self) -> dict[str, Any]:
         """As ``result.json`` has it: the score under its metric's name."""
         plain = asdict(self, recurse=False)
-        del plain["test"], plain["task"], plain["confusion"]
-        by_class = {} if self.confusion is None else {"test_by_class": self.confusion.record()}
+        del plain["test"], plain["task"], plain["report"]
         score = self.task.entries("test", self.test)
-        return {
-            **plain,
-            **score,
-            "metric": self.task.metric,
-            "learned": self.task.learned,
-            **by_class,
-        }
+        parts = self.report.record("test")
+        about = {"metric": self.task.metric, "learned": self.task.learned}
+        return {**plain, **score, **about, **parts}
 
 
 @frozen
@@ -289,7 +283,7 @@ class _Training:
             cost.flops,
             score,
             task,
-            tested.confusion,
+            tested,
             count,
             self.clock.seconds,
             self.options.seed,

@@ -145,7 +145,7 @@ class TrainedRun:
         examples = loaded.test.fingerprint()
         if self.settings.get("test_hash", examples) != examples:
             loaded = loaded.noted("the test part is not the one that the training was judged on")
-        return evolve(loaded, name=called)
+        return evolve(loaded, name=called, task=self.task)
 
     def judged_data(self, data: str | Data, options: DataOptions | None = None) -> Data:
         """The data given or named, to be judged on its test part; its own where none is given.
@@ -164,7 +164,7 @@ class TrainedRun:
         loaded.task.check_record(self.record, loaded.name)
         given = by_port(loaded.test.inputs)
         inputs = bundled({p: self.fitted(x, f"`{loaded.name}`", p) for p, x in given.items()})
-        loaded = evolve(loaded, test=evolve(loaded.test, inputs=inputs))
+        loaded = evolve(loaded, task=self.task, test=evolve(loaded.test, inputs=inputs))
         if not loaded.undivided:
             return loaded
         return self._without_trained(loaded, isinstance(data, str) and is_own(self.settings, data))
@@ -173,7 +173,10 @@ class TrainedRun:
         """How new images are read: as in the training, unless the options say more."""
         resized = self.settings["resize"]
         fit = options.fit or (self.settings["fit"] if resized else None)
-        return evolve(options, resize=options.resize or resized, fit=fit)
+        target = options.target or tuple(self.settings.get("target", ()))
+        columns = self.record["input"].get("columns", ())
+        resize = options.resize or resized
+        return evolve(options, resize=resize, fit=fit, target=target, columns=columns)
 
     def _without_trained(self, data: Data, own: bool) -> Data:
         """Data of one part; where that is what the run was trained on and tested, the latter.
@@ -225,7 +228,10 @@ def input_record(data: Data) -> dict[str, Any]:
     It is ``input`` of a network of one input, else ``inputs`` by port.
     """
     records = {port: _input_record(inputs) for port, inputs in by_port(data.train.inputs).items()}
-    return {"input": records[""]} if "" in records else {"inputs": records}
+    if "" not in records:
+        return {"inputs": records}
+    columns = {"columns": list(data.columns)} if data.columns else {}
+    return {"input": {**records[""], **columns}}
 
 
 def _input_record(inputs: Tensor) -> dict[str, Any]:

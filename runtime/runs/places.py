@@ -64,7 +64,8 @@ def own_data(
     if root == DataOptions().root:
         root = Path(settings["data_root"])
     fit = settings["fit"] if settings["resize"] else None
-    return name, evolve(options, resize=settings["resize"], fit=fit, root=root)
+    target = tuple(settings.get("target", ()))
+    return name, evolve(options, resize=settings["resize"], fit=fit, root=root, target=target)
 
 
 def moved(error: DiagnosticError, name: str) -> DiagnosticError:

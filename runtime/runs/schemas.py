@@ -24,6 +24,7 @@ from bayesnas.runtime.runs.reading import (
     maybe,
     one_of,
     open_record,
+    record,
     table,
 )
 from bayesnas.runtime.tasks.registry import task_class, tasks
@@ -53,19 +54,15 @@ def settings_schema(command: str) -> Schema:
             "resize": FLAG,
             "fit": {"enum": list(FITS)},
             "standardise": {"enum": list(STANDARDISE)},
+            "target": NAMES,
             "seed": between(0, 2**64),
             "settings": open_record({a.name: _setting(a) for a in settings}, optional=names),
             "plugins": NAMES,
             "versions": table(TEXT),
         },
         optional=(
-            "copies",
-            "spec_hash",
-            "objectives",
-            "seed",
-            "settings",
-            "standardise",
-            "versions",
+            *("copies", "spec_hash", "objectives", "seed", "settings"),
+            *("standardise", "target", "versions"),
         ),
     )
 
@@ -97,25 +94,43 @@ TRAINED: Final = open_record(
     }
 )
 
+_NUMBERS: Final = record({"name": TEXT, "median": NUMBER, "marked": FLAG})
+_CATEGORIES: Final = record({"name": TEXT, "categories": NAMES, "numbered": FLAG})
 _INPUT: Final = open_record(
-    {"shape": listed(COUNT), "layout": TEXT, "dtype": {"enum": _TYPES}, "scale": TEXT}
+    {
+        "shape": listed(COUNT),
+        "layout": TEXT,
+        "dtype": {"enum": _TYPES},
+        "scale": TEXT,
+        "columns": listed({"anyOf": [_NUMBERS, _CATEGORIES]}),  # of a table
+    },
+    optional=("columns",),
 )
+_LEARNED: Final = {  # of those tasks that have them
+    "classes": NAMES,
+    "labels": NAMES,
+    "targets": table(record({"mean": NUMBER, "deviation": NUMBER})),
+    "sigma": NUMBER,
+    "smoothing": NUMBER,
+    "map": listed(COUNT),
+    "ignored": COUNT,
+}
 _OUTPUT: Final = open_record(
     {
-        "classes": NAMES,
+        **_LEARNED,
         "metric": one_of([task.metric for task in tasks()]),
         "weight": NUMBER,
         "size": COUNT,
         "target": open_record({"shape": listed(COUNT), "dtype": {"enum": _TYPES}}),
     },
-    optional=("classes",),
+    optional=_LEARNED,
 )
 
 # Of a training's ``result.json``, what is needed to ask its network.
 DESCRIBED: Final = both(
     open_record(
         {
-            "classes": NAMES,  # of those tasks that have any
+            **_LEARNED,
             "class_name": TEXT,
             "input": _INPUT,  # of a network of one input, or of several by port:
             "inputs": table(_INPUT),
@@ -123,7 +138,7 @@ DESCRIBED: Final = both(
             "weights_hash": TEXT,
             "metric": one_of([task.metric for task in tasks()]),
         },
-        optional=("classes", "input", "inputs", "outputs"),
+        optional=(*_LEARNED, "input", "inputs", "outputs"),
     ),
     agreeing(
         lambda entries: None if "input" in entries or "inputs" in entries else "it has no input"

@@ -7,7 +7,7 @@ example is the mean over its places, so that images of any size are learned at t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -79,7 +79,12 @@ class PixelClassification(Task):
         return True
 
     @classmethod
-    def of_targets(cls, targets: Array, place: str) -> PixelClassification:
+    def of_targets(
+        cls,
+        targets: Array,
+        place: str,
+        names: Sequence[str] = (),  # noqa: ARG003
+    ) -> PixelClassification:
         """As many classes as the highest label says, named by their numbers.
 
         Raises:

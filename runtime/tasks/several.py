@@ -6,8 +6,9 @@ that is downstream sees outputs [N, K] and targets [N, T] as for a single task.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, zip_longest
+from itertools import chain
 from math import prod
 from typing import Any, ClassVar
 
@@ -91,9 +92,22 @@ class Several(Task):
         return False
 
     @classmethod
-    def of_targets(cls, targets: Array, place: str) -> Several:
+    def of_targets(
+        cls,
+        targets: Array,
+        place: str,
+        names: Sequence[str] = (),  # noqa: ARG003
+    ) -> Several:
         """An error of the caller: see `suits`."""
         raise TypeError(f"{place} {list(targets.shape)} is no task of several outputs by itself")
+
+    def fitted(self, targets: Tensor) -> Several:
+        """Each task with what it takes from its own targets of the training part."""
+        outputs = tuple(
+            evolve(output, task=output.task.fitted(part))
+            for output, part in zip(self.outputs, self._targets(targets), strict=True)
+        )
+        return evolve(self, outputs=outputs)
 
     def targets(self, targets: Array, place: str) -> Tensor:  # noqa: ARG002
         """Targets that are joined already, as `joined` does it."""
@@ -165,6 +179,11 @@ class Several(Task):
         """
         for output in self.outputs:
             output.task.check(alone(graph, output.port), data)
+
+    def told_of(self, graph: Graph) -> str:
+        """What each of them says of its output."""
+        told = (o.task.told_of(alone(graph, o.port)) for o in self.outputs)
+        return "; ".join(filter(None, told))
 
     # ------------------------------------------------------------------------------- learning
 
@@ -252,6 +271,14 @@ class Several(Task):
         ]
         return [[*chain.from_iterable(rows)] for rows in zip(*each, strict=True)]
 
+    def answer_texts(self, answers: Sequence[tuple[str, float]]) -> list[str]:
+        """Each as its own task has it."""
+        tasks = {output.port: output.task for output in self.outputs}
+        return [
+            f"{name} {tasks[name.partition(':')[0]].answer_text(number)}"
+            for name, number in answers
+        ]
+
     def slope(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Theirs by weight, side by side."""
         parts = self._parts(outputs, targets)
@@ -275,23 +302,22 @@ class Several(Task):
         Without the signs, products of two outputs' directions would not be 0 in the mean where a
         task's own have another mean.
         """
-        parts = self._outputs(outputs)
-        signs = torch.randint(
-            0, 2, (len(outputs), samples, len(parts)), generator=generator, device=generator.device
+        count, several = len(outputs), len(self.outputs)
+        # A seed an example and output: what is drawn does not depend on the batches.
+        numbers = torch.randint(
+            2**62, (count, several, samples + 1), generator=generator, device=generator.device
         )
-        signs = (2 * signs - 1).to(outputs.device, torch.float64)
-        drawn = [
-            _one_by_one(output.task.sampled_factors(part, samples, generator), output.weight)
-            for output, part in zip(self.outputs, parts, strict=True)
-        ]
-        nothing = [part.new_zeros(part.shape, dtype=torch.float64) for part in parts]
-        for number, row in enumerate(zip_longest(*drawn)):
-            directions = [
-                zeros if direction is None else sign[:, None] * direction
-                for zeros, direction, sign in zip(nothing, row, signs[:, number].T, strict=True)
+        signs = (2 * (numbers[:, :, 1:] % 2) - 1).to(outputs.device, torch.float64)
+        seeds = numbers[:, :, 0].T.tolist()
+        parts = zip(self.outputs, self._outputs(outputs), seeds, strict=True)
+        streams = [_drawn(*part, samples, generator.device) for part in parts]
+        for number in range(samples):
+            drawn = [
+                signs[:, k, number, None] * directions
+                for k, directions in enumerate(map(next, streams))
             ]
-            joined = torch.cat(directions, dim=1)[:, None]
-            yield Factors(joined.new_ones(len(joined), 1), joined)
+            joined = torch.cat(drawn, dim=1)[:, None]
+            yield Factors(joined.new_ones(count, 1), joined)
 
     def chance(self, targets: Tensor) -> Score | None:
         """That of each, where all are known."""
@@ -351,8 +377,26 @@ def alone(graph: Graph, port: str) -> Graph:
     return evolve(graph, instances={**graph.instances, "": root})
 
 
-def _one_by_one(parts: Iterable[Factors], weight: float) -> Iterator[Tensor]:
+def _drawn(
+    output: Output, outputs: Tensor, seeds: Sequence[int], samples: int, device: torch.device
+) -> Iterator[Tensor]:
+    """Sampled directions [N, K] of one output, times the roots of their weights; then zeros."""
+    each = [
+        _one_by_one(
+            output.task.sampled_factors(
+                example[None], samples, torch.Generator(device).manual_seed(seed)
+            )
+        )
+        for example, seed in zip(outputs, seeds, strict=True)
+    ]
+    for row in zip(*each, strict=True):
+        yield math.sqrt(output.weight) * torch.cat(row)
+    while True:  # one that draws fewer
+        yield outputs.new_zeros(outputs.shape, dtype=torch.float64)
+
+
+def _one_by_one(parts: Iterable[Factors]) -> Iterator[Tensor]:
     """The directions [N, K] of factors, times the roots of their weights."""
     for part in parts:
-        scaled = (weight * part.weights).sqrt()[:, :, None] * part.directions
+        scaled = part.weights.sqrt()[:, :, None] * part.directions
         yield from scaled.unbind(dim=1)
