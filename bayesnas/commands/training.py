@@ -63,7 +63,8 @@ def _train(options: argparse.Namespace) -> int:
         f"test {result.task.told(result.test)} of {result.test_examples:,} examples, "
         f"{result.parameters:,} parameters, {result.flops:,} FLOPs, {result.seconds:.0f} s"
     )
-    say(*summary_lines(result.report))
+    if lines := summary_lines(result.report):
+        say(*lines)
     say(f"weights: {options.out / 'weights.pt'}")
     return 0
 

@@ -87,6 +87,10 @@ class _Given:
         """An array as its user knows it."""
         return f"`{self.names[role]}` {self.between} {self.whole}"
 
+    def called(self, role: str) -> str:
+        """The port of an output, where there are several."""
+        return role if len(self.outputs) > 1 else ""
+
     def wanted(self, ports: Ports | None) -> dict[str, tuple[Shape | None, Objective | None]]:
         """Of each output's role the shape of the network's output, and what is said of it."""
         if ports is None:
@@ -217,7 +221,8 @@ def _data(name: str, given: _Given, standardise: Standardise, ports: Ports | Non
     for role, one in labels.items():
         check_columns(given.place(role), one)
     tasks = {
-        role: task_of(one.array, given.place(role), *wanted[role]) for role, one in labels.items()
+        role: task_of(one.array, given.place(role), *wanted[role], given.called(role))
+        for role, one in labels.items()
     }
     train, task = _part(given, "", inputs, labels, tasks), _joined(given, tasks, labels, ports)
     named = {given.names[role]: one for role, one in labels.items()}

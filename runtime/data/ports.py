@@ -82,7 +82,7 @@ def told(data: Data, ports: Ports) -> Data:
     if isinstance(data.task, Several):
         parts = {o.port: o.task for o in data.task.outputs}
         silent = {p: task.objective for p, task in parts.items() if p not in ports.objectives}
-        taken = ", ".join(f"{port} = {name}" for port, name in silent.items())
+        taken = "; ".join(f"{port} = {name}" for port, name in silent.items())
         note = f"taken from the data: `learn {{ {taken} }}`" if silent else ""
         return data.noted(note)
     port = next(iter(ports.outputs))

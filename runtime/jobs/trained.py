@@ -174,7 +174,7 @@ class TrainedRun:
         resized = self.settings["resize"]
         fit = options.fit or (self.settings["fit"] if resized else None)
         target = options.target or tuple(self.settings.get("target", ()))
-        columns = self.record["input"].get("columns", ())
+        columns = self.inputs.get("", {}).get("columns", ())
         resize = options.resize or resized
         return evolve(options, resize=resize, fit=fit, target=target, columns=columns)
 

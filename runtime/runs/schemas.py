@@ -114,6 +114,9 @@ _LEARNED: Final = {  # of those tasks that have them
     "smoothing": NUMBER,
     "map": listed(COUNT),
     "ignored": COUNT,
+    "single": FLAG,
+    "channels": listed(record({"mean": NUMBER, "deviation": NUMBER})),
+    "peak": NUMBER,
 }
 _OUTPUT: Final = open_record(
     {

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from bayesnas.compiler.graph.model import Graph
-from bayesnas.compiler.settings import SearchSettings
+from bayesnas.compiler.settings import STRATEGIES, SearchSettings
 from bayesnas.compiler.space.choices import Member
 from bayesnas.dsl.diagnostics import quote
 from bayesnas.runtime.data.dataset import Batches, Data, Part, plain_batches
@@ -39,7 +39,7 @@ from bayesnas.runtime.runs.reading import (
     one_of,
     record,
 )
-from bayesnas.runtime.supernet.curvature import ESTIMATORS, affordable, gradient
+from bayesnas.runtime.supernet.curvature import ESTIMATORS, EXACT, SAMPLES, affordable, gradient
 from bayesnas.runtime.supernet.gates import Gates
 from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.interface import Score
@@ -80,6 +80,14 @@ class Supernet:
         self.epoch_steps = math.ceil(len(self.fit_part) / settings.batch_size)
         self.outputs = sum(prod(graph.node(node).shape or ()) for node in graph.root.outputs)
         self.curvature_name = affordable(settings.curvature, self.outputs)
+        if (
+            self.curvature_name != settings.curvature
+            and "curvature" in STRATEGIES[settings.strategy].settings
+        ):
+            say_note(
+                f"the curvature is sampled, {SAMPLES} times an example: the network has "
+                f"{self.outputs:,} outputs, and up to {EXACT:,} it would be exact"
+            )
         self.steps = 0  # taken so far
         self.total_steps = 1  # of the whole search, for the learning rate
         self.trained = 0  # images forward and backward for the weights

@@ -227,7 +227,7 @@ class Classification(Task):
         p = _softmax(outputs)
         label = one_hot(targets, p.shape[1])
         if self.smoothing:
-            label = (1 - self.smoothing) * label + self.smoothing / p.shape[1]
+            label = (1 - self.smoothing) * label.to(p.dtype) + self.smoothing / p.shape[1]
         return (p - label)[:, -outputs.shape[1] :]
 
     def factors(self, outputs: Tensor) -> Iterator[Factors]:

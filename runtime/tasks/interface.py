@@ -100,9 +100,9 @@ def unit_factors(weights: Tensor) -> Iterator[Factors]:
         yield Factors(weight, directions.expand(len(weights), -1, -1))
 
 
-def column_names(count: int) -> tuple[str, ...]:
-    """What the targets of an array ``y`` are called that has so many a row."""
-    return ("y",) if count == 1 else tuple(f"y{k}" for k in range(count))
+def column_names(count: int, name: str = "y") -> tuple[str, ...]:
+    """What the targets of an array of that name are called that has so many a row."""
+    return (name,) if count == 1 else tuple(f"{name}{k}" for k in range(count))
 
 
 class Task(ABC):

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from attrs import evolve, frozen
 from torch import Tensor
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import cross_entropy, one_hot, pad
 
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.operations.primitives import Shape
@@ -48,6 +48,7 @@ class PixelClassification(Task):
         ignored: label of places that count for nothing.
         class_weights: what a place of each class counts; None: 1 each.
         smoothing: share of a label that is spread over all classes.
+        single: whether one channel tells two classes: it is that of the second.
     """
 
     classes: tuple[str, ...]
@@ -55,6 +56,7 @@ class PixelClassification(Task):
     ignored: int = IGNORED
     class_weights: tuple[float, ...] | None = None
     smoothing: float = 0.0
+    single: bool = False
     objective: ClassVar[str] = "classification"
     metric: ClassVar[str] = "mean_iou"
     unit: ClassVar[str] = "%"
@@ -66,7 +68,8 @@ class PixelClassification(Task):
     @classmethod
     def suits(cls, targets: Array) -> bool:
         """Whole numbers [N, H, W], or with a channel of their own."""
-        return targets.ndim >= 3 and targets.dtype.kind in "biu"
+        single = targets.ndim == 3 or (targets.ndim == 4 and targets.shape[1] == 1)
+        return single and targets.dtype.kind in "biu"
 
     @classmethod
     def suits_output(cls, shape: Shape) -> bool:
@@ -101,9 +104,8 @@ class PixelClassification(Task):
 
     def of_output(self, shape: Shape) -> PixelClassification:
         """With a class for each channel, where the masks show fewer."""
-        if shape[0] <= len(self.classes):
-            return self
-        return evolve(self, classes=tuple(str(k) for k in range(shape[0])))
+        classes = tuple(str(k) for k in range(max(shape[0], len(self.classes))))
+        return evolve(self, classes=classes, single=shape[0] == 1 and len(classes) == 2)
 
     def with_options(self, options: Mapping[str, float]) -> PixelClassification:
         """With ``smoothing``, and the label that is ``ignored``."""
@@ -121,7 +123,7 @@ class PixelClassification(Task):
         """
         masks = _masks(targets, place)
         if masks.shape[1:] != self.size:
-            what = f"has masks of {_by(masks.shape[1:])}, those to learn from are {_by(self.size)}"
+            what = f"has masks of {by(masks.shape[1:])}, those to learn from are {by(self.size)}"
             raise wrong(place, "D512", what, "save all masks in one size")
         bad = (masks >= len(self.classes)) & (masks != self.ignored)
         if bad.any():
@@ -152,24 +154,34 @@ class PixelClassification(Task):
         """
         node = graph.node(graph.root.outputs[0])
         channels, *size = node.shape or (0,)
-        if tuple(size) == self.size and channels == len(self.classes):
+        if tuple(size) == self.size and channels == self.channels:
             return
         if tuple(size) != self.size:
-            message = f"masks of `{data}` are {_by(self.size)}, `{node.name}` is {_by(tuple(size))}"
+            message = f"masks of `{data}` are {by(self.size)}, `{node.name}` is {by(tuple(size))}"
             remedy = "save masks of that size, or let the network end in theirs"
         else:
             count = len(self.classes)
             message = f"masks of `{data}` have {count} classes, `{node.name}` has {channels}"
             wanted = ", ".join(map(str, (count, *size)))
             remedy = f"declare the output as `{node.name}: [{wanted}]`, or mark what is no class "
-            remedy += f"with {self.ignored}"
+            remedy += f"with {self.ignored}; of numbers, say `learn {{ {node.name} = regression }}`"
         raise DiagnosticError(Diagnostic("D506", message, node.span, help=remedy))
+
+    @property
+    def channels(self) -> int:
+        """Of the output."""
+        return 1 if self.single else len(self.classes)
 
     # ------------------------------------------------------------------------------- learning
 
     def _maps(self, outputs: Tensor) -> Tensor:
-        """[N, C, P] of outputs [N, C P]."""
-        return outputs.view(len(outputs), len(self.classes), -1)
+        """[N, C, P] of outputs [N, C P]; a single channel is that of the second of two classes."""
+        maps = outputs.reshape(len(outputs), self.channels, -1)
+        return pad(maps, (0, 0, 1, 0)) if self.single else maps
+
+    def _of_channels(self, maps: Tensor) -> Tensor:
+        """Maps of all classes [..., C, P] as the outputs have them [..., K]."""
+        return maps[..., -self.channels :, :].flatten(-2)
 
     def _flat(self, targets: Tensor) -> Tensor:
         """[N, P] of targets, -1 where they are ignored."""
@@ -211,7 +223,7 @@ class PixelClassification(Task):
         """What a place counts, for all its channels."""
         if self.class_weights is None and not bool((targets == self.ignored).any()):
             return None
-        return self._weights(targets).repeat(1, len(self.classes))
+        return self._weights(targets).repeat(1, self.channels)
 
     def score(self, predictions: Iterable[tuple[Tensor, Tensor]]) -> Score:
         """Its quality is the mean over classes of intersection over union, of all places."""
@@ -248,8 +260,8 @@ class PixelClassification(Task):
         p, flat = self._softmax(outputs), self._flat(targets)
         known = (flat >= 0)[:, None]
         label = one_hot(flat.clamp_min(0), len(self.classes)).transpose(1, 2)
-        label = (1 - self.smoothing) * label + self.smoothing / len(self.classes)
-        return ((p - label) * known / p.shape[2]).flatten(1)
+        label = (1 - self.smoothing) * label.to(p.dtype) + self.smoothing / len(self.classes)
+        return self._of_channels((p - label) * known / p.shape[2])
 
     def factors(self, outputs: Tensor) -> Iterator[Factors]:
         """e_y - p at a place by weight p[y] / P, for every class y and place."""
@@ -262,7 +274,7 @@ class PixelClassification(Task):
             directions = p.new_zeros(count, len(chosen), classes, places)
             numbers = torch.arange(len(chosen), device=p.device)
             directions[:, numbers, :, place] = (one_hot(y, classes) - at).transpose(0, 1)
-            yield Factors(p[:, y, place] / places, directions.flatten(2))
+            yield Factors(p[:, y, place] / places, self._of_channels(directions))
 
     def sampled_factors(
         self, outputs: Tensor, samples: int, generator: torch.Generator
@@ -278,7 +290,7 @@ class PixelClassification(Task):
         for drawn in u.unbind(dim=1):
             y = (below <= drawn[:, None]).sum(dim=1).clamp_max(classes - 1)
             directions = one_hot(y, classes).transpose(1, 2) - p
-            yield Factors(weight, directions.flatten(1)[:, None])
+            yield Factors(weight, self._of_channels(directions)[:, None])
 
     def chance(self, targets: Tensor) -> Score:
         """The loss of equal chances for all classes, and the score of the most frequent one."""
@@ -294,7 +306,8 @@ class PixelClassification(Task):
     @classmethod
     def fits(cls, record: Mapping[str, Any], graph: Graph) -> bool:
         """A channel a class, and the size of the masks."""
-        shape = (len(record.get("classes", [])), *record.get("map", []))
+        channels = 1 if record.get("single") else len(record.get("classes", []))
+        shape = (channels, *record.get("map", []))
         return shape == graph.node(graph.root.outputs[0]).shape
 
     @classmethod
@@ -302,12 +315,18 @@ class PixelClassification(Task):
         """Of the classes' names and the size of the masks."""
         smoothing = float(record.get("smoothing", 0))
         size = tuple(record["map"])
-        return cls(tuple(record["classes"]), size, record["ignored"], smoothing=smoothing)
+        return cls(
+            tuple(record["classes"]),
+            size,
+            record["ignored"],
+            smoothing=smoothing,
+            single=record.get("single", False),
+        )
 
     def record(self) -> dict[str, Any]:
         """The classes' names, the size of the masks, the label that is ignored."""
         smoothing = {"smoothing": self.smoothing} if self.smoothing else {}
-        about = {"map": list(self.size), "ignored": self.ignored}
+        about = {"map": list(self.size), "ignored": self.ignored, "single": self.single}
         return {"classes": list(self.classes), **about, **smoothing}
 
     def check_record(self, record: Mapping[str, Any], data: str) -> None:
@@ -318,7 +337,7 @@ class PixelClassification(Task):
         """
         if record.get("map") != list(self.size):
             message = f"masks of `{data}` are of another size than those of the training"
-            remedy = f"save masks of {_by(tuple(record.get('map', [])))}"
+            remedy = f"save masks of {by(tuple(record.get('map', [])))}"
             raise DiagnosticError(Diagnostic("D506", message, help=remedy))
 
 
@@ -348,6 +367,6 @@ def _masks(array: Array, place: str) -> Array:
     return np.ascontiguousarray(array.astype(np.int64))
 
 
-def _by(size: tuple[int, ...]) -> str:
+def by(size: tuple[int, ...]) -> str:
     """``64 x 48``."""
     return " x ".join(map(str, size))

@@ -12,7 +12,7 @@ from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime import tasks as package
 from bayesnas.runtime.tasks.classification import Classification
-from bayesnas.runtime.tasks.interface import Array, Task
+from bayesnas.runtime.tasks.interface import Array, Task, column_names
 
 
 @cache
@@ -31,7 +31,11 @@ def tasks() -> tuple[type[Task], ...]:
 
 
 def task_of(
-    targets: Array, place: str, shape: Shape | None = None, objective: Objective | None = None
+    targets: Array,
+    place: str,
+    shape: Shape | None = None,
+    objective: Objective | None = None,
+    port: str = "",
 ) -> Task:
     """The task whose targets an array of a training part is.
 
@@ -40,6 +44,7 @@ def task_of(
         place: names them in diagnostics.
         shape: of the output of a network that is to learn them, where that is known.
         objective: what is said of that output.
+        port: the output, after which targets are called, where they are not the only ones.
 
     Raises:
         DiagnosticError: D430 (the output does not suit what is said of it), D512 or D514 (targets
@@ -50,7 +55,8 @@ def task_of(
     if not suiting:
         raise _unsuited(shape or (), place, objective)
     kind = next((one for one in suiting if one.suits(targets)), suiting[-1])
-    task = kind.of_targets(targets, place)
+    columns = targets.shape[1] if targets.ndim == 2 else 1
+    task = kind.of_targets(targets, place, column_names(columns, port) if port else ())
     if shape is not None:
         task = task.of_output(shape)
     return task if objective is None else task.with_options(objective.options)
