@@ -167,6 +167,7 @@ def train(
     standardise: Standardise | None = None,
     download: bool = False,
     data_root: str | Path | None = None,
+    recipe: str | Path | None = None,
     **settings: int | float | str,
 ) -> Trained:
     """Train a network from scratch and score it on the test part.
@@ -188,11 +189,13 @@ def train(
             the data set says, which of a name is ``"auto"``.
         download: allow ``"cifar10"`` to be downloaded.
         data_root: where that lies; by default ``data``.
-        settings: of the training, over those of the spec: ``epochs=10``.
+        recipe: settings over those of the spec, by a recipe's name or file: ``"quick"``.
+        settings: over both: ``epochs=10``.
 
     Raises:
         DiagnosticError: a setting, the data or the folder is wrong, or the training has failed.
     """
+    from bayesnas.compiler.recipes import recipe_settings
     from bayesnas.runtime.jobs.train import train as run
     from bayesnas.runtime.jobs.trained import load_network
 
@@ -201,7 +204,8 @@ def train(
     compiled = _learning(network if isinstance(network, Compiled) else compile(network), objective)
     read = _reading(data, resize, fit, standardise, download, data_root)
     options = _options(data, out, seed, device, resume, force, read)
-    result = run(compiled, _settings(TrainSettings, compiled, settings), options)
+    values = {**(recipe_settings(str(recipe)) if recipe else {}), **settings}
+    result = run(compiled, _settings(TrainSettings, compiled, values), options)
     return Trained(options.out, result, load_network(options.out, result.device))
 
 

@@ -44,6 +44,7 @@ REPAIRS: dict[str, Repair] = {
     "D110": Repair('import "../shared/ops.nas"', 'import "shared/ops.nas"', "D111"),
     "D111": Repair("ops/missing.nas", "ops/basic.nas"),
     "D112": Repair('import "a.nas"\n```\n', 'import "ops/darts.nas"\n```\n'),
+    "D113": Repair("}\n```\n", "}\ntrain { epochs = 30 }\n```\n", "D510"),
     "D201": Repair("op f = skip", "op g = skip"),
     "D202": Repair("global_avg_poll", "global_avg_pool"),
     "D203": Repair("sten -> logits", "stem -> logits"),

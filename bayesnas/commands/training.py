@@ -44,10 +44,24 @@ from bayesnas.dsl.terminal import put, say
 
 # The names of `runtime/weights/importance.py`, which imports torch.
 IMPORTANCES: Final = ("magnitude", "taylor")
+# Files of `dsl/library/recipes/`, whose loader imports the parser.
+RECIPES: Final = (
+    "darts_cifar10",
+    "darts_imagenet",
+    "pc_darts_imagenet",
+    "pyramidnet",
+    "quick",
+    "torchvision_new",
+)
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
     add_run(parser, "train")
+    parser.add_argument(
+        "--recipe",
+        metavar="NAME",
+        help="settings of a recipe, or of a file of one: " + ", ".join(RECIPES),
+    )
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -56,9 +70,9 @@ def _train(options: argparse.Namespace) -> int:
 
     compiled = compile_spec(options.spec, parse_values(options.set), options.network)
     compiled = compiled.learning(parse_objectives(options.objective))
-    settings = make_settings(TrainSettings, chosen_settings(compiled, "train", options.option))
+    chosen = chosen_settings(compiled, "train", options.option, options.recipe)
     run = run_options(options, options.out, options.seed, options.resume, options.force)
-    result = train(compiled, settings, run)
+    result = train(compiled, make_settings(TrainSettings, chosen), run)
     say(
         f"test {result.task.told(result.test)} of {result.test_examples:,} examples, "
         f"{result.parameters:,} parameters, {result.flops:,} FLOPs, {result.seconds:.0f} s"

@@ -10,21 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any
 
 import torch
 from attrs import evolve, field, frozen
 from torch import Tensor
 
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.runtime.data.augmentation import Extra, augmented, settled_augment
 from bayesnas.runtime.data.registry import Ports, Standardise
 from bayesnas.runtime.tasks.bundle import Bundle, Inputs, mapped, tensors
 from bayesnas.runtime.tasks.interface import Task
-
-_AUGMENTATIONS: Final = {
-    "shift": "images are moved by up to an eighth",
-    "shift_flip": "images are moved by up to an eighth and mirrored",
-}
 
 
 @frozen
@@ -128,6 +123,16 @@ class Data:
         std = mapped(torch.ones_like, mean)
         return cls(name, task, part, part, mean, std, "none", note, reading, undivided=True)
 
+    def augmentation(self, augment: str) -> str:
+        """What an ``augment`` setting means for it.
+
+        Raises:
+            DiagnosticError: D515 (it shifts or mirrors what is no image, or what targets lie on).
+        """
+        shapes = [tuple(x.shape[1:]) for x in tensors(self.train.inputs)]
+        placed = self.task.placed
+        return settled_augment(self.name, self.augment, augment, shapes, placed)
+
     def to(self, device: torch.device) -> Data:
         """The same data on another device."""
         return evolve(
@@ -213,10 +218,17 @@ class Batches:
     """
 
     def __init__(
-        self, data: Data, part: Part, size: int, augment: str, generator: torch.Generator
+        self,
+        data: Data,
+        part: Part,
+        size: int,
+        augment: str,
+        generator: torch.Generator,
+        extra: Extra | None = None,
     ) -> None:
         self.data, self.part, self.size, self.generator = data, part, size, generator
         self.augment = data.augment if augment == "auto" else augment
+        self.extra = Extra() if extra is None else extra
         self.order = generator.get_state()
 
     def __len__(self) -> int:
@@ -247,8 +259,9 @@ class Batches:
                 positions = self._shuffled(self.generator)
             start = place * self.size
             chosen = self.part.subset(positions[start : start + self.size])
-            inputs = augmented(chosen.inputs, self.augment, self.generator)
-            yield self.data.normalize(inputs), chosen.targets
+            images = augmented(chosen.inputs, self.augment, self.generator)
+            inputs = self.data.normalize(self.extra.changed(images))
+            yield self.extra.blanked(inputs), chosen.targets
 
     def _shuffled(self, generator: torch.Generator) -> Tensor:
         order = torch.randperm(len(self.part), generator=generator)
@@ -269,89 +282,7 @@ def raw_batches(part: Part, size: int) -> Iterator[tuple[Inputs, Tensor]]:
         yield mapped(_laid_out, part.inputs[start:stop]), part.targets[start:stop]
 
 
-def augmentation(data: Data, augment: str) -> str:
-    """What an ``augment`` setting means for a data set.
-
-    Raises:
-        DiagnosticError: D515 (it shifts or mirrors what is no image).
-    """
-    if augment == "auto":
-        return data.augment
-    if augment == "none":
-        return augment
-    shapes = [list(tensor.shape[1:]) for tensor in tensors(data.train.inputs)]
-    if not any(len(shape) == 3 for shape in shapes):
-        what = f"examples of `{data.name}` are {' and '.join(map(str, shapes))}"
-        raise _unmoved(augment, what)
-    if data.task.placed:
-        raise _unmoved(augment, f"what `{data.name}` says of places in them would stay")
-    return augment
-
-
-def _unmoved(augment: str, what: str) -> DiagnosticError:
-    remedy = "leave `augment` out, or write `augment = none`"
-    message = f"`augment = {augment}` shifts images, {what}"
-    return DiagnosticError(Diagnostic("D515", message, help=remedy))
-
-
-def augmentation_note(given: str, augment: str) -> str:
-    """What is done to images unasked: ``augment`` is what the setting ``given`` came to mean."""
-    if given != "auto" or augment == "none":
-        return ""
-    return f"augment = {augment}, unless told otherwise: {_AUGMENTATIONS[augment]}"
-
-
 def sameness_note(inputs: Inputs) -> str:
     """A remark where the examples to train on are all the same."""
     same = len(inputs) > 1 and all(torch.equal(x[1:], x[:-1]) for x in tensors(inputs))
     return "all examples to train on are the same: nothing can be learned of them" if same else ""
-
-
-def augmented(inputs: Inputs, kind: str, generator: torch.Generator) -> Inputs:
-    """Images [N, C, H, W] shifted by up to an eighth, mirrored where ``kind`` says so.
-
-    What is no image stays as it is; images of one size that belong together move together.
-    """
-    if kind == "none":
-        return inputs
-    moves: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
-
-    def moved(images: Tensor) -> Tensor:
-        if images.dim() != 4:
-            return images
-        size = images.shape[2:]
-        if size not in moves:
-            moves[size] = _moves(images, kind, generator)
-        return _moved(images, *moves[size])
-
-    return mapped(moved, inputs)
-
-
-def _moves(images: Tensor, kind: str, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Which rows [N, H] and columns [N, W] of padded images each is made of."""
-    count, _, height, width = images.shape
-    device = images.device
-    down, right = (
-        torch.randint(0, 2 * r + 1, (count, 1), generator=generator).to(device)
-        for r in _reach(images)
-    )
-    rows = down + torch.arange(height, device=device)
-    columns = right + torch.arange(width, device=device)
-    if kind == "shift_flip":
-        mirrored = torch.rand(count, 1, generator=generator).to(device) < 0.5
-        columns = torch.where(mirrored, columns.flip(1), columns)
-    return rows, columns
-
-
-def _reach(images: Tensor) -> tuple[int, int]:
-    """How far images are shifted at most, down and right."""
-    return max(1, images.shape[2] // 8), max(1, images.shape[3] // 8)
-
-
-def _moved(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    down, right = _reach(images)
-    padded = torch.nn.functional.pad(images, (right, right, down, down))
-    examples = torch.arange(len(images), device=images.device)[:, None, None]
-    # Advanced indices around the slice put the channels last.
-    chosen = padded[examples, :, rows[:, :, None], columns[:, None, :]]
-    return chosen.permute(0, 3, 1, 2)

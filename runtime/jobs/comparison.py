@@ -18,7 +18,7 @@ from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import check_empty, check_free, write_text
-from bayesnas.runtime.data.dataset import Data, augmentation
+from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.registry import Ports
 from bayesnas.runtime.jobs.failures import lower_rate, remedied
@@ -133,7 +133,7 @@ class _Seen:
     @classmethod
     def of(cls, data: Data, augment: str) -> _Seen:
         """Of loaded data, which need not be kept."""
-        return cls(augmentation(data, augment), data.train.fingerprint(), tested_on(data))
+        return cls(data.augmentation(augment), data.train.fingerprint(), tested_on(data))
 
 
 @define

@@ -25,8 +25,9 @@ from bayesnas.runtime.network.free_memory import release_memory
 from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.memory import JUDGEMENT, AtOnce, Footprint
 from bayesnas.runtime.network.modules import build, predict
+from bayesnas.runtime.network.rates import cosine
 from bayesnas.runtime.network.recompute import NORMS, recompute_blocks
-from bayesnas.runtime.network.training import check_loss, cosine, diverged, evaluate, sgd
+from bayesnas.runtime.network.training import check_loss, diverged, evaluate, sgd
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.reading import (
     COUNT,
@@ -68,8 +69,9 @@ class Supernet:
             say_note("`recompute` has no effect: there are no cells to be computed one by one")
         footprint = Footprint.of(graph, settings.recompute == "yes")
         self.at_once = AtOnce(footprint, settings.batch_size)
+        weights = self.module.parameters()
         self.optimizer = sgd(
-            self.module, settings.learning_rate, settings.momentum, settings.weight_decay
+            weights, settings.learning_rate, settings.momentum, settings.weight_decay
         )
         self.generator = torch.Generator().manual_seed(seed)
         torch.manual_seed(seed)  # for dropout

@@ -200,10 +200,10 @@ def test_invalid(snippet: str) -> None:
         ('search { §dependency = "locale" }', "", None, "did you mean `local`?"),
         ('train { §epochs = "3" }', "", None, "remove the quotes: `epochs = 3`"),
         (
-            "train { §augment = flip }",
+            "train { §augment = turn }",
             "",
             None,
-            "write `auto`, `none`, `shift` or `shift_flip`",
+            "write `auto`, `none`, `flip`, `shift` or `shift_flip`",
         ),
         (
             "choice c = skip | relu\n" + network("x ~> y : §c >> bn"),
