@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -20,12 +20,13 @@ from bayesnas.compiler.settings import (
     make_settings,
 )
 from bayesnas.dsl.diagnostics import check_idle
+from bayesnas.runtime.data.registry import ROOT, DataOptions, Fit, Level, Standardise
+from bayesnas.runtime.data.registry import check_use as check_reading
 
 if TYPE_CHECKING:
     from torch import nn
 
     from bayesnas.runtime.data.dataset import Data
-    from bayesnas.runtime.data.registry import DataOptions, Fit, Standardise
     from bayesnas.runtime.jobs.search import SearchResult
     from bayesnas.runtime.jobs.train import TrainResult
     from bayesnas.runtime.runs.folder import RunOptions
@@ -111,6 +112,8 @@ def search(
     standardise: Standardise | None = None,
     download: bool = False,
     data_root: str | Path | None = None,
+    target: str | Sequence[str] = (),
+    level: Level = "character",
     **settings: int | float | str,
 ) -> Found:
     """Search a space for a network.
@@ -134,6 +137,8 @@ def search(
             the data set says, which of a name is ``"auto"``.
         download: allow ``"cifar10"`` to be downloaded.
         data_root: where that lies; by default ``data``.
+        target: the columns of a table, ``"csv:FILE"``, that are predicted.
+        level: what a token of a text, ``"text:FILE"``, is: ``"character"`` or ``"word"``.
         settings: of the search, over those of the spec: ``strategy="random", epochs=1``.
 
     Raises:
@@ -144,7 +149,10 @@ def search(
 
     compiled = _learning(space if isinstance(space, Compiled) else compile(space), objective)
     budgets = parse_budgets([f"{cost}={limit}" for cost, limit in (budget or {}).items()])
-    read = _reading(data, resize, fit, standardise, download, data_root)
+    columns = (target,) if isinstance(target, str) else tuple(target)
+    root = ROOT if data_root is None else Path(data_root)
+    given = DataOptions(resize, download, root, fit, target=columns, level=level)
+    read = _reading(data, given, standardise)
     options = _options(data, out, seed, device, resume, force, read)
     result = run(
         Space(compiled, budgets=budgets), _settings(SearchSettings, compiled, settings), options
@@ -167,6 +175,8 @@ def train(
     standardise: Standardise | None = None,
     download: bool = False,
     data_root: str | Path | None = None,
+    target: str | Sequence[str] = (),
+    level: Level = "character",
     recipe: str | Path | None = None,
     **settings: int | float | str,
 ) -> Trained:
@@ -189,6 +199,8 @@ def train(
             the data set says, which of a name is ``"auto"``.
         download: allow ``"cifar10"`` to be downloaded.
         data_root: where that lies; by default ``data``.
+        target: the columns of a table, ``"csv:FILE"``, that are predicted.
+        level: what a token of a text, ``"text:FILE"``, is: ``"character"`` or ``"word"``.
         recipe: settings over those of the spec, by a recipe's name or file: ``"quick"``.
         settings: over both: ``epochs=10``.
 
@@ -202,7 +214,10 @@ def train(
     if isinstance(network, Found):
         network = network.compiled
     compiled = _learning(network if isinstance(network, Compiled) else compile(network), objective)
-    read = _reading(data, resize, fit, standardise, download, data_root)
+    columns = (target,) if isinstance(target, str) else tuple(target)
+    root = ROOT if data_root is None else Path(data_root)
+    given = DataOptions(resize, download, root, fit, target=columns, level=level)
+    read = _reading(data, given, standardise)
     options = _options(data, out, seed, device, resume, force, read)
     values = {**(recipe_settings(str(recipe)) if recipe else {}), **settings}
     result = run(compiled, _settings(TrainSettings, compiled, values), options)
@@ -216,36 +231,26 @@ def _learning(compiled: Compiled, objective: Mapping[str, str] | None) -> Compil
     return compiled.learning(parse_objectives(f"{o} = {t}" for o, t in objective.items()))
 
 
-def _reading(
-    data: Data | str,
-    resize: bool,
-    fit: Fit | None,
-    standardise: Standardise | None,
-    download: bool,
-    data_root: str | Path | None,
-) -> DataOptions:
-    """How the data is read.
+def _reading(data: Data | str, given: DataOptions, standardise: Standardise | None) -> DataOptions:
+    """How the data is read; what is not said of ``standardise`` is as the data set says.
 
     Raises:
         DiagnosticError: D418 (an unknown word), D423 (something does nothing for such data), D501
             (it is no data).
     """
     from bayesnas.runtime.data.loading import check_data
-    from bayesnas.runtime.data.registry import ROOT, DataOptions
-    from bayesnas.runtime.data.registry import check_use as check_reading
 
     check_data(data)
-    root = ROOT if data_root is None else Path(data_root)
     own = None if isinstance(data, str) else data.reading
     if standardise is None:
         standardise = "auto" if own is None else own.standardise
-    options = DataOptions(resize, download, root, fit, standardise)
+    options = evolve(given, standardise=standardise)
     if isinstance(data, str):
         check_reading(data, options)
     else:
         remedy = "leave it out: it is for data by its name, as in `folder:PATH`"
         where = f"with `{data.name}`, which is in memory"
-        check_idle([*options.fitted, *options.fetched], where, remedy)
+        check_idle([option for of in options.given.values() for option in of], where, remedy)
     return options
 
 

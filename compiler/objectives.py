@@ -46,6 +46,7 @@ OBJECTIVES: Final[Mapping[str, Kind]] = {
             ),
         },
     ),
+    "next_token": Kind("the token of a text that comes next"),
     "multilabel": Kind("any of some labels an example, each by itself"),
     "regression": Kind(
         "numbers, with Gaussian noise; of an output [C, H, W], C a pixel",

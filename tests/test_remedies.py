@@ -146,6 +146,7 @@ NOT_TRIED = {
     "D504": "replaces picture files",
     "D507": "downloads data",
     "D510": "writes an array file; D511 to D515 read such",
+    "D517": "made by a function; the remedy is another operation",
     "D521": "made by a function, of arrays in memory",
     "D601": "made by a function, without a spec",
     "D602": "a training that diverges: other settings may, or may not",

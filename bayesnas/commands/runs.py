@@ -39,6 +39,7 @@ def run_options(
         options.fit,
         getattr(options, "standardise", "auto"),
         tuple(options.target),
+        options.level,
     )
     check_use(options.data or "", data)
     return RunOptions(options.data or "", out, seed, options.device, resume, force, data)

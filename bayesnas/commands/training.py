@@ -77,8 +77,8 @@ def _train(options: argparse.Namespace) -> int:
         f"test {result.task.told(result.test)} of {result.test_examples:,} examples, "
         f"{result.parameters:,} parameters, {result.flops:,} FLOPs, {result.seconds:.0f} s"
     )
-    if lines := summary_lines(result.report):
-        say(*lines)
+    for line in summary_lines(result.report):
+        say(line)
     say(f"weights: {options.out / 'weights.pt'}")
     return 0
 
@@ -199,7 +199,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         nargs="+",
-        help="an image, a folder of images, an .npy or .npz file of examples, or a table",
+        help="an image, a folder of images, an .npy or .npz file of examples, a table or a text",
     )
     parser.add_argument(
         "--top", type=int, metavar="K", default=1, help="the K likeliest; default %(default)s"

@@ -16,7 +16,7 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote, suggest
 from bayesnas.runtime.data.conventions.axes import rearranged, remedy
 from bayesnas.runtime.data.dataset import Data, Reading, statistics
 from bayesnas.runtime.data.ports import aligned, told
-from bayesnas.runtime.data.registry import KINDS, DataOptions, Ports, Request, source_of
+from bayesnas.runtime.data.registry import DataOptions, Ports, Request, kinds, source_of
 from bayesnas.runtime.tasks.bundle import Bundle, bundled, by_port, tensors
 from bayesnas.runtime.tasks.interface import Task, wrong
 from bayesnas.runtime.tasks.several import parts_of
@@ -67,12 +67,18 @@ def _made(data: str | Data, ports: Ports, options: DataOptions, learned: Task | 
     """The data as its source has it for a network of these ports."""
     if isinstance(data, str):
         data = _load(data, ports, options, learned)
-    elif data.reading is not None and data.reading.again is not None:
-        standardise = data.reading.standardise
-        data = data.reading.again(ports)
-        assert data.reading is not None
-        data = evolve(data, reading=evolve(data.reading, standardise=standardise))
+    elif (reading := data.reading) is not None and reading.again is not None and _open(data, ports):
+        task, train, test = (getattr(reading.again(ports), n) for n in ("task", "train", "test"))
+        data = evolve(data, task=task, train=train, test=test)
     return data if learned is not None else told(data, ports)
+
+
+def _open(data: Data, ports: Ports) -> bool:
+    """Whether the outputs of a network decide what is learned of arrays."""
+    tasks, shapes = parts_of(data.task), [*ports.outputs.values()]
+    if len(tasks) > 1 or ports.objectives or len(tasks) != len(shapes):
+        return True
+    return tasks[0].placed or not tasks[0].suits_output(shapes[0])
 
 
 def check_data(data: object) -> None:
@@ -86,6 +92,8 @@ def check_data(data: object) -> None:
     remedy = "make a data set of arrays: `bayesnas.data_of_arrays(x, y)`"
     if isinstance(data, Path):
         remedy = f"write `{'npz' if data.suffix == '.npz' else 'folder'}:{data}` as a text"
+    elif hasattr(data, "__getitem__") and hasattr(data, "__len__"):
+        remedy = f"{remedy}, or of items: `bayesnas.data_of_dataset(data)`"
     message = f"a `{type(data).__name__}` is no data set"
     raise DiagnosticError(Diagnostic("D501", message, help=remedy))
 
@@ -94,8 +102,9 @@ def _load(name: str, ports: Ports, options: DataOptions, learned: Task | None) -
     source = source_of(name)
     if source is not None:
         argument = name.partition(":")[2]
-        return source.load(Request(name, argument, ports.shape, options, learned, ports))
-    remedy = suggest(name, KINDS, f"choose from {quote(KINDS)}")
+        data = source.load(Request(name, argument, ports.shape, options, learned, ports))
+        return data if source.own is None else _called(data, name)
+    remedy = suggest(name, kinds(), f"choose from {quote(kinds())}")
     if Path(name).is_dir():
         remedy = f"write `folder:{name}`"
     elif Path(name).suffix == ".npz":
@@ -103,6 +112,19 @@ def _load(name: str, ports: Ports, options: DataOptions, learned: Task | None) -
     elif Path(name).suffix in _TABLES:
         remedy = f"write `csv:{name} --target COLUMN`"
     raise DiagnosticError(Diagnostic("D501", f"unknown data `{name}`", help=remedy))
+
+
+def _called(data: object, name: str) -> Data:
+    """What a plugin has returned, called as it was asked for.
+
+    Raises:
+        DiagnosticError: D501 (it is no data).
+    """
+    if isinstance(data, Data):
+        return evolve(data, name=name)
+    message = f"the source of `{name}` returned a `{type(data).__name__}`, which is no data set"
+    remedy = "return what `bayesnas.data_of_arrays(x, y)` makes"
+    raise DiagnosticError(Diagnostic("D501", message, help=remedy))
 
 
 def _size_error(data: Data, own: Shape, node: Node, fixed: bool) -> DiagnosticError:

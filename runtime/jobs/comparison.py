@@ -53,8 +53,9 @@ class Entry:
     def row(self) -> dict[str, str | int | float]:
         """A row of compare.csv."""
         row = asdict(self)
-        name = f"test_{row.pop('metric')}"
-        return {name if key == "quality" else key: value for key, value in row.items()}
+        metric = row.pop("metric")
+        row["quality"] = task_class(metric).filed(self.quality)
+        return {f"test_{metric}" if key == "quality" else key: value for key, value in row.items()}
 
 
 @frozen
@@ -82,7 +83,7 @@ class Summary:
         """A row of the table."""
         task = self.task
         quality = task.quality_text(self.mean("quality"))
-        deviation = f"{task.scale * self.deviation('quality'):.2f}"
+        deviation = f"{abs(task.scale) * self.deviation('quality'):.2f}"
         names = ("parameters", "flops", "images_trained", "seconds")
         return (
             self.strategy,
@@ -270,7 +271,7 @@ def _entry(out: Path, strategy: str, seed: int) -> Entry:
         strategy,
         seed,
         metric,
-        trained[f"test_{metric}"],
+        task_class(metric).filed(trained[f"test_{metric}"]),
         trained["parameters"],
         trained["flops"],
         found["images_trained"],
@@ -316,7 +317,7 @@ def comparison_figure(entries: Sequence[Entry]) -> str:
             summary.mean("parameters"),
             scale * summary.mean("quality"),
             xerr=summary.deviation("parameters"),
-            yerr=scale * summary.deviation("quality"),
+            yerr=abs(scale) * summary.deviation("quality"),
             fmt="x",
             color=color,
             capsize=3,

@@ -20,13 +20,15 @@ from bayesnas.runtime.data.folder import Findings, Reader, check_shape, images_b
 from bayesnas.runtime.data.images import ImageError, Picture
 from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.data.tables.source import read_rows
+from bayesnas.runtime.data.texts.source import read_end
 from bayesnas.runtime.jobs.trained import TrainedRun
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.tasks.bundle import Inputs, bundled
 from bayesnas.runtime.tasks.interface import wrong
 
 _TABLES: Final = frozenset({".csv", ".tsv", ".parquet"})
-_ARRAYS: Final = frozenset({".npy", ".npz"}) | _TABLES
+_TEXTS: Final = frozenset({".txt", ".text", ".md", ".xz"})
+_ARRAYS: Final = frozenset({".npy", ".npz"}) | _TABLES | _TEXTS
 
 Answers: TypeAlias = Sequence[tuple[str, float]]
 
@@ -221,7 +223,7 @@ def _examples(trained: TrainedRun, file: Path) -> tuple[Inputs, str]:
     """
     place, remarks, inputs = f"`{file}`", [], {}
     for port, about in trained.inputs.items():
-        found, remark = _of_port(file, about, port)
+        found, remark = _of_port(trained, file, about, port)
         inputs[port] = trained.fitted(found, place, port)
         remarks.append(f"`{port}`: {remark}" if port and remark else remark)
     counts = {port: len(tensor) for port, tensor in inputs.items()}
@@ -231,8 +233,12 @@ def _examples(trained: TrainedRun, file: Path) -> tuple[Inputs, str]:
     return bundled(inputs), "; ".join(filter(None, remarks))
 
 
-def _of_port(file: Path, about: Mapping[str, Any], port: str) -> tuple[Tensor, str]:
+def _of_port(
+    trained: TrainedRun, file: Path, about: Mapping[str, Any], port: str
+) -> tuple[Tensor, str]:
     """The examples of one input in a file, and what was done to them."""
+    if file.suffix.lower() in _TEXTS:
+        return read_end(file, trained.task, about["shape"][0]), ""
     if file.suffix.lower() not in _TABLES:
         return read_examples(file, tuple(about["shape"]), port)
     if (columns := about.get("columns")) is None:

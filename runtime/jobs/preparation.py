@@ -12,10 +12,12 @@ from bayesnas.runtime.data.augmentation import Extra, augmentation_note
 from bayesnas.runtime.data.census import Census
 from bayesnas.runtime.data.dataset import Data, sameness_note
 from bayesnas.runtime.jobs.failures import plugins_named
+from bayesnas.runtime.network.causality import check_causal
 from bayesnas.runtime.network.kernels import layout_note
 from bayesnas.runtime.network.mixtures import check_mixtures
 from bayesnas.runtime.network.normalisation import check_batches
 from bayesnas.runtime.runs.progress import say_note
+from bayesnas.runtime.tasks.bundle import Bundle
 
 Settings = TypeVar("Settings", SearchSettings, TrainSettings)
 
@@ -30,7 +32,8 @@ def settled(
 
     Raises:
         DiagnosticError: D232 (a setting does nothing), D439 (batches of one example), D514 (none
-            can be held out), D515 (augmentation of what is no image).
+            can be held out), D515 (augmentation of what is no image), D517 (outputs read what they
+            predict).
     """
     augment = data.augmentation(settings.augment)
     if isinstance(settings, TrainSettings):
@@ -49,6 +52,9 @@ def settled(
             int(census.train.sum()),
             settings.batch_size,
         )
+        example = data.normalize(data.train.inputs[:1])
+        if data.task.causal(compiled.graph) and not isinstance(example, Bundle):
+            check_causal(compiled.graph, compiled.loaded.source.name, example)
     weighted: bool = settings.class_weights == "balanced"
     for note in (
         data.note,

@@ -8,7 +8,7 @@ from attrs import Attribute, fields
 
 from bayesnas.compiler.objectives import readable
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
-from bayesnas.runtime.data.registry import FITS, STANDARDISE
+from bayesnas.runtime.data.registry import FITS, LEVELS, STANDARDISE
 from bayesnas.runtime.runs.reading import (
     COUNT,
     DURATION,
@@ -55,6 +55,7 @@ def settings_schema(command: str) -> Schema:
             "fit": {"enum": list(FITS)},
             "standardise": {"enum": list(STANDARDISE)},
             "target": NAMES,
+            "level": {"enum": list(LEVELS)},
             "seed": between(0, 2**64),
             "settings": open_record({a.name: _setting(a) for a in settings}, optional=names),
             "plugins": NAMES,
@@ -62,7 +63,7 @@ def settings_schema(command: str) -> Schema:
         },
         optional=(
             *("copies", "spec_hash", "objectives", "seed", "settings"),
-            *("standardise", "target", "versions"),
+            *("standardise", "target", "level", "versions"),
         ),
     )
 
@@ -111,6 +112,8 @@ _LEARNED: Final = {  # of those tasks that have them
     "labels": NAMES,
     "targets": table(record({"mean": NUMBER, "deviation": NUMBER})),
     "sigma": NUMBER,
+    "tokens": NAMES,
+    "level": {"enum": list(LEVELS)},
     "smoothing": NUMBER,
     "map": listed(COUNT),
     "ignored": COUNT,

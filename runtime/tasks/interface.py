@@ -221,6 +221,10 @@ class Task(ABC):
             DiagnosticError: D506.
         """
 
+    def causal(self, graph: Graph) -> bool:  # noqa: ARG002
+        """Whether no output may depend on inputs at later places."""
+        return False
+
     def told_of(self, graph: Graph) -> str:  # noqa: ARG002
         """A note on what is learned of a network's outputs, where that is not plain."""
         return ""
@@ -290,6 +294,11 @@ class Task(ABC):
         return f"{cls.scale * quality:.2f}{cls.unit}"
 
     @classmethod
+    def filed(cls, quality: float) -> float:
+        """`Score.quality` as files have it, and back: what is better when less, as it is."""
+        return -quality if cls.scale < 0 else quality
+
+    @classmethod
     def error_text(cls, error: float) -> str:
         """About how much a quality may be off, in words."""
         return f"{cls.scale * error:.0f} points" if cls.scale > 1 else f"{error:.1g}"
@@ -306,8 +315,8 @@ class Task(ABC):
     def entries(self, part: str, score: Score) -> dict[str, float]:
         """A score for files: ``holdout_loss`` and ``holdout_accuracy`` of the part ``holdout``."""
         more = {f"{part}_{name}": score.more[name] for name in self.more_metrics}
-        numbers = zip(self.entry_names(part), (score.loss, score.quality), strict=True)
-        return {**dict(numbers), **more}
+        numbers = (score.loss, self.filed(score.quality))
+        return {**dict(zip(self.entry_names(part), numbers, strict=True)), **more}
 
     @property
     def more_metrics(self) -> tuple[str, ...]:
@@ -322,7 +331,7 @@ class Task(ABC):
         """The score that `entries` has written of a part."""
         loss, quality = (entries[name] for name in self.entry_names(part))
         more = {name: entries[f"{part}_{name}"] for name in self.more_metrics}
-        return Score(loss, quality, more)
+        return Score(loss, self.filed(quality), more)
 
     def chance(self, targets: Tensor) -> Score | None:  # noqa: ARG002
         """What needs no learning: the loss of no preference, the metric of the best constant.
