@@ -160,8 +160,9 @@ def _compare(options: argparse.Namespace) -> int:
     entries = compare(space, runs, schedule)
     figure = write_comparison(entries, options.out)
     metric = f"test {entries[0].metric}"
+    outputs = [f"{port} {name}" for port, (name, _) in entries[0].outputs.items()]
     say(*columns(
-        ("strategy", metric, "parameters", "FLOPs", "images trained", "seconds"),
+        ("strategy", metric, *outputs, "parameters", "FLOPs", "images trained", "seconds"),
         [summary.texts() for summary in summaries(entries)],
     ))  # fmt: skip
     say(f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}, mean ± standard deviation; {figure}")

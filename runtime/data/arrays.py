@@ -101,6 +101,12 @@ class _Given:
             for role, port in zip(self.outputs, named, strict=True)
         }
 
+    def in_order(self, ports: Ports | None) -> _Given:
+        """With the outputs in the order of a network's, where they are the same."""
+        if ports is None or {*ports.outputs} != {*self.outputs}:
+            return self
+        return evolve(self, outputs=tuple(ports.outputs))
+
     def with_rows(self, objectives: Mapping[str, str | None]) -> _Given:
         """The same where these objectives of outputs, by role, are known."""
         rows = {role for role, name in objectives.items() if name in _ROWS}
@@ -215,6 +221,7 @@ def _data(name: str, given: _Given, standardise: Standardise, ports: Ports | Non
     Raises:
         DiagnosticError: D520 (a port of the network has no array), and what is wrong with them.
     """
+    given = given.in_order(ports)
     wanted = given.wanted(ports)
     given = given.with_rows({r: o.name if o else None for r, (_, o) in wanted.items()})
     inputs, labels = _examples(given, "")

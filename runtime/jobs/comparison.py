@@ -49,13 +49,15 @@ class Entry:
     images_trained: int
     images_evaluated: int
     seconds: float
+    outputs: Mapping[str, tuple[str, float]] = field(factory=dict)  # of several: metric, score
 
     def row(self) -> dict[str, str | int | float]:
         """A row of compare.csv."""
         row = asdict(self)
-        metric = row.pop("metric")
+        metric, outputs = row.pop("metric"), row.pop("outputs")
         row["quality"] = task_class(metric).filed(self.quality)
-        return {f"test_{metric}" if key == "quality" else key: value for key, value in row.items()}
+        row = {f"test_{metric}" if key == "quality" else key: value for key, value in row.items()}
+        return row | {f"test_{port}_{name}": value for port, (name, value) in outputs.items()}
 
 
 @frozen
@@ -88,8 +90,14 @@ class Summary:
         return (
             self.strategy,
             f"{quality} ± {deviation}",
+            *map(self._output_text, self.entries[0].outputs),
             *(f"{self.mean(name):,.0f}" for name in names),
         )
+
+    def _output_text(self, port: str) -> str:
+        """The mean metric of an output."""
+        task = task_class(self.entries[0].outputs[port][0])
+        return task.quality_text(task.filed(fmean(e.outputs[port][1] for e in self.entries)))
 
 
 def compare(
@@ -267,6 +275,10 @@ def _entry(out: Path, strategy: str, seed: int) -> Entry:
     found, trained = read_result(out / "search", SEARCHED), read_result(out / "train", TRAINED)
     metric = trained["metric"]
     trained |= read_result(out / "train", tested(metric))
+    outputs = {
+        port: (str(one["metric"]), float(trained[f"test_{port}_{one['metric']}"]))
+        for port, one in trained.get("outputs", {}).items()
+    }
     return Entry(
         strategy,
         seed,
@@ -277,6 +289,7 @@ def _entry(out: Path, strategy: str, seed: int) -> Entry:
         found["images_trained"],
         found["images_evaluated"],
         found["seconds"],
+        outputs,
     )
 
 

@@ -42,6 +42,7 @@ from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.interface import AT_ONCE, Factors, Task
 
 EXACT: Final = 1024  # outputs of an example, up to which a curvature is exact if that is asked for
+EXACT_MAPS: Final = 64  # the same where some of them are a map's
 SAMPLES: Final = 16  # of each example, where there are more
 
 Batches: TypeAlias = Iterable[tuple[Inputs, Tensor]]  # inputs [N, ...] and targets [N, ...]
@@ -205,12 +206,12 @@ ESTIMATORS: Mapping[str, Estimator] = MappingProxyType(
 )
 
 
-def affordable(name: str, outputs: int) -> str:
+def affordable(name: str, outputs: int, most: int = EXACT) -> str:
     """An estimator of that name, for an example of so many outputs.
 
-    An exact one takes a backward pass for each output: of more than `EXACT` it is sampled.
+    An exact one takes a backward pass for each output: of more than ``most`` it is sampled.
     """
-    return "sampled" if name.startswith("ggn") and outputs > EXACT else name
+    return "sampled" if name.startswith("ggn") and outputs > most else name
 
 
 def _factors_of(task: Task) -> FactorsOf:

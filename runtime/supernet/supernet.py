@@ -40,7 +40,14 @@ from bayesnas.runtime.runs.reading import (
     one_of,
     record,
 )
-from bayesnas.runtime.supernet.curvature import ESTIMATORS, EXACT, SAMPLES, affordable, gradient
+from bayesnas.runtime.supernet.curvature import (
+    ESTIMATORS,
+    EXACT,
+    EXACT_MAPS,
+    SAMPLES,
+    affordable,
+    gradient,
+)
 from bayesnas.runtime.supernet.gates import Gates
 from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.interface import Score
@@ -80,15 +87,15 @@ class Supernet:
             data, self.fit_part, settings.batch_size, settings.augment, self.generator
         )
         self.epoch_steps = math.ceil(len(self.fit_part) / settings.batch_size)
-        self.outputs = sum(prod(graph.node(node).shape or ()) for node in graph.root.outputs)
-        self.curvature_name = affordable(settings.curvature, self.outputs)
-        if (
-            self.curvature_name != settings.curvature
-            and "curvature" in STRATEGIES[settings.strategy].settings
-        ):
+        shapes = [graph.node(node).shape or () for node in graph.root.outputs]
+        self.outputs = sum(map(prod, shapes))
+        most = EXACT if all(len(shape) == 1 for shape in shapes) else EXACT_MAPS
+        self.curvature_name = affordable(settings.curvature, self.outputs, most)
+        used = "curvature" in STRATEGIES[settings.strategy].settings
+        if used and self.curvature_name != settings.curvature:
             say_note(
-                f"the curvature is sampled, {SAMPLES} times an example: the network has "
-                f"{self.outputs:,} outputs, and up to {EXACT:,} it would be exact"
+                f"the curvature is sampled, {SAMPLES} times an example: of {self.outputs:,} "
+                f"outputs it would take as many backward passes, and is exact up to {most:,}"
             )
         self.steps = 0  # taken so far
         self.total_steps = 1  # of the whole search, for the learning rate

@@ -126,6 +126,11 @@ class Task(ABC):
         """Whether an output of this shape, that of one example, can learn the task."""
         return len(shape) == 1
 
+    @classmethod
+    def seen(cls, targets: Array, options: Mapping[str, float]) -> Array:  # noqa: ARG003
+        """Targets of a training part as `of_targets` takes them, by options of the objective."""
+        return targets
+
     @property
     def placed(self) -> bool:
         """Whether targets tell of places in the inputs, which then may not be moved."""

@@ -76,6 +76,12 @@ class PixelClassification(Task):
         """Maps of several channels."""
         return len(shape) > 1
 
+    @classmethod
+    def seen(cls, targets: Array, options: Mapping[str, float]) -> Array:
+        """Masks with the label that is ignored as `IGNORED`."""
+        label = options.get("ignored", IGNORED)
+        return targets if label == IGNORED else np.where(targets == label, IGNORED, targets)
+
     @property
     def placed(self) -> bool:
         """A mask lies on its image."""

@@ -55,6 +55,8 @@ def task_of(
     if not suiting:
         raise _unsuited(shape or (), place, objective)
     kind = next((one for one in suiting if one.suits(targets)), suiting[-1])
+    if objective is not None:
+        targets = kind.seen(targets, objective.options)
     columns = targets.shape[1] if targets.ndim == 2 else 1
     task = kind.of_targets(targets, place, column_names(columns, port) if port else ())
     if shape is not None:
