@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import torch
@@ -24,6 +24,10 @@ from bayesnas.runtime.tasks.interface import (
     Task,
     wrong,
 )
+
+TOP: Final = "top5_accuracy"
+_TOP: Final = 5
+_MANY: Final = 100  # classes, from which it is told
 
 
 @frozen
@@ -194,13 +198,26 @@ class Classification(Task):
 
     def score(self, predictions: Iterable[tuple[Tensor, Tensor]]) -> Score:
         """Its quality is the share of examples whose largest output is their class."""
-        loss = right = 0.0
+        loss = right = among = 0.0
         count = 0
         for outputs, targets in predictions:
             loss += float(self.losses(outputs, targets).sum())
             right += float((_of_classes(outputs).argmax(dim=1) == targets).sum())
+            if self.more_metrics:
+                among += float((outputs.topk(_TOP).indices == targets[:, None]).sum())
             count += len(targets)
-        return Score(loss / max(count, 1), right / max(count, 1))
+        more = dict.fromkeys(self.more_metrics, among / max(count, 1))
+        return Score(loss / max(count, 1), right / max(count, 1), more)
+
+    @property
+    def more_metrics(self) -> tuple[str, ...]:
+        """How often the class is among the five of the largest outputs, of many classes."""
+        return (TOP,) if len(self.classes) >= _MANY else ()
+
+    def told(self, score: Score) -> str:
+        """With the top-5 accuracy."""
+        more = [f"top-{_TOP} {self.quality_text(score.more[name])}" for name in self.more_metrics]
+        return ", ".join([super().told(score), *more])
 
     def report(self, predictions: Iterable[tuple[Tensor, Tensor]]) -> Report:
         """Its confusion matrix is by the largest output, as the score is."""

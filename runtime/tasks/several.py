@@ -323,8 +323,8 @@ class Several(Task):
         """That of each, where all are known."""
         parts = zip(self.outputs, self._targets(targets), strict=True)
         scores = [output.task.chance(part) for output, part in parts]
-        known = [score for score in scores if score is not None]
-        return self._joined_score(known) if len(known) == len(scores) else None
+        losses = [o.weight * s.loss for o, s in zip(self.outputs, scores, strict=True) if s]
+        return Score(sum(losses), -sum(losses)) if len(losses) == len(scores) else None
 
     # ------------------------------------------------------------------------------- what is kept
 

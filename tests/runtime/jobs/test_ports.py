@@ -136,7 +136,7 @@ def check_exports() -> None:
         torch.testing.assert_close(torch.from_numpy(found), right, rtol=1e-4, atol=1e-5)
     run("export", "run", "-o", "net.pt2")
     loaded = torch.export.load("net.pt2").module()
-    for found, right in zip(loaded(image=image / 255, depth=depth), expected, strict=True):
+    for found, right in zip(loaded(image / 255, depth), expected, strict=True):
         torch.testing.assert_close(found, right, rtol=1e-4, atol=1e-5)
 
 
