@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bayesnas.api import Found as Found
     from bayesnas.api import Trained as Trained
     from bayesnas.api import compile as compile
+    from bayesnas.api import report as report
     from bayesnas.api import search as search
     from bayesnas.api import train as train
     from bayesnas.compiler.operations.plugins import primitive as primitive
@@ -33,14 +34,18 @@ if TYPE_CHECKING:
     from bayesnas.runtime.data.registry import data_source as data_source
     from bayesnas.runtime.jobs.trained import load_network as load_network
     from bayesnas.runtime.network.modules import build as build
+    from bayesnas.runtime.runs.events import Event as Event
+    from bayesnas.runtime.runs.tensorboard import TensorBoard as TensorBoard
 
 _HOMES = {
     "Data": "bayesnas.runtime.data.dataset",
     "DataOptions": "bayesnas.runtime.data.registry",
     "DiagnosticError": "bayesnas.dsl.diagnostics",
+    "Event": "bayesnas.runtime.runs.events",
     "Found": "bayesnas.api",
     "Request": "bayesnas.runtime.data.registry",
     "ShapeError": "bayesnas.compiler.operations.primitives",
+    "TensorBoard": "bayesnas.runtime.runs.tensorboard",
     "Trained": "bayesnas.api",
     "build": "bayesnas.runtime.network.modules",
     "compile": "bayesnas.api",
@@ -51,6 +56,7 @@ _HOMES = {
     "load_data": "bayesnas.runtime.data.loading",
     "load_network": "bayesnas.runtime.jobs.trained",
     "primitive": "bayesnas.compiler.operations.plugins",
+    "report": "bayesnas.api",
     "search": "bayesnas.api",
     "train": "bayesnas.api",
 }
@@ -59,9 +65,11 @@ __all__ = [
     "Data",
     "DataOptions",
     "DiagnosticError",
+    "Event",
     "Found",
     "Request",
     "ShapeError",
+    "TensorBoard",
     "Trained",
     "build",
     "compile",
@@ -72,6 +80,7 @@ __all__ = [
     "load_data",
     "load_network",
     "primitive",
+    "report",
     "search",
     "train",
 ]

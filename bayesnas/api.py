@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,7 +19,7 @@ from bayesnas.compiler.settings import (
     check_use,
     make_settings,
 )
-from bayesnas.dsl.diagnostics import check_idle
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
 from bayesnas.runtime.data.registry import ROOT, DataOptions, Fit, Level, Standardise
 from bayesnas.runtime.data.registry import check_use as check_reading
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bayesnas.runtime.data.dataset import Data
     from bayesnas.runtime.jobs.search import SearchResult
     from bayesnas.runtime.jobs.train import TrainResult
+    from bayesnas.runtime.runs.events import Listener
     from bayesnas.runtime.runs.folder import RunOptions
 
 Settings = TypeVar("Settings", SearchSettings, TrainSettings)
@@ -114,6 +115,7 @@ def search(
     data_root: str | Path | None = None,
     target: str | Sequence[str] = (),
     level: Level = "character",
+    listeners: Iterable[Listener] = (),
     **settings: int | float | str,
 ) -> Found:
     """Search a space for a network.
@@ -139,6 +141,8 @@ def search(
         data_root: where that lies; by default ``data``.
         target: the columns of a table, ``"csv:FILE"``, that are predicted.
         level: what a token of a text, ``"text:FILE"``, is: ``"character"`` or ``"word"``.
+        listeners: are called with an `Event` at the beginning, for every row of history.jsonl, and
+            at the end.
         settings: of the search, over those of the spec: ``strategy="random", epochs=1``.
 
     Raises:
@@ -154,6 +158,7 @@ def search(
     given = DataOptions(resize, download, root, fit, target=columns, level=level)
     read = _reading(data, given, standardise)
     options = _options(data, out, seed, device, resume, force, read)
+    options = evolve(options, listeners=tuple(listeners))
     result = run(
         Space(compiled, budgets=budgets), _settings(SearchSettings, compiled, settings), options
     )
@@ -178,6 +183,7 @@ def train(
     target: str | Sequence[str] = (),
     level: Level = "character",
     recipe: str | Path | None = None,
+    listeners: Iterable[Listener] = (),
     **settings: int | float | str,
 ) -> Trained:
     """Train a network from scratch and score it on the test part.
@@ -202,6 +208,8 @@ def train(
         target: the columns of a table, ``"csv:FILE"``, that are predicted.
         level: what a token of a text, ``"text:FILE"``, is: ``"character"`` or ``"word"``.
         recipe: settings over those of the spec, by a recipe's name or file: ``"quick"``.
+        listeners: are called with an `Event` at the beginning, for every row of history.jsonl, and
+            at the end.
         settings: over both: ``epochs=10``.
 
     Raises:
@@ -219,9 +227,32 @@ def train(
     given = DataOptions(resize, download, root, fit, target=columns, level=level)
     read = _reading(data, given, standardise)
     options = _options(data, out, seed, device, resume, force, read)
+    options = evolve(options, listeners=tuple(listeners))
     values = {**(recipe_settings(str(recipe)) if recipe else {}), **settings}
     result = run(compiled, _settings(TrainSettings, compiled, values), options)
     return Trained(options.out, result, load_network(options.out, result.device))
+
+
+def report(*runs: Found | Trained | str | Path, out: str | Path | None = None) -> Path:
+    """Write runs and comparisons as a page that opens without a network; its path.
+
+    Args:
+        runs: what `search` and `train` returned, or folders of runs, finished or at work.
+        out: the page; by default ``report.html`` in the folder of the first.
+
+    Raises:
+        DiagnosticError: D415 (no run there), D416 (files are not as the run wrote them).
+    """
+    from bayesnas.runtime.report.page import write_report
+    from bayesnas.runtime.runs.ownership import REPORT
+
+    folders = [run.folder if isinstance(run, Found | Trained) else Path(run) for run in runs]
+    if not folders:
+        remedy = "name what `search` or `train` returned, or the folder of a run"
+        raise DiagnosticError(Diagnostic("D415", "no run to report", help=remedy))
+    page = folders[0] / REPORT if out is None else Path(out)
+    write_report(folders, page)
+    return page
 
 
 def _learning(compiled: Compiled, objective: Mapping[str, str] | None) -> Compiled:

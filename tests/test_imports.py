@@ -39,6 +39,7 @@ ORDER: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("supernet",),
         ("strategies",),
         ("jobs",),
+        ("report",),
     ),
 }
 

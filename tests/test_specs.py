@@ -41,13 +41,31 @@ SPACES = {
     "sequence_tcn": (25, {}),
     "table": (25, {"outputs": 3}),
     "tabular_mlp": (25, {}),
+    "transformer": (35, {"width": 16, "blocks": 1}),
     "treecell_pyramidnet": (60, {"blocks": 1}),
     "two_tasks": (30, {"width": 4}),
+    "vision_blocks": (40, {"width": 8, "blocks": 1}),
 }
 
 
+# Networks without a choice: the parameters of the authors' models, without auxiliary heads.
+NETWORKS = {"darts_v2": 3_349_342, "darts_v2_imagenet": 4_718_752}
+
+
 def test_every_packaged_spec_is_here() -> None:
-    assert set(packaged_specs()) == set(SPACES)
+    assert set(packaged_specs()) == {*SPACES, *NETWORKS}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_published_networks_have_the_published_parameters(name: str) -> None:
+    assert graph_cost(graph_of(name)).parameters == NETWORKS[name]
+
+
+def test_a_published_network_is_trained_as_published() -> None:
+    small = compile_spec("darts_v2", {"cells": 3, "width": 4})
+    assert small.settings("train")["drop_path"] == 0.2
+    module, _ = build(small.graph, "spec.nas", seed=0)
+    assert module(torch.randn(2, 3, 32, 32)).shape == (2, 10)
 
 
 @pytest.fixture(scope="module", params=SPACES)

@@ -192,6 +192,17 @@ def add_device(parser: argparse.ArgumentParser, threads: int | None = None) -> N
     )
 
 
+def add_log(parser: argparse.ArgumentParser) -> None:
+    """Who is told of a run while it works, besides its own history.jsonl."""
+    parser.add_argument(
+        "--log",
+        choices=("tensorboard",),
+        action="append",
+        default=[],
+        help="log for TensorBoard as well, into the run's folder",
+    )
+
+
 def add_run(parser: argparse.ArgumentParser, kind: str) -> None:
     """All that a run of ``search`` or ``train`` takes."""
     add_spec(parser)
@@ -202,3 +213,4 @@ def add_run(parser: argparse.ArgumentParser, kind: str) -> None:
     add_seed(parser)
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     add_option(parser, kind)
+    add_log(parser)

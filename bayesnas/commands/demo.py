@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from bayesnas.commands.arguments import Command, add_device, add_out_folder, add_seed
+from bayesnas.commands.beside.reporting import say_report
 from bayesnas.commands.runs import set_threads
 from bayesnas.commands.tables import columns, cost_texts, heading, say_advice, summary
 from bayesnas.commands.values import check_seed
@@ -65,6 +66,7 @@ def _show(options: argparse.Namespace) -> int:
     say(f"spec: {spec}")
     say(f"figure: {result.figure}")
     say_advice(result.advice)
+    say_report([out / name for name in ("search", "train", "supernet")], out)
     return 0
 
 

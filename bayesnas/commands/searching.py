@@ -11,6 +11,7 @@ from attrs import evolve
 from bayesnas.commands.arguments import (
     Command,
     add_data,
+    add_log,
     add_objective,
     add_option,
     add_out_folder,
@@ -18,6 +19,7 @@ from bayesnas.commands.arguments import (
     add_spec,
     add_standardise,
 )
+from bayesnas.commands.beside.reporting import say_report
 from bayesnas.commands.runs import run_options
 from bayesnas.commands.tables import columns, cost_texts, say_advice
 from bayesnas.commands.values import (
@@ -89,6 +91,7 @@ def _search(options: argparse.Namespace) -> int:
     ]))  # fmt: skip
     say(f"figure: {result.figure}")
     say_advice(result.advice)
+    say_report([options.out], options.out)
     return 0
 
 
@@ -133,6 +136,7 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seeds", metavar="0,1,2", default="0,1,2", help="default %(default)s")
     add_option(parser, "search")
+    add_log(parser)
     _add_space(parser)
 
 
@@ -166,6 +170,7 @@ def _compare(options: argparse.Namespace) -> int:
         [summary.texts() for summary in summaries(entries)],
     ))  # fmt: skip
     say(f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}, mean ± standard deviation; {figure}")
+    say_report([options.out], options.out)
     return 0
 
 

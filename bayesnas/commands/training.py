@@ -11,6 +11,7 @@ from bayesnas.commands.arguments import (
     Command,
     add_data,
     add_device,
+    add_log,
     add_option,
     add_out_file,
     add_out_folder,
@@ -19,6 +20,7 @@ from bayesnas.commands.arguments import (
     add_run,
     add_seed,
 )
+from bayesnas.commands.beside.reporting import say_report
 from bayesnas.commands.reports import (
     csv_text,
     prediction_line,
@@ -80,6 +82,7 @@ def _train(options: argparse.Namespace) -> int:
     for line in summary_lines(result.report):
         say(line)
     say(f"weights: {options.out / 'weights.pt'}")
+    say_report([options.out], options.out)
     return 0
 
 
@@ -124,6 +127,7 @@ def _add_compress(parser: argparse.ArgumentParser) -> None:
     add_seed(parser)
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     add_option(parser, "train")
+    add_log(parser)
     add_plugin(parser)
 
 
@@ -155,6 +159,7 @@ def _compress(options: argparse.Namespace) -> int:
         f"{task.told(trained.test)} of {trained.test_examples:,} examples after training on"
     )
     say(f"weights: {options.out / 'weights.pt'}; {options.out / 'compressed.nas'}")
+    say_report([options.out], options.out)
     return 0
 
 

@@ -26,7 +26,14 @@ from bayesnas.runtime.jobs.search import search
 from bayesnas.runtime.jobs.space import Space
 from bayesnas.runtime.jobs.train import tested_on, train
 from bayesnas.runtime.runs.folder import Run, RunOptions, run_record
-from bayesnas.runtime.runs.ownership import FOUND, RESULT, has_checkpoint, settings_of, tidy
+from bayesnas.runtime.runs.ownership import (
+    FOUND,
+    REPORT,
+    RESULT,
+    has_checkpoint,
+    settings_of,
+    tidy,
+)
 from bayesnas.runtime.runs.places import located
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.reading import read_result
@@ -246,7 +253,7 @@ def _begin(
     path = options.out / "compare.json"
     begun = _begun(path)
     if begun is None or begun.keys() != record.keys():
-        for name in ("compare.json", "compare.csv", "compare.svg"):
+        for name in ("compare.json", "compare.csv", "compare.svg", REPORT):
             check_free(options.out / name, options.force, "choose another folder with `-o`")
         for run in runs:
             check_empty(_folder(*run), options.force)

@@ -33,8 +33,10 @@ from bayesnas.runtime.network.training import (
     evaluate,
     report,
 )
+from bayesnas.runtime.runs.events import Event, Kind, numbers_of, tell
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
 from bayesnas.runtime.runs.interruption import Watch
+from bayesnas.runtime.runs.machine import machine_record
 from bayesnas.runtime.runs.ownership import RESULT, WEIGHTS, check_out
 from bayesnas.runtime.runs.progress import Progress, Stopwatch, say_note
 from bayesnas.runtime.runs.reading import (
@@ -54,6 +56,7 @@ from bayesnas.runtime.runs.reading import (
     record,
 )
 from bayesnas.runtime.runs.seals import file_hash
+from bayesnas.runtime.runs.status import run_progress
 from bayesnas.runtime.tasks.bundle import tensors
 from bayesnas.runtime.tasks.interface import Report, Score, Task
 
@@ -180,7 +183,10 @@ class _Training:
         if (state := self.run.checkpoint(self._schema(), self.device)) is not None:
             self._restore(state)
         epochs, per_epoch = self.settings.epochs, len(self.batches)
-        with Progress(epochs * per_epoch, "train") as progress:
+        self._tell("begin", asdict(self.settings))
+        with run_progress(
+            self.run.out, epochs * per_epoch, "train", self.settings.batch_size, self.device
+        ) as progress:
             progress.skip(self.epoch * per_epoch + self.step)
             while self.epoch < epochs:
                 loss = self._one_epoch(progress)
@@ -191,6 +197,7 @@ class _Training:
                 self.history.append({**row, "seconds": round(self.clock.count(), 3)})
                 self._checkpoint()
                 self.watch.saved()
+                self._tell("row", self.history[-1])
                 if watched:
                     progress.say(self._told(self.history[-1]))
         return self._finish()
@@ -214,6 +221,11 @@ class _Training:
         if self.held is None:
             return text
         return f"{text}, held-out {self.data.task.told(self.data.task.score_of('holdout', row))}"
+
+    def _tell(self, kind: Kind, entries: Mapping[str, Any]) -> None:
+        step = self.epoch * len(self.batches) + self.step
+        event = Event(kind, "train", self.run.out, step, numbers_of(entries))
+        tell(self.options.listeners, event)
 
     def _one_epoch(self, progress: Progress) -> float:
         """The steps of an epoch, or the rest of them; the mean loss of all.
@@ -266,7 +278,7 @@ class _Training:
     def _schema(self) -> Schema:
         """What `_checkpoint` saves."""
         row = {"epoch": COUNT, "train_loss": NUMBER, "seconds": DURATION}
-        held = self.data.task.entry_names("holdout") if self.held is not None else ()
+        held = self.data.task.columns("holdout") if self.held is not None else ()
         weights = like_all(self.learner.module.state_dict())
         best = record({"quality": NUMBER, "epoch": COUNT, "model": weights})
         learner = {"model": weights, "optimizer": like_optimizer(self.learner.optimizer)}
@@ -340,7 +352,9 @@ class _Training:
             "class_name": plain.class_name,
             **input_record(self.data),
             "weights_hash": file_hash(self.run.out / WEIGHTS),
+            "machine": machine_record(self.device),
             **(self.start.told if self.start else {}),
         }
         self.run.write_json(RESULT, result.record() | task.record() | about)
+        self._tell("end", result.record())
         return result

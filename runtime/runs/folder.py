@@ -24,6 +24,7 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import write_bytes, write_text
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.registry import DataOptions, plugins_of
+from bayesnas.runtime.runs.events import Listener
 from bayesnas.runtime.runs.ownership import (
     CHECKPOINT,
     PREVIOUS,
@@ -76,6 +77,7 @@ class RunOptions:
     resume: bool = False
     force: bool = False
     data_options: DataOptions = field(factory=DataOptions)
+    listeners: tuple[Listener, ...] = ()  # what is told of the run while it works
 
     @property
     def data_name(self) -> str:

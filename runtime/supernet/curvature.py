@@ -36,6 +36,7 @@ from typing import Final, Protocol, TypeAlias
 import torch
 from attrs import evolve
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.tasks.bundle import Inputs
@@ -165,7 +166,8 @@ def hessian(module: nn.Module, task: Task, batches: Batches, gates: Tensor) -> T
     One pass through the backward graph a gate; may be indefinite.
     """
     total, count = _zeros(gates, len(gates), len(gates)), 0
-    with _frozen(module):
+    # Fused attention has no second derivative.
+    with _frozen(module), sdpa_kernel(SDPBackend.MATH):
         for inputs, targets in batches:
             shared = gates.detach().clone().requires_grad_()
             loss = task.loss(predict(module, inputs, shared), targets, "sum")
