@@ -9,18 +9,19 @@ from bayesnas.compiler.graph.walks import lookups
 from bayesnas.runtime.tasks.interface import wrong
 
 
-def check_lookups(graph: Graph, inputs: Tensor, place: str) -> None:
+def check_lookups(graph: Graph, node: str, inputs: Tensor, place: str) -> None:
     """Refuse numbers that an `embedding` of the network has no row for.
 
     Args:
         graph: of the network.
-        inputs: as the network sees them, [N, ...].
+        node: one of its inputs.
+        inputs: of that input, as the network sees them, [N, ...].
         place: names them in diagnostics.
 
     Raises:
         DiagnosticError: D518.
     """
-    rows = [dict(s.arguments)["words"] for s in lookups(graph) if s.primitive == "embedding"]
+    rows = [dict(s.arguments)["words"] for s in lookups(graph, node) if s.primitive == "embedding"]
     if not rows or not inputs.numel():
         return
     least, most = float(inputs.min()), float(inputs.max())
