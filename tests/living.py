@@ -56,6 +56,7 @@ OTHERS: dict[str, dict[str, int]] = {
     "nasnet": {"cells": 3, "width": 4},
     "sequence_tcn": {},
     "table": {},
+    "siamese": {"width": 8, "nodes": 2},
     "tabular_mlp": {},
     "transformer": {"width": 16, "blocks": 1},
     "treecell_pyramidnet": {"blocks": 1},

@@ -39,6 +39,7 @@ SPACES = {
     "proxylessnas": (40, {"classes": 10}),
     "sequence_tcn": (25, {}),
     "table": (25, {"outputs": 3}),
+    "siamese": (30, {"width": 8, "nodes": 2}),
     "tabular_mlp": (25, {}),
     "transformer": (35, {"width": 16, "blocks": 1}),
     "treecell_pyramidnet": (60, {"blocks": 1}),
@@ -90,9 +91,9 @@ def test_space_is_trained_for_a_few_steps(space: Compiled) -> None:
     graph = space.graph
     module, _ = build(graph, "spec.nas", seed=0)
     generator = torch.Generator().manual_seed(0)
-    shape = graph.node(graph.root.inputs[0]).shape or ()
+    shapes = [graph.node(port).shape or () for port in graph.root.inputs]
     classes = (graph.node(graph.root.outputs[0]).shape or (0,))[0]
-    inputs = torch.randn(2, *shape, generator=generator)
+    inputs = [torch.randn(2, *shape, generator=generator) for shape in shapes]
     labels = torch.randint(classes, (2,), generator=generator)
     gates = torch.ones(len(graph.searched()), requires_grad=True)
     optimizer = torch.optim.SGD([*module.parameters(), gates], lr=1e-3)
@@ -100,7 +101,7 @@ def test_space_is_trained_for_a_few_steps(space: Compiled) -> None:
     for _ in range(2):
         torch.manual_seed(0)  # drop the same
         optimizer.zero_grad()
-        loss = cross_entropy(module(inputs, gates), labels)
+        loss = cross_entropy(module(*inputs, gates), labels)
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
