@@ -60,6 +60,7 @@ OTHERS: dict[str, dict[str, int]] = {
     "tabular_mlp": {},
     "transformer": {"width": 16, "blocks": 1},
     "treecell_pyramidnet": {"blocks": 1},
+    "unet": {"width": 4},
     "vision_blocks": {"width": 8, "blocks": 1},
 }
 

@@ -43,6 +43,7 @@ SPACES = {
     "tabular_mlp": (25, {}),
     "transformer": (35, {"width": 16, "blocks": 1}),
     "treecell_pyramidnet": (60, {"blocks": 1}),
+    "unet": (40, {"width": 4}),
     "vision_blocks": (40, {"width": 8, "blocks": 1}),
 }
 
@@ -92,9 +93,9 @@ def test_space_is_trained_for_a_few_steps(space: Compiled) -> None:
     module, _ = build(graph, "spec.nas", seed=0)
     generator = torch.Generator().manual_seed(0)
     shapes = [graph.node(port).shape or () for port in graph.root.inputs]
-    classes = (graph.node(graph.root.outputs[0]).shape or (0,))[0]
+    classes, *places = graph.node(graph.root.outputs[0]).shape or (0,)
     inputs = [torch.randn(2, *shape, generator=generator) for shape in shapes]
-    labels = torch.randint(classes, (2,), generator=generator)
+    labels = torch.randint(classes, (2, *places), generator=generator)
     gates = torch.ones(len(graph.searched()), requires_grad=True)
     optimizer = torch.optim.SGD([*module.parameters(), gates], lr=1e-3)
     losses = []
