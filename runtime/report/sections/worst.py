@@ -16,6 +16,7 @@ from bayesnas.runtime.jobs.trained import TrainedRun
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.report.blocks import Block, Cell, Gallery, Numbers, Picture, Table, Words
 from bayesnas.runtime.report.files import RunFiles
+from bayesnas.runtime.tasks.bundle import tensors
 from bayesnas.runtime.tasks.interface import Task
 
 _COUNT: Final = 12
@@ -45,13 +46,18 @@ def worst_examples(run: RunFiles) -> list[Block]:
     columns = ("example", "target", word, measure, "loss")
     table = Table.of("worst_examples", columns, rows)
     about = "The test examples of the largest loss: often mislabelled, cut off, or of a rare kind."
-    if part.inputs.dim() != _IMAGE + 1 or part.inputs.shape[1] not in _COLOURS:
+    images = next(filter(_are_images, tensors(part.inputs)), None)
+    if images is None:
         return [Numbers("Worst examples", about, table)]
     pictures = [
-        Picture(f"is {target}, answer {name} ({number:.3g})", address=_address(part.inputs[n]))
+        Picture(f"is {target}, answer {name} ({number:.3g})", address=_address(images[n]))
         for n, (_, target, name, number, _) in zip(order, rows, strict=True)
     ]
     return [Gallery("Worst examples", about, tuple(pictures), table)]
+
+
+def _are_images(inputs: Tensor) -> bool:
+    return inputs.dim() == _IMAGE + 1 and inputs.shape[1] in _COLOURS
 
 
 @torch.no_grad()
