@@ -26,9 +26,12 @@ if TYPE_CHECKING:
     from bayesnas.compiler.pipeline import compile_spec as compile_spec
     from bayesnas.dsl.diagnostics import DiagnosticError as DiagnosticError
     from bayesnas.runtime.data.arrays import data_of_arrays as data_of_arrays
+    from bayesnas.runtime.data.conventions.datasets import data_of_dataset as data_of_dataset
     from bayesnas.runtime.data.dataset import Data as Data
     from bayesnas.runtime.data.loading import load_data as load_data
     from bayesnas.runtime.data.registry import DataOptions as DataOptions
+    from bayesnas.runtime.data.registry import Request as Request
+    from bayesnas.runtime.data.registry import data_source as data_source
     from bayesnas.runtime.jobs.trained import load_network as load_network
     from bayesnas.runtime.network.modules import build as build
     from bayesnas.runtime.runs.events import Event as Event
@@ -40,6 +43,7 @@ _HOMES = {
     "DiagnosticError": "bayesnas.dsl.diagnostics",
     "Event": "bayesnas.runtime.runs.events",
     "Found": "bayesnas.api",
+    "Request": "bayesnas.runtime.data.registry",
     "ShapeError": "bayesnas.compiler.operations.primitives",
     "TensorBoard": "bayesnas.runtime.runs.tensorboard",
     "Trained": "bayesnas.api",
@@ -47,6 +51,8 @@ _HOMES = {
     "compile": "bayesnas.api",
     "compile_spec": "bayesnas.compiler.pipeline",
     "data_of_arrays": "bayesnas.runtime.data.arrays",
+    "data_of_dataset": "bayesnas.runtime.data.conventions.datasets",
+    "data_source": "bayesnas.runtime.data.registry",
     "load_data": "bayesnas.runtime.data.loading",
     "load_network": "bayesnas.runtime.jobs.trained",
     "primitive": "bayesnas.compiler.operations.plugins",
@@ -61,6 +67,7 @@ __all__ = [
     "DiagnosticError",
     "Event",
     "Found",
+    "Request",
     "ShapeError",
     "TensorBoard",
     "Trained",
@@ -68,6 +75,8 @@ __all__ = [
     "compile",
     "compile_spec",
     "data_of_arrays",
+    "data_of_dataset",
+    "data_source",
     "load_data",
     "load_network",
     "primitive",

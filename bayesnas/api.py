@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -20,12 +20,13 @@ from bayesnas.compiler.settings import (
     make_settings,
 )
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
+from bayesnas.runtime.data.registry import ROOT, DataOptions, Fit, Level, Standardise
+from bayesnas.runtime.data.registry import check_use as check_reading
 
 if TYPE_CHECKING:
     from torch import nn
 
     from bayesnas.runtime.data.dataset import Data
-    from bayesnas.runtime.data.registry import DataOptions, Fit, Standardise
     from bayesnas.runtime.jobs.search import SearchResult
     from bayesnas.runtime.jobs.train import TrainResult
     from bayesnas.runtime.runs.events import Listener
@@ -111,6 +112,8 @@ def search(
     standardise: Standardise | None = None,
     download: bool = False,
     data_root: str | Path | None = None,
+    target: str | Sequence[str] = (),
+    level: Level = "character",
     listeners: Iterable[Listener] = (),
     **settings: int | float | str,
 ) -> Found:
@@ -133,6 +136,8 @@ def search(
             the data set says, which of a name is ``"auto"``.
         download: allow ``"cifar10"`` to be downloaded.
         data_root: where that lies; by default ``data``.
+        target: the columns of a table, ``"csv:FILE"``, that are predicted.
+        level: what a token of a text, ``"text:FILE"``, is: ``"character"`` or ``"word"``.
         listeners: are called with an `Event` at the beginning, for every row of history.jsonl, and
             at the end.
         settings: of the search, over those of the spec: ``strategy="random", epochs=1``.
@@ -145,7 +150,10 @@ def search(
 
     compiled = space if isinstance(space, Compiled) else compile(space)
     budgets = parse_budgets([f"{cost}={limit}" for cost, limit in (budget or {}).items()])
-    read = _reading(data, resize, fit, standardise, download, data_root)
+    columns = (target,) if isinstance(target, str) else tuple(target)
+    root = ROOT if data_root is None else Path(data_root)
+    given = DataOptions(resize, download, root, fit, target=columns, level=level)
+    read = _reading(data, given, standardise)
     options = _options(data, out, seed, device, resume, force, read)
     options = evolve(options, listeners=tuple(listeners))
     result = run(
@@ -168,6 +176,9 @@ def train(
     standardise: Standardise | None = None,
     download: bool = False,
     data_root: str | Path | None = None,
+    target: str | Sequence[str] = (),
+    level: Level = "character",
+    recipe: str | Path | None = None,
     listeners: Iterable[Listener] = (),
     **settings: int | float | str,
 ) -> Trained:
@@ -188,23 +199,31 @@ def train(
             the data set says, which of a name is ``"auto"``.
         download: allow ``"cifar10"`` to be downloaded.
         data_root: where that lies; by default ``data``.
+        target: the columns of a table, ``"csv:FILE"``, that are predicted.
+        level: what a token of a text, ``"text:FILE"``, is: ``"character"`` or ``"word"``.
+        recipe: settings over those of the spec, by a recipe's name or file: ``"quick"``.
         listeners: are called with an `Event` at the beginning, for every row of history.jsonl, and
             at the end.
-        settings: of the training, over those of the spec: ``epochs=10``.
+        settings: over both: ``epochs=10``.
 
     Raises:
         DiagnosticError: a setting, the data or the folder is wrong, or the training has failed.
     """
+    from bayesnas.compiler.recipes import recipe_settings
     from bayesnas.runtime.jobs.train import train as run
     from bayesnas.runtime.jobs.trained import load_network
 
     if isinstance(network, Found):
         network = network.compiled
     compiled = network if isinstance(network, Compiled) else compile(network)
-    read = _reading(data, resize, fit, standardise, download, data_root)
+    columns = (target,) if isinstance(target, str) else tuple(target)
+    root = ROOT if data_root is None else Path(data_root)
+    given = DataOptions(resize, download, root, fit, target=columns, level=level)
+    read = _reading(data, given, standardise)
     options = _options(data, out, seed, device, resume, force, read)
     options = evolve(options, listeners=tuple(listeners))
-    result = run(compiled, _settings(TrainSettings, compiled, settings), options)
+    values = {**(recipe_settings(str(recipe)) if recipe else {}), **settings}
+    result = run(compiled, _settings(TrainSettings, compiled, values), options)
     return Trained(options.out, result, load_network(options.out, result.device))
 
 
@@ -230,36 +249,26 @@ def report(*runs: Found | Trained | str | Path, out: str | Path | None = None) -
     return page
 
 
-def _reading(
-    data: Data | str,
-    resize: bool,
-    fit: Fit | None,
-    standardise: Standardise | None,
-    download: bool,
-    data_root: str | Path | None,
-) -> DataOptions:
-    """How the data is read.
+def _reading(data: Data | str, given: DataOptions, standardise: Standardise | None) -> DataOptions:
+    """How the data is read; what is not said of ``standardise`` is as the data set says.
 
     Raises:
         DiagnosticError: D418 (an unknown word), D423 (something does nothing for such data), D501
             (it is no data).
     """
     from bayesnas.runtime.data.loading import check_data
-    from bayesnas.runtime.data.registry import ROOT, DataOptions
-    from bayesnas.runtime.data.registry import check_use as check_reading
 
     check_data(data)
-    root = ROOT if data_root is None else Path(data_root)
     own = None if isinstance(data, str) else data.reading
     if standardise is None:
         standardise = "auto" if own is None else own.standardise
-    options = DataOptions(resize, download, root, fit, standardise)
+    options = evolve(given, standardise=standardise)
     if isinstance(data, str):
         check_reading(data, options)
     else:
         remedy = "leave it out: it is for data by its name, as in `folder:PATH`"
         where = f"with `{data.name}`, which is in memory"
-        check_idle([*options.fitted, *options.fetched], where, remedy)
+        check_idle([option for of in options.given.values() for option in of], where, remedy)
     return options
 
 

@@ -55,8 +55,11 @@ OTHERS: dict[str, dict[str, int]] = {
     "nasbench_macro": {"width": 8},
     "nasnet": {"cells": 3, "width": 4},
     "sequence_tcn": {},
+    "table": {},
     "tabular_mlp": {},
+    "transformer": {"width": 16, "blocks": 1},
     "treecell_pyramidnet": {"blocks": 1},
+    "vision_blocks": {"width": 8, "blocks": 1},
 }
 
 

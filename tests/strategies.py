@@ -166,6 +166,8 @@ _MAP_OPERATIONS = (
     "conv(1) + skip",
     "conv(1, expand = 2) >> conv(1, width)",
     "pad_channels(2 * width) >> conv(3, width)",
+    "layer_norm >> channel_shuffle(2) >> depthwise_conv(3, bias = 1) >> layer_scale(1)",
+    "chunk(1) >> conv(1, width)",
     "if width > 4 then conv(3) else skip",
 )
 _VECTOR_OPERATIONS = (
@@ -213,9 +215,8 @@ def _flows(
         unread.extend(made)
 
     for step in range(draw(st.integers(1, most))):
-        kinds = ["list", "fixed", "searched", "searched", "merge", "concat"] + [
-            "instance"
-        ] * 2 * bool(motifs)
+        kinds = ["list", "fixed", "searched", "searched", "merge", "concat"]
+        kinds += ["instance"] * 2 * bool(motifs) + ["weighed"] * (data is not _VECTOR)
         kind = draw(st.sampled_from(kinds))
         name = f"{kind[0]}{step}"
         if kind == "list":
@@ -234,6 +235,10 @@ def _flows(
         elif kind == "merge":
             merge = draw(st.sampled_from(["sum", "product"]))
             add([name], f"{name} = {merge}({', '.join(pick(draw(st.integers(1, 3))))})")
+        elif kind == "weighed":  # a map by a number a channel
+            [one, other] = pick(2)
+            mean = f"{name}_mean = {one} : global_avg_pool"
+            add([name], mean, f"{name} = product({name}_mean, {other})")
         elif kind == "concat":
             wide = f"{name}_wide = concat({', '.join(pick(2))})"
             add([name], wide, f"{name} = {name}_wide : {data.align.format(1)}")

@@ -38,6 +38,7 @@ from bayesnas.dsl.tree_json import tree_from_json
 from bayesnas.runtime.jobs import export
 from bayesnas.runtime.jobs.failures import explained, plugins_named
 from bayesnas.runtime.jobs.memory import Demand, watched
+from bayesnas.runtime.network.causality import check_causal
 from bayesnas.runtime.network.memory import Footprint
 from bayesnas.runtime.network.training import check_loss
 from bayesnas.runtime.runs.folder import Run
@@ -273,11 +274,24 @@ def budget_that_no_removal_meets() -> None:
     within(compiled, slices, Ranking(scores, Limits(round_to=4)), [budget])
 
 
+def model_that_reads_what_follows() -> None:
+    graph = compile_text(READER).graph
+    check_causal(graph, "spec.nas", torch.arange(16.0).view(1, 2, 8))
+
+
+READER = """\
+network net(text: [2, 8]) -> (next: [2, 8]) {
+    text -> next : conv(3)
+}
+"""
+
+
 PROVOKED: dict[str, Callable[..., None]] = {
     "D404": tree_of_another_format,
     "D421": graphviz_that_fails,
     "D436": packages_that_are_missing,
     "D437": export_that_differs,
+    "D517": model_that_reads_what_follows,
     "D601": everything_pruned,
     "D602": loss_that_is_no_number,
     "D603": memory_that_runs_out,

@@ -28,7 +28,7 @@ ORDER: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("space",),
         ("emit", "artifacts"),
         ("slices",),
-        ("pipeline", "targets"),
+        ("pipeline", "recipes", "targets"),
     ),
     "runtime": (
         ("tasks",),

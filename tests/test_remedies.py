@@ -44,6 +44,7 @@ REPAIRS: dict[str, Repair] = {
     "D110": Repair('import "../shared/ops.nas"', 'import "shared/ops.nas"', "D111"),
     "D111": Repair("ops/missing.nas", "ops/basic.nas"),
     "D112": Repair('import "a.nas"\n```\n', 'import "ops/darts.nas"\n```\n'),
+    "D113": Repair("}\n```\n", "}\ntrain { epochs = 30 }\n```\n", "D510"),
     "D201": Repair("op f = skip", "op g = skip"),
     "D202": Repair("global_avg_poll", "global_avg_pool"),
     "D203": Repair("sten -> logits", "stem -> logits"),
@@ -124,6 +125,7 @@ REPAIRS: dict[str, Repair] = {
     "D513": Repair("np.full((8, 4), np.nan)", "np.zeros((8, 4))"),
     "D514": Repair("np.arange(8) % 2 + 1", "np.arange(8) % 2"),
     "D515": Repair("augment=shift", "augment=none"),
+    "D516": Repair("csv:flats.csv", "csv:flats.csv --target price"),
     "D604": Repair("budget parameters <= 650", "budget parameters <= 1K"),
 }
 
@@ -141,6 +143,7 @@ NOT_TRIED = {
     "D504": "replaces picture files",
     "D507": "downloads data",
     "D510": "writes an array file; D511 to D515 read such",
+    "D517": "made by a function; the remedy is another operation",
     "D601": "made by a function, without a spec",
     "D602": "a training that diverges: other settings may, or may not",
     "D603": "the machine's memory",

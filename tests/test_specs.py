@@ -38,13 +38,32 @@ SPACES = {
     "nasnet": (35, {"cells": 3, "width": 4}),
     "proxylessnas": (40, {"classes": 10}),
     "sequence_tcn": (25, {}),
+    "table": (25, {"outputs": 3}),
     "tabular_mlp": (25, {}),
+    "transformer": (35, {"width": 16, "blocks": 1}),
     "treecell_pyramidnet": (60, {"blocks": 1}),
+    "vision_blocks": (40, {"width": 8, "blocks": 1}),
 }
 
 
+# Networks without a choice: the parameters of the authors' models, without auxiliary heads.
+NETWORKS = {"darts_v2": 3_349_342, "darts_v2_imagenet": 4_718_752}
+
+
 def test_every_packaged_spec_is_here() -> None:
-    assert set(packaged_specs()) == set(SPACES)
+    assert set(packaged_specs()) == {*SPACES, *NETWORKS}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_published_networks_have_the_published_parameters(name: str) -> None:
+    assert graph_cost(graph_of(name)).parameters == NETWORKS[name]
+
+
+def test_a_published_network_is_trained_as_published() -> None:
+    small = compile_spec("darts_v2", {"cells": 3, "width": 4})
+    assert small.settings("train")["drop_path"] == 0.2
+    module, _ = build(small.graph, "spec.nas", seed=0)
+    assert module(torch.randn(2, 3, 32, 32)).shape == (2, 10)
 
 
 @pytest.fixture(scope="module", params=SPACES)
@@ -181,10 +200,10 @@ def test_cost_of_a_chain_is_that_of_its_pruned_graph() -> None:
     assert graph_cost(prune_to(graph, member)).parameters == total
 
 
-def test_the_readme_says_what_count_says() -> None:
+def test_the_list_of_spaces_says_what_count_says() -> None:
     rows = re.findall(
-        r"^\| \[(\w+)\]\(specs/.*?\) \| [^|]* \| ([^|]*) \| ([^|]*) \|$",
-        (ROOT / "README.md").read_text("utf-8"),
+        r"^\| \[(\w+)\]\(\.\./specs/.*?\) \| [^|]* \| ([^|]*) \| ([^|]*) \|$",
+        (ROOT / "docs/spaces.md").read_text("utf-8"),
         re.MULTILINE,
     )
     assert {name for name, _, _ in rows} == set(SPACES)

@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import frozen
 
-from bayesnas.runtime.data.registry import FITS, KINDS, STANDARDISE
+from bayesnas.runtime.data.registry import FITS, KINDS, LEVELS, STANDARDISE
 
 
 @frozen
@@ -92,13 +92,13 @@ def add_spec(
 
 
 def add_plugin(parser: argparse.ArgumentParser) -> None:
-    """Modules that register primitives."""
+    """Modules that register primitives or data."""
     parser.add_argument(
         "--plugin",
         metavar="MODULE",
         action="append",
         default=[],
-        help="a Python module that registers primitives; may be repeated",
+        help="a Python module that registers primitives or data; may be repeated",
     )
 
 
@@ -138,9 +138,21 @@ def add_option(parser: argparse.ArgumentParser, kind: str) -> None:
 
 def add_data(parser: argparse.ArgumentParser, required: bool, default: str = "") -> None:
     """The data, how it is read, and the device it is put on; its ``default`` in words, if any."""
-    about = f"one of {', '.join(KINDS)}" + (f"; default {default}" if default else "")
+    about = f"one of {', '.join(KINDS)}, or of a plugin" + (
+        f"; default {default}" if default else ""
+    )
     data = parser.add_argument("--data", required=required, metavar="DATA", help=about)
     completed(data, lambda: [kind.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ") for kind in KINDS])
+    parser.add_argument(
+        "--target",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="the column of a table to predict; may be repeated",
+    )
+    parser.add_argument(
+        "--level", choices=LEVELS, default=LEVELS[0], help="tokens of a text; default %(default)s"
+    )
     add_resize(parser)
     parser.add_argument("--download", action="store_true", help="allow cifar10 to be downloaded")
     parser.add_argument(

@@ -40,6 +40,8 @@ def run_options(
         options.data_root,
         options.fit,
         getattr(options, "standardise", "auto"),
+        tuple(options.target),
+        options.level,
     )
     check_use(options.data or "", data)
     told = listeners(getattr(options, "log", ()))

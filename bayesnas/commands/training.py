@@ -22,12 +22,12 @@ from bayesnas.commands.arguments import (
 )
 from bayesnas.commands.beside.reporting import say_report
 from bayesnas.commands.reports import (
-    class_csv,
-    class_lines,
     csv_text,
     prediction_line,
     prediction_rows,
-    recall_line,
+    report_csv,
+    report_lines,
+    summary_lines,
     unread,
 )
 from bayesnas.commands.runs import run_options, set_threads
@@ -45,10 +45,24 @@ from bayesnas.dsl.terminal import put, say
 
 # The names of `runtime/weights/importance.py`, which imports torch.
 IMPORTANCES: Final = ("magnitude", "taylor")
+# Files of `dsl/library/recipes/`, whose loader imports the parser.
+RECIPES: Final = (
+    "darts_cifar10",
+    "darts_imagenet",
+    "pc_darts_imagenet",
+    "pyramidnet",
+    "quick",
+    "torchvision_new",
+)
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
     add_run(parser, "train")
+    parser.add_argument(
+        "--recipe",
+        metavar="NAME",
+        help="settings of a recipe, or of a file of one: " + ", ".join(RECIPES),
+    )
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -56,15 +70,15 @@ def _train(options: argparse.Namespace) -> int:
     from bayesnas.runtime.jobs.train import train
 
     compiled = compile_spec(options.spec, parse_values(options.set), options.network)
-    settings = make_settings(TrainSettings, chosen_settings(compiled, "train", options.option))
+    chosen = chosen_settings(compiled, "train", options.option, options.recipe)
     run = run_options(options, options.out, options.seed, options.resume, options.force)
-    result = train(compiled, settings, run)
+    result = train(compiled, make_settings(TrainSettings, chosen), run)
     say(
         f"test {result.task.told(result.test)} of {result.test_examples:,} examples, "
         f"{result.parameters:,} parameters, {result.flops:,} FLOPs, {result.seconds:.0f} s"
     )
-    if result.confusion is not None:
-        say(recall_line(result.confusion))
+    for line in summary_lines(result.report):
+        say(line)
     say(f"weights: {options.out / 'weights.pt'}")
     say_report([options.out], options.out)
     return 0
@@ -155,7 +169,7 @@ COMPRESS = Command(
 def _add_eval(parser: argparse.ArgumentParser) -> None:
     _add_trained_run(parser)
     add_data(parser, required=False, default="that of the training, its test part")
-    _add_csv(parser, "print a row for each class, with the confusion matrix, as CSV")
+    _add_csv(parser, "print a row for each class, with the confusion matrix, or target as CSV")
     add_plugin(parser)
 
 
@@ -168,13 +182,11 @@ def _eval(options: argparse.Namespace) -> int:
 
     report, data = evaluate_run(run_options(options, options.run))
     told = f"test {data.task.told(report.score)} of {len(data.test):,} examples of {data.name}"
-    if options.csv and report.confusion is not None:
+    if options.csv and (table := report_csv(report)):
         say(told, file=sys.stderr)
-        put(class_csv(report.confusion))
+        put(table)
         return 0
-    say(told)
-    if report.confusion is not None:
-        say(*class_lines(report.confusion))
+    say(told, *report_lines(report))
     return 0
 
 
@@ -190,7 +202,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         nargs="+",
-        help="an image, a folder of images, or an .npy or .npz file of examples",
+        help="an image, a folder of images, an .npy or .npz file of examples, a table or a text",
     )
     parser.add_argument(
         "--top", type=int, metavar="K", default=1, help="the K likeliest; default %(default)s"
@@ -228,7 +240,7 @@ def _predict(options: argparse.Namespace) -> int:
             elif options.csv:
                 put(csv_text(prediction_rows(outcome)))
             else:
-                say(prediction_line(outcome))
+                say(prediction_line(outcome, trained.task))
     say_note("; ".join(findings.texts()))  # at the end, since images are read on the way
     if faults:
         raise unread(faults)

@@ -93,13 +93,24 @@ def _check_digits(number: str, option: str) -> None:
         raise DiagnosticError(Diagnostic("D418", message, help=remedy))
 
 
-def chosen_settings(compiled: Compiled, kind: str, options: Sequence[str]) -> dict[str, Any]:
-    """The spec's settings with those of ``--option`` over them; ``kind`` is search or train.
+def chosen_settings(
+    compiled: Compiled, kind: str, options: Sequence[str], recipe: str | None = None
+) -> dict[str, Any]:
+    """The spec's settings, with a recipe's and then those of ``--option`` over them.
+
+    Args:
+        compiled: the spec.
+        kind: search or train.
+        options: of the command line.
+        recipe: a recipe's name or file.
 
     Raises:
-        DiagnosticError: D418 (not ``name=value``), D230, D231.
+        DiagnosticError: D401 (no such recipe), D418 (not ``name=value``), D230, D231.
     """
-    return {**compiled.settings(kind), **parse_options(kind, options)}
+    from bayesnas.compiler.recipes import recipe_settings
+
+    chosen = recipe_settings(recipe) if recipe else {}
+    return {**compiled.settings(kind), **chosen, **parse_options(kind, options)}
 
 
 def parse_options(kind: str, options: Sequence[str]) -> dict[str, Any]:

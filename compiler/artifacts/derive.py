@@ -75,11 +75,8 @@ class _Deriver:
             )
             network = evolve(network, inputs=inputs, outputs=outputs)
         graphs: list[tree.Definition] = [*self.motifs, network]
-        settings = [
-            d
-            for d in self.program.main.definitions
-            if isinstance(d, tree.Settings) and d.kind == "train"
-        ]
+        training = self.program.settings["train"]  # its own, and those it imports
+        settings = [tree.Settings("train", training, span=self.span)] if training else []
         imports, operations = self._operations(graphs)
         return tree.Spec((*imports, *operations, *graphs, *settings), span=self.span)
 

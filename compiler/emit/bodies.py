@@ -9,7 +9,7 @@ import networkx as nx
 from attrs import field, frozen
 
 from bayesnas.compiler.emit.chains import Chain, carried, chain_at, origin, passes_on, source_of
-from bayesnas.compiler.emit.edge_sources import EdgeSources, candidate_name
+from bayesnas.compiler.emit.edge_sources import EdgeSources, candidate_name, output_shape
 from bayesnas.compiler.emit.names import RESERVED, TAKEN, identifier, unique
 from bayesnas.compiler.emit.source import Family, ModuleSource, Value, call_source, list_source
 from bayesnas.compiler.emit.texts import INDENT, LINE, joined, place_comment, wrapped
@@ -192,7 +192,7 @@ class _BodyWriter:
 
     def _node(self, node: str) -> None:
         connections = self.graph.connections(node)
-        terms = [self._connection(c, alone=len(connections) == 1) for c in connections]
+        terms = [self._arrival(c, alone=len(connections) == 1) for c in connections]
         merge = self.graph.node(node).merge
         variable = self.variables[node] = self._variable(self.graph.node(node).name)
         if len(terms) == 1:
@@ -205,6 +205,13 @@ class _BodyWriter:
         if self.plan is not None and node in self.plan.dense:
             self.lines.append(f"{BODY}{variable} = DenseGradient.apply({variable})")
             self.helpers.add("DenseGradient")
+
+    def _arrival(self, connection: Connection, alone: bool) -> str:
+        """Source of what one connection brings; a vector that a map is multiplied by, as a map."""
+        term = self._connection(connection, alone)
+        shape = self.graph.node(connection.target).shape or ()
+        missing = len(shape) - len(output_shape(connection.edges[0]))
+        return f"{term}[{', '.join([':, :', *['None'] * missing])}]" if missing else term
 
     def _connection(self, connection: Connection, alone: bool) -> str:
         """Source of what one connection brings."""

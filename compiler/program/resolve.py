@@ -46,7 +46,7 @@ def _resolve(loaded: Loaded) -> Program:
         collector.operations,
         collector.motifs,
         collector.networks,
-        {kind: tuple(entries) for kind, entries in collector.settings.items()},
+        {kind: tuple(e.values()) for kind, e in collector.settings.items()},
         loaded.main,
     )
     checker = Checker(program, findings)
@@ -68,7 +68,7 @@ class _Collector:
         self.operations: dict[str, OperationLike] = {}
         self.motifs: dict[str, tree.Motif] = {}
         self.networks: dict[str, tree.Network] = {}
-        self.settings: dict[str, list[tree.Setting]] = {"search": [], "train": []}
+        self.settings: dict[str, dict[str, tree.Setting]] = {"search": {}, "train": {}}
 
     def add(self, definition: tree.Definition) -> None:
         match definition:
@@ -107,17 +107,17 @@ class _Collector:
         )
 
     def _settings(self, definition: tree.Settings) -> None:
-        earlier = {e.name: e for e in self.settings[definition.kind]}
+        """A file's settings stand over those of the files that it imports, which come before."""
+        entries = self.settings[definition.kind]
         for entry in definition.entries:
-            if entry.name in earlier:
-                where = f"set at {earlier[entry.name].span}"
-                self._duplicate(entry.name, entry.span, where)
+            earlier = entries.get(entry.name)
+            if earlier is not None and earlier.span.source == entry.span.source:
+                self._duplicate(entry.name, entry.span, f"set at {earlier.span}")
             try:
                 check_setting(definition.kind, entry.name, entry.value, entry.span)
             except DiagnosticError as error:
                 self.findings.add(*error.diagnostics)
-            self.settings[definition.kind].append(entry)
-            earlier[entry.name] = entry
+            entries[entry.name] = entry
 
 
 # -------------------------------------------------------------------------------------- recursion

@@ -30,7 +30,7 @@ from bayesnas.runtime.data.conventions.labels import (
 )
 from bayesnas.runtime.data.dataset import Data, Part, Reading
 from bayesnas.runtime.data.registry import STANDARDISE, Request, Standardise, check_word
-from bayesnas.runtime.data.splits import reserve_test
+from bayesnas.runtime.data.splits import reserve_test, split_words
 from bayesnas.runtime.tasks.interface import Array, Task, wrong
 from bayesnas.runtime.tasks.registry import task_of
 
@@ -121,7 +121,8 @@ def data_of_arrays(
             pixels, other numbers are taken as they are. Where a network declares channels that
             stand last or are left out here, they are moved or added.
         y: targets; whole numbers from 0 [N] are classes, as a column [N, 1] or one-hot
-            [N, classes] too, and so are texts [N].
+            [N, classes] too, and so are texts [N]; other rows of 0 and 1 are several labels, and
+            floating-point numbers [N] or [N, targets] are predicted as numbers.
         x_test: examples of the test part, shaped like those of ``x``.
         y_test: their targets.
         name: what the data set is called in files and messages.
@@ -162,7 +163,7 @@ def _data(name: str, given: _Given, standardise: Standardise) -> Data:
         train, test = _hold_out(given.place("y"), task, every)
         note = (
             f"{given.whole} has no `x_test`: {len(test):,} of its {len(every):,} examples, "
-            "of every class a fifth and in every run the same, are the test part"
+            f"{split_words(task)}, are the test part"
         )
     notes = [*given.notes, note, *label_notes(named), class_note(given.names["y"], labels)]
     reading = Reading(given.arrays["x"].dtype.kind in "iu" and x.dtype != np.uint8, standardise)
@@ -323,7 +324,7 @@ def _check_shapes(given: _Given, train: Part, test: Part, role: str) -> None:
 
 
 def _hold_out(place: str, task: Task, whole: Part) -> tuple[Part, Part]:
-    """All but a fifth of every class, and that fifth: the same in every run, whatever its seed."""
+    """All but a fifth of every stratum, and that fifth: in every run the same."""
     parts = reserve_test(task.strata(whole.targets), place)
     train, test = (whole.subset(torch.from_numpy(positions)) for positions in parts)
     return train, test

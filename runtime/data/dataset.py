@@ -7,22 +7,17 @@ searches and trainings split the training part.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
-from typing import Final
+from typing import Any
 
 import torch
 from attrs import evolve, field, frozen
 from torch import Tensor
 
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.runtime.data.augmentation import Extra, augmented, settled_augment
 from bayesnas.runtime.data.registry import Standardise
 from bayesnas.runtime.tasks.interface import Task
-
-_AUGMENTATIONS: Final = {
-    "shift": "images are moved by up to an eighth",
-    "shift_flip": "images are moved by up to an eighth and mirrored",
-}
 
 
 @frozen
@@ -80,6 +75,7 @@ class Data:
     ``augment`` is what ``augment = auto`` means for it; ``note`` is what its user should know.
     ``undivided`` examples are only to be judged: ``train`` and ``test`` are all there are.
     ``reading`` is there until axes and numbers are read for a network (`load_data`).
+    ``columns`` are how those of a table have become features, plain values for files.
     """
 
     name: str
@@ -92,6 +88,7 @@ class Data:
     note: str = ""
     reading: Reading | None = None
     undivided: bool = False
+    columns: Sequence[Mapping[str, Any]] = ()
 
     @classmethod
     def of(
@@ -106,6 +103,7 @@ class Data:
     ) -> Data:
         """The data set of these parts, standardised by the training part alone."""
         mean, std = statistics(train.inputs)
+        task = task.fitted(train.targets)
         return cls(name, task, train, test, mean, std, augment, note, reading)
 
     def noted(self, *notes: str) -> Data:
@@ -120,6 +118,15 @@ class Data:
         kind, channels = statistics_type(part.inputs.dtype), part.inputs.shape[1]
         mean, std = torch.zeros(channels, dtype=kind), torch.ones(channels, dtype=kind)
         return cls(name, task, part, part, mean, std, "none", note, reading, undivided=True)
+
+    def augmentation(self, augment: str) -> str:
+        """What an ``augment`` setting means for it.
+
+        Raises:
+            DiagnosticError: D515 (it shifts or mirrors what is no image).
+        """
+        shape = self.train.inputs.shape[1:]
+        return settled_augment(self.name, self.augment, augment, shape)
 
     def to(self, device: torch.device) -> Data:
         """The same data on another device."""
@@ -189,10 +196,17 @@ class Batches:
     """
 
     def __init__(
-        self, data: Data, part: Part, size: int, augment: str, generator: torch.Generator
+        self,
+        data: Data,
+        part: Part,
+        size: int,
+        augment: str,
+        generator: torch.Generator,
+        extra: Extra | None = None,
     ) -> None:
         self.data, self.part, self.size, self.generator = data, part, size, generator
         self.augment = data.augment if augment == "auto" else augment
+        self.extra = Extra() if extra is None else extra
         self.order = generator.get_state()
 
     def __len__(self) -> int:
@@ -223,8 +237,9 @@ class Batches:
                 positions = self._shuffled(self.generator)
             start = place * self.size
             chosen = self.part.subset(positions[start : start + self.size])
-            inputs = augmented(chosen.inputs, self.augment, self.generator)
-            yield self.data.normalize(inputs), chosen.targets
+            images = augmented(chosen.inputs, self.augment, self.generator)
+            inputs = self.data.normalize(self.extra.changed(images))
+            yield self.extra.blanked(inputs), chosen.targets
 
     def _shuffled(self, generator: torch.Generator) -> Tensor:
         order = torch.randperm(len(self.part), generator=generator)
@@ -245,56 +260,7 @@ def raw_batches(part: Part, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         yield _laid_out(part.inputs[start:stop]), part.targets[start:stop]
 
 
-def augmentation(data: Data, augment: str) -> str:
-    """What an ``augment`` setting means for a data set.
-
-    Raises:
-        DiagnosticError: D515 (it shifts or mirrors what is no image).
-    """
-    if augment == "auto":
-        return data.augment
-    shape = list(data.train.inputs.shape[1:])
-    if augment != "none" and len(shape) != 3:
-        raise DiagnosticError(
-            Diagnostic(
-                "D515",
-                f"`augment = {augment}` shifts images, examples of `{data.name}` are {shape}",
-                help="leave `augment` out, or write `augment = none`",
-            )
-        )
-    return augment
-
-
-def augmentation_note(given: str, augment: str) -> str:
-    """What is done to images unasked: ``augment`` is what the setting ``given`` came to mean."""
-    if given != "auto" or augment == "none":
-        return ""
-    return f"augment = {augment}, unless told otherwise: {_AUGMENTATIONS[augment]}"
-
-
 def sameness_note(inputs: Tensor) -> str:
     """A remark where the examples to train on are all the same."""
     same = len(inputs) > 1 and torch.equal(inputs[1:], inputs[:-1])
     return "all examples to train on are the same: nothing can be learned of them" if same else ""
-
-
-def augmented(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
-    """Images [N, C, H, W] shifted by up to an eighth, mirrored where ``kind`` says so."""
-    if kind == "none":
-        return images
-    count, _, height, width = images.shape
-    device = images.device
-    reach = max(1, height // 8), max(1, width // 8)
-    padded = torch.nn.functional.pad(images, (reach[1], reach[1], reach[0], reach[0]))
-    down, right = (
-        torch.randint(0, 2 * r + 1, (count, 1), generator=generator).to(device) for r in reach
-    )
-    rows = down + torch.arange(height, device=device)
-    columns = right + torch.arange(width, device=device)
-    if kind == "shift_flip":
-        mirrored = torch.rand(count, 1, generator=generator).to(device) < 0.5
-        columns = torch.where(mirrored, columns.flip(1), columns)
-    examples = torch.arange(count, device=device)[:, None, None]
-    # Advanced indices around the slice put the channels last.
-    chosen = padded[examples, :, rows[:, :, None], columns[:, None, :]]
-    return chosen.permute(0, 3, 1, 2)

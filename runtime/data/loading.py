@@ -14,10 +14,11 @@ from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote, suggest
 from bayesnas.runtime.data.conventions.axes import rearranged, remedy
 from bayesnas.runtime.data.dataset import Data, Part, Reading, statistics
-from bayesnas.runtime.data.registry import KINDS, DataOptions, Request, source_of
+from bayesnas.runtime.data.registry import DataOptions, Request, kinds, source_of
 from bayesnas.runtime.tasks.interface import Task, wrong
 from bayesnas.runtime.tasks.registry import example_shape
 
+_TABLES: Final = (".csv", ".tsv", ".parquet")
 _EXACT: Final = 2**24  # whole numbers up to here are what they are in 32 bits
 
 
@@ -39,7 +40,8 @@ def load_data(
     shape = example_shape(graph)
     options = options or DataOptions()
     if isinstance(data, str):
-        data = _load(data, shape, options, learned)
+        outputs = graph.node(graph.root.outputs[0]).shape or ()
+        data = _load(data, shape, outputs, options, learned)
     data.task.inputs_of(graph)
     reading = data.reading
     if reading is not None:
@@ -49,6 +51,7 @@ def load_data(
     data.task.check(graph, data.name)
     if learned is not None:
         return evolve(data, reading=None)
+    data = data.noted(data.task.told_of(graph))
     if reading is not None:
         return evolve(_read(data, graph, reading), reading=None)
     change = {"yes": _standardised, "no": _unstandardised}.get(options.standardise)
@@ -66,20 +69,41 @@ def check_data(data: object) -> None:
     remedy = "make a data set of arrays: `bayesnas.data_of_arrays(x, y)`"
     if isinstance(data, Path):
         remedy = f"write `{'npz' if data.suffix == '.npz' else 'folder'}:{data}` as a text"
+    elif hasattr(data, "__getitem__") and hasattr(data, "__len__"):
+        remedy = f"{remedy}, or of items: `bayesnas.data_of_dataset(data)`"
     message = f"a `{type(data).__name__}` is no data set"
     raise DiagnosticError(Diagnostic("D501", message, help=remedy))
 
 
-def _load(name: str, shape: Shape, options: DataOptions, learned: Task | None) -> Data:
+def _load(
+    name: str, shape: Shape, outputs: Shape, options: DataOptions, learned: Task | None
+) -> Data:
     source = source_of(name)
     if source is not None:
-        return source.load(Request(name, name.partition(":")[2], shape, options, learned))
-    remedy = suggest(name, KINDS, f"choose from {quote(KINDS)}")
+        argument = name.partition(":")[2]
+        data = source.load(Request(name, argument, shape, options, learned, outputs))
+        return data if source.own is None else _called(data, name)
+    remedy = suggest(name, kinds(), f"choose from {quote(kinds())}")
     if Path(name).is_dir():
         remedy = f"write `folder:{name}`"
     elif Path(name).suffix == ".npz":
         remedy = f"write `npz:{name}`"
+    elif Path(name).suffix in _TABLES:
+        remedy = f"write `csv:{name} --target COLUMN`"
     raise DiagnosticError(Diagnostic("D501", f"unknown data `{name}`", help=remedy))
+
+
+def _called(data: object, name: str) -> Data:
+    """What a plugin has returned, called as it was asked for.
+
+    Raises:
+        DiagnosticError: D501 (it is no data).
+    """
+    if isinstance(data, Data):
+        return evolve(data, name=name)
+    message = f"the source of `{name}` returned a `{type(data).__name__}`, which is no data set"
+    remedy = "return what `bayesnas.data_of_arrays(x, y)` makes"
+    raise DiagnosticError(Diagnostic("D501", message, help=remedy))
 
 
 def _size_error(data: Data, shape: Shape, graph: Graph, fixed: bool) -> DiagnosticError:
@@ -98,6 +122,7 @@ def _size_error(data: Data, shape: Shape, graph: Graph, fixed: bool) -> Diagnost
             "D505",
             f"examples of `{data.name}` are {list(own)}, the network takes {list(shape)}",
             node.span,
+            notes=(data.note,) if data.columns else (),
             help=advice,
         )
     )

@@ -18,7 +18,7 @@ from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import check_empty, check_free, write_text
-from bayesnas.runtime.data.dataset import Data, augmentation
+from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.failures import lower_rate, remedied
 from bayesnas.runtime.jobs.search import search
@@ -59,8 +59,9 @@ class Entry:
     def row(self) -> dict[str, str | int | float]:
         """A row of compare.csv."""
         row = asdict(self)
-        name = f"test_{row.pop('metric')}"
-        return {name if key == "quality" else key: value for key, value in row.items()}
+        metric = row.pop("metric")
+        row["quality"] = task_class(metric).filed(self.quality)
+        return {f"test_{metric}" if key == "quality" else key: value for key, value in row.items()}
 
 
 @frozen
@@ -88,7 +89,7 @@ class Summary:
         """A row of the table."""
         task = self.task
         quality = task.quality_text(self.mean("quality"))
-        deviation = f"{task.scale * self.deviation('quality'):.2f}"
+        deviation = f"{abs(task.scale) * self.deviation('quality'):.2f}"
         names = ("parameters", "flops", "images_trained", "seconds")
         return (
             self.strategy,
@@ -139,7 +140,7 @@ class _Seen:
     @classmethod
     def of(cls, data: Data, augment: str) -> _Seen:
         """Of loaded data, which need not be kept."""
-        return cls(augmentation(data, augment), data.train.fingerprint(), tested_on(data))
+        return cls(data.augmentation(augment), data.train.fingerprint(), tested_on(data))
 
 
 @define
@@ -275,7 +276,7 @@ def _entry(out: Path, strategy: str, seed: int) -> Entry:
         strategy,
         seed,
         metric,
-        trained[f"test_{metric}"],
+        task_class(metric).filed(trained[f"test_{metric}"]),
         trained["parameters"],
         trained["flops"],
         found["images_trained"],
@@ -321,7 +322,7 @@ def comparison_figure(entries: Sequence[Entry]) -> str:
             summary.mean("parameters"),
             scale * summary.mean("quality"),
             xerr=summary.deviation("parameters"),
-            yerr=scale * summary.deviation("quality"),
+            yerr=abs(scale) * summary.deviation("quality"),
             fmt="x",
             color=color,
             capsize=3,

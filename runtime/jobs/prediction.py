@@ -19,10 +19,15 @@ from bayesnas.runtime.data.dataset import Part, raw_batches
 from bayesnas.runtime.data.folder import Findings, Reader, check_shape, images_below, stacked
 from bayesnas.runtime.data.images import ImageError, Picture
 from bayesnas.runtime.data.registry import DataOptions
+from bayesnas.runtime.data.tables.source import read_rows
+from bayesnas.runtime.data.texts.source import read_end
 from bayesnas.runtime.jobs.trained import TrainedRun
 from bayesnas.runtime.network.modules import predict
+from bayesnas.runtime.tasks.interface import wrong
 
-_ARRAYS: Final = frozenset({".npy", ".npz"})
+_TABLES: Final = frozenset({".csv", ".tsv", ".parquet"})
+_TEXTS: Final = frozenset({".txt", ".text", ".md", ".xz"})
+_ARRAYS: Final = frozenset({".npy", ".npz"}) | _TABLES | _TEXTS
 
 Answers: TypeAlias = Sequence[tuple[str, float]]
 
@@ -184,7 +189,7 @@ def _fitting(
 
 def _of_array(trained: TrainedRun, file: Path, top: int, findings: Findings) -> Iterator[Outcome]:
     try:
-        inputs, remark = read_examples(file, trained.shape)
+        inputs, remark = _examples(trained, file)
         inputs = trained.fitted(inputs, f"`{file}`")
     except DiagnosticError as error:
         yield Fault(file, error.diagnostics[0].message.removeprefix(f"`{file}` "))
@@ -192,6 +197,19 @@ def _of_array(trained: TrainedRun, file: Path, top: int, findings: Findings) -> 
     findings.arrays.update([remark] if remark else ())
     for number, answers in enumerate(_answers(trained, inputs, top)):
         yield _outcome(file, number, answers)
+
+
+def _examples(trained: TrainedRun, file: Path) -> tuple[Tensor, str]:
+    """Those in a file, and what was done to them."""
+    if file.suffix.lower() in _TEXTS:
+        return read_end(file, trained.task, trained.shape[0]), ""
+    if file.suffix.lower() not in _TABLES:
+        return read_examples(file, trained.shape)
+    columns = trained.record["input"].get("columns")
+    if columns is None:
+        remedy = "save the examples as an array, `.npy`"
+        raise wrong(f"`{file}`", "D516", "is a table, and the run was trained on none", remedy)
+    return read_rows(file, columns)
 
 
 def _outcome(file: Path, number: int | None, answers: Answers | None) -> Outcome:

@@ -7,10 +7,12 @@ from typing import TypeVar
 from attrs import evolve
 
 from bayesnas.compiler.pipeline import Compiled
-from bayesnas.compiler.settings import SearchSettings, TrainSettings
+from bayesnas.compiler.settings import SearchSettings, TrainSettings, check_training
+from bayesnas.runtime.data.augmentation import Extra, augmentation_note
 from bayesnas.runtime.data.census import Census
-from bayesnas.runtime.data.dataset import Data, augmentation, augmentation_note, sameness_note
+from bayesnas.runtime.data.dataset import Data, sameness_note
 from bayesnas.runtime.jobs.failures import plugins_named
+from bayesnas.runtime.network.causality import check_causal
 from bayesnas.runtime.network.kernels import layout_note
 from bayesnas.runtime.network.normalisation import check_batches
 from bayesnas.runtime.runs.progress import say_note
@@ -24,14 +26,20 @@ def settled(
     """The settings with what `augment` means for the data, and the data as it is learned.
 
     What its user should know is said. ``compiled`` is what will be trained, ``holdout`` the share
-    of the training part that a search holds out.
+    of the training part that is held out.
 
     Raises:
-        DiagnosticError: D439 (batches of one example), D514 (none can be held out), D515
-            (`augment` shifts or mirrors what is no image).
+        DiagnosticError: D232 (a setting does nothing), D439 (batches of one example), D514 (none
+            can be held out), D515 (augmentation of what is no image), D517 (outputs read what they
+            predict).
     """
-    augment = augmentation(data, settings.augment)
-    census: Census = Census.of(data, holdout)
+    augment = data.augmentation(settings.augment)
+    if isinstance(settings, TrainSettings):
+        check_training(settings)
+        Extra.of(settings).check(data.name, data.train.inputs[:1])
+    census: Census = Census.of(
+        data, holdout, "search" if isinstance(settings, SearchSettings) else "training"
+    )
     with plugins_named(data):
         check_batches(
             compiled.graph,
@@ -40,6 +48,9 @@ def settled(
             int(census.train.sum()),
             settings.batch_size,
         )
+        if data.task.causal(compiled.graph):
+            example = data.normalize(data.train.inputs[:1])
+            check_causal(compiled.graph, compiled.loaded.source.name, example)
     weighted: bool = settings.class_weights == "balanced"
     for note in (
         data.note,

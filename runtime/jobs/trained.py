@@ -138,7 +138,7 @@ class TrainedRun:
         examples = loaded.test.fingerprint()
         if self.settings.get("test_hash", examples) != examples:
             loaded = loaded.noted("the test part is not the one that the training was judged on")
-        return evolve(loaded, name=called)
+        return evolve(loaded, name=called, task=self.task)
 
     def judged_data(self, data: str | Data, options: DataOptions | None = None) -> Data:
         """The data given or named, to be judged on its test part; its own where none is given.
@@ -156,7 +156,7 @@ class TrainedRun:
         loaded = load_data(data, self.compiled.graph, reading, self.task)
         loaded.task.check_record(self.record, loaded.name)
         inputs = self.fitted(loaded.test.inputs, f"`{loaded.name}`")
-        loaded = evolve(loaded, test=evolve(loaded.test, inputs=inputs))
+        loaded = evolve(loaded, task=self.task, test=evolve(loaded.test, inputs=inputs))
         if not loaded.undivided:
             return loaded
         return self._without_trained(loaded, isinstance(data, str) and is_own(self.settings, data))
@@ -165,7 +165,10 @@ class TrainedRun:
         """How new images are read: as in the training, unless the options say more."""
         resized = self.settings["resize"]
         fit = options.fit or (self.settings["fit"] if resized else None)
-        return evolve(options, resize=options.resize or resized, fit=fit)
+        target = options.target or tuple(self.settings.get("target", ()))
+        columns = self.record["input"].get("columns", ())
+        resize = options.resize or resized
+        return evolve(options, resize=resize, fit=fit, target=target, columns=columns)
 
     def _without_trained(self, data: Data, own: bool) -> Data:
         """Data of one part; where that is what the run was trained on and tested, the latter.
@@ -217,6 +220,7 @@ def input_record(data: Data) -> dict[str, Any]:
         "layout": _LAYOUTS[inputs.dim() - 1],
         "dtype": _name(inputs.dtype),
         "scale": _BYTES if inputs.dtype == torch.uint8 else AS_IT_IS,
+        **({"columns": list(data.columns)} if data.columns else {}),
     }
 
 

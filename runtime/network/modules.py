@@ -95,6 +95,9 @@ def _subsampled(
 
 
 def predict(module: nn.Module, inputs: Tensor, gates: Tensor | None = None) -> Tensor:
-    """Outputs [N, K]; ``gates`` [G] or [N, G] where the network is a supernet."""
+    """Outputs [N, K]; ``gates`` [G] or [N, G] where the network is a supernet.
+
+    Outputs of more dimensions are flattened.
+    """
     result: Tensor = module(inputs) if gates is None else module(inputs, gates)
-    return result
+    return result if result.dim() == 2 else result.flatten(1)

@@ -22,7 +22,7 @@ from bayesnas.dsl import __version__
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import write_bytes, write_text
 from bayesnas.runtime.data.dataset import Data
-from bayesnas.runtime.data.registry import DataOptions
+from bayesnas.runtime.data.registry import DataOptions, plugins_of
 from bayesnas.runtime.runs.events import Listener
 from bayesnas.runtime.runs.ownership import (
     CHECKPOINT,
@@ -350,7 +350,7 @@ def run_record(
 ) -> dict[str, Any]:
     """All that makes a run, for ``settings.json``: see `Run.begin`."""
     copies = list(_copies(compiled))
-    plugins = imported_modules(compiled.graph)
+    plugins = sorted({*imported_modules(compiled.graph), *plugins_of(options.data_name)})
     return {
         "format": FORMAT,
         "command": command,

@@ -7,7 +7,7 @@ from typing import Any, Final
 from attrs import Attribute, fields
 
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
-from bayesnas.runtime.data.registry import FITS, STANDARDISE
+from bayesnas.runtime.data.registry import FITS, LEVELS, STANDARDISE
 from bayesnas.runtime.runs.reading import (
     COUNT,
     DURATION,
@@ -21,6 +21,7 @@ from bayesnas.runtime.runs.reading import (
     maybe,
     one_of,
     open_record,
+    record,
     table,
 )
 from bayesnas.runtime.tasks.registry import task_class, tasks
@@ -46,12 +47,17 @@ def settings_schema(command: str) -> Schema:
             "resize": FLAG,
             "fit": {"enum": list(FITS)},
             "standardise": {"enum": list(STANDARDISE)},
+            "target": NAMES,
+            "level": {"enum": list(LEVELS)},
             "seed": between(0, 2**64),
             "settings": open_record({a.name: _setting(a) for a in settings}, optional=names),
             "plugins": NAMES,
             "versions": table(TEXT),
         },
-        optional=("copies", "spec_hash", "seed", "settings", "standardise", "versions"),
+        optional=(
+            *("copies", "spec_hash", "seed", "settings", "standardise", "target", "level"),
+            "versions",
+        ),
     )
 
 
@@ -82,18 +88,33 @@ TRAINED: Final = open_record(
     }
 )
 
+_NUMBERS: Final = record({"name": TEXT, "median": NUMBER, "marked": FLAG})
+_CATEGORIES: Final = record({"name": TEXT, "categories": NAMES, "numbered": FLAG})
+
 # Of a training's ``result.json``, what is needed to ask its network.
 DESCRIBED: Final = open_record(
     {
-        "classes": NAMES,  # of those tasks that have any
+        "classes": NAMES,  # these six of those tasks that have them
+        "labels": NAMES,
+        "targets": table(record({"mean": NUMBER, "deviation": NUMBER})),
+        "sigma": NUMBER,
+        "tokens": NAMES,
+        "level": {"enum": list(LEVELS)},
         "class_name": TEXT,
         "input": open_record(
-            {"shape": listed(COUNT), "layout": TEXT, "dtype": {"enum": _TYPES}, "scale": TEXT}
+            {
+                "shape": listed(COUNT),
+                "layout": TEXT,
+                "dtype": {"enum": _TYPES},
+                "scale": TEXT,
+                "columns": listed({"anyOf": [_NUMBERS, _CATEGORIES]}),  # of a table
+            },
+            optional=("columns",),
         ),
         "weights_hash": TEXT,
         "metric": one_of([task.metric for task in tasks()]),
     },
-    optional=("classes",),
+    optional=("classes", "labels", "targets", "sigma", "tokens", "level"),
 )
 
 

@@ -29,14 +29,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import torch
 from attrs import evolve
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.tasks.interface import AT_ONCE, Factors, Task
+
+EXACT: Final = 1024  # outputs of an example, up to which a curvature is exact if that is asked for
 
 Batches: TypeAlias = Iterable[tuple[Tensor, Tensor]]  # inputs [N, ...] and targets [N, ...]
 # From outputs [N, K] and targets [N, ...] of a batch.
@@ -158,7 +161,8 @@ def hessian(module: nn.Module, task: Task, batches: Batches, gates: Tensor) -> T
     One pass through the backward graph a gate; may be indefinite.
     """
     total, count = _zeros(gates, len(gates), len(gates)), 0
-    with _frozen(module):
+    # Fused attention has no second derivative.
+    with _frozen(module), sdpa_kernel(SDPBackend.MATH):
         for inputs, targets in batches:
             shared = gates.detach().clone().requires_grad_()
             loss = task.loss(predict(module, inputs, shared), targets, "sum")
@@ -196,6 +200,14 @@ ESTIMATORS: Mapping[str, Estimator] = MappingProxyType(
         "hessian": _without_draws(hessian),
     }
 )
+
+
+def affordable(name: str, outputs: int) -> str:
+    """An estimator of that name, for an example of so many outputs.
+
+    An exact one takes a backward pass for each output: of more than `EXACT` it is sampled.
+    """
+    return "fisher_monte_carlo" if name.startswith("ggn") and outputs > EXACT else name
 
 
 def _factors_of(task: Task) -> FactorsOf:

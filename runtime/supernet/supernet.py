@@ -24,8 +24,9 @@ from bayesnas.runtime.network.free_memory import release_memory
 from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.memory import JUDGEMENT, AtOnce, Footprint
 from bayesnas.runtime.network.modules import build, predict
+from bayesnas.runtime.network.rates import cosine
 from bayesnas.runtime.network.recompute import NORMS, recompute_blocks
-from bayesnas.runtime.network.training import check_loss, cosine, diverged, evaluate, sgd
+from bayesnas.runtime.network.training import check_loss, diverged, evaluate, sgd
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.reading import (
     COUNT,
@@ -38,7 +39,7 @@ from bayesnas.runtime.runs.reading import (
     one_of,
     record,
 )
-from bayesnas.runtime.supernet.curvature import ESTIMATORS, gradient
+from bayesnas.runtime.supernet.curvature import ESTIMATORS, affordable, gradient
 from bayesnas.runtime.supernet.gates import Gates
 from bayesnas.runtime.tasks.interface import Score
 
@@ -66,8 +67,9 @@ class Supernet:
             say_note("`recompute` has no effect: there are no cells to be computed one by one")
         footprint = Footprint.of(graph, settings.recompute == "yes")
         self.at_once = AtOnce(footprint, settings.batch_size)
+        weights = self.module.parameters()
         self.optimizer = sgd(
-            self.module, settings.learning_rate, settings.momentum, settings.weight_decay
+            weights, settings.learning_rate, settings.momentum, settings.weight_decay
         )
         self.generator = torch.Generator().manual_seed(seed)
         torch.manual_seed(seed)  # for dropout
@@ -159,11 +161,11 @@ class Supernet:
             DiagnosticError: D602 if it is not finite.
         """
         self.evaluated += len(part)
-        estimator = ESTIMATORS[self.settings.curvature]
-        [outputs] = self.graph.node(self.graph.root.outputs[0]).shape or (1,)
-        size = self.at_once.curvature(self.settings.curvature, outputs)
-        batches = self._in_order(part, size)
-        curvature = estimator(self.module, self.data.task, batches, gates, self.generator)
+        outputs = math.prod(self.graph.node(self.graph.root.outputs[0]).shape or (1,))
+        name = affordable(self.settings.curvature, outputs)
+        batches = self._in_order(part, self.at_once.curvature(name, outputs))
+        task = self.data.task
+        curvature = ESTIMATORS[name](self.module, task, batches, gates, self.generator)
         curvature = self._finite(curvature, "curvature")
         return torch.diag(curvature) if curvature.dim() == 1 else curvature
 

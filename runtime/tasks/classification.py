@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from attrs import evolve, frozen
 from torch import Tensor
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import cross_entropy, one_hot, pad
 
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.operations.primitives import Shape
@@ -36,6 +36,8 @@ class Classification(Task):
 
         diag p - p p^T = sum_y p[y] (e_y - p) (e_y - p)^T.
 
+    For two classes a single output will do: it is that of the second, and that of the first is 0.
+
     Args:
         classes: their names, in the order of the outputs.
         class_weights: what an example of each counts; None: 1 each.
@@ -58,7 +60,12 @@ class Classification(Task):
         return bool((targets == np.floor(targets)).all())
 
     @classmethod
-    def of_targets(cls, targets: Array, place: str) -> Classification:
+    def of_targets(
+        cls,
+        targets: Array,
+        place: str,
+        names: Sequence[str] = (),  # noqa: ARG003
+    ) -> Classification:
         """As many classes as the highest label says, each with examples; named by their numbers.
 
         Texts are classes in their order.
@@ -170,20 +177,33 @@ class Classification(Task):
         """
         node = graph.node(graph.root.outputs[0])
         count, predicted = len(self.classes), (node.shape or ())[0]
-        if count != predicted:
+        if count != predicted and not self._by_one(predicted):
+            remedy = f"declare the output as `{node.name}: [{count}]`, fed by `linear({count})`"
+            if predicted == 1:
+                remedy += "; where they are numbers to predict, save floating-point numbers"
             raise DiagnosticError(
                 Diagnostic(
                     "D506",
                     f"`{data}` has {count} classes, the network predicts {predicted}",
                     node.span,
-                    help=f"declare the output as `{node.name}: [{count}]`, "
-                    f"fed by `linear({count})`",
+                    help=remedy,
                 )
             )
 
+    def _by_one(self, outputs: int) -> bool:
+        """Whether so many outputs tell two classes by one number."""
+        return outputs == 1 and len(self.classes) == 2
+
+    def told_of(self, graph: Graph) -> str:
+        """That one output tells two classes, where it does."""
+        node = graph.node(graph.root.outputs[0])
+        if node.shape != (1,):
+            return ""
+        return f"`{node.name}` is one number for two classes: the log odds of `{self.classes[1]}`"
+
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy, in nats."""
-        return cross_entropy(outputs, targets, reduction="none")
+        return cross_entropy(_of_classes(outputs), targets, reduction="none")
 
     def score(self, predictions: Iterable[tuple[Tensor, Tensor]]) -> Score:
         """Its quality is the share of examples whose largest output is their class."""
@@ -191,7 +211,7 @@ class Classification(Task):
         count = 0
         for outputs, targets in predictions:
             loss += float(self.losses(outputs, targets).sum())
-            right += float((outputs.argmax(dim=1) == targets).sum())
+            right += float((_of_classes(outputs).argmax(dim=1) == targets).sum())
             count += len(targets)
         return Score(loss / max(count, 1), right / max(count, 1))
 
@@ -201,7 +221,7 @@ class Classification(Task):
 
         def counted() -> Iterator[tuple[Tensor, Tensor]]:
             for outputs, targets in predictions:
-                answers = outputs.argmax(dim=1).cpu().numpy()
+                answers = _of_classes(outputs).argmax(dim=1).cpu().numpy()
                 np.add.at(counts, (targets.cpu().numpy(), answers), 1)
                 yield outputs, targets
 
@@ -218,13 +238,13 @@ class Classification(Task):
     def slope(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """p - e_y."""
         p = _softmax(outputs)
-        return p - one_hot(targets, p.shape[1])
+        return (p - one_hot(targets, p.shape[1]))[:, -outputs.shape[1] :]
 
     def factors(self, outputs: Tensor) -> Iterator[Factors]:
         """e_y - p by weight p[y], for every class y."""
         p = _softmax(outputs)
         every = torch.arange(p.shape[1], device=p.device).expand_as(p)
-        return _factors(p, every, p)
+        return _factors(p, every, p, outputs.shape[1])
 
     def sampled_factors(
         self, outputs: Tensor, samples: int, generator: torch.Generator
@@ -236,7 +256,7 @@ class Classification(Task):
         ).to(p.device)
         # By hand: torch.multinomial's draws depend on how many examples it is given at once.
         drawn = torch.searchsorted(p.cumsum(dim=1), u, right=True).clamp_max(p.shape[1] - 1)
-        return _factors(p, drawn, torch.full_like(u, 1 / samples))
+        return _factors(p, drawn, torch.full_like(u, 1 / samples), outputs.shape[1])
 
     def chance(self, targets: Tensor) -> Score:
         """The loss of equal chances for all classes, and the share of the largest class."""
@@ -249,9 +269,10 @@ class Classification(Task):
 
     @classmethod
     def fits(cls, record: Mapping[str, Any], graph: Graph) -> bool:
-        """As many classes as outputs."""
+        """As many classes as outputs, or two by one."""
         count = len(record.get("classes", []))
-        return (count,) == graph.node(graph.root.outputs[0]).shape
+        shape = graph.node(graph.root.outputs[0]).shape
+        return shape == (count,) or (shape == (1,) and count == 2)
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> Classification:
@@ -326,12 +347,17 @@ def _labels(array: Array, place: str) -> Array:
     return np.ascontiguousarray(array.astype(np.int64))
 
 
+def _of_classes(outputs: Tensor) -> Tensor:
+    """An output a class: a single one is that of the second of two."""
+    return pad(outputs, (1, 0)) if outputs.shape[1] == 1 else outputs
+
+
 def _softmax(outputs: Tensor) -> Tensor:
-    return outputs.detach().to(torch.float64).softmax(dim=1)
+    return _of_classes(outputs.detach().to(torch.float64)).softmax(dim=1)
 
 
-def _factors(p: Tensor, classes: Tensor, weights: Tensor) -> Iterator[Factors]:
-    """e_y - p by weight, for classes y [N, K'] and weights [N, K']."""
+def _factors(p: Tensor, classes: Tensor, weights: Tensor, outputs: int) -> Iterator[Factors]:
+    """e_y - p by weight, in the last outputs, for classes y [N, K'] and weights [N, K']."""
     parts = (torch.split(x, AT_ONCE, dim=1) for x in (classes, weights))
     for chosen, weight in zip(*parts, strict=True):
-        yield Factors(weight, one_hot(chosen, p.shape[1]) - p[:, None])
+        yield Factors(weight, (one_hot(chosen, p.shape[1]) - p[:, None])[:, :, -outputs:])

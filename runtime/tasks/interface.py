@@ -8,7 +8,7 @@ w counts as w examples in all that is learned, and as one in scores.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
@@ -18,9 +18,10 @@ from typing_extensions import Self
 
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.operations.primitives import Shape
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
 from bayesnas.runtime.tasks.confusion import Array as Array
 from bayesnas.runtime.tasks.confusion import Confusion
+from bayesnas.runtime.tasks.measures import Measures
 
 Reduction: TypeAlias = Literal["mean", "sum"]
 
@@ -49,10 +50,18 @@ class Score:
 
 @frozen
 class Report:
-    """A score, and the answers by class where the task has classes."""
+    """A score, and the answers by class where the task has classes, or by target or label."""
 
     score: Score
     confusion: Confusion | None = None
+    measures: Measures | None = None
+
+    def record(self, part: str) -> dict[str, Any]:
+        """For files, what it has besides the score of the part: ``test_by_class``."""
+        by_class = {} if self.confusion is None else {f"{part}_by_class": self.confusion.record()}
+        if self.measures is None:
+            return by_class
+        return {**by_class, f"{part}_by_{self.measures.what}": self.measures.record()}
 
 
 @frozen
@@ -68,6 +77,19 @@ class Factors:
 
     weights: Tensor
     directions: Tensor
+
+
+def unit_factors(weights: Tensor) -> Iterator[Factors]:
+    """Of a diagonal curvature with these entries [N, K]: the unit vectors, in parts."""
+    unit = torch.eye(weights.shape[1], dtype=weights.dtype, device=weights.device)
+    parts = torch.split(weights, AT_ONCE, dim=1), torch.split(unit, AT_ONCE)
+    for weight, directions in zip(*parts, strict=True):
+        yield Factors(weight, directions.expand(len(weights), -1, -1))
+
+
+def column_names(count: int) -> tuple[str, ...]:
+    """What the targets of an array ``y`` are called that has so many a row."""
+    return ("y",) if count == 1 else tuple(f"y{k}" for k in range(count))
 
 
 class Task(ABC):
@@ -87,12 +109,21 @@ class Task(ABC):
 
     @classmethod
     @abstractmethod
-    def of_targets(cls, targets: Array, place: str) -> Self:
-        """The task of these targets of a training part; ``place`` names them in diagnostics.
+    def of_targets(cls, targets: Array, place: str, names: Sequence[str] = ()) -> Self:
+        """The task of these targets of a training part.
+
+        Args:
+            targets: one an example, or a row of them.
+            place: names them in diagnostics.
+            names: of the targets of a row, where the data has names.
 
         Raises:
             DiagnosticError: D512 (type or shape), D514 (values).
         """
+
+    def fitted(self, targets: Tensor) -> Self:  # noqa: ARG002
+        """The same with what is taken from the targets of the training part alone."""
+        return self
 
     @abstractmethod
     def targets(self, targets: Array, place: str) -> Tensor:
@@ -119,12 +150,17 @@ class Task(ABC):
         """What the strata are called, by their numbers; none where they have no names."""
         return ()
 
-    @abstractmethod
-    def balanced(self, targets: Tensor) -> Self:
+    def balanced(self, targets: Tensor) -> Self:  # noqa: ARG002
         """The same with weights by which all strata of a training part count alike.
 
         Those of the examples of ``targets`` have the mean 1.
+
+        Raises:
+            DiagnosticError: D423 (the task has no classes).
         """
+        remedy = "leave it out: it is for one class an example"
+        check_idle(["class_weights = balanced"], f"where {self.metric} is learned", remedy)
+        return self
 
     def weights(self, targets: Tensor) -> Tensor | None:  # noqa: ARG002
         """What each example counts, float64 [N] on the device of its target; None: 1 each."""
@@ -148,6 +184,14 @@ class Task(ABC):
         Raises:
             DiagnosticError: D506.
         """
+
+    def causal(self, graph: Graph) -> bool:  # noqa: ARG002
+        """Whether no output may depend on inputs at later places."""
+        return False
+
+    def told_of(self, graph: Graph) -> str:  # noqa: ARG002
+        """A note on what is learned of a network's outputs, where that is not plain."""
+        return ""
 
     # ------------------------------------------------------------------------------- learning
 
@@ -177,6 +221,11 @@ class Task(ABC):
         The likeliest comes first. ``answer_columns`` says what they are.
         """
 
+    @classmethod
+    def answer_text(cls, number: float) -> str:
+        """The number of an answer for people."""
+        return f"{100 * number:.2f}%"
+
     @abstractmethod
     def slope(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The gradient of each example's loss in its outputs, without weight, float64 [N, K]."""
@@ -204,6 +253,16 @@ class Task(ABC):
         """`Score.quality` for people, with its unit."""
         return f"{cls.scale * quality:.2f}{cls.unit}"
 
+    @classmethod
+    def filed(cls, quality: float) -> float:
+        """`Score.quality` as files have it, and back: what is better when less, as it is."""
+        return -quality if cls.scale < 0 else quality
+
+    @classmethod
+    def error_text(cls, error: float) -> str:
+        """About how much a quality may be off, in words."""
+        return f"{cls.scale * error:.0f} points" if cls.scale > 1 else f"{error:.1g}"
+
     def told(self, score: Score) -> str:
         """The metric and its value: ``accuracy 95.12%``."""
         return f"{self.metric} {self.quality_text(score.quality)}"
@@ -215,12 +274,14 @@ class Task(ABC):
 
     def entries(self, part: str, score: Score) -> dict[str, float]:
         """A score for files: ``holdout_loss`` and ``holdout_accuracy`` of the part ``holdout``."""
-        return dict(zip(self.entry_names(part), (score.loss, score.quality), strict=True))
+        return dict(
+            zip(self.entry_names(part), (score.loss, self.filed(score.quality)), strict=True)
+        )
 
     def score_of(self, part: str, entries: Mapping[str, float]) -> Score:
         """The score that `entries` has written of a part."""
         loss, quality = (entries[name] for name in self.entry_names(part))
-        return Score(loss, quality)
+        return Score(loss, self.filed(quality))
 
     def chance(self, targets: Tensor) -> Score | None:  # noqa: ARG002
         """What needs no learning: the loss of no preference, the metric of the best constant.

@@ -88,7 +88,7 @@ def group_sums(
         if tensor.name not in values:
             continue
         for k, axis in enumerate(tensor.axes):
-            if readers is None or (k > 0) == readers:
+            if readers is None or (k != tensor.maker) == readers:
                 _add(result, axis, values[tensor.name].movedim(k, 0))
     return result
 

@@ -17,12 +17,11 @@ from torch import Tensor
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data import images as image_files
+from bayesnas.runtime.data.augmentation import augmented
 from bayesnas.runtime.data.dataset import (
     Batches,
     Data,
     Part,
-    augmentation,
-    augmented,
     plain_batches,
     sameness_note,
 )
@@ -591,7 +590,7 @@ def shifts(image: Tensor) -> list[Tensor]:
 def test_what_is_no_image_is_not_shifted(kind: str) -> None:
     data = load_data("digits", takes("[64]", 10))
     with pytest.raises(DiagnosticError) as caught:
-        augmentation(data, kind)
+        data.augmentation(kind)
     [found] = caught.value.diagnostics
     assert (found.code, found.message) == (
         "D515",
@@ -602,9 +601,9 @@ def test_what_is_no_image_is_not_shifted(kind: str) -> None:
 
 def test_what_augmentations_are_allowed(digits: Data) -> None:
     for kind in ("auto", "none", "shift", "shift_flip"):
-        augmentation(digits, kind)
-    augmentation(load_data("digits", takes("[64]", 10)), "auto")
-    augmentation(load_data("digits", takes("[64]", 10)), "none")
+        digits.augmentation(kind)
+    load_data("digits", takes("[64]", 10)).augmentation("auto")
+    load_data("digits", takes("[64]", 10)).augmentation("none")
 
 
 def test_augmentation_follows_its_generator() -> None:

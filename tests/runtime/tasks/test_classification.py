@@ -9,9 +9,7 @@ from support import graph_of
 from torch import Tensor
 
 from bayesnas.dsl.diagnostics import DiagnosticError
-from bayesnas.runtime.tasks import classification
 from bayesnas.runtime.tasks.classification import Classification
-from bayesnas.runtime.tasks.interface import Factors
 
 CLASSES = 5
 TASK = Classification(tuple("abcde"))
@@ -24,50 +22,11 @@ def predictions(count: int = 7) -> tuple[Tensor, Tensor]:
     return outputs, torch.randint(0, CLASSES, (count,), generator=generator)
 
 
-def curvature(parts: list[Factors]) -> Tensor:
-    """Sum of the factors of every example, [N, K, K]."""
-    whole = [
-        torch.einsum("nk,nki,nkj->nij", part.weights, part.directions, part.directions)
-        for part in parts
-    ]
-    return torch.stack(whole).sum(dim=0)
-
-
 def test_the_loss_is_the_mean_or_the_sum() -> None:
     outputs, classes = predictions()
     each = torch.stack([-z.log_softmax(dim=0)[y] for z, y in zip(outputs, classes, strict=True)])
     torch.testing.assert_close(TASK.loss(outputs, classes), each.mean())
     torch.testing.assert_close(TASK.loss(outputs, classes, "sum"), each.sum())
-
-
-def test_the_slope_is_that_of_autograd() -> None:
-    outputs, classes = predictions()
-    outputs.requires_grad_()
-    [slope] = torch.autograd.grad(TASK.loss(outputs, classes, "sum"), outputs)
-    torch.testing.assert_close(TASK.slope(outputs, classes), slope, rtol=1e-12, atol=1e-14)
-
-
-@pytest.mark.parametrize("at_once", [1, 2, 16])
-def test_the_factors_are_the_hessian_in_the_outputs(
-    at_once: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(classification, "AT_ONCE", at_once)
-    outputs, classes = predictions()
-    parts = list(TASK.factors(outputs))
-    assert len(parts) == -(-CLASSES // at_once)
-    for matrix, z, y in zip(curvature(parts), outputs, classes, strict=True):
-        hessian = torch.autograd.functional.hessian(
-            lambda z, y=y: TASK.loss(z[None], y[None], "sum"), z
-        )
-        torch.testing.assert_close(matrix, hessian, rtol=1e-10, atol=1e-14)
-
-
-def test_sampled_factors_come_to_the_factors() -> None:
-    outputs, _ = predictions()
-    exact = curvature(list(TASK.factors(outputs)))
-    generator = torch.Generator().manual_seed(1)
-    drawn = curvature(list(TASK.sampled_factors(outputs, 100_000, generator)))
-    torch.testing.assert_close(drawn, exact, rtol=0, atol=0.01)
 
 
 def test_the_score_is_of_all_examples_however_they_are_dealt() -> None:

@@ -67,7 +67,7 @@ def _training(device: torch.device) -> str:
     part = data.train.first(_EXAMPLES).to(device)
     data = data.to(device)
     module = build(compiled.graph, "digits_cell", 0)[0].to(device).train()
-    optimizer = sgd(module, 0.1, 0.9, 0.0)
+    optimizer = sgd(module.parameters(), 0.1, 0.9, 0.0)
     losses = []
     for _ in range(_STEPS):
         loss = data.task.loss(predict(module, data.normalize(part.inputs)), part.targets)
