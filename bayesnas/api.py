@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from attrs import evolve, field, frozen
 
-from bayesnas.commands.values import check_seed, parse_budgets, parse_values
+from bayesnas.commands.values import check_seed, parse_budgets, parse_objectives, parse_values
 from bayesnas.compiler.graph.model import CostName
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import (
@@ -105,6 +105,7 @@ def search(
     seed: int = 0,
     device: str = "auto",
     budget: Mapping[CostName, int | str] | None = None,
+    objective: Mapping[str, str] | None = None,
     resume: bool = False,
     force: bool = False,
     resize: bool = False,
@@ -127,6 +128,8 @@ def search(
         device: ``"auto"``, ``"cpu"`` or ``"cuda:N"``.
         budget: what the found network may cost, by ``"parameters"`` and ``"flops"``: a number, or a
             text such as ``"60M"``.
+        objective: what outputs learn, by their names: ``{"depth": "regression * 0.1"}``; by default
+            what the spec says, or what the data suggest.
         resume: go on with the run in ``out``.
         force: replace the run in ``out``.
         resize: fit image files of ``"folder:PATH"`` to the network.
@@ -148,7 +151,7 @@ def search(
     from bayesnas.runtime.jobs.search import search as run
     from bayesnas.runtime.jobs.space import Space
 
-    compiled = space if isinstance(space, Compiled) else compile(space)
+    compiled = _learning(space if isinstance(space, Compiled) else compile(space), objective)
     budgets = parse_budgets([f"{cost}={limit}" for cost, limit in (budget or {}).items()])
     columns = (target,) if isinstance(target, str) else tuple(target)
     root = ROOT if data_root is None else Path(data_root)
@@ -169,6 +172,7 @@ def train(
     *,
     seed: int = 0,
     device: str = "auto",
+    objective: Mapping[str, str] | None = None,
     resume: bool = False,
     force: bool = False,
     resize: bool = False,
@@ -190,6 +194,8 @@ def train(
         out: the run's folder; by default a new one for temporary files.
         seed: of weights, order and draws.
         device: ``"auto"``, ``"cpu"`` or ``"cuda:N"``.
+        objective: what outputs learn, by their names: ``{"depth": "regression * 0.1"}``; by default
+            what the spec says, or what the data suggest.
         resume: go on with the run in ``out``.
         force: replace the run in ``out``.
         resize: fit image files of ``"folder:PATH"`` to the network.
@@ -215,7 +221,7 @@ def train(
 
     if isinstance(network, Found):
         network = network.compiled
-    compiled = network if isinstance(network, Compiled) else compile(network)
+    compiled = _learning(network if isinstance(network, Compiled) else compile(network), objective)
     columns = (target,) if isinstance(target, str) else tuple(target)
     root = ROOT if data_root is None else Path(data_root)
     given = DataOptions(resize, download, root, fit, target=columns, level=level)
@@ -247,6 +253,13 @@ def report(*runs: Found | Trained | str | Path, out: str | Path | None = None) -
     page = folders[0] / REPORT if out is None else Path(out)
     write_report(folders, page)
     return page
+
+
+def _learning(compiled: Compiled, objective: Mapping[str, str] | None) -> Compiled:
+    """With other objectives, where some are given."""
+    if not objective:
+        return compiled
+    return compiled.learning(parse_objectives(f"{o} = {t}" for o, t in objective.items()))
 
 
 def _reading(data: Data | str, given: DataOptions, standardise: Standardise | None) -> DataOptions:

@@ -120,12 +120,13 @@ _motif_parameters = _some(
     3,
     0,
 )
+_numbers = st.integers(0, 10**9) | st.floats(allow_nan=False, allow_infinity=False)
 _values = (
-    st.integers(0, 10**9)
-    | st.floats(allow_nan=False, allow_infinity=False)
+    _numbers
     | st.sampled_from(["bayesnas", "shift_flip", "", "a b", "3", "x#y", "{"])
     | texts.filter(lambda text: text not in KEYWORDS)
 )
+_settings = _node(tree.Setting, names, _values)
 definitions = st.one_of(
     _node(tree.Import, texts),
     _node(tree.OperationDefinition, names, _parameters, terms),
@@ -135,7 +136,13 @@ definitions = st.one_of(
     _node(
         tree.Settings,
         st.sampled_from(["search", "train"]),
-        _some(_node(tree.Setting, names, _values), 3, 0),
+        _some(_settings, 3, 0),
+    ),
+    _node(
+        tree.Learn,
+        _some(
+            _node(tree.Objective, names, names, _some(_settings, 2, 0), st.none() | _numbers), 3, 0
+        ),
     ),
 )
 specs = _node(tree.Spec, _some(definitions, 3, 0))

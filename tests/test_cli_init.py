@@ -100,7 +100,7 @@ def test_the_spec_fits_and_its_commands_run(
     assert ("class_weights = balanced" in text) == kind.startswith("files")
     commands = re.findall(r"^    (bayesnas .*)$", told, re.M)
     assert [f"#     {command}" in text for command in commands] == [True] * 3
-    if kind in ("series", "files of many sizes", "columns", "text"):
+    if kind == "files of many sizes":  # the others: tests/test_examples.py
         options = iter((SHORT, "--device cpu --option epochs=1", "--device cpu"))
         for command in commands:
             assert main(shlex.split(f"{command} {next(options)}")[1:]) == 0

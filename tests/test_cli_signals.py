@@ -14,7 +14,7 @@ import torch
 from living import striped, write_tiny
 
 from bayesnas.cli import main
-from bayesnas.runtime.network.learner import Learner
+from bayesnas.runtime.network.learning.learner import Learner
 from bayesnas.runtime.strategies.magnitude import Magnitude
 
 RUN = ("--device", "cpu", "--option", "epochs=2")

@@ -20,7 +20,8 @@ from bayesnas.compiler.pipeline import Compiled, compile_loaded, compile_spec
 from bayesnas.compiler.space.choices import member_space
 from bayesnas.compiler.space.members import prune_to, reach
 from bayesnas.dsl.loader import load, packaged_specs
-from bayesnas.runtime.network.modules import build
+from bayesnas.runtime.data.registry import Ports
+from bayesnas.runtime.network.modules import build, outputs_of
 
 ROOT = Path(__file__).parent.parent
 TABLE = ROOT.parent / "shared" / "data" / "nas-bench-macro.csv"
@@ -42,6 +43,7 @@ SPACES = {
     "tabular_mlp": (25, {}),
     "transformer": (35, {"width": 16, "blocks": 1}),
     "treecell_pyramidnet": (60, {"blocks": 1}),
+    "two_tasks": (30, {"width": 4}),
     "vision_blocks": (40, {"width": 8, "blocks": 1}),
 }
 
@@ -90,9 +92,9 @@ def test_space_is_trained_for_a_few_steps(space: Compiled) -> None:
     graph = space.graph
     module, _ = build(graph, "spec.nas", seed=0)
     generator = torch.Generator().manual_seed(0)
-    shape = graph.node(graph.root.inputs[0]).shape or ()
-    classes = (graph.node(graph.root.outputs[0]).shape or (0,))[0]
-    inputs = torch.randn(2, *shape, generator=generator)
+    ports = Ports.of(graph)
+    classes = next(iter(ports.outputs.values()))[0]
+    inputs = [torch.randn(2, *shape, generator=generator) for shape in ports.inputs.values()]
     labels = torch.randint(classes, (2,), generator=generator)
     gates = torch.ones(len(graph.searched()), requires_grad=True)
     optimizer = torch.optim.SGD([*module.parameters(), gates], lr=1e-3)
@@ -100,7 +102,7 @@ def test_space_is_trained_for_a_few_steps(space: Compiled) -> None:
     for _ in range(2):
         torch.manual_seed(0)  # drop the same
         optimizer.zero_grad()
-        loss = cross_entropy(module(inputs, gates), labels)
+        loss = cross_entropy(outputs_of(module(*inputs, gates))[0], labels)
         loss.backward()
         optimizer.step()
         losses.append(loss.item())

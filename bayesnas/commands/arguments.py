@@ -136,6 +136,18 @@ def add_option(parser: argparse.ArgumentParser, kind: str) -> None:
     )
 
 
+def add_objective(parser: argparse.ArgumentParser) -> None:
+    """What the outputs learn."""
+    parser.add_argument(
+        "--objective",
+        metavar="PORT=OBJECTIVE",
+        action="append",
+        default=[],
+        help="what an output learns, over the spec's `learn` block: depth=regression*0.1; may be "
+        "repeated",
+    )
+
+
 def add_data(parser: argparse.ArgumentParser, required: bool, default: str = "") -> None:
     """The data, how it is read, and the device it is put on; its ``default`` in words, if any."""
     about = f"one of {', '.join(KINDS)}, or of a plugin" + (
@@ -213,6 +225,7 @@ def add_run(parser: argparse.ArgumentParser, kind: str) -> None:
     add_spec(parser)
     add_data(parser, required=True)
     add_standardise(parser)
+    add_objective(parser)
     add_out_folder(parser, True, "the run's folder")
     add_seed(parser)
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")

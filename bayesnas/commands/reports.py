@@ -31,15 +31,23 @@ _NAMED: Final = 5  # files of another size
 def report_lines(report: Report) -> list[str]:
     """What there is to say besides the score: a table by class, label or target."""
     lines = [] if report.confusion is None else class_lines(report.confusion)
-    if report.measures is None:
-        return lines
-    return [*lines, *measure_lines(report.measures)]
+    if report.measures is not None:
+        lines += measure_lines(report.measures)
+    for port, part in report.parts.items():
+        lines += ["", f"{visible(port)}:", *report_lines(part)]
+    return lines
 
 
 def summary_lines(report: Report) -> list[str]:
     """The same in short: the recall of classes in a line."""
     if report.confusion is not None:
         return [recall_line(report.confusion)]
+    if report.parts:  # whose numbers the score has told
+        return [
+            f"{visible(port)}: {recall_line(part.confusion)}"
+            for port, part in report.parts.items()
+            if part.confusion is not None
+        ]
     return report_lines(report)
 
 
@@ -47,6 +55,8 @@ def report_csv(report: Report) -> str:
     """The same as CSV; empty where there is nothing but a score."""
     if report.confusion is not None:
         return class_csv(report.confusion)
+    if report.parts:
+        return "\n".join(f"{port}\n{report_csv(part)}" for port, part in report.parts.items())
     if report.measures is None:
         return ""
     rows = [
@@ -153,7 +163,7 @@ def _percent(share: float) -> str:
 
 def prediction_line(prediction: Prediction, task: Task) -> str:
     """``photo.png: cat 97.31%, dog 2.01%``."""
-    told = ", ".join(f"{name} {task.answer_text(number)}" for name, number in prediction.answers)
+    told = ", ".join(task.answer_texts(prediction.answers))
     return f"{_name(prediction)}: {told}"
 
 

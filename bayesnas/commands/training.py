@@ -34,6 +34,7 @@ from bayesnas.commands.runs import run_options, set_threads
 from bayesnas.commands.tables import columns, cost_texts
 from bayesnas.commands.values import (
     chosen_settings,
+    parse_objectives,
     parse_options,
     parse_shares,
     parse_values,
@@ -70,6 +71,7 @@ def _train(options: argparse.Namespace) -> int:
     from bayesnas.runtime.jobs.train import train
 
     compiled = compile_spec(options.spec, parse_values(options.set), options.network)
+    compiled = compiled.learning(parse_objectives(options.objective))
     chosen = chosen_settings(compiled, "train", options.option, options.recipe)
     run = run_options(options, options.out, options.seed, options.resume, options.force)
     result = train(compiled, make_settings(TrainSettings, chosen), run)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -13,6 +13,7 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote, suggest
 
 if TYPE_CHECKING:
     from bayesnas.compiler.graph.model import BudgetConstraint
+    from bayesnas.compiler.objectives import Objective
     from bayesnas.compiler.pipeline import Compiled
     from bayesnas.runtime.weights.choice import Share
 
@@ -63,6 +64,18 @@ def parse_budgets(texts: Sequence[str]) -> tuple[BudgetConstraint, ...]:
         _check_digits(amount, f"--budget {cost}")
         budgets[cost] = BudgetConstraint(costs[cost], amount_value(amount))
     return tuple(budgets.values())
+
+
+def parse_objectives(texts: Iterable[str]) -> tuple[Objective, ...]:
+    """``--objective`` arguments, each an entry of a ``learn`` block; the last of an output holds.
+
+    Raises:
+        DiagnosticError: D418 (not ``PORT=OBJECTIVE``), D233 and D234 (no such objective, option or
+            weight).
+    """
+    from bayesnas.compiler.objectives import read_objective
+
+    return tuple({o.port: o for o in map(read_objective, texts)}.values())
 
 
 def parse_shares(texts: Sequence[str]) -> tuple[BudgetConstraint | Share, ...]:

@@ -41,7 +41,7 @@ from bayesnas.compiler.space.prices import Prices, best_member
 from bayesnas.dsl.files import write_text
 from bayesnas.runtime.data.dataset import Batches, Part
 from bayesnas.runtime.data.loading import load_data
-from bayesnas.runtime.network.learner import Learner
+from bayesnas.runtime.network.learning.learner import Learner
 from bayesnas.runtime.network.memory import TEST
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import evaluate

@@ -76,7 +76,11 @@ class _Deriver:
             network = evolve(network, inputs=inputs, outputs=outputs)
         graphs: list[tree.Definition] = [*self.motifs, network]
         training = self.program.settings["train"]  # its own, and those it imports
-        settings = [tree.Settings("train", training, span=self.span)] if training else []
+        settings: list[tree.Definition] = []
+        if training:
+            settings.append(tree.Settings("train", training, span=self.span))
+        if learned := tuple(o.entry(self.span) for o in self.full.objectives):
+            settings.append(tree.Learn(learned, span=self.span))
         imports, operations = self._operations(graphs)
         return tree.Spec((*imports, *operations, *graphs, *settings), span=self.span)
 

@@ -119,6 +119,12 @@ def gate_ranges(graph: Graph) -> dict[str, tuple[int, int]]:
     return ranges
 
 
+def statistics_names(graph: Graph, node: str) -> tuple[str, str]:
+    """The buffers of the mean and the deviation of an input, told apart where there are several."""
+    end = f"_{graph.node(node).name}" if len(graph.root.inputs) > 1 else ""
+    return f"input_mean{end}", f"input_std{end}"
+
+
 class _BodyWriter:
     """Attributes and forward lines of one instance, items in topological order."""
 
@@ -132,7 +138,9 @@ class _BodyWriter:
         self.loop_variables: dict[str, str] = {}
         self.names: set[str] = set(TAKEN)
         self.attributes: list[Attribute] = []
-        self.attribute_names: set[str] = set(RESERVED)
+        self.attribute_names: set[str] = set(RESERVED) | {
+            name for node in self.graph.root.inputs for name in statistics_names(self.graph, node)
+        }
         self.lines: list[str] = []
         self.helpers: set[str] = set()
         self.places: dict[int, tuple[str, str]] = {}

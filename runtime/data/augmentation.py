@@ -6,7 +6,7 @@ Shifts, mirrors and blanked squares are tensor code for a whole batch. What torc
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Final
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
+from bayesnas.runtime.tasks.bundle import Inputs, mapped, tensors
 
 _MEANINGS: Final = {
     "flip": "images are mirrored",
@@ -25,20 +26,28 @@ _MEANINGS: Final = {
 HUE: Final = 0.5  # hue's share of `color_jitter`, as DARTS has it
 
 
-def settled_augment(name: str, auto: str, augment: str, shape: tuple[int, ...]) -> str:
+def settled_augment(
+    name: str, auto: str, augment: str, shapes: Sequence[tuple[int, ...]], placed: bool = False
+) -> str:
     """What an ``augment`` setting means for a data set called ``name``, whose own is ``auto``.
 
+    ``shapes`` are those of one example of every input; ``placed`` says that targets lie on images.
+
     Raises:
-        DiagnosticError: D515 (it shifts or mirrors what is no image).
+        DiagnosticError: D515 (it shifts or mirrors what is no image, or what targets lie on).
     """
     if augment == "auto":
-        return auto
-    if augment != "none" and len(shape) != 3:
+        return "none" if placed else auto
+    images = any(len(shape) == 3 for shape in shapes)
+    if augment != "none" and (placed or not images):
         what, asked = "shifts" if "shift" in augment else "mirrors", f"augment = {augment}"
+        why = f"examples of `{name}` are {' and '.join(str(list(shape)) for shape in shapes)}"
+        if images:
+            why = f"targets of `{name}` lie on them and would stay"
         raise DiagnosticError(
             Diagnostic(
                 "D515",
-                f"`{asked}` {what} images, examples of `{name}` are {list(shape)}",
+                f"`{asked}` {what} images, {why}",
                 help="leave `augment` out, or write `augment = none`",
             )
         )
@@ -52,17 +61,37 @@ def augmentation_note(given: str, augment: str) -> str:
     return f"augment = {augment}, unless told otherwise: {_MEANINGS[augment]}"
 
 
-def augmented(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
-    """Images [N, C, H, W] shifted by up to an eighth or mirrored or both, as ``kind`` says."""
+def augmented(inputs: Inputs, kind: str, generator: torch.Generator) -> Inputs:
+    """Images [N, C, H, W] shifted by up to an eighth or mirrored or both, as ``kind`` says.
+
+    What is no image stays as it is; images of one size that belong together move together.
+    """
     if kind == "none":
-        return images
+        return inputs
+    moves: dict[torch.Size, Callable[[Tensor], Tensor]] = {}
+
+    def moved(images: Tensor) -> Tensor:
+        size = images.shape[2:]
+        if size not in moves:
+            moves[size] = _move(images, kind, generator)
+        return moves[size](images)
+
+    return _of_images(moved, inputs)
+
+
+def _of_images(change: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
+    """Inputs with those that are images [N, C, H, W] changed."""
+    return mapped(lambda x: change(x) if x.dim() == 4 else x, inputs)
+
+
+def _move(images: Tensor, kind: str, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
+    """What is done to these images and to others of their size that belong to them."""
     if kind == "flip":
-        mirrored = torch.rand(len(images), 1, 1, 1, generator=generator).to(images.device) < 0.5
-        return torch.where(mirrored, images.flip(3), images)
+        flipped = torch.rand(len(images), 1, 1, 1, generator=generator).to(images.device) < 0.5
+        return lambda images: torch.where(flipped, images.flip(3), images)
     count, _, height, width = images.shape
     device = images.device
     reach = max(1, height // 8), max(1, width // 8)
-    padded = torch.nn.functional.pad(images, (reach[1], reach[1], reach[0], reach[0]))
     down, right = (
         torch.randint(0, 2 * r + 1, (count, 1), generator=generator).to(device) for r in reach
     )
@@ -72,9 +101,14 @@ def augmented(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
         mirrored = torch.rand(count, 1, generator=generator).to(device) < 0.5
         columns = torch.where(mirrored, columns.flip(1), columns)
     examples = torch.arange(count, device=device)[:, None, None]
-    # Advanced indices around the slice put the channels last.
-    chosen = padded[examples, :, rows[:, :, None], columns[:, None, :]]
-    return chosen.permute(0, 3, 1, 2)
+
+    def move(images: Tensor) -> Tensor:
+        padded = torch.nn.functional.pad(images, (reach[1], reach[1], reach[0], reach[0]))
+        # Advanced indices around the slice put the channels last.
+        chosen = padded[examples, :, rows[:, :, None], columns[:, None, :]]
+        return chosen.permute(0, 3, 1, 2)
+
+    return move
 
 
 @frozen
@@ -108,16 +142,24 @@ class Extra:
             settings.erase,
         )
 
-    def check(self, name: str, images: Tensor) -> None:
+    def check(self, name: str, inputs: Inputs, placed: bool = False) -> None:
         """Refuse what cannot be done to a data set called ``name``.
 
         Args:
             name: of the data, for the diagnostic.
-            images: its inputs [N, ...], or the first of them.
+            inputs: its inputs [N, ...], or the first of them.
+            placed: whether targets lie on images.
 
         Raises:
             DiagnosticError: D515.
         """
+        if placed and self.crop != 1:
+            raise _refused(["crop"], f"cuts images, targets of `{name}` lie on them and would stay")
+        given = tensors(inputs)
+        for images in [x for x in given if x.dim() == 4] or given[:1]:
+            self._check(name, images)
+
+    def _check(self, name: str, images: Tensor) -> None:
         shape = list(images.shape[1:])
         colours = [n for n in ("policy", "color_jitter") if getattr(self, n) not in ("none", 0.0)]
         shapes = [n for n in ("crop", "cutout", "erase") if getattr(self, n) not in (1.0, 0)]
@@ -133,11 +175,11 @@ class Extra:
         if self.cutout >= 2 * max(shape[1:], default=1):
             raise _refused(["cutout"], f"blanks all of images of {shape[1]} x {shape[2]} pixels")
 
-    def changed(self, images: Tensor) -> Tensor:
-        """Images [N, C, H, W] as the data have them: cut out, recoloured."""
+    def changed(self, inputs: Inputs) -> Inputs:
+        """Inputs as the data have them, images [N, C, H, W] cut out and recoloured."""
         if self.crop == 1 and not _transforms(self):
-            return images
-        return torch.stack([self._changed(image) for image in images])
+            return inputs
+        return _of_images(lambda x: torch.stack([self._changed(image) for image in x]), inputs)
 
     def _changed(self, image: Tensor) -> Tensor:
         if self.crop < 1:
@@ -149,15 +191,15 @@ class Extra:
             image = transform(image)
         return image
 
-    def blanked(self, inputs: Tensor) -> Tensor:
-        """Inputs [N, C, H, W], normalised, with zeros in the square or rectangle."""
+    def blanked(self, inputs: Inputs) -> Inputs:
+        """Inputs, normalised, images [N, C, H, W] with zeros in the square or rectangle."""
         if self.cutout:
-            inputs = cut_out(inputs, self.cutout)
+            inputs = _of_images(lambda x: cut_out(x, self.cutout), inputs)
         if self.erase:
             from torchvision.transforms import v2
 
             erasing = v2.RandomErasing(self.erase)
-            inputs = torch.stack([erasing(image) for image in inputs])
+            inputs = _of_images(lambda x: torch.stack([erasing(image) for image in x]), inputs)
         return inputs
 
 

@@ -16,6 +16,8 @@ from bayesnas.compiler.operations.plugins import note_plugin
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, idle_option, quote
 
 if TYPE_CHECKING:
+    from bayesnas.compiler.graph.model import Graph
+    from bayesnas.compiler.objectives import Objective
     from bayesnas.compiler.operations.primitives import Shape
     from bayesnas.runtime.data.dataset import Data
     from bayesnas.runtime.tasks.interface import Task
@@ -108,6 +110,37 @@ class DataOptions:
 
 
 @frozen
+class Ports:
+    """What a network takes and gives: shapes of one example by the names of its ports.
+
+    ``objectives`` are of the outputs whose spec or command says what they learn.
+    """
+
+    inputs: Mapping[str, Shape]
+    outputs: Mapping[str, Shape]
+    objectives: Mapping[str, Objective] = field(factory=dict)
+
+    @classmethod
+    def of(cls, graph: Graph) -> Ports:
+        """Of a network whose shapes are known."""
+        inputs, outputs = (
+            {graph.node(node).name: graph.node(node).shape or () for node in nodes}
+            for nodes in (graph.root.inputs, graph.root.outputs)
+        )
+        return cls(inputs, outputs, {o.port: o for o in graph.objectives})
+
+    @property
+    def shape(self) -> Shape:
+        """Of the input; of the first, where there are several."""
+        return next(iter(self.inputs.values()))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all ports, inputs first."""
+        return (*self.inputs, *self.outputs)
+
+
+@frozen
 class Request:
     """What a source is asked for.
 
@@ -119,6 +152,7 @@ class Request:
         options: how it may be had.
         learned: what a network has learned that is to be judged on it. A source that can then has
             no training part, all its examples in the test part, and the classes of this task.
+        ports: of the network.
     """
 
     name: str
@@ -126,7 +160,19 @@ class Request:
     shape: Shape
     options: DataOptions
     learned: Task | None = None
-    outputs: Shape = ()
+    ports: Ports | None = None
+
+    @property
+    def outputs(self) -> Shape:
+        """Shape of the one output of the network; empty where there are several."""
+        shapes = list(self.ports.outputs.values()) if self.ports else []
+        return shapes[0] if len(shapes) == 1 else ()
+
+    @property
+    def objective(self) -> str | None:
+        """What is said of the one output, in a word; None where nothing is."""
+        objectives = [o.name for o in self.ports.objectives.values()] if self.ports else []
+        return objectives[0] if objectives and self.outputs else None
 
 
 class Load(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from statistics import fmean, stdev
@@ -20,6 +20,7 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import check_empty, check_free, write_text
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.loading import load_data
+from bayesnas.runtime.data.registry import Ports
 from bayesnas.runtime.jobs.failures import lower_rate, remedied
 from bayesnas.runtime.jobs.search import search
 from bayesnas.runtime.jobs.space import Space
@@ -39,7 +40,7 @@ from bayesnas.runtime.runs.reading import read_result
 from bayesnas.runtime.runs.schemas import SEARCHED, TRAINED, tested
 from bayesnas.runtime.runs.seals import check_file
 from bayesnas.runtime.tasks.interface import Task
-from bayesnas.runtime.tasks.registry import example_shape, task_class
+from bayesnas.runtime.tasks.registry import task_class
 
 
 @frozen
@@ -55,13 +56,15 @@ class Entry:
     images_trained: int
     images_evaluated: int
     seconds: float
+    outputs: Mapping[str, tuple[str, float]] = field(factory=dict)  # of several: metric, score
 
     def row(self) -> dict[str, str | int | float]:
         """A row of compare.csv."""
         row = asdict(self)
-        metric = row.pop("metric")
+        metric, outputs = row.pop("metric"), row.pop("outputs")
         row["quality"] = task_class(metric).filed(self.quality)
-        return {f"test_{metric}" if key == "quality" else key: value for key, value in row.items()}
+        row = {f"test_{metric}" if key == "quality" else key: value for key, value in row.items()}
+        return row | {f"test_{port}_{name}": value for port, (name, value) in outputs.items()}
 
 
 @frozen
@@ -94,8 +97,14 @@ class Summary:
         return (
             self.strategy,
             f"{quality} ± {deviation}",
+            *map(self._output_text, self.entries[0].outputs),
             *(f"{self.mean(name):,.0f}" for name in names),
         )
+
+    def _output_text(self, port: str) -> str:
+        """The mean metric of an output."""
+        task = task_class(self.entries[0].outputs[port][0])
+        return task.quality_text(task.filed(fmean(e.outputs[port][1] for e in self.entries)))
 
 
 def compare(
@@ -149,7 +158,7 @@ class _Comparison:
 
     space: Space
     schedule: TrainSettings
-    known: dict[tuple[Shape, tuple[str, ...], str], _Seen] = field(factory=dict)
+    known: dict[tuple[tuple[Shape, ...], tuple[str, ...], str], _Seen] = field(factory=dict)
 
     def complete(self, settings: SearchSettings, options: RunOptions) -> None:
         """What is missing of one search and one training.
@@ -196,7 +205,8 @@ class _Comparison:
 
     def _seen(self, graph: Graph, augment: str, options: RunOptions) -> _Seen:
         """The data as a network sees it: its shape, and whether it looks numbers up, decide."""
-        key = example_shape(graph), tuple(looked_up(graph)), augment
+        ports = Ports.of(graph)
+        key = (*ports.inputs.values(),), tuple(looked_up(graph)), augment
         if key not in self.known:
             data = load_data(options.data, graph, options.data_options)
             self.known[key] = _Seen.of(data, augment)
@@ -272,6 +282,10 @@ def _entry(out: Path, strategy: str, seed: int) -> Entry:
     found, trained = read_result(out / "search", SEARCHED), read_result(out / "train", TRAINED)
     metric = trained["metric"]
     trained |= read_result(out / "train", tested(metric))
+    outputs = {
+        port: (str(one["metric"]), float(trained[f"test_{port}_{one['metric']}"]))
+        for port, one in trained.get("outputs", {}).items()
+    }
     return Entry(
         strategy,
         seed,
@@ -282,6 +296,7 @@ def _entry(out: Path, strategy: str, seed: int) -> Entry:
         found["images_trained"],
         found["images_evaluated"],
         found["seconds"],
+        outputs,
     )
 
 

@@ -160,7 +160,7 @@ class _Removal:
     def __init__(self, run: TrainedRun, wanted: Compression, data: Data, seed: int) -> None:
         self.compiled, self.data = run.compiled, data
         self.slices: Slices = coupled_slices(self.compiled.graph)
-        state = {n: t for n, t in run.network.state_dict().items() if n not in (MEAN, STD)}
+        state = {n: t for n, t in run.network.state_dict().items() if not n.startswith((MEAN, STD))}
         strands = free_strands(self.compiled, self.slices, wanted.limits.layers)
         self.at_once = run.at_once
         module = _module(self.compiled, state)

@@ -80,7 +80,7 @@ class Course:
         row = {
             "round": rounds,
             "train_loss": maybe(NUMBER),
-            **dict.fromkeys(net.data.task.entry_names("holdout"), ANY_NUMBER),
+            **dict.fromkeys(net.data.task.columns("holdout"), ANY_NUMBER),
             "alive": COUNT,
             "removed": table(TEXT, groups),
             "images_trained": COUNT,

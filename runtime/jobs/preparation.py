@@ -14,8 +14,10 @@ from bayesnas.runtime.data.dataset import Data, sameness_note
 from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.network.causality import check_causal
 from bayesnas.runtime.network.kernels import layout_note
+from bayesnas.runtime.network.mixtures import check_mixtures
 from bayesnas.runtime.network.normalisation import check_batches
 from bayesnas.runtime.runs.progress import say_note
+from bayesnas.runtime.tasks.bundle import Bundle
 
 Settings = TypeVar("Settings", SearchSettings, TrainSettings)
 
@@ -36,7 +38,9 @@ def settled(
     augment = data.augmentation(settings.augment)
     if isinstance(settings, TrainSettings):
         check_training(settings)
-        Extra.of(settings).check(data.name, data.train.inputs[:1])
+        example, placed = data.train.inputs[:1], data.task.placed
+        Extra.of(settings).check(data.name, example, placed)
+        check_mixtures(data.name, example, placed, settings.cutmix)
     census: Census = Census.of(
         data, holdout, "search" if isinstance(settings, SearchSettings) else "training"
     )
@@ -48,8 +52,8 @@ def settled(
             int(census.train.sum()),
             settings.batch_size,
         )
-        if data.task.causal(compiled.graph):
-            example = data.normalize(data.train.inputs[:1])
+        example = data.normalize(data.train.inputs[:1])
+        if data.task.causal(compiled.graph) and not isinstance(example, Bundle):
             check_causal(compiled.graph, compiled.loaded.source.name, example)
     weighted: bool = settings.class_weights == "balanced"
     for note in (

@@ -80,7 +80,8 @@ class SearchResult:
     def record(self) -> dict[str, Any]:
         """As ``result.json`` has it: the score under its metric's name."""
         plain = asdict(self, filter=lambda field, _: field.name not in ("holdout", "task"))
-        return {**plain, **self.task.entries("holdout", self.holdout)}
+        score = self.task.entries("holdout", self.holdout)
+        return {**plain, **score, "learned": self.task.learned}
 
 
 @plugins_named()

@@ -23,7 +23,7 @@ from bayesnas.runtime.jobs.memory import Demand, watched
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.trained import deployed_state, input_record, statistics_name
 from bayesnas.runtime.network.kernels import layout
-from bayesnas.runtime.network.learner import Learner
+from bayesnas.runtime.network.learning.learner import Learner
 from bayesnas.runtime.network.memory import TEST, AtOnce
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import (
@@ -57,6 +57,7 @@ from bayesnas.runtime.runs.reading import (
 )
 from bayesnas.runtime.runs.seals import file_hash
 from bayesnas.runtime.runs.status import run_progress
+from bayesnas.runtime.tasks.bundle import tensors
 from bayesnas.runtime.tasks.interface import Report, Score, Task
 
 
@@ -80,7 +81,8 @@ class TrainResult:
         del plain["test"], plain["task"], plain["report"]
         score = self.task.entries("test", self.test)
         parts = self.report.record("test")
-        return {**plain, **score, "metric": self.task.metric, **parts}
+        about = {"metric": self.task.metric, "learned": self.task.learned}
+        return {**plain, **score, **about, **parts}
 
 
 @frozen
@@ -276,7 +278,7 @@ class _Training:
     def _schema(self) -> Schema:
         """What `_checkpoint` saves."""
         row = {"epoch": COUNT, "train_loss": NUMBER, "seconds": DURATION}
-        held = self.data.task.entry_names("holdout") if self.held is not None else ()
+        held = self.data.task.columns("holdout") if self.held is not None else ()
         weights = like_all(self.learner.module.state_dict())
         best = record({"quality": NUMBER, "epoch": COUNT, "model": weights})
         learner = {"model": weights, "optimizer": like_optimizer(self.learner.optimizer)}
@@ -343,12 +345,12 @@ class _Training:
         plain = emit_torch(  # for readers: without the schedule
             self.compiled.graph,
             self.compiled.loaded.source.name,
-            statistics=statistics_name(self.data.train.inputs.dtype),
+            statistics=statistics_name(x.dtype for x in tensors(self.data.train.inputs)),
         )
         self.run.write_text("network.py", plain.source)
         about = {
             "class_name": plain.class_name,
-            "input": input_record(self.data),
+            **input_record(self.data),
             "weights_hash": file_hash(self.run.out / WEIGHTS),
             "machine": machine_record(self.device),
             **(self.start.told if self.start else {}),

@@ -13,6 +13,7 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.dataset import Data, Part, plain_batches, raw_batches
 from bayesnas.runtime.network.free_memory import release_memory
 from bayesnas.runtime.network.modules import predict
+from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.interface import Report, Score, Task
 
 Judgement = TypeVar("Judgement", Score, Report)
@@ -128,7 +129,7 @@ def _judged(
     module: nn.Module,
     judge: Callable[[Iterable[tuple[Tensor, Tensor]]], Judgement],
     part: Part,
-    passes: Iterable[tuple[Tensor, Tensor]],
+    passes: Iterable[tuple[Inputs, Tensor]],
     gates: Tensor | None = None,
 ) -> Judgement:
     was_training = module.training

@@ -47,4 +47,5 @@ def metric_title(metric: str, part: str) -> str:
 
 
 def _task(metric: str) -> type[Task] | None:
-    return next((task for task in tasks() if task.metric == metric), None)
+    """The task that a score is of; that of one of several outputs stands behind its port."""
+    return next((task for task in tasks() if f"_{metric}".endswith(f"_{task.metric}")), None)

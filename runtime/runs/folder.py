@@ -15,6 +15,7 @@ from attrs import asdict, field, frozen
 from filelock import FileLock
 
 from bayesnas.compiler.emit.source import imported_modules
+from bayesnas.compiler.objectives import Objective, read_objective
 from bayesnas.compiler.operations.plugins import loaded_plugins, plugin_source
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
@@ -220,7 +221,7 @@ class Run:
         settings = _settings(self.out)
         begun, record = (  # what changes no result may differ
             {**one, "settings": {**one.get("settings", {}), "recompute": ""}}
-            for one in (settings, record)
+            for one in ({"objectives": {}, **settings}, record)
         )
         differ = [n for n in record if n not in _MAY_DIFFER and begun.get(n) != record[n]]
         if differ:
@@ -241,6 +242,7 @@ class Run:
         settings = _settings(out)
         path = out / settings["file"]
         spec = compile_spec(path, settings["values"], settings["network"])
+        spec = spec.learning(_objectives(settings))
         found = _spec_hash(spec)
         check_hash(found, settings.get("spec_hash", found), path, SETTINGS)
         return cls(out), settings, spec
@@ -326,6 +328,11 @@ def _settings(out: Path) -> dict[str, Any]:
     return settings
 
 
+def _objectives(settings: Mapping[str, Any]) -> list[Objective]:
+    """What the outputs of a run learn, by its settings."""
+    return [read_objective(f"{port} = {t}") for port, t in settings.get("objectives", {}).items()]
+
+
 def _texts(compiled: Compiled) -> dict[str, str]:
     """The spec first, and the files of its own that it imports."""
     name = "spec.nas"
@@ -360,6 +367,7 @@ def run_record(
         "spec_hash": _spec_hash(compiled),
         "network": compiled.network.name,
         "values": dict(compiled.values),
+        "objectives": {o.port: o.term for o in compiled.graph.objectives},
         "data": options.data_name,
         **data_places(options.data_name, options.data_options, options.out),
         "data_hash": data_hash,

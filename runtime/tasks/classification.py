@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import torch
@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot, pad
 
 from bayesnas.compiler.graph.model import Graph
-from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.runtime.tasks.confusion import Confusion
 from bayesnas.runtime.tasks.interface import (
@@ -25,6 +24,10 @@ from bayesnas.runtime.tasks.interface import (
     Task,
     wrong,
 )
+
+TOP: Final = "top5_accuracy"
+_TOP: Final = 5
+_MANY: Final = 100  # classes, from which it is told
 
 
 @frozen
@@ -41,10 +44,13 @@ class Classification(Task):
     Args:
         classes: their names, in the order of the outputs.
         class_weights: what an example of each counts; None: 1 each.
+        smoothing: share of a label that is spread over all classes (Szegedy et al., 2016).
     """
 
     classes: tuple[str, ...]
     class_weights: tuple[float, ...] | None = None
+    smoothing: float = 0.0
+    objective: ClassVar[str] = "classification"
     metric: ClassVar[str] = "accuracy"
     unit: ClassVar[str] = "%"
     scale: ClassVar[float] = 100.0
@@ -123,6 +129,10 @@ class Classification(Task):
             f"trained on {quote(self.classes)}",
         )
 
+    def with_options(self, options: Mapping[str, float]) -> Classification:
+        """With ``smoothing``."""
+        return evolve(self, smoothing=float(options.get("smoothing", self.smoothing)))
+
     def strata(self, targets: Tensor) -> Array:
         """The classes."""
         return targets.cpu().numpy()
@@ -147,27 +157,6 @@ class Classification(Task):
             return None
         by_class = torch.tensor(self.class_weights, dtype=torch.float64, device=targets.device)
         return by_class[targets]
-
-    @classmethod
-    def inputs_of(cls, graph: Graph) -> Shape:
-        """Of the one input; the one output is a vector.
-
-        Raises:
-            DiagnosticError: D430 (not one input and one vector out).
-        """
-        inputs, outputs = graph.root.inputs, graph.root.outputs
-        shapes = [graph.node(n).shape or () for n in (*inputs, *outputs)]
-        if len(inputs) != 1 or len(outputs) != 1 or len(shapes[1]) != 1:
-            raise DiagnosticError(
-                Diagnostic(
-                    "D430",
-                    f"`{graph.name}` is not a classifier",
-                    graph.node(inputs[0]).span,
-                    notes=(f"inputs are {quote(inputs)}, outputs are {quote(outputs)}",),
-                    help="training needs one input of any shape and one output [classes]",
-                )
-            )
-        return shapes[0]
 
     def check(self, graph: Graph, data: str) -> None:
         """Refuse a network of another number of outputs than classes.
@@ -202,18 +191,33 @@ class Classification(Task):
         return f"`{node.name}` is one number for two classes: the log odds of `{self.classes[1]}`"
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy, in nats."""
-        return cross_entropy(_of_classes(outputs), targets, reduction="none")
+        """Cross-entropy, in nats; that of the smoothed label where that is asked for."""
+        smoothing = self.smoothing
+        logits = _of_classes(outputs)
+        return cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing)
 
     def score(self, predictions: Iterable[tuple[Tensor, Tensor]]) -> Score:
         """Its quality is the share of examples whose largest output is their class."""
-        loss = right = 0.0
+        loss = right = among = 0.0
         count = 0
         for outputs, targets in predictions:
             loss += float(self.losses(outputs, targets).sum())
             right += float((_of_classes(outputs).argmax(dim=1) == targets).sum())
+            if self.more_metrics:
+                among += float((outputs.topk(_TOP).indices == targets[:, None]).sum())
             count += len(targets)
-        return Score(loss / max(count, 1), right / max(count, 1))
+        more = dict.fromkeys(self.more_metrics, among / max(count, 1))
+        return Score(loss / max(count, 1), right / max(count, 1), more)
+
+    @property
+    def more_metrics(self) -> tuple[str, ...]:
+        """How often the class is among the five of the largest outputs, of many classes."""
+        return (TOP,) if len(self.classes) >= _MANY else ()
+
+    def told(self, score: Score) -> str:
+        """With the top-5 accuracy."""
+        more = [f"top-{_TOP} {self.quality_text(score.more[name])}" for name in self.more_metrics]
+        return ", ".join([super().told(score), *more])
 
     def report(self, predictions: Iterable[tuple[Tensor, Tensor]]) -> Report:
         """Its confusion matrix is by the largest output, as the score is."""
@@ -236,9 +240,12 @@ class Classification(Task):
         ]
 
     def slope(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """p - e_y."""
+        """p - e_y, with the smoothed label for e_y where that is asked for."""
         p = _softmax(outputs)
-        return (p - one_hot(targets, p.shape[1]))[:, -outputs.shape[1] :]
+        label = one_hot(targets, p.shape[1])
+        if self.smoothing:
+            label = (1 - self.smoothing) * label.to(p.dtype) + self.smoothing / p.shape[1]
+        return (p - label)[:, -outputs.shape[1] :]
 
     def factors(self, outputs: Tensor) -> Iterator[Factors]:
         """e_y - p by weight p[y], for every class y."""
@@ -277,11 +284,12 @@ class Classification(Task):
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> Classification:
         """Of the classes' names."""
-        return cls(tuple(record["classes"]))
+        return cls(tuple(record["classes"]), smoothing=float(record.get("smoothing", 0)))
 
     def record(self) -> dict[str, Any]:
-        """The classes' names."""
-        return {"classes": list(self.classes)}
+        """The classes' names, and the smoothing if there is any."""
+        smoothing = {"smoothing": self.smoothing} if self.smoothing else {}
+        return {"classes": list(self.classes), **smoothing}
 
     def check_record(self, record: Mapping[str, Any], data: str) -> None:
         """Refuse other classes.

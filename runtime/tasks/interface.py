@@ -3,6 +3,9 @@
 Convention: `outputs` [N, K] are what a network returns for N examples, `targets` [N, ...] what the
 data say of them. The loss of an example is a negative log-likelihood, in nats. An example of weight
 w counts as w examples in all that is learned, and as one in scores.
+
+Outputs of more dimensions come flattened, those of several ports side by side (`predict`). A task
+is of one port; `Several` joins those of all.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
-from attrs import frozen
+from attrs import field, frozen
 from torch import Tensor
 from typing_extensions import Self
 
@@ -42,26 +45,36 @@ class Score:
     Args:
         loss: mean negative log-likelihood, nats an example.
         quality: the task's metric, larger is better.
+        more: other metrics by their names, those of `Task.more_metrics`.
     """
 
     loss: float
     quality: float
+    more: Mapping[str, float] = field(factory=dict)
 
 
 @frozen
 class Report:
-    """A score, and the answers by class where the task has classes, or by target or label."""
+    """A score, and the answers by class where the task has classes, or by target or label.
+
+    ``parts`` are of a task of several outputs: the report of each, by its port.
+    """
 
     score: Score
     confusion: Confusion | None = None
     measures: Measures | None = None
+    parts: Mapping[str, Report] = field(factory=dict)
 
     def record(self, part: str) -> dict[str, Any]:
         """For files, what it has besides the score of the part: ``test_by_class``."""
-        by_class = {} if self.confusion is None else {f"{part}_by_class": self.confusion.record()}
-        if self.measures is None:
-            return by_class
-        return {**by_class, f"{part}_by_{self.measures.what}": self.measures.record()}
+        entries = {}
+        if self.confusion is not None:
+            entries[f"{part}_by_class"] = self.confusion.record()
+        if self.measures is not None:
+            entries[f"{part}_by_{self.measures.what}"] = self.measures.record()
+        for port, report in self.parts.items():
+            entries |= report.record(f"{part}_{port}")
+        return entries
 
 
 @frozen
@@ -87,14 +100,15 @@ def unit_factors(weights: Tensor) -> Iterator[Factors]:
         yield Factors(weight, directions.expand(len(weights), -1, -1))
 
 
-def column_names(count: int) -> tuple[str, ...]:
-    """What the targets of an array ``y`` are called that has so many a row."""
-    return ("y",) if count == 1 else tuple(f"y{k}" for k in range(count))
+def column_names(count: int, name: str = "y") -> tuple[str, ...]:
+    """What the targets of an array of that name are called that has so many a row."""
+    return (name,) if count == 1 else tuple(f"{name}{k}" for k in range(count))
 
 
 class Task(ABC):
     """What is learned of the targets of a data set; frozen, and equal where it is the same."""
 
+    objective: ClassVar[str]  # what specs call it: a word of `compiler/objectives.py`
     metric: ClassVar[str]  # what `Score.quality` is, in a word
     unit: ClassVar[str] = ""  # behind its number, which is shown times `scale`
     scale: ClassVar[float] = 1.0
@@ -106,6 +120,35 @@ class Task(ABC):
     @abstractmethod
     def suits(cls, targets: Array) -> bool:
         """Whether the numbers of a training part look like targets of this task."""
+
+    @classmethod
+    def suits_output(cls, shape: Shape) -> bool:
+        """Whether an output of this shape, that of one example, can learn the task."""
+        return len(shape) == 1
+
+    @classmethod
+    def seen(cls, targets: Array, options: Mapping[str, float]) -> Array:  # noqa: ARG003
+        """Targets of a training part as `of_targets` takes them, by options of the objective."""
+        return targets
+
+    @property
+    def placed(self) -> bool:
+        """Whether targets tell of places in the inputs, which then may not be moved."""
+        return False
+
+    def of_output(self, shape: Shape) -> Self:  # noqa: ARG002
+        """The same for a network's output of this shape, where the targets leave that open."""
+        return self
+
+    @property
+    def learned(self) -> str | Mapping[str, str]:
+        """What is learned, for files: an objective, or one by the port of each output."""
+        return self.objective
+
+    def with_options(self, options: Mapping[str, float]) -> Self:
+        """The same with options of its objective, by `compiler/objectives.py`."""
+        assert not options, f"`{self.objective}` has no options"
+        return self
 
     @classmethod
     @abstractmethod
@@ -166,16 +209,14 @@ class Task(ABC):
         """What each example counts, float64 [N] on the device of its target; None: 1 each."""
         return None
 
-    # ------------------------------------------------------------------------------- the network
+    def shares(self, targets: Tensor) -> Tensor | None:  # noqa: ARG002
+        """What each output of an example counts besides, float64 [N, K]; None: 1 each.
 
-    @classmethod
-    @abstractmethod
-    def inputs_of(cls, graph: Graph) -> Shape:
-        """Shape of one example of a network that can learn the task.
-
-        Raises:
-            DiagnosticError: D430 (the network's ports do not fit the task).
+        It is 0 where nothing is known of what an output should be, and multiplies slopes.
         """
+        return None
+
+    # ------------------------------------------------------------------------------- the network
 
     @abstractmethod
     def check(self, graph: Graph, data: str) -> None:
@@ -220,6 +261,10 @@ class Task(ABC):
 
         The likeliest comes first. ``answer_columns`` says what they are.
         """
+
+    def answer_texts(self, answers: Sequence[tuple[str, float]]) -> list[str]:
+        """The `answers` of an example for people: ``cat 97.31%``."""
+        return [f"{name} {self.answer_text(number)}" for name, number in answers]
 
     @classmethod
     def answer_text(cls, number: float) -> str:
@@ -274,14 +319,24 @@ class Task(ABC):
 
     def entries(self, part: str, score: Score) -> dict[str, float]:
         """A score for files: ``holdout_loss`` and ``holdout_accuracy`` of the part ``holdout``."""
-        return dict(
-            zip(self.entry_names(part), (score.loss, self.filed(score.quality)), strict=True)
-        )
+        more = {f"{part}_{name}": score.more[name] for name in self.more_metrics}
+        numbers = (score.loss, self.filed(score.quality))
+        return {**dict(zip(self.entry_names(part), numbers, strict=True)), **more}
+
+    @property
+    def more_metrics(self) -> tuple[str, ...]:
+        """Names of `Score.more`, which files have behind that of a part."""
+        return ()
+
+    def columns(self, part: str) -> tuple[str, ...]:
+        """The names of `entries`."""
+        return (*self.entry_names(part), *(f"{part}_{name}" for name in self.more_metrics))
 
     def score_of(self, part: str, entries: Mapping[str, float]) -> Score:
         """The score that `entries` has written of a part."""
         loss, quality = (entries[name] for name in self.entry_names(part))
-        return Score(loss, self.filed(quality))
+        more = {name: entries[f"{part}_{name}"] for name in self.more_metrics}
+        return Score(loss, self.filed(quality), more)
 
     def chance(self, targets: Tensor) -> Score | None:  # noqa: ARG002
         """What needs no learning: the loss of no preference, the metric of the best constant.

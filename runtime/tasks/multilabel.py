@@ -13,9 +13,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from bayesnas.compiler.graph.model import Graph
-from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
-from bayesnas.runtime.tasks.classification import Classification
 from bayesnas.runtime.tasks.interface import (
     Array,
     Factors,
@@ -42,6 +40,7 @@ class Multilabel(Task):
     """
 
     labels: tuple[str, ...]
+    objective: ClassVar[str] = "multilabel"
     metric: ClassVar[str] = "mAP"
     unit: ClassVar[str] = "%"
     scale: ClassVar[float] = 100.0
@@ -97,11 +96,6 @@ class Multilabel(Task):
         return np.where(marks.any(axis=1), 1 + order[marks[:, order].argmax(axis=1)], 0)
 
     # ------------------------------------------------------------------------------- the network
-
-    @classmethod
-    def inputs_of(cls, graph: Graph) -> Shape:
-        """As a classifier's."""
-        return Classification.inputs_of(graph)
 
     def check(self, graph: Graph, data: str) -> None:
         """Refuse a network of another number of outputs than labels.

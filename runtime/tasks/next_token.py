@@ -15,7 +15,6 @@ from torch.nn.functional import cross_entropy, one_hot
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.tasks.classification import Classification
 from bayesnas.runtime.tasks.interface import AT_ONCE, Array, Factors, Score, Task, wrong
 
 UNKNOWN = "<unk>"  # the token of all that are not in the vocabulary
@@ -38,6 +37,7 @@ class NextToken(Task):
 
     tokens: tuple[str, ...]
     level: str = "character"
+    objective: ClassVar[str] = "next_token"
     metric: ClassVar[str] = "perplexity"
     scale: ClassVar[float] = -1.0  # quality is the perplexity with its sign turned
     answer_columns: ClassVar[tuple[str, str]] = ("token", "probability")
@@ -84,18 +84,9 @@ class NextToken(Task):
     # ------------------------------------------------------------------------------- the network
 
     @classmethod
-    def inputs_of(cls, graph: Graph) -> Shape:
-        """Of the one input; the one output is [tokens], or [tokens, length] as is the input.
-
-        Raises:
-            DiagnosticError: D430 (other ports).
-        """
-        shape = graph.node(graph.root.inputs[0]).shape or ()
-        outputs = [graph.node(node).shape or () for node in graph.root.outputs]
-        several = len(graph.root.inputs) != 1 or len(outputs) != 1
-        if not several and len(outputs[0]) == 2 and outputs[0][1:] == shape:
-            return shape
-        return Classification.inputs_of(graph)
+    def suits_output(cls, shape: Shape) -> bool:
+        """A vector, or one for each place."""
+        return len(shape) in (1, 2)
 
     def check(self, graph: Graph, data: str) -> None:
         """Refuse a network of another number of outputs a place than tokens.

@@ -12,9 +12,7 @@ from attrs import evolve, frozen
 from torch import Tensor
 
 from bayesnas.compiler.graph.model import Graph
-from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
-from bayesnas.runtime.tasks.classification import Classification
 from bayesnas.runtime.tasks.interface import (
     Array,
     Factors,
@@ -54,6 +52,7 @@ class Regression(Task):
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
     sigma: float = 1.0
+    objective: ClassVar[str] = "regression"
     metric: ClassVar[str] = "R2"
     answer_columns: ClassVar[tuple[str, str]] = ("target", "value")
 
@@ -104,6 +103,10 @@ class Regression(Task):
             raise wrong(place, "D512", what, "save the same targets for all parts")
         return torch.from_numpy(values)
 
+    def with_options(self, options: Mapping[str, float]) -> Regression:
+        """With ``sigma``."""
+        return evolve(self, sigma=float(options.get("sigma", self.sigma)))
+
     def strata(self, targets: Tensor) -> Array:
         """Tenths of the examples by the first target, fewer where there are few examples."""
         count = len(targets)
@@ -113,11 +116,6 @@ class Regression(Task):
         return ranks * strata // max(count, 1)
 
     # ------------------------------------------------------------------------------- the network
-
-    @classmethod
-    def inputs_of(cls, graph: Graph) -> Shape:
-        """As a classifier's."""
-        return Classification.inputs_of(graph)
 
     def check(self, graph: Graph, data: str) -> None:
         """Refuse a network of another number of outputs than targets.

@@ -60,7 +60,7 @@ def glance(name: str, options: DataOptions) -> Glance:
         DiagnosticError: D501 (unknown), D503 (no image that can be read), and what the source
             raises.
     """
-    from bayesnas.runtime.data.registry import KINDS, Request, source_of
+    from bayesnas.runtime.data.registry import KINDS, Ports, Request, source_of
 
     source = source_of(name)
     if source is None:
@@ -70,7 +70,8 @@ def glance(name: str, options: DataOptions) -> Glance:
     if source.fits:
         return _of_folder(Path(argument))
     if source.spells:
-        data = source.load(Request(name, argument, (_WINDOW,), options, outputs=(0, _WINDOW)))
+        ports = Ports({"tokens": (_WINDOW,)}, {"next": (0, _WINDOW)})
+        data = source.load(Request(name, argument, (_WINDOW,), options, ports=ports))
         tokens: tuple[str, ...] = getattr(data.task, "tokens", ())
         shape, told = (_WINDOW,), f"{options.level}s"
         return Glance(shape, len(tokens), (), len(data.train), (), False, told, True)

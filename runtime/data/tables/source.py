@@ -22,6 +22,7 @@ from bayesnas.runtime.data.splits import reserve_test, split_words
 from bayesnas.runtime.data.tables.columns import Categories, Preparation
 from bayesnas.runtime.data.tables.files import ENDINGS, Table, read_table
 from bayesnas.runtime.data.tables.targets import Targets
+from bayesnas.runtime.tasks.bundle import mapped
 from bayesnas.runtime.tasks.classification import Classification
 from bayesnas.runtime.tasks.interface import Task, wrong
 
@@ -61,8 +62,9 @@ def load(request: Request) -> Data:
     names, outputs = request.options.target, _single(request.outputs)
     paths = parts_of(Path(request.argument), ENDINGS)
     table = read_table(paths.train)
-    found = Targets.of(table, names, outputs)
-    task = found.task(table.place)
+    said = request.objective
+    found = Targets.of(table, names, outputs, said=said)
+    task = found.task(table.place, said)
     rows, notes = _Rows.of(table, found, task), [_absent(table, found)]
     if paths.test is None:
         parts, note = rows.split(task)
@@ -101,8 +103,8 @@ def _prepared(request: Request, task: Task, parts: Sequence[_Rows], notes: Seque
     scaled = torch.tensor(prepared.quantities)  # marks and categories stay 0 and 1
     return evolve(
         data,
-        mean=torch.where(scaled, data.mean, 0.0),
-        std=torch.where(scaled, data.std, 1.0),
+        mean=mapped(lambda mean: torch.where(scaled, mean, 0.0), data.mean),
+        std=mapped(lambda std: torch.where(scaled, std, 1.0), data.std),
         columns=prepared.record(),
     )
 

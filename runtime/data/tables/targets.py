@@ -35,12 +35,17 @@ class Targets:
 
     @classmethod
     def of(
-        cls, table: Table, names: Sequence[str], outputs: int, learned: Task | None = None
+        cls,
+        table: Table,
+        names: Sequence[str],
+        outputs: int,
+        learned: Task | None = None,
+        said: str | None = None,
     ) -> Targets:
         """Texts are classes, and so are a few whole numbers; else numbers are predicted.
 
         How many ``outputs`` a network has tells more: many classes have many, a number has one.
-        What a network has ``learned`` tells it all.
+        What a network has ``learned`` tells it all, and so does the objective that is ``said``.
 
         Raises:
             DiagnosticError: D514 (several columns that are no numbers, or no row that has them),
@@ -55,8 +60,9 @@ class Targets:
             what = f"has no row with {quote(names)}"
             raise wrong(table.place, "D514", what, "name a column that is filled in: `--target`")
         columns = [column[rows] for column in columns]
-        classes = isinstance(learned, Classification)
-        if len(columns) == 1 and (classes or (not learned and _are_classes(columns[0], outputs))):
+        known = said or (learned and learned.objective)
+        classes = known == "classification" or (not known and _are_classes(columns[0], outputs))
+        if len(columns) == 1 and classes:
             return cls(tuple(names), _texts(columns[0]), rows)
         texts = [name for name, c in zip(names, columns, strict=True) if _is_texts(c)]
         if texts:
@@ -66,15 +72,16 @@ class Targets:
             raise wrong(table.place, "D514", what, "name one column, or columns of numbers")
         return cls(tuple(names), np.stack(columns, axis=1), rows)
 
-    def task(self, place: str) -> Task:
-        """What is learned of them; ``place`` names the table.
+    def task(self, place: str, said: str | None = None) -> Task:
+        """What is learned of them, as far as that is not ``said``; ``place`` names the table.
 
         Raises:
             DiagnosticError: D514 (a single class, a constant, a label of all or none).
         """
         if self.array.ndim == 1:
             return _classification(self.array, place, self.names[0])
-        kind = Multilabel if len(self.names) > 1 and Multilabel.suits(self.array) else Regression
+        labels = len(self.names) > 1 and Multilabel.suits(self.array)
+        kind = Multilabel if said == "multilabel" or (labels and not said) else Regression
         where = f"{quote(self.names)} of {place}"
         return kind.of_targets(self.array, where, self.names)
 

@@ -27,6 +27,7 @@ from bayesnas.runtime.report.blocks import (
 )
 from bayesnas.runtime.report.charts import Spec, axis, dot, figure, layer, number, tooltip
 from bayesnas.runtime.report.files import RunFiles
+from bayesnas.runtime.tasks.bundle import tensors
 
 _COUNT: Final = 12
 _MOST: Final = 20_000  # test examples that are looked at
@@ -112,11 +113,12 @@ class _Answers:
         about = (
             "The test examples of the largest loss: often mislabelled, cut off, or of a rare kind."
         )
-        if part.inputs.dim() != _IMAGE + 1 or part.inputs.shape[1] not in _COLOURS:
+        images = next(filter(_are_images, tensors(part.inputs)), None)
+        if images is None:
             return [Numbers("Worst examples", about, table)]
         pictures = [
             Picture(f"is {truth}, answer {name} ({number(value):.3g})", address=_address(image))
-            for image, (_, truth, name, value, _) in zip(part.inputs[order], rows, strict=True)
+            for image, (_, truth, name, value, _) in zip(images[order], rows, strict=True)
         ]
         return [Gallery("Worst examples", about, tuple(pictures), table)]
 
@@ -127,6 +129,10 @@ class _Answers:
         if names and (stratum := int(task.strata(target)[0])) < len(names):
             return names[stratum]
         return ", ".join(f"{value:.4g}" for value in target.flatten().tolist()[:4])
+
+
+def _are_images(inputs: Tensor) -> bool:
+    return inputs.dim() == _IMAGE + 1 and inputs.shape[1] in _COLOURS
 
 
 def _targets_of(trained: TrainedRun) -> list[str]:

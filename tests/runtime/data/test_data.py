@@ -479,16 +479,28 @@ def test_cifar10_that_is_not_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "code", "message"),
     [
-        "network n(a: [1, 8, 8], b: [1, 8, 8]) -> (y: [1, 8, 8]) { {a, b} -> y }",
-        "network n(a: [1, 8, 8]) -> (y: [1, 8, 8]) { a -> y : relu }",
-        "network n(a: [1, 8, 8]) -> (y: [3], z: [3]) { a -> {y, z} : flatten >> linear(3) }",
+        (
+            "network n(a: [1, 8, 8], b: [1, 8, 8]) -> (y: [1, 8, 8]) { {a, b} -> y }",
+            "D520",
+            "`digits` has no data for the input `a` and `b`",
+        ),
+        (
+            "network n(a: [1, 8, 8]) -> (y: [1, 8, 8]) { a -> y : relu }",
+            "D430",
+            "`y` is [1, 8, 8], and `digits` has one target an example",
+        ),
+        (
+            "network n(a: [1, 8, 8]) -> (y: [3], z: [3]) { a -> {y, z} : flatten >> linear(3) }",
+            "D520",
+            "`digits` has no data for the output `y` and `z`",
+        ),
     ],
 )
-def test_a_network_that_is_not_a_classifier(text: str) -> None:
+def test_a_network_that_is_not_a_classifier(text: str, code: str, message: str) -> None:
     found = refused("digits", graph_of(text))
-    assert (found.code, found.message) == ("D430", "`n` is not a classifier")
+    assert (found.code, found.message) == (code, message)
     assert found.span is not None
     assert_style(found)
 

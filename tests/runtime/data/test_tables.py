@@ -125,12 +125,12 @@ def test_quantities_are_standardised_by_the_training_part_and_marks_are_not(
 @pytest.mark.parametrize(
     ("outputs", "target", "about"),
     [
-        (2, ("kind",), "Classification(classes=('a', 'b'), class_weights=None)"),
-        (1, ("kind",), "Classification(classes=('a', 'b'), class_weights=None)"),
+        (2, ("kind",), "Classification(classes=('a', 'b')"),
+        (1, ("kind",), "Classification(classes=('a', 'b')"),
         (1, ("price",), "R2"),
         (1, ("weight",), "R2"),
         (2, ("weight", "price"), "R2"),
-        (3, ("age",), "Classification(classes=('27', '31', '45'), class_weights=None)"),
+        (3, ("age",), "Classification(classes=('27', '31', '45')"),
         (1, ("age",), "R2"),  # one output is a number
     ],
 )
@@ -143,7 +143,7 @@ def test_columns_tell_what_is_learned(
     [width] = [d.help for d in caught.value.diagnostics]
     inputs = int(width.partition("[")[2].partition("]")[0])
     task = load_data(name, takes(inputs, outputs), DataOptions(target=target)).task
-    assert about in (str(task), task.metric)
+    assert str(task).startswith(about) or task.metric == about
 
 
 def test_rows_without_a_target_are_left_out(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_setti
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.folder import Findings
 from bayesnas.runtime.data.loading import load_data
-from bayesnas.runtime.data.registry import DataOptions, Request
+from bayesnas.runtime.data.registry import DataOptions, Ports, Request
 from bayesnas.runtime.data.texts.source import load
 from bayesnas.runtime.data.texts.tokens import Vocabulary, split_text
 from bayesnas.runtime.jobs.prediction import Fault, Prediction, predictions
@@ -80,7 +80,9 @@ def test_windows_behind_which_a_token_is_learned(tmp_path: Path) -> None:
 def test_windows_whose_tokens_all_are_followed(tmp_path: Path) -> None:
     """Each token is read once, and what follows it is learned."""
     name = write(tmp_path / "t.txt")
-    request = Request(name, name.partition(":")[2], (3,), DataOptions(), outputs=(5, 3))
+    request = Request(
+        name, name.partition(":")[2], (3,), DataOptions(), ports=Ports({"x": (3,)}, {"y": (5, 3)})
+    )
     data = load(request)
     numbers = Vocabulary.of(TEXT * 4, 5).numbers(list(TEXT * 4))
     assert data.train.inputs.flatten().tolist() == numbers[:30].tolist()

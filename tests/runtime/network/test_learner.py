@@ -15,11 +15,11 @@ from bayesnas.compiler.emit.pytorch import Emitted
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.runtime.data.dataset import Batches, Data, Part
-from bayesnas.runtime.network.drop_path import droppable
-from bayesnas.runtime.network.learner import Learner, optimizer_of
-from bayesnas.runtime.network.mixtures import mixed
+from bayesnas.runtime.network.learning.drop_path import droppable
+from bayesnas.runtime.network.learning.learner import Learner, optimizer_of
+from bayesnas.runtime.network.learning.mixtures import mixed
+from bayesnas.runtime.network.learning.rates import cosine, learning_rate
 from bayesnas.runtime.network.modules import build
-from bayesnas.runtime.network.rates import cosine, learning_rate
 from bayesnas.runtime.tasks.classification import Classification
 
 NET = """

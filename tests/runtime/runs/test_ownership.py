@@ -15,7 +15,7 @@ from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.train import TrainResult, train
-from bayesnas.runtime.network import learner
+from bayesnas.runtime.network.learning import learner
 from bayesnas.runtime.runs.folder import Run, RunOptions
 from bayesnas.runtime.runs.ownership import check_out, lock
 from bayesnas.runtime.runs.reading import OBJECT

@@ -77,12 +77,9 @@ def test_the_standard_error_is_that_of_a_share() -> None:
 
 def test_a_network_for_other_targets_is_refused() -> None:
     two = graph_of("network net(x: [4]) -> (y: [2]) { x -> y : linear(2) }")
-    assert Classification.inputs_of(two) == (4,)
     with pytest.raises(DiagnosticError, match="`colours` has 5 classes, the network predicts 2"):
         TASK.check(two, "colours")
-    image = graph_of("network net(x: [4, 8, 8]) -> (y: [4, 8, 8]) { x -> y : relu }")
-    with pytest.raises(DiagnosticError, match="`net` is not a classifier"):
-        Classification.inputs_of(image)
+    assert not Classification.suits_output((4, 8, 8))
 
 
 def test_what_needs_no_learning() -> None:
@@ -91,3 +88,14 @@ def test_what_needs_no_learning() -> None:
     chance = task.chance(targets)
     assert chance.quality == 0.5
     assert chance.loss == pytest.approx(float(task.loss(torch.zeros(4, 3), targets)))
+
+
+def test_of_many_classes_the_five_largest_outputs_are_told() -> None:
+    """The class of the first is the largest output, of the second the fifth, of the third none."""
+    task = Classification(tuple(map(str, range(100))))
+    outputs = -torch.arange(100.0).repeat(3, 1)
+    score = task.score([(outputs, torch.tensor([0, 4, 5]))])
+    assert score.more == {"top5_accuracy": pytest.approx(2 / 3)}
+    assert task.told(score) == "accuracy 33.33%, top-5 66.67%"
+    assert task.columns("test") == ("test_loss", "test_accuracy", "test_top5_accuracy")
+    assert task.score_of("test", task.entries("test", score)) == score

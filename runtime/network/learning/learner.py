@@ -13,11 +13,12 @@ from bayesnas.compiler.emit.pytorch import Emitted
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.runtime.data.dataset import Batches
-from bayesnas.runtime.network.drop_path import DropPath
-from bayesnas.runtime.network.mixtures import mixed
+from bayesnas.runtime.network.learning.drop_path import DropPath
+from bayesnas.runtime.network.learning.mixtures import mixed
+from bayesnas.runtime.network.learning.rates import learning_rate
 from bayesnas.runtime.network.modules import predict
-from bayesnas.runtime.network.rates import learning_rate
 from bayesnas.runtime.network.training import check_loss, sgd
+from bayesnas.runtime.tasks.bundle import Inputs
 
 
 class Learner:
@@ -69,7 +70,7 @@ class Learner:
             yield value
 
     def _backward(
-        self, batches: Batches, inputs: Tensor, targets: Tensor, together: int, place: str
+        self, batches: Batches, inputs: Inputs, targets: Tensor, together: int, place: str
     ) -> float:
         settings = self.settings
         mixture = mixed(inputs, settings.mixup, settings.cutmix)

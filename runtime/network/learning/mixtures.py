@@ -13,6 +13,9 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.runtime.tasks.bundle import Bundle, Inputs, mapped
+
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -26,7 +29,7 @@ class Mixture:
         share: of the example itself, from 0 to 1.
     """
 
-    inputs: Tensor
+    inputs: Inputs
     others: Tensor | None = None
     share: float = 1.0
 
@@ -38,7 +41,22 @@ class Mixture:
         return self.share * loss + (1 - self.share) * task_loss(outputs, targets[self.others])
 
 
-def mixed(inputs: Tensor, mixup: float, cutmix: float) -> Mixture:
+def check_mixtures(name: str, inputs: Inputs, placed: bool, cutmix: float) -> None:
+    """Refuse CutMix of what is no single image, or of images that targets of ``name`` lie on.
+
+    Raises:
+        DiagnosticError: D515.
+    """
+    single = not isinstance(inputs, Bundle) and inputs.dim() == 4
+    if not cutmix or (single and not placed):
+        return
+    what = "puts rectangles of images into others"
+    why = f"targets of `{name}` lie on them" if single else f"an example of `{name}` is no image"
+    remedy = "leave `cutmix` out; `mixup` takes all"
+    raise DiagnosticError(Diagnostic("D515", f"`cutmix` {what}, {why}", help=remedy))
+
+
+def mixed(inputs: Inputs, mixup: float, cutmix: float) -> Mixture:
     """A batch [N, ...] mixed one way or the other, where both are asked for by the toss of a coin.
 
     Args:
@@ -52,9 +70,9 @@ def mixed(inputs: Tensor, mixup: float, cutmix: float) -> Mixture:
     by_area = bool(cutmix) and (not mixup or float(torch.rand(())) < 0.5)
     alpha = cutmix if by_area else mixup
     share = float(torch.distributions.Beta(alpha, alpha).sample())
-    if by_area:
+    if by_area and not isinstance(inputs, Bundle):
         return _patched(inputs, others, share)
-    return Mixture(share * inputs + (1 - share) * inputs[others], others, share)
+    return Mixture(mapped(lambda x: share * x + (1 - share) * x[others], inputs), others, share)
 
 
 def _patched(inputs: Tensor, others: Tensor, share: float) -> Mixture:
