@@ -14,7 +14,7 @@ from bayesnas.runtime.data.dataset import Data, sameness_note
 from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.network.causality import check_causal
 from bayesnas.runtime.network.kernels import layout_note
-from bayesnas.runtime.network.mixtures import check_mixtures
+from bayesnas.runtime.network.learning.mixtures import check_mixtures
 from bayesnas.runtime.network.normalisation import check_batches
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.tasks.bundle import Bundle
