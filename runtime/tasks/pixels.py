@@ -142,6 +142,10 @@ class PixelClassification(Task):
         """All the same: an image has several classes."""
         return np.zeros(len(targets), dtype=np.int64)
 
+    def smoothed(self, share: float) -> PixelClassification:
+        """Unless it is already."""
+        return self if self.smoothing else evolve(self, smoothing=share)
+
     def balanced(self, targets: Tensor) -> PixelClassification:
         """With weights in inverse proportion to how often a class comes among the places."""
         known = targets[targets != self.ignored].flatten()
