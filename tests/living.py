@@ -56,9 +56,11 @@ OTHERS: dict[str, dict[str, int]] = {
     "nasnet": {"cells": 3, "width": 4},
     "sequence_tcn": {},
     "table": {},
+    "siamese": {"width": 8, "nodes": 2},
     "tabular_mlp": {},
     "transformer": {"width": 16, "blocks": 1},
     "treecell_pyramidnet": {"blocks": 1},
+    "unet": {"width": 4},
     "vision_blocks": {"width": 8, "blocks": 1},
 }
 

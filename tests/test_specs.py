@@ -40,10 +40,12 @@ SPACES = {
     "proxylessnas": (40, {"classes": 10}),
     "sequence_tcn": (25, {}),
     "table": (25, {"outputs": 3}),
+    "siamese": (30, {"width": 8, "nodes": 2}),
     "tabular_mlp": (25, {}),
     "transformer": (35, {"width": 16, "blocks": 1}),
     "treecell_pyramidnet": (60, {"blocks": 1}),
     "two_tasks": (30, {"width": 4}),
+    "unet": (40, {"width": 4}),
     "vision_blocks": (40, {"width": 8, "blocks": 1}),
 }
 
@@ -93,9 +95,9 @@ def test_space_is_trained_for_a_few_steps(space: Compiled) -> None:
     module, _ = build(graph, "spec.nas", seed=0)
     generator = torch.Generator().manual_seed(0)
     ports = Ports.of(graph)
-    classes = next(iter(ports.outputs.values()))[0]
+    classes, *places = next(iter(ports.outputs.values()))
     inputs = [torch.randn(2, *shape, generator=generator) for shape in ports.inputs.values()]
-    labels = torch.randint(classes, (2,), generator=generator)
+    labels = torch.randint(classes, (2, *places), generator=generator)
     gates = torch.ones(len(graph.searched()), requires_grad=True)
     optimizer = torch.optim.SGD([*module.parameters(), gates], lr=1e-3)
     losses = []

@@ -8,13 +8,25 @@ import networkx as nx
 from attrs import evolve
 
 from bayesnas.compiler.graph.model import AnyStage, Graph, Node, ParallelStage, Stage
+from bayesnas.compiler.graph.sharing import uneven
 from bayesnas.compiler.operations.primitives import PRIMITIVES
 
 _PASSING = ("skip", "flatten")  # the numbers stay what they were
 
 
 def drop_dead(graph: Graph) -> Graph:
-    """The graph of nodes on a way from an input to an output; empty instances are left out."""
+    """The graph of nodes on a way from an input to an output; empty instances are left out.
+
+    What is dead in one call of a shared module goes from all that are left.
+    """
+    kept = _living(graph)
+    while lost := uneven(kept):
+        edges = {edge.id for edge in kept.edges()} - lost
+        kept = _living(kept.subgraph({node.id for node in kept.nodes()}, edges))
+    return kept
+
+
+def _living(graph: Graph) -> Graph:
     network = graph.network
     inputs, outputs = (
         [port for port in ports if port in network]

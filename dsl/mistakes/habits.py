@@ -29,7 +29,7 @@ _CALLS = (
         "write `<target> = <source> : <name>(<values>)`",
     ),
     Rule(
-        r"= (tied )?(chain )?(?P<name>\w+) \( (?P<sources>(LIST|REF)) , § (?P<value>\d+)",
+        r"= (TIE )?(chain )?(?P<name>\w+) \( (?P<sources>(LIST|REF)) , § (?P<value>\d+)",
         "<found> stands where a node is meant",
         "parameters of a motif stand after `;` by name: `<name>(<sources>; width = <value>)`",
     ),
@@ -46,7 +46,7 @@ _CALLS = (
         "[",
     ),
     Rule(
-        r"= (tied )?(chain )?(?P<name>\w+) \( § (?P<here>[\[({] (?P<sources>LIST|REF) [\])}]) \)",
+        r"= (TIE )?(chain )?(?P<name>\w+) \( § (?P<here>[\[({] (?P<sources>LIST|REF) [\])}]) \)",
         "nodes are named without brackets",
         "write `<name>(<sources>)`",
     ),
@@ -140,7 +140,7 @@ _STATEMENTS = (
         "{",
     ),
     Rule(
-        r"= (?P<here>tied) (REF § :|§ (sum|concat|product)\b)",
+        r"= (?P<here>tied|shared) (REF § :|§ (sum|concat|product)\b)",
         "only motifs are tied",
         "put it into a motif and tie that: `x = tied cell(a)`",
     ),
