@@ -130,6 +130,7 @@ class TrainSettings:
     erase: float = _number(0.0, 0, 1, "chance that a random rectangle is blanked")
     mixup: float = _number(0.0, 0, 100, "alpha of the mixtures of examples; 0: none")
     cutmix: float = _number(0.0, 0, 100, "alpha of rectangles of other images; 0: none")
+    label_smoothing: float = _number(0.0, 0, 0.999, "share of a label spread over all classes")
     class_weights: str = _word("none", CLASS_WEIGHTS, "balanced: rare classes count like others")
     holdout: float = _number(0.0, 0, 0.9, "share of the training part that is held out and watched")
     keep: str = _word("last", ("last", "best"), "best: the weights that were best on the held-out")

@@ -40,6 +40,13 @@ def test_links_and_paths_exist(path: Path) -> None:
         assert (ROOT / target).exists(), target
 
 
+def test_the_index_lists_every_document() -> None:
+    text = (ROOT / "docs/index.md").read_text("utf-8")
+    listed = set(re.findall(r"\]\((\w+\.md)\)", text))
+    assert listed == {path.name for path in (ROOT / "docs").glob("*.md")} - {"index.md"}
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 150
+
+
 def test_architecture_has_a_line_for_every_module_and_no_other() -> None:
     table = re.findall(r"^\| `([^`]+)` \|", (ROOT / "docs/architecture.md").read_text(), re.M)
     listed = [t for t in table if not t.endswith("/")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
@@ -21,6 +21,14 @@ from bayesnas.dsl.terminal import say
 if TYPE_CHECKING:
     from bayesnas.compiler.pipeline import Compiled
     from bayesnas.runtime.runs.folder import RunOptions
+
+
+_NEXT: Final = (
+    "",
+    "now with data of your own, images in a folder a class or arrays in a file:",
+    "    bayesnas init start --data folder:photos     # a spec that fits, and the next commands",
+    "    bayesnas init start --data npz:measured.npz",
+)
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
@@ -67,6 +75,7 @@ def _show(options: argparse.Namespace) -> int:
     say(f"figure: {result.figure}")
     say_advice(result.advice)
     say_report([out / name for name in ("search", "train", "supernet")], out)
+    say(*_NEXT)
     return 0
 
 

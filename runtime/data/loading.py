@@ -45,6 +45,7 @@ def load_data(
     options = options or DataOptions()
     data = _made(data, ports, options, learned)
     data = aligned(data, ports, graph)
+    _check_outputs(data, graph)
     reading = data.reading
     if reading is not None:
         data = rearranged(data, ports.inputs)
@@ -52,7 +53,6 @@ def load_data(
     for node, own in zip(graph.root.inputs, shapes, strict=True):
         if own != graph.node(node).shape:
             raise _size_error(data, own, graph.node(node), fixed=learned is not None)
-    _check_outputs(data, graph)
     data.task.check(graph, data.name)
     if learned is not None:
         return evolve(data, reading=None)

@@ -8,6 +8,7 @@ from attrs import evolve
 
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, check_training
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.augmentation import Extra, augmentation_note
 from bayesnas.runtime.data.census import Census
 from bayesnas.runtime.data.dataset import Data, sameness_note
@@ -18,6 +19,7 @@ from bayesnas.runtime.network.learning.mixtures import check_mixtures
 from bayesnas.runtime.network.normalisation import check_batches
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.tasks.bundle import Bundle
+from bayesnas.runtime.tasks.interface import Task
 
 Settings = TypeVar("Settings", SearchSettings, TrainSettings)
 
@@ -66,4 +68,20 @@ def settled(
         say_note(note)
     if weighted:
         data = evolve(data, task=data.task.balanced(data.train.targets))
+    if isinstance(settings, TrainSettings) and settings.label_smoothing:
+        data = evolve(data, task=_smoothed(data.task, settings.label_smoothing))
     return evolve(settings, augment=augment), data, census
+
+
+def _smoothed(task: Task, share: float) -> Task:
+    """The task with smoothed labels.
+
+    Raises:
+        DiagnosticError: D232 (nothing is left to be smoothed).
+    """
+    smoothed = task.smoothed(share)
+    if smoothed == task:
+        what = "`label_smoothing` does nothing here"
+        remedy = "leave it out: no output has classes whose labels are not smoothed already"
+        raise DiagnosticError(Diagnostic("D232", what, help=remedy))
+    return smoothed

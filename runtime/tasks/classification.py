@@ -142,6 +142,10 @@ class Classification(Task):
         """The classes' names."""
         return self.classes
 
+    def smoothed(self, share: float) -> Classification:
+        """Unless it is already."""
+        return self if self.smoothing else evolve(self, smoothing=share)
+
     def balanced(self, targets: Tensor) -> Classification:
         """With weights in inverse proportion to how often a class comes."""
         counts = torch.bincount(targets, minlength=len(self.classes)).tolist()

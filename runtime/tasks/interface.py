@@ -205,6 +205,13 @@ class Task(ABC):
         check_idle(["class_weights = balanced"], f"where {self.metric} is learned", remedy)
         return self
 
+    def smoothed(self, share: float) -> Self:  # noqa: ARG002
+        """The same with labels that are spread over all classes by that share.
+
+        What has no classes, and labels smoothed already, stay as they are.
+        """
+        return self
+
     def weights(self, targets: Tensor) -> Tensor | None:  # noqa: ARG002
         """What each example counts, float64 [N] on the device of its target; None: 1 each."""
         return None

@@ -145,6 +145,11 @@ class Several(Task):
         )
         return evolve(self, outputs=outputs)
 
+    def smoothed(self, share: float) -> Several:
+        """Each task that has classes is smoothed."""
+        outputs = tuple(evolve(o, task=o.task.smoothed(share)) for o in self.outputs)
+        return evolve(self, outputs=outputs)
+
     @property
     def placed(self) -> bool:
         """Whether any of them is."""

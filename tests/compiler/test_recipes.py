@@ -22,7 +22,7 @@ DARTS = {
     "decay_norms": "yes",
     "gradient_clip": 5,
 }
-COLOURS = {"augment": "flip", "crop": 0.08, "color_jitter": 0.4}
+COLOURS = {"augment": "flip", "crop": 0.08, "color_jitter": 0.4, "label_smoothing": 0.1}
 
 # Liu et al. 2019, train.py and train_imagenet.py; PC-DARTS, train_imagenet.py; PathLevel-EAS,
 # run_pyramidnet.py; torchvision, references/classification (the recipe of 2021).
@@ -48,7 +48,8 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         **DARTS, "epochs": 600, "batch_size": 128, "accumulate": 8, "learning_rate": 0.5,
         "schedule": "cosine_epoch", "warmup_epochs": 5, "weight_decay": 2e-5,
         "decay_norms": "no", "gradient_clip": 0, "average": 0.99997, "augment": "flip",
-        "crop": 0.08, "policy": "trivial", "erase": 0.1, "mixup": 0.2, "cutmix": 1.0,
+        "crop": 0.08, "policy": "trivial", "erase": 0.1,
+        "label_smoothing": 0.1, "mixup": 0.2, "cutmix": 1.0,
     },
 }  # fmt: skip
 

@@ -15,4 +15,5 @@ train {
     augment = flip
     crop = 0.08
     color_jitter = 0.4
+    label_smoothing = 0.1
 }

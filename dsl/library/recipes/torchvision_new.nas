@@ -19,5 +19,6 @@ train {
     policy = trivial
     erase = 0.1
     mixup = 0.2
+    label_smoothing = 0.1
     cutmix = 1.0
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from bayesnas.runtime.report.blocks import Block, Cell, Chart, Section, Table
+from bayesnas.runtime.report.blocks import Block, Cell, Chart, Numbers, Section, Table
 from bayesnas.runtime.report.charts import (
     COLOURS,
     Spec,
@@ -17,9 +17,9 @@ from bayesnas.runtime.report.charts import (
 )
 from bayesnas.runtime.report.files import RunFiles
 from bayesnas.runtime.report.metrics import metric_names, metric_told
+from bayesnas.runtime.report.sections.answers import answers_of
 from bayesnas.runtime.report.sections.compression import compression
 from bayesnas.runtime.report.sections.layers import layer_costs
-from bayesnas.runtime.report.sections.worst import worst_examples
 
 _LARGEST: Final = 24  # classes of a matrix that is drawn whole
 _WRITTEN: Final = 12  # classes of a matrix whose numbers are written in it
@@ -54,9 +54,28 @@ def training_sections(run: RunFiles) -> list[Section]:
     if by_class := result.get("test_by_class"):
         answers += _by_class(by_class)
     if result:
-        answers += worst_examples(run)
+        answers += [*_measures(result), *answers_of(run)]
         sections.append(Section("Its answers on the test part", (), tuple(answers)))
     return sections
+
+
+def _measures(result: Mapping[str, Any]) -> list[Block]:
+    """Tables of what files have by target or by label: ``test_by_target``."""
+    blocks: list[Block] = []
+    for key, entries in result.items():
+        what = key.removeprefix("test_by_")
+        if what in (key, "class") or not isinstance(entries, dict):
+            continue
+        rows = {name: row for name, row in entries.items() if isinstance(row, dict)}
+        names = list(dict.fromkeys(n for row in rows.values() for n in row))
+        cells = [[name, *(_cell(row.get(n)) for n in names)] for name, row in rows.items()]
+        table = Table.of(f"by_{what}", (what, *names), cells)
+        blocks.append(Numbers(f"By {what}", "On the test part.", table))
+    return blocks
+
+
+def _cell(value: Any) -> Cell:
+    return value if isinstance(value, int | float | str) else None
 
 
 def _curve(history: Sequence[Mapping[str, Any]]) -> Chart:

@@ -219,7 +219,8 @@ ALL = {
     "epochs": 3, "optimizer": "adamw", "learning_rate": 0.01, "schedule": "cosine_epoch",
     "warmup_epochs": 1, "decay_norms": "no", "accumulate": 2, "average": 0.9, "drop_path": 0.3,
     "augment": "flip", "crop": 0.5, "policy": "trivial", "color_jitter": 0.2, "cutout": 2,
-    "erase": 0.2, "mixup": 0.2, "cutmix": 1.0, "holdout": 0.25, "keep": "best", "batch_size": 8,
+    "erase": 0.2, "mixup": 0.2, "cutmix": 1.0, "holdout": 0.25, "keep": "best",
+    "label_smoothing": 0.1, "batch_size": 8,
 }  # fmt: skip
 
 

@@ -271,3 +271,16 @@ def test_a_browser_draws_every_figure_without_an_error(home: Path, tmp_path: Pat
     assert 'class="chart failed"' not in done.stdout
     assert done.stdout.count('class="marks"') >= charts
     assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
+
+
+def test_numbers_that_are_told_are_shown_over_their_truth(tmp_path: Path) -> None:
+    write_tiny(tmp_path)
+    spec = "network n(row: [10]) -> (answer: [1]) { row -> answer : linear(1) }"
+    (tmp_path / "n.nas").write_text(spec, encoding="utf-8")
+    command("train @n.nas --data diabetes -o @run --option epochs=2 --device cpu", tmp_path)
+    page = Page(report_page([tmp_path / "run"]))
+    residuals = next(table for table in page.tables if table[0][-1] == "residual")
+    example, _, truth, answer, residual = residuals[1]
+    assert example == "0"
+    assert float(answer) - float(truth) == pytest.approx(float(residual), rel=0.01, abs=0.5)
+    assert "By target" in page.words
