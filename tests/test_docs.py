@@ -98,6 +98,8 @@ def test_specs_in_documents_compile(path: Path) -> None:
 def test_python_in_documents_runs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr("bayesnas.compiler.operations.plugins.PRIMITIVES", dict(PRIMITIVES))
+    monkeypatch.setattr("bayesnas.compiler.operations.plugins._OTHERS", set())
+    monkeypatch.setattr("bayesnas.runtime.data.registry._OWN", {})
     namespace = {"__name__": "my_ops"}  # one a page, as in a notebook
     for text in blocks(path, "python"):
         exec(compile(text, path.name, "exec"), namespace)
