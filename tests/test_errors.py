@@ -42,6 +42,7 @@ from bayesnas.runtime.network.memory import Footprint
 from bayesnas.runtime.network.training import check_loss
 from bayesnas.runtime.runs.folder import Run
 from bayesnas.runtime.weights.choice import Limits, Ranking, free_strands, within
+from bayesnas.runtime.weights.priors.registry import check_importance
 
 ROOT = Path(__file__).parents[1]
 CATALOGUE = ROOT / "docs" / "errors.md"
@@ -273,6 +274,10 @@ def budget_that_no_removal_meets() -> None:
     within(compiled, slices, Ranking(scores, Limits(round_to=4)), [budget])
 
 
+def importance_that_there_is_not() -> None:
+    check_importance("magnitud")
+
+
 PROVOKED: dict[str, Callable[..., None]] = {
     "D404": tree_of_another_format,
     "D421": graphviz_that_fails,
@@ -286,6 +291,7 @@ PROVOKED: dict[str, Callable[..., None]] = {
     "D607": channels_of_a_space,
     "D608": layer_that_there_is_not,
     "D609": budget_that_no_removal_meets,
+    "D610": importance_that_there_is_not,
 }
 
 

@@ -7,32 +7,29 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import torch
 from attrs import asdict, evolve, field, frozen
-from torch import Tensor, nn
+from torch import nn
 
+from bayesnas.compiler.artifacts.figure import write_figure
 from bayesnas.compiler.graph.cost import Cost, graph_cost
 from bayesnas.compiler.graph.model import BudgetConstraint
-from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import TrainSettings, make_settings
-from bayesnas.compiler.slices.counts import Kept, kept_count
-from bayesnas.compiler.slices.groups import Slices, coupled_slices
-from bayesnas.runtime.data.dataset import Data, Part, plain_batches
+from bayesnas.compiler.slices.figure import Width, draw_widths
+from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.failures import plugins_named
+from bayesnas.runtime.jobs.removal import Cut, Judge, Layer, Removal
 from bayesnas.runtime.jobs.train import Start, TrainResult, train
 from bayesnas.runtime.jobs.trained import MEAN, STD, TrainedRun
-from bayesnas.runtime.network.kernels import layout
-from bayesnas.runtime.network.modules import build, predict
-from bayesnas.runtime.network.training import evaluate
 from bayesnas.runtime.runs.folder import RunOptions
-from bayesnas.runtime.runs.ownership import COMPRESSED, check_out
+from bayesnas.runtime.runs.ownership import COMPRESSED, STEPS, check_out, settings_of
+from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.tasks.interface import Score
-from bayesnas.runtime.weights.choice import Limits, Ranking, Share, free_strands, within
-from bayesnas.runtime.weights.importance import IMPORTANCES, Subject
-from bayesnas.runtime.weights.removal import Narrowed, narrow, sliced_tensors, state_paths
+from bayesnas.runtime.weights.choice import Limits, Share
+from bayesnas.runtime.weights.priors.interface import Prior
+from bayesnas.runtime.weights.priors.registry import PRIORS, check_importance
 
-EXAMPLES: Final = 1024  # of the training part, that gradients are taken on
+FIGURE: Final = "widths.svg"
 
 
 @frozen
@@ -41,32 +38,23 @@ class Compression:
 
     Args:
         budgets: what the smaller network may cost, as amounts or as shares.
-        importance: a name of `IMPORTANCES`.
+        importance: a name of `IMPORTANCES` or `PRIORS`.
         limits: what stays whatever the scores say.
+        steps: removals, each followed by its share of the training; 1 or more.
     """
 
     budgets: tuple[BudgetConstraint | Share, ...]
     importance: str = "magnitude"
     limits: Limits = field(factory=Limits)
-
-
-@frozen
-class Layer:
-    """What has become of a layer: channels that come in and go out, before and after."""
-
-    layer: str
-    operation: str
-    inputs: int
-    inputs_kept: int
-    channels: int
-    channels_kept: int
+    steps: int = 1
 
 
 @frozen
 class CompressResult:
     """A compression: costs, layers, and scores on the test part.
 
-    ``removed`` is the score before what is left was trained on, ``trained`` what that ended with.
+    ``removed`` is the score before what is left was trained on, ``trained`` what that ended with;
+    ``figure`` is the picture of the widths, or the text it is drawn from.
     """
 
     before: Cost
@@ -74,6 +62,7 @@ class CompressResult:
     layers: tuple[Layer, ...]
     removed: Score
     trained: TrainResult
+    figure: Path
 
 
 @plugins_named()
@@ -82,43 +71,35 @@ def compress(
 ) -> CompressResult:
     """Make the network of a finished training smaller, and train it on in a run of its own.
 
-    The new run is a training like others: evaluated, exported, resumed, compressed again.
+    The new run is a training like others: evaluated, exported, resumed, compressed again. What
+    comes before it, removals but the last and trainings in which channels are judged, are runs in
+    the folder ``steps`` of its own.
 
     Args:
         folder: of the run.
         wanted: how small, and by what.
-        values: settings of the training on, over those of the run.
+        values: settings of the training on, over those of the run; all of it together takes its
+            epochs, one for each part at least.
         options: of the new run; without data, those of the run are taken.
 
     Raises:
         DiagnosticError: D413, D414 (the new run's folder), D415, D416 (no trained run), D423, D506
             (data or its options), D607 (a supernet), D608 (no such layer), D609 (the budget cannot
-            be met), and what `train` raises.
+            be met), D610 (no such importance), and what `train` raises.
     """
+    check_importance(wanted.importance)
     check_out(options.out, options.resume, options.force, [folder])
     run = TrainedRun.open(folder)
     data, options = _with_data(run, options)
-    removal = _Removal(run, wanted, data, options.seed)
-    removed = removal.score()
-    before, after = (graph_cost(c.graph) for c in (run.compiled, removal.narrowed.compiled))
     settings = make_settings(TrainSettings, {**run.settings.get("settings", {}), **values})
-    layers = removal.layers()
-    scores = data.task.entries("test", removed)
-    told = {
-        "before": asdict(before) | {name: run.record[name] for name in scores},
-        "removed": asdict(after) | scores,
-    }
-    start = Start(
-        removal.narrowed.state,
-        {"compression": _record(run, wanted)},
-        {
-            COMPRESSED: removal.narrowed.text,
-            "layers.jsonl": "".join(json.dumps(asdict(layer)) + "\n" for layer in layers),
-        },
-        {"compression": told},
-    )
-    trained = train(removal.narrowed.compiled, settings, options, start)
-    return CompressResult(before, after, layers, removed, trained)
+    work = _Work(run, wanted, settings, options, data)
+    try:
+        return work.go()
+    except KeyboardInterrupt as error:
+        if settings_of(options.out / STEPS / work.first) is None:
+            raise
+        said = f"`--resume` goes on with the run in `{options.out}`"
+        raise KeyboardInterrupt(said) from error
 
 
 def _with_data(run: TrainedRun, options: RunOptions) -> tuple[Data, RunOptions]:
@@ -137,75 +118,136 @@ def _with_data(run: TrainedRun, options: RunOptions) -> tuple[Data, RunOptions]:
     return data, evolve(options, data=name, data_options=reading)
 
 
-def _record(run: TrainedRun, wanted: Compression) -> dict[str, Any]:
-    return {
-        "weights_hash": run.record["weights_hash"],
-        "budgets": [asdict(budget) for budget in _budgets(run.compiled, wanted)],
-        "importance": wanted.importance,
-        "limits": {**asdict(wanted.limits), "layers": list(wanted.limits.layers)},
-    }
+def step_budgets(
+    whole: Cost, budgets: tuple[BudgetConstraint | Share, ...], steps: int
+) -> list[tuple[BudgetConstraint, ...]]:
+    """Of each removal: costs fall by the same share in every step, down to what is wanted."""
+    last = [b.of(whole) if isinstance(b, Share) else b for b in budgets]
+
+    def limit(budget: BudgetConstraint, step: int) -> int:
+        cost: int = getattr(whole, budget.cost)
+        share = min(1.0, budget.limit / max(1, cost))
+        return budget.limit if step == steps else int(cost * share ** (step / steps))
+
+    return [tuple(evolve(b, limit=limit(b, step)) for b in last) for step in range(1, steps + 1)]
 
 
-def _budgets(compiled: Compiled, wanted: Compression) -> list[BudgetConstraint]:
-    whole = graph_cost(compiled.graph)
-    return [b.of(whole) if isinstance(b, Share) else b for b in wanted.budgets]
+class _Work:
+    """The parts of a compression, one after the other; those that have ended are not done again."""
 
+    def __init__(
+        self,
+        run: TrainedRun,
+        wanted: Compression,
+        settings: TrainSettings,
+        options: RunOptions,
+        data: Data,
+    ) -> None:
+        self.run, self.wanted, self.options, self.data = run, wanted, options, data
+        self.learns = wanted.importance in PRIORS
+        self.first = "1_judged" if self.learns else "1"
+        self.before = graph_cost(run.compiled.graph)
+        parts = wanted.steps * (2 if self.learns else 1)
+        each = max(1, settings.epochs // parts)
+        self.settings = evolve(settings, epochs=each)
+        self.rest = evolve(settings, epochs=max(1, settings.epochs - (parts - 1) * each))
+        self.layers: dict[str, Layer] = {}
+        self.told: list[dict[str, Any]] = []
 
-class _Removal:
-    """Which channels of a run's network go, and what is left.
+    def go(self) -> CompressResult:
+        budgets = step_budgets(self.before, self.wanted.budgets, self.wanted.steps)
+        run, limits = self.run, self.wanted.limits
+        for number, due in enumerate(budgets, start=1):
+            last = number == len(budgets)
+            judge = Judge(self.wanted.importance, limits, due, self.options.seed)
+            removal = Removal(run, judge, self.data)
+            cut = self._judged(removal, number) if self.learns else removal.judged()
+            self.layers = cut.layers(self.layers)
+            removed = cut.score()
+            out = self.options.out if last else self._place(str(number))
+            trained = self._train(cut, removed, number, out, last)
+            if not last:
+                limits = evolve(limits, layers=cut.layers_kept())
+                run = TrainedRun.open(out)
+        return self._result(cut, removed, trained)
 
-    It works on the CPU, where the same weights and examples give the same channels.
-    """
+    def _place(self, name: str) -> Path:
+        return self.options.out / STEPS / name
 
-    def __init__(self, run: TrainedRun, wanted: Compression, data: Data, seed: int) -> None:
-        self.compiled, self.data = run.compiled, data
-        self.slices: Slices = coupled_slices(self.compiled.graph)
-        state = {n: t for n, t in run.network.state_dict().items() if n not in (MEAN, STD)}
-        strands = free_strands(self.compiled, self.slices, wanted.limits.layers)
-        self.at_once = run.at_once
-        module = _module(self.compiled, state)
-        part = data.train.sample(EXAMPLES, torch.Generator().manual_seed(seed))
-        subject = Subject(
-            module,
-            (*sliced_tensors(self.compiled, self.slices),),
-            strands,
-            lambda: self._losses(module, part, run.batch_size),
+    def _options(self, out: Path) -> RunOptions:
+        """Of one part: it is gone on with if it was begun."""
+        resume = self.options.resume and settings_of(out) is not None
+        return evolve(self.options, out=out, resume=resume)
+
+    def _judged(self, removal: Removal, number: int) -> Cut:
+        """The removal by what the network says of its channels, trained under a prior."""
+        removal.kept(removal.strands_alike())  # that the budget cannot be met is said at once
+        make, priors = removal.prior(), list[Prior]()
+
+        def prior(module: nn.Module, data: Data, settings: TrainSettings) -> Prior:
+            priors.append(make(module, data, settings))
+            return priors[0]
+
+        out = self._place(f"{number}_judged")
+        start = Start(removal.state, self._made(number), {}, {}, prior)
+        train(removal.compiled, self.settings, self._options(out), start)
+        state = TrainedRun.open(out).network.state_dict()
+        return removal.judged(priors[0], {n: t for n, t in state.items() if n not in (MEAN, STD)})
+
+    def _train(self, cut: Cut, removed: Score, number: int, out: Path, last: bool) -> TrainResult:
+        after = graph_cost(cut.narrowed.compiled.graph)
+        scores = self.data.task.entries("test", removed)
+        names = self.data.task.entry_names("test")
+        told = {
+            "before": asdict(self.before) | {name: self.run.record[name] for name in names},
+            "steps": self.told,
+            "removed": asdict(after) | scores,
+        }
+        start = Start(
+            cut.narrowed.state,
+            self._made(number),
+            {
+                COMPRESSED: cut.narrowed.text,
+                "layers.jsonl": _lines(layer.record() for layer in self.layers.values()),
+                "slices.jsonl": cut.rows(),
+            },
+            {"compression": told},
         )
-        ranking = Ranking(IMPORTANCES[wanted.importance](subject), wanted.limits)
-        budgets = _budgets(self.compiled, wanted)
-        self.kept: Kept = within(self.compiled, self.slices, ranking, budgets)
-        self.narrowed: Narrowed = narrow(self.compiled, state, self.slices, self.kept)
+        settings = self.rest if last else self.settings
+        result = train(cut.narrowed.compiled, settings, self._options(out), start)
+        entries = {
+            f"trained_{n}": v for n, v in self.data.task.entries("test", result.test).items()
+        }
+        self.told.append(asdict(after) | scores | entries)
+        return result
 
-    def _losses(self, module: nn.Module, part: Part, size: int) -> Iterator[Tensor]:
-        for inputs, targets in plain_batches(self.data, part, size):
-            yield self.data.task.loss(predict(module, inputs), targets)
+    def _made(self, number: int) -> dict[str, Any]:
+        """How a part of the compression came about: it is resumed only with the same."""
+        wanted = self.wanted
+        budgets = step_budgets(self.before, wanted.budgets, 1)[0]
+        return {
+            "compression": {
+                "weights_hash": self.run.record["weights_hash"],
+                "budgets": [asdict(budget) for budget in budgets],
+                "importance": wanted.importance,
+                "limits": {**asdict(wanted.limits), "layers": list(wanted.limits.layers)},
+                "steps": wanted.steps,
+                "step": number,
+            }
+        }
 
-    def score(self) -> Score:
-        """How good the smaller network is on the test part, before it is trained on."""
-        module = _module(self.narrowed.compiled, self.narrowed.state)
-        return evaluate(module, self.data, self.data.test, self.at_once)
-
-    def layers(self) -> tuple[Layer, ...]:
-        """What becomes of each layer that has a width."""
-        paths = state_paths(self.compiled)
-        edges = {edge.id: edge for edge in self.compiled.graph.edges()}
-        return tuple(
-            Layer(
-                paths[place],
-                edges[place[0]].operation.label,
-                sum(map(len, stage.source)),
-                kept_count(stage.source, self.kept),
-                sum(map(len, stage.target)),
-                kept_count(stage.target, self.kept),
-            )
-            for place, stage in self.slices.stages.items()
-            if stage.numbers
+    def _result(self, cut: Cut, removed: Score, trained: TrainResult) -> CompressResult:
+        layers = (*self.layers.values(),)
+        figure = self.options.out / FIGURE
+        advice = write_figure(
+            draw_widths([Width(x.layer, x.channels, x.channels_kept) for x in layers]), figure
         )
+        if advice is not None:
+            say_note(advice)
+            figure = figure.with_suffix(".dot")
+        after = graph_cost(cut.narrowed.compiled.graph)
+        return CompressResult(self.before, after, layers, removed, trained, figure)
 
 
-def _module(compiled: Compiled, state: Mapping[str, Tensor]) -> nn.Module:
-    """A network with these weights, in evaluation mode."""
-    name = compiled.loaded.source.name
-    module, _ = build(compiled.graph, name, 0, layout=layout(compiled.graph, torch.device("cpu")))
-    module.load_state_dict(state)
-    return module.eval()
+def _lines(rows: Iterator[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)

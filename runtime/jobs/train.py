@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from attrs import asdict, field, frozen
-from torch import Tensor
+from torch import Tensor, nn
 
 from bayesnas.compiler.emit.pytorch import emit_torch
 from bayesnas.compiler.graph.cost import graph_cost
@@ -53,6 +53,7 @@ from bayesnas.runtime.runs.reading import (
 from bayesnas.runtime.runs.seals import file_hash
 from bayesnas.runtime.tasks.confusion import Confusion
 from bayesnas.runtime.tasks.interface import Score, Task
+from bayesnas.runtime.weights.priors.interface import Prior
 
 
 @frozen
@@ -87,12 +88,14 @@ class Start:
         made: how they came about, for ``settings.json``: a run is resumed only with the same.
         texts: files that tell of it, by name.
         told: what ``result.json`` says of it.
+        prior: makes what the channels of the network are held to while they are judged.
     """
 
     state: Mapping[str, Tensor] = field(repr=False)
     made: Mapping[str, Any]
     texts: Mapping[str, str]
     told: Mapping[str, Any]
+    prior: Callable[[nn.Module, Data, TrainSettings], Prior] | None = None
 
 
 @plugins_named()
@@ -160,6 +163,8 @@ class _Training:
         self.batches = Batches(
             data, data.train, settings.batch_size, settings.augment, self.generator
         )
+        make = start.prior if start is not None else None
+        self.prior = make(self.module, data, settings) if make is not None else None
         self.watch = Watch()
         self.epoch = 0
         self.step = 0  # steps of the epoch so far
@@ -176,6 +181,8 @@ class _Training:
             while self.epoch < epochs:
                 loss = self._one_epoch(progress)
                 self.epoch += 1
+                if self.prior is not None:
+                    self.prior.update()
                 check_weights(self.module, f"epoch {self.epoch}")
                 seconds = round(self.clock.count(), 3)
                 self.history.append({"epoch": self.epoch, "train_loss": loss, "seconds": seconds})
@@ -199,7 +206,13 @@ class _Training:
 
     def _steps(self, progress: Progress) -> Iterator[float]:
         for value in train_epoch(
-            self.module, self.optimizer, self.batches, self.settings, self.epoch, self.step
+            self.module,
+            self.optimizer,
+            self.batches,
+            self.settings,
+            self.epoch,
+            self.step,
+            self.prior,
         ):
             before = self.batches.examples(self.step)
             self.step += 1
@@ -231,6 +244,7 @@ class _Training:
             "generator": self.generator.get_state(),
             "order": self.batches.order,
             "dropout": torch.get_rng_state(),
+            **({} if self.prior is None else {"prior": self.prior.state()}),
         }
         self.run.save_checkpoint(state)
 
@@ -249,6 +263,7 @@ class _Training:
                 "generator": TORCH_STATE,
                 "order": TORCH_STATE,
                 "dropout": TORCH_STATE,
+                **({} if self.prior is None else {"prior": self.prior.state_schema()}),
             }
         )
         return both(entries, agreeing(self._fault))
@@ -268,6 +283,8 @@ class _Training:
         self.generator.set_state(state["generator"].cpu())
         self.batches.order = state["order"].cpu()
         torch.set_rng_state(state["dropout"].cpu())
+        if self.prior is not None:
+            self.prior.restore(state["prior"])
 
     def _finish(self) -> TrainResult:
         cost, task = graph_cost(self.compiled.graph), self.data.task

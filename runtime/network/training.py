@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -143,6 +143,18 @@ def _judged(
     return judgement
 
 
+class Regulariser(Protocol):
+    """What a training is held to besides its loss."""
+
+    def penalty(self) -> Tensor | None:
+        """What is descended with the mean loss of a step, if anything."""
+        ...
+
+    def stepped(self, rate: float) -> None:
+        """After a step of the weights at that rate."""
+        ...
+
+
 def train_epoch(
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -150,6 +162,7 @@ def train_epoch(
     settings: TrainSettings,
     epoch: int,
     taken: int = 0,
+    regulariser: Regulariser | None = None,
 ) -> Iterator[float]:
     """The steps of one pass, the ``epoch``-th of a cosine; the loss of each.
 
@@ -160,6 +173,7 @@ def train_epoch(
         settings: the schedule.
         epoch: counted from 0.
         taken: steps of the pass that were taken before an interruption.
+        regulariser: what the weights are held to besides.
 
     Raises:
         DiagnosticError: D602 if a loss is not finite.
@@ -167,13 +181,17 @@ def train_epoch(
     module.train()
     steps = math.ceil(len(batches.part) / settings.batch_size)
     for k, (inputs, targets) in enumerate(batches.series(len(batches), taken), start=taken):
+        rate = cosine(settings.learning_rate, epoch * steps + k, settings.epochs * steps)
         for group in optimizer.param_groups:
-            group["lr"] = cosine(settings.learning_rate, epoch * steps + k, settings.epochs * steps)
+            group["lr"] = rate
         loss = batches.data.task.loss(predict(module, inputs), targets)
         value = check_loss(loss, f"epoch {epoch + 1}")
-        loss.backward()  # type: ignore[no-untyped-call]
+        penalty = regulariser.penalty() if regulariser else None
+        (loss if penalty is None else loss + penalty).backward()  # type: ignore[no-untyped-call]
         if settings.gradient_clip:
             nn.utils.clip_grad_norm_(module.parameters(), settings.gradient_clip)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        if regulariser:
+            regulariser.stepped(rate)
         yield value
