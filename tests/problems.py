@@ -29,7 +29,7 @@ EXAMPLES = 60
 
 
 def problem(
-    steps: int = 40, enough: Callable[[Kept], bool] = lambda _: False, seed: int = 0
+    steps: int = 40, excess: Callable[[Kept], float] = lambda _: 1.0, seed: int = 0
 ) -> tuple[Compiled, Slices, Problem]:
     """A network in float64 with known weights, for striped images."""
     compiled = compile_text(NET)
@@ -53,7 +53,7 @@ def problem(
     return (
         compiled,
         slices,
-        Problem(subject, data.task, batches, EXAMPLES, 0.01, inputs, steps, enough),
+        Problem(subject, data.task, batches, EXAMPLES, 0.01, inputs, steps, excess),
     )
 
 

@@ -26,6 +26,7 @@ def draw_widths(widths: Sequence[Width]) -> str:
     """Bars of all layers in the DOT language, the removed part pale, in the order given."""
     widest = max((width.channels for width in widths), default=1)
     rows = "\n".join(_row(width, LENGTH / widest) for width in widths)
+    rows = rows or "<tr><td>no layer has a width</td></tr>"
     return (
         'digraph widths {\nnode [shape=plain fontname="Helvetica" fontsize=10]\n'
         f'widths [label=<<table border="0" cellspacing="2" cellpadding="0">\n{rows}\n</table>>]\n'
@@ -34,10 +35,15 @@ def draw_widths(widths: Sequence[Width]) -> str:
 
 
 def _row(width: Width, point: float) -> str:
-    kept, gone = width.kept * point, (width.channels - width.kept) * point
+    gone = width.channels - width.kept
+    rest = LENGTH - width.channels * point  # invisible, so that all bars begin in one line
     bars = "".join(
-        f'<td fixedsize="true" width="{round(length)}" height="{HEIGHT}" bgcolor="{color}"></td>'
-        for length, color in ((kept, KEPT), (gone, GONE))
+        f'<td fixedsize="true" width="{round(length)}" height="{HEIGHT}"{color}></td>'
+        for length, color in (
+            (width.kept * point, f' bgcolor="{KEPT}"'),
+            (gone * point, f' bgcolor="{GONE}"'),
+            (rest, ""),
+        )
         if length >= 1
     )
     bar = f'<table border="0" cellspacing="0" cellpadding="0"><tr>{bars}</tr></table>'

@@ -10,6 +10,7 @@ import torch
 from attrs import asdict, evolve, field, frozen
 from torch import Tensor, nn
 
+from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import TrainSettings
@@ -113,10 +114,17 @@ class Removal:
         """Scores that tell no channel from another."""
         return {strand: torch.ones(strand.size) for strand in self.strands}
 
-    def enough(self, kept: Kept) -> bool:
-        """Whether a network of these channels is inside the budgets."""
+    def excess(self, kept: Kept) -> float:
+        """What a network of these channels has still to save, as a share of what all have to."""
         cost = kept_cost(self.compiled.graph, self.slices, kept)
-        return all(getattr(cost, b.cost) <= b.limit for b in self.judge.budgets)
+        whole = graph_cost(self.compiled.graph)
+
+        def share(budget: BudgetConstraint) -> float:
+            now: int = getattr(cost, budget.cost)
+            first: int = getattr(whole, budget.cost)
+            return (now - budget.limit) / max(1, first - budget.limit)
+
+        return max(map(share, self.judge.budgets), default=0.0)
 
     def _subject(self, state: Mapping[str, Tensor]) -> Subject:
         module = _module(self.compiled, state)
@@ -156,7 +164,7 @@ def _prior(removal: Removal, module: nn.Module, data: Data, settings: TrainSetti
         settings.weight_decay,
         {paths[place]: removal.slices.stages[place].source for place in reading},
         settings.epochs * -(-len(data.train) // settings.batch_size),
-        removal.enough,
+        removal.excess,
     )
     return PRIORS[removal.judge.importance](problem)
 

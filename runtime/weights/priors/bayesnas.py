@@ -35,12 +35,11 @@ from torch import Tensor
 from bayesnas.runtime.runs.reading import TORCH_STATE, Schema, both, like, open_record
 from bayesnas.runtime.weights.curvature import diagonal
 from bayesnas.runtime.weights.priors.interface import Problem
-from bayesnas.runtime.weights.priors.sparse import Sparse
+from bayesnas.runtime.weights.priors.sparse import TINY, Sparse
 from bayesnas.runtime.weights.subject import Rows, Subject, by_mean, group_sums, spread
 
 ROUNDS: Final = 60  # of the fixed point, which halves the logarithm of its error or better
 UNIT: Final = 10.0  # weights a channel, at which the root of their number counts one each
-TINY: Final = 1e-12
 
 
 def posterior_variance(gamma: Tensor, H: Tensor) -> Tensor:
@@ -115,7 +114,7 @@ class BayesNas(Sparse):
         counts = group_sums(subject, {name: torch.ones_like(h) for name, h in H.items()})
         determined = (read.determined + made.determined) / subject.joined(counts).sqrt()
         alive = self.norms > 0
-        omega = UNIT * determined / self.norms.clamp_min(TINY) / n
+        omega = UNIT * determined / self.norms.clamp_min(TINY) / self.problem.examples
         return torch.where(alive, omega, omega[alive].max() if bool(alive.any()) else 0.0)
 
     def worth(self) -> Tensor:

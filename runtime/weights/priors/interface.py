@@ -33,7 +33,8 @@ class Problem:
         decay: the weight decay of its training.
         inputs: what lies along the input channels of the modules that read some, by their paths.
         steps: of the whole training.
-        enough: whether a network of these channels alone would be as small as is wanted.
+        excess: of a network of these channels alone: 1 if nothing is saved of what has to be, 0 or
+            less if it is as small as is wanted.
     """
 
     subject: Subject
@@ -43,7 +44,7 @@ class Problem:
     decay: float
     inputs: Mapping[str, Channels] = field(repr=False)
     steps: int
-    enough: Callable[[Kept], bool] = field(repr=False)
+    excess: Callable[[Kept], float] = field(repr=False)
 
 
 class Prior(ABC):

@@ -15,15 +15,17 @@ import torch
 from torch import Tensor
 
 from bayesnas.compiler.slices.counts import Kept
-from bayesnas.runtime.runs.reading import COUNT, FLAG, Schema, like, open_record
+from bayesnas.runtime.runs.reading import COUNT, NUMBER, Schema, between, like, open_record
 from bayesnas.runtime.weights.choice import Scores
 from bayesnas.runtime.weights.priors.interface import Prior, Problem
 from bayesnas.runtime.weights.subject import Rows, by_mean, group_sums, scale_readers
 
-EVERY: Final = 10  # steps, after which it is looked whether the network is small enough
 STRONGEST: Final = 1e6  # times as strong as at first, a penalty may become
+COURSE: Final = 0.7  # of a training, after which the network is to be as small as is wanted
+SWING: Final = 0.2  # of a training, in which a penalty can become its strongest
 UPDATES: Final = 20  # of its weights, in a whole training
 START: Final = 0.003  # of `group_lasso`, in nats an example for each strand of mean norms
+TINY: Final = 1e-12
 _NUMBERS: Final = ("norms", "first", "lived", "omega")
 
 
@@ -45,7 +47,8 @@ def shrunk(norms: Tensor, thresholds: Tensor) -> Tensor:
 class Sparse(Prior):
     """A weighted group norm, by proximal steps, until the network is small enough.
 
-    Its factor grows from 1 to `STRONGEST` over the training, if it has to. Steps are taken in units
+    Its strength grows while more is left than on an even course, and falls while less is, so that
+    weights can follow; no step takes many groups. Steps are taken in units
     of a strand's mean square norm at first: relative shrinkage is what compares between layers,
     whose own scales a normalisation takes out again.
     """
@@ -56,12 +59,12 @@ class Sparse(Prior):
         self.first = self.norms.clone()
         self.lived = torch.zeros_like(self.norms)  # the share of the training before a group was 0
         self.omega = torch.zeros_like(self.norms)
-        self.done, self.steps = False, 0
+        self.strength, self.excess, self.steps = 1.0, 1.0, 0
 
     @property
-    def strength(self) -> float:
-        """By what the penalty is multiplied now."""
-        return float(STRONGEST ** (self.steps / self.problem.steps))
+    def done(self) -> bool:
+        """Whether the network is as small as is wanted."""
+        return self.excess <= 0
 
     def _norms(self) -> Tensor:
         """||w_g|| of all channels [C]."""
@@ -72,28 +75,43 @@ class Sparse(Prior):
 
     @abstractmethod
     def weights(self) -> Tensor:
-        """What ||w_g|| is multiplied by in the mean loss [C], at the weights there are."""
+        """What ||w_g|| is multiplied by in the mean loss [C] at strength 1, by the weights now."""
 
     def stepped(self, rate: float) -> None:
-        """The proximal step; once the network is small enough, what is at zero back to it."""
+        """The proximal step, if the network is not small enough; what is at zero stays there."""
         if not self.done and self.steps % max(1, self.problem.steps // UPDATES) == 0:
             self.omega = self.weights()
         self.steps += 1
         norms = self._norms()
-        factors = (self.norms > 0).to(norms) if self.done else self._shrunk(norms, rate)
+        alive = (self.norms > 0).to(norms)
+        factors = alive if self.done else alive * self._shrunk(alive * norms, rate)
         scale_readers(self.subject, self.subject.split(factors))
         self.norms = norms * factors
         self.lived[self.norms > 0] = self.steps / self.problem.steps
-        if not self.done and self.steps % EVERY == 0:
-            self.done = self.problem.enough(self._alive())
+        if not self.done:
+            if bool((alive * (self.norms == 0)).any()):
+                self.excess = self.problem.excess(self._alive())
+            self._steer()
+
+    def _steer(self) -> None:
+        """Keep to the course."""
+        share = self.steps / self.problem.steps
+        behind = self.excess > 1 - share / COURSE
+        swing = STRONGEST ** (1 / max(1.0, SWING * self.problem.steps))
+        self.strength *= swing if behind else 1 / swing
+        self.strength = min(max(self.strength, 1.0), STRONGEST)
 
     def _shrunk(self, norms: Tensor, rate: float) -> Tensor:
         """Factors of the groups: thresholds are in units of the strand's mean square at first."""
         split, first = self.subject.split, self.subject.split(self.first)
-        rows, thresholds = split(norms), split(rate * self.omega)
-        factors = {
-            s: shrunk(row, thresholds[s] * first[s].square().mean()) for s, row in rows.items()
-        }
+        units = {s: row.square().mean().expand_as(row) for s, row in first.items()}
+        thresholds = rate * self.strength * self.omega * self.subject.joined(units)
+        most = 1 + 2 * len(norms) // self.problem.steps  # groups that may go at once
+        ratios = (thresholds / norms.clamp_min(TINY))[norms > 0].sort(descending=True).values
+        if len(ratios) > most and float(ratios[most]) >= 1:
+            thresholds = thresholds * 0.9 / ratios[most]
+        rows = split(thresholds)
+        factors = {s: shrunk(row, rows[s]) for s, row in split(norms).items()}
         return self.subject.joined(factors)
 
     def _alive(self) -> Kept:
@@ -121,16 +139,17 @@ class Sparse(Prior):
 
     def state(self) -> dict[str, Any]:
         """Norms, weights, and how far it is."""
-        return {name: getattr(self, name) for name in (*_NUMBERS, "done", "steps")}
+        return {name: getattr(self, name) for name in (*_NUMBERS, "strength", "excess", "steps")}
 
     def state_schema(self) -> Schema:
         """What `state` gives."""
         numbers = dict.fromkeys(_NUMBERS, like(self.norms))
-        return open_record({**numbers, "done": FLAG, "steps": COUNT})
+        strength = between(1, STRONGEST, "number")
+        return open_record({**numbers, "strength": strength, "excess": NUMBER, "steps": COUNT})
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Back to what `state` gave."""
-        for name in (*_NUMBERS, "done", "steps"):
+        for name in (*_NUMBERS, "strength", "excess", "steps"):
             setattr(self, name, state[name])
 
 
@@ -145,7 +164,7 @@ class GroupLasso(Sparse):
         """omega by the strands' mean norms."""
         rows = self.subject.split(self.first)
         means = {s: row.mean().clamp_min(1e-12).expand_as(row) for s, row in rows.items()}
-        return self.strength * START / self.subject.joined(means)
+        return START / self.subject.joined(means)
 
     def worth(self) -> Tensor:
         """Norms in units of their strand's mean."""
