@@ -81,6 +81,18 @@ def peak(call: Callable[[], Any], device: torch.device) -> int:
     return highest
 
 
+def logged(log: Path) -> list[dict[str, Any]]:
+    """The lines of a log of JSON; none where there is no such file."""
+    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def append(log: Path, row: dict[str, Any]) -> None:
+    """One more line."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as file:
+        print(json.dumps(row), file=file, flush=True)
+
+
 def need(path: Path) -> Path:
     """The path, or an end in words where real data is absent."""
     if not path.exists():

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
+from statistics import NormalDist, fmean
+from typing import Any
 
 import pytest
 
@@ -14,6 +18,7 @@ from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.space.choices import member_space
 from bayesnas.compiler.space.members import prune_to
+from benchmarks.quality.judge import best_of_random, reliability, summary
 
 ROOM = Path(__file__).parents[1] / "benchmarks"
 PROGRAMS = [
@@ -50,18 +55,50 @@ def test_the_table_is_in_the_order_of_its_selection_scores() -> None:
     assert all(0 < float(row["test_mean"]) < 1 for row in table().values())
 
 
-@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.relative_to(ROOM).as_posix())
 def test_programs_say_how_long_they_take_and_end_with_json(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     head = text.split('"""')[1]
-    assert f"python -m {'.'.join(path.relative_to(ROOM.parent).with_suffix('').parts)}" in head
+    module = ".".join(path.relative_to(ROOM.parent).with_suffix("").parts)
+    assert f"python -m {module.removesuffix('.__main__')}" in head
     assert "2 cores" in head
     assert "--quick" in head
     assert '"--quick"' in text
     assert "finish(" in text
 
 
-@pytest.mark.parametrize("program", ["benchmarks.quality.small", "tests.campaign"])
+def row(strategy: str, test: float, **more: Any) -> dict[str, Any]:
+    costs = {"images_trained": 10, "images_judged": 5, "seconds": 1.0}
+    return {"strategy": strategy, "test": test, "standings": [], **costs, **more}
+
+
+def test_a_judgement_is_the_share_of_members_that_are_better() -> None:
+    table = summary([row("a", 3.0), row("a", 1.0), row("b", 4.0)], [1.0, 2.0, 3.0, 4.0])
+    assert (table["a"]["mean"], table["a"]["better_members"]) == (2.0, 0.5)
+    assert (table["a"]["worst_seed"], table["a"]["regret"]) == (0.75, 2.0)
+    assert (table["b"]["better_members"], table["b"]["regret"]) == (0.0, 0.0)
+
+
+def test_the_best_of_random_members_by_brute_force() -> None:
+    accuracies = [3.0, 1.0, 2.0, 7.0, 2.5]
+    every = [max(chosen) for chosen in combinations(accuracies, 3)]
+    assert best_of_random(accuracies, 3) == pytest.approx(fmean(every), rel=1e-12)
+
+
+def test_reliability_counts_pairs_by_what_was_said_of_them() -> None:
+    far, near = 100.0, 0.1  # of an error: sure, and hardly more than a guess
+    rows = [
+        row("posterior", 0.0, standings=[(90.0, 0.0, 1.0), (80.0, far, 1.0)]),  # right
+        row("posterior", 0.0, standings=[(80.0, 0.0, 1.0), (90.0, near, 1.0)]),  # wrong
+        row("posterior", 0.0, standings=[(80.0, 0.0, 1.0), (80.0, near, 1.0)]),  # neither
+    ]
+    guesses, sure = reliability(rows)
+    assert (guesses[0], guesses[2]) == (2, 0.25)
+    assert guesses[1] == pytest.approx(NormalDist().cdf(near / math.sqrt(2)))
+    assert sure == (1, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("program", ["benchmarks.quality", "tests.campaign"])
 def test_programs_start_in_the_top_folder_as_documented(program: str) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     command = [sys.executable, "-m", program, "--help"]

@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import json
 import multiprocessing
 import time
 from collections import defaultdict
@@ -46,7 +45,7 @@ from bayesnas.runtime.network.memory import TEST
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import evaluate, sgd, train_epoch
 from bayesnas.runtime.strategies.interface import random_member
-from benchmarks.common import BUILD, cifar_slice, finish
+from benchmarks.common import BUILD, append, cifar_slice, finish, logged
 
 HERE = Path(__file__).parent
 MISSING: Final = "-"  # in a member's name: an edge that it has not
@@ -188,20 +187,14 @@ def _split(part: Part, held: int) -> tuple[Part, Part]:
     return part.subset(order[held:]), part.subset(order[:held])
 
 
-def logged(log: Path) -> list[dict[str, Any]]:
-    """The trainings in a log."""
-    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-
-
 def train_all(jobs: Iterable[Job], log: Path, workers: int) -> list[dict[str, Any]]:
     """The scores of all jobs; those in the log are read, the others are trained and appended."""
-    log.parent.mkdir(parents=True, exist_ok=True)
     rows = logged(log)
     done = {(row["member"], row["seed"]) for row in rows}
     due = [job for job in jobs if (job.member, job.seed) not in done]
-    with multiprocessing.get_context("spawn").Pool(workers) as pool, log.open("a") as file:
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
         for row in tqdm(pool.imap_unordered(train_member, due), total=len(due), disable=None):
-            print(json.dumps(row), file=file, flush=True)
+            append(log, row)
             rows.append(row)
     return rows
 

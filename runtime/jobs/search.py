@@ -191,6 +191,11 @@ class _Search:
         if not absurd(Score(loss, 0.0), self._chance()):
             self.run.save_checkpoint(self._state())
 
+    @property
+    def _last(self) -> bool:
+        """Whether no round follows."""
+        return self.round == self.course.rounds or self.strategy.stable
+
     def _alive(self) -> int:
         return len(self.net.gates.groups) - len(self.removed)
 
@@ -200,7 +205,7 @@ class _Search:
             removal = self.strategy.update(self.round, rounds)
         self.refused = removal.refused
         reasons = dict(removal.reasons)
-        if self.round == rounds or self.strategy.stable:
+        if self._last:
             reasons |= self.strategy.finish().reasons
             if not self.refused:
                 gone = self.removed.keys() | reasons.keys()
@@ -212,7 +217,7 @@ class _Search:
     # ------------------------------------------------------------------------------------- record
 
     def _record(self, loss: float | None, reasons: dict[str, str], progress: Progress) -> None:
-        score = self.strategy.score()
+        score = self.strategy.score(whole=self._last)
         seconds = self.clock.count()
         good = self._good(score)
         row = {
@@ -248,8 +253,7 @@ class _Search:
             return True
         place = f"round {self.round}" if self.round else "the warm-up"
         check_weights(self.net.module, f"{place} of the search")
-        last = self.round == self.settings.rounds or self.strategy.stable
-        check_score(score, self._chance() if last else None, f"held-out loss after {place}")
+        check_score(score, self._chance() if self._last else None, f"held-out loss after {place}")
         return not absurd(score, self._chance())
 
     def _chance(self) -> Score | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from random import Random
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from attrs import asdict, evolve, field, frozen
 from torch import Tensor
@@ -114,6 +114,9 @@ class Problem:
         return self.net.graph
 
 
+WATCHED: Final = 256  # examples that the score of a round takes; see `Strategy.score`
+
+
 class Strategy(ABC):
     """The base of all strategies: what is left, random numbers, the report of every group."""
 
@@ -153,12 +156,16 @@ class Strategy(ABC):
     def update(self, number: int, rounds: int) -> Removal:
         """What goes after round ``number`` of ``rounds``, counted from 1."""
 
-    def score(self) -> Score:
-        """What the held-out examples say of what is left, normalisation recalibrated."""
+    def score(self, whole: bool = True) -> Score:
+        """What held-out examples say of what is left, normalisation recalibrated.
+
+        All of them, or the first `WATCHED` and as many for normalisation: a round's score is to be
+        looked at, and images are better spent on what decides.
+        """
         self.net.keep(self.space.candidates())
         gates = self.gates()
-        with self.net.recalibrated(gates):
-            return self.net.score(gates)
+        with self.net.recalibrated(gates, None if whole else WATCHED):
+            return self.net.score(gates, None if whole else self.net.held_part.first(WATCHED))
 
     def gates(self) -> Tensor:
         """The gates [G] at which the supernet stands for what is left."""

@@ -99,6 +99,11 @@ class Posterior(Strategy):
 
     # ----------------------------------------------------------------------------------- choosing
 
+    def _spare(self) -> int:
+        """Images that judgements may take, so that no more are judged than trained in the end."""
+        last = len(self.net.held_part) + min(RECALIBRATION, len(self.net.fit_part))
+        return max(0, self.net.trained - self.net.evaluated - last)
+
     def update(self, number: int, rounds: int) -> Removal:
         """Members are judged half-way and after the last round; then the best of all stays."""
         if number not in (rounds // 2, rounds):
@@ -138,8 +143,8 @@ class Posterior(Strategy):
         self, sources: Sources, reference: list[Member], share: float
     ) -> tuple[Belief, dict[Member, Tensor]]:
         """Judge a share of the members due, any first, then those that draws say are best."""
-        spare = max(0, self.net.trained - self.net.evaluated) // (2 * EXAMPLES)
-        count = max(FEWEST, min(round(share * self.draws), spare))
+        affordable = self._spare() // (2 * EXAMPLES)
+        count = max(FEWEST, min(round(share * self.draws), affordable))
         parts, recalibration = self._terms(min(count, len(reference)))
         pool = list(reference)
         judged: dict[Member, Tensor] = {}
@@ -167,7 +172,7 @@ class Posterior(Strategy):
 
         They take what is left of as many images as were trained on, `EXAMPLES` of each at least.
         """
-        each = max(0, self.net.trained - self.net.evaluated) // count
+        each = self._spare() // count
         recalibration = min(RECALIBRATION, max(EXAMPLES, each // 3))
         size = min(len(self.net.held_part), max(EXAMPLES, each - recalibration))
         parts = min(PARTS, size)

@@ -374,7 +374,7 @@ def test_derivatives_that_are_not_finite(
 def scored(monkeypatch: pytest.MonkeyPatch, *scores: Score) -> None:
     """What the held-out examples say in the warm-up and after each round."""
     given = iter(scores)
-    monkeypatch.setattr(Supernet, "score", lambda _net, _gates: next(given))
+    monkeypatch.setattr(Supernet, "score", lambda *_: next(given))
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf"), 7.8e10])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -82,15 +83,23 @@ motif cell(x) -> (y) {
 """ + HEAD.replace("HEAD", "global_avg_pool")
 
 
-def found(text: str, data: Data, out: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> str:
+def found(
+    text: str,
+    data: Data,
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    seed: int,
+    epochs: float = 1,
+) -> str:
     """The spec that a search ends with."""
     monkeypatch.setattr("bayesnas.compiler.artifacts.figure.has_dot", lambda: False)
     monkeypatch.setattr(search_module, "load_data", lambda *_: data)
     settings = SearchSettings(
-        strategy="posterior", warmup_epochs=2, rounds=4, epochs=1, batch_size=32, draws=12,
+        strategy="posterior", warmup_epochs=2, rounds=4, epochs=epochs, batch_size=32, draws=12,
         learning_rate=0.05, curvature_examples=128, augment="none",
     )  # fmt: skip
-    search(Space(compile_text(text)), settings, RunOptions("planted", out, seed=seed, device="cpu"))
+    options = RunOptions("planted", out, seed=seed, device="cpu")
+    search(Space(compile_text(text)), settings, options)
     return (out / "pruned.nas").read_text("utf-8")
 
 
@@ -111,3 +120,12 @@ def test_a_convolution_that_is_best_stays(
 ) -> None:
     spec = found(CELL, pattern(hint), tmp_path / "o", monkeypatch, seed)
     assert "conv(3) >> bn(affine = 0) >> relu" in spec
+
+
+def test_no_more_images_are_judged_than_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found(CELL, pattern(0.1), tmp_path / "o", monkeypatch, 0, epochs=2.5)
+    result = json.loads((tmp_path / "o" / "result.json").read_text("utf-8"))
+    assert result["images_evaluated"] <= result["images_trained"]
+    assert result["images_evaluated"] > 0.7 * result["images_trained"]
