@@ -22,7 +22,7 @@ from bayesnas.runtime.jobs.removal import Cut, Judge, Layer, Removal
 from bayesnas.runtime.jobs.train import Start, TrainResult, train
 from bayesnas.runtime.jobs.trained import MEAN, STD, TrainedRun
 from bayesnas.runtime.runs.folder import RunOptions
-from bayesnas.runtime.runs.ownership import COMPRESSED, STEPS, check_out, settings_of
+from bayesnas.runtime.runs.ownership import COMPRESSED, STEPS, check_out, set_aside, settings_of
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.tasks.interface import Score
 from bayesnas.runtime.weights.choice import Limits, Share
@@ -145,7 +145,7 @@ class _Work:
     ) -> None:
         self.run, self.wanted, self.options, self.data = run, wanted, options, data
         self.learns = wanted.importance in PRIORS
-        self.first = "1_judged" if self.learns else "1"
+        self.first = "1_judged" if self.learns else "1"  # in the folder of steps, if that is used
         self.before = graph_cost(run.compiled.graph)
         parts = wanted.steps * (2 if self.learns else 1)
         each = max(1, settings.epochs // parts)
@@ -155,6 +155,8 @@ class _Work:
         self.told: list[dict[str, Any]] = []
 
     def go(self) -> CompressResult:
+        if self.options.force and (self.learns or self.wanted.steps > 1):
+            set_aside(self.options.out)  # now: what goes on with the steps is not to meet it
         budgets = step_budgets(self.before, self.wanted.budgets, self.wanted.steps)
         run, limits = self.run, self.wanted.limits
         for number, due in enumerate(budgets, start=1):
@@ -176,8 +178,11 @@ class _Work:
 
     def _options(self, out: Path) -> RunOptions:
         """Of one part: it is gone on with if it was begun."""
-        resume = self.options.resume and settings_of(out) is not None
-        return evolve(self.options, out=out, resume=resume)
+        begun = settings_of(out) is not None
+        resume = self.options.resume and begun
+        # What is gone on with may have begun to replace another compression.
+        force = self.options.force or (self.options.resume and not begun)
+        return evolve(self.options, out=out, resume=resume, force=force)
 
     def _judged(self, removal: Removal, number: int) -> Cut:
         """The removal by what the network says of its channels, trained under a prior."""

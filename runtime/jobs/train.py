@@ -181,8 +181,6 @@ class _Training:
             while self.epoch < epochs:
                 loss = self._one_epoch(progress)
                 self.epoch += 1
-                if self.prior is not None:
-                    self.prior.update()
                 check_weights(self.module, f"epoch {self.epoch}")
                 seconds = round(self.clock.count(), 3)
                 self.history.append({"epoch": self.epoch, "train_loss": loss, "seconds": seconds})

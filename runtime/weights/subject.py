@@ -91,18 +91,12 @@ def scale_readers(subject: Subject, factors: Mapping[Strand, Tensor]) -> None:
         weights[name].mul_(values)
 
 
-def spread(
-    subject: Subject, rows: Mapping[Strand, Tensor], readers: bool = True
-) -> dict[str, Tensor]:
-    """Of each parameter that reads channels, their numbers where they are read, to broadcast.
-
-    Or of each that makes some, where they are made.
-    """
+def spread(subject: Subject, rows: Mapping[Strand, Tensor]) -> dict[str, Tensor]:
+    """Of each parameter that reads channels, their numbers where they are read, to broadcast."""
     weights, result = dict(subject.module.named_parameters()), {}
     for tensor in subject.sliced:
         for k, axis in enumerate(tensor.axes):
-            used = tensor.name in weights and (k > 0) == readers
-            if used and any(run.strand in rows for run in axis):
+            if k > 0 and tensor.name in weights and any(run.strand in rows for run in axis):
                 weight = weights[tensor.name]
                 around = [1] * (weight.dim() - k - 1)
                 result[tensor.name] = along(axis, rows, weight.detach()).view(-1, *around)

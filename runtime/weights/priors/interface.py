@@ -61,10 +61,6 @@ class Prior(ABC):
         """After a step of the weights at that rate; here nothing is done."""
         del rate
 
-    def update(self) -> None:
-        """After an epoch; here nothing is done."""
-        return
-
     @abstractmethod
     def scores(self) -> Scores:
         """How much each channel matters, after the training."""

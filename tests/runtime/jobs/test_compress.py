@@ -179,6 +179,33 @@ def test_an_interrupted_run_goes_on(
         )
 
 
+def test_another_compression_is_replaced(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In parts as well, and gone on with, whatever the other one was."""
+    out, straight = tmp_path / "out", tmp_path / "straight"
+    compressed(whole, out)
+    wanted = Compression((Share("flops", 40),), steps=2)
+    assert refusal(whole, out, wanted).code == "D413"
+    save = Run.save_checkpoint
+
+    def stop(run: Run, state: dict[str, Any]) -> None:
+        save(run, state)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "save_checkpoint", stop)
+        with pytest.raises(KeyboardInterrupt, match="--resume"):
+            compressed(whole, out, wanted, force=True)
+    compressed(whole, out, wanted, resume=True)
+    compressed(whole, straight, wanted)
+    one, other = (torch.load(run / "weights.pt", weights_only=True) for run in (straight, out))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        path.name for path in straight.iterdir()
+    )
+
+
 # -------------------------------------------------------------------------------------- refusals
 
 
