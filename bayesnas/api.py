@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from attrs import evolve, field, frozen
 
-from bayesnas.commands.values import check_seed, parse_budgets, parse_values
+from bayesnas.commands.values import check_seed, parse_budgets, parse_objectives, parse_values
 from bayesnas.compiler.graph.model import CostName
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import (
@@ -19,15 +19,17 @@ from bayesnas.compiler.settings import (
     check_use,
     make_settings,
 )
-from bayesnas.dsl.diagnostics import check_idle
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
+from bayesnas.runtime.data.registry import ROOT, DataOptions, Fit, Level, Standardise
+from bayesnas.runtime.data.registry import check_use as check_reading
 
 if TYPE_CHECKING:
     from torch import nn
 
     from bayesnas.runtime.data.dataset import Data
-    from bayesnas.runtime.data.registry import DataOptions, Fit, Standardise
     from bayesnas.runtime.jobs.search import SearchResult
     from bayesnas.runtime.jobs.train import TrainResult
+    from bayesnas.runtime.runs.events import Listener
     from bayesnas.runtime.runs.folder import RunOptions
 
 Settings = TypeVar("Settings", SearchSettings, TrainSettings)
@@ -103,6 +105,7 @@ def search(
     seed: int = 0,
     device: str = "auto",
     budget: Mapping[CostName, int | str] | None = None,
+    objective: Mapping[str, str] | None = None,
     resume: bool = False,
     force: bool = False,
     resize: bool = False,
@@ -110,6 +113,9 @@ def search(
     standardise: Standardise | None = None,
     download: bool = False,
     data_root: str | Path | None = None,
+    target: str | Sequence[str] = (),
+    level: Level = "character",
+    listeners: Iterable[Listener] = (),
     **settings: int | float | str,
 ) -> Found:
     """Search a space for a network.
@@ -122,6 +128,8 @@ def search(
         device: ``"auto"``, ``"cpu"`` or ``"cuda:N"``.
         budget: what the found network may cost, by ``"parameters"`` and ``"flops"``: a number, or a
             text such as ``"60M"``.
+        objective: what outputs learn, by their names: ``{"depth": "regression * 0.1"}``; by default
+            what the spec says, or what the data suggest.
         resume: go on with the run in ``out``.
         force: replace the run in ``out``.
         resize: fit image files of ``"folder:PATH"`` to the network.
@@ -131,6 +139,10 @@ def search(
             the data set says, which of a name is ``"auto"``.
         download: allow ``"cifar10"`` to be downloaded.
         data_root: where that lies; by default ``data``.
+        target: the columns of a table, ``"csv:FILE"``, that are predicted.
+        level: what a token of a text, ``"text:FILE"``, is: ``"character"`` or ``"word"``.
+        listeners: are called with an `Event` at the beginning, for every row of history.jsonl, and
+            at the end.
         settings: of the search, over those of the spec: ``strategy="random", epochs=1``.
 
     Raises:
@@ -139,10 +151,14 @@ def search(
     from bayesnas.runtime.jobs.search import search as run
     from bayesnas.runtime.jobs.space import Space
 
-    compiled = space if isinstance(space, Compiled) else compile(space)
+    compiled = _learning(space if isinstance(space, Compiled) else compile(space), objective)
     budgets = parse_budgets([f"{cost}={limit}" for cost, limit in (budget or {}).items()])
-    read = _reading(data, resize, fit, standardise, download, data_root)
+    columns = (target,) if isinstance(target, str) else tuple(target)
+    root = ROOT if data_root is None else Path(data_root)
+    given = DataOptions(resize, download, root, fit, target=columns, level=level)
+    read = _reading(data, given, standardise)
     options = _options(data, out, seed, device, resume, force, read)
+    options = evolve(options, listeners=tuple(listeners))
     result = run(
         Space(compiled, budgets=budgets), _settings(SearchSettings, compiled, settings), options
     )
@@ -156,6 +172,7 @@ def train(
     *,
     seed: int = 0,
     device: str = "auto",
+    objective: Mapping[str, str] | None = None,
     resume: bool = False,
     force: bool = False,
     resize: bool = False,
@@ -163,6 +180,10 @@ def train(
     standardise: Standardise | None = None,
     download: bool = False,
     data_root: str | Path | None = None,
+    target: str | Sequence[str] = (),
+    level: Level = "character",
+    recipe: str | Path | None = None,
+    listeners: Iterable[Listener] = (),
     **settings: int | float | str,
 ) -> Trained:
     """Train a network from scratch and score it on the test part.
@@ -173,6 +194,8 @@ def train(
         out: the run's folder; by default a new one for temporary files.
         seed: of weights, order and draws.
         device: ``"auto"``, ``"cpu"`` or ``"cuda:N"``.
+        objective: what outputs learn, by their names: ``{"depth": "regression * 0.1"}``; by default
+            what the spec says, or what the data suggest.
         resume: go on with the run in ``out``.
         force: replace the run in ``out``.
         resize: fit image files of ``"folder:PATH"`` to the network.
@@ -182,53 +205,83 @@ def train(
             the data set says, which of a name is ``"auto"``.
         download: allow ``"cifar10"`` to be downloaded.
         data_root: where that lies; by default ``data``.
-        settings: of the training, over those of the spec: ``epochs=10``.
+        target: the columns of a table, ``"csv:FILE"``, that are predicted.
+        level: what a token of a text, ``"text:FILE"``, is: ``"character"`` or ``"word"``.
+        recipe: settings over those of the spec, by a recipe's name or file: ``"quick"``.
+        listeners: are called with an `Event` at the beginning, for every row of history.jsonl, and
+            at the end.
+        settings: over both: ``epochs=10``.
 
     Raises:
         DiagnosticError: a setting, the data or the folder is wrong, or the training has failed.
     """
+    from bayesnas.compiler.recipes import recipe_settings
     from bayesnas.runtime.jobs.train import train as run
     from bayesnas.runtime.jobs.trained import load_network
 
     if isinstance(network, Found):
         network = network.compiled
-    compiled = network if isinstance(network, Compiled) else compile(network)
-    read = _reading(data, resize, fit, standardise, download, data_root)
+    compiled = _learning(network if isinstance(network, Compiled) else compile(network), objective)
+    columns = (target,) if isinstance(target, str) else tuple(target)
+    root = ROOT if data_root is None else Path(data_root)
+    given = DataOptions(resize, download, root, fit, target=columns, level=level)
+    read = _reading(data, given, standardise)
     options = _options(data, out, seed, device, resume, force, read)
-    result = run(compiled, _settings(TrainSettings, compiled, settings), options)
+    options = evolve(options, listeners=tuple(listeners))
+    values = {**(recipe_settings(str(recipe)) if recipe else {}), **settings}
+    result = run(compiled, _settings(TrainSettings, compiled, values), options)
     return Trained(options.out, result, load_network(options.out, result.device))
 
 
-def _reading(
-    data: Data | str,
-    resize: bool,
-    fit: Fit | None,
-    standardise: Standardise | None,
-    download: bool,
-    data_root: str | Path | None,
-) -> DataOptions:
-    """How the data is read.
+def report(*runs: Found | Trained | str | Path, out: str | Path | None = None) -> Path:
+    """Write runs and comparisons as a page that opens without a network; its path.
+
+    Args:
+        runs: what `search` and `train` returned, or folders of runs, finished or at work.
+        out: the page; by default ``report.html`` in the folder of the first.
+
+    Raises:
+        DiagnosticError: D415 (no run there), D416 (files are not as the run wrote them).
+    """
+    from bayesnas.runtime.report.page import write_report
+    from bayesnas.runtime.runs.ownership import REPORT
+
+    folders = [run.folder if isinstance(run, Found | Trained) else Path(run) for run in runs]
+    if not folders:
+        remedy = "name what `search` or `train` returned, or the folder of a run"
+        raise DiagnosticError(Diagnostic("D415", "no run to report", help=remedy))
+    page = folders[0] / REPORT if out is None else Path(out)
+    write_report(folders, page)
+    return page
+
+
+def _learning(compiled: Compiled, objective: Mapping[str, str] | None) -> Compiled:
+    """With other objectives, where some are given."""
+    if not objective:
+        return compiled
+    return compiled.learning(parse_objectives(f"{o} = {t}" for o, t in objective.items()))
+
+
+def _reading(data: Data | str, given: DataOptions, standardise: Standardise | None) -> DataOptions:
+    """How the data is read; what is not said of ``standardise`` is as the data set says.
 
     Raises:
         DiagnosticError: D418 (an unknown word), D423 (something does nothing for such data), D501
             (it is no data).
     """
     from bayesnas.runtime.data.loading import check_data
-    from bayesnas.runtime.data.registry import ROOT, DataOptions
-    from bayesnas.runtime.data.registry import check_use as check_reading
 
     check_data(data)
-    root = ROOT if data_root is None else Path(data_root)
     own = None if isinstance(data, str) else data.reading
     if standardise is None:
         standardise = "auto" if own is None else own.standardise
-    options = DataOptions(resize, download, root, fit, standardise)
+    options = evolve(given, standardise=standardise)
     if isinstance(data, str):
         check_reading(data, options)
     else:
         remedy = "leave it out: it is for data by its name, as in `folder:PATH`"
         where = f"with `{data.name}`, which is in memory"
-        check_idle([*options.fitted, *options.fetched], where, remedy)
+        check_idle([option for of in options.given.values() for option in of], where, remedy)
     return options
 
 

@@ -36,11 +36,13 @@ from torch import Tensor, nn
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.runtime.data.dataset import Batches, Data, plain_batches
-from bayesnas.runtime.jobs.compress import Compression, compress
+from bayesnas.runtime.jobs.compression.compress import Compression, compress
+from bayesnas.runtime.jobs.compression.removal import own_weights
 from bayesnas.runtime.jobs.train import train
-from bayesnas.runtime.jobs.trained import MEAN, STD, TrainedRun
+from bayesnas.runtime.jobs.trained import TrainedRun
+from bayesnas.runtime.network.learning.learner import Learner
 from bayesnas.runtime.network.modules import build
-from bayesnas.runtime.network.training import evaluate, sgd, train_epoch
+from bayesnas.runtime.network.training import evaluate
 from bayesnas.runtime.runs.folder import RunOptions
 from bayesnas.runtime.weights.choice import Share
 from benchmarks.common import BUILD, ROOT, append, cifar_slice, finish, logged
@@ -118,9 +120,8 @@ def theirs(case: Case, importance: str) -> dict[str, float]:
     """By Torch-Pruning."""
     run = TrainedRun.open(case.base)
     data = run.own_data()
-    module = build(run.compiled.graph, "net", 0)[0]
-    state = run.network.state_dict()
-    module.load_state_dict({name: t for name, t in state.items() if name not in (MEAN, STD)})
+    module, emitted = build(run.compiled.graph, "net", 0)
+    module.load_state_dict(own_weights(run))
     example = torch.zeros(2, *run.shape)
     whole = multiply_accumulates(module, example[:1])
     settings = TrainSettings(epochs=case.network.more)
@@ -128,10 +129,12 @@ def theirs(case: Case, importance: str) -> dict[str, float]:
         first = evolve(settings, epochs=settings.epochs // 2)
         settings = evolve(settings, epochs=settings.epochs - first.epochs)
         sparse = pruner(module, importance, example, 0.5)
-        fit(module, data, first, case.seed, lambda: sparse.regularize(module))
+        learner = Learner(module, emitted, run.compiled.graph, first)
+        learner.optimizer.register_step_pre_hook(lambda *_: sparse.regularize(module))
+        fit(learner, data, case.seed)
     smaller = pruned(module, importance, example, data, whole // case.ratio)
     removed = evaluate(smaller, data, data.test, 512).quality
-    fit(smaller, data, settings, case.seed)
+    fit(Learner(smaller, emitted, run.compiled.graph, settings), data, case.seed)
     return {
         "removed": removed,
         "trained": evaluate(smaller, data, data.test, 512).quality,
@@ -194,22 +197,14 @@ def gradients_of(module: nn.Module, data: Data) -> list[Tensor]:
     ]
 
 
-def fit(
-    module: nn.Module,
-    data: Data,
-    settings: TrainSettings,
-    seed: int,
-    regularise: Callable[[], None] | None = None,
-) -> None:
-    """Train as `bayesnas train` does, with something done to the gradients before each step."""
-    optimizer = sgd(module, settings.learning_rate, settings.momentum, settings.weight_decay)
-    if regularise is not None:
-        optimizer.register_step_pre_hook(lambda *_: regularise())
+def fit(learner: Learner, data: Data, seed: int) -> None:
+    """Train as `bayesnas train` does."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
+    settings = learner.settings
     batches = Batches(data, data.train, settings.batch_size, "auto", generator)
     for epoch in range(settings.epochs):
-        for _ in train_epoch(module, optimizer, batches, settings, epoch):
+        for _ in learner.epoch(batches, epoch):
             pass
 
 

@@ -73,7 +73,7 @@ def subjects(case: Case, device: torch.device) -> dict[str, Callable[[], Any]]:
     """What is measured, by name; the training step first."""
     module, emitted = build(compile_spec(case.spec, case.parameters).graph, case.spec, seed=0)
     module.to(device)
-    optimizer = sgd(module, 1e-3, 0.9, 1e-4)
+    optimizer = sgd(module.parameters(), 1e-3, 0.9, 1e-4)
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(case.examples, *case.image, generator=generator).to(device)
     labels = torch.randint(0, CLASSES, (case.examples,), generator=generator).to(device)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from bayesnas.compiler.collector import without_collector
 from bayesnas.compiler.expand.expansion import expand
 from bayesnas.compiler.expand.measure import measure
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.graph.verify import verify
+from bayesnas.compiler.objectives import Objective, objectives_of
 from bayesnas.compiler.passes.relays import insert_relays
 from bayesnas.compiler.passes.shapes import infer_shapes
 from bayesnas.compiler.passes.structure import check_structure
@@ -44,6 +45,15 @@ class Compiled:
     def settings(self, kind: str) -> dict[str, int | float | str]:
         """Entries of the spec's ``search`` or ``train`` block."""
         return {entry.name: entry.value for entry in self.program.settings[kind]}
+
+    def learning(self, objectives: Sequence[Objective]) -> Compiled:
+        """The same with these objectives of its outputs over those of the spec.
+
+        Raises:
+            DiagnosticError: D234, D235 (they do not suit the network).
+        """
+        chosen = objectives_of(self.network, self.program.objectives, objectives)
+        return evolve(self, graph=evolve(self.graph, objectives=chosen))
 
 
 def compile_spec(
@@ -84,4 +94,4 @@ def compile_resolved(
         for apply in PASSES:
             graph = verify(apply(graph), apply.__name__)
         check_budgets(graph)
-    return Compiled(loaded, program, chosen, dict(values or {}), graph)
+    return Compiled(loaded, program, chosen, dict(values or {}), graph).learning(())

@@ -53,7 +53,10 @@ STRATEGIES: Final[Mapping[str, StrategyEntry]] = {
     "largest": StrategyEntry("largest:Largest", ()),
 }
 CURVATURES = ("ggn", "ggn_diagonal", "fisher_monte_carlo", "fisher_empirical", "hessian")
-AUGMENTATIONS = ("auto", "none", "shift", "shift_flip")
+AUGMENTATIONS = ("auto", "none", "flip", "shift", "shift_flip")
+OPTIMIZERS = ("sgd", "adamw")
+SCHEDULES = ("cosine", "cosine_epoch", "linear", "linear_tail", "exponential", "constant")
+POLICIES = ("none", "trivial", "rand")
 CLASS_WEIGHTS = ("none", "balanced")
 
 
@@ -107,12 +110,34 @@ class TrainSettings:
 
     epochs: int = _number(60, 1, 100_000, "passes over the training part")
     batch_size: int = _number(64, 1, 100_000, "examples a step")
-    learning_rate: float = _number(0.05, 1e-8, 100, "at the start of a cosine")
-    momentum: float = _number(0.9, 0, 0.999, "of SGD, Nesterov's form")
+    optimizer: str = _word("sgd", OPTIMIZERS, "how weights follow gradients")
+    learning_rate: float = _number(
+        0.05, 1e-8, 100, "the highest of the schedule; adamw wants 0.001"
+    )
+    schedule: str = _word("cosine", SCHEDULES, "of the learning rate: cosine and linear end at 0")
+    rate_decay: float = _number(0.97, 1e-6, 1, "of the exponential schedule, an epoch")
+    warmup_epochs: int = _number(0, 0, 100_000, "in which the learning rate rises to its highest")
+    momentum: float = _number(0.9, 0, 0.999, "of SGD; of AdamW the first beta")
+    nesterov: str = _word("yes", ("yes", "no"), "the form of SGD's momentum")
     weight_decay: float = _number(3e-4, 0, 1, "times half the squared weights")
+    decay_norms: str = _word("yes", ("yes", "no"), "no: no decay on normalisations and biases")
     gradient_clip: float = _number(5.0, 0, 1e9, "largest gradient norm; 0 is none")
+    accumulate: int = _number(1, 1, 10_000, "batches whose gradients make one step")
+    average: float = _number(0.0, 0, 0.99999, "decay a step of a running mean of weights; 0: none")
+    drop_path: float = _number(0.0, 0, 0.95, "chance to drop an operation of a sum, at the end")
     augment: str = _word("auto", AUGMENTATIONS, "augmentation of training images")
+    crop: float = _number(1.0, 0.01, 1, "least share of an image that is cut out and enlarged")
+    policy: str = _word("none", POLICIES, "TrivialAugmentWide or RandAugment of images of bytes")
+    color_jitter: float = _number(0.0, 0, 1, "of brightness, contrast, saturation; hue half of it")
+    cutout: int = _number(0, 0, 10_000, "side of a square that is blanked, pixels")
+    erase: float = _number(0.0, 0, 1, "chance that a random rectangle is blanked")
+    mixup: float = _number(0.0, 0, 100, "alpha of the mixtures of examples; 0: none")
+    cutmix: float = _number(0.0, 0, 100, "alpha of rectangles of other images; 0: none")
+    label_smoothing: float = _number(0.0, 0, 0.999, "share of a label spread over all classes")
     class_weights: str = _word("none", CLASS_WEIGHTS, "balanced: rare classes count like others")
+    holdout: float = _number(0.0, 0, 0.9, "share of the training part that is held out and watched")
+    keep: str = _word("last", ("last", "best"), "best: the weights that were best on the held-out")
+    precision: str = _word("float32", ("float32", "bfloat16"), "of products and convolutions")
 
 
 S = TypeVar("S", SearchSettings, TrainSettings)
@@ -162,6 +187,30 @@ def _bad_value(
     return DiagnosticError(
         Diagnostic("D231", f"invalid value `{value}` of `{name}`", span, help=remedy)
     )
+
+
+def check_training(settings: TrainSettings) -> None:
+    """Refuse settings of a training that do nothing by what the others say.
+
+    Raises:
+        DiagnosticError: D232.
+    """
+    idle = {
+        "`keep = best`": settings.keep == "best" and not settings.holdout,
+        "`rate_decay`": settings.rate_decay != TrainSettings().rate_decay
+        and settings.schedule != "exponential",
+    }
+    remedies = {
+        "`keep = best`": "hold examples out to judge by: `holdout = 0.1`",
+        "`rate_decay`": "write `schedule = exponential`",
+    }
+    found = [
+        Diagnostic("D232", f"{name} does nothing here", help=remedies[name])
+        for name, nothing in idle.items()
+        if nothing
+    ]
+    if found:
+        raise DiagnosticError(*found)
 
 
 def users(name: str) -> tuple[str, ...]:

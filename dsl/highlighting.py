@@ -54,7 +54,7 @@ class NasLexer(RegexLexer):
             (_keyword("import"), Keyword.Namespace),
             (_keyword("motif", "network"), Keyword.Declaration, "motif"),
             (_keyword("op", "choice"), Keyword.Declaration, "operation definition"),
-            (_keyword("search", "train"), Keyword.Declaration, "settings head"),
+            (_keyword("search", "train", "learn"), Keyword.Declaration, "settings head"),
             (_keyword("then", "else"), Keyword, "operation"),
             (_keyword(*_LOGIC), Operator.Word),
             (_keyword(*sorted(KEYWORDS)), Keyword),

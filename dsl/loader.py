@@ -12,7 +12,7 @@ from typing import TypeVar
 from attrs import evolve, frozen
 
 from bayesnas.dsl import tree
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span, nearest
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span, nearest, quote
 from bayesnas.dsl.parser import check_length, parse
 
 MAX_BYTES = 1_000_000
@@ -115,6 +115,40 @@ def packaged_specs() -> list[str]:
     return sorted(f.name.removesuffix(".nas") for f in folder.iterdir() if f.name.endswith(".nas"))
 
 
+def packaged_files(room: str) -> list[str]:
+    """What of a folder of the packaged library can be imported: ``ops/basic.nas``."""
+    folder = files("bayesnas.dsl").joinpath("library").joinpath(room)
+    return sorted(f"{room}/{f.name}" for f in folder.iterdir() if f.name.endswith(".nas"))
+
+
+def packaged_recipes() -> list[str]:
+    """Names of the recipes that come with the package."""
+    return [PurePosixPath(path).stem for path in packaged_files("recipes")]
+
+
+def recipe(name: str) -> tree.Spec:
+    """A recipe: a file of a ``train`` block, of one's own or, by name, of the packaged library.
+
+    Raises:
+        DiagnosticError: D401 (no such recipe), D402 (unreadable), or the parser's.
+    """
+    if os.path.exists(name):  # noqa: PTH110 - no error for a name no file can have
+        return parse(read_source(Path(name), what="a recipe"))
+    packaged = packaged_recipes()
+    if name in packaged:
+        file = files("bayesnas.dsl").joinpath("library").joinpath("recipes").joinpath(f"{name}.nas")
+        return parse(Source(f"<library>/recipes/{name}.nas", file.read_text(encoding="utf-8")))
+    match = nearest(name, packaged)
+    raise DiagnosticError(
+        Diagnostic(
+            "D401",
+            f"no recipe at `{name}`",
+            notes=(f"packaged recipes: {', '.join(packaged)}",),
+            help=f"did you mean `{match}`?" if match else "name a recipe's file, or a packaged one",
+        )
+    )
+
+
 def _find(path: Path) -> Path:
     if os.path.exists(path):  # noqa: PTH110 - no error for a name no file can have
         return path
@@ -206,7 +240,8 @@ class _Loader:
             "D111",
             f"nothing to import at `{path}`",
             span,
-            "the packaged library has `ops/basic.nas` and `ops/darts.nas`",
+            f"the packaged library has {quote(packaged_files('ops'))}, and `recipes`: "
+            + ", ".join(packaged_recipes()),
             f"looked in `{local.parent}` and in the packaged library",
         )
 

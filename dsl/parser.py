@@ -207,14 +207,26 @@ class _Builder(Transformer[Token, tree.Spec]):
 
     def setting(self, meta: Meta, children: list[Any]) -> tree.Setting:
         name, token = children
-        value: int | float | str = str(token)
-        if token.type == "INTEGER":
-            value = self._whole(token)
-        elif token.type == "REAL":
-            value = float(token)
-        elif token.type == "STRING":
-            value = str(token)[1:-1]
+        value: int | float | str
+        if token.type in ("INTEGER", "REAL"):
+            value = self._number(token)
+        else:
+            value = str(token)[1:-1] if token.type == "STRING" else str(token)
         return tree.Setting(str(name), value, span=self.span(meta))
+
+    def _number(self, token: Token) -> int | float:
+        return self._whole(token) if token.type == "INTEGER" else float(token)
+
+    def learn(self, meta: Meta, children: list[Any]) -> tree.Learn:
+        return tree.Learn(tuple(children), span=self.span(meta))
+
+    def objective(self, meta: Meta, children: list[Any]) -> tree.Objective:
+        port, name, options, weight = children
+        weight = None if weight is None else self._number(weight)
+        return tree.Objective(str(port), str(name), options or (), weight, span=self.span(meta))
+
+    def options(self, _meta: Meta, children: list[Any]) -> tuple[tree.Setting, ...]:
+        return tuple(children)
 
     def formals(self, _meta: Meta, children: list[Any]) -> tuple[tree.Parameter, ...]:
         for parameter in children[0]:

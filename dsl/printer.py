@@ -47,7 +47,7 @@ def print_lines(spec: tree.Spec, commented: Commented = lambda _start, _end: Fal
     previous: tree.Definition | None = None
     for definition in spec.definitions:
         first, *rest = printer.definition(definition)
-        compact = not isinstance(definition, tree.Motif | tree.Network | tree.Settings)
+        compact = not isinstance(definition, tree.Motif | tree.Network | tree.Settings | tree.Learn)
         together = compact and type(previous) is type(definition)
         lines += [attrs.evolve(first, apart=previous is not None and not together), *rest]
         previous = definition
@@ -75,13 +75,21 @@ class _Printer:
             case tree.Network():
                 return self.graph("network", definition)
             case tree.Settings():
-                entries = [f"{e.name} = {_setting(e.value)}" for e in definition.entries]
-                lines = [Line(INDENT, entry) for entry in entries]
-                head = f"{definition.kind} {{"
-                spans = [entry.span for entry in definition.entries]
-                return self.braced(head, lines, spans, "", "; ".join(entries))
+                entries = [_assignment(entry) for entry in definition.entries]
+                return self.entries(definition.kind, entries, definition.entries)
+            case tree.Learn():
+                entries = [_objective(entry) for entry in definition.entries]
+                return self.entries("learn", entries, definition.entries)
             case _:
                 assert_never(definition)
+
+    def entries(
+        self, kind: str, texts: Sequence[str], nodes: Sequence[tree.Setting | tree.Objective]
+    ) -> list[Line]:
+        """A block of entries; those of few letters on one line."""
+        lines = [Line(INDENT, text) for text in texts]
+        spans = [node.span for node in nodes]
+        return self.braced(f"{kind} {{", lines, spans, "", "; ".join(texts))
 
     def graph(self, keyword: str, graph: tree.Motif | tree.Network) -> list[Line]:
         items = [(port, _port(port)) for port in graph.inputs]
@@ -208,6 +216,16 @@ def _port(port: tree.Port) -> str:
     if port.shape is None:
         return port.name
     return f"{port.name}: [{', '.join(map(print_expression, port.shape))}]"
+
+
+def _assignment(entry: tree.Setting) -> str:
+    return f"{entry.name} = {_setting(entry.value)}"
+
+
+def _objective(entry: tree.Objective) -> str:
+    options = ", ".join(map(_assignment, entry.options))
+    weight = "" if entry.weight is None else f" * {_setting(entry.weight)}"
+    return f"{entry.port} = {entry.name}" + (f"({options})" if options else "") + weight
 
 
 def _setting(value: int | float | str) -> str:

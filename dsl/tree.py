@@ -391,7 +391,28 @@ class Settings:
     span: Span = field(eq=False, repr=False, kw_only=True)
 
 
-Definition: TypeAlias = Import | OperationDefinition | ChoiceDefinition | Motif | Network | Settings
+@frozen
+class Objective:
+    """``port = name(options) * weight`` in a ``learn`` block: what an output learns."""
+
+    port: str
+    name: str
+    options: tuple[Setting, ...]
+    weight: int | float | None
+    span: Span = field(eq=False, repr=False, kw_only=True)
+
+
+@frozen
+class Learn:
+    """``learn { ... }``: what the outputs of the network learn."""
+
+    entries: tuple[Objective, ...]
+    span: Span = field(eq=False, repr=False, kw_only=True)
+
+
+Definition: TypeAlias = (
+    Import | OperationDefinition | ChoiceDefinition | Motif | Network | Settings | Learn
+)
 
 
 @frozen

@@ -26,6 +26,7 @@ _NODES: Final[Mapping[str, Any]] = {
     for name, kind in vars(tree).items()
     if attrs.has(kind) and kind.__module__ == tree.__name__
 }
+_REAL: Final = {"Setting": "value", "Objective": "weight"}  # fields that may be real numbers
 
 
 @cache
@@ -44,7 +45,8 @@ def tree_to_json(spec: tree.Spec) -> str:
     text = json.dumps(data, indent=1)
     # JSON has no infinity; like the language it has numbers that are read as one. A line is one
     # value, so that no text in quotes can be mistaken for it.
-    return re.sub(r'^( *"value": -?)Infinity', r"\g<1>1e999", text, flags=re.MULTILINE) + "\n"
+    infinite = r'^( *"(?:value|weight)": -?)Infinity'
+    return re.sub(infinite, r"\g<1>1e999", text, flags=re.MULTILINE) + "\n"
 
 
 def tree_from_json(text: str, name: str = "ast.json") -> tree.Spec:
@@ -156,10 +158,17 @@ def _built(value: Any) -> Any:
     # JSON has numbers of one kind; the language has whole ones, not below zero, and real ones.
     if value["type"] == "Number":
         fields["value"] = int(fields["value"])
-    elif value["type"] == "Setting" and isinstance(fields["value"], int):
-        whole = 0 <= fields["value"] < 10**MAX_DIGITS
-        fields["value"] = fields["value"] if whole else float(str(fields["value"]))
+    elif value["type"] in _REAL:
+        name = _REAL[value["type"]]
+        fields[name] = _real(fields[name])
     return _NODES[value["type"]](**fields, span=_span(value["place"]))
+
+
+def _real(value: Any) -> Any:
+    """A number as the language reads it: what is no whole one of it is a real one."""
+    if not isinstance(value, int) or 0 <= value < 10**MAX_DIGITS:
+        return value
+    return float(str(value))
 
 
 def _span(place: str) -> Span:

@@ -30,15 +30,6 @@ network digits(image: [1, 8, 8]; cells = 3, width = 8) -> (logits: [10]) {
     body -> logits : global_avg_pool >> linear(10)
 }
 
-search {
-    strategy = bayesnas
-    discretize = no
-    warmup_epochs = 8
-    rounds = 8
-    epochs = 3
-    curvature_examples = 512
-    lambda_w = 0.12
-    gate_learning_rate = 0.1
-}
+search { warmup_epochs = 8; rounds = 8; epochs = 3 }
 
 train { epochs = 30 }

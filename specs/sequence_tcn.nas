@@ -1,6 +1,6 @@
 # A temporal convolutional network (Bai, Kolter, Koltun, 2018) for sequences [channels, length]: the
-# dilation and the kernel of every residual block are searched. Padding is symmetric, not causal.
-op layer(kernel, dilation) = relu >> conv(kernel, dilation = dilation) >> bn
+# dilation and the kernel of every residual block are searched. No position reads what comes after it.
+op layer(kernel, dilation) = relu >> conv(kernel, dilation = dilation, causal = 1) >> bn
 op pair(kernel, dilation) =
     layer(kernel, dilation) >> dropout(10) >> layer(kernel, dilation) >> dropout(10)
 

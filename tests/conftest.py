@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads of several workers stall each other
+os.environ["BAYESNAS_REPORT"] = "no"  # a page for every run of a test: those of pages ask for it
 
 import pytest
 from hypothesis import HealthCheck, settings

@@ -36,6 +36,29 @@ BODIES = {
         h = sum(a, b)
         h -> y : conv(1, 4)
     """,
+    "transposed": "x -> y : conv(3, 6, 2) >> bn >> transposed_conv(3, 5, bias = 1) >> conv(1, 4)",
+    "shuffled": "x -> y : conv(1, 6) >> bn >> channel_shuffle(2) >> bn >> conv(1, 4)",
+    "chunks": """
+        a = x : conv(1, 6) >> depthwise_conv(3, bias = 1)
+        b = a : chunk(0) >> layer_scale
+        c = a : chunk(1) >> conv(3, 3, kernel_width = 1)
+        h = sum(b, c)
+        h -> y : resize(4, 5) >> resize(8, smooth = 0) >> conv(1, 4)
+    """,
+    "excited": """
+        a = x : conv(3, 6) >> bn
+        v = a : global_avg_pool >> linear(3) >> linear(6)
+        h = product(v, a)
+        h -> y : conv(1, 4)
+    """,
+    "attention": """
+        a = x : conv(1, 6) >> attention(2, 5, keys = 4, values = 6) >> bn
+        a -> y : attention(1, 4, keys = 3, values = 2, bias = 0)
+    """,
+    "normalised": """
+        a = x : conv(3, 5) >> bn >> conv(1, 6) >> layer_norm >> conv(1, 4) >> group_norm(2)
+        a -> y : conv(1, 4)
+    """,
     "branches": "x -> y : conv(1, 6) >> (skip + (conv(3) >> bn) + bn) >> conv(1, 4)",
     "branches alone": """
         a = x : conv(1, 6)
@@ -50,4 +73,9 @@ network net(x: [2, 4, 4]) -> (y: [3], z: [3]) {
     a -> z : global_avg_pool >> linear(3, bias = 0)
 }
 """
-TEXTS = {name: network(body) for name, body in BODIES.items()} | {"vectors": FLAT}
+WORDS = """
+network net(x: [5]) -> (y: [3]) {
+    x -> y : sigmoid >> embedding(4, 6) >> position >> conv(3) >> global_avg_pool >> linear(3)
+}
+"""
+TEXTS = {name: network(body) for name, body in BODIES.items()} | {"vectors": FLAT, "words": WORDS}

@@ -55,8 +55,11 @@ OTHERS: dict[str, dict[str, int]] = {
     "nasbench_macro": {"width": 8},
     "nasnet": {"cells": 3, "width": 4},
     "sequence_tcn": {},
+    "table": {},
     "tabular_mlp": {},
+    "transformer": {"width": 16, "blocks": 1},
     "treecell_pyramidnet": {"blocks": 1},
+    "vision_blocks": {"width": 8, "blocks": 1},
 }
 
 
@@ -191,7 +194,10 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 # What a search writes, but for what tells of time.
-SAME = ("pruned.nas", "gates.jsonl", "graph.json", "gamma.json", "gamma.md", "supernet.py")
+SAME = (
+    *("pruned.nas", "gates.jsonl", "rounds.jsonl", "graph.json", "gamma.json", "gamma.md"),
+    "supernet.py",
+)
 
 
 def without_seconds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -140,4 +140,36 @@ ODD = {
         c = b : factorized_reduce(8) >> sigmoid >> bn(affine = 0) >> bn >> avg_pool(5, 2)
         c -> y : global_avg_pool >> linear(3) >> linear(2, 0) >> relu"""
     ).replace("y: [4, 8, 8]", "y: [2]"),
+    "blocks of images": """
+        op norms =
+            layer_norm >> group_norm(2, affine = 0) >> layer_norm(affine = 0) >> group_norm(1)
+        op strip(length) =
+            depthwise_conv(length, 2, bias = 1, kernel_width = 1) >> conv(1, 6, kernel_width = 3)
+        network net(x: [4, 7, 9]) -> (y: [4, 7, 9], z: [2, 14, 27]) {
+            a = x : norms >> layer_scale(2)
+            node b
+            a ~> b : strip(3) >> resize(7, 9) >> chunk(1, 3) | chunk(0) >> layer_norm
+            c = a : strip(5) >> transposed_conv(4, 4) >> channel_shuffle(2)
+                >> resize(7, 9, smooth = 0)
+            v = x : global_avg_pool >> layer_norm >> group_norm(2) >> layer_scale
+            y = product(v, c, x, v)
+            b -> z : transposed_conv(2, 3, bias = 1) >> resize(14, 27) >> transposed_conv(3, 2, 1)
+        }""",
+    "blocks of series": """
+        network net(x: [4, 9]) -> (y: [4, 9]) {
+            a = x : conv(3, 6, causal = 1, dilation = 2) >> channel_shuffle(3) >> group_norm(3)
+            b = a : depthwise_conv(4, 2, causal = 1) >> layer_norm >> layer_scale >> resize(9)
+            c = b : transposed_conv(5, 4, 3) >> resize(9, smooth = 0) >> chunk(1) >> conv(1, 4)
+            v = c : global_avg_pool >> chunk(0) >> linear(4)
+            node h
+            v ~> h : sigmoid | skip
+            y = product(h, c)
+        }""",
+    "tokens": """
+        network net(x: [4, 8, 6], s: [5]) -> (y: [4, 4, 3], z: [6, 5]) {
+            a = x : conv(2, 6, 2, bias = 1) >> position >> layer_norm
+            a ~> y : attention(2, 4) | attention(1, 4, keys = 4, values = 3, bias = 0)
+            b = s : relu >> embedding(5, 6)
+            b -> z : position(5) >> attention(3, causal = 1) >> conv(1)
+        }""",
 }

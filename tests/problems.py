@@ -13,6 +13,7 @@ from bayesnas.compiler.emit.pytorch import emit_torch
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.slices.counts import Kept
 from bayesnas.compiler.slices.groups import Slices, coupled_slices
+from bayesnas.runtime.jobs.compression.removal import reads
 from bayesnas.runtime.weights.priors.interface import Prior, Problem
 from bayesnas.runtime.weights.removal import sliced_tensors, state_paths
 from bayesnas.runtime.weights.subject import Subject
@@ -42,7 +43,7 @@ def problem(
         return [*zip(inputs.split(16), data.train.targets.split(16), strict=True)]
 
     paths = state_paths(compiled)
-    reading = {t.place for t in slices.tensors if any(t.axes[1:])}
+    reading = {t.place for t in slices.tensors if reads(t)}
     subject = Subject(
         module,
         (*sliced_tensors(compiled, slices),),

@@ -6,6 +6,7 @@ Weights come from `living.known_weight`, by kind and shape, so that no name of a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 
 import torch
 from living import known_weight
@@ -36,11 +37,18 @@ def _node(graph: Graph, identifier: str, values: Mapping[str, Tensor], gates: Te
             return torch.cat([first, *rest], dim=1)
         case "product":
             for one in rest:
-                first = first * one
+                first = torch.einsum(
+                    f"{_axes(first)},{_axes(one)}->{_axes(first, one)}", first, one
+                )
         case "sum":
             for one in rest:
                 first = first + one
     return first
+
+
+def _axes(*factors: Tensor) -> str:
+    """Examples, channels and positions of the largest."""
+    return "ncij"[: max(factor.dim() for factor in factors)]
 
 
 def _edge(edge: Edge, z: Tensor, gates: Tensor) -> Tensor:
@@ -68,25 +76,101 @@ def _conv(z: Tensor, a: Mapping[str, int], depthwise: bool = False) -> Tensor:
     groups = channels if depthwise else a["groups"]
     width = channels if depthwise else a["width"]
     rank = z.dim() - 2
-    weight = known_weight("weight", (width, channels // groups, *[kernel] * rank))
-    bias = known_weight("bias", (width,)) if a.get("bias") else None
-    padding = dilation * (kernel - 1) // 2
+    sides = (kernel, a["kernel_width"])[:rank]
+    patches = kernel % 2 == 0 and not a["causal"]
+    weight = known_weight("weight", (width, channels // groups, *sides))
+    bias = known_weight("bias", (width,)) if a["bias"] else None
     convolve = {1: F.conv1d, 2: F.conv2d}[rank]
-    return convolve(z, weight, bias, a["stride"], padding, dilation, groups)
+    padding: list[int] = []
+    for side in reversed(sides):
+        reach = 0 if patches else dilation * (side - 1)
+        padding += [reach, 0] if a["causal"] else [reach // 2, reach // 2]
+    return convolve(F.pad(z, padding), weight, bias, a["stride"], 0, dilation, groups)
+
+
+def _transposed(z: Tensor, a: Mapping[str, int]) -> Tensor:
+    """The transpose of the convolution whose windows begin at multiples of the stride."""
+    kernel, stride, rank = a["kernel"], a["stride"], z.dim() - 2
+    weight = known_weight("weight", (z.shape[1], a["width"], *[kernel] * rank))
+    whole = z.new_zeros(len(z), a["width"], *(size * stride + kernel for size in z.shape[2:]))
+    for place in product(*map(range, z.shape[2:])):
+        window = (..., *(slice(k * stride, k * stride + kernel) for k in place))
+        whole[window] += torch.einsum("nc,cw...->nw...", z[(..., *place)], weight)
+    first = (kernel - stride + 1) // 2
+    inside = (..., *(slice(first, first + size * stride) for size in z.shape[2:]))
+    bias = known_weight("bias", (a["width"],)) if a["bias"] else whole.new_zeros(a["width"])
+    return whole[inside] + bias.view(-1, *[1] * rank)
 
 
 def _factorized_reduce(z: Tensor, a: Mapping[str, int]) -> Tensor:
     weight = known_weight("weight", (a["width"] // 2, z.shape[1], 1, 1))
-    halves = F.conv2d(z, weight, stride=2), F.conv2d(z[:, :, 1:, 1:], weight, stride=2)
+    halves = F.conv2d(z, weight, stride=2), F.conv2d(F.pad(z, [-1, 1, -1, 1]), weight, stride=2)
     return torch.cat(halves, dim=1)
 
 
 def _norm(z: Tensor, a: Mapping[str, int]) -> Tensor:
-    def by_channel(kind: str) -> Tensor:
-        return known_weight(kind, (z.shape[1],)).view(-1, *[1] * (z.dim() - 2))
+    z = (z - _by_channel("running_mean", z)) / torch.sqrt(_by_channel("running_var", z) + 1e-5)
+    return z * _by_channel("weight", z) + _by_channel("bias", z) if a["affine"] else z
 
-    z = (z - by_channel("running_mean")) / torch.sqrt(by_channel("running_var") + 1e-5)
-    return z * by_channel("weight") + by_channel("bias") if a["affine"] else z
+
+def _by_channel(kind: str, z: Tensor) -> Tensor:
+    return known_weight(kind, (z.shape[1],)).view(-1, *[1] * (z.dim() - 2))
+
+
+def _centred(z: Tensor, a: Mapping[str, int], groups: int, over: tuple[int, ...]) -> Tensor:
+    """Mean 0 and variance 1 over these axes of [N, groups, channels of a group, ...]."""
+    parts = z.unflatten(1, (groups, -1))
+    away = parts - parts.mean(dim=over, keepdim=True)
+    result = (away / (away**2).mean(dim=over, keepdim=True).add(1e-5).sqrt()).flatten(1, 2)
+    return result * _by_channel("weight", z) + _by_channel("bias", z) if a["affine"] else result
+
+
+def _group_norm(z: Tensor, a: Mapping[str, int]) -> Tensor:
+    return _centred(z, a, a["groups"], tuple(range(2, z.dim() + 1)))
+
+
+def _attention(z: Tensor, a: Mapping[str, int]) -> Tensor:
+    """Position by position, head by head."""
+    tokens = z.flatten(2)
+
+    def projected(x: Tensor, width: int) -> Tensor:
+        result = torch.einsum("wc,nct->nwt", known_weight("weight", (width, x.shape[1])), x)
+        return result + known_weight("bias", (width,))[:, None] if a["bias"] else result
+
+    q = k = projected(tokens, a["keys"]).unflatten(1, (a["heads"], -1))
+    v = projected(tokens, a["values"]).unflatten(1, (a["heads"], -1))
+    answers = []
+    for t in range(tokens.shape[2]):
+        seen = slice(0, t + 1) if a["causal"] else slice(None)
+        asked = torch.einsum("nhd,nhdt->nht", q[..., t], k[..., seen]) / q.shape[2] ** 0.5
+        answers.append(torch.einsum("nht,nhdt->nhd", asked.softmax(dim=2), v[..., seen]))
+    merged = torch.stack(answers, dim=3).flatten(1, 2)
+    return projected(merged, a["width"]).unflatten(2, z.shape[2:])
+
+
+def _words(a: Mapping[str, int]) -> Tensor:
+    return known_weight("weight", (a["words"], a["width"]))
+
+
+def _resize(z: Tensor, a: Mapping[str, int]) -> Tensor:
+    for dimension, size in zip(range(2, z.dim()), (a["size"], a["size_width"]), strict=False):
+        z = z.movedim(dimension, -1) @ _interpolation(z.shape[dimension], size, a["smooth"]).T
+        z = z.movedim(-1, dimension)
+    return z
+
+
+def _interpolation(before: int, after: int, smooth: int) -> Tensor:
+    """[after, before]: of what each position is made; positions are the middles of their cells."""
+    weights = torch.zeros(after, before, dtype=torch.float64)
+    for k in range(after):
+        if not smooth:
+            weights[k, k * before // after] = 1
+            continue
+        place = max(0.0, (k + 0.5) * before / after - 0.5)
+        low = min(int(place), before - 1)
+        weights[k, low] += 1 - (place - low)
+        weights[k, min(low + 1, before - 1)] += place - low
+    return weights
 
 
 def _max_pool(z: Tensor, a: Mapping[str, int]) -> Tensor:
@@ -131,6 +215,16 @@ OPERATIONS: Mapping[str, Callable[[Tensor, Mapping[str, int]], Tensor]] = {
     "skip": lambda z, _: z,
     "conv": _conv,
     "depthwise_conv": lambda z, a: _conv(z, a, depthwise=True),
+    "transposed_conv": _transposed,
+    "layer_norm": lambda z, a: _centred(z, a, 1, (2,)),
+    "group_norm": _group_norm,
+    "layer_scale": lambda z, _: z * _by_channel("weight", z),
+    "attention": _attention,
+    "position": lambda z, a: z + known_weight("weight", (z.shape[1], a["length"])).view(z[0].shape),
+    "embedding": lambda z, a: torch.stack([_words(a)[row.long()].T for row in z]),
+    "resize": _resize,
+    "chunk": lambda z, a: z.unflatten(1, (a["parts"], -1))[:, a["index"]],
+    "channel_shuffle": lambda z, a: z.unflatten(1, (a["groups"], -1)).transpose(1, 2).flatten(1, 2),
     "factorized_reduce": _factorized_reduce,
     "bn": _norm,
     "max_pool": _max_pool,

@@ -120,12 +120,13 @@ _motif_parameters = _some(
     3,
     0,
 )
+_numbers = st.integers(0, 10**9) | st.floats(allow_nan=False, allow_infinity=False)
 _values = (
-    st.integers(0, 10**9)
-    | st.floats(allow_nan=False, allow_infinity=False)
+    _numbers
     | st.sampled_from(["bayesnas", "shift_flip", "", "a b", "3", "x#y", "{"])
     | texts.filter(lambda text: text not in KEYWORDS)
 )
+_settings = _node(tree.Setting, names, _values)
 definitions = st.one_of(
     _node(tree.Import, texts),
     _node(tree.OperationDefinition, names, _parameters, terms),
@@ -135,7 +136,13 @@ definitions = st.one_of(
     _node(
         tree.Settings,
         st.sampled_from(["search", "train"]),
-        _some(_node(tree.Setting, names, _values), 3, 0),
+        _some(_settings, 3, 0),
+    ),
+    _node(
+        tree.Learn,
+        _some(
+            _node(tree.Objective, names, names, _some(_settings, 2, 0), st.none() | _numbers), 3, 0
+        ),
     ),
 )
 specs = _node(tree.Spec, _some(definitions, 3, 0))
@@ -166,6 +173,8 @@ _MAP_OPERATIONS = (
     "conv(1) + skip",
     "conv(1, expand = 2) >> conv(1, width)",
     "pad_channels(2 * width) >> conv(3, width)",
+    "layer_norm >> channel_shuffle(2) >> depthwise_conv(3, bias = 1) >> layer_scale(1)",
+    "chunk(1) >> conv(1, width)",
     "if width > 4 then conv(3) else skip",
 )
 _VECTOR_OPERATIONS = (
@@ -213,9 +222,8 @@ def _flows(
         unread.extend(made)
 
     for step in range(draw(st.integers(1, most))):
-        kinds = ["list", "fixed", "searched", "searched", "merge", "concat"] + [
-            "instance"
-        ] * 2 * bool(motifs)
+        kinds = ["list", "fixed", "searched", "searched", "merge", "concat"]
+        kinds += ["instance"] * 2 * bool(motifs) + ["weighed"] * (data is not _VECTOR)
         kind = draw(st.sampled_from(kinds))
         name = f"{kind[0]}{step}"
         if kind == "list":
@@ -234,6 +242,10 @@ def _flows(
         elif kind == "merge":
             merge = draw(st.sampled_from(["sum", "product"]))
             add([name], f"{name} = {merge}({', '.join(pick(draw(st.integers(1, 3))))})")
+        elif kind == "weighed":  # a map by a number a channel
+            [one, other] = pick(2)
+            mean = f"{name}_mean = {one} : global_avg_pool"
+            add([name], mean, f"{name} = product({name}_mean, {other})")
         elif kind == "concat":
             wide = f"{name}_wide = concat({', '.join(pick(2))})"
             add([name], wide, f"{name} = {name}_wide : {data.align.format(1)}")

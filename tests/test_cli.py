@@ -521,7 +521,7 @@ class TestWrongData:
         (here / "map.nas").write_text(body("x ~> y : relu | skip"))
         before = snapshot(here)
         ended = run(*work(command, "map.nas"))
-        assert_refused(ended, "D430", "`net` is not a classifier")
+        assert_refused(ended, "D430", "`y` is [")
         assert snapshot(here) == before
 
 

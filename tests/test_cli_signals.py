@@ -14,7 +14,7 @@ import torch
 from living import striped, write_tiny
 
 from bayesnas.cli import main
-from bayesnas.runtime.jobs import train as training
+from bayesnas.runtime.network.learning.learner import Learner
 from bayesnas.runtime.strategies.magnitude import Magnitude
 
 RUN = ("--device", "cpu", "--option", "epochs=2")
@@ -33,14 +33,14 @@ def begin(command: str, *more: str) -> int:
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, at: int, which: signal.Signals) -> None:
     """The signal comes in the training of this number, counted from 0."""
-    whole, count = training.train_epoch, iter(range(10**6))
+    whole, count = Learner.epoch, iter(range(10**6))
 
     def interrupted(*arguments: Any) -> float:
         if next(count) == at:
             os.kill(os.getpid(), which)
         return whole(*arguments)
 
-    monkeypatch.setattr(training, "train_epoch", interrupted)
+    monkeypatch.setattr(Learner, "epoch", interrupted)
 
 
 @pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])

@@ -20,6 +20,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from attrs import evolve, frozen
@@ -35,9 +36,12 @@ from bayesnas.compiler.slices.groups import coupled_slices
 from bayesnas.compiler.slices.narrowing import narrowed_spec
 from bayesnas.dsl.diagnostics import DiagnosticError, render_all
 from bayesnas.dsl.tree_json import tree_from_json
+from bayesnas.runtime.data.arrays import data_of_arrays
+from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs import export
 from bayesnas.runtime.jobs.failures import explained, plugins_named
 from bayesnas.runtime.jobs.memory import Demand, watched
+from bayesnas.runtime.network.causality import check_causal
 from bayesnas.runtime.network.memory import Footprint
 from bayesnas.runtime.network.training import check_loss
 from bayesnas.runtime.runs.folder import Run
@@ -278,13 +282,35 @@ def importance_that_there_is_not() -> None:
     check_importance("magnitud")
 
 
+def data_of_no_port() -> None:
+    network = "network net(left: [4], right: [4]) -> (y: [4]) { {left, right} -> y }"
+    rows = np.ones((4, 4))
+    x = dict.fromkeys(("left", "right", "rihgt"), rows)
+    data = data_of_arrays(x, np.array([0, 1, 0, 1]), x, np.array([0, 1, 0, 1]))
+    load_data(data, compile_text(network).graph)
+
+
+def model_that_reads_what_follows() -> None:
+    graph = compile_text(READER).graph
+    check_causal(graph, "spec.nas", torch.arange(16.0).view(1, 2, 8))
+
+
+READER = """\
+network net(text: [2, 8]) -> (next: [2, 8]) {
+    text -> next : conv(3)
+}
+"""
+
+
 PROVOKED: dict[str, Callable[..., None]] = {
     "D404": tree_of_another_format,
     "D421": graphviz_that_fails,
     "D436": packages_that_are_missing,
     "D437": export_that_differs,
+    "D517": model_that_reads_what_follows,
     "D601": everything_pruned,
     "D602": loss_that_is_no_number,
+    "D521": data_of_no_port,
     "D603": memory_that_runs_out,
     "D605": plugin_that_fails,
     "D606": layer_without_channels,

@@ -19,7 +19,7 @@ MOST_FILES = 14  # of a folder
 ORDER: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "": (("dsl",), ("compiler",), ("runtime",), ("bayesnas",)),
     "compiler": (
-        ("collector", "settings"),
+        ("collector", "objectives", "settings"),
         ("operations",),
         ("graph",),
         ("program",),
@@ -28,7 +28,7 @@ ORDER: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("space",),
         ("emit", "artifacts"),
         ("slices",),
-        ("pipeline", "targets"),
+        ("pipeline", "recipes", "targets"),
     ),
     "runtime": (
         ("tasks",),
@@ -39,6 +39,7 @@ ORDER: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("supernet",),
         ("strategies",),
         ("jobs",),
+        ("report",),
     ),
 }
 

@@ -20,7 +20,8 @@ from bayesnas.compiler.pipeline import Compiled, compile_loaded, compile_spec
 from bayesnas.compiler.space.choices import member_space
 from bayesnas.compiler.space.members import prune_to, reach
 from bayesnas.dsl.loader import load, packaged_specs
-from bayesnas.runtime.network.modules import build
+from bayesnas.runtime.data.registry import Ports
+from bayesnas.runtime.network.modules import build, outputs_of
 
 ROOT = Path(__file__).parent.parent
 TABLE = ROOT.parent / "shared" / "data" / "nas-bench-macro.csv"
@@ -38,13 +39,33 @@ SPACES = {
     "nasnet": (35, {"cells": 3, "width": 4}),
     "proxylessnas": (40, {"classes": 10}),
     "sequence_tcn": (25, {}),
+    "table": (25, {"outputs": 3}),
     "tabular_mlp": (25, {}),
+    "transformer": (35, {"width": 16, "blocks": 1}),
     "treecell_pyramidnet": (60, {"blocks": 1}),
+    "two_tasks": (30, {"width": 4}),
+    "vision_blocks": (40, {"width": 8, "blocks": 1}),
 }
 
 
+# Networks without a choice: the parameters of the authors' models, without auxiliary heads.
+NETWORKS = {"darts_v2": 3_349_342, "darts_v2_imagenet": 4_718_752}
+
+
 def test_every_packaged_spec_is_here() -> None:
-    assert set(packaged_specs()) == set(SPACES)
+    assert set(packaged_specs()) == {*SPACES, *NETWORKS}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_published_networks_have_the_published_parameters(name: str) -> None:
+    assert graph_cost(graph_of(name)).parameters == NETWORKS[name]
+
+
+def test_a_published_network_is_trained_as_published() -> None:
+    small = compile_spec("darts_v2", {"cells": 3, "width": 4})
+    assert small.settings("train")["drop_path"] == 0.2
+    module, _ = build(small.graph, "spec.nas", seed=0)
+    assert module(torch.randn(2, 3, 32, 32)).shape == (2, 10)
 
 
 @pytest.fixture(scope="module", params=SPACES)
@@ -71,9 +92,9 @@ def test_space_is_trained_for_a_few_steps(space: Compiled) -> None:
     graph = space.graph
     module, _ = build(graph, "spec.nas", seed=0)
     generator = torch.Generator().manual_seed(0)
-    shape = graph.node(graph.root.inputs[0]).shape or ()
-    classes = (graph.node(graph.root.outputs[0]).shape or (0,))[0]
-    inputs = torch.randn(2, *shape, generator=generator)
+    ports = Ports.of(graph)
+    classes = next(iter(ports.outputs.values()))[0]
+    inputs = [torch.randn(2, *shape, generator=generator) for shape in ports.inputs.values()]
     labels = torch.randint(classes, (2,), generator=generator)
     gates = torch.ones(len(graph.searched()), requires_grad=True)
     optimizer = torch.optim.SGD([*module.parameters(), gates], lr=1e-3)
@@ -81,7 +102,7 @@ def test_space_is_trained_for_a_few_steps(space: Compiled) -> None:
     for _ in range(2):
         torch.manual_seed(0)  # drop the same
         optimizer.zero_grad()
-        loss = cross_entropy(module(inputs, gates), labels)
+        loss = cross_entropy(outputs_of(module(*inputs, gates))[0], labels)
         loss.backward()
         optimizer.step()
         losses.append(loss.item())

@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import frozen
 
-from bayesnas.runtime.data.registry import FITS, KINDS, STANDARDISE
+from bayesnas.runtime.data.registry import FITS, KINDS, LEVELS, STANDARDISE
 
 
 @frozen
@@ -76,13 +76,13 @@ def add_spec(
 
 
 def add_plugin(parser: argparse.ArgumentParser) -> None:
-    """Modules that register primitives."""
+    """Modules that register primitives or data."""
     parser.add_argument(
         "--plugin",
         metavar="MODULE",
         action="append",
         default=[],
-        help="a Python module that registers primitives; may be repeated",
+        help="a Python module that registers primitives or data; may be repeated",
     )
 
 
@@ -120,10 +120,34 @@ def add_option(parser: argparse.ArgumentParser, kind: str) -> None:
     )
 
 
+def add_objective(parser: argparse.ArgumentParser) -> None:
+    """What the outputs learn."""
+    parser.add_argument(
+        "--objective",
+        metavar="PORT=OBJECTIVE",
+        action="append",
+        default=[],
+        help="what an output learns, over the spec's `learn` block: depth=regression*0.1; may be "
+        "repeated",
+    )
+
+
 def add_data(parser: argparse.ArgumentParser, required: bool, default: str = "") -> None:
     """The data, how it is read, and the device it is put on; its ``default`` in words, if any."""
-    about = f"one of {', '.join(KINDS)}" + (f"; default {default}" if default else "")
+    about = f"one of {', '.join(KINDS)}, or of a plugin" + (
+        f"; default {default}" if default else ""
+    )
     parser.add_argument("--data", required=required, metavar="DATA", help=about)
+    parser.add_argument(
+        "--target",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="the column of a table to predict; may be repeated",
+    )
+    parser.add_argument(
+        "--level", choices=LEVELS, default=LEVELS[0], help="tokens of a text; default %(default)s"
+    )
     add_resize(parser)
     parser.add_argument("--download", action="store_true", help="allow cifar10 to be downloaded")
     parser.add_argument(
@@ -168,12 +192,25 @@ def add_device(parser: argparse.ArgumentParser, threads: int | None = None) -> N
     )
 
 
+def add_log(parser: argparse.ArgumentParser) -> None:
+    """Who is told of a run while it works, besides its own history.jsonl."""
+    parser.add_argument(
+        "--log",
+        choices=("tensorboard",),
+        action="append",
+        default=[],
+        help="log for TensorBoard as well, into the run's folder",
+    )
+
+
 def add_run(parser: argparse.ArgumentParser, kind: str) -> None:
     """All that a run of ``search`` or ``train`` takes."""
     add_spec(parser)
     add_data(parser, required=True)
     add_standardise(parser)
+    add_objective(parser)
     add_out_folder(parser, True, "the run's folder")
     add_seed(parser)
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     add_option(parser, kind)
+    add_log(parser)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve
 
 from bayesnas.commands.arguments import Command, add_device, add_out_folder, add_seed
+from bayesnas.commands.beside.reporting import say_report
 from bayesnas.commands.runs import set_threads
 from bayesnas.commands.tables import columns, cost_texts, heading, say_advice, summary
 from bayesnas.commands.values import check_seed
@@ -68,6 +69,7 @@ def _show(options: argparse.Namespace) -> int:
     say(f"spec: {spec}")
     say(f"figure: {result.figure}")
     say_advice(result.advice)
+    say_report([out / name for name in ("search", "train", "supernet")], out)
     return 0
 
 
@@ -85,7 +87,7 @@ def _trained_row(
 
 def _compressed_row(name: str, run: RunOptions, out: Path) -> tuple[str, ...]:
     """Compress what was trained in ``out/train`` to half of its FLOPs; its row of the table."""
-    from bayesnas.runtime.jobs.compress import Compression, compress
+    from bayesnas.runtime.jobs.compression.compress import Compression, compress
     from bayesnas.runtime.weights.choice import Share
 
     half = Compression((Share("flops", 50),), "taylor")

@@ -6,10 +6,19 @@ import argparse
 from typing import Final, NoReturn
 
 import bayesnas
-from bayesnas.commands import compiling, counting, demo, formatting, searching, training
+from bayesnas.commands import (
+    compiling,
+    counting,
+    demo,
+    formatting,
+    searching,
+    training,
+)
+from bayesnas.commands.beside import doctor, init, reporting, status
 from bayesnas.dsl.terminal import visible
 
 COMMANDS: Final = (
+    init.INIT,
     compiling.COMPILE,
     compiling.CHECK,
     formatting.FMT,
@@ -23,6 +32,9 @@ COMMANDS: Final = (
     training.EVAL,
     training.PREDICT,
     training.EXPORT,
+    reporting.REPORT,
+    status.STATUS,
+    doctor.DOCTOR,
     demo.DEMO,
 )
 

@@ -1,4 +1,4 @@
-"""How good a network is by class, and what it says of examples: for people, and as CSV."""
+"""How good a network is by class or target, and what it says of examples: as text and CSV."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from bayesnas.dsl.terminal import visible
 if TYPE_CHECKING:
     from bayesnas.runtime.jobs.prediction import Fault, Prediction
     from bayesnas.runtime.tasks.confusion import Confusion
+    from bayesnas.runtime.tasks.interface import Report, Task
+    from bayesnas.runtime.tasks.measures import Measures
 
 _FULL: Final = 10  # classes whose confusion matrix is shown
 _ROWS: Final = 20  # classes in a table
@@ -24,6 +26,52 @@ _NAMED: Final = 5  # files of another size
 
 
 # -------------------------------------------------------------------------------------- by class
+
+
+def report_lines(report: Report) -> list[str]:
+    """What there is to say besides the score: a table by class, label or target."""
+    lines = [] if report.confusion is None else class_lines(report.confusion)
+    if report.measures is not None:
+        lines += measure_lines(report.measures)
+    for port, part in report.parts.items():
+        lines += ["", f"{visible(port)}:", *report_lines(part)]
+    return lines
+
+
+def summary_lines(report: Report) -> list[str]:
+    """The same in short: the recall of classes in a line."""
+    if report.confusion is not None:
+        return [recall_line(report.confusion)]
+    if report.parts:  # whose numbers the score has told
+        return [
+            f"{visible(port)}: {recall_line(part.confusion)}"
+            for port, part in report.parts.items()
+            if part.confusion is not None
+        ]
+    return report_lines(report)
+
+
+def report_csv(report: Report) -> str:
+    """The same as CSV; empty where there is nothing but a score."""
+    if report.confusion is not None:
+        return class_csv(report.confusion)
+    if report.parts:
+        return "\n".join(f"{port}\n{report_csv(part)}" for port, part in report.parts.items())
+    if report.measures is None:
+        return ""
+    rows = [
+        (name, *("" if math.isnan(number) else number for number in numbers))
+        for name, numbers in report.measures.rows.items()
+    ]
+    return csv_text([(report.measures.what, *report.measures.names), *rows])
+
+
+def measure_lines(measures: Measures) -> list[str]:
+    """A table by target or label; the first of many."""
+    rows = [(visible(name), *texts) for name, *texts in measures.texts()]
+    head = (measures.what, *measures.names)
+    more = [f"and {len(rows) - _ROWS:,} more (`--csv` has all)"] if len(rows) > _ROWS else []
+    return [*columns(head, rows[:_ROWS]), *more]
 
 
 def class_lines(confusion: Confusion) -> list[str]:
@@ -113,9 +161,9 @@ def _percent(share: float) -> str:
 # -------------------------------------------------------------------------------------- examples
 
 
-def prediction_line(prediction: Prediction) -> str:
+def prediction_line(prediction: Prediction, task: Task) -> str:
     """``photo.png: cat 97.31%, dog 2.01%``."""
-    told = ", ".join(f"{name} {_percent(number)}" for name, number in prediction.answers)
+    told = ", ".join(task.answer_texts(prediction.answers))
     return f"{_name(prediction)}: {told}"
 
 

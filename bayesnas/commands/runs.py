@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +11,7 @@ from bayesnas.commands.values import check_seed
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 
 if TYPE_CHECKING:
+    from bayesnas.runtime.runs.events import Listener
     from bayesnas.runtime.runs.folder import RunOptions
 
 MAX_THREADS: Final = 1024  # PyTorch ends the process where the system refuses it a thread
@@ -38,9 +40,25 @@ def run_options(
         options.data_root,
         options.fit,
         getattr(options, "standardise", "auto"),
+        tuple(options.target),
+        options.level,
     )
     check_use(options.data or "", data)
-    return RunOptions(options.data or "", out, seed, options.device, resume, force, data)
+    told = listeners(getattr(options, "log", ()))
+    return RunOptions(options.data or "", out, seed, options.device, resume, force, data, told)
+
+
+def listeners(names: Sequence[str]) -> tuple[Listener, ...]:
+    """Those of the words of ``--log``, each once.
+
+    Raises:
+        DiagnosticError: D436 (a package is missing).
+    """
+    if not names:
+        return ()
+    from bayesnas.runtime.runs.tensorboard import TensorBoard
+
+    return (TensorBoard(),)
 
 
 def set_threads(count: int | None) -> None:

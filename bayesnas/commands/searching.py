@@ -11,17 +11,21 @@ from attrs import evolve
 from bayesnas.commands.arguments import (
     Command,
     add_data,
+    add_log,
+    add_objective,
     add_option,
     add_out_folder,
     add_run,
     add_spec,
     add_standardise,
 )
+from bayesnas.commands.beside.reporting import say_report
 from bayesnas.commands.runs import run_options
 from bayesnas.commands.tables import columns, cost_texts, say_advice
 from bayesnas.commands.values import (
     chosen_settings,
     parse_budgets,
+    parse_objectives,
     parse_seed,
     parse_values,
     split_words,
@@ -87,6 +91,7 @@ def _search(options: argparse.Namespace) -> int:
     ]))  # fmt: skip
     say(f"figure: {result.figure}")
     say_advice(result.advice)
+    say_report([options.out], options.out)
     return 0
 
 
@@ -100,11 +105,12 @@ def _space(options: argparse.Namespace) -> Space:
     from bayesnas.runtime.jobs.space import Space
 
     values = parse_values(options.set)
-    wanted = compile_spec(options.spec, values, options.network)
+    objectives = parse_objectives(options.objective)
+    wanted = compile_spec(options.spec, values, options.network).learning(objectives)
     proxy = None
     if options.proxy:
         smaller = values | parse_values(options.proxy, "--proxy")
-        proxy = compile_spec(options.spec, smaller, options.network)
+        proxy = compile_spec(options.spec, smaller, options.network).learning(objectives)
         if proxy.graph.root.parameters == wanted.graph.root.parameters:
             remedy = "leave it out, or give a parameter another value than the network has"
             check_idle(["--proxy"], "with the network's own values", remedy)
@@ -120,6 +126,7 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     add_spec(parser)
     add_data(parser, required=True)
     add_standardise(parser)
+    add_objective(parser)
     add_out_folder(parser, True, "folder to write; what is finished there is not done again")
     parser.add_argument(
         "--strategies",
@@ -129,6 +136,7 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seeds", metavar="0,1,2", default="0,1,2", help="default %(default)s")
     add_option(parser, "search")
+    add_log(parser)
     _add_space(parser)
 
 
@@ -156,11 +164,13 @@ def _compare(options: argparse.Namespace) -> int:
     entries = compare(space, runs, schedule)
     figure = write_comparison(entries, options.out)
     metric = f"test {entries[0].metric}"
+    outputs = [f"{port} {name}" for port, (name, _) in entries[0].outputs.items()]
     say(*columns(
-        ("strategy", metric, "parameters", "FLOPs", "images trained", "seconds"),
+        ("strategy", metric, *outputs, "parameters", "FLOPs", "images trained", "seconds"),
         [summary.texts() for summary in summaries(entries)],
     ))  # fmt: skip
     say(f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}, mean ± standard deviation; {figure}")
+    say_report([options.out], options.out)
     return 0
 
 

@@ -11,6 +11,7 @@ from bayesnas.commands.arguments import (
     Command,
     add_data,
     add_device,
+    add_log,
     add_option,
     add_out_file,
     add_out_folder,
@@ -19,19 +20,21 @@ from bayesnas.commands.arguments import (
     add_run,
     add_seed,
 )
+from bayesnas.commands.beside.reporting import say_report
 from bayesnas.commands.reports import (
-    class_csv,
-    class_lines,
     csv_text,
     prediction_line,
     prediction_rows,
-    recall_line,
+    report_csv,
+    report_lines,
+    summary_lines,
     unread,
 )
 from bayesnas.commands.runs import run_options, set_threads
 from bayesnas.commands.tables import columns, cost_texts
 from bayesnas.commands.values import (
     chosen_settings,
+    parse_objectives,
     parse_options,
     parse_shares,
     parse_values,
@@ -46,10 +49,24 @@ IMPORTANCES: Final = (
     *("magnitude", "taylor", "norm_scale", "random"),
     *("bayesnas", "pgnas", "group_lasso"),
 )
+# Files of `dsl/library/recipes/`, whose loader imports the parser.
+RECIPES: Final = (
+    "darts_cifar10",
+    "darts_imagenet",
+    "pc_darts_imagenet",
+    "pyramidnet",
+    "quick",
+    "torchvision_new",
+)
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
     add_run(parser, "train")
+    parser.add_argument(
+        "--recipe",
+        metavar="NAME",
+        help="settings of a recipe, or of a file of one: " + ", ".join(RECIPES),
+    )
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -57,16 +74,18 @@ def _train(options: argparse.Namespace) -> int:
     from bayesnas.runtime.jobs.train import train
 
     compiled = compile_spec(options.spec, parse_values(options.set), options.network)
-    settings = make_settings(TrainSettings, chosen_settings(compiled, "train", options.option))
+    compiled = compiled.learning(parse_objectives(options.objective))
+    chosen = chosen_settings(compiled, "train", options.option, options.recipe)
     run = run_options(options, options.out, options.seed, options.resume, options.force)
-    result = train(compiled, settings, run)
+    result = train(compiled, make_settings(TrainSettings, chosen), run)
     say(
         f"test {result.task.told(result.test)} of {result.test_examples:,} examples, "
         f"{result.parameters:,} parameters, {result.flops:,} FLOPs, {result.seconds:.0f} s"
     )
-    if result.confusion is not None:
-        say(recall_line(result.confusion))
+    for line in summary_lines(result.report):
+        say(line)
     say(f"weights: {options.out / 'weights.pt'}")
+    say_report([options.out], options.out)
     return 0
 
 
@@ -114,11 +133,12 @@ def _add_compress(parser: argparse.ArgumentParser) -> None:
     add_seed(parser)
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     add_option(parser, "train")
+    add_log(parser)
     add_plugin(parser)
 
 
 def _compress(options: argparse.Namespace) -> int:
-    from bayesnas.runtime.jobs.compress import Compression, compress
+    from bayesnas.runtime.jobs.compression.compress import Compression, compress
     from bayesnas.runtime.weights.choice import Limits
 
     for name in ("--least", "--round-to", "--steps"):
@@ -146,6 +166,7 @@ def _compress(options: argparse.Namespace) -> int:
         f"{task.told(trained.test)} of {trained.test_examples:,} examples after training on"
     )
     say(f"weights: {options.out / 'weights.pt'}; {options.out / 'compressed.nas'}; {result.figure}")
+    say_report([options.out], options.out)
     return 0
 
 
@@ -157,7 +178,7 @@ COMPRESS = Command(
 def _add_eval(parser: argparse.ArgumentParser) -> None:
     _add_trained_run(parser)
     add_data(parser, required=False, default="that of the training, its test part")
-    _add_csv(parser, "print a row for each class, with the confusion matrix, as CSV")
+    _add_csv(parser, "print a row for each class, with the confusion matrix, or target as CSV")
     add_plugin(parser)
 
 
@@ -170,13 +191,11 @@ def _eval(options: argparse.Namespace) -> int:
 
     report, data = evaluate_run(run_options(options, options.run))
     told = f"test {data.task.told(report.score)} of {len(data.test):,} examples of {data.name}"
-    if options.csv and report.confusion is not None:
+    if options.csv and (table := report_csv(report)):
         say(told, file=sys.stderr)
-        put(class_csv(report.confusion))
+        put(table)
         return 0
-    say(told)
-    if report.confusion is not None:
-        say(*class_lines(report.confusion))
+    say(told, *report_lines(report))
     return 0
 
 
@@ -192,7 +211,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         nargs="+",
-        help="an image, a folder of images, or an .npy or .npz file of examples",
+        help="an image, a folder of images, an .npy or .npz file of examples, a table or a text",
     )
     parser.add_argument(
         "--top", type=int, metavar="K", default=1, help="the K likeliest; default %(default)s"
@@ -230,7 +249,7 @@ def _predict(options: argparse.Namespace) -> int:
             elif options.csv:
                 put(csv_text(prediction_rows(outcome)))
             else:
-                say(prediction_line(outcome))
+                say(prediction_line(outcome, trained.task))
     say_note("; ".join(findings.texts()))  # at the end, since images are read on the way
     if faults:
         raise unread(faults)

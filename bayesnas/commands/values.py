@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -13,6 +13,7 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote, suggest
 
 if TYPE_CHECKING:
     from bayesnas.compiler.graph.model import BudgetConstraint
+    from bayesnas.compiler.objectives import Objective
     from bayesnas.compiler.pipeline import Compiled
     from bayesnas.runtime.weights.choice import Share
 
@@ -65,6 +66,18 @@ def parse_budgets(texts: Sequence[str]) -> tuple[BudgetConstraint, ...]:
     return tuple(budgets.values())
 
 
+def parse_objectives(texts: Iterable[str]) -> tuple[Objective, ...]:
+    """``--objective`` arguments, each an entry of a ``learn`` block; the last of an output holds.
+
+    Raises:
+        DiagnosticError: D418 (not ``PORT=OBJECTIVE``), D233 and D234 (no such objective, option or
+            weight).
+    """
+    from bayesnas.compiler.objectives import read_objective
+
+    return tuple({o.port: o for o in map(read_objective, texts)}.values())
+
+
 def parse_shares(texts: Sequence[str]) -> tuple[BudgetConstraint | Share, ...]:
     """``--budget`` arguments, each an amount or a share of what a network costs.
 
@@ -93,13 +106,24 @@ def _check_digits(number: str, option: str) -> None:
         raise DiagnosticError(Diagnostic("D418", message, help=remedy))
 
 
-def chosen_settings(compiled: Compiled, kind: str, options: Sequence[str]) -> dict[str, Any]:
-    """The spec's settings with those of ``--option`` over them; ``kind`` is search or train.
+def chosen_settings(
+    compiled: Compiled, kind: str, options: Sequence[str], recipe: str | None = None
+) -> dict[str, Any]:
+    """The spec's settings, with a recipe's and then those of ``--option`` over them.
+
+    Args:
+        compiled: the spec.
+        kind: search or train.
+        options: of the command line.
+        recipe: a recipe's name or file.
 
     Raises:
-        DiagnosticError: D418 (not ``name=value``), D230, D231.
+        DiagnosticError: D401 (no such recipe), D418 (not ``name=value``), D230, D231.
     """
-    return {**compiled.settings(kind), **parse_options(kind, options)}
+    from bayesnas.compiler.recipes import recipe_settings
+
+    chosen = recipe_settings(recipe) if recipe else {}
+    return {**compiled.settings(kind), **chosen, **parse_options(kind, options)}
 
 
 def parse_options(kind: str, options: Sequence[str]) -> dict[str, Any]:

@@ -41,9 +41,10 @@ from bayesnas.compiler.space.prices import Prices, best_member
 from bayesnas.dsl.files import write_text
 from bayesnas.runtime.data.dataset import Batches, Part
 from bayesnas.runtime.data.loading import load_data
+from bayesnas.runtime.network.learning.learner import Learner
 from bayesnas.runtime.network.memory import TEST
 from bayesnas.runtime.network.modules import build
-from bayesnas.runtime.network.training import evaluate, sgd, train_epoch
+from bayesnas.runtime.network.training import evaluate
 from bayesnas.runtime.strategies.interface import random_member
 from benchmarks.common import BUILD, append, cifar_slice, finish, logged
 
@@ -160,14 +161,11 @@ def train_member(job: Job) -> dict[str, Any]:
     settings = make_settings(TrainSettings, compiled.settings("train"))
     if job.epochs is not None:
         settings = evolve(settings, epochs=job.epochs)
-    module, _ = build(graph, table.spec.name, job.seed)
-    optimizer = sgd(module, settings.learning_rate, settings.momentum, settings.weight_decay)
+    module, emitted = build(graph, table.spec.name, job.seed)
+    learner = Learner(module, emitted, graph, settings)
     generator = torch.Generator().manual_seed(job.seed)
     batches = Batches(data, fit, settings.batch_size, settings.augment, generator)
-    losses = [
-        fmean(train_epoch(module, optimizer, batches, settings, epoch))
-        for epoch in range(settings.epochs)
-    ]
+    losses = [fmean(learner.epoch(batches, epoch)) for epoch in range(settings.epochs)]
     cost = graph_cost(graph)
     return {
         "member": job.member,

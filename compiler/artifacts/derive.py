@@ -75,11 +75,12 @@ class _Deriver:
             )
             network = evolve(network, inputs=inputs, outputs=outputs)
         graphs: list[tree.Definition] = [*self.motifs, network]
-        settings = [
-            d
-            for d in self.program.main.definitions
-            if isinstance(d, tree.Settings) and d.kind == "train"
-        ]
+        training = self.program.settings["train"]  # its own, and those it imports
+        settings: list[tree.Definition] = []
+        if training:
+            settings.append(tree.Settings("train", training, span=self.span))
+        if learned := tuple(o.entry(self.span) for o in self.full.objectives):
+            settings.append(tree.Learn(learned, span=self.span))
         imports, operations = self._operations(graphs)
         return tree.Spec((*imports, *operations, *graphs, *settings), span=self.span)
 

@@ -49,6 +49,11 @@ def has_dot() -> bool:
     return shutil.which("dot") is not None
 
 
+def picture(dot: str, kind: str) -> bytes:
+    """A drawing in one of `FORMATS`; the program ``dot`` has to be there."""
+    return bytes(graphviz.Source(dot).pipe(format=kind))
+
+
 def write_figure(dot: str, path: Path) -> str | None:
     """Write ``path`` in the format of its ending, and the .dot it comes from beside it.
 
@@ -74,7 +79,7 @@ def write_figure(dot: str, path: Path) -> str | None:
     if not has_dot():
         return NO_DOT.format(dot=source, kind=kind, picture=path)
     try:
-        write_bytes(path, graphviz.Source(dot).pipe(format=kind))
+        write_bytes(path, picture(dot, kind))
     except graphviz.backend.execute.CalledProcessError as error:
         reason = str(error).splitlines()[0]
         raise DiagnosticError(

@@ -30,11 +30,13 @@ _LONGEST_REASON: Final = 300
 class Annotation:
     """What a search has found of a graph, by edge id: gammas, and the rounds of removals.
 
-    Round 0 is before the first round, or not known.
+    Round 0 is before the first round, or not known. ``notes`` are what figures say under the
+    pointer; graph.json does not keep them.
     """
 
     gammas: Mapping[str, float] = field(factory=dict)
     removed: Mapping[str, int] = field(factory=dict)
+    notes: Mapping[str, str] = field(factory=dict, eq=False)
 
 
 # ------------------------------------------------------------------------------------- graph.json

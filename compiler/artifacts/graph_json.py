@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from attrs import asdict
+
 from bayesnas.compiler.graph.cost import edge_cost
 from bayesnas.compiler.graph.model import (
     AnyStage,
@@ -20,6 +22,7 @@ from bayesnas.compiler.graph.model import (
     RetainConstraint,
     Stage,
 )
+from bayesnas.compiler.objectives import Objective
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Source, Span
 from bayesnas.dsl.terminal import visible
@@ -41,6 +44,7 @@ def graph_data(
         "budget": [
             {"cost": b.cost, "limit": b.limit, "place": place(b.span)} for b in graph.budgets
         ],
+        "learn": [asdict(objective) for objective in graph.objectives],
     }
 
 
@@ -135,7 +139,13 @@ def graph_of(data: Mapping[str, Any]) -> Graph:
         BudgetConstraint(b["cost"], int(b["limit"]), span_of(b.get("place")))
         for b in data.get("budget", ())
     )
-    graph = Graph(data["name"], instances, retains=retains, budgets=budgets)
+    learned = tuple(
+        Objective(
+            o["port"], o["name"], {k: float(v) for k, v in o["options"].items()}, float(o["weight"])
+        )
+        for o in data.get("learn", ())
+    )
+    graph = Graph(data["name"], instances, retains=retains, budgets=budgets, objectives=learned)
     operations: dict[str, Operation] = {}  # edges whose operations read alike share one
     edges = [_read_edge(edge, operations) for edge in data["edges"]]
     return graph.rebuild(map(_read_node, data["nodes"]), edges)

@@ -9,7 +9,7 @@ import networkx as nx
 from attrs import field, frozen
 
 from bayesnas.compiler.emit.chains import Chain, carried, chain_at, origin, passes_on, source_of
-from bayesnas.compiler.emit.edge_sources import EdgeSources, candidate_name
+from bayesnas.compiler.emit.edge_sources import EdgeSources, candidate_name, output_shape
 from bayesnas.compiler.emit.names import RESERVED, TAKEN, identifier, unique
 from bayesnas.compiler.emit.source import Family, ModuleSource, Value, call_source, list_source
 from bayesnas.compiler.emit.texts import INDENT, LINE, joined, place_comment, wrapped
@@ -119,6 +119,12 @@ def gate_ranges(graph: Graph) -> dict[str, tuple[int, int]]:
     return ranges
 
 
+def statistics_names(graph: Graph, node: str) -> tuple[str, str]:
+    """The buffers of the mean and the deviation of an input, told apart where there are several."""
+    end = f"_{graph.node(node).name}" if len(graph.root.inputs) > 1 else ""
+    return f"input_mean{end}", f"input_std{end}"
+
+
 class _BodyWriter:
     """Attributes and forward lines of one instance, items in topological order."""
 
@@ -132,7 +138,9 @@ class _BodyWriter:
         self.loop_variables: dict[str, str] = {}
         self.names: set[str] = set(TAKEN)
         self.attributes: list[Attribute] = []
-        self.attribute_names: set[str] = set(RESERVED)
+        self.attribute_names: set[str] = set(RESERVED) | {
+            name for node in self.graph.root.inputs for name in statistics_names(self.graph, node)
+        }
         self.lines: list[str] = []
         self.helpers: set[str] = set()
         self.places: dict[int, tuple[str, str]] = {}
@@ -192,7 +200,7 @@ class _BodyWriter:
 
     def _node(self, node: str) -> None:
         connections = self.graph.connections(node)
-        terms = [self._connection(c, alone=len(connections) == 1) for c in connections]
+        terms = [self._arrival(c, alone=len(connections) == 1) for c in connections]
         merge = self.graph.node(node).merge
         variable = self.variables[node] = self._variable(self.graph.node(node).name)
         if len(terms) == 1:
@@ -205,6 +213,13 @@ class _BodyWriter:
         if self.plan is not None and node in self.plan.dense:
             self.lines.append(f"{BODY}{variable} = DenseGradient.apply({variable})")
             self.helpers.add("DenseGradient")
+
+    def _arrival(self, connection: Connection, alone: bool) -> str:
+        """Source of what one connection brings; a vector that a map is multiplied by, as a map."""
+        term = self._connection(connection, alone)
+        shape = self.graph.node(connection.target).shape or ()
+        missing = len(shape) - len(output_shape(connection.edges[0]))
+        return f"{term}[{', '.join([':, :', *['None'] * missing])}]" if missing else term
 
     def _connection(self, connection: Connection, alone: bool) -> str:
         """Source of what one connection brings."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 
-from bayesnas.compiler.emit.bodies import BODY, Attribute, Bodies, Body, Made
+from bayesnas.compiler.emit.bodies import BODY, Attribute, Bodies, Body, Made, statistics_names
 from bayesnas.compiler.emit.names import camel, unique
 from bayesnas.compiler.emit.source import Value, spread, unify
 from bayesnas.compiler.emit.texts import INDENT, LINE, wrapped
@@ -101,7 +101,7 @@ class Classes:
         standardises = self.statistics if instance.path == "" else None
         if standardises is not None:
             lines += _buffers(self.graph, instance, standardises)
-            self.helpers |= {"standardised"}
+            self.helpers |= {"standardised" if len(instance.inputs) == 1 else "standardised_by"}
         for attribute, text in zip(body.attributes, texts, strict=True):
             lines += wrapped(f"{BODY}self.{attribute.name} = ", text, attribute.comment, 2)
         forward = _forward(self.graph, instance, body, standardises is not None)
@@ -120,14 +120,28 @@ def _class_doc(members: Sequence[_Member]) -> str:
 
 def _buffers(graph: Graph, instance: Instance, statistics: str) -> list[str]:
     """What the inputs are standardised by, until it is loaded: nothing."""
-    [node] = instance.inputs
-    channels, *others = graph.node(node).shape or ()
-    shape = ", ".join(map(str, [channels, *(1 for _ in others)]))
     kind = "" if statistics == "float32" else f", dtype=torch.{statistics}"
-    return [
-        f'{BODY}self.register_buffer("input_{name}", torch.{made}({shape}{kind}))'
-        for name, made in (("mean", "zeros"), ("std", "ones"))
-    ]
+    lines = []
+    for node in instance.inputs:
+        channels, *others = graph.node(node).shape or ()
+        shape = ", ".join(map(str, [channels, *(1 for _ in others)]))
+        lines += [
+            f'{BODY}self.register_buffer("{name}", torch.{made}({shape}{kind}))'
+            for name, made in zip(statistics_names(graph, node), ("zeros", "ones"), strict=True)
+        ]
+    return lines
+
+
+def _standardising(graph: Graph, instance: Instance, names: Sequence[str]) -> list[str]:
+    """Inputs of these names, brought to mean 0 and deviation 1."""
+    if len(names) == 1:
+        return [f"{BODY}{names[0]} = standardised({names[0]}, self)"]
+    lines = []
+    for name, node in zip(names, instance.inputs, strict=True):
+        mean, std = statistics_names(graph, node)
+        call = f"standardised_by({name}, self.{mean}, self.{std})"
+        lines += wrapped(f"{BODY}{name} = ", call, level=2)
+    return lines
 
 
 def _forward(graph: Graph, instance: Instance, body: Body, standardises: bool) -> list[str]:
@@ -135,13 +149,14 @@ def _forward(graph: Graph, instance: Instance, body: Body, standardises: bool) -
     if instance.path == "":
         about = [f"{n}: {_shape(graph, n)}" for n in instance.inputs]
         if standardises:
-            about[0] += " as the data have it, bytes as shares of 255"
+            many = " (inputs as the data have them, bytes as shares of 255)"
+            about[-1] += many if len(about) > 1 else " as the data have it, bytes as shares of 255"
         if body.gates:
             arguments.append("gates=None")
             about.append(f"gates: [{body.gates}], or [N, {body.gates}], a row an example")
         lines += _docstring(about)
         if standardises:
-            lines.append(f"{BODY}{body.inputs[0]} = standardised({body.inputs[0]}, self)")
+            lines += _standardising(graph, instance, body.inputs)
         if body.gates:
             lines += [
                 f"{BODY}if gates is None:",

@@ -19,6 +19,7 @@ from bayesnas.compiler.emit.source import (
 )
 from bayesnas.compiler.emit.stages import AnyWritten, plain_stages
 from bayesnas.compiler.graph.model import AnyStage, Connection, Edge, Graph, Stage
+from bayesnas.compiler.operations.primitives import Shape
 
 
 class EdgeSources:
@@ -122,16 +123,22 @@ def _scheduled(source: ModuleSource, work: Work) -> ModuleSource:
 
 def features(edge: Edge) -> tuple[str, ...]:
     """In words, what an operation does to the resolution, and the rank of what it reads."""
-    first, last = _end(edge.operation.stages, 0), _end(edge.operation.stages, -1)
+    first = _end(edge.operation.stages, 0)
     assert first.input_shape is not None
-    assert last.output_shape is not None
-    one, other = first.input_shape[1:], last.output_shape[1:]
+    one, other = first.input_shape[1:], output_shape(edge)[1:]
     dimensions = f"{len(one)}d" if one else "vector"
     if not (one and other):
         return "stride_1", dimensions
     if other[0] > one[0]:
         return f"upsample_{other[0] // one[0]}", dimensions
     return f"stride_{-(-one[0] // other[0])}", dimensions
+
+
+def output_shape(edge: Edge) -> Shape:
+    """The shape of what an edge brings."""
+    shape = _end(edge.operation.stages, -1).output_shape
+    assert shape is not None, "asked before shape inference"
+    return shape
 
 
 def _end(stages: Sequence[AnyStage], position: int) -> Stage:

@@ -47,10 +47,10 @@ def emit_torch(
     Without a plan, every operation runs by itself. With one, the network is the same function of
     the same parameters, under the same names, and faster.
 
-    With ``statistics``, a type such as ``float32``, a network of one input takes inputs as the data
-    have them, bytes as shares of 255: it standardises them itself, by its buffers ``input_mean``
-    and ``input_std`` of that type, [C, 1, 1] for images and [C] for vectors. They are 0 and 1
-    until they are loaded.
+    With ``statistics``, a type such as ``float32``, a network takes inputs as the data have them,
+    bytes as shares of 255: it standardises them itself, by its buffers ``input_mean`` and
+    ``input_std`` of that type, [C, 1, 1] for images and [C] for vectors; of several inputs by
+    ``input_mean_PORT`` and ``input_std_PORT``. They are 0 and 1 until they are loaded.
     """
     modules = imported_modules(graph)
     taken = TAKEN | {module.partition(".")[0] for module in modules}

@@ -206,11 +206,11 @@ def _labels(stages: Sequence[Stage]) -> str:
 
 def stage_label(stage: Stage) -> str:
     """As a spec has it; numbers that are the primitive's defaults are left out."""
-    defaults = PRIMITIVES[stage.primitive].parameters
+    primitive, values = PRIMITIVES[stage.primitive], dict(stage.arguments)
     numbers = [
-        str(value) if defaults[name] is None else f"{name} = {value}"
-        for name, value in stage.arguments
-        if value != defaults[name]
+        str(value) if primitive.parameters[name] is None else f"{name} = {value}"
+        for name, value in values.items()
+        if not primitive.is_default(name, values)
     ]
     return f"{stage.primitive}({', '.join(numbers)})" if numbers else stage.primitive
 

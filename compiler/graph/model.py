@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 import networkx as nx
 from attrs import evolve, field, frozen
 
+from bayesnas.compiler.objectives import Objective
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Span
@@ -239,6 +240,7 @@ class Graph:
     network: nx.MultiDiGraph[str] = field(factory=nx.MultiDiGraph)
     retains: tuple[RetainConstraint, ...] = ()
     budgets: tuple[BudgetConstraint, ...] = ()
+    objectives: tuple[Objective, ...] = ()
 
     def rebuild(self, nodes: Iterable[Node], edges: Iterable[Edge]) -> Graph:
         """The graph with these payloads; edges that miss an end are an error of the caller."""

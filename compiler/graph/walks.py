@@ -50,12 +50,13 @@ def reach(following: Callable[[str], Iterable[str]], starts: Iterable[str]) -> s
     return seen
 
 
-def looked_up(graph: Graph) -> list[str]:
-    """The primitives that look up the numbers of the network's inputs, each once.
+def looked_up(graph: Graph, *inputs: str) -> list[str]:
+    """The primitives that look up the numbers of these inputs, or of all of them, each once.
 
     Shapes are known; ``skip`` and ``flatten`` may stand before them.
     """
-    waiting, seen = list(graph.root.inputs), set(graph.root.inputs)
+    waiting = list(inputs or graph.root.inputs)
+    seen = set(waiting)
     found: dict[str, None] = {}
     while waiting:
         for edge in graph.outgoing(waiting.pop()):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, TypeAlias
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 
 @frozen
@@ -40,6 +40,8 @@ class Coupling:
         tensors: what lies along each axis of its parameters and buffers, by their names in the
             module; what is left out holds nothing of a channel.
         numbers: its arguments that count channels, and what they count.
+        fixed: strands of which none may go, and why.
+        turned: tensors that make channels along their second axis and read along their first.
     """
 
     sizes: Mapping[str, int]
@@ -47,6 +49,8 @@ class Coupling:
     target: Axis
     tensors: Mapping[str, tuple[Axis, ...]] = field(factory=dict)
     numbers: Mapping[str, Axis] = field(factory=dict)
+    fixed: Mapping[str, str] = field(factory=dict)
+    turned: frozenset[str] = frozenset()
 
 
 def channelwise(channels: int, *tensors: str) -> Coupling:
@@ -97,6 +101,41 @@ def halves(channels: int, width: int) -> Coupling:
     return Coupling({"in": channels, "out": width // 2}, IN, both, tensors, {"width": both})
 
 
+def attending(channels: int, a: Mapping[str, int]) -> Coupling:
+    """Self-attention: heads of one size, so that the same places go in each.
+
+    What queries and keys are compared in stays: a place of theirs is read by no weight.
+    """
+    keys, values = (Piece("keys"),), (Piece("values"),) * a["heads"]
+    sizes = {"in": channels, "out": a["width"], "keys": a["keys"]}
+    made: dict[str, Axis] = {"queries": keys, "keys": keys, "values": values}
+    tensors: dict[str, tuple[Axis, ...]] = {f"{n}.weight": (made[n], IN) for n in made}
+    tensors["out.weight"] = (OUT, values)
+    if a["bias"]:
+        tensors |= {f"{name}.bias": (axis,) for name, axis in (*made.items(), ("out", OUT))}
+    return Coupling(
+        {**sizes, "values": a["values"] // a["heads"]},
+        IN,
+        OUT,
+        tensors,
+        {"width": OUT, "keys": keys, "values": values},
+        {"keys": "queries are compared with keys in them"},
+    )
+
+
+def embedded(length: int, width: int) -> Coupling:
+    """Channels for each of so many words; ``weight`` is [words, width]."""
+    return Coupling(
+        {"words": length, "out": width},
+        (Piece("words"),),
+        OUT,
+        {"weight": ((), OUT)},
+        {"width": OUT},
+        {"words": "they are places of a text"},
+        frozenset({"weight"}),
+    )
+
+
 def padded(channels: int, width: int) -> Coupling:
     """Channels of zeros after those that come in."""
     both = (*CHANNELS, Piece("zeros"))
@@ -107,3 +146,27 @@ def padded(channels: int, width: int) -> Coupling:
 def flattened(channels: int, positions: int) -> Coupling:
     """Each channel becomes as many features in a row as it has positions."""
     return Coupling({"channels": channels}, CHANNELS, (Piece("channels", positions),))
+
+
+def mixed(name: str, channels: int, *tensors: str) -> Coupling:
+    """Like `channelwise`, but what is made of a channel depends on the others."""
+    return evolve(channelwise(channels, *tensors), fixed={"channels": f"`{name}` mixes them all"})
+
+
+def transposed(channels: int, width: int, bias: bool) -> Coupling:
+    """Like `dense`, with a ``weight`` of [channels, width, ...]."""
+    coupling = dense(channels, width, bias)
+    tensors = {**coupling.tensors, "weight": (IN, OUT)}
+    return evolve(coupling, tensors=tensors, turned=frozenset({"weight"}))
+
+
+def chunked(channels: int, parts: int) -> Coupling:
+    """One of equal parts: they stay equal, so the same places go in each."""
+    part = (Piece("part"),)
+    return Coupling({"part": channels // parts}, part * parts, part)
+
+
+def shuffled(channels: int, groups: int) -> Coupling:
+    """Groups of channels side by side become places of groups: the same places go in each."""
+    sizes = {"places": channels // groups}
+    return Coupling(sizes, (Piece("places"),) * groups, (Piece("places", groups),))

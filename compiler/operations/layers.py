@@ -11,6 +11,8 @@ from typing import TypeAlias
 
 from attrs import frozen
 
+from bayesnas.compiler.operations.shapes import is_of_patches
+
 # The texts that stand for a primitive's numbers in emitted source: literals or parameter names.
 Texts: TypeAlias = Mapping[str, str]
 
@@ -38,9 +40,25 @@ def fixed(source: str) -> Layer:
     return Layer(lambda _texts, _rank: source)
 
 
-def _padding(texts: Texts) -> str:
+def _kernel(texts: Texts, rank: int) -> str:
+    """Source of the kernel's size: one number where it is square."""
+    return _pair(texts["kernel"], texts.get("kernel_width", texts["kernel"]), rank)
+
+
+def _pair(along: str, across: str, rank: int) -> str:
+    return along if rank == 1 or along == across else f"({along}, {across})"
+
+
+def _padding(texts: Texts, rank: int) -> str:
     """Source of the padding that keeps the resolution: dilation * (kernel - 1) / 2."""
-    kernel, dilation = texts["kernel"], texts.get("dilation", "1")
+    kernel = texts["kernel"]
+    across = _around(texts.get("kernel_width", kernel), texts)
+    return _pair(_around(kernel, texts), across, rank)
+
+
+def _around(kernel: str, texts: Texts) -> str:
+    """The padding along one side of the kernel."""
+    dilation = texts.get("dilation", "1")
     if kernel.isdigit() and dilation.isdigit():
         return str(int(dilation) * (int(kernel) - 1) // 2)
     if "dilation" not in texts:  # a pool, whose windows of 2 take no padding
@@ -50,11 +68,11 @@ def _padding(texts: Texts) -> str:
     return f"{dilation} * ({kernel} // 2)"
 
 
-def _options(texts: Texts, names: tuple[str, ...]) -> str:
+def _options(texts: Texts, rank: int, names: tuple[str, ...]) -> str:
     """``, stride=2``: the options that differ from PyTorch's default 1; padding after stride."""
     result = ""
     for name in names:
-        text = _padding(texts) if name == "padding" else texts[name]
+        text = _padding(texts, rank) if name == "padding" else texts[name]
         if text != ("0" if name == "padding" else "1"):
             result += f", {name}={text}"
     return result
@@ -64,81 +82,146 @@ def _flag(text: str) -> str:
     return {"0": "False", "1": "True"}.get(text, f"bool({text})")
 
 
-def _conv(texts: Texts, rank: int) -> str:
-    return f"nn.Conv{rank}d({_convolution(texts)})"
+def _switch(texts: Texts, name: str, option: str) -> str:
+    """``, bias=False``: an option that is on by default."""
+    return "" if texts[name] == "1" else f", {option}={_flag(texts[name])}"
 
 
-def _subsampled_conv(texts: Texts, _rank: int) -> str:
-    return f"SubsampledConv2d({_convolution(texts)})"
+def _convolution(texts: Texts, rank: int, *padding: str) -> str:
+    options = _options(texts, rank, ("stride", *padding, "dilation", "groups"))
+    sizes = f"{texts['channels']}, {texts['width']}, {_kernel(texts, rank)}"
+    return f"{sizes}{options}{_switch(texts, 'bias', 'bias')}"
 
 
-def _convolution(texts: Texts) -> str:
-    options = _options(texts, ("stride", "padding", "dilation", "groups"))
-    bias = "" if texts["bias"] == "1" else f", bias={_flag(texts['bias'])}"
-    return f"{texts['channels']}, {texts['width']}, {texts['kernel']}{options}{bias}"
-
-
-def _depthwise(texts: Texts, rank: int) -> str:
-    return f"nn.Conv{rank}d({_by_channel(texts)})"
-
-
-def _wide_depthwise(texts: Texts, _rank: int) -> str:
-    return f"DepthwiseConv2d({_by_channel(texts)})"
-
-
-def _by_channel(texts: Texts) -> str:
+def _by_channel(texts: Texts, rank: int, *padding: str) -> str:
     channels = texts["channels"]
-    options = _options(texts, ("stride", "padding", "dilation"))
-    return f"{channels}, {channels}, {texts['kernel']}{options}, groups={channels}, bias=False"
+    options = _options(texts, rank, ("stride", *padding, "dilation"))
+    sizes = f"{channels}, {channels}, {_kernel(texts, rank)}"
+    return f"{sizes}{options}, groups={channels}{_switch(texts, 'bias', 'bias')}"
+
+
+def _transposed(texts: Texts, rank: int) -> str:
+    """The padding leaves of (size - 1) * stride + kernel what is size * stride."""
+    kernel, stride = texts["kernel"], texts["stride"]
+    if kernel.isdigit() and stride.isdigit():
+        rest = int(kernel) - int(stride)
+        padding, more = str((rest + 1) // 2), str(rest % 2)
+    else:
+        padding, more = f"({kernel} - {stride} + 1) // 2", f"({kernel} - {stride}) % 2"
+    options = "" if padding == "0" else f", padding={padding}"
+    options += "" if more == "0" else f", output_padding={more}"
+    sizes = f"{texts['channels']}, {texts['width']}, {kernel}, stride={stride}"
+    return f"nn.ConvTranspose{rank}d({sizes}{options}{_switch(texts, 'bias', 'bias')})"
+
+
+def _attention(texts: Texts, _rank: int) -> str:
+    sizes = ", ".join(texts[name] for name in ("channels", "heads", "width", "keys", "values"))
+    causal = {"0": "", "1": ", causal=True"}.get(texts["causal"], f", causal={texts['causal']}")
+    return f"SelfAttention({sizes}{_switch(texts, 'bias', 'bias')}{causal})"
+
+
+def _resize(texts: Texts, rank: int) -> str:
+    size = texts["size"] if rank == 1 else f"({texts['size']}, {texts['size_width']})"
+    smooth = "linear" if rank == 1 else "bilinear"
+    modes = {"0": "", "1": f', mode="{smooth}"'}
+    mode = f', mode="{smooth}" if {texts["smooth"]} else "nearest"'
+    return f"nn.Upsample(size={size}{modes.get(texts['smooth'], mode)})"
 
 
 def _norm(texts: Texts, rank: int) -> str:
-    affine = "" if texts["affine"] == "1" else f", affine={_flag(texts['affine'])}"
-    return f"nn.BatchNorm{max(rank, 1)}d({texts['channels']}{affine})"
+    return f"nn.BatchNorm{max(rank, 1)}d({texts['channels']}{_switch(texts, 'affine', 'affine')})"
+
+
+def _layer_norm(texts: Texts, rank: int) -> str:
+    name = "ChannelNorm" if rank else "nn.LayerNorm"
+    return f"{name}({texts['channels']}{_switch(texts, 'affine', 'elementwise_affine')})"
+
+
+def _group_norm(texts: Texts, _rank: int) -> str:
+    sizes = f"{texts['groups']}, {texts['channels']}"
+    return f"nn.GroupNorm({sizes}{_switch(texts, 'affine', 'affine')})"
 
 
 def _linear(texts: Texts, _rank: int) -> str:
-    bias = "" if texts["bias"] == "1" else f", bias={_flag(texts['bias'])}"
-    return f"nn.Linear({texts['channels']}, {texts['width']}{bias})"
+    return f"nn.Linear({texts['channels']}, {texts['width']}{_switch(texts, 'bias', 'bias')})"
 
 
 def _max_pool(texts: Texts, rank: int) -> str:
-    window = f"{texts['kernel']}, stride={texts['stride']}, padding={_padding(texts)}"
+    window = f"{texts['kernel']}, stride={texts['stride']}, padding={_padding(texts, rank)}"
     return f"nn.MaxPool{rank}d({window})"
 
 
 def _avg_pool(texts: Texts, rank: int) -> str:
-    window = f"{texts['kernel']}, stride={texts['stride']}, padding={_padding(texts)}"
+    window = f"{texts['kernel']}, stride={texts['stride']}, padding={_padding(texts, rank)}"
     return f"nn.AvgPool{rank}d({window}, count_include_pad=False)"
 
 
 IDENTITY = fixed("nn.Identity()")
-CONV = Layer(_conv)
-DEPTHWISE = Layer(_depthwise)
+CONV = Layer(lambda texts, rank: f"nn.Conv{rank}d({_convolution(texts, rank, 'padding')})")
+DEPTHWISE = Layer(lambda texts, rank: f"nn.Conv{rank}d({_by_channel(texts, rank, 'padding')})")
+TRANSPOSED = Layer(_transposed)
 FACTORIZED_REDUCE = Layer(
     lambda texts, _rank: f"FactorizedReduce({texts['channels']}, {texts['width']})",
     "FactorizedReduce",
 )
 NORM = Layer(_norm)
+LAYER_NORM = Layer(_layer_norm)
+GROUP_NORM = Layer(_group_norm)
+LAYER_SCALE = Layer(
+    lambda texts, _rank: f"LayerScale({texts['channels']}, {texts['exponent']})", "LayerScale"
+)
 MAX_POOL = Layer(_max_pool)
 AVG_POOL = Layer(_avg_pool)
 PAD_CHANNELS = Layer(
     lambda texts, _rank: f"PadChannels({texts['channels']}, {texts['width']})", "PadChannels"
 )
 UPSAMPLE = Layer(lambda texts, _rank: f"nn.Upsample(scale_factor={texts['factor']})")
+ATTENTION = Layer(_attention, "SelfAttention")
+POSITION = Layer(
+    lambda texts, _rank: f"Position({texts['channels']}, {texts['length']})", "Position"
+)
+EMBEDDING = Layer(
+    lambda texts, _rank: f"TokenEmbedding({texts['words']}, {texts['width']})", "TokenEmbedding"
+)
+RESIZE = Layer(_resize)
+CHUNK = Layer(lambda texts, _rank: f"Chunk({texts['index']}, {texts['parts']})", "Chunk")
+CHANNEL_SHUFFLE = Layer(lambda texts, _rank: f"nn.ChannelShuffle({texts['groups']})")
 GLOBAL_AVG_POOL = Layer(lambda _texts, rank: f"nn.AdaptiveAvgPool{rank}d(1), nn.Flatten()")
 FLATTEN = fixed("nn.Flatten()")
 LINEAR = Layer(_linear)
 DROPOUT = Layer(lambda texts, _rank: f"nn.Dropout({texts['percent']} / 100)")
 
-_SUBSAMPLED_CONV = Layer(_subsampled_conv, "SubsampledConv2d")
-_WIDE_DEPTHWISE = Layer(_wide_depthwise, "DepthwiseConv2d")
+_SUBSAMPLED_CONV = Layer(
+    lambda texts, rank: f"SubsampledConv2d({_convolution(texts, rank, 'padding')})",
+    "SubsampledConv2d",
+)
+_PATCHES = Layer(lambda texts, rank: f"nn.Conv{rank}d({_convolution(texts, rank)})")
+_CAUSAL_CONV = Layer(
+    lambda texts, rank: f"CausalConv1d({_convolution(texts, rank)})", "CausalConv1d"
+)
+_CAUSAL_DEPTHWISE = Layer(
+    lambda texts, rank: f"CausalConv1d({_by_channel(texts, rank)})", "CausalConv1d"
+)
+_WIDE_DEPTHWISE = Layer(
+    lambda texts, rank: f"DepthwiseConv2d({_by_channel(texts, rank, 'padding')})",
+    "DepthwiseConv2d",
+)
+_CHANNEL_NORM = Layer(_layer_norm, "ChannelNorm")
 
 
-def subsampled(numbers: Mapping[str, int], rank: int) -> Layer | None:
-    """Where a convolution's stride passes over pixels that no kernel reads: takes them first."""
-    skips = rank == 2 and numbers["kernel"] == 1 and numbers["stride"] > 1
-    return _SUBSAMPLED_CONV if skips else None
+def special_conv(numbers: Mapping[str, int], rank: int) -> Layer | None:
+    """One that is causal, of patches, or whose stride passes over pixels that no kernel reads."""
+    if numbers["causal"]:
+        return _CAUSAL_CONV
+    if is_of_patches(numbers):
+        return _PATCHES
+    one = numbers["kernel"] == numbers["kernel_width"] == 1
+    return _SUBSAMPLED_CONV if rank == 2 and one and numbers["stride"] > 1 else None
+
+
+def special_depthwise(numbers: Mapping[str, int], _rank: int) -> Layer | None:
+    """One that is causal."""
+    return _CAUSAL_DEPTHWISE if numbers["causal"] else None
 
 
 def wide_depthwise(numbers: Mapping[str, int], rank: int) -> Layer | None:
@@ -147,5 +230,11 @@ def wide_depthwise(numbers: Mapping[str, int], rank: int) -> Layer | None:
     They are where the kernel is wider than 3 or dilated; `python -m benchmarks.kernels` measures
     it.
     """
-    slow = rank == 2 and (numbers["kernel"] > 3 or numbers["dilation"] > 1)
+    square = rank == 2 and numbers["kernel"] == numbers["kernel_width"]
+    slow = square and (numbers["kernel"] > 3 or numbers["dilation"] > 1)
     return _WIDE_DEPTHWISE if slow else None
+
+
+def norm_of_positions(_numbers: Mapping[str, int], rank: int) -> Layer | None:
+    """The channels of a map do not lie where PyTorch's layer normalisation expects them."""
+    return _CHANNEL_NORM if rank else None

@@ -38,6 +38,7 @@ Module = TypeVar("Module", bound=type)
 Ends: TypeAlias = tuple[int | None, int | None]
 
 _ANY_COUNT: Final = (0, None)
+_OTHERS: Final[set[str]] = set()  # modules that have registered no primitive
 
 
 class ShapeRule(Protocol):
@@ -145,7 +146,7 @@ def primitive(
 
 
 def load_plugin(name: str) -> None:
-    """Import a module that registers primitives, from the working directory or the path.
+    """Import a module that registers something, from the working directory or the path.
 
     Raises:
         DiagnosticError: D432 (no such module, it fails, or it registers nothing).
@@ -163,8 +164,11 @@ def load_plugin(name: str) -> None:
     except (Exception, SystemExit) as error:  # what a user's module does wrong is theirs to read
         raise DiagnosticError(_not_imported(name, error)) from None
     if name not in loaded_plugins():
-        remedy = "decorate its modules with `@bayesnas.primitive(...)`"
-        message = f"the plugin `{name}` registers no primitive"
+        remedy = (
+            "decorate its modules with `@bayesnas.primitive(...)`, or a function that loads data "
+            "with `@bayesnas.data_source(...)`"
+        )
+        message = f"the plugin `{name}` registers nothing"
         raise DiagnosticError(Diagnostic("D432", message, help=remedy))
 
 
@@ -180,9 +184,14 @@ def _not_imported(name: str, error: BaseException) -> Diagnostic:
     return Diagnostic("D432", message, notes=tuple(notes), help=remedy.replace("...", name))
 
 
+def note_plugin(module: str) -> None:
+    """A module has registered something else than a primitive."""
+    _OTHERS.add(module)
+
+
 def loaded_plugins() -> list[str]:
-    """Names of the modules that have registered primitives."""
-    return sorted({p.module for p in PRIMITIVES.values() if p.module})
+    """Names of the modules that have registered something."""
+    return sorted({p.module for p in PRIMITIVES.values() if p.module} | _OTHERS)
 
 
 def plugin_source(name: str) -> str:

@@ -1,146 +1,62 @@
 """The operations the language is built from: shape, cost and PyTorch source of each.
 
-Shapes are those of `shapes`. Costs follow the field's convention: FLOPs are multiply-accumulates
-of convolutions and linear layers; normalisation, pooling and activations count as zero.
+Shapes are those of `shapes`, costs those of `interface`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from math import prod
 from typing import Final
-
-from attrs import field, frozen
 
 from bayesnas.compiler.operations import layers
 from bayesnas.compiler.operations.coupling import (
     Coupling,
+    attending,
     channelwise,
+    chunked,
     dense,
+    embedded,
     flattened,
     grouped,
     halves,
+    mixed,
     padded,
+    shuffled,
+    transposed,
 )
-from bayesnas.compiler.operations.layers import Choice, Layer
+from bayesnas.compiler.operations.interface import SAME as SAME
+from bayesnas.compiler.operations.interface import Domain as Domain
+from bayesnas.compiler.operations.interface import Primitive as Primitive
+from bayesnas.compiler.operations.interface import complete as complete
+from bayesnas.compiler.operations.layers import Layer
 from bayesnas.compiler.operations.shapes import Arguments as Arguments
 from bayesnas.compiler.operations.shapes import Shape as Shape
 from bayesnas.compiler.operations.shapes import ShapeError as ShapeError
 from bayesnas.compiler.operations.shapes import UnevenError as UnevenError
 from bayesnas.compiler.operations.shapes import (
+    attention_shape,
+    chunk_shape,
     conv_shape,
+    embedding_shape,
     factorized_shape,
+    grouped_shape,
     linear_shape,
     map_shape,
     padded_shape,
     pooled_shape,
+    position_shape,
+    resized_shape,
     same_shape,
+    shuffled_shape,
     strided_shape,
+    transposed_shape,
     upsample_shape,
 )
 from bayesnas.compiler.operations.shapes import rank as rank
 
-SAME: Final = -1  # default of `width`: as many channels as come in
-
-
-@frozen
-class Domain:
-    """The whole numbers that a parameter takes: from ``least`` to ``most``, None for no end."""
-
-    least: int | None = 1
-    most: int | None = None
-
-    def remedy(self, value: int) -> str:
-        """What to write in place of the value; empty where it lies in the domain."""
-        if self.least is not None and value < self.least:
-            return f"write {self.least} or more"
-        if self.most is not None and value > self.most:
-            return f"write {self.most} or less"
-        return ""
-
-
-POSITIVE: Final = Domain()
-FLAG: Final = Domain(0, 1)
-PERCENT: Final = Domain(0, 100)
-
-
-@frozen
-class Primitive:
-    """One primitive operation.
-
-    Args:
-        name: as written in specs.
-        parameters: names with defaults; None where a value is required, `SAME` for the input's
-            channels.
-        shape: the output's shape, or `ShapeError`.
-        layer: PyTorch source of the module.
-        weights: how many trainable numbers it has.
-        flops: multiply-accumulates for one example.
-        module: name of the Python module that the source imports; empty for our own.
-        summary: one line for the reference.
-        domains: of the parameters that take other numbers than `POSITIVE`.
-        expands: its ``expand`` multiplies its ``width``.
-        special: the layer that takes the place of ``layer`` for certain numbers.
-        pure: same tensor in, same tensor out: no parameters, no chance, nothing remembered. It may
-            run once for several readers.
-        normalises: batch normalisation, whose scale can take up a gate.
-        overwritable: keeps nothing of its output for the backward pass, so that what follows may
-            write over it.
-        in_place: the layer that writes over its input.
-        fast: the layer that takes the place of ``layer`` in scheduled networks.
-        indices: whether it looks up what it is given, so that numbers must reach it as they are.
-        coupling: how its channels hang together; None where it does not say, so that none may go.
-    """
-
-    name: str
-    parameters: Mapping[str, int | None]
-    shape: Callable[[Shape, Arguments], Shape]
-    layer: Layer
-    weights: Callable[[Shape, Arguments], int] = lambda _shape, _arguments: 0
-    flops: Callable[[Shape, Shape, Arguments], int] = lambda _source, _target, _arguments: 0
-    module: str = ""
-    summary: str = field(default="", kw_only=True)
-    domains: Mapping[str, Domain] = field(factory=dict, kw_only=True)
-    expands: bool = field(default=False, kw_only=True)
-    special: Choice = field(default=lambda _numbers, _rank: None, kw_only=True)
-    pure: bool = field(default=False, kw_only=True)
-    normalises: bool = field(default=False, kw_only=True)
-    overwritable: bool = field(default=False, kw_only=True)
-    in_place: Layer | None = field(default=None, kw_only=True)
-    fast: Choice = field(default=lambda _numbers, _rank: None, kw_only=True)
-    indices: Callable[[Shape, Arguments], bool] = field(
-        default=lambda _shape, _arguments: False, kw_only=True
-    )
-    coupling: Callable[[Shape, Arguments], Coupling] | None = field(default=None, kw_only=True)
-
-    def plain_layer(self, numbers: Arguments, rank: int) -> Layer:
-        """What writes the source for these numbers; where it differs, no source is shared."""
-        return self.special(numbers, rank) or self.layer
-
-
-def complete(primitive: Primitive, shape: Shape, arguments: Arguments) -> dict[str, int]:
-    """All arguments in the primitive's order, `SAME` replaced by the input's channels.
-
-    An `expand` is multiplied into the width and is 1 from then on.
-
-    Raises:
-        ShapeError: an argument lies outside its domain.
-    """
-    result = {}
-    for name, default in primitive.parameters.items():
-        value = arguments.get(name, default)
-        assert value is not None, f"{primitive.name} without {name}: resolve lets none pass"
-        result[name] = shape[0] if value == SAME and name == "width" else value
-    for name, value in result.items():
-        if remedy := primitive.domains.get(name, POSITIVE).remedy(value):
-            raise ShapeError(f"`{name}` of `{primitive.name}` is {value}", remedy)
-    if primitive.expands:
-        result["width"] *= result["expand"]
-        result["expand"] = 1
-    return result
-
-
-# ------------------------------------------------------------------------------- the primitives
+_FLAG: Final = Domain(0, 1)
+_PERCENT: Final = Domain(0, 100)
+_COUNT: Final = Domain(0)
 
 
 def _by_channel(shape: Shape, _arguments: Arguments) -> Coupling:
@@ -148,9 +64,16 @@ def _by_channel(shape: Shape, _arguments: Arguments) -> Coupling:
     return channelwise(shape[0])
 
 
+def _bias(arguments: Arguments) -> tuple[str, ...]:
+    return ("bias",) if arguments["bias"] else ()
+
+
+def _scale(arguments: Arguments) -> tuple[str, ...]:
+    return ("weight", "bias") if arguments["affine"] else ()
+
+
 def _norm_coupling(shape: Shape, arguments: Arguments) -> Coupling:
-    scale = ("weight", "bias") if arguments["affine"] else ()
-    return channelwise(shape[0], *scale, "running_mean", "running_var")
+    return channelwise(shape[0], *_scale(arguments), "running_mean", "running_var")
 
 
 def _activation(name: str, source: str, in_place: Layer | None = None) -> Primitive:
@@ -166,9 +89,25 @@ def _activation(name: str, source: str, in_place: Layer | None = None) -> Primit
     )
 
 
+def _taps(shape: Shape, a: Arguments) -> int:
+    """How many positions a kernel reads."""
+    return a["kernel"] * (a["kernel_width"] if rank(shape) == 2 else 1)
+
+
 def _conv_weights(shape: Shape, a: Arguments) -> int:
-    weights: int = a["kernel"] ** rank(shape) * shape[0] // a["groups"] * a["width"]
-    return weights + a["bias"] * a["width"]
+    return (_taps(shape, a) * shape[0] // a["groups"] + a["bias"]) * a["width"]
+
+
+def _attention_weights(shape: Shape, a: Arguments) -> int:
+    into = (shape[0] + a["bias"]) * (2 * a["keys"] + a["values"])
+    return into + (a["values"] + a["bias"]) * a["width"]
+
+
+def _attention_flops(shape: Shape, _target: Shape, a: Arguments) -> int:
+    """With the products of queries and keys, and of what they give and values."""
+    positions, features = prod(shape[1:]), 2 * a["keys"] + a["values"]
+    layers_of_one = shape[0] * features + a["values"] * a["width"]
+    return positions * (layers_of_one + positions * (a["keys"] + a["values"]))
 
 
 _ALL = (
@@ -190,29 +129,54 @@ _ALL = (
             "groups": 1,
             "bias": 0,
             "expand": 1,
+            "kernel_width": SAME,
+            "causal": 0,
         },
         conv_shape,
         layers.CONV,
         _conv_weights,
-        lambda s, t, a: a["kernel"] ** rank(s) * s[0] // a["groups"] * prod(t),
+        lambda s, t, a: _taps(s, a) * s[0] // a["groups"] * prod(t),
         summary="convolution; padding keeps the resolution (divided by the stride, rounded up)",
-        domains={"bias": FLAG},
+        domains={"bias": _FLAG, "causal": _FLAG},
+        follows={"width": "channels", "kernel_width": "kernel"},
         expands=True,
-        special=layers.subsampled,
+        special=layers.special_conv,
         overwritable=True,
         coupling=lambda s, a: grouped(s[0], a["width"], a["groups"], bool(a["bias"])),
     ),
     Primitive(
         "depthwise_conv",
-        {"kernel": None, "stride": 1, "dilation": 1},
+        {
+            "kernel": None,
+            "stride": 1,
+            "dilation": 1,
+            "bias": 0,
+            "kernel_width": SAME,
+            "causal": 0,
+        },
         lambda s, a: strided_shape("depthwise_conv", s, a),
         layers.DEPTHWISE,
-        lambda s, a: a["kernel"] ** rank(s) * s[0],
-        lambda s, t, a: a["kernel"] ** rank(s) * prod(t),
-        summary="convolution of each channel by itself, without bias",
+        lambda s, a: (_taps(s, a) + a["bias"]) * s[0],
+        lambda s, t, a: _taps(s, a) * prod(t),
+        summary="convolution of each channel by itself",
+        domains={"bias": _FLAG, "causal": _FLAG},
+        follows={"kernel_width": "kernel"},
         overwritable=True,
+        special=layers.special_depthwise,
         fast=layers.wide_depthwise,
-        coupling=lambda s, _a: channelwise(s[0], "weight"),
+        coupling=lambda s, a: channelwise(s[0], "weight", *_bias(a)),
+    ),
+    Primitive(
+        "transposed_conv",
+        {"kernel": None, "width": SAME, "stride": 2, "bias": 0},
+        transposed_shape,
+        layers.TRANSPOSED,
+        lambda s, a: (a["kernel"] ** rank(s) * s[0] + a["bias"]) * a["width"],
+        lambda s, _t, a: a["kernel"] ** rank(s) * a["width"] * prod(s),
+        summary="transposed convolution: multiplies the resolution by the stride",
+        domains={"bias": _FLAG},
+        overwritable=True,
+        coupling=lambda s, a: transposed(s[0], a["width"], bool(a["bias"])),
     ),
     Primitive(
         "factorized_reduce",
@@ -232,10 +196,78 @@ _ALL = (
         layers.NORM,
         lambda s, a: 2 * s[0] * a["affine"],
         summary="batch normalisation of each channel or feature",
-        domains={"affine": FLAG},
+        domains={"affine": _FLAG},
         normalises=True,
         overwritable=True,
         coupling=_norm_coupling,
+    ),
+    Primitive(
+        "layer_norm",
+        {"affine": 1},
+        same_shape,
+        layers.LAYER_NORM,
+        lambda s, a: 2 * s[0] * a["affine"],
+        summary="normalises the channels of each position, or the features of a vector",
+        domains={"affine": _FLAG},
+        special=layers.norm_of_positions,
+        overwritable=True,
+        coupling=lambda s, a: mixed("layer_norm", s[0], *_scale(a)),
+    ),
+    Primitive(
+        "group_norm",
+        {"groups": None, "affine": 1},
+        lambda s, a: grouped_shape("group_norm", s, a),
+        layers.GROUP_NORM,
+        lambda s, a: 2 * s[0] * a["affine"],
+        summary="normalises each group of channels over all positions",
+        domains={"affine": _FLAG},
+        overwritable=True,
+        coupling=lambda s, a: mixed("group_norm", s[0], *_scale(a)),
+    ),
+    Primitive(
+        "layer_scale",
+        {"exponent": 0},
+        same_shape,
+        layers.LAYER_SCALE,
+        lambda s, _a: s[0],
+        summary="multiplies each channel by a number that is learned, from 10^-exponent on",
+        domains={"exponent": _COUNT},
+        overwritable=True,
+        coupling=lambda s, _a: channelwise(s[0], "weight"),
+    ),
+    Primitive(
+        "attention",
+        {"heads": None, "width": SAME, "keys": SAME, "values": SAME, "bias": 1, "causal": 0},
+        attention_shape,
+        layers.ATTENTION,
+        _attention_weights,
+        _attention_flops,
+        summary="self-attention of all positions by several heads (Vaswani et al. 2017)",
+        domains={"bias": _FLAG, "causal": _FLAG},
+        follows=dict.fromkeys(("width", "keys", "values"), "channels"),
+        overwritable=True,
+        coupling=lambda s, a: attending(s[0], a),
+    ),
+    Primitive(
+        "position",
+        {"length": SAME},
+        position_shape,
+        layers.POSITION,
+        lambda s, a: s[0] * a["length"],
+        summary="adds a vector that is learned for each position",
+        follows={"length": "positions"},
+        overwritable=True,
+        coupling=lambda s, _a: channelwise(s[0], "weight"),
+    ),
+    Primitive(
+        "embedding",
+        {"words": None, "width": None},
+        embedding_shape,
+        layers.EMBEDDING,
+        lambda _s, a: a["words"] * a["width"],
+        summary="a vector that is learned for each word, whose number comes in",
+        indices=lambda _shape, _arguments: True,
+        coupling=lambda s, a: embedded(s[0], a["width"]),
     ),
     Primitive(
         "max_pool",
@@ -273,6 +305,36 @@ _ALL = (
         coupling=_by_channel,
     ),
     Primitive(
+        "resize",
+        {"size": None, "size_width": SAME, "smooth": 1},
+        resized_shape,
+        layers.RESIZE,
+        summary="interpolates to a given size, linearly or by the nearest position",
+        domains={"smooth": _FLAG},
+        follows={"size_width": "size"},
+        pure=True,
+        coupling=_by_channel,
+    ),
+    Primitive(
+        "chunk",
+        {"index": None, "parts": 2},
+        chunk_shape,
+        layers.CHUNK,
+        summary="one of equal parts of the channels, counted from 0",
+        domains={"index": _COUNT},
+        pure=True,
+        coupling=lambda s, a: chunked(s[0], a["parts"]),
+    ),
+    Primitive(
+        "channel_shuffle",
+        {"groups": None},
+        shuffled_shape,
+        layers.CHANNEL_SHUFFLE,
+        summary="deals the channels of each group out over all groups (Zhang et al. 2018)",
+        pure=True,
+        coupling=lambda s, a: shuffled(s[0], a["groups"]),
+    ),
+    Primitive(
         "global_avg_pool",
         {},
         lambda s, a: (map_shape("global_avg_pool", s, a)[0],),
@@ -296,7 +358,7 @@ _ALL = (
         lambda s, a: (s[0] + a["bias"]) * a["width"],
         lambda s, _t, a: s[0] * a["width"],
         summary="fully connected layer on a vector",
-        domains={"bias": FLAG},
+        domains={"bias": _FLAG},
         overwritable=True,
         coupling=lambda s, a: dense(s[0], a["width"], bool(a["bias"])),
     ),
@@ -306,7 +368,7 @@ _ALL = (
         same_shape,
         layers.DROPOUT,
         summary="zeroes that share of the numbers while training",
-        domains={"percent": PERCENT},
+        domains={"percent": _PERCENT},
         coupling=_by_channel,
     ),
     _activation("relu", "nn.ReLU()", layers.fixed("nn.ReLU(inplace=True)")),

@@ -7,7 +7,7 @@ Shapes leave out the batch: ``(channels, height, width)`` or ``(channels, length
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import gcd
+from math import gcd, prod
 from typing import TypeAlias
 
 Shape: TypeAlias = tuple[int, ...]
@@ -53,14 +53,42 @@ def strided_shape(name: str, shape: Shape, arguments: Arguments) -> Shape:
     """A map whose padding keeps the resolution, divided by the stride and rounded up."""
     channels, *sizes = map_shape(name, shape, arguments)
     kernel = arguments["kernel"]
-    if kernel % 2 == 0:
+    if arguments.get("causal"):
+        check_series("causal", name, shape)
+    elif kernel % 2 == 0:
         halves = "pool" in name and not any(size % 2 for size in sizes)
         raise ShapeError(
             f"the kernel of `{name}` is {kernel}, an even number",
             f"write `kernel = {kernel + 1}`: padding keeps the resolution for odd ones alone"
             + (", or `kernel = 2, stride = 2`" if halves else ""),
         )
+    _check_across(name, "kernel", shape, arguments)
+    if (across := arguments.get("kernel_width", 1)) % 2 == 0 and rank(shape) == 2:
+        raise ShapeError(
+            f"`kernel_width` of `{name}` is {across}, an even number",
+            f"write `kernel_width = {across + 1}`: padding keeps the resolution for odd ones alone",
+        )
     return channels, *(-(-size // arguments["stride"]) for size in sizes)
+
+
+def check_series(parameter: str, name: str, shape: Shape) -> None:
+    """Only series have a past."""
+    if rank(shape) != 1:
+        raise ShapeError(
+            f"`{parameter}` of `{name}` is for series [channels, length], got {list(shape)}",
+            f"leave `{parameter}` out for an image",
+        )
+
+
+def _check_across(name: str, side: str, shape: Shape, arguments: Arguments) -> None:
+    """A series has no second dimension to be another in."""
+    along, across = arguments[side], arguments.get(f"{side}_width", arguments[side])
+    if rank(shape) == 1 and across != along:
+        raise ShapeError(
+            f"`{side}_width` of `{name}` is for images [channels, height, width], "
+            f"got {list(shape)}",
+            f"leave `{side}_width` out for a series",
+        )
 
 
 def pooled_shape(name: str, shape: Shape, arguments: Arguments) -> Shape:
@@ -77,8 +105,11 @@ def pooled_shape(name: str, shape: Shape, arguments: Arguments) -> Shape:
 
 
 def conv_shape(shape: Shape, arguments: Arguments) -> Shape:
-    """What `conv` makes."""
-    channels, *sizes = strided_shape("conv", shape, arguments)
+    """What `conv` makes; a kernel as large as the stride may be even, and takes no padding."""
+    if is_of_patches(arguments):
+        channels, *sizes = _patches_shape(shape, arguments)
+    else:
+        channels, *sizes = strided_shape("conv", shape, arguments)
     groups, width = arguments["groups"], arguments["width"]
     if channels % groups or width % groups:
         raise ShapeError(
@@ -86,6 +117,27 @@ def conv_shape(shape: Shape, arguments: Arguments) -> Shape:
             f"write `groups = {gcd(channels, width, groups)}`: it divides both",
         )
     return width, *sizes
+
+
+def is_of_patches(arguments: Arguments) -> bool:
+    """Whether a convolution reads patches side by side: windows of an even size, as is the stride.
+
+    Odd kernels are padded, whatever the stride.
+    """
+    sides = {arguments[name] for name in ("kernel", "kernel_width", "stride")}
+    plain = arguments["dilation"] == 1 and not arguments["causal"]
+    return plain and len(sides) == 1 and arguments["stride"] % 2 == 0
+
+
+def _patches_shape(shape: Shape, arguments: Arguments) -> Shape:
+    channels, *sizes = map_shape("conv", shape, arguments)
+    size = arguments["stride"]
+    if any(side % size for side in sizes):
+        raise UnevenError(
+            f"windows of {size} do not cover {' x '.join(map(str, sizes))} evenly",
+            ("conv", {**arguments, "kernel": size + 1, "kernel_width": size + 1}),
+        )
+    return channels, *(side // size for side in sizes)
 
 
 def factorized_shape(shape: Shape, arguments: Arguments) -> Shape:
@@ -96,17 +148,12 @@ def factorized_shape(shape: Shape, arguments: Arguments) -> Shape:
             f"write `conv(1, {arguments['width']}, stride = 2)`",
         )
     _, height, width = shape
-    if height % 2 or width % 2:
-        raise UnevenError(
-            f"`factorized_reduce` halves the resolution, but {height} x {width} is odd",
-            ("conv", {"kernel": 1, "width": arguments["width"], "stride": 2}),
-        )
     if arguments["width"] % 2:
         raise ShapeError(
             f"`factorized_reduce` needs an even width, got {arguments['width']}",
             f"write a width of {arguments['width'] + 1}",
         )
-    return arguments["width"], height // 2, width // 2
+    return arguments["width"], -(-height // 2), -(-width // 2)
 
 
 def padded_shape(shape: Shape, arguments: Arguments) -> Shape:
@@ -124,6 +171,101 @@ def upsample_shape(shape: Shape, arguments: Arguments) -> Shape:
     """What `upsample` makes."""
     channels, *sizes = map_shape("upsample", shape, arguments)
     return channels, *(size * arguments["factor"] for size in sizes)
+
+
+def transposed_shape(shape: Shape, arguments: Arguments) -> Shape:
+    """What `transposed_conv` makes: each size times the stride."""
+    _, *sizes = map_shape("transposed_conv", shape, arguments)
+    kernel, stride = arguments["kernel"], arguments["stride"]
+    if kernel < stride:
+        raise ShapeError(
+            f"the kernel of `transposed_conv` is {kernel}, and its stride {stride}: "
+            "between its windows nothing would be written",
+            f"write `kernel = {stride}` or more",
+        )
+    if stride == 1 and kernel % 2 == 0:
+        raise ShapeError(
+            f"the kernel of `transposed_conv` is {kernel}, an even number, at stride 1",
+            f"write `kernel = {kernel + 1}`: padding keeps the resolution for odd ones alone",
+        )
+    return arguments["width"], *(size * stride for size in sizes)
+
+
+def resized_shape(shape: Shape, arguments: Arguments) -> Shape:
+    """What `resize` makes."""
+    channels, *sizes = map_shape("resize", shape, arguments)
+    _check_across("resize", "size", shape, arguments)
+    return channels, *(arguments["size"], arguments["size_width"])[: len(sizes)]
+
+
+def grouped_shape(name: str, shape: Shape, arguments: Arguments) -> Shape:
+    """What came in, if groups divide its channels."""
+    channels, groups = shape[0], arguments["groups"]
+    if channels % groups:
+        raise ShapeError(
+            f"`{name}` cannot make {groups} groups of {channels} channels",
+            f"write `groups = {gcd(channels, groups)}`: it divides them",
+        )
+    return shape
+
+
+def shuffled_shape(shape: Shape, arguments: Arguments) -> Shape:
+    """What `channel_shuffle` makes."""
+    return grouped_shape("channel_shuffle", map_shape("channel_shuffle", shape, {}), arguments)
+
+
+def chunk_shape(shape: Shape, arguments: Arguments) -> Shape:
+    """What `chunk` makes."""
+    channels, index, parts = shape[0], arguments["index"], arguments["parts"]
+    if channels % parts:
+        raise ShapeError(
+            f"`chunk` cannot make {parts} equal parts of {channels} channels",
+            f"write `parts = {gcd(channels, parts)}`: it divides them",
+        )
+    if index >= parts:
+        raise ShapeError(
+            f"`chunk` is asked for part {index} of {parts}",
+            f"parts count from 0 to {parts - 1}",
+        )
+    return channels // parts, *shape[1:]
+
+
+def attention_shape(shape: Shape, arguments: Arguments) -> Shape:
+    """What `attention` makes: another vector at each position."""
+    _, *sizes = map_shape("attention", shape, {})
+    heads = arguments["heads"]
+    for name in ("keys", "values"):
+        if arguments[name] % heads:
+            raise ShapeError(
+                f"{arguments[name]} features of `{name}` are no equal parts for {heads} heads",
+                f"write `heads = {gcd(arguments['keys'], arguments['values'], heads)}`: "
+                "it divides them",
+            )
+    if arguments["causal"]:
+        check_series("causal", "attention", shape)
+    return arguments["width"], *sizes
+
+
+def position_shape(shape: Shape, arguments: Arguments) -> Shape:
+    """What came in, if it has as many positions as are learned."""
+    _, *sizes = map_shape("position", shape, {})
+    if prod(sizes) != arguments["length"]:
+        raise ShapeError(
+            f"`position` learns {arguments['length']} positions, and {list(shape)} has "
+            f"{prod(sizes)}",
+            f"write `position({prod(sizes)})`, or `position` alone",
+        )
+    return shape
+
+
+def embedding_shape(shape: Shape, arguments: Arguments) -> Shape:
+    """What `embedding` makes: a series of the words' vectors."""
+    if rank(shape) != 0:
+        raise ShapeError(
+            f"`embedding` needs whole numbers that name words, [length], got {list(shape)}",
+            "declare the input as [length]",
+        )
+    return arguments["width"], shape[0]
 
 
 def linear_shape(shape: Shape, arguments: Arguments) -> Shape:

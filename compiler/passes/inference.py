@@ -183,10 +183,14 @@ class Inference:
         shapes = [self.results[edge.id] for _, edge in firsts]
         if merge == "concat":
             return (sum(s[0] for s in shapes), *shapes[0][1:])
-        return shapes[0]
+        return max(shapes, key=len)
 
     def _agree(self, node: Node, merge: Merge, arrivals: list[tuple[Connection, Edge]]) -> bool:
-        first, one = arrivals[0][1], self.results[arrivals[0][1].id]
+        first = arrivals[0][1]
+        if merge == "product":  # the first map decides, whatever vectors come before it
+            maps = (edge for _, edge in arrivals if len(self.results[edge.id]) > 1)
+            first = next(maps, first)
+        one = self.results[first.id]
         for _, edge in arrivals:
             two = self.results[edge.id]
             if not agree(merge, one, two):
@@ -198,10 +202,13 @@ class Inference:
 def agree(merge: Merge, one: Shape, two: Shape) -> bool:
     """Whether two shapes can be merged.
 
-    Only channels may differ in a concatenation: not the resolution, and not the rank.
+    Only channels may differ in a concatenation: not the resolution, and not the rank. A map may be
+    multiplied by a vector, which has a number a channel.
     """
     if merge == "concat":
         return len(one) == len(two) and one[1:] == two[1:]
+    if merge == "product" and 1 in (len(one), len(two)):
+        return one[0] == two[0]
     return one == two
 
 

@@ -81,7 +81,8 @@ class Remedies:
         if len(one) == len(two) and one[1:] != two[1:] and (sizes := self._other_sizes(problem)):
             return sizes
         options = [self._appended(problem)]
-        if problem.merge != "concat" and problem.first.connection != problem.second.connection:
+        apart = problem.first.connection != problem.second.connection
+        if problem.merge != "concat" and apart and len(one) == len(two):
             options.append(self._concatenated(problem))
         if len(one) != len(two) and not any(options):
             options.append(self._vectors(problem))
@@ -136,8 +137,10 @@ class Remedies:
     def _appended(self, problem: Disagreement) -> str:
         """Something after one of the operations, which makes its shape that of the other."""
         one, two = problem.one, problem.two
-        ways = ((problem.second, two, one), (problem.first, one, two))
-        for edge, shape, wanted in _larger_first(*ways):
+        ways = _larger_first((problem.second, two, one), (problem.first, one, two))
+        if problem.merge == "product" and len(two) == 1:  # rather than the map to a vector
+            ways.reverse()
+        for edge, shape, wanted in ways:
             for tail in adaptations(shape, wanted, problem.merge):
                 if words := self._append(edge, tail, problem):
                     return words

@@ -35,7 +35,7 @@ def adaptations(shape: Shape, wanted: Shape, merge: Merge) -> Iterator[Stages]:
 
 def _likely(shape: Shape, wanted: Shape, *, wide: bool) -> Iterator[Stages]:
     width = wanted[0]
-    if len(wanted) == 1:
+    if 1 in (len(wanted), len(shape)):  # a vector may multiply a map
         pool = (Stage("global_avg_pool", ()),) if len(shape) > 1 else ()
         linear = (Stage("linear", (("width", width),)),) if wide else ()
         yield (*pool, *linear)
@@ -58,6 +58,8 @@ def _resizing(shape: Shape, wanted: Shape, *, wide: bool) -> Iterator[Stages]:
         else:
             pool = Stage("avg_pool", (("kernel", stride | 1), ("stride", stride)))
             yield (*larger, pool)
+    sizes = dict(zip(("size", "size_width"), dict.fromkeys(wanted[1:]), strict=False))
+    yield (Stage("resize", tuple(sizes.items())), *((point,) if wide else ()))
 
 
 def other_inputs(graph: Graph) -> Iterable[dict[str, Shape]]:

@@ -22,6 +22,7 @@ class Program:
     motifs: Mapping[str, tree.Motif]
     networks: Mapping[str, tree.Network]
     settings: Mapping[str, tuple[tree.Setting, ...]]
+    objectives: tuple[tree.Objective, ...]
     main: tree.Spec = field(repr=False)
 
     def network(self, name: str | None = None) -> tree.Network:

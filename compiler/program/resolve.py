@@ -13,6 +13,7 @@ from typing import TypeVar
 import networkx as nx
 from typing_extensions import assert_never
 
+from bayesnas.compiler.objectives import check_objective, unknown_ports
 from bayesnas.compiler.operations.primitives import PRIMITIVES
 from bayesnas.compiler.program.definitions import OperationLike, Program, called_names, walk
 from bayesnas.compiler.program.limits import stack_kept
@@ -46,7 +47,8 @@ def _resolve(loaded: Loaded) -> Program:
         collector.operations,
         collector.motifs,
         collector.networks,
-        {kind: tuple(entries) for kind, entries in collector.settings.items()},
+        {kind: tuple(e.values()) for kind, e in collector.settings.items()},
+        tuple(collector.objectives.values()),
         loaded.main,
     )
     checker = Checker(program, findings)
@@ -55,6 +57,7 @@ def _resolve(loaded: Loaded) -> Program:
         BodyChecker(checker, motif).check()
     for network in program.networks.values():
         BodyChecker(checker, network).check()
+    findings.add(*unknown_ports(program.objectives, program.networks))
     findings.add(*(_recursion(program) or _oversized(program)))
     findings.refuse()
     return program
@@ -68,7 +71,8 @@ class _Collector:
         self.operations: dict[str, OperationLike] = {}
         self.motifs: dict[str, tree.Motif] = {}
         self.networks: dict[str, tree.Network] = {}
-        self.settings: dict[str, list[tree.Setting]] = {"search": [], "train": []}
+        self.settings: dict[str, dict[str, tree.Setting]] = {"search": {}, "train": {}}
+        self.objectives: dict[str, tree.Objective] = {}
 
     def add(self, definition: tree.Definition) -> None:
         match definition:
@@ -85,8 +89,19 @@ class _Collector:
                 self._put(self.networks, definition.name, definition)
             case tree.Settings():
                 self._settings(definition)
+            case tree.Learn():
+                for entry in definition.entries:
+                    self._objective(entry)
+                    self.findings.add(*check_objective(entry))
             case _:
                 assert_never(definition)
+
+    def _objective(self, entry: tree.Objective) -> None:
+        earlier = self.objectives.get(entry.port)
+        self.objectives[entry.port] = entry
+        if earlier is not None and earlier.span.source == entry.span.source:
+            where = f"told at {earlier.span}"
+            self._duplicate(entry.port, entry.span, where, "say once what an output learns")
 
     def _put(self, table: dict[str, T], name: str, definition: T) -> None:
         if name in table:
@@ -94,7 +109,9 @@ class _Collector:
         else:
             table[name] = definition
 
-    def _duplicate(self, name: str, span: Span, where: str) -> None:
+    def _duplicate(
+        self, name: str, span: Span, where: str, remedy: str = "rename one of them"
+    ) -> None:
         self.findings.add(
             Diagnostic(
                 "D201",
@@ -102,22 +119,22 @@ class _Collector:
                 span,
                 "defined again",
                 notes=(f"`{name}` is {where}",),
-                help="rename one of them",
+                help=remedy,
             )
         )
 
     def _settings(self, definition: tree.Settings) -> None:
-        earlier = {e.name: e for e in self.settings[definition.kind]}
+        """A file's settings stand over those of the files that it imports, which come before."""
+        entries = self.settings[definition.kind]
         for entry in definition.entries:
-            if entry.name in earlier:
-                where = f"set at {earlier[entry.name].span}"
-                self._duplicate(entry.name, entry.span, where)
+            earlier = entries.get(entry.name)
+            if earlier is not None and earlier.span.source == entry.span.source:
+                self._duplicate(entry.name, entry.span, f"set at {earlier.span}")
             try:
                 check_setting(definition.kind, entry.name, entry.value, entry.span)
             except DiagnosticError as error:
                 self.findings.add(*error.diagnostics)
-            self.settings[definition.kind].append(entry)
-            earlier[entry.name] = entry
+            entries[entry.name] = entry
 
 
 # -------------------------------------------------------------------------------------- recursion

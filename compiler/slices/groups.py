@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from bayesnas.compiler.graph.model import AnyStage, Graph, ParallelStage, Stage
 from bayesnas.compiler.operations.coupling import Axis, Coupling
@@ -23,11 +23,15 @@ Place: TypeAlias = tuple[str, int]
 
 @frozen
 class Tensor:
-    """A parameter or buffer of a stage, and what lies along its axes from the first."""
+    """A parameter or buffer of a stage, and what lies along its axes from the first.
+
+    Along the axis ``maker`` lie the channels that it makes, along others those that it reads.
+    """
 
     place: Place
     name: str
     axes: tuple[Channels, ...]
+    maker: int = 0
 
 
 @frozen
@@ -70,9 +74,7 @@ def coupled_slices(graph: Graph) -> Slices:
     for identifier in graph.topological():
         walk.node(identifier)
     nodes = {name: resolved(channels) for name, channels in walk.nodes.items()}
-    tensors = [
-        Tensor(place, name, tuple(map(resolved, axes))) for place, name, axes in walk.tensors
-    ]
+    tensors = [evolve(one, axes=tuple(map(resolved, one.axes))) for one in walk.tensors]
     runs = [run for channels in nodes.values() for run in channels]
     runs += [run for tensor in tensors for axis in tensor.axes for run in axis]
     stages = {
@@ -94,7 +96,7 @@ class _Walk:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.nodes: dict[str, Channels] = {}
-        self.tensors: list[tuple[Place, str, tuple[Channels, ...]]] = []
+        self.tensors: list[Tensor] = []
         self.stages: dict[Place, StageChannels] = {}
 
     def node(self, identifier: str) -> None:
@@ -152,8 +154,11 @@ class _Walk:
             return tuple(Run(strands[piece.strand], piece.stretch) for piece in axis)
 
         tie(channels, runs(coupling.source))
+        for name, reason in coupling.fixed.items():
+            fix((Run(strands[name]),), reason)
         for name, axes in coupling.tensors.items():
-            self.tensors.append((place, name, tuple(map(runs, axes))))
+            maker = 1 if name in coupling.turned else 0
+            self.tensors.append(Tensor(place, name, tuple(map(runs, axes)), maker))
         target = runs(coupling.target)
         numbers = {name: runs(axis) for name, axis in coupling.numbers.items()}
         self.stages[place] = StageChannels(channels, target, numbers)

@@ -96,8 +96,9 @@ class _Writer:
     def _call(self, stage: Stage, values: Mapping[str, int]) -> tree.Call:
         """What is required and the width by position, what is otherwise than by default by name."""
         arguments: list[tree.Argument] = []
-        for k, (name, default) in enumerate(PRIMITIVES[stage.primitive].parameters.items()):
-            if values[name] != default:
+        primitive = PRIMITIVES[stage.primitive]
+        for k, (name, default) in enumerate(primitive.parameters.items()):
+            if not primitive.is_default(name, values):
                 plain = len(arguments) == k and (default is None or name == "width")
                 number = literal_number(values[name], self.span)
                 arguments.append(tree.Argument(None if plain else name, number, span=self.span))

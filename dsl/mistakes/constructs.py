@@ -37,12 +37,16 @@ _FILE = (
         AT_A_STATEMENT,
     ),
     Rule(
-        r"§ (search|train) \{",
+        r"§ (search|train|learn) \{",
         "settings inside a motif or network",
         "move them out of the braces",
         AT_A_STATEMENT,
     ),
-    Rule(r"(?P<kind>search|train) § (=|:)", "missing `{` before <next>", "write `<kind> { ... }`"),
+    Rule(
+        r"(?P<kind>search|train|learn) § (=|:)",
+        "missing `{` before <next>",
+        "write `<kind> { ... }`",
+    ),
     Rule(r"[{;\s] (?P<name>\w+) § :", "missing `=` before `:`", "write `<name> = ...`", "="),
     Rule(
         r"= § (?P<here>- \d\S*)",
@@ -50,6 +54,7 @@ _FILE = (
         "numbers of settings are 0 or more",
         "REAL",
     ),
+    Rule(r"= \w+ (\([^)]*\) )?§ [-+/%]", "a weight is a factor", "write `* 0.5`", "*"),
     Rule(r"= \S+ § [-+*/%]", "a setting is no sum or product", "write its value", "}"),
     Rule(r"= \S+ § ,", "a comma between settings", "write `;`, or begin a line", "}"),
 )

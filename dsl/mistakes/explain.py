@@ -27,7 +27,7 @@ from bayesnas.dsl.words import KEYWORDS
 
 MAX_NESTING = 100
 RULES = (*HABIT_RULES, *TOKEN_RULES, *CONSTRUCT_RULES)
-_DEFINITIONS = ("import", "op", "choice", "motif", "network", "search", "train")
+_DEFINITIONS = ("import", "op", "choice", "motif", "network", "search", "train", "learn")
 _STATEMENTS = ("node", "for", "if", "retain", "budget")
 _OPENING = {"(": ")", "{": "}", "[": "]"}
 _CLOSING = {closing: opening for opening, closing in _OPENING.items()}

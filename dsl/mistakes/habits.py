@@ -9,9 +9,11 @@ from bayesnas.dsl.mistakes.rules import AFTER_A_VALUE, AFTER_AN_OPERATION, AT_TH
 
 # The primitive operations, which a call of a motif or a merge can be told from.
 OPERATION_NAMES = (
-    "skip", "conv", "depthwise_conv", "factorized_reduce", "bn", "max_pool", "avg_pool",
-    "pad_channels", "upsample", "global_avg_pool", "flatten", "linear", "dropout", "relu",
-    "relu6", "leaky_relu", "silu", "hard_swish", "gelu", "tanh", "sigmoid",
+    "skip", "conv", "depthwise_conv", "transposed_conv", "factorized_reduce", "bn",
+    "layer_norm", "group_norm", "layer_scale", "max_pool", "avg_pool", "pad_channels",
+    "upsample", "resize", "chunk", "channel_shuffle", "attention", "position", "embedding",
+    "global_avg_pool", "flatten", "linear", "dropout", "relu", "relu6", "leaky_relu",
+    "silu", "hard_swish", "gelu", "tanh", "sigmoid",
 )  # fmt: skip
 _OPERATION = rf"\b({'|'.join(OPERATION_NAMES)})\b"
 _TERM = r"[^\W\d]\w*( \( LINE \))?"

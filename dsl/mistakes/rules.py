@@ -43,7 +43,7 @@ def regex(pattern: str) -> re.Pattern[str]:
     return re.compile("[ ]".join(part.replace(" ", r"\s") for part in parts))
 
 
-FILE = "a file holds `import`, `op`, `choice`, `motif`, `network`, `search` and `train`"
+FILE = "a file holds `import`, `op`, `choice`, `motif`, `network`, `search`, `train` and `learn`"
 STATEMENT = "a statement defines (`x = a : conv(3)`) or connects (`a -> b`)"
 MOTIF = "statements stand in a motif or network: `motif m(a) -> (b) { a -> b }`"
 LOOP = "write `for k in 0..4 { ... }`"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from lark import Lark, UnexpectedInput
 from lark.exceptions import LarkError
 
-_DEFINITION = re.compile(r"^(?:import|op|choice|motif|network|search|train)\b", re.MULTILINE)
+_DEFINITION = re.compile(r"^(?:import|op|choice|motif|network|search|train|learn)\b", re.MULTILINE)
 _LONGEST = 6000  # characters of a definition in which anything is tried: a parse takes 10 ms
 _AFTER = 400  # characters behind the error that are read with it
 

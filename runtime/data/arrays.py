@@ -1,6 +1,7 @@
 """Data of one's own: arrays `x` and `y` (and `x_test`, `y_test`), or `npz:FILE` of them.
 
-In a file, `x_val` and `y_val` stand in for a missing test part.
+In a file, `x_val` and `y_val` stand in for a missing test part. The arrays of a network of several
+inputs or outputs are called by its ports: `image`, `depth`, `label`, `image_test`, ...
 
 Arrays of objects are never read: unpickling would run code that a file may hold.
 """
@@ -8,18 +9,27 @@ Arrays of objects are never read: unpickling would run code that a file may hold
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import numpy as np
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from torch import Tensor
 
+from bayesnas.compiler.objectives import Objective
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.runtime.data.conventions.axes import rearrangement
-from bayesnas.runtime.data.conventions.keys import examples_key, roles_of, taken
+from bayesnas.runtime.data.conventions.keys import (
+    by_ports,
+    examples_key,
+    port_roles,
+    roles_of,
+    taken,
+)
 from bayesnas.runtime.data.conventions.labels import (
     Labels,
     check_alike,
@@ -29,10 +39,12 @@ from bayesnas.runtime.data.conventions.labels import (
     read_labels,
 )
 from bayesnas.runtime.data.dataset import Data, Part, Reading
-from bayesnas.runtime.data.registry import STANDARDISE, Request, Standardise, check_word
-from bayesnas.runtime.data.splits import reserve_test
+from bayesnas.runtime.data.registry import STANDARDISE, Ports, Request, Standardise, check_word
+from bayesnas.runtime.data.splits import reserve_test, split_words
+from bayesnas.runtime.tasks.bundle import bundled, tensors
 from bayesnas.runtime.tasks.interface import Array, Task, wrong
 from bayesnas.runtime.tasks.registry import task_of
+from bayesnas.runtime.tasks.several import Output, Several, parts_of
 
 # What to do with arrays of no numbers, by the kind of their type.
 _ENCODINGS: Final = {
@@ -40,18 +52,26 @@ _ENCODINGS: Final = {
     "M": "save seconds: `x.astype('datetime64[s]').astype(float)`",
     "V": "save the fields as columns: `numpy.lib.recfunctions.structured_to_unstructured(x)`",
 }
+_ROWS: Final = ("regression", "multilabel")  # objectives of rows of numbers
 _LAYOUTS: Final = "[N, features], [N, channels, length] or [N, channels, height, width]"
 
 
 @frozen
 class _Given:
-    """Arrays by their roles, and how they are called in diagnostics."""
+    """Arrays by their roles, and how they are called in diagnostics.
+
+    The roles of a network of one input and one output are ``x`` and ``y``, those of others the
+    names of its ports; behind them stands the part, ``_test`` or ``_val``.
+    """
 
     whole: str
     arrays: Mapping[str, Array]
     names: Mapping[str, str]
     between: str = "of"
     notes: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ("x",)
+    outputs: tuple[str, ...] = ("y",)
+    rows: frozenset[str] = frozenset()  # outputs whose rows are numbers, whatever they look like
 
     @property
     def judged(self) -> str:
@@ -59,12 +79,38 @@ class _Given:
 
         What was saved to validate with is as good as a test part, since no search reads it.
         """
-        ends = (end for end in ("_test", "_val") if {f"x{end}", f"y{end}"} & self.arrays.keys())
+        roles = (*self.inputs, *self.outputs)
+        ends = (e for e in ("_test", "_val") if {role + e for role in roles} & self.arrays.keys())
         return next(ends, "")
 
     def place(self, role: str) -> str:
         """An array as its user knows it."""
         return f"`{self.names[role]}` {self.between} {self.whole}"
+
+    def called(self, role: str) -> str:
+        """The port of an output, where there are several."""
+        return role if len(self.outputs) > 1 else ""
+
+    def wanted(self, ports: Ports | None) -> dict[str, tuple[Shape | None, Objective | None]]:
+        """Of each output's role the shape of the network's output, and what is said of it."""
+        if ports is None:
+            return dict.fromkeys(self.outputs, (None, None))
+        named = self.outputs if len(self.outputs) > 1 else tuple(ports.outputs)[:1]
+        return {
+            role: (ports.outputs.get(port), ports.objectives.get(port))
+            for role, port in zip(self.outputs, named, strict=True)
+        }
+
+    def in_order(self, ports: Ports | None) -> _Given:
+        """With the outputs in the order of a network's, where they are the same."""
+        if ports is None or {*ports.outputs} != {*self.outputs}:
+            return self
+        return evolve(self, outputs=tuple(ports.outputs))
+
+    def with_rows(self, objectives: Mapping[str, str | None]) -> _Given:
+        """The same where these objectives of outputs, by role, are known."""
+        rows = {role for role, name in objectives.items() if name in _ROWS}
+        return evolve(self, rows=frozenset(rows))
 
 
 def load(request: Request) -> Data:
@@ -73,14 +119,16 @@ def load(request: Request) -> Data:
     Raises:
         DiagnosticError: D510 (file), and what `data_of_arrays` raises.
     """
-    given = _load(Path(request.argument))
+    given = _load(Path(request.argument), request.ports)
     if request.learned is not None:
         return _to_judge(request.name, given, request.learned)
-    return _data(request.name, given, request.options.standardise)
+    return _data(request.name, given, request.options.standardise, request.ports)
 
 
-def read_examples(path: Path, shape: Shape) -> tuple[Tensor, str]:
+def read_examples(path: Path, shape: Shape, port: str = "") -> tuple[Tensor, str]:
     """The examples [N, *shape] in an .npy file, or those in an .npz file; what was done to them.
+
+    Of a network of several inputs, those of one ``port``, after which their array is called.
 
     One example without the axis of examples is taken as well; axes are moved as for a training.
     Bytes stay bytes.
@@ -92,8 +140,14 @@ def read_examples(path: Path, shape: Shape) -> tuple[Tensor, str]:
     place = f"`{path}`"
     with _opened(path) as stream:
         file = _file(path, stream, "save it with `numpy.save(FILE, x)`")
+        if port and not isinstance(file, np.lib.npyio.NpzFile):
+            remedy = "save an .npz file with an array for each input"
+            raise wrong(place, "D511", f"holds a single array, not `{port}`", remedy)
         if isinstance(file, np.lib.npyio.NpzFile):
-            key = examples_key(place, file.files)
+            key = port or examples_key(place, file.files)
+            if key not in file.files:
+                remedy = f"save the examples by port: `numpy.savez(FILE, {port}=...)`"
+                raise wrong(place, "D511", f"has no array `{port}`", remedy)
             place = f"`{key}` in {place}"
             file = _member(place, file, key)
     for array in (file, file[None]):
@@ -107,10 +161,10 @@ def read_examples(path: Path, shape: Shape) -> tuple[Tensor, str]:
 
 
 def data_of_arrays(
-    x: Array,
-    y: Array,
-    x_test: Array | None = None,
-    y_test: Array | None = None,
+    x: Array | Mapping[str, Array],
+    y: Array | Mapping[str, Array],
+    x_test: Array | Mapping[str, Array] | None = None,
+    y_test: Array | Mapping[str, Array] | None = None,
     name: str = "arrays",
     standardise: Standardise = "auto",
 ) -> Data:
@@ -119,9 +173,12 @@ def data_of_arrays(
     Args:
         x: examples [N, features], [N, channels, length] or [N, channels, height, width]; bytes are
             pixels, other numbers are taken as they are. Where a network declares channels that
-            stand last or are left out here, they are moved or added.
+            stand last or are left out here, they are moved or added. For a network of several
+            inputs, such arrays by the names of the inputs.
         y: targets; whole numbers from 0 [N] are classes, as a column [N, 1] or one-hot
-            [N, classes] too, and so are texts [N].
+            [N, classes] too, and so are texts [N]; other rows of 0 and 1 are several labels, and
+            floating-point numbers [N] or [N, targets] are predicted as numbers. For a network of
+            several outputs, such arrays by the names of the outputs.
         x_test: examples of the test part, shaped like those of ``x``.
         y_test: their targets.
         name: what the data set is called in files and messages.
@@ -133,10 +190,21 @@ def data_of_arrays(
             shape), D513 (numbers that are none), D514 (targets).
     """
     check_word("standardise", standardise, STANDARDISE)
-    given = {"x": x, "y": y, "x_test": x_test, "y_test": y_test}
     whole = f"`{name}`"
-    arrays = {key: _as_array(key, whole, a) for key, a in given.items() if a is not None}
-    return _data(name, _Given(whole, arrays, {key: key for key in arrays}), standardise)
+    arrays = {
+        role + end: _as_array(role + end, whole, array)
+        for word, end, given in (
+            ("x", "", x),
+            ("y", "", y),
+            ("x", "_test", x_test),
+            ("y", "_test", y_test),
+        )
+        if given is not None
+        for role, array in (given if isinstance(given, Mapping) else {word: given}).items()
+    }
+    roles = [tuple(one) if isinstance(one, Mapping) else (w,) for w, one in (("x", x), ("y", y))]
+    given = _Given(whole, arrays, {key: key for key in arrays}, inputs=roles[0], outputs=roles[1])
+    return _data(name, given, standardise, None)
 
 
 def _as_array(key: str, whole: str, array: object) -> Array:
@@ -147,68 +215,126 @@ def _as_array(key: str, whole: str, array: object) -> Array:
         raise wrong(f"`{key}` of {whole}", "D512", "is no array", remedy, _reason(error)) from None
 
 
-def _data(name: str, given: _Given, standardise: Standardise) -> Data:
-    x, labels = _examples(given, "")
-    check_columns(given.place("y"), labels)
-    task = task_of(labels.array, given.place("y"))
-    train = Part(torch.from_numpy(x), task.targets(labels.array, given.place("y")))
-    named = {given.names["y"]: labels}
+def _data(name: str, given: _Given, standardise: Standardise, ports: Ports | None) -> Data:
+    """A data set; for a network of these ports, where they are known.
+
+    Raises:
+        DiagnosticError: D520 (a port of the network has no array), and what is wrong with them.
+    """
+    given = given.in_order(ports)
+    wanted = given.wanted(ports)
+    given = given.with_rows({r: o.name if o else None for r, (_, o) in wanted.items()})
+    inputs, labels = _examples(given, "")
+    for role, one in labels.items():
+        check_columns(given.place(role), one)
+    tasks = {
+        role: task_of(one.array, given.place(role), *wanted[role], given.called(role))
+        for role, one in labels.items()
+    }
+    train, task = _part(given, "", inputs, labels, tasks), _joined(given, tasks, labels, ports)
+    named = {given.names[role]: one for role, one in labels.items()}
     if end := given.judged:
-        test, named[given.names[f"y{end}"]] = _test_part(given, end, task, train, labels)
-        note = f"{given.whole} has no `x_test`: `{given.names[f'x{end}']}` is the test part"
+        test, of_test = _test_part(given, end, tasks, train, labels)
+        named |= {given.names[role + end]: one for role, one in of_test.items()}
+        first = given.inputs[0]
+        note = f"{given.whole} has no `{first}_test`: `{given.names[first + end]}` is the test part"
         note = "" if end == "_test" else note
     else:
         every = train
-        train, test = _hold_out(given.place("y"), task, every)
+        train, test = _hold_out(given.place(given.outputs[0]), task, every)
         note = (
-            f"{given.whole} has no `x_test`: {len(test):,} of its {len(every):,} examples, "
-            "of every class a fifth and in every run the same, are the test part"
+            f"{given.whole} has no `{given.inputs[0]}_test`: {len(test):,} of its {len(every):,} "
+            f"examples, {split_words(task)}, are the test part"
         )
-    notes = [*given.notes, note, *label_notes(named), class_note(given.names["y"], labels)]
-    reading = Reading(given.arrays["x"].dtype.kind in "iu" and x.dtype != np.uint8, standardise)
+    classes = (class_note(given.names[role], one) for role, one in labels.items())
+    notes = [*given.notes, note, *label_notes(named), *classes]
+    kinds = {given.arrays[role].dtype.kind for role, x in inputs.items() if x.dtype != np.uint8}
+    again = partial(_data, name, given, standardise)
+    reading = Reading(bool(kinds & {"i", "u"}), standardise, again)
     return Data.of(name, task, train, test, "none", "; ".join(filter(None, notes)), reading)
 
 
+def _joined(
+    given: _Given, tasks: Mapping[str, Task], labels: Mapping[str, Labels], ports: Ports | None
+) -> Task:
+    """The task of the one output, or of all of them."""
+    if len(tasks) == 1:
+        return next(iter(tasks.values()))
+    outputs = []
+    for role, task in tasks.items():
+        shape = (ports.outputs.get(role) if ports else None) or ()
+        objective = ports.objectives.get(role) if ports else None
+        weight = 1.0 if objective is None else objective.weight
+        targets = task.targets(labels[role].array[:1], given.place(role))
+        outputs.append(Output.of(role, task, weight, prod(shape), targets))
+    return Several(tuple(outputs))
+
+
+def _part(
+    given: _Given,
+    end: str,
+    inputs: Mapping[str, Array],
+    labels: Mapping[str, Labels],
+    tasks: Mapping[str, Task],
+    by_name: bool = False,
+) -> Part:
+    """Examples and targets of a part; ``by_name`` where it is not that of the training."""
+    targets = []
+    for role, task in tasks.items():
+        read = task.targets_by_name if by_name else task.targets
+        targets.append(read(labels[role].array, given.place(role + end)))
+    joined = targets[0] if len(targets) == 1 else Several.joined(targets)
+    return Part(bundled({role: torch.from_numpy(x) for role, x in inputs.items()}), joined)
+
+
 def _test_part(
-    given: _Given, end: str, task: Task, train: Part, labels: Labels
-) -> tuple[Part, Labels]:
+    given: _Given, end: str, tasks: Mapping[str, Task], train: Part, labels: Mapping[str, Labels]
+) -> tuple[Part, dict[str, Labels]]:
     """The part whose roles end in ``end``, like the training part with its ``labels``."""
     inputs, of_test = _examples(given, end)
-    place = given.place(f"y{end}")
-    check_alike(place, of_test, given.names["y"], labels)
-    test = Part(torch.from_numpy(inputs), task.targets(of_test.array, place))
-    _check_shapes(given, train, test, f"x{end}")
+    for role, one in of_test.items():
+        check_alike(given.place(role + end), one, given.names[role], labels[role])
+    test = _part(given, end, inputs, of_test, tasks)
+    _check_shapes(given, train, test, end)
     return test, of_test
 
 
-def _examples(given: _Given, end: str) -> tuple[Array, Labels]:
-    """The inputs and labels of the part whose roles end in ``end``."""
-    x, y = (_array(given, role + end, f"x{end}") for role in ("x", "y"))
-    inputs = _inputs(given.place(f"x{end}"), x)
-    labels = read_labels(given.place(f"y{end}"), y)
-    _check_count(given, end, inputs, labels.array)
+def _examples(given: _Given, end: str) -> tuple[dict[str, Array], dict[str, Labels]]:
+    """The inputs and labels of the part whose roles end in ``end``, by role."""
+    arrays = {role: _array(given, role, end) for role in (*given.inputs, *given.outputs)}
+    inputs = {role: _inputs(given.place(role + end), arrays[role]) for role in given.inputs}
+    labels = {
+        role: Labels(arrays[role])
+        if role in given.rows and arrays[role].ndim == 2
+        else read_labels(given.place(role + end), arrays[role])
+        for role in given.outputs
+    }
+    counted = {**inputs, **{role: one.array for role, one in labels.items()}}
+    _check_count(given, end, counted)
     return inputs, labels
 
 
 def _to_judge(name: str, given: _Given, learned: Task) -> Data:
     """The test part, or the one that stands in for it, or else all examples."""
     end = given.judged
+    tasks = dict(zip(given.outputs, parts_of(learned), strict=True))
+    given = given.with_rows({role: task.objective for role, task in tasks.items()})
     inputs, labels = _examples(given, end)
-    targets = learned.targets_by_name(labels.array, given.place(f"y{end}"))
-    x, judged = given.names["x"], given.names[f"x{end}"]
+    part = _part(given, end, inputs, labels, tasks, by_name=True)
+    x, judged = given.names[given.inputs[0]], given.names[given.inputs[0] + end]
     note = f"`{judged}` of {given.whole} is judged, `{x}` is not" if end else ""
-    notes = [*given.notes, note, *label_notes({given.names[f"y{end}"]: labels})]
-    part = Part(torch.from_numpy(inputs), targets)
+    named = {given.names[role + end]: one for role, one in labels.items()}
+    notes = [*given.notes, note, *label_notes(named)]
     return Data.to_judge(name, learned, part, "; ".join(filter(None, notes)), Reading(whole=False))
 
 
 # -------------------------------------------------------------------------------------- reading
 
 
-def _load(path: Path) -> _Given:
+def _load(path: Path, ports: Ports | None) -> _Given:
     """The arrays a data set is made of, as they lie in the file."""
     with _opened(path) as stream:  # numpy leaves what it opens and cannot read to the collector
-        return _read(path, stream)
+        return _read(path, stream, ports)
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -222,14 +348,19 @@ def _opened(path: Path) -> BinaryIO:
         raise wrong(f"`{path}`", "D510", "cannot be opened", "make it readable", reason) from None
 
 
-def _read(path: Path, stream: BinaryIO) -> _Given:
+def _read(path: Path, stream: BinaryIO, ports: Ports | None) -> _Given:
     place, remedy = f"`{path}`", "save it with `numpy.savez(FILE, x=x, y=y)`"
     file = _file(path, stream, remedy)
     if not isinstance(file, np.lib.npyio.NpzFile):
         raise wrong(place, "D510", "holds a single array, not `x` and `y`", remedy)
-    names = roles_of(place, file.files)
+    if ports is not None and by_ports(ports, file.files):
+        names = port_roles(place, ports, file.files)
+        roles = tuple(ports.inputs), tuple(ports.outputs)
+    else:
+        names, roles = roles_of(place, file.files), (("x",), ("y",))
     arrays = {role: _member(f"`{key}` in {place}", file, key) for role, key in names.items()}
-    return _Given(place, arrays, names, "in", tuple(taken(place, names, file.files)))
+    notes = tuple(taken(place, names, file.files))
+    return _Given(place, arrays, names, "in", notes, *roles)
 
 
 def _file(path: Path, stream: BinaryIO, remedy: str) -> Any:
@@ -264,27 +395,35 @@ def _reason(error: Exception) -> str:
 # ------------------------------------------------------------------------------------- checking
 
 
-def _array(given: _Given, role: str, first: str) -> Array:
-    """The array of that role; ``first`` is the other one of its pair, or itself."""
-    if role not in given.arrays:
-        keys = (f"it has {quote(given.names.values())}",)
-        remedy = "save it with `numpy.savez(FILE, x=x, y=y)`"
-        if first != "x":
-            remedy = f"save `{first}` and `y{first[1:]}` both, or neither"
-        raise wrong(given.whole, "D511", f"has no array `{role}`", remedy, *keys)
-    return given.arrays[role]
+def _array(given: _Given, role: str, end: str) -> Array:
+    """The array of that role in the part whose roles end in ``end``."""
+    if role + end in given.arrays:
+        return given.arrays[role + end]
+    keys = (f"it has {quote(given.names.values())}",)
+    roles = (*given.inputs, *given.outputs)
+    remedy = f"save it with `numpy.savez(FILE, {', '.join(f'{r}={r}' for r in roles)})`"
+    if end:
+        whole = quote(r + end for r in roles)
+        remedy = f"save {whole} {'both' if len(roles) == 2 else 'all'}, or neither"
+    raise wrong(given.whole, "D511", f"has no array `{role}{end}`", remedy, *keys)
 
 
-def _check_count(given: _Given, end: str, inputs: Array, labels: Array) -> None:
-    """As many labels as examples, in arrays whose roles end in ``end``."""
-    if not (labels.ndim and labels.size) or len(inputs) == len(labels):
-        return
-    x, y = (given.names[role + end] for role in ("x", "y"))
-    what = f"has {len(inputs):,} examples in `{x}` and {len(labels):,} labels in `{y}`"
-    remedy = "save one label an example"
-    if inputs.shape[-1] == len(labels):
-        remedy = f"put the examples first: save `np.moveaxis({x}, -1, 0)`"
-    raise wrong(given.whole, "D512", what, remedy)
+def _check_count(given: _Given, end: str, counted: Mapping[str, Array]) -> None:
+    """As many examples in all arrays of the part whose roles end in ``end``."""
+    first, *others = counted
+    count = len(counted[first])
+    for role in others:
+        array = counted[role]
+        if not (array.ndim and array.size) or len(array) == count:
+            continue
+        x, y = (given.names[one + end] for one in (first, role))
+        kind, remedy = "labels", "save one label an example"
+        if role in given.inputs:
+            kind, remedy = "examples", "save all inputs of each example"
+        what = f"has {count:,} examples in `{x}` and {len(array):,} {kind} in `{y}`"
+        if counted[first].shape[-1] == len(array):
+            remedy = f"put the examples first: save `np.moveaxis({x}, -1, 0)`"
+        raise wrong(given.whole, "D512", what, remedy)
 
 
 def _inputs(place: str, array: Array) -> Array:
@@ -314,16 +453,18 @@ def _inputs(place: str, array: Array) -> Array:
     return np.ascontiguousarray(array)
 
 
-def _check_shapes(given: _Given, train: Part, test: Part, role: str) -> None:
-    shapes = [list(part.inputs.shape[1:]) for part in (train, test)]
-    if shapes[0] != shapes[1]:
-        x, x_test = (given.names[key] for key in ("x", role))
-        what = f"has examples {shapes[0]} in `{x}` and {shapes[1]} in `{x_test}`"
-        raise wrong(given.whole, "D512", what, "save both in one shape")
+def _check_shapes(given: _Given, train: Part, test: Part, end: str) -> None:
+    pairs = zip(given.inputs, *(tensors(part.inputs) for part in (train, test)), strict=True)
+    for role, *parts in pairs:
+        shapes = [list(inputs.shape[1:]) for inputs in parts]
+        if shapes[0] != shapes[1]:
+            x, x_test = (given.names[key] for key in (role, role + end))
+            what = f"has examples {shapes[0]} in `{x}` and {shapes[1]} in `{x_test}`"
+            raise wrong(given.whole, "D512", what, "save both in one shape")
 
 
 def _hold_out(place: str, task: Task, whole: Part) -> tuple[Part, Part]:
-    """All but a fifth of every class, and that fifth: the same in every run, whatever its seed."""
+    """All but a fifth of every stratum, and that fifth: in every run the same."""
     parts = reserve_test(task.strata(whole.targets), place)
     train, test = (whole.subset(torch.from_numpy(positions)) for positions in parts)
     return train, test

@@ -33,8 +33,8 @@ class Census:
     test: Array = field(eq=False)
 
     @classmethod
-    def of(cls, data: Data, holdout: float | None) -> Census:
-        """Of a data set whose training part is split by that share, or not at all.
+    def of(cls, data: Data, holdout: float | None, purpose: str = "search") -> Census:
+        """Of a data set whose training part is split by that share for a purpose, or not at all.
 
         Raises:
             DiagnosticError: D514 (each class has a single example, and none can be held out).
@@ -46,7 +46,7 @@ class Census:
             return cls(data.name, data.task, train, None, test)
         held = held_counts(train, holdout)
         if not held.any():
-            raise none_held(f"`{data.name}`", "search")
+            raise none_held(f"`{data.name}`", purpose)
         return cls(data.name, data.task, train - held, held, test)
 
     # ------------------------------------------------------------------------------------- texts
@@ -122,10 +122,10 @@ class Census:
             count = int(counts.sum())
             error = self.task.standard_error(0.5, count) if 0 < count < _FEW else None
             if error is not None:
-                texts.append(f"on {count} {what} examples by ± {self.task.scale * error:.0f}")
+                texts.append(f"on {count} {what} examples by ± {self.task.error_text(error)}")
         if not texts:
             return ""
-        return f"chance alone moves the {self.task.metric} {' and '.join(texts)} points or so"
+        return f"chance alone moves the {self.task.metric} {' and '.join(texts)} or so"
 
     def _scarce(self) -> str:
         if not (names := self._called(self.train < _FEW_OF_A_CLASS)):

@@ -1,35 +1,32 @@
 """Data sets as tensors in memory: examples and targets, splits, batches, augmentation.
 
 Inputs are [N, features], [N, channels, length] or [N, channels, height, width]; images are bytes.
+Those of a network of several inputs are a `Bundle` of such tensors, and so are their statistics.
 `Data.normalize` turns a batch into what networks see. The test part is for reporting alone:
 searches and trainings split the training part.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
-from typing import Final
+from typing import Any
 
 import torch
 from attrs import evolve, field, frozen
 from torch import Tensor
 
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.data.registry import Standardise
+from bayesnas.runtime.data.augmentation import Extra, augmented, settled_augment
+from bayesnas.runtime.data.registry import Ports, Standardise
+from bayesnas.runtime.tasks.bundle import Bundle, Inputs, mapped, tensors
 from bayesnas.runtime.tasks.interface import Task
-
-_AUGMENTATIONS: Final = {
-    "shift": "images are moved by up to an eighth",
-    "shift_flip": "images are moved by up to an eighth and mirrored",
-}
 
 
 @frozen
 class Part:
     """Some examples: ``inputs`` [N, ...], bytes or floating point, ``targets`` [N, ...]."""
 
-    inputs: Tensor = field(eq=False, repr=False)
+    inputs: Inputs = field(eq=False, repr=False)
     targets: Tensor = field(eq=False, repr=False)
 
     def __len__(self) -> int:
@@ -55,7 +52,7 @@ class Part:
     def fingerprint(self) -> str:
         """A hash of the examples and targets: the same for the same numbers in the same order."""
         digest = sha256()
-        for tensor in (self.inputs, self.targets):
+        for tensor in (*tensors(self.inputs), self.targets):
             digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.cpu().contiguous().numpy().data)
         return digest.hexdigest()
@@ -65,11 +62,13 @@ class Part:
 class Reading:
     """How arrays of one's own are yet to be read, once a network tells its input.
 
-    ``whole`` says that their type is one of whole numbers, which may be quantities or names.
+    ``whole`` says that their type is one of whole numbers, which may be quantities or names;
+    ``again`` makes the data anew of the same arrays, for a network of known ports.
     """
 
     whole: bool
     standardise: Standardise = "auto"
+    again: Callable[[Ports], Data] | None = field(default=None, eq=False, repr=False)
 
 
 @frozen
@@ -80,18 +79,20 @@ class Data:
     ``augment`` is what ``augment = auto`` means for it; ``note`` is what its user should know.
     ``undivided`` examples are only to be judged: ``train`` and ``test`` are all there are.
     ``reading`` is there until axes and numbers are read for a network (`load_data`).
+    ``columns`` are how those of a table have become features, plain values for files.
     """
 
     name: str
     task: Task
     train: Part
     test: Part
-    mean: Tensor = field(eq=False)
-    std: Tensor = field(eq=False)
+    mean: Inputs = field(eq=False)
+    std: Inputs = field(eq=False)
     augment: str = "shift_flip"
     note: str = ""
     reading: Reading | None = None
     undivided: bool = False
+    columns: Sequence[Mapping[str, Any]] = ()
 
     @classmethod
     def of(
@@ -106,6 +107,7 @@ class Data:
     ) -> Data:
         """The data set of these parts, standardised by the training part alone."""
         mean, std = statistics(train.inputs)
+        task = task.fitted(train.targets)
         return cls(name, task, train, test, mean, std, augment, note, reading)
 
     def noted(self, *notes: str) -> Data:
@@ -117,9 +119,19 @@ class Data:
         cls, name: str, task: Task, part: Part, note: str = "", reading: Reading | None = None
     ) -> Data:
         """Undivided examples, for a network that standardises them itself."""
-        kind, channels = statistics_type(part.inputs.dtype), part.inputs.shape[1]
-        mean, std = torch.zeros(channels, dtype=kind), torch.ones(channels, dtype=kind)
+        mean = mapped(_nothing, part.inputs)
+        std = mapped(torch.ones_like, mean)
         return cls(name, task, part, part, mean, std, "none", note, reading, undivided=True)
+
+    def augmentation(self, augment: str) -> str:
+        """What an ``augment`` setting means for it.
+
+        Raises:
+            DiagnosticError: D515 (it shifts or mirrors what is no image, or what targets lie on).
+        """
+        shapes = [tuple(x.shape[1:]) for x in tensors(self.train.inputs)]
+        placed = self.task.placed
+        return settled_augment(self.name, self.augment, augment, shapes, placed)
 
     def to(self, device: torch.device) -> Data:
         """The same data on another device."""
@@ -131,11 +143,20 @@ class Data:
             std=self.std.to(device),
         )
 
-    def normalize(self, inputs: Tensor) -> Tensor:
+    def normalize(self, inputs: Inputs) -> Inputs:
         """Inputs [N, C, ...] to float32 of mean 0 and deviation 1 in each channel or feature."""
-        around = [1] * (inputs.dim() - 2)
-        centred = numbers(inputs) - self.mean.view(-1, *around)
-        return _laid_out((centred / self.std.view(-1, *around)).to(torch.float32))
+        return mapped(_normalized, inputs, self.mean, self.std)
+
+
+def _normalized(inputs: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    around = [1] * (inputs.dim() - 2)
+    centred = numbers(inputs) - mean.view(-1, *around)
+    return _laid_out((centred / std.view(-1, *around)).to(torch.float32))
+
+
+def _nothing(inputs: Tensor) -> Tensor:
+    """A mean of inputs [N, C, ...] that changes nothing: [C]."""
+    return torch.zeros(inputs.shape[1], dtype=statistics_type(inputs.dtype))
 
 
 def _laid_out(inputs: Tensor) -> Tensor:
@@ -150,11 +171,19 @@ def numbers(inputs: Tensor) -> Tensor:
     return inputs.to(torch.float32).div_(255) if inputs.dtype == torch.uint8 else inputs
 
 
-def statistics(inputs: Tensor) -> tuple[Tensor, Tensor]:
+def statistics(inputs: Inputs) -> tuple[Inputs, Inputs]:
     """Mean and deviation [C] of each channel or feature of inputs [N, C, ...].
 
     The deviation of a constant is 1, so that it stays a constant.
     """
+    if not isinstance(inputs, Bundle):
+        return _statistics(inputs)
+    pairs = {port: _statistics(tensor) for port, tensor in inputs.ports.items()}
+    mean, std = (Bundle({port: pair[k] for port, pair in pairs.items()}) for k in (0, 1))
+    return mean, std
+
+
+def _statistics(inputs: Tensor) -> tuple[Tensor, Tensor]:
     # Maps one channel at a time: all at once they are many times as large as their bytes.
     parts = torch.split(inputs, 1, dim=1) if inputs.dim() > 2 else [inputs]
     mean, std = (torch.cat(moments) for moments in zip(*map(_moments, parts), strict=True))
@@ -189,10 +218,17 @@ class Batches:
     """
 
     def __init__(
-        self, data: Data, part: Part, size: int, augment: str, generator: torch.Generator
+        self,
+        data: Data,
+        part: Part,
+        size: int,
+        augment: str,
+        generator: torch.Generator,
+        extra: Extra | None = None,
     ) -> None:
         self.data, self.part, self.size, self.generator = data, part, size, generator
         self.augment = data.augment if augment == "auto" else augment
+        self.extra = Extra() if extra is None else extra
         self.order = generator.get_state()
 
     def __len__(self) -> int:
@@ -200,7 +236,7 @@ class Batches:
         whole, rest = divmod(len(self.part), self.size)
         return whole + (rest > 1 or (rest == 1 and len(self.part) == 1))
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[tuple[Inputs, Tensor]]:
         """One pass."""
         return self.series(len(self))
 
@@ -208,7 +244,7 @@ class Batches:
         """How many examples the first ``taken`` batches of a pass have."""
         return min(taken * self.size, len(self.part))
 
-    def series(self, count: int, taken: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def series(self, count: int, taken: int = 0) -> Iterator[tuple[Inputs, Tensor]]:
         """This many batches from a new pass on, less the first ``taken``, which were had before.
 
         Where some were, ``order`` and the generator are those that they left.
@@ -223,78 +259,30 @@ class Batches:
                 positions = self._shuffled(self.generator)
             start = place * self.size
             chosen = self.part.subset(positions[start : start + self.size])
-            inputs = augmented(chosen.inputs, self.augment, self.generator)
-            yield self.data.normalize(inputs), chosen.targets
+            images = augmented(chosen.inputs, self.augment, self.generator)
+            inputs = self.data.normalize(self.extra.changed(images))
+            yield self.extra.blanked(inputs), chosen.targets
 
     def _shuffled(self, generator: torch.Generator) -> Tensor:
         order = torch.randperm(len(self.part), generator=generator)
         return order.to(self.part.targets.device)
 
 
-def plain_batches(data: Data, part: Part, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+def plain_batches(data: Data, part: Part, size: int) -> Iterator[tuple[Inputs, Tensor]]:
     """Batches in order, as they are."""
     for start in range(0, len(part), size):
         stop = start + size
         yield data.normalize(part.inputs[start:stop]), part.targets[start:stop]
 
 
-def raw_batches(part: Part, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+def raw_batches(part: Part, size: int) -> Iterator[tuple[Inputs, Tensor]]:
     """Batches in order, for a network that standardises its inputs itself."""
     for start in range(0, len(part), size):
         stop = start + size
-        yield _laid_out(part.inputs[start:stop]), part.targets[start:stop]
+        yield mapped(_laid_out, part.inputs[start:stop]), part.targets[start:stop]
 
 
-def augmentation(data: Data, augment: str) -> str:
-    """What an ``augment`` setting means for a data set.
-
-    Raises:
-        DiagnosticError: D515 (it shifts or mirrors what is no image).
-    """
-    if augment == "auto":
-        return data.augment
-    shape = list(data.train.inputs.shape[1:])
-    if augment != "none" and len(shape) != 3:
-        raise DiagnosticError(
-            Diagnostic(
-                "D515",
-                f"`augment = {augment}` shifts images, examples of `{data.name}` are {shape}",
-                help="leave `augment` out, or write `augment = none`",
-            )
-        )
-    return augment
-
-
-def augmentation_note(given: str, augment: str) -> str:
-    """What is done to images unasked: ``augment`` is what the setting ``given`` came to mean."""
-    if given != "auto" or augment == "none":
-        return ""
-    return f"augment = {augment}, unless told otherwise: {_AUGMENTATIONS[augment]}"
-
-
-def sameness_note(inputs: Tensor) -> str:
+def sameness_note(inputs: Inputs) -> str:
     """A remark where the examples to train on are all the same."""
-    same = len(inputs) > 1 and torch.equal(inputs[1:], inputs[:-1])
+    same = len(inputs) > 1 and all(torch.equal(x[1:], x[:-1]) for x in tensors(inputs))
     return "all examples to train on are the same: nothing can be learned of them" if same else ""
-
-
-def augmented(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
-    """Images [N, C, H, W] shifted by up to an eighth, mirrored where ``kind`` says so."""
-    if kind == "none":
-        return images
-    count, _, height, width = images.shape
-    device = images.device
-    reach = max(1, height // 8), max(1, width // 8)
-    padded = torch.nn.functional.pad(images, (reach[1], reach[1], reach[0], reach[0]))
-    down, right = (
-        torch.randint(0, 2 * r + 1, (count, 1), generator=generator).to(device) for r in reach
-    )
-    rows = down + torch.arange(height, device=device)
-    columns = right + torch.arange(width, device=device)
-    if kind == "shift_flip":
-        mirrored = torch.rand(count, 1, generator=generator).to(device) < 0.5
-        columns = torch.where(mirrored, columns.flip(1), columns)
-    examples = torch.arange(count, device=device)[:, None, None]
-    # Advanced indices around the slice put the channels last.
-    chosen = padded[examples, :, rows[:, :, None], columns[:, None, :]]
-    return chosen.permute(0, 3, 1, 2)

@@ -5,16 +5,19 @@ What stands here needs no torch; a source is imported when it is first asked for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, cast, get_args
 
 from attrs import Attribute, field, frozen
 
+from bayesnas.compiler.operations.plugins import note_plugin
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, idle_option, quote
 
 if TYPE_CHECKING:
+    from bayesnas.compiler.graph.model import Graph
+    from bayesnas.compiler.objectives import Objective
     from bayesnas.compiler.operations.primitives import Shape
     from bayesnas.runtime.data.dataset import Data
     from bayesnas.runtime.tasks.interface import Task
@@ -23,6 +26,8 @@ Fit: TypeAlias = Literal["squeeze", "pad", "crop"]
 FITS: Final[tuple[Fit, ...]] = get_args(Fit)
 Standardise: TypeAlias = Literal["auto", "yes", "no"]
 STANDARDISE: Final[tuple[Standardise, ...]] = get_args(Standardise)
+Level: TypeAlias = Literal["character", "word"]
+LEVELS: Final[tuple[Level, ...]] = get_args(Level)
 ROOT: Final = Path("data")
 
 
@@ -53,6 +58,9 @@ class DataOptions:
             a run has it, or else the first of `FITS`.
         standardise: whether inputs are brought to mean 0 and deviation 1; ``auto`` leaves whole
             numbers that the network looks up as they are.
+        target: the columns of a table that are predicted.
+        level: what a token of a text is.
+        columns: how the columns of a table became features for the network that is asked.
 
     Raises:
         DiagnosticError: D418 (a value that one of them does not take).
@@ -63,6 +71,9 @@ class DataOptions:
     root: Path = ROOT
     fit: Fit | None = field(default=None, validator=_one_of(None, *FITS))
     standardise: Standardise = field(default="auto", validator=_one_of(*STANDARDISE))
+    target: tuple[str, ...] = ()
+    level: Level = field(default="character", validator=_one_of(*LEVELS))
+    columns: Sequence[Mapping[str, Any]] = ()
 
     @property
     def resizes(self) -> bool:
@@ -81,10 +92,52 @@ class DataOptions:
         given = {"--download": self.download, "--data-root": self.root != ROOT}
         return [option for option, is_ in given.items() if is_]
 
-    def record(self) -> dict[str, bool | str]:
+    @property
+    def given(self) -> dict[str, list[str]]:
+        """Options of the command line that were given, by the trait of the sources they are for."""
+        return {
+            "fits": self.fitted,
+            "fetches": self.fetched,
+            "tabular": ["--target"] if self.target else [],
+            "spells": ["--level"] if self.level != LEVELS[0] else [],
+        }
+
+    def record(self) -> dict[str, Any]:
         """How data is read, for files; where it lies is said elsewhere."""
         fit = self.fit or FITS[0]
-        return {"resize": self.resizes, "fit": fit, "standardise": self.standardise}
+        plain = {"resize": self.resizes, "fit": fit, "standardise": self.standardise}
+        return {**plain, "target": list(self.target), "level": self.level}
+
+
+@frozen
+class Ports:
+    """What a network takes and gives: shapes of one example by the names of its ports.
+
+    ``objectives`` are of the outputs whose spec or command says what they learn.
+    """
+
+    inputs: Mapping[str, Shape]
+    outputs: Mapping[str, Shape]
+    objectives: Mapping[str, Objective] = field(factory=dict)
+
+    @classmethod
+    def of(cls, graph: Graph) -> Ports:
+        """Of a network whose shapes are known."""
+        inputs, outputs = (
+            {graph.node(node).name: graph.node(node).shape or () for node in nodes}
+            for nodes in (graph.root.inputs, graph.root.outputs)
+        )
+        return cls(inputs, outputs, {o.port: o for o in graph.objectives})
+
+    @property
+    def shape(self) -> Shape:
+        """Of the input; of the first, where there are several."""
+        return next(iter(self.inputs.values()))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all ports, inputs first."""
+        return (*self.inputs, *self.outputs)
 
 
 @frozen
@@ -95,9 +148,11 @@ class Request:
         name: the data set as the command line calls it.
         argument: what stands behind the colon of the name.
         shape: of one example of the network, which images are read for.
+        outputs: of the network's answer to it.
         options: how it may be had.
         learned: what a network has learned that is to be judged on it. A source that can then has
             no training part, all its examples in the test part, and the classes of this task.
+        ports: of the network.
     """
 
     name: str
@@ -105,6 +160,19 @@ class Request:
     shape: Shape
     options: DataOptions
     learned: Task | None = None
+    ports: Ports | None = None
+
+    @property
+    def outputs(self) -> Shape:
+        """Shape of the one output of the network; empty where there are several."""
+        shapes = list(self.ports.outputs.values()) if self.ports else []
+        return shapes[0] if len(shapes) == 1 else ()
+
+    @property
+    def objective(self) -> str | None:
+        """What is said of the one output, in a word; None where nothing is."""
+        objectives = [o.name for o in self.ports.objectives.values()] if self.ports else []
+        return objectives[0] if objectives and self.outputs else None
 
 
 class Load(Protocol):
@@ -115,11 +183,16 @@ class Load(Protocol):
         ...
 
 
+Loader: TypeAlias = "Callable[[Request], Data]"
+
+
 @frozen
 class Source:
     """A kind of data: its word, what stands behind a colon, and the module that loads it.
 
-    ``fits`` says that it has image files to be fitted, ``fetches`` that it can be downloaded.
+    ``fits`` says that it has image files to be fitted, ``fetches`` that it can be downloaded,
+    ``tabular`` that it has columns to choose from, ``spells`` that it has tokens. ``own`` is the
+    function of a plugin.
     """
 
     word: str
@@ -127,6 +200,9 @@ class Source:
     module: str
     fits: bool = False
     fetches: bool = False
+    tabular: bool = False
+    spells: bool = False
+    own: Loader | None = None
 
     @property
     def kind(self) -> str:
@@ -134,25 +210,77 @@ class Source:
         return f"{self.word}:{self.argument}" if self.argument else self.word
 
     def load(self, request: Request) -> Data:
-        """By the module's own `load`."""
+        """By the module's own `load`, or the function that a plugin has registered."""
+        if self.own is not None:
+            return self.own(request)
         module = cast(Load, import_module(f"bayesnas.runtime.data.{self.module}"))
         return module.load(request)
 
 
 SOURCES: Final = (
     Source("digits", "", "digits"),
+    Source("diabetes", "", "tables.bundled"),
+    Source("breast_cancer", "", "tables.bundled"),
+    Source("wine", "", "tables.bundled"),
     Source("cifar10", "", "cifar10", fetches=True),
     Source("folder", "PATH", "folder", fits=True),
     Source("npz", "FILE", "arrays"),
+    Source("csv", "FILE", "tables.source", tabular=True),
+    Source("text", "FILE", "texts.source", spells=True),
 )
 KINDS: Final = tuple(source.kind for source in SOURCES)
+_OWN: Final[dict[str, Source]] = {}
+
+
+def data_source(word: str, argument: str = "") -> Callable[[Loader], Loader]:
+    """Register a function as a source of data: ``--data word``, or ``--data word:ARGUMENT``.
+
+    The function is called with a `Request` and returns a `Data`, such as `data_of_arrays` and
+    `data_of_dataset` make. It stands in a module that ``--plugin`` names.
+
+    Args:
+        word: what the data is called.
+        argument: what stands behind a colon, in capitals; empty where nothing does.
+
+    Raises:
+        DiagnosticError: D433 (the word is none, or taken).
+    """
+
+    def register(load: Loader) -> Loader:
+        module = getattr(load, "__module__", "")
+        taken = any(source.word == word for source in SOURCES)
+        if taken or (word in _OWN and _OWN[word].module != module):
+            reason = f"there is data called `{word}` already"
+        elif not word.isidentifier():
+            reason = f"`{word}` cannot be a name"
+        else:
+            _OWN[word] = Source(word, argument, module, own=load)
+            note_plugin(module)
+            return load
+        remedy = "choose a word of letters, digits and underscores that is free"
+        message = f"cannot register the data `{word}`: {reason}"
+        raise DiagnosticError(Diagnostic("D433", message, help=remedy))
+
+    return register
+
+
+def kinds() -> tuple[str, ...]:
+    """All kinds of data as a user writes them, those of plugins too."""
+    return (*KINDS, *(source.kind for source in _OWN.values()))
 
 
 def source_of(name: str) -> Source | None:
     """The source of data called ``name``, if there is one."""
     word, colon, _ = name.partition(":")
-    fitting = (s for s in SOURCES if s.word == word and bool(s.argument) == bool(colon))
+    every = (*SOURCES, *_OWN.values())
+    fitting = (s for s in every if s.word == word and bool(s.argument) == bool(colon))
     return next(fitting, None)
+
+
+def plugins_of(name: str) -> list[str]:
+    """The modules of plugins that data called ``name`` comes from: one, or none."""
+    source = source_of(name)
+    return [] if source is None or source.own is None else [source.module]
 
 
 def check_use(name: str, options: DataOptions) -> None:
@@ -164,11 +292,12 @@ def check_use(name: str, options: DataOptions) -> None:
     source = source_of(name)
     if source is None:
         return
-    fitting, fetching = (
-        quote([s.kind for s in SOURCES if getattr(s, trait)], "or") for trait in ("fits", "fetches")
-    )
-    idle = dict.fromkeys(() if source.fits else options.fitted, fitting)
-    idle |= dict.fromkeys(() if source.fetches else options.fetched, fetching)
+    idle = {
+        option: quote([s.kind for s in SOURCES if getattr(s, trait)], "or")
+        for trait, named in options.given.items()
+        for option in named
+        if not getattr(source, trait)
+    }
     if idle:
         raise DiagnosticError(
             *(

@@ -82,6 +82,11 @@ def reserve_test(strata: Array, place: str) -> tuple[Array, Array]:
     return np.sort(fit), np.sort(held)
 
 
+def split_words(task: Task) -> str:
+    """How a test part was split off, for notes."""
+    return f"{'of every class ' if task.strata_names else ''}a fifth and in every run the same"
+
+
 def none_held(place: str, purpose: str) -> DiagnosticError:
     """D514: there is nothing to hold out for that purpose."""
     what = f"has one example a class: none can be held out for the {purpose}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from statistics import fmean, stdev
@@ -18,21 +18,29 @@ from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import check_empty, check_free, write_text
-from bayesnas.runtime.data.dataset import Data, augmentation
+from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.loading import load_data
+from bayesnas.runtime.data.registry import Ports
 from bayesnas.runtime.jobs.failures import lower_rate, remedied
 from bayesnas.runtime.jobs.search import search
 from bayesnas.runtime.jobs.space import Space
 from bayesnas.runtime.jobs.train import tested_on, train
 from bayesnas.runtime.runs.folder import Run, RunOptions, run_record
-from bayesnas.runtime.runs.ownership import FOUND, RESULT, has_checkpoint, settings_of, tidy
+from bayesnas.runtime.runs.ownership import (
+    FOUND,
+    REPORT,
+    RESULT,
+    has_checkpoint,
+    settings_of,
+    tidy,
+)
 from bayesnas.runtime.runs.places import located
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.reading import read_result
 from bayesnas.runtime.runs.schemas import SEARCHED, TRAINED, tested
 from bayesnas.runtime.runs.seals import check_file
 from bayesnas.runtime.tasks.interface import Task
-from bayesnas.runtime.tasks.registry import example_shape, task_class
+from bayesnas.runtime.tasks.registry import task_class
 
 
 @frozen
@@ -48,12 +56,15 @@ class Entry:
     images_trained: int
     images_evaluated: int
     seconds: float
+    outputs: Mapping[str, tuple[str, float]] = field(factory=dict)  # of several: metric, score
 
     def row(self) -> dict[str, str | int | float]:
         """A row of compare.csv."""
         row = asdict(self)
-        name = f"test_{row.pop('metric')}"
-        return {name if key == "quality" else key: value for key, value in row.items()}
+        metric, outputs = row.pop("metric"), row.pop("outputs")
+        row["quality"] = task_class(metric).filed(self.quality)
+        row = {f"test_{metric}" if key == "quality" else key: value for key, value in row.items()}
+        return row | {f"test_{port}_{name}": value for port, (name, value) in outputs.items()}
 
 
 @frozen
@@ -81,13 +92,19 @@ class Summary:
         """A row of the table."""
         task = self.task
         quality = task.quality_text(self.mean("quality"))
-        deviation = f"{task.scale * self.deviation('quality'):.2f}"
+        deviation = f"{abs(task.scale) * self.deviation('quality'):.2f}"
         names = ("parameters", "flops", "images_trained", "seconds")
         return (
             self.strategy,
             f"{quality} ± {deviation}",
+            *map(self._output_text, self.entries[0].outputs),
             *(f"{self.mean(name):,.0f}" for name in names),
         )
+
+    def _output_text(self, port: str) -> str:
+        """The mean metric of an output."""
+        task = task_class(self.entries[0].outputs[port][0])
+        return task.quality_text(task.filed(fmean(e.outputs[port][1] for e in self.entries)))
 
 
 def compare(
@@ -132,7 +149,7 @@ class _Seen:
     @classmethod
     def of(cls, data: Data, augment: str) -> _Seen:
         """Of loaded data, which need not be kept."""
-        return cls(augmentation(data, augment), data.train.fingerprint(), tested_on(data))
+        return cls(data.augmentation(augment), data.train.fingerprint(), tested_on(data))
 
 
 @define
@@ -141,7 +158,7 @@ class _Comparison:
 
     space: Space
     schedule: TrainSettings
-    known: dict[tuple[Shape, tuple[str, ...], str], _Seen] = field(factory=dict)
+    known: dict[tuple[tuple[Shape, ...], tuple[str, ...], str], _Seen] = field(factory=dict)
 
     def complete(self, settings: SearchSettings, options: RunOptions) -> None:
         """What is missing of one search and one training.
@@ -188,7 +205,8 @@ class _Comparison:
 
     def _seen(self, graph: Graph, augment: str, options: RunOptions) -> _Seen:
         """The data as a network sees it: its shape, and whether it looks numbers up, decide."""
-        key = example_shape(graph), tuple(looked_up(graph)), augment
+        ports = Ports.of(graph)
+        key = (*ports.inputs.values(),), tuple(looked_up(graph)), augment
         if key not in self.known:
             data = load_data(options.data, graph, options.data_options)
             self.known[key] = _Seen.of(data, augment)
@@ -235,7 +253,7 @@ def _begin(
     path = options.out / "compare.json"
     begun = _begun(path)
     if begun is None or begun.keys() != record.keys():
-        for name in ("compare.json", "compare.csv", "compare.svg"):
+        for name in ("compare.json", "compare.csv", "compare.svg", REPORT):
             check_free(options.out / name, options.force, "choose another folder with `-o`")
         for run in runs:
             check_empty(_folder(*run), options.force)
@@ -264,16 +282,21 @@ def _entry(out: Path, strategy: str, seed: int) -> Entry:
     found, trained = read_result(out / "search", SEARCHED), read_result(out / "train", TRAINED)
     metric = trained["metric"]
     trained |= read_result(out / "train", tested(metric))
+    outputs = {
+        port: (str(one["metric"]), float(trained[f"test_{port}_{one['metric']}"]))
+        for port, one in trained.get("outputs", {}).items()
+    }
     return Entry(
         strategy,
         seed,
         metric,
-        trained[f"test_{metric}"],
+        task_class(metric).filed(trained[f"test_{metric}"]),
         trained["parameters"],
         trained["flops"],
         found["images_trained"],
         found["images_evaluated"],
         found["seconds"],
+        outputs,
     )
 
 
@@ -314,7 +337,7 @@ def comparison_figure(entries: Sequence[Entry]) -> str:
             summary.mean("parameters"),
             scale * summary.mean("quality"),
             xerr=summary.deviation("parameters"),
-            yerr=scale * summary.deviation("quality"),
+            yerr=abs(scale) * summary.deviation("quality"),
             fmt="x",
             color=color,
             capsize=3,

@@ -8,6 +8,7 @@ from typing import Any
 from attrs import frozen
 
 from bayesnas.compiler.settings import SearchSettings
+from bayesnas.runtime.jobs.gates import round_schema
 from bayesnas.runtime.runs.reading import (
     ANY_NUMBER,
     COUNT,
@@ -79,7 +80,7 @@ class Course:
         row = {
             "round": rounds,
             "train_loss": maybe(NUMBER),
-            **dict.fromkeys(net.data.task.entry_names("holdout"), ANY_NUMBER),
+            **dict.fromkeys(net.data.task.columns("holdout"), ANY_NUMBER),
             "alive": COUNT,
             "removed": table(TEXT, groups),
             "images_trained": COUNT,
@@ -94,8 +95,10 @@ class Course:
                 "removed": table(pair(rounds, TEXT), groups),
                 "refused": listed(groups),
                 "history": listed(record(row)),
+                "rounds": round_schema(rounds, groups),
                 "strategy": strategy.state_schema(),
                 "net": net.state_schema(),
-            }
+            },
+            optional=("rounds",),  # of runs that began before they were kept
         )
         return both(entries, agreeing(self.fault))

@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import torch
 from attrs import frozen
@@ -25,8 +25,11 @@ from bayesnas.dsl import __version__
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import write_bytes
 from bayesnas.runtime.data.dataset import numbers, statistics_type
+from bayesnas.runtime.data.registry import Ports
 from bayesnas.runtime.jobs.failures import plugins_named
-from bayesnas.runtime.jobs.trained import AS_IT_IS, MEAN, STD, TrainedRun, statistics_name
+from bayesnas.runtime.jobs.trained import AS_IT_IS, TrainedRun, buffer_names, statistics_name
+from bayesnas.runtime.network.modules import outputs_of
+from bayesnas.runtime.tasks.bundle import Inputs, bundled, mapped, tensors
 
 TOLERANCE: Final = 1e-3  # of the largest logit, by which an exported network may differ
 _CHECKED: Final = 5  # examples, one by one and at once
@@ -65,8 +68,9 @@ def export(folder: Path, out: Path) -> Exported:
     inputs, examples = _examples(trained)
     with _quietly():
         # Not of one example: a dimension of 1 is taken for a constant.
-        data, run = WRITERS[out.suffix](trained.network, shares(inputs)[:2], metadata(trained))
-        batches = [inputs, *torch.split(inputs, 1)]
+        subject = Subject.of(trained, mapped(shares, inputs)[:2])
+        data, run = WRITERS[out.suffix](subject)
+        batches = [inputs, *(inputs[k : k + 1] for k in range(len(inputs)))]
         difference = max(_difference(trained.network, run, batch) for batch in batches)
     check_difference(difference)
     write_bytes(out, data)
@@ -76,19 +80,50 @@ def export(folder: Path, out: Path) -> Exported:
 def metadata(trained: TrainedRun) -> dict[str, str]:
     """What an exported file says of itself; what is no text is JSON.
 
-    ``input`` is of the file: its type, and the scale of its numbers.
+    ``input`` is of the file: its type, and the scale of its numbers; ``inputs`` are several, by
+    port, and ``outputs`` what each of several outputs has learned.
     """
-    about, task = dict(trained.record["input"]), trained.record
-    kind = getattr(torch, about["dtype"])
-    scale = "0 to 1" if kind == torch.uint8 else AS_IT_IS
-    about |= {"dtype": statistics_name(kind), "scale": scale}
-    classes = {"classes": json.dumps(task["classes"])} if "classes" in task else {}
+    task = trained.record
+    told = {name: json.dumps(task[name]) for name in ("classes", "outputs") if name in task}
+    inputs = {port: _of_file(about) for port, about in trained.inputs.items()}
+    about = {"input": inputs[""]} if "" in inputs else {"inputs": inputs}
     return {
-        **classes,
-        "input": json.dumps(about),
+        **told,
+        **{name: json.dumps(value) for name, value in about.items()},
         "normalisation": "part of the network",
         "bayesnas": __version__,
     }
+
+
+def _of_file(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What is recorded of an input, for a file that takes floating point."""
+    kind = getattr(torch, about["dtype"])
+    scale = "0 to 1" if kind == torch.uint8 else AS_IT_IS
+    return {**about, "dtype": statistics_name([kind]), "scale": scale}
+
+
+@frozen
+class Subject:
+    """What is exported, with some inputs as the file takes them.
+
+    A network of one input and one output has the names ``input`` and ``logits`` for them, others
+    those of their ports.
+    """
+
+    module: nn.Module
+    examples: Inputs
+    about: Mapping[str, str]
+    inputs: tuple[str, ...] = ("input",)
+    outputs: tuple[str, ...] = ("logits",)
+
+    @classmethod
+    def of(cls, trained: TrainedRun, examples: Inputs) -> Subject:
+        """The network of a run."""
+        ports = Ports.of(trained.compiled.graph)
+        about = metadata(trained)
+        if len(ports.names) == 2:
+            return cls(trained.network, examples, about)
+        return cls(trained.network, examples, about, tuple(ports.inputs), tuple(ports.outputs))
 
 
 def shares(inputs: Tensor) -> Tensor:
@@ -96,7 +131,7 @@ def shares(inputs: Tensor) -> Tensor:
     return numbers(inputs).to(statistics_type(inputs.dtype))
 
 
-def _examples(trained: TrainedRun) -> tuple[Tensor, str]:
+def _examples(trained: TrainedRun) -> tuple[Inputs, str]:
     """Raw inputs to check a file on, and what they are: of the run's test part, if it is here."""
     try:
         test = trained.own_data().test
@@ -106,12 +141,17 @@ def _examples(trained: TrainedRun) -> tuple[Tensor, str]:
     return test.inputs[chosen], f"{min(_CHECKED, len(test))} examples of the test part"
 
 
-def _like_data(trained: TrainedRun) -> Tensor:
+def _like_data(trained: TrainedRun) -> Inputs:
     """Random bytes, or numbers with the mean and deviation of the training data."""
-    shape = (_CHECKED, *trained.shape)
-    if trained.record["input"]["dtype"] == "uint8":
+    return bundled({port: _random(trained, port) for port in trained.inputs})
+
+
+def _random(trained: TrainedRun, port: str) -> Tensor:
+    about = trained.inputs[port]
+    shape = (_CHECKED, *about["shape"])
+    if about["dtype"] == "uint8":
         return torch.randint(0, 256, shape, dtype=torch.uint8)
-    mean, std = (trained.network.get_buffer(name) for name in (MEAN, STD))
+    mean, std = (trained.network.get_buffer(name) for name in buffer_names(port))
     return mean + std * torch.randn(shape, dtype=std.dtype)
 
 
@@ -149,52 +189,63 @@ def check_packages() -> None:
         )
 
 
-def _difference(module: nn.Module, run: Callable[[Tensor], Tensor], inputs: Tensor) -> float:
+Run: TypeAlias = Callable[..., Tensor | tuple[Tensor, ...]]  # of a tensor an input
+
+
+def _difference(module: nn.Module, run: Run, inputs: Inputs) -> float:
     """The largest difference of network and file on raw inputs, over the largest output."""
     with torch.no_grad():
-        expected = module(inputs)
-    difference = (run(shares(inputs)) - expected).abs().max()
-    return float(difference / expected.abs().max().clamp_min(1e-12))
-
-
-Written = tuple[bytes, Callable[[Tensor], Tensor]]  # a file, and what it computes
-
-
-def _program(module: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
-    return torch.export.export(
-        module, (example,), dynamic_shapes=({0: torch.export.Dim("examples", min=1)},)
+        expected = outputs_of(module(*tensors(inputs)))
+    found = outputs_of(run(*map(shares, tensors(inputs))))
+    return max(
+        float((y - right).abs().max() / right.abs().max().clamp_min(1e-12))
+        for y, right in zip(found, expected, strict=True)
     )
 
 
-def _pt2(module: nn.Module, example: Tensor, about: Mapping[str, str]) -> Written:
+Written: TypeAlias = tuple[bytes, Run]  # a file, and what it computes
+
+
+def _program(subject: Subject) -> torch.export.ExportedProgram:
+    examples = tensors(subject.examples)
+    count = torch.export.Dim("examples", min=1)
+    shapes = tuple({0: count} for _ in examples)
+    return torch.export.export(subject.module, examples, dynamic_shapes=shapes)
+
+
+def _pt2(subject: Subject) -> Written:
     whole = io.BytesIO()
-    torch.export.save(_program(module, example), whole, extra_files=dict(about))
+    torch.export.save(_program(subject), whole, extra_files=dict(subject.about))
     whole.seek(0)
-    loaded: Callable[[Tensor], Tensor] = torch.export.load(whole).module()
+    loaded: Run = torch.export.load(whole).module()
     return whole.getvalue(), loaded
 
 
-def _onnx(module: nn.Module, example: Tensor, about: Mapping[str, str]) -> Written:
+def _onnx(subject: Subject) -> Written:
     import onnxruntime
 
     program = torch.onnx.export(
-        _program(module, example), input_names=["input"], output_names=["logits"], verbose=False
+        _program(subject),
+        input_names=[*subject.inputs],
+        output_names=[*subject.outputs],
+        verbose=False,
     )
     assert program is not None
-    program.model.metadata_props.update(about)
+    program.model.metadata_props.update(subject.about)
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "network.onnx"
         program.save(file, external_data=False)
         data = file.read_bytes()
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
 
-    def run(inputs: Tensor) -> Tensor:
-        return torch.from_numpy(session.run(None, {"input": inputs.numpy()})[0])
+    def run(*inputs: Tensor) -> tuple[Tensor, ...]:
+        given = {name: x.numpy() for name, x in zip(subject.inputs, inputs, strict=True)}
+        return tuple(map(torch.from_numpy, session.run(None, given)))
 
     return data, run
 
 
-WRITERS: Final[Mapping[str, Callable[[nn.Module, Tensor, Mapping[str, str]], Written]]] = {
+WRITERS: Final[Mapping[str, Callable[[Subject], Written]]] = {
     ".onnx": _onnx,
     ".pt2": _pt2,
 }

@@ -17,6 +17,7 @@ from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.network.modules import EMITTED
 from bayesnas.runtime.runs.folder import Run
 from bayesnas.runtime.runs.ownership import has_checkpoint
+from bayesnas.runtime.tasks.bundle import tensors
 from bayesnas.runtime.tasks.interface import Score, Task
 
 _LOPSIDED: Final = 1.5  # times the mean, the share of the largest class
@@ -117,7 +118,7 @@ class _Lookup:
 
 def _range(data: Data) -> tuple[float, float]:
     """The least and the largest number of all examples."""
-    parts = data.train.inputs, data.test.inputs
+    parts = [x for part in (data.train, data.test) for x in tensors(part.inputs)]
     return float(min(x.min() for x in parts)), float(max(x.max() for x in parts))
 
 

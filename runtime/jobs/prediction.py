@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import torch
 from attrs import frozen
 from torch import Tensor
 
 from bayesnas.compiler.operations.primitives import Shape
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle, quote
 from bayesnas.runtime.data.arrays import read_examples
 from bayesnas.runtime.data.dataset import Part, raw_batches
 from bayesnas.runtime.data.folder import Findings, Reader, check_shape, images_below, stacked
 from bayesnas.runtime.data.images import ImageError, Picture
 from bayesnas.runtime.data.registry import DataOptions
+from bayesnas.runtime.data.tables.source import read_rows
+from bayesnas.runtime.data.texts.source import read_end
 from bayesnas.runtime.jobs.trained import TrainedRun
 from bayesnas.runtime.network.modules import predict
+from bayesnas.runtime.tasks.bundle import Inputs, bundled
+from bayesnas.runtime.tasks.interface import wrong
 
-_ARRAYS: Final = frozenset({".npy", ".npz"})
+_TABLES: Final = frozenset({".csv", ".tsv", ".parquet"})
+_TEXTS: Final = frozenset({".txt", ".text", ".md", ".xz"})
+_ARRAYS: Final = frozenset({".npy", ".npz"}) | _TABLES | _TEXTS
 
 Answers: TypeAlias = Sequence[tuple[str, float]]
 
@@ -81,7 +87,8 @@ def predictions(
     elif files:
         remedy = "leave it out: examples in arrays have the network's shape"
         check_idle(options.fitted, "with arrays", remedy)
-    reader = Reader(trained.shape, trained.reading(options), findings)
+    shape = tuple(next(iter(trained.inputs.values()))["shape"])
+    reader = Reader(shape, trained.reading(options), findings)
     return _predicted(trained, work, reader, top, done)
 
 
@@ -118,8 +125,17 @@ def _is_array(file: Path) -> bool:
 
 
 def _check_images(trained: TrainedRun) -> None:
+    if len(trained.inputs) > 1:
+        raise DiagnosticError(
+            Diagnostic(
+                "D505",
+                "an image file is one input, the network takes several",
+                notes=(f"it takes {quote(trained.inputs)}",),
+                help=f"save the examples by port: {_saved(trained)}",
+            )
+        )
     check_shape(trained.shape)
-    if not trained.takes_pixels:
+    if not trained.takes_pixels():
         raise DiagnosticError(
             Diagnostic(
                 "D505",
@@ -128,6 +144,11 @@ def _check_images(trained: TrainedRun) -> None:
                 help="save the examples as the training had them: `numpy.save('FILE.npy', x)`",
             )
         )
+
+
+def _saved(trained: TrainedRun) -> str:
+    arrays = ", ".join(f"{port}=..." for port in trained.inputs)
+    return f"`numpy.savez('FILE.npz', {arrays})`"
 
 
 def _predicted(
@@ -184,14 +205,46 @@ def _fitting(
 
 def _of_array(trained: TrainedRun, file: Path, top: int, findings: Findings) -> Iterator[Outcome]:
     try:
-        inputs, remark = read_examples(file, trained.shape)
-        inputs = trained.fitted(inputs, f"`{file}`")
+        inputs, remark = _examples(trained, file)
     except DiagnosticError as error:
         yield Fault(file, error.diagnostics[0].message.removeprefix(f"`{file}` "))
         return
     findings.arrays.update([remark] if remark else ())
     for number, answers in enumerate(_answers(trained, inputs, top)):
         yield _outcome(file, number, answers)
+
+
+def _examples(trained: TrainedRun, file: Path) -> tuple[Inputs, str]:
+    """The examples in a file, and what was done to them.
+
+    Raises:
+        DiagnosticError: what `read_examples` and `TrainedRun.fitted` raise, and D511 (a single
+            array for several inputs), D512 (not as many of each), D516 (a table).
+    """
+    place, remarks, inputs = f"`{file}`", [], {}
+    for port, about in trained.inputs.items():
+        found, remark = _of_port(trained, file, about, port)
+        inputs[port] = trained.fitted(found, place, port)
+        remarks.append(f"`{port}`: {remark}" if port and remark else remark)
+    counts = {port: len(tensor) for port, tensor in inputs.items()}
+    if len({*counts.values()}) > 1:
+        told = ", ".join(f"{count:,} of `{port}`" for port, count in counts.items())
+        raise wrong(place, "D512", f"has {told}", "save all inputs of each example")
+    return bundled(inputs), "; ".join(filter(None, remarks))
+
+
+def _of_port(
+    trained: TrainedRun, file: Path, about: Mapping[str, Any], port: str
+) -> tuple[Tensor, str]:
+    """The examples of one input in a file, and what was done to them."""
+    if file.suffix.lower() in _TEXTS:
+        return read_end(file, trained.task, about["shape"][0]), ""
+    if file.suffix.lower() not in _TABLES:
+        return read_examples(file, tuple(about["shape"]), port)
+    if (columns := about.get("columns")) is None:
+        remedy = "save the examples as an array, `.npy`"
+        raise wrong(f"`{file}`", "D516", "is a table, and the run was trained on none", remedy)
+    return read_rows(file, columns)
 
 
 def _outcome(file: Path, number: int | None, answers: Answers | None) -> Outcome:
@@ -201,7 +254,7 @@ def _outcome(file: Path, number: int | None, answers: Answers | None) -> Outcome
     return Fault(file, f"the network's outputs{where} are not finite")
 
 
-def _answers(trained: TrainedRun, inputs: Tensor, top: int) -> Iterator[Answers | None]:
+def _answers(trained: TrainedRun, inputs: Inputs, top: int) -> Iterator[Answers | None]:
     """Of each example; None where outputs are not finite."""
     part = Part(inputs, torch.zeros(len(inputs)))
     device = next(trained.network.buffers()).device  # it has those of its inputs at least

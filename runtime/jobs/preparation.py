@@ -7,13 +7,19 @@ from typing import TypeVar
 from attrs import evolve
 
 from bayesnas.compiler.pipeline import Compiled
-from bayesnas.compiler.settings import SearchSettings, TrainSettings
+from bayesnas.compiler.settings import SearchSettings, TrainSettings, check_training
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.runtime.data.augmentation import Extra, augmentation_note
 from bayesnas.runtime.data.census import Census
-from bayesnas.runtime.data.dataset import Data, augmentation, augmentation_note, sameness_note
+from bayesnas.runtime.data.dataset import Data, sameness_note
 from bayesnas.runtime.jobs.failures import plugins_named
+from bayesnas.runtime.network.causality import check_causal
 from bayesnas.runtime.network.kernels import layout_note
+from bayesnas.runtime.network.learning.mixtures import check_mixtures
 from bayesnas.runtime.network.normalisation import check_batches
 from bayesnas.runtime.runs.progress import say_note
+from bayesnas.runtime.tasks.bundle import Bundle
+from bayesnas.runtime.tasks.interface import Task
 
 Settings = TypeVar("Settings", SearchSettings, TrainSettings)
 
@@ -24,14 +30,22 @@ def settled(
     """The settings with what `augment` means for the data, and the data as it is learned.
 
     What its user should know is said. ``compiled`` is what will be trained, ``holdout`` the share
-    of the training part that a search holds out.
+    of the training part that is held out.
 
     Raises:
-        DiagnosticError: D439 (batches of one example), D514 (none can be held out), D515
-            (`augment` shifts or mirrors what is no image).
+        DiagnosticError: D232 (a setting does nothing), D439 (batches of one example), D514 (none
+            can be held out), D515 (augmentation of what is no image), D517 (outputs read what they
+            predict).
     """
-    augment = augmentation(data, settings.augment)
-    census: Census = Census.of(data, holdout)
+    augment = data.augmentation(settings.augment)
+    if isinstance(settings, TrainSettings):
+        check_training(settings)
+        example, placed = data.train.inputs[:1], data.task.placed
+        Extra.of(settings).check(data.name, example, placed)
+        check_mixtures(data.name, example, placed, settings.cutmix)
+    census: Census = Census.of(
+        data, holdout, "search" if isinstance(settings, SearchSettings) else "training"
+    )
     with plugins_named(data):
         check_batches(
             compiled.graph,
@@ -40,6 +54,9 @@ def settled(
             int(census.train.sum()),
             settings.batch_size,
         )
+        example = data.normalize(data.train.inputs[:1])
+        if data.task.causal(compiled.graph) and not isinstance(example, Bundle):
+            check_causal(compiled.graph, compiled.loaded.source.name, example)
     weighted: bool = settings.class_weights == "balanced"
     for note in (
         data.note,
@@ -51,4 +68,20 @@ def settled(
         say_note(note)
     if weighted:
         data = evolve(data, task=data.task.balanced(data.train.targets))
+    if isinstance(settings, TrainSettings) and settings.label_smoothing:
+        data = evolve(data, task=_smoothed(data.task, settings.label_smoothing))
     return evolve(settings, augment=augment), data, census
+
+
+def _smoothed(task: Task, share: float) -> Task:
+    """The task with smoothed labels.
+
+    Raises:
+        DiagnosticError: D232 (nothing is left to be smoothed).
+    """
+    smoothed = task.smoothed(share)
+    if smoothed == task:
+        what = "`label_smoothing` does nothing here"
+        remedy = "leave it out: no output has classes whose labels are not smoothed already"
+        raise DiagnosticError(Diagnostic("D232", what, help=remedy))
+    return smoothed

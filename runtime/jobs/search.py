@@ -5,11 +5,11 @@ The strategies are in `runtime/strategies/`; docs/algorithm.md says what each do
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import asdict, define, field, frozen
+from attrs import asdict, define, evolve, field, frozen
 
 from bayesnas.compiler.artifacts.derive import derive_spec
 from bayesnas.compiler.artifacts.figure import draw, write_figure
@@ -29,15 +29,26 @@ from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.splits import HOLDOUT
 from bayesnas.runtime.jobs.course import Course
 from bayesnas.runtime.jobs.failures import explained, plugins_named, unlearned
+from bayesnas.runtime.jobs.gates import annotation_of, gate_rows, living_means, round_rows
 from bayesnas.runtime.jobs.memory import Demand, watched
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.space import Space
 from bayesnas.runtime.network.training import absurd, check_score, check_weights
+from bayesnas.runtime.runs.events import Event, Kind, numbers_of, tell
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
 from bayesnas.runtime.runs.interruption import Watch
-from bayesnas.runtime.runs.ownership import FOUND, MEMBERS, RESULT, RUNNERS_UP, check_out
+from bayesnas.runtime.runs.machine import machine_record
+from bayesnas.runtime.runs.ownership import (
+    FOUND,
+    MEMBERS,
+    RESULT,
+    ROUNDS,
+    RUNNERS_UP,
+    check_out,
+)
 from bayesnas.runtime.runs.progress import Progress, Stopwatch, say_note
 from bayesnas.runtime.runs.seals import file_hash
+from bayesnas.runtime.runs.status import run_progress
 from bayesnas.runtime.strategies.interface import Problem, Standing, Strategy, no_member
 from bayesnas.runtime.strategies.linear_algebra import named_failures
 from bayesnas.runtime.strategies.registry import strategy_class
@@ -69,7 +80,8 @@ class SearchResult:
     def record(self) -> dict[str, Any]:
         """As ``result.json`` has it: the score under its metric's name."""
         plain = asdict(self, filter=lambda field, _: field.name not in ("holdout", "task"))
-        return {**plain, **self.task.entries("holdout", self.holdout)}
+        score = self.task.entries("holdout", self.holdout)
+        return {**plain, **score, "learned": self.task.learned}
 
 
 @plugins_named()
@@ -139,6 +151,7 @@ class _Search:
     removed: dict[str, tuple[int, str]] = field(factory=dict)  # group -> round, reason
     refused: tuple[str, ...] = ()  # by the last round
     history: list[dict[str, Any]] = field(factory=list)
+    rounds: list[dict[str, Any]] = field(factory=list)  # of every group, round by round
 
     # ------------------------------------------------------------------------------------- course
 
@@ -150,7 +163,10 @@ class _Search:
             self._restore(state)
         else:
             self.run.write_text("supernet.py", net.emitted.source)
-        with Progress(net.total_steps, "search") as progress:
+        self._tell("begin", asdict(self.settings))
+        with run_progress(
+            self.run.out, net.total_steps, "search", self.settings.batch_size, net.device
+        ) as progress:
             progress.skip(net.steps)
             if not self.history:
                 self._record(self._train(progress), {}, progress)
@@ -231,8 +247,11 @@ class _Search:
             "seconds": round(seconds, 3),
         }
         self.history.append(row)
+        gates = gate_rows(self.strategy, self.removed)
+        self.rounds += round_rows(self.round, gates)
         self.run.write_lines("history.jsonl", self.history)
-        self.run.write_lines("gates.jsonl", self._gate_rows())
+        self.run.write_lines("gates.jsonl", gates)
+        self.run.write_lines(ROUNDS, self.rounds)
         if good:
             self.run.save_checkpoint(self._state())
             self.watch.saved()
@@ -242,6 +261,17 @@ class _Search:
             f"{name}: {trained}held-out {self.net.data.task.told(score)}, "
             f"{self._alive()} of {len(self.net.gates.groups)} operations"
         )
+        self._tell("row", row)
+
+    def _tell(self, kind: Kind, entries: Mapping[str, Any]) -> None:
+        """Tell who listens; of a row, with the gates and the figure of its round."""
+        event = Event(kind, "search", self.run.out, self.net.steps, numbers_of(entries))
+        if kind == "row":
+            graph = self.space.wanted.graph
+            event = evolve(
+                event, gates=living_means(self.rounds), draw=lambda: draw(graph, self._annotation())
+            )
+        tell(self.options.listeners, event)
 
     def _good(self, score: Score) -> bool:
         """Whether a state may be saved: an absurd loss may yet fall, but not after the last round.
@@ -259,23 +289,6 @@ class _Search:
     def _chance(self) -> Score | None:
         return self.net.data.task.chance(self.net.held_part.targets)
 
-    def _gate_rows(self) -> list[dict[str, Any]]:
-        rows = []
-        for edge, row in zip(self.net.graph.searched(), self.strategy.rows(), strict=True):
-            gone, reason = self.removed.get(edge.searched_gate.group, (None, None))
-            rows.append(
-                {
-                    "gate": edge.searched_gate.number,
-                    "group": edge.searched_gate.group,
-                    "edge": edge.connection,
-                    "operation": edge.operation.label,
-                    **row,
-                    "removed_in_round": gone,
-                    "removed_by": reason,
-                }
-            )
-        return rows
-
     def _state(self) -> dict[str, Any]:
         return {
             "round": self.round,
@@ -284,6 +297,7 @@ class _Search:
             "removed": {group: list(why) for group, why in self.removed.items()},
             "refused": list(self.refused),
             "history": self.history,
+            "rounds": self.rounds,
             "strategy": self.strategy.state(),
             "net": self.net.state(),
         }
@@ -292,6 +306,7 @@ class _Search:
         self.round, self.losses = state["round"], state["losses"]
         self.clock.seconds = state["seconds"]
         self.history, self.refused = state["history"], tuple(state["refused"])
+        self.rounds = state.get("rounds", [])
         self.removed = {group: (int(n), str(why)) for group, (n, why) in state["removed"].items()}
         self.strategy.restore(state["strategy"])
         self.net.restore(state["net"])
@@ -326,8 +341,12 @@ class _Search:
             figure=str(figure if advice is None else figure.with_suffix(".dot")),
             advice=advice,
         )
-        about = {"found_hash": file_hash(self.run.out / FOUND)}
+        about = {
+            "found_hash": file_hash(self.run.out / FOUND),
+            "machine": machine_record(self.net.device),
+        }
         self.run.write_json(RESULT, result.record() | about)
+        self._tell("end", result.record())
         return result
 
     def _check_refused(self) -> None:
@@ -375,14 +394,9 @@ class _Search:
         return write_figure(draw(graph, annotation), self.run.out / "search.svg")
 
     def _annotation(self) -> Annotation:
-        """Gamma and round of removal of every edge of the wanted network, by its group."""
-        groups = self.space.wanted.graph.groups()
-        found = {
-            str(row["group"]): row["gamma"] for row in self._gate_rows() if row["gamma"] is not None
-        }
-        gammas = {e.id: found[g] for g, edges in groups.items() if g in found for e in edges}
-        gone = {e.id: self.removed[g][0] for g in self.removed for e in groups[g]}
-        return Annotation(gammas, gone)
+        """Gamma, round of removal and words of every edge of the wanted network, by its group."""
+        rows = gate_rows(self.strategy, self.removed)
+        return annotation_of(self.space.wanted.graph, rows, self.removed)
 
     def _spec_of(self, groups: Collection[str]) -> str:
         """The spec of the wanted network with these operations alone."""

@@ -14,25 +14,29 @@ from bayesnas.compiler.emit.pytorch import emit_torch
 from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import TrainSettings
-from bayesnas.runtime.data.dataset import Batches, Data
+from bayesnas.runtime.data.augmentation import Extra
+from bayesnas.runtime.data.dataset import Batches, Data, Part
 from bayesnas.runtime.data.loading import load_data
+from bayesnas.runtime.data.splits import split
 from bayesnas.runtime.jobs.failures import explained, no_better, plugins_named
 from bayesnas.runtime.jobs.memory import Demand, watched
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.trained import deployed_state, input_record, statistics_name
 from bayesnas.runtime.network.kernels import layout
+from bayesnas.runtime.network.learning.learner import Learner
 from bayesnas.runtime.network.memory import TEST, AtOnce
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import (
     absurd,
     check_score,
     check_weights,
+    evaluate,
     report,
-    sgd,
-    train_epoch,
 )
+from bayesnas.runtime.runs.events import Event, Kind, numbers_of, tell
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
 from bayesnas.runtime.runs.interruption import Watch
+from bayesnas.runtime.runs.machine import machine_record
 from bayesnas.runtime.runs.ownership import RESULT, WEIGHTS, check_out
 from bayesnas.runtime.runs.progress import Progress, Stopwatch, say_note
 from bayesnas.runtime.runs.reading import (
@@ -48,11 +52,13 @@ from bayesnas.runtime.runs.reading import (
     like_all,
     like_optimizer,
     listed,
+    maybe,
     record,
 )
 from bayesnas.runtime.runs.seals import file_hash
-from bayesnas.runtime.tasks.confusion import Confusion
-from bayesnas.runtime.tasks.interface import Score, Task
+from bayesnas.runtime.runs.status import run_progress
+from bayesnas.runtime.tasks.bundle import tensors
+from bayesnas.runtime.tasks.interface import Report, Score, Task
 from bayesnas.runtime.weights.priors.interface import Prior
 
 
@@ -64,7 +70,7 @@ class TrainResult:
     flops: int
     test: Score
     task: Task
-    confusion: Confusion | None  # on the test part, where there are classes
+    report: Report  # on the test part
     test_examples: int
     seconds: float
     seed: int
@@ -73,10 +79,11 @@ class TrainResult:
     def record(self) -> dict[str, Any]:
         """As ``result.json`` has it: the score under its metric's name."""
         plain = asdict(self, recurse=False)
-        del plain["test"], plain["task"], plain["confusion"]
-        by_class = {} if self.confusion is None else {"test_by_class": self.confusion.record()}
+        del plain["test"], plain["task"], plain["report"]
         score = self.task.entries("test", self.test)
-        return {**plain, **score, "metric": self.task.metric, **by_class}
+        parts = self.report.record("test")
+        about = {"metric": self.task.metric, "learned": self.task.learned}
+        return {**plain, **score, **about, **parts}
 
 
 @frozen
@@ -112,7 +119,7 @@ def train(
     data = load_data(options.data, compiled.graph, options.data_options).to(device)
     if compiled.graph.searched():
         say_note("a supernet is trained with every gate at 1")
-    settings, data, census = settled(settings, data, compiled)
+    settings, data, census = settled(settings, data, compiled, settings.holdout or None)
     extra = {"examples": census.record(), **tested_on(data), **(start.made if start else {})}
     examples = data.train.fingerprint()
     demand = Demand.of(compiled.graph, settings, device)
@@ -151,44 +158,80 @@ class _Training:
         self.at_once, self.start = at_once, start
         self.data, self.run, self.device = data, run, device
         graph, origin = compiled.graph, compiled.loaded.source.name
-        module, self.emitted = build(graph, origin, options.seed, layout=layout(graph, device))
+        module, emitted = build(graph, origin, options.seed, layout=layout(graph, device))
         if start is not None:
             module.load_state_dict(start.state)
-        self.module = module.to(device)
-        self.optimizer = sgd(
-            self.module, settings.learning_rate, settings.momentum, settings.weight_decay
-        )
+        self.learner = Learner(module.to(device), emitted, graph, settings)
         self.generator = torch.Generator().manual_seed(options.seed)
         torch.manual_seed(options.seed)  # for dropout
-        self.batches = Batches(
-            data, data.train, settings.batch_size, settings.augment, self.generator
-        )
+        fit, self.held = self._parts()
+        size, extra = settings.batch_size, Extra.of(settings)
+        self.batches = Batches(data, fit, size, settings.augment, self.generator, extra)
         make = start.prior if start is not None else None
-        self.prior = make(self.module, data, settings) if make is not None else None
+        self.prior = make(self.learner.module, data, settings) if make is not None else None
+        self.learner.regulariser = self.prior
         self.watch = Watch()
         self.epoch = 0
         self.step = 0  # steps of the epoch so far
         self.losses = 0.0  # sum over the examples of these steps
         self.clock = Stopwatch()
         self.history: list[dict[str, Any]] = []
+        self.best: dict[str, Any] | None = None  # with `keep = best`: a score, and its weights
+
+    def _parts(self) -> tuple[Part, Part | None]:
+        """The examples that train, and those held out, if any."""
+        train, share = self.data.train, self.settings.holdout
+        if not share:
+            return train, None
+        return split(train, self.data.task, share, self.generator)
 
     def fit(self) -> TrainResult:
         if (state := self.run.checkpoint(self._schema(), self.device)) is not None:
             self._restore(state)
         epochs, per_epoch = self.settings.epochs, len(self.batches)
-        with Progress(epochs * per_epoch, "train") as progress:
+        self._tell("begin", asdict(self.settings))
+        with run_progress(
+            self.run.out, epochs * per_epoch, "train", self.settings.batch_size, self.device
+        ) as progress:
             progress.skip(self.epoch * per_epoch + self.step)
             while self.epoch < epochs:
                 loss = self._one_epoch(progress)
                 self.epoch += 1
-                check_weights(self.module, f"epoch {self.epoch}")
-                seconds = round(self.clock.count(), 3)
-                self.history.append({"epoch": self.epoch, "train_loss": loss, "seconds": seconds})
+                check_weights(self.learner.module, f"epoch {self.epoch}")
+                watched = self.epoch % max(1, epochs // 10) == 0 or self.epoch == epochs
+                row = {"epoch": self.epoch, "train_loss": loss, **self._held_out(watched)}
+                self.history.append({**row, "seconds": round(self.clock.count(), 3)})
                 self._checkpoint()
                 self.watch.saved()
-                if self.epoch % max(1, epochs // 10) == 0:
-                    progress.say(f"epoch {self.epoch}/{epochs}: train loss {loss:.4f}")
+                self._tell("row", self.history[-1])
+                if watched:
+                    progress.say(self._told(self.history[-1]))
         return self._finish()
+
+    def _held_out(self, watched: bool) -> dict[str, float]:
+        """The score on held-out examples, where there are some; the best weights are remembered."""
+        if self.held is None or not watched:
+            return {}
+        at_once, task = self.at_once.forward(TEST), self.data.task
+        score = evaluate(self.learner.judged, self.data, self.held, at_once)
+        if self.settings.keep == "best" and (
+            self.best is None or score.quality >= self.best["quality"]
+        ):
+            weights = {n: z.clone() for n, z in self.learner.judged.state_dict().items()}
+            self.best = {"quality": score.quality, "epoch": self.epoch, "model": weights}
+        return task.entries("holdout", score)
+
+    def _told(self, row: Mapping[str, Any]) -> str:
+        """A row of the history, for people."""
+        text = f"epoch {self.epoch}/{self.settings.epochs}: train loss {row['train_loss']:.4f}"
+        if self.held is None:
+            return text
+        return f"{text}, held-out {self.data.task.told(self.data.task.score_of('holdout', row))}"
+
+    def _tell(self, kind: Kind, entries: Mapping[str, Any]) -> None:
+        step = self.epoch * len(self.batches) + self.step
+        event = Event(kind, "train", self.run.out, step, numbers_of(entries))
+        tell(self.options.listeners, event)
 
     def _one_epoch(self, progress: Progress) -> float:
         """The steps of an epoch, or the rest of them; the mean loss of all.
@@ -203,20 +246,13 @@ class _Training:
         return mean
 
     def _steps(self, progress: Progress) -> Iterator[float]:
-        for value in train_epoch(
-            self.module,
-            self.optimizer,
-            self.batches,
-            self.settings,
-            self.epoch,
-            self.step,
-            self.prior,
-        ):
+        for value in self.learner.epoch(self.batches, self.epoch, self.step):
             before = self.batches.examples(self.step)
             self.step += 1
             self.losses += value * (self.batches.examples(self.step) - before)
             progress.step(loss=f"{value:.3f}")
-            yield value
+            if self.step % self.settings.accumulate == 0 or self.step == len(self.batches):
+                yield value  # here it may be saved: no gradient is half gathered
 
     def _save_within(self, loss: float) -> None:
         """Save what was reached in the middle of an epoch, unless the last loss is absurd.
@@ -224,7 +260,7 @@ class _Training:
         Raises:
             DiagnosticError: D602 if weights are not finite.
         """
-        check_weights(self.module, f"step {self.step} of epoch {self.epoch + 1}")
+        check_weights(self.learner.module, f"step {self.step} of epoch {self.epoch + 1}")
         self.clock.count()
         if not absurd(Score(loss, 0.0), self.data.task.chance(self.data.train.targets)):
             self._checkpoint()
@@ -237,8 +273,8 @@ class _Training:
             "losses": self.losses,
             "seconds": self.clock.seconds,
             "history": self.history,
-            "model": self.module.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "best": self.best,
+            **self.learner.state(),
             "generator": self.generator.get_state(),
             "order": self.batches.order,
             "dropout": torch.get_rng_state(),
@@ -248,16 +284,22 @@ class _Training:
 
     def _schema(self) -> Schema:
         """What `_checkpoint` saves."""
-        row = record({"epoch": COUNT, "train_loss": NUMBER, "seconds": DURATION})
+        row = {"epoch": COUNT, "train_loss": NUMBER, "seconds": DURATION}
+        held = self.data.task.columns("holdout") if self.held is not None else ()
+        weights = like_all(self.learner.module.state_dict())
+        best = record({"quality": NUMBER, "epoch": COUNT, "model": weights})
+        learner = {"model": weights, "optimizer": like_optimizer(self.learner.optimizer)}
+        if self.learner.average is not None:
+            learner["average"] = like_all(self.learner.average.state_dict())
         entries = record(
             {
                 "epoch": between(0, self.settings.epochs),
                 "step": between(0, len(self.batches)),
                 "losses": NUMBER,
                 "seconds": DURATION,
-                "history": listed(row),
-                "model": like_all(self.module.state_dict()),
-                "optimizer": like_optimizer(self.optimizer),
+                "history": listed(record(row | dict.fromkeys(held, NUMBER), optional=held)),
+                "best": maybe(best),
+                **learner,
                 "generator": TORCH_STATE,
                 "order": TORCH_STATE,
                 "dropout": TORCH_STATE,
@@ -276,8 +318,8 @@ class _Training:
     def _restore(self, state: dict[str, Any]) -> None:
         self.epoch, self.step, self.losses = state["epoch"], state["step"], state["losses"]
         self.clock.seconds, self.history = state["seconds"], state["history"]
-        self.module.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.learner.restore(state)
+        self.best = state["best"]
         self.generator.set_state(state["generator"].cpu())
         self.batches.order = state["order"].cpu()
         torch.set_rng_state(state["dropout"].cpu())
@@ -286,7 +328,13 @@ class _Training:
 
     def _finish(self) -> TrainResult:
         cost, task = graph_cost(self.compiled.graph), self.data.task
-        tested = report(self.module, self.data, self.data.test, self.at_once.forward(TEST))
+        module = self.learner.judged
+        if self.best is not None:
+            module.load_state_dict(self.best["model"])
+            say_note(
+                f"the weights of epoch {self.best['epoch']} are kept: best on what is held out"
+            )
+        tested = report(module, self.data, self.data.test, self.at_once.forward(TEST))
         score = tested.score
         chance, count = task.chance(self.data.test.targets), len(self.data.test)
         check_score(score, chance, "test loss")
@@ -297,24 +345,26 @@ class _Training:
             cost.flops,
             score,
             task,
-            tested.confusion,
+            tested,
             count,
             self.clock.seconds,
             self.options.seed,
             str(self.device),
         )
-        self.run.save(WEIGHTS, deployed_state(self.module, self.data))
+        self.run.save(WEIGHTS, deployed_state(module, self.data))
         plain = emit_torch(  # for readers: without the schedule
             self.compiled.graph,
             self.compiled.loaded.source.name,
-            statistics=statistics_name(self.data.train.inputs.dtype),
+            statistics=statistics_name(x.dtype for x in tensors(self.data.train.inputs)),
         )
         self.run.write_text("network.py", plain.source)
         about = {
             "class_name": plain.class_name,
-            "input": input_record(self.data),
+            **input_record(self.data),
             "weights_hash": file_hash(self.run.out / WEIGHTS),
+            "machine": machine_record(self.device),
             **(self.start.told if self.start else {}),
         }
         self.run.write_json(RESULT, result.record() | task.record() | about)
+        self._tell("end", result.record())
         return result

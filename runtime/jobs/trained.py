@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -11,13 +11,14 @@ import torch
 from attrs import evolve, field, frozen
 from torch import Tensor, nn
 
+from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
 from bayesnas.runtime.data.census import Census
 from bayesnas.runtime.data.dataset import Data, statistics_type
 from bayesnas.runtime.data.loading import load_data
-from bayesnas.runtime.data.registry import DataOptions, check_use
+from bayesnas.runtime.data.registry import DataOptions, Ports, check_use
 from bayesnas.runtime.data.splits import reserve_test
 from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.network.kernels import layout, layout_note
@@ -31,8 +32,9 @@ from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.reading import like_all, read_result
 from bayesnas.runtime.runs.schemas import DESCRIBED
 from bayesnas.runtime.runs.seals import check_file
+from bayesnas.runtime.tasks.bundle import bundled, by_port
 from bayesnas.runtime.tasks.interface import Report, Task, wrong
-from bayesnas.runtime.tasks.registry import example_shape, task_class
+from bayesnas.runtime.tasks.registry import task_class
 
 MEAN, STD = "input_mean", "input_std"  # the network's buffers, as `emit_torch` names them
 _LAYOUTS: Final = {1: "NC", 2: "NCL", 3: "NCHW"}  # by the dimensions of an example
@@ -50,7 +52,7 @@ class TrainedRun:
         settings: its ``settings.json``.
         compiled: its spec.
         network: in evaluation mode; takes inputs as the data have them, bytes as shares of 255.
-        record: its ``result.json``: what `Task.record` said, and ``input`` of `input_record`.
+        record: its ``result.json``: what `Task.record` and `input_record` said.
         task: what it has learned.
     """
 
@@ -76,7 +78,7 @@ class TrainedRun:
         if settings["command"] != "train":
             raise _no_training(folder)
         record = read_result(folder, DESCRIBED)
-        kind = statistics_name(getattr(torch, record["input"]["dtype"]))
+        kind = statistics_name(getattr(torch, one["dtype"]) for one in _inputs(record).values())
         device = pick_device(str(device))
         graph, origin = compiled.graph, compiled.loaded.source.name
         module, _ = build(graph, origin, 0, scheduled, kind, layout(graph, device))
@@ -93,8 +95,14 @@ class TrainedRun:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one input."""
-        return example_shape(self.compiled.graph)
+        """Of one example of the one input."""
+        [shape] = Ports.of(self.compiled.graph).inputs.values()
+        return shape
+
+    @property
+    def inputs(self) -> Mapping[str, Mapping[str, Any]]:
+        """What is recorded of each input; that of a network of one has no name."""
+        return _inputs(self.record)
 
     @property
     def batch_size(self) -> int:
@@ -107,11 +115,10 @@ class TrainedRun:
         """How many examples it is asked at a time: no more memory than a step of its training."""
         return AtOnce(Footprint.of(self.compiled.graph), self.batch_size).forward(TEST)
 
-    @property
-    def takes_pixels(self) -> bool:
-        """Whether inputs are bytes, or shares of their full scale; else numbers of any scale."""
+    def takes_pixels(self, port: str = "") -> bool:
+        """Whether an input is bytes, or shares of their full scale; else numbers of any scale."""
         kind = str(self.settings["data"]).partition(":")[0]
-        return self.record["input"]["dtype"] == "uint8" or kind == "folder"
+        return self.inputs[port]["dtype"] == "uint8" or kind == "folder"
 
     def own_reading(self, options: DataOptions) -> tuple[str, DataOptions]:
         """What names the run's own data from here, and how it was read."""
@@ -138,7 +145,7 @@ class TrainedRun:
         examples = loaded.test.fingerprint()
         if self.settings.get("test_hash", examples) != examples:
             loaded = loaded.noted("the test part is not the one that the training was judged on")
-        return evolve(loaded, name=called)
+        return evolve(loaded, name=called, task=self.task)
 
     def judged_data(self, data: str | Data, options: DataOptions | None = None) -> Data:
         """The data given or named, to be judged on its test part; its own where none is given.
@@ -155,8 +162,9 @@ class TrainedRun:
         reading = self.reading(options or DataOptions())
         loaded = load_data(data, self.compiled.graph, reading, self.task)
         loaded.task.check_record(self.record, loaded.name)
-        inputs = self.fitted(loaded.test.inputs, f"`{loaded.name}`")
-        loaded = evolve(loaded, test=evolve(loaded.test, inputs=inputs))
+        given = by_port(loaded.test.inputs)
+        inputs = bundled({p: self.fitted(x, f"`{loaded.name}`", p) for p, x in given.items()})
+        loaded = evolve(loaded, task=self.task, test=evolve(loaded.test, inputs=inputs))
         if not loaded.undivided:
             return loaded
         return self._without_trained(loaded, isinstance(data, str) and is_own(self.settings, data))
@@ -165,7 +173,10 @@ class TrainedRun:
         """How new images are read: as in the training, unless the options say more."""
         resized = self.settings["resize"]
         fit = options.fit or (self.settings["fit"] if resized else None)
-        return evolve(options, resize=options.resize or resized, fit=fit)
+        target = options.target or tuple(self.settings.get("target", ()))
+        columns = self.inputs.get("", {}).get("columns", ())
+        resize = options.resize or resized
+        return evolve(options, resize=resize, fit=fit, target=target, columns=columns)
 
     def _without_trained(self, data: Data, own: bool) -> Data:
         """Data of one part; where that is what the run was trained on and tested, the latter.
@@ -190,14 +201,16 @@ class TrainedRun:
         )
         return evolve(data, test=whole.subset(held)).noted(note)
 
-    def fitted(self, inputs: Tensor, place: str) -> Tensor:
+    def fitted(self, inputs: Tensor, place: str, port: str = "") -> Tensor:
         """Inputs of new data as the network takes them; ``place`` names them in diagnostics.
+
+        ``port`` is theirs, where there are several.
 
         Raises:
             DiagnosticError: D513 (numbers that are neither bytes nor shares).
         """
-        if not self.takes_pixels:
-            return inputs.to(getattr(torch, self.record["input"]["dtype"]))
+        if not self.takes_pixels(port):
+            return inputs.to(getattr(torch, self.inputs[port]["dtype"]))
         if inputs.dtype == torch.uint8:
             return inputs
         least, most = float(inputs.min()), float(inputs.max())
@@ -210,8 +223,18 @@ class TrainedRun:
 
 
 def input_record(data: Data) -> dict[str, Any]:
-    """What the network of a training takes, for its ``result.json``."""
-    inputs = data.train.inputs
+    """What the network of a training takes, for its ``result.json``.
+
+    It is ``input`` of a network of one input, else ``inputs`` by port.
+    """
+    records = {port: _input_record(inputs) for port, inputs in by_port(data.train.inputs).items()}
+    if "" not in records:
+        return {"inputs": records}
+    columns = {"columns": list(data.columns)} if data.columns else {}
+    return {"input": {**records[""], **columns}}
+
+
+def _input_record(inputs: Tensor) -> dict[str, Any]:
     return {
         "shape": list(inputs.shape[1:]),
         "layout": _LAYOUTS[inputs.dim() - 1],
@@ -220,13 +243,31 @@ def input_record(data: Data) -> dict[str, Any]:
     }
 
 
-def statistics_name(inputs: torch.dtype) -> str:
-    """The type of the buffers of a network whose inputs are of that type, for `emit_torch`."""
-    return _name(statistics_type(inputs))
+def _inputs(record: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """What `input_record` said, by port."""
+    return record["inputs"] if "inputs" in record else {"": record["input"]}
+
+
+def input_ports(graph: Graph) -> list[str]:
+    """The keys of `TrainedRun.inputs` of a network."""
+    names = [*Ports.of(graph).inputs]
+    return names if len(names) > 1 else [""]
+
+
+def statistics_name(inputs: Iterable[torch.dtype]) -> str:
+    """The type of the buffers of a network whose inputs are of these types, for `emit_torch`."""
+    kinds = [statistics_type(kind) for kind in inputs]
+    return _name(torch.float64 if torch.float64 in kinds else kinds[0])
 
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
+
+
+def buffer_names(port: str) -> tuple[str, str]:
+    """A network's buffers of the mean and deviation of an input, as `emit_torch` names them."""
+    end = f"_{port}" if port else ""
+    return f"{MEAN}{end}", f"{STD}{end}"
 
 
 def deployed_state(module: nn.Module, data: Data) -> dict[str, Tensor]:
@@ -236,11 +277,13 @@ def deployed_state(module: nn.Module, data: Data) -> dict[str, Tensor]:
         module: that was trained on standardised inputs.
         data: what it was trained on.
     """
-    inputs = data.train.inputs
-    kind = statistics_type(inputs.dtype)
-    around = [1] * (inputs.dim() - 2)
-    statistics = {MEAN: data.mean, STD: data.std}
-    state = {name: tensor.to(kind).view(-1, *around) for name, tensor in statistics.items()}
+    inputs, means, stds = (by_port(x) for x in (data.train.inputs, data.mean, data.std))
+    kind = getattr(torch, statistics_name(x.dtype for x in inputs.values()))
+    state = {}
+    for port, tensor in inputs.items():
+        around = [1] * (tensor.dim() - 2)
+        for name, statistic in zip(buffer_names(port), (means[port], stds[port]), strict=True):
+            state[name] = statistic.to(kind).view(-1, *around)
     state |= module.state_dict()
     return {name: tensor.cpu().contiguous() for name, tensor in state.items()}
 
@@ -251,8 +294,12 @@ def _unfit(
     """What is wrong with the numbers of a trained network, or with its classes; None if nothing."""
     if (reason := non_finite(state)) is not None:
         return reason
-    if not bool((state[STD] > 0).all()):
-        return f"`{STD}` has numbers that are not positive"
+    if [*_inputs(record)] != input_ports(compiled.graph):
+        return "they are of a network of other inputs"
+    for port in _inputs(record):
+        _, std = buffer_names(port)
+        if not bool((state[std] > 0).all()):
+            return f"`{std}` has numbers that are not positive"
     if not task_class(record["metric"]).fits(record, compiled.graph):
         return "they are of another number of classes than the network has outputs"
     return None

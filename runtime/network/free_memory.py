@@ -29,6 +29,18 @@ def free_memory(device: torch.device, root: Path = _ROOT) -> int | None:
     return max(0, min(known)) if known else None
 
 
+def used_memory(device: torch.device) -> int | None:
+    """Bytes that this process has taken of a device at most; None where nothing says so."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    try:
+        from resource import RUSAGE_SELF, getrusage
+    except ModuleNotFoundError:  # on Windows
+        return None
+    most = getrusage(RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most
+
+
 def release_memory(device: torch.device) -> None:
     """Give back to the system what was freed, where the C library keeps it.
 

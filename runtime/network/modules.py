@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from bayesnas.compiler.emit.pytorch import Emitted, emit_torch
 from bayesnas.compiler.emit.schedule import schedule
 from bayesnas.compiler.graph.model import Graph
+from bayesnas.runtime.tasks.bundle import Inputs, tensors
 
 EMITTED: Final = "bayesnas_emitted"  # what networks call their module
 
@@ -94,7 +95,17 @@ def _subsampled(
     return nn.functional.conv2d(padded[..., ::down, ::right], weight, bias, groups=groups)
 
 
-def predict(module: nn.Module, inputs: Tensor, gates: Tensor | None = None) -> Tensor:
-    """Outputs [N, K]; ``gates`` [G] or [N, G] where the network is a supernet."""
-    result: Tensor = module(inputs) if gates is None else module(inputs, gates)
-    return result
+def predict(module: nn.Module, inputs: Inputs, gates: Tensor | None = None) -> Tensor:
+    """Outputs [N, K]; ``gates`` [G] or [N, G] where the network is a supernet.
+
+    Outputs of more dimensions are flattened, those of several ports stand side by side in order.
+    """
+    given = tensors(inputs)
+    result: Any = module(*given) if gates is None else module(*given, gates)
+    parts = [one if one.dim() == 2 else one.flatten(1) for one in outputs_of(result)]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+def outputs_of(result: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """What a network returns, one tensor an output."""
+    return result if isinstance(result, tuple) else (result,)

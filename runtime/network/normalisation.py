@@ -7,16 +7,17 @@ from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.modules import build, predict
 from bayesnas.runtime.network.recompute import NORMS
+from bayesnas.runtime.tasks.bundle import Inputs
 
 
-def check_batches(graph: Graph, origin: str, example: Tensor, count: int, batch_size: int) -> None:
+def check_batches(graph: Graph, origin: str, example: Inputs, count: int, batch_size: int) -> None:
     """Refuse to normalise over a single number, which batch normalisation in training cannot.
 
     Shapes are those of a forward pass in evaluation mode; of a supernet all operations take part.
@@ -53,7 +54,7 @@ def check_batches(graph: Graph, origin: str, example: Tensor, count: int, batch_
     )
 
 
-def norm_sizes(module: nn.Module, example: Tensor) -> dict[str, int]:
+def norm_sizes(module: nn.Module, example: Inputs) -> dict[str, int]:
     """How many numbers of a channel each batch normalisation sees of one example [1, ...]."""
     sizes: dict[str, int] = {}
 

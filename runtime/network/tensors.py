@@ -24,7 +24,10 @@ NUMBER: Final = 4  # bytes, float32
 INDEX: Final = 8  # bytes, of the place where a window has its maximum
 
 _SAME = frozenset({"skip", "flatten"})  # pass on the tensor they are given
-_LIGHT = _SAME | {"pad_channels", "upsample", "global_avg_pool"}  # keep no input
+_MOVING = frozenset({"pad_channels", "upsample", "resize", "chunk", "channel_shuffle"})
+_LIGHT = _SAME | _MOVING | {"global_avg_pool"}  # keep no input
+# Beside its input, in sizes of its output: where maxima are; queries, keys, values, their answers.
+_BESIDE: Final = {"max_pool": INDEX // NUMBER, "attention": 4}
 
 Key: TypeAlias = Hashable
 
@@ -181,8 +184,7 @@ class Tensors:
         elif stage.primitive == "dropout":
             self.step[name] = 2 * self.sizes[name]  # with what it was multiplied by
         elif stage.primitive not in _LIGHT:
-            places = INDEX // NUMBER * self.sizes[name] if stage.primitive == "max_pool" else 0
-            self._keep(key, places)
+            self._keep(key, _BESIDE.get(stage.primitive, 0) * self.sizes[name])
         return name
 
 

@@ -1,19 +1,19 @@
-"""Training steps and evaluation: SGD with a cosine, the same for supernets and results."""
+"""What all trainings share: SGD, losses that must be finite, evaluation."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.data.dataset import Batches, Data, Part, plain_batches, raw_batches
+from bayesnas.runtime.data.dataset import Data, Part, plain_batches, raw_batches
 from bayesnas.runtime.network.free_memory import release_memory
 from bayesnas.runtime.network.modules import predict
+from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.interface import Report, Score, Task
 
 Judgement = TypeVar("Judgement", Score, Report)
@@ -21,19 +21,16 @@ Judgement = TypeVar("Judgement", Score, Report)
 ABSURD = 100  # times the loss of chance, beyond which a network has learned nothing but nonsense
 
 
-def cosine(start: float, step: int, steps: int) -> float:
-    """A learning rate that falls from ``start`` to 0 along half a cosine."""
-    return start * 0.5 * (1 + math.cos(math.pi * step / max(steps, 1)))
-
-
-def sgd(module: nn.Module, rate: float, momentum: float, decay: float) -> torch.optim.SGD:
-    """SGD in Nesterov's form on all weights; ``decay`` is the fixed lambda of (16)."""
+def sgd(
+    parameters: Iterable[Any], rate: float, momentum: float, decay: float, nesterov: bool = True
+) -> torch.optim.SGD:
+    """SGD, in Nesterov's form unless told otherwise; ``decay`` is the fixed lambda of (16)."""
     return torch.optim.SGD(
-        module.parameters(),
+        parameters,
         lr=rate,
         momentum=momentum,
         weight_decay=decay,
-        nesterov=momentum > 0,
+        nesterov=nesterov and momentum > 0,
     )
 
 
@@ -132,7 +129,7 @@ def _judged(
     module: nn.Module,
     judge: Callable[[Iterable[tuple[Tensor, Tensor]]], Judgement],
     part: Part,
-    passes: Iterable[tuple[Tensor, Tensor]],
+    passes: Iterable[tuple[Inputs, Tensor]],
     gates: Tensor | None = None,
 ) -> Judgement:
     was_training = module.training
@@ -141,57 +138,3 @@ def _judged(
     judgement = judge((predict(module, inputs, gates), targets) for inputs, targets in passes)
     module.train(was_training)
     return judgement
-
-
-class Regulariser(Protocol):
-    """What a training is held to besides its loss."""
-
-    def penalty(self) -> Tensor | None:
-        """What is descended with the mean loss of a step, if anything."""
-        ...
-
-    def stepped(self, rate: float) -> None:
-        """After a step of the weights at that rate."""
-        ...
-
-
-def train_epoch(
-    module: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    batches: Batches,
-    settings: TrainSettings,
-    epoch: int,
-    taken: int = 0,
-    regulariser: Regulariser | None = None,
-) -> Iterator[float]:
-    """The steps of one pass, the ``epoch``-th of a cosine; the loss of each.
-
-    Args:
-        module: the network.
-        optimizer: of its weights.
-        batches: of the examples to train on.
-        settings: the schedule.
-        epoch: counted from 0.
-        taken: steps of the pass that were taken before an interruption.
-        regulariser: what the weights are held to besides.
-
-    Raises:
-        DiagnosticError: D602 if a loss is not finite.
-    """
-    module.train()
-    steps = math.ceil(len(batches.part) / settings.batch_size)
-    for k, (inputs, targets) in enumerate(batches.series(len(batches), taken), start=taken):
-        rate = cosine(settings.learning_rate, epoch * steps + k, settings.epochs * steps)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        loss = batches.data.task.loss(predict(module, inputs), targets)
-        value = check_loss(loss, f"epoch {epoch + 1}")
-        penalty = regulariser.penalty() if regulariser else None
-        (loss if penalty is None else loss + penalty).backward()  # type: ignore[no-untyped-call]
-        if settings.gradient_clip:
-            nn.utils.clip_grad_norm_(module.parameters(), settings.gradient_clip)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        if regulariser:
-            regulariser.stepped(rate)
-        yield value

@@ -15,6 +15,7 @@ from attrs import asdict, field, frozen
 from filelock import FileLock
 
 from bayesnas.compiler.emit.source import imported_modules
+from bayesnas.compiler.objectives import Objective, read_objective
 from bayesnas.compiler.operations.plugins import loaded_plugins, plugin_source
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
@@ -22,7 +23,8 @@ from bayesnas.dsl import __version__
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import write_bytes, write_text
 from bayesnas.runtime.data.dataset import Data
-from bayesnas.runtime.data.registry import DataOptions
+from bayesnas.runtime.data.registry import DataOptions, plugins_of
+from bayesnas.runtime.runs.events import Listener
 from bayesnas.runtime.runs.ownership import (
     CHECKPOINT,
     PREVIOUS,
@@ -75,6 +77,7 @@ class RunOptions:
     resume: bool = False
     force: bool = False
     data_options: DataOptions = field(factory=DataOptions)
+    listeners: tuple[Listener, ...] = ()  # what is told of the run while it works
 
     @property
     def data_name(self) -> str:
@@ -218,7 +221,7 @@ class Run:
         settings = _settings(self.out)
         begun, record = (  # what changes no result may differ
             {**one, "settings": {**one.get("settings", {}), "recompute": ""}}
-            for one in (settings, record)
+            for one in ({"objectives": {}, **settings}, record)
         )
         differ = [n for n in record if n not in _MAY_DIFFER and begun.get(n) != record[n]]
         if differ:
@@ -239,6 +242,7 @@ class Run:
         settings = _settings(out)
         path = out / settings["file"]
         spec = compile_spec(path, settings["values"], settings["network"])
+        spec = spec.learning(_objectives(settings))
         found = _spec_hash(spec)
         check_hash(found, settings.get("spec_hash", found), path, SETTINGS)
         return cls(out), settings, spec
@@ -324,6 +328,11 @@ def _settings(out: Path) -> dict[str, Any]:
     return settings
 
 
+def _objectives(settings: Mapping[str, Any]) -> list[Objective]:
+    """What the outputs of a run learn, by its settings."""
+    return [read_objective(f"{port} = {t}") for port, t in settings.get("objectives", {}).items()]
+
+
 def _texts(compiled: Compiled) -> dict[str, str]:
     """The spec first, and the files of its own that it imports."""
     name = "spec.nas"
@@ -348,7 +357,7 @@ def run_record(
 ) -> dict[str, Any]:
     """All that makes a run, for ``settings.json``: see `Run.begin`."""
     copies = list(_copies(compiled))
-    plugins = imported_modules(compiled.graph)
+    plugins = sorted({*imported_modules(compiled.graph), *plugins_of(options.data_name)})
     return {
         "format": FORMAT,
         "command": command,
@@ -358,6 +367,7 @@ def run_record(
         "spec_hash": _spec_hash(compiled),
         "network": compiled.network.name,
         "values": dict(compiled.values),
+        "objectives": {o.port: o.term for o in compiled.graph.objectives},
         "data": options.data_name,
         **data_places(options.data_name, options.data_options, options.out),
         "data_hash": data_hash,

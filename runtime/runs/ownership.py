@@ -19,6 +19,10 @@ WEIGHTS: Final = "weights.pt"
 RESULT: Final = "result.json"
 FOUND: Final = "pruned.nas"
 MEMBERS: Final = "members.jsonl"
+ROUNDS: Final = "rounds.jsonl"
+REPORT: Final = "report.html"
+STATUS: Final = "status.json"  # how far a run at work has come
+EVENTS: Final = "tensorboard/events.out.tfevents.*"
 RUNNERS_UP: Final = ("runner_up_1.nas", "runner_up_2.nas", "runner_up_3.nas")
 COMPRESSED: Final = "compressed.nas"
 STEPS: Final = "steps"  # of a compression: runs that come before its own
@@ -31,7 +35,7 @@ _WRITTEN: Final = (
     "history.jsonl",
     CHECKPOINT,
     PREVIOUS,
-    *(MEMBERS, *RUNNERS_UP),
+    *(MEMBERS, *RUNNERS_UP, ROUNDS, REPORT, STATUS),
     *("gates.jsonl", "supernet.py", FOUND, "graph.json", "gamma.json", "gamma.md"),
     *("search.svg", "search.dot", "pruned.svg", "pruned.dot"),
     *(WEIGHTS, "network.py"),
@@ -135,7 +139,8 @@ def set_aside(out: Path) -> None:
 
 def clear(out: Path) -> None:
     """Remove what a run that has ended needs no more, the one that it replaces first of all."""
-    (out / PREVIOUS).unlink(missing_ok=True)
+    for name in (PREVIOUS, STATUS):
+        (out / name).unlink(missing_ok=True)
     for path in sorted((out / REPLACED).rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     if (out / REPLACED).is_dir():
@@ -153,8 +158,8 @@ def clear_litter(out: Path) -> None:
 def _own(out: Path, settings: Mapping[str, Any]) -> Iterator[Path]:
     """The files of a run that are there; its settings last."""
     copies = settings.get("copies", [])
-    for name in (*copies, *_WRITTEN):
-        path = out / str(name)
+    events = sorted(out.glob(EVENTS))
+    for path in (*events, *(out / str(name) for name in (*copies, *_WRITTEN))):
         if path.is_file() and path.resolve().is_relative_to(out.resolve()):
             yield path
 
@@ -172,6 +177,19 @@ def lock(out: Path) -> FileLock:
         remedy = "wait until it has ended, or choose another folder"
         raise _taken(f"another run is at work in `{out}`", remedy) from None
     return held
+
+
+def is_held(out: Path) -> bool:
+    """Whether a process is at work in a folder."""
+    if not (out / LOCK).exists():
+        return False
+    held = FileLock(out / LOCK)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        return True
+    held.release()
+    return False
 
 
 def unlock(out: Path, held: FileLock) -> None:

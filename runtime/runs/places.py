@@ -11,7 +11,7 @@ from typing import Any
 from attrs import evolve
 
 from bayesnas.dsl.diagnostics import DiagnosticError
-from bayesnas.runtime.data.registry import DataOptions, source_of
+from bayesnas.runtime.data.registry import LEVELS, DataOptions, source_of
 
 _GONE = frozenset({"D501", "D502", "D510"})  # no such data, folder or file
 
@@ -56,15 +56,16 @@ def own_data(
         options: what the user says now; where downloads lie is that of the run, unless said.
     """
     name = str(settings["data"])
-    word, path = _parted(name)
+    word = name.partition(":")[0]
     places = [out / place for place in settings["data_paths"]]
-    if path and places:
+    if places:
         name = f"{word}:{next((p for p in places if p.exists()), places[0])}"
     root = options.root
     if root == DataOptions().root:
         root = Path(settings["data_root"])
     fit = settings["fit"] if settings["resize"] else None
-    return name, evolve(options, resize=settings["resize"], fit=fit, root=root)
+    read = {"target": tuple(settings.get("target", ())), "level": settings.get("level", LEVELS[0])}
+    return name, evolve(options, resize=settings["resize"], fit=fit, root=root, **read)
 
 
 def moved(error: DiagnosticError, name: str) -> DiagnosticError:
@@ -82,7 +83,9 @@ def moved(error: DiagnosticError, name: str) -> DiagnosticError:
 
 
 def _parted(name: str) -> tuple[str, str]:
-    """The word of a source, and its path, if it has one."""
+    """The word of a source, and its path, if it has one: what a plugin takes may be none."""
     word, _, path = name.partition(":")
     source = source_of(name)
-    return word, path if source is not None and source.argument else ""
+    if source is None or not source.argument:
+        return word, ""
+    return word, path if source.own is None or Path(path).exists() else ""

@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from attrs import Attribute, fields
 
+from bayesnas.compiler.objectives import readable
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
-from bayesnas.runtime.data.registry import FITS, STANDARDISE
+from bayesnas.runtime.data.registry import FITS, LEVELS, STANDARDISE
 from bayesnas.runtime.runs.reading import (
     COUNT,
     DURATION,
@@ -16,17 +17,23 @@ from bayesnas.runtime.runs.reading import (
     NUMBER,
     TEXT,
     Schema,
+    agreeing,
     between,
+    both,
     listed,
     maybe,
     one_of,
     open_record,
+    record,
     table,
 )
 from bayesnas.runtime.tasks.registry import task_class, tasks
 
 _WHOLE: Final[Schema] = {"type": "integer"}
 _TYPES: Final = ["uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64"]
+
+
+OBJECTIVE: Final = agreeing(lambda text: None if readable(text) else "it is no objective")
 
 
 def settings_schema(command: str) -> Schema:
@@ -40,18 +47,24 @@ def settings_schema(command: str) -> Schema:
             "spec_hash": TEXT,
             "network": maybe(TEXT),
             "values": table(_WHOLE),
+            "objectives": table(OBJECTIVE),
             "data": TEXT,
             "data_paths": NAMES,
             "data_root": TEXT,
             "resize": FLAG,
             "fit": {"enum": list(FITS)},
             "standardise": {"enum": list(STANDARDISE)},
+            "target": NAMES,
+            "level": {"enum": list(LEVELS)},
             "seed": between(0, 2**64),
             "settings": open_record({a.name: _setting(a) for a in settings}, optional=names),
             "plugins": NAMES,
             "versions": table(TEXT),
         },
-        optional=("copies", "spec_hash", "seed", "settings", "standardise", "versions"),
+        optional=(
+            *("copies", "spec_hash", "objectives", "seed", "settings"),
+            *("standardise", "target", "level", "versions"),
+        ),
     )
 
 
@@ -82,18 +95,60 @@ TRAINED: Final = open_record(
     }
 )
 
-# Of a training's ``result.json``, what is needed to ask its network.
-DESCRIBED: Final = open_record(
+_NUMBERS: Final = record({"name": TEXT, "median": NUMBER, "marked": FLAG})
+_CATEGORIES: Final = record({"name": TEXT, "categories": NAMES, "numbered": FLAG})
+_INPUT: Final = open_record(
     {
-        "classes": NAMES,  # of those tasks that have any
-        "class_name": TEXT,
-        "input": open_record(
-            {"shape": listed(COUNT), "layout": TEXT, "dtype": {"enum": _TYPES}, "scale": TEXT}
-        ),
-        "weights_hash": TEXT,
-        "metric": one_of([task.metric for task in tasks()]),
+        "shape": listed(COUNT),
+        "layout": TEXT,
+        "dtype": {"enum": _TYPES},
+        "scale": TEXT,
+        "columns": listed({"anyOf": [_NUMBERS, _CATEGORIES]}),  # of a table
     },
-    optional=("classes",),
+    optional=("columns",),
+)
+_LEARNED: Final = {  # of those tasks that have them
+    "classes": NAMES,
+    "labels": NAMES,
+    "targets": table(record({"mean": NUMBER, "deviation": NUMBER})),
+    "sigma": NUMBER,
+    "tokens": NAMES,
+    "level": {"enum": list(LEVELS)},
+    "smoothing": NUMBER,
+    "map": listed(COUNT),
+    "ignored": COUNT,
+    "single": FLAG,
+    "channels": listed(record({"mean": NUMBER, "deviation": NUMBER})),
+    "peak": NUMBER,
+}
+_OUTPUT: Final = open_record(
+    {
+        **_LEARNED,
+        "metric": one_of([task.metric for task in tasks()]),
+        "weight": NUMBER,
+        "size": COUNT,
+        "target": open_record({"shape": listed(COUNT), "dtype": {"enum": _TYPES}}),
+    },
+    optional=_LEARNED,
+)
+
+# Of a training's ``result.json``, what is needed to ask its network.
+DESCRIBED: Final = both(
+    open_record(
+        {
+            **_LEARNED,
+            "class_name": TEXT,
+            "input": _INPUT,  # of a network of one input, or of several by port:
+            "inputs": table(_INPUT),
+            "outputs": table(_OUTPUT),  # of a network of several outputs
+            "weights_hash": TEXT,
+            "metric": one_of([task.metric for task in tasks()]),
+        },
+        optional=(*_LEARNED, "input", "inputs", "outputs"),
+    ),
+    agreeing(
+        lambda entries: None if "input" in entries or "inputs" in entries else "it has no input"
+    ),
 )
 
 

@@ -13,6 +13,7 @@ from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.runs.reading import Schema, both, like, like_optimizer, open_record
 from bayesnas.runtime.strategies.interface import Problem, Removal, Strategy
 from bayesnas.runtime.supernet.curvature import fixed_weights
+from bayesnas.runtime.tasks.bundle import Inputs
 
 
 class Darts(Strategy):
@@ -50,7 +51,7 @@ class Darts(Strategy):
         """The softmax of every candidate."""
         return self._gates().detach()
 
-    def step(self, inputs: Tensor, targets: Tensor, searching: bool) -> float:
+    def step(self, inputs: Inputs, targets: Tensor, searching: bool) -> float:
         """A step of the architecture, once the search has begun, and one of the weights."""
         self.net.keep(self.space.candidates())
         if searching:

@@ -35,6 +35,7 @@ from bayesnas.runtime.strategies.interface import (
 )
 from bayesnas.runtime.strategies.linear_algebra import cholesky, eigh
 from bayesnas.runtime.supernet.supernet import Supernet
+from bayesnas.runtime.tasks.bundle import Inputs
 
 PATIENCE: Final = 3  # rounds after which a choice that has not changed is taken; see `_watch`
 SLOPE: Final = 4  # times as many examples for the gradient, which costs a tenth of the curvature
@@ -224,7 +225,7 @@ class Evidence(Strategy):
         self.total = self.space.excess()
         self.choices: list[list[str]] = []  # the best member as it looked in each round
 
-    def step(self, inputs: Tensor, targets: Tensor, searching: bool) -> float:  # noqa: ARG002
+    def step(self, inputs: Inputs, targets: Tensor, searching: bool) -> float:  # noqa: ARG002
         """The weights learn under random parts of the space, so that each works without others."""
         return self.learn_part(inputs, targets)
 

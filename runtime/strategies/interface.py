@@ -35,6 +35,7 @@ from bayesnas.runtime.runs.reading import (
 from bayesnas.runtime.strategies.gaussian import Gaussian
 from bayesnas.runtime.strategies.sampling import draw_members, thinned
 from bayesnas.runtime.supernet.supernet import Supernet
+from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.interface import Score
 
 # Of `gates.jsonl`; docs/algorithm.md says what they are.
@@ -138,16 +139,16 @@ class Strategy(ABC):
         return draws if draws > 1 else 0
 
     @abstractmethod
-    def step(self, inputs: Tensor, targets: Tensor, searching: bool) -> float:
+    def step(self, inputs: Inputs, targets: Tensor, searching: bool) -> float:
         """One training step; the loss. ``searching`` is False before the first round."""
 
-    def learn_part(self, inputs: Tensor, targets: Tensor) -> float:
+    def learn_part(self, inputs: Inputs, targets: Tensor) -> float:
         """A step in which a random part of the space learns; the loss."""
         part = thinned(self.space, self.settings.operation_drop, self.random)
         self.net.keep(part.candidates())
         return self.net.descend(inputs, targets, self.net.gates.at(part.mean()))
 
-    def learn_member(self, inputs: Tensor, targets: Tensor, member: Member) -> float:
+    def learn_member(self, inputs: Inputs, targets: Tensor, member: Member) -> float:
         """A step in which one member learns; the loss."""
         self.net.keep(member)
         return self.net.descend(inputs, targets, self.net.gates.at(dict.fromkeys(member, 1.0)))

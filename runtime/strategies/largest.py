@@ -8,6 +8,7 @@ from torch import Tensor
 
 from bayesnas.compiler.space.members import group_costs
 from bayesnas.runtime.strategies.interface import Removal, Strategy
+from bayesnas.runtime.tasks.bundle import Inputs
 
 
 class Largest(Strategy):
@@ -15,7 +16,7 @@ class Largest(Strategy):
 
     trains: ClassVar[bool] = False
 
-    def step(self, inputs: Tensor, targets: Tensor, searching: bool) -> float:  # noqa: ARG002
+    def step(self, inputs: Inputs, targets: Tensor, searching: bool) -> float:  # noqa: ARG002
         """Nothing is trained."""
         raise AssertionError("the largest member needs no training")
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bayesnas.runtime.runs.reading import Schema, both, like, open_record
 from bayesnas.runtime.strategies.interface import Problem, Removal, Strategy
+from bayesnas.runtime.tasks.bundle import Inputs
 
 
 class Magnitude(Strategy):
@@ -23,7 +24,7 @@ class Magnitude(Strategy):
         """w, tied gates alike."""
         return self.net.gates.spread(self.w.to(torch.float32))
 
-    def step(self, inputs: Tensor, targets: Tensor, searching: bool) -> float:
+    def step(self, inputs: Inputs, targets: Tensor, searching: bool) -> float:
         """Weights by SGD; gates by plain gradient steps, once the search has begun."""
         self.net.keep(self.space.candidates())
         w = self.w.clone().requires_grad_(searching)

@@ -17,6 +17,7 @@ from bayesnas.compiler.space.choices import Member, dropped
 from bayesnas.compiler.space.prices import best_member
 from bayesnas.runtime.runs.reading import Schema, both, like, like_optimizer, open_record
 from bayesnas.runtime.strategies.interface import Problem, Removal, Strategy, judged, no_member
+from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.weights.concrete import (
     START,
     entropy_term,
@@ -66,11 +67,11 @@ class Pgnas(Strategy):
 
     # ---------------------------------------------------------------------------------- training
 
-    def step(self, inputs: Tensor, targets: Tensor, searching: bool) -> float:
+    def step(self, inputs: Inputs, targets: Tensor, searching: bool) -> float:
         """Weights and probabilities descend the bound, a mask for each example and group."""
         self.net.keep(self.space.candidates())
         masks = relaxed_masks(self.logits, len(targets), self.net.generator)
-        gates = masks.to(inputs)[:, self.net.gates.group_of_gate]
+        gates = masks.to(self.net.device, torch.float32)[:, self.net.gates.group_of_gate]
         loss = self.net.descend(inputs, targets, gates, self.penalty())
         if searching:
             self.adam.step()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from bayesnas.runtime.strategies.interface import Removal, Strategy, judged
+from bayesnas.runtime.tasks.bundle import Inputs
 
 
 class RandomChoice(Strategy):
@@ -16,7 +17,7 @@ class RandomChoice(Strategy):
 
     likes = 24
 
-    def step(self, inputs: Tensor, targets: Tensor, searching: bool) -> float:  # noqa: ARG002
+    def step(self, inputs: Inputs, targets: Tensor, searching: bool) -> float:  # noqa: ARG002
         """The weights of one random member learn."""
         return self.learn_member(inputs, targets, self.space.draw(self.random))
 

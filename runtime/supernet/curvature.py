@@ -14,7 +14,8 @@ both of which the task gives (`Task.slope`, `Task.factors`). Then follow
     Monte-Carlo Fisher   the same of sampled factors: the GGN in expectation
     empirical Fisher     1/N sum_n (J_n^T l_n') (J_n^T l_n')^T: neither
 
-and where examples have weights (`Task.weights`), those stand before each term of the sums
+and where examples have weights (`Task.weights`), those stand before each term of the sums. Where
+outputs have shares (`Task.shares`), slopes are multiplied by them, and directions by their roots.
 
 (Martens: New insights and perspectives on the natural gradient method, JMLR 2020). H in (17) of
 Zhou et al., ICML 2019, is any of them.
@@ -28,17 +29,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from types import MappingProxyType
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import torch
 from attrs import evolve
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bayesnas.runtime.network.modules import predict
+from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.interface import AT_ONCE, Factors, Task
 
-Batches: TypeAlias = Iterable[tuple[Tensor, Tensor]]  # inputs [N, ...] and targets [N, ...]
+EXACT: Final = 1024  # outputs of an example, up to which a curvature is exact if that is asked for
+EXACT_MAPS: Final = 64  # the same where some of them are a map's
+SAMPLES: Final = 16  # of each example, where there are more
+
+Batches: TypeAlias = Iterable[tuple[Inputs, Tensor]]  # inputs [N, ...] and targets [N, ...]
 # From outputs [N, K] and targets [N, ...] of a batch.
 FactorsOf: TypeAlias = Callable[[Tensor, Tensor], Iterable[Factors]]
 
@@ -58,7 +66,7 @@ class Estimator(Protocol):
         ...
 
 
-def jacobians(module: nn.Module, inputs: Tensor, gates: Tensor) -> tuple[Tensor, Tensor]:
+def jacobians(module: nn.Module, inputs: Inputs, gates: Tensor) -> tuple[Tensor, Tensor]:
     """Per-example Jacobians of the outputs in the gates, and the outputs.
 
     Args:
@@ -158,7 +166,8 @@ def hessian(module: nn.Module, task: Task, batches: Batches, gates: Tensor) -> T
     One pass through the backward graph a gate; may be indefinite.
     """
     total, count = _zeros(gates, len(gates), len(gates)), 0
-    with _frozen(module):
+    # Fused attention has no second derivative.
+    with _frozen(module), sdpa_kernel(SDPBackend.MATH):
         for inputs, targets in batches:
             shared = gates.detach().clone().requires_grad_()
             loss = task.loss(predict(module, inputs, shared), targets, "sum")
@@ -194,8 +203,17 @@ ESTIMATORS: Mapping[str, Estimator] = MappingProxyType(
         "fisher_monte_carlo": fisher_monte_carlo,
         "fisher_empirical": _without_draws(fisher_empirical),
         "hessian": _without_draws(hessian),
+        "sampled": partial(fisher_monte_carlo, samples=SAMPLES),
     }
 )
+
+
+def affordable(name: str, outputs: int, most: int = EXACT) -> str:
+    """An estimator of that name, for an example of so many outputs.
+
+    An exact one takes a backward pass for each output: of more than ``most`` it is sampled.
+    """
+    return "sampled" if name.startswith("ggn") and outputs > most else name
 
 
 def _factors_of(task: Task) -> FactorsOf:
@@ -206,17 +224,24 @@ def _slope_of(task: Task) -> FactorsOf:
     """The slope of each example's loss as its one factor."""
 
     def factors(outputs: Tensor, targets: Tensor) -> Iterator[Factors]:
-        slope = task.slope(outputs, targets)
-        return _weighed(task, targets, [Factors(slope.new_ones(len(slope), 1), slope[:, None])])
+        slope, shares = task.slope(outputs, targets), task.shares(targets)
+        if shares is not None:
+            slope = shares * slope
+        weights, ones = task.weights(targets), slope.new_ones(len(slope), 1)
+        yield Factors(ones if weights is None else weights[:, None] * ones, slope[:, None])
 
     return factors
 
 
 def _weighed(task: Task, targets: Tensor, parts: Iterable[Factors]) -> Iterator[Factors]:
-    """Factors of each example's loss, times the example's weight."""
-    weights = task.weights(targets)
+    """Factors of each example's loss, times what the example and each output of it count."""
+    weights, shares = task.weights(targets), task.shares(targets)
     for part in parts:
-        yield part if weights is None else evolve(part, weights=weights[:, None] * part.weights)
+        if weights is not None:
+            part = evolve(part, weights=weights[:, None] * part.weights)
+        if shares is not None:
+            part = evolve(part, directions=shares.sqrt()[:, None] * part.directions)
+        yield part
 
 
 def _mean_square(
@@ -245,7 +270,7 @@ def _weighted(weights: Tensor, rows: Tensor) -> Tensor:
 
 
 def _pulled(
-    module: nn.Module, inputs: Tensor, targets: Tensor, gates: Tensor, factors_of: FactorsOf
+    module: nn.Module, inputs: Inputs, targets: Tensor, gates: Tensor, factors_of: FactorsOf
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Weights [N, K'] and J^T d [N, K', G] of every part of a batch's factors, float64."""
     outputs, copies = _forward(module, inputs, gates)
@@ -259,7 +284,7 @@ def _pulled(
         part = following
 
 
-def _forward(module: nn.Module, inputs: Tensor, gates: Tensor) -> tuple[Tensor, Tensor]:
+def _forward(module: nn.Module, inputs: Inputs, gates: Tensor) -> tuple[Tensor, Tensor]:
     """Outputs [N, K] and the examples' own gates [N, G] that they are a function of."""
     copies = gates.detach().expand(len(inputs), -1).clone().requires_grad_()
     return predict(module, inputs, copies), copies

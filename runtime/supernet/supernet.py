@@ -9,23 +9,25 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from bayesnas.compiler.graph.model import Graph
-from bayesnas.compiler.settings import SearchSettings
+from bayesnas.compiler.settings import STRATEGIES, SearchSettings
 from bayesnas.compiler.space.choices import Member
 from bayesnas.dsl.diagnostics import quote
 from bayesnas.runtime.data.dataset import Batches, Data, Part, plain_batches
 from bayesnas.runtime.data.splits import HOLDOUT, split
 from bayesnas.runtime.network.free_memory import release_memory
 from bayesnas.runtime.network.kernels import layout
+from bayesnas.runtime.network.learning.rates import cosine
 from bayesnas.runtime.network.memory import JUDGEMENT, AtOnce, Footprint
 from bayesnas.runtime.network.modules import build, predict
 from bayesnas.runtime.network.recompute import NORMS, recompute_blocks
-from bayesnas.runtime.network.training import check_loss, cosine, diverged, evaluate, sgd
+from bayesnas.runtime.network.training import check_loss, diverged, evaluate, sgd
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.reading import (
     COUNT,
@@ -38,8 +40,16 @@ from bayesnas.runtime.runs.reading import (
     one_of,
     record,
 )
-from bayesnas.runtime.supernet.curvature import ESTIMATORS, gradient
+from bayesnas.runtime.supernet.curvature import (
+    ESTIMATORS,
+    EXACT,
+    EXACT_MAPS,
+    SAMPLES,
+    affordable,
+    gradient,
+)
 from bayesnas.runtime.supernet.gates import Gates
+from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.interface import Score
 
 RECALIBRATION = 1024  # examples that normalisation is estimated from anew
@@ -66,8 +76,9 @@ class Supernet:
             say_note("`recompute` has no effect: there are no cells to be computed one by one")
         footprint = Footprint.of(graph, settings.recompute == "yes")
         self.at_once = AtOnce(footprint, settings.batch_size)
+        weights = self.module.parameters()
         self.optimizer = sgd(
-            self.module, settings.learning_rate, settings.momentum, settings.weight_decay
+            weights, settings.learning_rate, settings.momentum, settings.weight_decay
         )
         self.generator = torch.Generator().manual_seed(seed)
         torch.manual_seed(seed)  # for dropout
@@ -76,6 +87,16 @@ class Supernet:
             data, self.fit_part, settings.batch_size, settings.augment, self.generator
         )
         self.epoch_steps = math.ceil(len(self.fit_part) / settings.batch_size)
+        shapes = [graph.node(node).shape or () for node in graph.root.outputs]
+        self.outputs = sum(map(prod, shapes))
+        most = EXACT if all(len(shape) == 1 for shape in shapes) else EXACT_MAPS
+        self.curvature_name = affordable(settings.curvature, self.outputs, most)
+        used = "curvature" in STRATEGIES[settings.strategy].settings
+        if used and self.curvature_name != settings.curvature:
+            say_note(
+                f"the curvature is sampled, {SAMPLES} times an example: of {self.outputs:,} "
+                f"outputs it would take as many backward passes, and is exact up to {most:,}"
+            )
         self.steps = 0  # taken so far
         self.total_steps = 1  # of the whole search, for the learning rate
         self.trained = 0  # images forward and backward for the weights
@@ -96,17 +117,17 @@ class Supernet:
 
     # ---------------------------------------------------------------------------------- training
 
-    def batches(self, steps: int, taken: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, steps: int, taken: int = 0) -> Iterator[tuple[Inputs, Tensor]]:
         """This many batches of the part that trains, less those taken before: `Batches.series`."""
         return self._batches.series(steps, taken)
 
-    def held_batch(self, size: int) -> tuple[Tensor, Tensor]:
+    def held_batch(self, size: int) -> tuple[Inputs, Tensor]:
         """A random batch of held-out training examples."""
         chosen = self.sample(self.held_part, size)
         return self.data.normalize(chosen.inputs), chosen.targets
 
     def descend(
-        self, inputs: Tensor, targets: Tensor, gates: Tensor, penalty: Tensor | None = None
+        self, inputs: Inputs, targets: Tensor, gates: Tensor, penalty: Tensor | None = None
     ) -> float:
         """One step of the weights; the loss. Gates that ask for a gradient get theirs.
 
@@ -142,7 +163,7 @@ class Supernet:
         """Some examples of a part, at random."""
         return part.sample(count, self.generator)
 
-    def _in_order(self, part: Part, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _in_order(self, part: Part, size: int) -> Iterator[tuple[Inputs, Tensor]]:
         """Batches of a part for a pass of another size than training steps."""
         release_memory(self.device)
         return plain_batches(self.data, part, size)
@@ -164,9 +185,8 @@ class Supernet:
             DiagnosticError: D602 if it is not finite.
         """
         self.evaluated += len(part)
-        estimator = ESTIMATORS[self.settings.curvature]
-        [outputs] = self.graph.node(self.graph.root.outputs[0]).shape or (1,)
-        size = self.at_once.curvature(self.settings.curvature, outputs)
+        estimator = ESTIMATORS[self.curvature_name]
+        size = self.at_once.curvature(self.curvature_name, self.outputs)
         batches = self._in_order(part, size)
         curvature = estimator(self.module, self.data.task, batches, gates, self.generator)
         curvature = self._finite(curvature, "curvature")

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import torch
 from attrs import evolve, frozen
 from torch import Tensor
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import cross_entropy, one_hot, pad
 
 from bayesnas.compiler.graph.model import Graph
-from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.runtime.tasks.confusion import Confusion
 from bayesnas.runtime.tasks.interface import (
@@ -26,6 +25,10 @@ from bayesnas.runtime.tasks.interface import (
     wrong,
 )
 
+TOP: Final = "top5_accuracy"
+_TOP: Final = 5
+_MANY: Final = 100  # classes, from which it is told
+
 
 @frozen
 class Classification(Task):
@@ -36,13 +39,18 @@ class Classification(Task):
 
         diag p - p p^T = sum_y p[y] (e_y - p) (e_y - p)^T.
 
+    For two classes a single output will do: it is that of the second, and that of the first is 0.
+
     Args:
         classes: their names, in the order of the outputs.
         class_weights: what an example of each counts; None: 1 each.
+        smoothing: share of a label that is spread over all classes (Szegedy et al., 2016).
     """
 
     classes: tuple[str, ...]
     class_weights: tuple[float, ...] | None = None
+    smoothing: float = 0.0
+    objective: ClassVar[str] = "classification"
     metric: ClassVar[str] = "accuracy"
     unit: ClassVar[str] = "%"
     scale: ClassVar[float] = 100.0
@@ -58,7 +66,12 @@ class Classification(Task):
         return bool((targets == np.floor(targets)).all())
 
     @classmethod
-    def of_targets(cls, targets: Array, place: str) -> Classification:
+    def of_targets(
+        cls,
+        targets: Array,
+        place: str,
+        names: Sequence[str] = (),  # noqa: ARG003
+    ) -> Classification:
         """As many classes as the highest label says, each with examples; named by their numbers.
 
         Texts are classes in their order.
@@ -116,6 +129,10 @@ class Classification(Task):
             f"trained on {quote(self.classes)}",
         )
 
+    def with_options(self, options: Mapping[str, float]) -> Classification:
+        """With ``smoothing``."""
+        return evolve(self, smoothing=float(options.get("smoothing", self.smoothing)))
+
     def strata(self, targets: Tensor) -> Array:
         """The classes."""
         return targets.cpu().numpy()
@@ -124,6 +141,10 @@ class Classification(Task):
     def strata_names(self) -> tuple[str, ...]:
         """The classes' names."""
         return self.classes
+
+    def smoothed(self, share: float) -> Classification:
+        """Unless it is already."""
+        return self if self.smoothing else evolve(self, smoothing=share)
 
     def balanced(self, targets: Tensor) -> Classification:
         """With weights in inverse proportion to how often a class comes."""
@@ -141,27 +162,6 @@ class Classification(Task):
         by_class = torch.tensor(self.class_weights, dtype=torch.float64, device=targets.device)
         return by_class[targets]
 
-    @classmethod
-    def inputs_of(cls, graph: Graph) -> Shape:
-        """Of the one input; the one output is a vector.
-
-        Raises:
-            DiagnosticError: D430 (not one input and one vector out).
-        """
-        inputs, outputs = graph.root.inputs, graph.root.outputs
-        shapes = [graph.node(n).shape or () for n in (*inputs, *outputs)]
-        if len(inputs) != 1 or len(outputs) != 1 or len(shapes[1]) != 1:
-            raise DiagnosticError(
-                Diagnostic(
-                    "D430",
-                    f"`{graph.name}` is not a classifier",
-                    graph.node(inputs[0]).span,
-                    notes=(f"inputs are {quote(inputs)}, outputs are {quote(outputs)}",),
-                    help="training needs one input of any shape and one output [classes]",
-                )
-            )
-        return shapes[0]
-
     def check(self, graph: Graph, data: str) -> None:
         """Refuse a network of another number of outputs than classes.
 
@@ -170,30 +170,58 @@ class Classification(Task):
         """
         node = graph.node(graph.root.outputs[0])
         count, predicted = len(self.classes), (node.shape or ())[0]
-        if count != predicted:
+        if count != predicted and not self._by_one(predicted):
+            remedy = f"declare the output as `{node.name}: [{count}]`, fed by `linear({count})`"
+            if predicted == 1:
+                remedy += "; where they are numbers to predict, save floating-point numbers"
             raise DiagnosticError(
                 Diagnostic(
                     "D506",
                     f"`{data}` has {count} classes, the network predicts {predicted}",
                     node.span,
-                    help=f"declare the output as `{node.name}: [{count}]`, "
-                    f"fed by `linear({count})`",
+                    help=remedy,
                 )
             )
 
+    def _by_one(self, outputs: int) -> bool:
+        """Whether so many outputs tell two classes by one number."""
+        return outputs == 1 and len(self.classes) == 2
+
+    def told_of(self, graph: Graph) -> str:
+        """That one output tells two classes, where it does."""
+        node = graph.node(graph.root.outputs[0])
+        if node.shape != (1,):
+            return ""
+        return f"`{node.name}` is one number for two classes: the log odds of `{self.classes[1]}`"
+
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy, in nats."""
-        return cross_entropy(outputs, targets, reduction="none")
+        """Cross-entropy, in nats; that of the smoothed label where that is asked for."""
+        smoothing = self.smoothing
+        logits = _of_classes(outputs)
+        return cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing)
 
     def score(self, predictions: Iterable[tuple[Tensor, Tensor]]) -> Score:
         """Its quality is the share of examples whose largest output is their class."""
-        loss = right = 0.0
+        loss = right = among = 0.0
         count = 0
         for outputs, targets in predictions:
             loss += float(self.losses(outputs, targets).sum())
-            right += float((outputs.argmax(dim=1) == targets).sum())
+            right += float((_of_classes(outputs).argmax(dim=1) == targets).sum())
+            if self.more_metrics:
+                among += float((outputs.topk(_TOP).indices == targets[:, None]).sum())
             count += len(targets)
-        return Score(loss / max(count, 1), right / max(count, 1))
+        more = dict.fromkeys(self.more_metrics, among / max(count, 1))
+        return Score(loss / max(count, 1), right / max(count, 1), more)
+
+    @property
+    def more_metrics(self) -> tuple[str, ...]:
+        """How often the class is among the five of the largest outputs, of many classes."""
+        return (TOP,) if len(self.classes) >= _MANY else ()
+
+    def told(self, score: Score) -> str:
+        """With the top-5 accuracy."""
+        more = [f"top-{_TOP} {self.quality_text(score.more[name])}" for name in self.more_metrics]
+        return ", ".join([super().told(score), *more])
 
     def report(self, predictions: Iterable[tuple[Tensor, Tensor]]) -> Report:
         """Its confusion matrix is by the largest output, as the score is."""
@@ -201,7 +229,7 @@ class Classification(Task):
 
         def counted() -> Iterator[tuple[Tensor, Tensor]]:
             for outputs, targets in predictions:
-                answers = outputs.argmax(dim=1).cpu().numpy()
+                answers = _of_classes(outputs).argmax(dim=1).cpu().numpy()
                 np.add.at(counts, (targets.cpu().numpy(), answers), 1)
                 yield outputs, targets
 
@@ -216,15 +244,18 @@ class Classification(Task):
         ]
 
     def slope(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """p - e_y."""
+        """p - e_y, with the smoothed label for e_y where that is asked for."""
         p = _softmax(outputs)
-        return p - one_hot(targets, p.shape[1])
+        label = one_hot(targets, p.shape[1])
+        if self.smoothing:
+            label = (1 - self.smoothing) * label.to(p.dtype) + self.smoothing / p.shape[1]
+        return (p - label)[:, -outputs.shape[1] :]
 
     def factors(self, outputs: Tensor) -> Iterator[Factors]:
         """e_y - p by weight p[y], for every class y."""
         p = _softmax(outputs)
         every = torch.arange(p.shape[1], device=p.device).expand_as(p)
-        return _factors(p, every, p)
+        return _factors(p, every, p, outputs.shape[1])
 
     def sampled_factors(
         self, outputs: Tensor, samples: int, generator: torch.Generator
@@ -236,7 +267,7 @@ class Classification(Task):
         ).to(p.device)
         # By hand: torch.multinomial's draws depend on how many examples it is given at once.
         drawn = torch.searchsorted(p.cumsum(dim=1), u, right=True).clamp_max(p.shape[1] - 1)
-        return _factors(p, drawn, torch.full_like(u, 1 / samples))
+        return _factors(p, drawn, torch.full_like(u, 1 / samples), outputs.shape[1])
 
     def chance(self, targets: Tensor) -> Score:
         """The loss of equal chances for all classes, and the share of the largest class."""
@@ -249,18 +280,20 @@ class Classification(Task):
 
     @classmethod
     def fits(cls, record: Mapping[str, Any], graph: Graph) -> bool:
-        """As many classes as outputs."""
+        """As many classes as outputs, or two by one."""
         count = len(record.get("classes", []))
-        return (count,) == graph.node(graph.root.outputs[0]).shape
+        shape = graph.node(graph.root.outputs[0]).shape
+        return shape == (count,) or (shape == (1,) and count == 2)
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> Classification:
         """Of the classes' names."""
-        return cls(tuple(record["classes"]))
+        return cls(tuple(record["classes"]), smoothing=float(record.get("smoothing", 0)))
 
     def record(self) -> dict[str, Any]:
-        """The classes' names."""
-        return {"classes": list(self.classes)}
+        """The classes' names, and the smoothing if there is any."""
+        smoothing = {"smoothing": self.smoothing} if self.smoothing else {}
+        return {"classes": list(self.classes), **smoothing}
 
     def check_record(self, record: Mapping[str, Any], data: str) -> None:
         """Refuse other classes.
@@ -326,12 +359,17 @@ def _labels(array: Array, place: str) -> Array:
     return np.ascontiguousarray(array.astype(np.int64))
 
 
+def _of_classes(outputs: Tensor) -> Tensor:
+    """An output a class: a single one is that of the second of two."""
+    return pad(outputs, (1, 0)) if outputs.shape[1] == 1 else outputs
+
+
 def _softmax(outputs: Tensor) -> Tensor:
-    return outputs.detach().to(torch.float64).softmax(dim=1)
+    return _of_classes(outputs.detach().to(torch.float64)).softmax(dim=1)
 
 
-def _factors(p: Tensor, classes: Tensor, weights: Tensor) -> Iterator[Factors]:
-    """e_y - p by weight, for classes y [N, K'] and weights [N, K']."""
+def _factors(p: Tensor, classes: Tensor, weights: Tensor, outputs: int) -> Iterator[Factors]:
+    """e_y - p by weight, in the last outputs, for classes y [N, K'] and weights [N, K']."""
     parts = (torch.split(x, AT_ONCE, dim=1) for x in (classes, weights))
     for chosen, weight in zip(*parts, strict=True):
-        yield Factors(weight, one_hot(chosen, p.shape[1]) - p[:, None])
+        yield Factors(weight, (one_hot(chosen, p.shape[1]) - p[:, None])[:, :, -outputs:])

@@ -3,24 +3,28 @@
 Convention: `outputs` [N, K] are what a network returns for N examples, `targets` [N, ...] what the
 data say of them. The loss of an example is a negative log-likelihood, in nats. An example of weight
 w counts as w examples in all that is learned, and as one in scores.
+
+Outputs of more dimensions come flattened, those of several ports side by side (`predict`). A task
+is of one port; `Several` joins those of all.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
-from attrs import frozen
+from attrs import field, frozen
 from torch import Tensor
 from typing_extensions import Self
 
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.operations.primitives import Shape
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
 from bayesnas.runtime.tasks.confusion import Array as Array
 from bayesnas.runtime.tasks.confusion import Confusion
+from bayesnas.runtime.tasks.measures import Measures
 
 Reduction: TypeAlias = Literal["mean", "sum"]
 
@@ -41,18 +45,36 @@ class Score:
     Args:
         loss: mean negative log-likelihood, nats an example.
         quality: the task's metric, larger is better.
+        more: other metrics by their names, those of `Task.more_metrics`.
     """
 
     loss: float
     quality: float
+    more: Mapping[str, float] = field(factory=dict)
 
 
 @frozen
 class Report:
-    """A score, and the answers by class where the task has classes."""
+    """A score, and the answers by class where the task has classes, or by target or label.
+
+    ``parts`` are of a task of several outputs: the report of each, by its port.
+    """
 
     score: Score
     confusion: Confusion | None = None
+    measures: Measures | None = None
+    parts: Mapping[str, Report] = field(factory=dict)
+
+    def record(self, part: str) -> dict[str, Any]:
+        """For files, what it has besides the score of the part: ``test_by_class``."""
+        entries = {}
+        if self.confusion is not None:
+            entries[f"{part}_by_class"] = self.confusion.record()
+        if self.measures is not None:
+            entries[f"{part}_by_{self.measures.what}"] = self.measures.record()
+        for port, report in self.parts.items():
+            entries |= report.record(f"{part}_{port}")
+        return entries
 
 
 @frozen
@@ -70,9 +92,23 @@ class Factors:
     directions: Tensor
 
 
+def unit_factors(weights: Tensor) -> Iterator[Factors]:
+    """Of a diagonal curvature with these entries [N, K]: the unit vectors, in parts."""
+    unit = torch.eye(weights.shape[1], dtype=weights.dtype, device=weights.device)
+    parts = torch.split(weights, AT_ONCE, dim=1), torch.split(unit, AT_ONCE)
+    for weight, directions in zip(*parts, strict=True):
+        yield Factors(weight, directions.expand(len(weights), -1, -1))
+
+
+def column_names(count: int, name: str = "y") -> tuple[str, ...]:
+    """What the targets of an array of that name are called that has so many a row."""
+    return (name,) if count == 1 else tuple(f"{name}{k}" for k in range(count))
+
+
 class Task(ABC):
     """What is learned of the targets of a data set; frozen, and equal where it is the same."""
 
+    objective: ClassVar[str]  # what specs call it: a word of `compiler/objectives.py`
     metric: ClassVar[str]  # what `Score.quality` is, in a word
     unit: ClassVar[str] = ""  # behind its number, which is shown times `scale`
     scale: ClassVar[float] = 1.0
@@ -86,13 +122,51 @@ class Task(ABC):
         """Whether the numbers of a training part look like targets of this task."""
 
     @classmethod
+    def suits_output(cls, shape: Shape) -> bool:
+        """Whether an output of this shape, that of one example, can learn the task."""
+        return len(shape) == 1
+
+    @classmethod
+    def seen(cls, targets: Array, options: Mapping[str, float]) -> Array:  # noqa: ARG003
+        """Targets of a training part as `of_targets` takes them, by options of the objective."""
+        return targets
+
+    @property
+    def placed(self) -> bool:
+        """Whether targets tell of places in the inputs, which then may not be moved."""
+        return False
+
+    def of_output(self, shape: Shape) -> Self:  # noqa: ARG002
+        """The same for a network's output of this shape, where the targets leave that open."""
+        return self
+
+    @property
+    def learned(self) -> str | Mapping[str, str]:
+        """What is learned, for files: an objective, or one by the port of each output."""
+        return self.objective
+
+    def with_options(self, options: Mapping[str, float]) -> Self:
+        """The same with options of its objective, by `compiler/objectives.py`."""
+        assert not options, f"`{self.objective}` has no options"
+        return self
+
+    @classmethod
     @abstractmethod
-    def of_targets(cls, targets: Array, place: str) -> Self:
-        """The task of these targets of a training part; ``place`` names them in diagnostics.
+    def of_targets(cls, targets: Array, place: str, names: Sequence[str] = ()) -> Self:
+        """The task of these targets of a training part.
+
+        Args:
+            targets: one an example, or a row of them.
+            place: names them in diagnostics.
+            names: of the targets of a row, where the data has names.
 
         Raises:
             DiagnosticError: D512 (type or shape), D514 (values).
         """
+
+    def fitted(self, targets: Tensor) -> Self:  # noqa: ARG002
+        """The same with what is taken from the targets of the training part alone."""
+        return self
 
     @abstractmethod
     def targets(self, targets: Array, place: str) -> Tensor:
@@ -119,27 +193,37 @@ class Task(ABC):
         """What the strata are called, by their numbers; none where they have no names."""
         return ()
 
-    @abstractmethod
-    def balanced(self, targets: Tensor) -> Self:
+    def balanced(self, targets: Tensor) -> Self:  # noqa: ARG002
         """The same with weights by which all strata of a training part count alike.
 
         Those of the examples of ``targets`` have the mean 1.
+
+        Raises:
+            DiagnosticError: D423 (the task has no classes).
         """
+        remedy = "leave it out: it is for one class an example"
+        check_idle(["class_weights = balanced"], f"where {self.metric} is learned", remedy)
+        return self
+
+    def smoothed(self, share: float) -> Self:  # noqa: ARG002
+        """The same with labels that are spread over all classes by that share.
+
+        What has no classes, and labels smoothed already, stay as they are.
+        """
+        return self
 
     def weights(self, targets: Tensor) -> Tensor | None:  # noqa: ARG002
         """What each example counts, float64 [N] on the device of its target; None: 1 each."""
         return None
 
-    # ------------------------------------------------------------------------------- the network
+    def shares(self, targets: Tensor) -> Tensor | None:  # noqa: ARG002
+        """What each output of an example counts besides, float64 [N, K]; None: 1 each.
 
-    @classmethod
-    @abstractmethod
-    def inputs_of(cls, graph: Graph) -> Shape:
-        """Shape of one example of a network that can learn the task.
-
-        Raises:
-            DiagnosticError: D430 (the network's ports do not fit the task).
+        It is 0 where nothing is known of what an output should be, and multiplies slopes.
         """
+        return None
+
+    # ------------------------------------------------------------------------------- the network
 
     @abstractmethod
     def check(self, graph: Graph, data: str) -> None:
@@ -148,6 +232,14 @@ class Task(ABC):
         Raises:
             DiagnosticError: D506.
         """
+
+    def causal(self, graph: Graph) -> bool:  # noqa: ARG002
+        """Whether no output may depend on inputs at later places."""
+        return False
+
+    def told_of(self, graph: Graph) -> str:  # noqa: ARG002
+        """A note on what is learned of a network's outputs, where that is not plain."""
+        return ""
 
     # ------------------------------------------------------------------------------- learning
 
@@ -177,6 +269,15 @@ class Task(ABC):
         The likeliest comes first. ``answer_columns`` says what they are.
         """
 
+    def answer_texts(self, answers: Sequence[tuple[str, float]]) -> list[str]:
+        """The `answers` of an example for people: ``cat 97.31%``."""
+        return [f"{name} {self.answer_text(number)}" for name, number in answers]
+
+    @classmethod
+    def answer_text(cls, number: float) -> str:
+        """The number of an answer for people."""
+        return f"{100 * number:.2f}%"
+
     @abstractmethod
     def slope(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The gradient of each example's loss in its outputs, without weight, float64 [N, K]."""
@@ -204,6 +305,16 @@ class Task(ABC):
         """`Score.quality` for people, with its unit."""
         return f"{cls.scale * quality:.2f}{cls.unit}"
 
+    @classmethod
+    def filed(cls, quality: float) -> float:
+        """`Score.quality` as files have it, and back: what is better when less, as it is."""
+        return -quality if cls.scale < 0 else quality
+
+    @classmethod
+    def error_text(cls, error: float) -> str:
+        """About how much a quality may be off, in words."""
+        return f"{cls.scale * error:.0f} points" if cls.scale > 1 else f"{error:.1g}"
+
     def told(self, score: Score) -> str:
         """The metric and its value: ``accuracy 95.12%``."""
         return f"{self.metric} {self.quality_text(score.quality)}"
@@ -215,12 +326,24 @@ class Task(ABC):
 
     def entries(self, part: str, score: Score) -> dict[str, float]:
         """A score for files: ``holdout_loss`` and ``holdout_accuracy`` of the part ``holdout``."""
-        return dict(zip(self.entry_names(part), (score.loss, score.quality), strict=True))
+        more = {f"{part}_{name}": score.more[name] for name in self.more_metrics}
+        numbers = (score.loss, self.filed(score.quality))
+        return {**dict(zip(self.entry_names(part), numbers, strict=True)), **more}
+
+    @property
+    def more_metrics(self) -> tuple[str, ...]:
+        """Names of `Score.more`, which files have behind that of a part."""
+        return ()
+
+    def columns(self, part: str) -> tuple[str, ...]:
+        """The names of `entries`."""
+        return (*self.entry_names(part), *(f"{part}_{name}" for name in self.more_metrics))
 
     def score_of(self, part: str, entries: Mapping[str, float]) -> Score:
         """The score that `entries` has written of a part."""
         loss, quality = (entries[name] for name in self.entry_names(part))
-        return Score(loss, quality)
+        more = {name: entries[f"{part}_{name}"] for name in self.more_metrics}
+        return Score(loss, self.filed(quality), more)
 
     def chance(self, targets: Tensor) -> Score | None:  # noqa: ARG002
         """What needs no learning: the loss of no preference, the metric of the best constant.

@@ -18,13 +18,14 @@ import torch
 from torch import Tensor, nn
 
 from bayesnas.runtime.network.modules import predict
+from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.interface import Task
 
 
 def diagonal(
     module: nn.Module,
     task: Task,
-    batches: Iterable[tuple[Tensor, Tensor]],
+    batches: Iterable[tuple[Inputs, Tensor]],
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
     """An unbiased estimate of the diagonal, by the names of parameters, each of that one's shape.

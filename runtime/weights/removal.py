@@ -43,11 +43,15 @@ class Narrowed:
 
 @frozen
 class Sliced:
-    """One tensor of a state: its name, what lies along its axes, and whose it is."""
+    """One tensor of a state: its name, what lies along its axes, and whose it is.
+
+    Along the axis ``maker`` lie the channels that it makes, along others those that it reads.
+    """
 
     name: str
     axes: tuple[Channels, ...]
     place: Place
+    maker: int = 0
 
 
 def state_paths(compiled: Compiled) -> Mapping[Place, str]:
@@ -60,7 +64,8 @@ def sliced_tensors(compiled: Compiled, slices: Slices) -> Iterator[Sliced]:
     """The tensors of a network's state that hold something of a channel."""
     paths = state_paths(compiled)
     for tensor in slices.tensors:
-        yield Sliced(f"{paths[tensor.place]}.{tensor.name}", tensor.axes, tensor.place)
+        name = f"{paths[tensor.place]}.{tensor.name}"
+        yield Sliced(name, tensor.axes, tensor.place, tensor.maker)
 
 
 def narrow(compiled: Compiled, state: State, slices: Slices, kept: Kept) -> Narrowed:

@@ -64,7 +64,7 @@ def group_sums(subject: Subject, values: Values, readers: bool | None = None) ->
         if tensor.name not in values:
             continue
         for k, axis in enumerate(tensor.axes):
-            if readers is None or (k > 0) == readers:
+            if readers is None or (k != tensor.maker) == readers:
                 _add(result, axis, values[tensor.name].movedim(k, 0))
     return result
 
@@ -96,7 +96,11 @@ def spread(subject: Subject, rows: Mapping[Strand, Tensor]) -> dict[str, Tensor]
     weights, result = dict(subject.module.named_parameters()), {}
     for tensor in subject.sliced:
         for k, axis in enumerate(tensor.axes):
-            if k > 0 and tensor.name in weights and any(run.strand in rows for run in axis):
+            if (
+                k != tensor.maker
+                and tensor.name in weights
+                and any(run.strand in rows for run in axis)
+            ):
                 weight = weights[tensor.name]
                 around = [1] * (weight.dim() - k - 1)
                 result[tensor.name] = along(axis, rows, weight.detach()).view(-1, *around)

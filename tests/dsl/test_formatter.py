@@ -32,7 +32,7 @@ def untidy(text: str, random: Random) -> str:
     words: list[str] = []
     settings = False
     for token in tokenize(Source("drawn", text)):
-        settings = token.type == "SETTINGS" or (settings and token != "}")
+        settings = token.type in ("SETTINGS", "LEARN") or (settings and token != "}")
         if token.type == "INTEGER" and not settings and random.random() < 0.3:
             words += ["(", token, ")"]
         elif token.type == "ARROW" and words[-1].isidentifier() and random.random() < 0.5:

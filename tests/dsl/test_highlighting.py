@@ -56,6 +56,7 @@ network n(image: [3, 2 * 16, 32], other:
     [3]; k = 3) -> (logits: [10]) { image -> logits }
 search { strategy = bayesnas; lambda_w = 3e-4 x = -1.5 y = "train" rounds = 3 }
 train{epochs=600}
+learn { heard = classification(smoothing = 0.1, b=3) * 0.5; b = regression*2 }
 """
 
 
@@ -354,6 +355,8 @@ def scope_of(text: str, word: str) -> str:
         ("network n(x: [8]) -> (y: [8])", "[", "storage.type.shape.nas"),
         ("h[1]", "[", "punctuation.section.nas"),
         ("budget flops <= 2M", "M", "keyword.other.unit.nas"),
+        ("learn { depth = regression }", "depth", "variable.other.property.nas"),
+        ("learn { depth = regression }", "regression", "constant.other.word.nas"),
         ('import "open', '"', "invalid.illegal.unclosed-string.nas"),
     ],
 )

@@ -248,7 +248,7 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "an unknown type": (
         lambda d: part(d, NET).update(type="Class"),
         "at $.definitions[0].type: 'Class' is not one of ['Import', 'OperationDefinition', "
-        "'ChoiceDefinition', 'Motif', 'Network', 'Settings']",
+        "'ChoiceDefinition', 'Motif', 'Network', 'Settings', 'Learn']",
     ),
     "a type out of place": (
         lambda d: part(d, NET, "body", 0, "count").update(type="Amount"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import graphviz
@@ -72,17 +72,22 @@ class Canvas:
         head: str = "",
         style: Mapping[str, str],
         color: str,
+        notes: Sequence[str] = (),
     ) -> None:
-        """A line from box to box, ``tail`` and ``head`` their ports, with a text of ``color``."""
+        """A line from box to box, ``tail`` and ``head`` their ports, with a text of ``color``.
+
+        ``notes`` are said under the pointer.
+        """
         tails = {"tailport": tail} if tail else {}
         heads = {"headport": head} if head else {}
+        told = {"tooltip": "\\n".join(map(graphviz.escape, notes))} if notes else {}
         self._lines.append(_Line(source, target, _width(text, "line") if text else 0.0))
         if not text:
-            self._edge(source, target, **style, **tails, **heads)
+            self._edge(source, target, **style, **tails, **heads, **told)
             return
-        middle = self._words(f"{source} {target}", text, fontcolor=color)
-        self._edge(source, middle, arrowhead="none", headport="n", **style, **tails)
-        self._edge(middle, target, tailport="s", **style, **heads)
+        middle = self._words(f"{source} {target}", text, fontcolor=color, **told)
+        self._edge(source, middle, arrowhead="none", headport="n", **style, **tails, **told)
+        self._edge(middle, target, tailport="s", **style, **heads, **told)
 
     @property
     def count(self) -> int:

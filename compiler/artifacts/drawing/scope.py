@@ -107,7 +107,14 @@ class ScopeFigure:
         self, source: str, target: str, line: Line, *, tail: str = "", head: str = ""
     ) -> None:
         self.canvas.stroke(
-            source, target, line.text, tail=tail, head=head, style=line.style, color=line.color
+            source,
+            target,
+            line.text,
+            tail=tail,
+            head=head,
+            style=line.style,
+            color=line.color,
+            notes=line.notes,
         )
 
     # --------------------------------------------------------------------------------- lists

@@ -20,11 +20,15 @@ PALE, GONE = "#bbbbbb", "#777777"  # lines, words
 
 @frozen
 class Line:
-    """One line: the text in it, the text's color, and Graphviz's attributes of the stroke."""
+    """One line: the text in it, the text's color, Graphviz's attributes of the stroke, and notes.
+
+    ``notes`` are what is said under the pointer, in pictures that can.
+    """
 
     text: str = ""
     color: str = FIXED
     style: Mapping[str, str] = field(factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 PLAIN: Final = Line()
@@ -70,10 +74,16 @@ def _result(edges: Iterable[Edge], annotation: Annotation) -> list[Line]:
     for edge in kept:
         gamma = annotation.gammas.get(edge.id)
         weight = "" if gamma is None else f"\nγ {shortened(gamma)}"
-        result.append(evolve(_KEPT, text=_broken(edge.operation.label) + weight))
+        text = _broken(edge.operation.label) + weight
+        result.append(evolve(_KEPT, text=text, notes=_notes([edge], annotation)))
     if gone:
-        result.append(evolve(_REMOVED, text=_departures(gone, annotation.removed)))
+        text = _departures(gone, annotation.removed)
+        result.append(evolve(_REMOVED, text=text, notes=_notes(gone, annotation)))
     return result
+
+
+def _notes(edges: Iterable[Edge], annotation: Annotation) -> tuple[str, ...]:
+    return tuple(annotation.notes[edge.id] for edge in edges if edge.id in annotation.notes)
 
 
 def _broken(label: str) -> str:

@@ -22,7 +22,7 @@ class DepthwiseConv2d(nn.Conv2d):
         if z.device.type != "cpu":  # there PyTorch's is fast
             return super().forward(z)
         y: Tensor = Depthwise.apply(z, self.weight, self.stride[0], self.dilation[0])
-        return y
+        return y if self.bias is None else y + self.bias.view(-1, 1, 1)
 
 
 class Depthwise(torch.autograd.Function):

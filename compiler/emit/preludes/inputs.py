@@ -14,3 +14,10 @@ def standardised(x: Tensor, network: Any) -> Tensor:
         x = x.to(torch.float32) / 255
     x = (x - network.input_mean) / network.input_std  # in their type, which may be a finer one
     return x.to(next(network.parameters(), network.input_std).dtype)
+
+
+def standardised_by(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """The same by statistics of one of several inputs; the result is of 32 bits."""
+    if x.dtype == torch.uint8:
+        x = x.to(torch.float32) / 255
+    return ((x - mean) / std).to(torch.float32)

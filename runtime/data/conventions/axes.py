@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Final, TypeAlias
 
@@ -10,7 +10,8 @@ from attrs import evolve, frozen
 from torch import Tensor
 
 from bayesnas.compiler.operations.primitives import Shape
-from bayesnas.runtime.data.dataset import Data, Part, statistics
+from bayesnas.runtime.data.dataset import Data, statistics
+from bayesnas.runtime.tasks.bundle import bundled, by_port
 
 _COLOURS: Final = (1, 3, 4)  # channels of pictures: grey, colour, colour and transparency
 _NARROW: Final = 4  # sides of pictures are longer
@@ -55,18 +56,35 @@ def rearrangement(own: Shape, wanted: Shape) -> Rearrangement | None:
     return None
 
 
-def rearranged(data: Data, wanted: Shape) -> Data:
-    """The data with axes as a network declares them, where it is clear how; else as it is."""
-    own = tuple(data.train.inputs.shape[1:])
-    change = rearrangement(own, wanted)
-    about = f"examples of `{data.name}` are {list(own)}"
-    if change is None:
-        doubt = _doubt(own) if own == wanted else ""
-        return data.noted(f"{about}: {doubt}") if doubt else data
-    train, test = (Part(change.of(part.inputs), part.targets) for part in (data.train, data.test))
-    mean, std = statistics(train.inputs)
-    data = evolve(data, train=train, test=test, mean=mean, std=std)
-    return data.noted(f"{about} and the network takes {list(wanted)}: {change.said}")
+def rearranged(data: Data, wanted: Mapping[str, Shape]) -> Data:
+    """The data with axes as a network declares them, where it is clear how; else as it is.
+
+    Args:
+        data: whose inputs are in the order of the network's.
+        wanted: shapes of one example by the network's inputs.
+    """
+    train, test = by_port(data.train.inputs), by_port(data.test.inputs)
+    notes = []
+    moved = False
+    for (port, tensor), shape in zip(train.items(), wanted.values(), strict=True):
+        own = tuple(tensor.shape[1:])
+        change = rearrangement(own, shape)
+        about = f"`{port}` of `{data.name}` is" if port else f"examples of `{data.name}` are"
+        about = f"{about} {list(own)}"
+        if change is not None:
+            train[port], test[port] = change.of(tensor), change.of(test[port])
+            notes.append(f"{about} and the network takes {list(shape)}: {change.said}")
+            moved = True
+        elif own == shape and (doubt := _doubt(own)):
+            notes.append(f"{about}: {doubt}")
+    if not moved:
+        return data.noted(*notes)
+    parts = [
+        evolve(part, inputs=bundled(inputs))
+        for part, inputs in ((data.train, train), (data.test, test))
+    ]
+    mean, std = statistics(parts[0].inputs)
+    return evolve(data, train=parts[0], test=parts[1], mean=mean, std=std).noted(*notes)
 
 
 def _doubt(own: Shape) -> str:

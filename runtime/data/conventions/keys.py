@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from bayesnas.dsl.diagnostics import quote
+from bayesnas.runtime.data.registry import Ports
 from bayesnas.runtime.tasks.interface import wrong
 
 _STEMS: Final = {
@@ -50,6 +51,35 @@ def roles_of(place: str, files: Sequence[str]) -> dict[str, str]:
         elif role in ("x", "y"):
             raise wrong(place, "D511", f"has no array `{role}`", _REMEDY, *_held(files))
     return found
+
+
+def by_ports(ports: Ports, files: Sequence[str]) -> bool:
+    """Whether the arrays of an archive are called by a network's ports.
+
+    Those of a network of one input and one output may be: if both are there.
+    """
+    several = len(ports.names) > 2
+    return several or set(ports.names) <= set(files)
+
+
+def port_roles(place: str, ports: Ports, files: Sequence[str]) -> dict[str, str]:
+    """The names of the arrays of every port, and of those of a test part.
+
+    Raises:
+        DiagnosticError: D520 (a port has no array).
+    """
+    if missing := [port for port in ports.names if port not in files]:
+        what = f"has no array {quote(missing)}, which the network {_used(ports, missing)}"
+        arrays = ", ".join(f"{port}={port}" for port in ports.names)
+        remedy = f"save one a port: `numpy.savez(FILE, {arrays})`"
+        raise wrong(place, "D520", what, remedy, *_held(files))
+    ends = ("", "_test") if any(f"{port}_test" in files for port in ports.names) else ("", "_val")
+    roles = [port + end for end in ends for port in ports.names]
+    return {role: role for role in roles if role in files}
+
+
+def _used(ports: Ports, missing: Sequence[str]) -> str:
+    return "takes" if missing[0] in ports.inputs else "gives"
 
 
 def examples_key(place: str, files: Sequence[str]) -> str:

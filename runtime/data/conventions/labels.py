@@ -16,7 +16,10 @@ _ONE_HOT: Final = "one-hot: the column of the 1 is the class"
 
 @frozen
 class Labels:
-    """Labels, as a rule [N]; ``remark`` is what was done to them, ``columns`` of how many."""
+    """Labels, as a rule [N]; ``remark`` is what was done to them, ``columns`` of how many.
+
+    Rows of 0 and 1 stay rows unless each has a single 1.
+    """
 
     array: Array
     remark: str = ""
@@ -27,7 +30,7 @@ def read_labels(place: str, array: Array) -> Labels:
     """Labels with the ways they are saved made alike; what is no such way stays as it is.
 
     Raises:
-        DiagnosticError: D514 (rows of several classes, or of shares; bytes that are no text).
+        DiagnosticError: D514 (rows of shares; bytes that are no text).
     """
     array = _texts(place, array)
     if array.ndim != 2 or array.dtype.kind not in "biufU":
@@ -38,8 +41,11 @@ def read_labels(place: str, array: Array) -> Labels:
         return Labels(array)
     ones, rows = array == 1, array.sum(axis=1, dtype=np.float64)
     if (ones | (array == 0)).all():
-        _check_marks(place, ones.sum(axis=1))
-        return Labels(ones.argmax(axis=1), _ONE_HOT, array.shape[1])
+        several = int((ones.sum(axis=1) != 1).sum())
+        if not several:
+            return Labels(ones.argmax(axis=1), _ONE_HOT, array.shape[1])
+        remark = f"rows of 0 and 1, not a single 1 in {several:,} of {len(array):,}: several labels"
+        return Labels(array, remark, array.shape[1])
     if array.dtype.kind == "f" and (array >= 0).all() and np.allclose(rows, 1, atol=1e-3):
         remedy = "save `y.argmax(axis=1)`, if the largest share is the class"
         raise wrong(place, "D514", "has soft labels: shares of several classes", remedy)
@@ -59,22 +65,13 @@ def _texts(place: str, array: Array) -> Array:
     return array
 
 
-def _check_marks(place: str, counts: Array) -> None:
-    if (counts == 1).all():
-        return
-    first = int(np.flatnonzero(counts != 1)[0])
-    what = f"has {int(counts[first])} classes" if counts[first] else "has no class"
-    remedy = "save one class an example: its number, or a row with a single 1"
-    raise wrong(place, "D514", f"{what} in example {first} (counted from 0)", remedy)
-
-
 def check_columns(place: str, labels: Labels) -> None:
     """Refuse one-hot labels of a training part with a class that no example has.
 
     Raises:
         DiagnosticError: D514.
     """
-    if labels.columns is None:
+    if labels.columns is None or labels.array.ndim != 1:
         return
     absent = np.setdiff1d(np.arange(labels.columns), labels.array)
     if len(absent):

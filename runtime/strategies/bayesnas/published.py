@@ -19,6 +19,7 @@ from bayesnas.runtime.strategies.bayesnas.posterior import Layout, Posterior
 from bayesnas.runtime.strategies.bayesnas.pruning import Pruner
 from bayesnas.runtime.strategies.gaussian import Gaussian
 from bayesnas.runtime.strategies.interface import COLUMNS, Problem, Removal, Strategy, judged
+from bayesnas.runtime.tasks.bundle import Inputs
 
 RETAINED_BY = 0.75  # share of the rounds after which `retain` holds; the rest trains what is left
 
@@ -41,7 +42,7 @@ class Published(Strategy):
         """w, and 0 where a gate is pruned."""
         return self.posterior.gates()
 
-    def step(self, inputs: Tensor, targets: Tensor, searching: bool) -> float:
+    def step(self, inputs: Inputs, targets: Tensor, searching: bool) -> float:
         """Weights by SGD; gates by plain gradient steps, once the search has begun."""
         self.net.keep(self.space.candidates())
         gates = self.gates().requires_grad_(searching)

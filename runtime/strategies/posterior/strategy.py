@@ -41,6 +41,7 @@ from bayesnas.runtime.strategies.posterior.belief import Belief
 from bayesnas.runtime.strategies.posterior.effects import LEAST, effects
 from bayesnas.runtime.strategies.posterior.sources import Capacity, Sources, indicators, table
 from bayesnas.runtime.supernet.supernet import RECALIBRATION
+from bayesnas.runtime.tasks.bundle import Inputs
 
 REFERENCE: Final = 512  # random members that stand for the space
 ENUMERATED: Final = 4096  # members up to which all of a space are looked at
@@ -71,7 +72,7 @@ class Posterior(Strategy):
 
     # ---------------------------------------------------------------------------------- training
 
-    def step(self, inputs: Tensor, targets: Tensor, searching: bool) -> float:
+    def step(self, inputs: Inputs, targets: Tensor, searching: bool) -> float:
         """A random part of the space learns in the warm-up, then one member."""
         if not searching:
             return self.learn_part(inputs, targets)

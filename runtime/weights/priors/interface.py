@@ -16,6 +16,7 @@ from torch import Tensor
 from bayesnas.compiler.slices.counts import Kept
 from bayesnas.compiler.slices.ties import Channels
 from bayesnas.runtime.runs.reading import Schema
+from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.interface import Task
 from bayesnas.runtime.weights.choice import Scores
 from bayesnas.runtime.weights.subject import Rows, Subject
@@ -39,7 +40,7 @@ class Problem:
 
     subject: Subject
     task: Task
-    batches: Callable[[], Iterable[tuple[Tensor, Tensor]]] = field(repr=False)
+    batches: Callable[[], Iterable[tuple[Inputs, Tensor]]] = field(repr=False)
     examples: int
     decay: float
     inputs: Mapping[str, Channels] = field(repr=False)

@@ -324,7 +324,7 @@ def test_what_cannot_be_registered(folder: Path, old: str, new: str, reason: str
         ("plugged_bad", "1 / 0", "cannot import the plugin `plugged_bad`", "ZeroDivisionError"),
         ("plugged_exit", "raise SystemExit(3)", "cannot import the plugin `plugged_exit`", "3at "),
         ("plugged_syntax", "x =", "cannot import the plugin `plugged_syntax`", "SyntaxError"),
-        ("plugged_void", "x = 1", "the plugin `plugged_void` registers no primitive", ""),
+        ("plugged_void", "x = 1", "the plugin `plugged_void` registers nothing", ""),
         ("plugged.py", PLUGIN, "`plugged.py` is no module", ""),
         ("../plugged", PLUGIN, "`../plugged` is no module", ""),
     ],

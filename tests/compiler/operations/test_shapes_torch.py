@@ -16,6 +16,8 @@ from support import refused
 from torch import nn
 
 from bayesnas.compiler.emit.preludes import layers as preludes
+from bayesnas.compiler.emit.preludes import tokens
+from bayesnas.compiler.emit.preludes.tokens import SelfAttention
 from bayesnas.compiler.operations.primitives import (
     PRIMITIVES,
     SAME,
@@ -34,6 +36,12 @@ SHAPES: tuple[Shape, ...] = (
 RANKS: Mapping[str, set[int]] = {  # of what each primitive takes; the others take any
     "conv": {1, 2},
     "depthwise_conv": {1, 2},
+    "transposed_conv": {1, 2},
+    "resize": {1, 2},
+    "channel_shuffle": {1, 2},
+    "attention": {1, 2},
+    "position": {1, 2},
+    "embedding": {0},
     "max_pool": {1, 2},
     "avg_pool": {1, 2},
     "pad_channels": {1, 2},
@@ -53,8 +61,23 @@ GRID: Mapping[str, tuple[int, ...]] = {
     "affine": (0, 1),
     "factor": (1, 2, 3),
     "percent": (0, 30, 100),
+    "kernel_width": (SAME, 1, 3),
+    "causal": (0, 1),
+    "exponent": (0, 3),
+    "size": (1, 3, 8),
+    "size_width": (SAME, 5),
+    "smooth": (0, 1),
+    "index": (0, 1, 2),
+    "parts": (1, 2, 3),
+    "heads": (1, 2, 3),
+    "keys": (SAME, 4),
+    "values": (SAME, 6),
+    "length": (SAME, 8),
+    "words": (1, 7),
 }
 EXAMPLES = 2
+RARE: Mapping[str, int] = {"kernel_width": SAME, "causal": 0}  # otherwise, the plain forms alone:
+PLAIN: Mapping[str, int] = {"bias": 0, "expand": 1, "groups": 1}
 
 
 def source(
@@ -69,11 +92,12 @@ def cases(primitive: Primitive) -> Iterator[tuple[Shape, dict[str, int], Shape]]
     """Input, all arguments and inferred output of what the compiler accepts, each once."""
     seen: set[tuple[Shape, tuple[int, ...]]] = set()
     for values in product(*(GRID[name] for name in primitive.parameters)):
+        given = dict(zip(primitive.parameters, values, strict=True))
+        if not (_all(given, RARE) or _all(given, PLAIN)):
+            continue
         for shape in SHAPES:
             try:
-                arguments = complete(
-                    primitive, shape, dict(zip(primitive.parameters, values, strict=True))
-                )
+                arguments = complete(primitive, shape, given)
                 inferred = primitive.shape(shape, arguments)
             except ShapeError:
                 continue
@@ -82,7 +106,11 @@ def cases(primitive: Primitive) -> Iterator[tuple[Shape, dict[str, int], Shape]]
                 yield shape, arguments, inferred
 
 
-MODULES = {"torch": torch, "nn": nn, **vars(preludes)}
+def _all(given: Mapping[str, int], values: Mapping[str, int]) -> bool:
+    return all(given.get(name, value) == value for name, value in values.items())
+
+
+MODULES = {"torch": torch, "nn": nn, **vars(preludes), **vars(tokens)}
 
 
 def module_of(text: str, values: Mapping[str, int]) -> nn.Module:
@@ -90,18 +118,27 @@ def module_of(text: str, values: Mapping[str, int]) -> nn.Module:
     return module.eval()
 
 
+_COUNTED = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.Linear)
+
+
 def multiply_accumulates(module: nn.Module, images: torch.Tensor) -> int:
     """Of convolutions and linear layers, for one example, counted where they happen."""
     counts: list[int] = []
 
-    def count(layer: nn.Module, _inputs: object, output: torch.Tensor) -> None:
+    def count(layer: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
         weight = layer.weight
         assert isinstance(weight, torch.Tensor)
-        counts.append(prod(output.shape[1:]) * prod(weight.shape[1:]))
+        turned = isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d)
+        positions = inputs[0] if turned else output
+        counts.append(prod(positions.shape[1:]) * prod(weight.shape[1:]))
 
     for layer in module.modules():
-        if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear):
+        if isinstance(layer, _COUNTED):
             layer.register_forward_hook(count)
+        elif isinstance(layer, SelfAttention):  # and its two products of matrices
+            positions = prod(images.shape[2:])
+            features = layer.keys.out_features + layer.values.out_features
+            counts.append(positions**2 * features)
     module(images)
     return sum(counts)
 

@@ -42,7 +42,7 @@ INVALID = {
     network("x -> y\nretain 1 into §h"): ("D203", "`h` is not a node of `net`"),
     network("x -> y\n§h[0] = x : skip"): ("D203", "`h` is not a node of `net`"),
     # D204: arguments that do not fit
-    "op f = conv(3, 1, 1, 1, 1, 0, 1, §7)": ("D204", "too many arguments of `conv`"),
+    "op f = conv(3, 1, 1, 1, 1, 0, 1, 3, 0, §7)": ("D204", "too many arguments of `conv`"),
     "op f = relu(§1)": ("D204", "too many arguments of `relu`"),
     "op f = conv(3, §sride = 2)": ("D204", "`conv` has no parameter `sride`"),
     "op f = conv(3, §kernel = 2)": ("D204", "parameter `kernel` of `conv` is given twice"),
@@ -155,7 +155,8 @@ def test_invalid(snippet: str) -> None:
         (
             "op f = conv(3, §sride = 2)",
             "",
-            "`conv` takes `kernel`, `width`, `stride`, `dilation`, `groups`, `bias` and `expand`",
+            "`conv` takes `kernel`, `width`, `stride`, `dilation`, `groups`, `bias`, `expand`, "
+            "`kernel_width` and `causal`",
             "did you mean `stride`?",
         ),
         ("op f = relu(§1)", "", "`relu` takes no parameters", "leave it out"),
@@ -200,10 +201,10 @@ def test_invalid(snippet: str) -> None:
         ('search { §dependency = "locale" }', "", None, "did you mean `local`?"),
         ('train { §epochs = "3" }', "", None, "remove the quotes: `epochs = 3`"),
         (
-            "train { §augment = flip }",
+            "train { §augment = turn }",
             "",
             None,
-            "write `auto`, `none`, `shift` or `shift_flip`",
+            "write `auto`, `none`, `flip`, `shift` or `shift_flip`",
         ),
         (
             "choice c = skip | relu\n" + network("x ~> y : §c >> bn"),
@@ -248,7 +249,7 @@ IMPORT = "import the file that defines it, define it, or name its `--plugin`"
         ("swish", "did you mean `silu`?"),
         ("none", "leave it out: every operation of a searched edge can be pruned already"),
         ("Zero", "leave it out: every operation of a searched edge can be pruned already"),
-        ("attention(4)", IMPORT),
+        ("mixture(4)", IMPORT),
     ],
 )
 def test_operations_as_others_call_them(operation: str, remedy: str) -> None:

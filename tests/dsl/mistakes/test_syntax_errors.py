@@ -640,6 +640,7 @@ DEFINITIONS = {
     ),
     "search { §3 = a }": ("D101", "missing setting before `3`", "write `name = value`"),
     "search §a = 1": ("D101", "missing `{` before `a`", "a block stands in braces: `{ ... }`"),
+    "learn { a = regression §+ 2 }": ("D101", "a weight is a factor", "write `* 0.5`"),
     "search { a = 1 §+ 2 }": ("D101", "a setting is no sum or product", "write its value"),
     "search { a = §[1, 2] }": (
         "D101",

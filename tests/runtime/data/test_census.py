@@ -51,8 +51,8 @@ def test_what_is_missing_small_and_out_of_balance() -> None:
     notes = Census.of(data([50, 6], [25, 0]), 0.2).notes(weighted=False)
     assert notes[1:] == [
         "there are no test examples of `c1`: the accuracy says nothing about them",
-        "chance alone moves the accuracy on 11 held-out examples by ± 15 and on 25 test examples "
-        "by ± 10 points or so",
+        "chance alone moves the accuracy on 11 held-out examples by ± 15 points and on 25 test "
+        "examples by ± 10 points or so",
         "there are fewer than 10 training examples of `c1`",
         "classes are out of balance: 40 training examples of `c0`, 5 of `c1`; always "
         "answering `c0` would be right for 88.9%; `--option class_weights=balanced` lets all "

@@ -17,12 +17,11 @@ from torch import Tensor
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data import images as image_files
+from bayesnas.runtime.data.augmentation import augmented
 from bayesnas.runtime.data.dataset import (
     Batches,
     Data,
     Part,
-    augmentation,
-    augmented,
     plain_batches,
     sameness_note,
 )
@@ -480,16 +479,28 @@ def test_cifar10_that_is_not_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "code", "message"),
     [
-        "network n(a: [1, 8, 8], b: [1, 8, 8]) -> (y: [1, 8, 8]) { {a, b} -> y }",
-        "network n(a: [1, 8, 8]) -> (y: [1, 8, 8]) { a -> y : relu }",
-        "network n(a: [1, 8, 8]) -> (y: [3], z: [3]) { a -> {y, z} : flatten >> linear(3) }",
+        (
+            "network n(a: [1, 8, 8], b: [1, 8, 8]) -> (y: [1, 8, 8]) { {a, b} -> y }",
+            "D520",
+            "`digits` has no data for the input `a` and `b`",
+        ),
+        (
+            "network n(a: [1, 8, 8]) -> (y: [1, 8, 8]) { a -> y : relu }",
+            "D430",
+            "`y` is [1, 8, 8], and `digits` has one target an example",
+        ),
+        (
+            "network n(a: [1, 8, 8]) -> (y: [3], z: [3]) { a -> {y, z} : flatten >> linear(3) }",
+            "D520",
+            "`digits` has no data for the output `y` and `z`",
+        ),
     ],
 )
-def test_a_network_that_is_not_a_classifier(text: str) -> None:
+def test_a_network_that_is_not_a_classifier(text: str, code: str, message: str) -> None:
     found = refused("digits", graph_of(text))
-    assert (found.code, found.message) == ("D430", "`n` is not a classifier")
+    assert (found.code, found.message) == (code, message)
     assert found.span is not None
     assert_style(found)
 
@@ -591,7 +602,7 @@ def shifts(image: Tensor) -> list[Tensor]:
 def test_what_is_no_image_is_not_shifted(kind: str) -> None:
     data = load_data("digits", takes("[64]", 10))
     with pytest.raises(DiagnosticError) as caught:
-        augmentation(data, kind)
+        data.augmentation(kind)
     [found] = caught.value.diagnostics
     assert (found.code, found.message) == (
         "D515",
@@ -602,9 +613,9 @@ def test_what_is_no_image_is_not_shifted(kind: str) -> None:
 
 def test_what_augmentations_are_allowed(digits: Data) -> None:
     for kind in ("auto", "none", "shift", "shift_flip"):
-        augmentation(digits, kind)
-    augmentation(load_data("digits", takes("[64]", 10)), "auto")
-    augmentation(load_data("digits", takes("[64]", 10)), "none")
+        digits.augmentation(kind)
+    load_data("digits", takes("[64]", 10)).augmentation("auto")
+    load_data("digits", takes("[64]", 10)).augmentation("none")
 
 
 def test_augmentation_follows_its_generator() -> None:

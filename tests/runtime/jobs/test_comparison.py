@@ -443,7 +443,7 @@ def test_a_rate_that_is_too_high_is_named_where_it_stands(
         assert compare(data, *arguments) == 1
     told = capsys.readouterr().err
     assert "= help: lower `learning_rate`, for instance `--option learning_rate=0.0002`\n" in told
-    monkeypatch.setattr("bayesnas.runtime.network.training.check_loss", diverge)
+    monkeypatch.setattr("bayesnas.runtime.network.learning.learner.check_loss", diverge)
     assert compare(data, *arguments) == 1
     told = capsys.readouterr().err
     place = "`learning_rate = 0.005` in the `train` block of the spec"

@@ -20,7 +20,12 @@ from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.jobs.compress import Compression, CompressResult, compress, step_budgets
+from bayesnas.runtime.jobs.compression.compress import (
+    Compression,
+    CompressResult,
+    compress,
+    step_budgets,
+)
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import evaluate_run
 from bayesnas.runtime.runs.folder import Run, RunOptions

@@ -21,13 +21,14 @@ from bayesnas.compiler.settings import TrainSettings
 from bayesnas.compiler.space.members import draw_member
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.data.loading import load_data
-from bayesnas.runtime.data.registry import DataOptions
+from bayesnas.runtime.data.registry import DataOptions, Ports
 from bayesnas.runtime.jobs import export as exporting
-from bayesnas.runtime.jobs.export import WRITERS, export
+from bayesnas.runtime.jobs.export import WRITERS, Subject, export
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import load_network
-from bayesnas.runtime.network.modules import load_source
+from bayesnas.runtime.network.modules import load_source, outputs_of
 from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.tasks.bundle import Inputs, bundled, tensors
 
 
 @pytest.fixture(scope="module")
@@ -115,10 +116,16 @@ def test_members_of_packaged_specs(name: str, suffix: str) -> None:
     graph = packaged(name).graph
     _, member = draw_member(graph, 0)
     module = load_source(emit_torch(member, "spec.nas", statistics="float32")).eval()
-    shape = member.node(member.root.inputs[0]).shape or ()
-    _, run = WRITERS[suffix](module, torch.rand(2, *shape), {})
-    inputs = torch.rand(3, *shape)
-    torch.testing.assert_close(run(inputs), module(inputs), rtol=1e-4, atol=1e-5)
+    ports = Ports.of(member)
+
+    def drawn(count: int) -> Inputs:
+        return bundled({p: torch.rand(count, *shape) for p, shape in ports.inputs.items()})
+
+    _, run = WRITERS[suffix](Subject(module, drawn(2), {}, (*ports.inputs,), (*ports.outputs,)))
+    inputs = tensors(drawn(3))
+    pairs = zip(outputs_of(run(*inputs)), outputs_of(module(*inputs)), strict=True)
+    for found, expected in pairs:
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_command(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

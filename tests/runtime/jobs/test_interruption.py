@@ -163,7 +163,7 @@ def test_an_absurd_loss_is_not_saved(
     space: Compiled, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signals(monkeypatch, 3, action=interrupt)
-    loss = "bayesnas.runtime.network.training.check_loss"
+    loss = "bayesnas.runtime.network.learning.learner.check_loss"
     monkeypatch.setattr(loss, lambda *_: 1e9)
     with pytest.raises(KeyboardInterrupt):
         training(space, folder)(tmp_path / "o", False)

@@ -75,7 +75,7 @@ def test_everything_is_written(done: tuple[Path, SearchResult]) -> None:
     assert sorted(snapshot(out)) == sorted([
         "spec.nas", "settings.json", "supernet.py", "history.jsonl", "gates.jsonl",
         "checkpoint.pt", "pruned.nas", "graph.json", "gamma.json", "gamma.md", "search.dot",
-        "pruned.dot", "result.json",
+        "pruned.dot", "result.json", "rounds.jsonl",
     ])  # fmt: skip
     assert (out / "spec.nas").read_text(encoding="utf-8") == TINY
 

@@ -22,8 +22,8 @@ from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.export import export
 from bayesnas.runtime.jobs.train import TrainResult, train
 from bayesnas.runtime.jobs.trained import evaluate_run
-from bayesnas.runtime.network import training
-from bayesnas.runtime.network.training import cosine, report_raw
+from bayesnas.runtime.network.learning import learner
+from bayesnas.runtime.network.training import report_raw
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
 from bayesnas.runtime.runs.ownership import check_out
 from bayesnas.runtime.runs.seals import sealed
@@ -196,7 +196,7 @@ def test_a_resumed_training_ends_as_an_undisturbed_one(
 ) -> None:
     """Cut in its second epoch; dropout and augmentation go on where they were."""
     out = tmp_path / "cut"
-    check_loss, count = training.check_loss, iter(range(10**6))
+    check_loss, count = learner.check_loss, iter(range(10**6))
 
     def interrupted(loss: torch.Tensor, place: str) -> float:
         if next(count) == 4:
@@ -204,7 +204,7 @@ def test_a_resumed_training_ends_as_an_undisturbed_one(
         return check_loss(loss, place)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "check_loss", interrupted)
+        patch.setattr(learner, "check_loss", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run(space, folder, out)
     assert not (out / "weights.pt").exists()
@@ -213,6 +213,42 @@ def test_a_resumed_training_ends_as_an_undisturbed_one(
     assert evolve(resumed, seconds=0) == evolve(done[1], seconds=0)
     for name, tensor in model_of(out).items():
         torch.testing.assert_close(tensor, model_of(done[0])[name], rtol=0, atol=0)
+
+
+ALL = {
+    "epochs": 3, "optimizer": "adamw", "learning_rate": 0.01, "schedule": "cosine_epoch",
+    "warmup_epochs": 1, "decay_norms": "no", "accumulate": 2, "average": 0.9, "drop_path": 0.3,
+    "augment": "flip", "crop": 0.5, "policy": "trivial", "color_jitter": 0.2, "cutout": 2,
+    "erase": 0.2, "mixup": 0.2, "cutmix": 1.0, "holdout": 0.25, "keep": "best",
+    "label_smoothing": 0.1, "batch_size": 8,
+}  # fmt: skip
+
+
+def test_a_training_with_all_settings_is_resumed(
+    space: Compiled, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut between two batches whose gradients are gathered: it is saved at the step before."""
+    whole = run(space, folder, tmp_path / "whole", **ALL)
+    text = (tmp_path / "whole/history.jsonl").read_text("utf-8")
+    rows = [json.loads(line) for line in text.splitlines()]
+    assert all(0 <= row["holdout_accuracy"] <= 1 for row in rows)
+    best = torch.load(tmp_path / "whole/checkpoint.pt", weights_only=True)["best"]
+    assert best["quality"] == max(row["holdout_accuracy"] for row in rows)
+    check_loss, count = learner.check_loss, iter(range(10**6))
+
+    def interrupted(loss: torch.Tensor, place: str) -> float:
+        if next(count) == 7:
+            raise KeyboardInterrupt
+        return check_loss(loss, place)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(learner, "check_loss", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(space, folder, tmp_path / "cut", **ALL)
+    resumed = run(space, folder, tmp_path / "cut", resume=True, **ALL)
+    assert evolve(resumed, seconds=0) == evolve(whole, seconds=0)
+    for name, tensor in model_of(tmp_path / "cut").items():
+        torch.testing.assert_close(tensor, model_of(tmp_path / "whole")[name], rtol=0, atol=0)
 
 
 def test_a_finished_training_resumed_is_the_same(
@@ -236,6 +272,37 @@ def test_settings(
     assert 0 <= run(space, folder, tmp_path / "o", epochs=1, **settings).test.quality <= 1
 
 
+@pytest.mark.parametrize(
+    ("settings", "message", "remedy"),
+    [
+        (
+            {"keep": "best"},
+            "`keep = best` does nothing here",
+            "hold examples out to judge by: `holdout = 0.1`",
+        ),
+        (
+            {"rate_decay": 0.9},
+            "`rate_decay` does nothing here",
+            "write `schedule = exponential`",
+        ),
+    ],
+    ids=["keep", "rate_decay"],
+)
+def test_settings_that_do_nothing(
+    settings: dict[str, float | str],
+    message: str,
+    remedy: str,
+    space: Compiled,
+    folder: Path,
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        run(space, folder, tmp_path / "o", **settings)
+    assert refusal(caught) == ("D232", message, 2)
+    assert caught.value.diagnostics[0].help == remedy
+    assert snapshot(tmp_path) == {}
+
+
 def test_batches_of_one(space: Compiled, folder: Path, tmp_path: Path) -> None:
     """The settings allow it: each image then counts, or the setting is refused."""
     try:
@@ -245,14 +312,6 @@ def test_batches_of_one(space: Compiled, folder: Path, tmp_path: Path) -> None:
     else:
         history = (tmp_path / "o" / "history.jsonl").read_text(encoding="utf-8")
         assert json.loads(history)["train_loss"] > 0
-
-
-def test_the_cosine() -> None:
-    assert cosine(0.4, 0, 10) == 0.4
-    assert cosine(0.4, 5, 10) == pytest.approx(0.2)
-    assert cosine(0.4, 10, 10) == pytest.approx(0)
-    rates = [cosine(1, k, 50) for k in range(51)]
-    assert rates == sorted(rates, reverse=True)
 
 
 def test_fresh_weights_follow_the_seed_alone(space: Compiled) -> None:
@@ -285,12 +344,12 @@ def test_a_loss_that_is_not_finite(space: Compiled, folder: Path, tmp_path: Path
 def test_what_was_reached_before_a_failure_is_kept(
     space: Compiled, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    check_loss, count = training.check_loss, iter(range(10**6))
+    check_loss, count = learner.check_loss, iter(range(10**6))
 
     def diverging(loss: torch.Tensor, place: str) -> float:
         return check_loss(loss * torch.nan if next(count) == 4 else loss, place)
 
-    monkeypatch.setattr(training, "check_loss", diverging)
+    monkeypatch.setattr(learner, "check_loss", diverging)
     with pytest.raises(DiagnosticError) as caught:
         run(space, folder, tmp_path / "o")
     assert refusal(caught) == ("D602", "the loss became nan in epoch 2", 1)

@@ -15,7 +15,7 @@ from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.train import TrainResult, train
-from bayesnas.runtime.network import training
+from bayesnas.runtime.network.learning import learner
 from bayesnas.runtime.runs.folder import Run, RunOptions
 from bayesnas.runtime.runs.ownership import check_out, lock
 from bayesnas.runtime.runs.reading import OBJECT
@@ -67,7 +67,7 @@ def test_a_run_is_replaced_once_the_new_one_has_ended(
 
     for _ in range(2):
         with monkeypatch.context() as patch:
-            patch.setattr(training, "check_loss", fail)
+            patch.setattr(learner, "check_loss", fail)
             with pytest.raises(DiagnosticError, match="out of memory"):
                 run(space, folder, out, force=True)
         assert snapshot(out / ".replaced") == before

@@ -9,9 +9,7 @@ from support import graph_of
 from torch import Tensor
 
 from bayesnas.dsl.diagnostics import DiagnosticError
-from bayesnas.runtime.tasks import classification
 from bayesnas.runtime.tasks.classification import Classification
-from bayesnas.runtime.tasks.interface import Factors
 
 CLASSES = 5
 TASK = Classification(tuple("abcde"))
@@ -24,50 +22,11 @@ def predictions(count: int = 7) -> tuple[Tensor, Tensor]:
     return outputs, torch.randint(0, CLASSES, (count,), generator=generator)
 
 
-def curvature(parts: list[Factors]) -> Tensor:
-    """Sum of the factors of every example, [N, K, K]."""
-    whole = [
-        torch.einsum("nk,nki,nkj->nij", part.weights, part.directions, part.directions)
-        for part in parts
-    ]
-    return torch.stack(whole).sum(dim=0)
-
-
 def test_the_loss_is_the_mean_or_the_sum() -> None:
     outputs, classes = predictions()
     each = torch.stack([-z.log_softmax(dim=0)[y] for z, y in zip(outputs, classes, strict=True)])
     torch.testing.assert_close(TASK.loss(outputs, classes), each.mean())
     torch.testing.assert_close(TASK.loss(outputs, classes, "sum"), each.sum())
-
-
-def test_the_slope_is_that_of_autograd() -> None:
-    outputs, classes = predictions()
-    outputs.requires_grad_()
-    [slope] = torch.autograd.grad(TASK.loss(outputs, classes, "sum"), outputs)
-    torch.testing.assert_close(TASK.slope(outputs, classes), slope, rtol=1e-12, atol=1e-14)
-
-
-@pytest.mark.parametrize("at_once", [1, 2, 16])
-def test_the_factors_are_the_hessian_in_the_outputs(
-    at_once: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(classification, "AT_ONCE", at_once)
-    outputs, classes = predictions()
-    parts = list(TASK.factors(outputs))
-    assert len(parts) == -(-CLASSES // at_once)
-    for matrix, z, y in zip(curvature(parts), outputs, classes, strict=True):
-        hessian = torch.autograd.functional.hessian(
-            lambda z, y=y: TASK.loss(z[None], y[None], "sum"), z
-        )
-        torch.testing.assert_close(matrix, hessian, rtol=1e-10, atol=1e-14)
-
-
-def test_sampled_factors_come_to_the_factors() -> None:
-    outputs, _ = predictions()
-    exact = curvature(list(TASK.factors(outputs)))
-    generator = torch.Generator().manual_seed(1)
-    drawn = curvature(list(TASK.sampled_factors(outputs, 100_000, generator)))
-    torch.testing.assert_close(drawn, exact, rtol=0, atol=0.01)
 
 
 def test_the_score_is_of_all_examples_however_they_are_dealt() -> None:
@@ -118,12 +77,9 @@ def test_the_standard_error_is_that_of_a_share() -> None:
 
 def test_a_network_for_other_targets_is_refused() -> None:
     two = graph_of("network net(x: [4]) -> (y: [2]) { x -> y : linear(2) }")
-    assert Classification.inputs_of(two) == (4,)
     with pytest.raises(DiagnosticError, match="`colours` has 5 classes, the network predicts 2"):
         TASK.check(two, "colours")
-    image = graph_of("network net(x: [4, 8, 8]) -> (y: [4, 8, 8]) { x -> y : relu }")
-    with pytest.raises(DiagnosticError, match="`net` is not a classifier"):
-        Classification.inputs_of(image)
+    assert not Classification.suits_output((4, 8, 8))
 
 
 def test_what_needs_no_learning() -> None:
@@ -132,3 +88,14 @@ def test_what_needs_no_learning() -> None:
     chance = task.chance(targets)
     assert chance.quality == 0.5
     assert chance.loss == pytest.approx(float(task.loss(torch.zeros(4, 3), targets)))
+
+
+def test_of_many_classes_the_five_largest_outputs_are_told() -> None:
+    """The class of the first is the largest output, of the second the fifth, of the third none."""
+    task = Classification(tuple(map(str, range(100))))
+    outputs = -torch.arange(100.0).repeat(3, 1)
+    score = task.score([(outputs, torch.tensor([0, 4, 5]))])
+    assert score.more == {"top5_accuracy": pytest.approx(2 / 3)}
+    assert task.told(score) == "accuracy 33.33%, top-5 66.67%"
+    assert task.columns("test") == ("test_loss", "test_accuracy", "test_top5_accuracy")
+    assert task.score_of("test", task.entries("test", score)) == score

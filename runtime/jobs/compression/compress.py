@@ -17,10 +17,10 @@ from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.compiler.slices.figure import Width, draw_widths
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.loading import load_data
+from bayesnas.runtime.jobs.compression.removal import Cut, Judge, Layer, Removal, own_weights
 from bayesnas.runtime.jobs.failures import plugins_named
-from bayesnas.runtime.jobs.removal import Cut, Judge, Layer, Removal
 from bayesnas.runtime.jobs.train import Start, TrainResult, train
-from bayesnas.runtime.jobs.trained import MEAN, STD, TrainedRun
+from bayesnas.runtime.jobs.trained import TrainedRun
 from bayesnas.runtime.runs.folder import RunOptions
 from bayesnas.runtime.runs.ownership import COMPRESSED, STEPS, check_out, set_aside, settings_of
 from bayesnas.runtime.runs.progress import say_note
@@ -150,6 +150,8 @@ class _Work:
         parts = wanted.steps * (2 if self.learns else 1)
         each = max(1, settings.epochs // parts)
         self.settings = evolve(settings, epochs=each)
+        # Of weights that are kept otherwise none would be exactly zero.
+        self.judging = evolve(self.settings, average=0.0, keep="last")
         self.rest = evolve(settings, epochs=max(1, settings.epochs - (parts - 1) * each))
         self.layers: dict[str, Layer] = {}
         self.told: list[dict[str, Any]] = []
@@ -195,9 +197,8 @@ class _Work:
 
         out = self._place(f"{number}_judged")
         start = Start(removal.state, self._made(number), {}, {}, prior)
-        train(removal.compiled, self.settings, self._options(out), start)
-        state = TrainedRun.open(out).network.state_dict()
-        return removal.judged(priors[0], {n: t for n, t in state.items() if n not in (MEAN, STD)})
+        train(removal.compiled, self.judging, self._options(out), start)
+        return removal.judged(priors[0], own_weights(TrainedRun.open(out)))
 
     def _train(self, cut: Cut, removed: Score, number: int, out: Path, last: bool) -> TrainResult:
         after = graph_cost(cut.narrowed.compiled.graph)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
@@ -16,12 +17,14 @@ from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.compiler.slices.counts import Kept, kept_cost, kept_count
 from bayesnas.compiler.slices.groups import Slices, coupled_slices
+from bayesnas.compiler.slices.groups import Tensor as SlicedTensor
 from bayesnas.compiler.slices.ties import Strand
 from bayesnas.runtime.data.dataset import Data, Part, plain_batches
 from bayesnas.runtime.jobs.trained import MEAN, STD, TrainedRun
 from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.modules import build, predict
 from bayesnas.runtime.network.training import evaluate
+from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.interface import Score
 from bayesnas.runtime.weights.choice import Limits, Ranking, Scores, free_strands, within
 from bayesnas.runtime.weights.importance import IMPORTANCES
@@ -56,6 +59,12 @@ class Layer:
         return asdict(self) | {"share": round(self.share, 4)}
 
 
+def own_weights(run: TrainedRun) -> dict[str, Tensor]:
+    """What a run's network has learned, without what it standardises its inputs by."""
+    state = run.network.state_dict()
+    return {name: t for name, t in state.items() if not name.startswith((MEAN, STD))}
+
+
 @frozen
 class Judge:
     """What judges channels: a name of `IMPORTANCES` or `PRIORS`, and what bounds its choice."""
@@ -80,7 +89,9 @@ class Removal:
     def __init__(self, run: TrainedRun, judge: Judge, data: Data) -> None:
         self.run, self.compiled, self.judge, self.data = run, run.compiled, judge, data
         self.slices: Slices = coupled_slices(self.compiled.graph)
-        self.state = {n: t for n, t in run.network.state_dict().items() if n not in (MEAN, STD)}
+        self.state = {
+            n: t for n, t in run.network.state_dict().items() if not n.startswith((MEAN, STD))
+        }
         self.strands = free_strands(self.compiled, self.slices, judge.limits.layers)
         self.columns: Mapping[str, Rows] = {}
 
@@ -147,23 +158,30 @@ class Removal:
             yield self.data.task.loss(predict(module, inputs), targets)
 
 
+def reads(tensor: SlicedTensor) -> bool:
+    """Whether channels that come in lie along it."""
+    return any(axis and k != tensor.maker for k, axis in enumerate(tensor.axes))
+
+
 def _prior(removal: Removal, module: nn.Module, data: Data, settings: TrainSettings) -> Prior:
     """The prior under which a network of the removal's run is trained."""
     generator = torch.Generator().manual_seed(removal.judge.seed + 1)
 
-    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+    def batches() -> Iterator[tuple[Inputs, Tensor]]:
         return plain_batches(data, data.train.sample(CURVED, generator), CURVED_AT_ONCE)
 
+    examples = len(data.train) - round(settings.holdout * len(data.train))
+    batches_each = math.ceil(examples / settings.batch_size)
     paths = state_paths(removal.compiled)
-    reading = {t.place for t in removal.slices.tensors if any(t.axes[1:])}
+    reading = {t.place for t in removal.slices.tensors if reads(t)}
     problem = Problem(
         removal.subject(module, generator),
         data.task,
         batches,
-        len(data.train),
+        examples,
         settings.weight_decay,
         {paths[place]: removal.slices.stages[place].source for place in reading},
-        settings.epochs * -(-len(data.train) // settings.batch_size),
+        settings.epochs * math.ceil(batches_each / settings.accumulate),
         removal.excess,
     )
     return PRIORS[removal.judge.importance](problem)

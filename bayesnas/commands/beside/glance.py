@@ -1,0 +1,160 @@
+"""What data looks like before there is a network for it: sizes, classes, numbers of examples."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import frozen
+
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+
+if TYPE_CHECKING:
+    from bayesnas.runtime.data.registry import DataOptions
+
+_LOOKED_AT: Final = 200  # image files whose size is read
+_SIDES: Final = (64, 48, 32, 24, 16)  # that images of different sizes are fitted to, the first that
+_EXACT: Final = 64  # is no larger; images of one size up to here stay as they are
+_PALETTES: Final = ("1", "L", "LA", "I", "I;16", "F")  # modes of grey images
+_LOPSIDED: Final = 4  # times as many examples of one class as of another
+
+
+@frozen
+class Glance:
+    """What a spec has to fit.
+
+    Args:
+        shape: of one example as a network declares it: features, channels and length, or channels,
+            height and width.
+        outputs: that a network has, one a class or a number to tell.
+        classes: their names; none where numbers are told.
+        examples: of the training part.
+        counts: of each class.
+        resized: whether image files are fitted to the shape.
+        told: what was seen, in words.
+    """
+
+    shape: tuple[int, ...]
+    outputs: int
+    classes: tuple[str, ...]
+    examples: int
+    counts: tuple[int, ...]
+    resized: bool
+    told: str
+
+    @property
+    def lopsided(self) -> bool:
+        """Whether some classes are rare."""
+        return bool(self.counts) and max(self.counts) > _LOPSIDED * max(1, min(self.counts))
+
+
+def glance(name: str, options: DataOptions) -> Glance:
+    """Look at data by its name.
+
+    Raises:
+        DiagnosticError: D501 (unknown), D503 (no image that can be read), and what the source
+            raises.
+    """
+    from bayesnas.runtime.data.registry import KINDS, Request, source_of
+
+    source = source_of(name)
+    if source is None:
+        remedy = f"choose from {', '.join(KINDS)}"
+        raise DiagnosticError(Diagnostic("D501", f"unknown data `{name}`", help=remedy))
+    argument = name.partition(":")[2]
+    if source.fits:
+        return _of_folder(Path(argument))
+    return _of_data(source.load(Request(name, argument, (), options)))
+
+
+def _of_data(data: Any) -> Glance:
+    """Of a data set that is read whole, whatever the network."""
+    import numpy as np
+
+    own = tuple(data.train.inputs.shape[1:])
+    shape, said = _declared(own)
+    targets = data.train.targets
+    names = data.task.strata_names
+    counts: tuple[int, ...] = ()
+    outputs = len(names)
+    if names:
+        strata = data.task.strata(targets)
+        counts = tuple(np.bincount(strata, minlength=len(names)).tolist())
+    else:
+        outputs = 1 if targets.dim() == 1 else int(targets.shape[1])
+    return Glance(shape, outputs, names, len(data.train), counts, False, said)
+
+
+def _declared(own: tuple[int, ...]) -> tuple[tuple[int, ...], str]:
+    """How a network declares examples of arrays, channels first, and what they are."""
+    if len(own) == 3:
+        last = own[-1] in (1, 3, 4) and own[0] not in (1, 3, 4)
+        return ((own[2], own[0], own[1]) if last else own), "images"
+    if len(own) == 2 and abs(own[0] - own[1]) * 4 <= max(own) and min(own) >= 8:
+        return (1, *own), "images of one channel"
+    if len(own) == 2:
+        return (min(own), max(own)), "series, channels and length"
+    if len(own) == 1:
+        return own, "rows of numbers"
+    return (1,), "single numbers"
+
+
+def _of_folder(root: Path) -> Glance:
+    """Of image files in class folders; their sizes are read, not their pixels.
+
+    Raises:
+        DiagnosticError: D503 (none of them can be read), and what `Layout.of` raises.
+    """
+    from bayesnas.runtime.data.images import ENDINGS
+    from bayesnas.runtime.data.layout import Layout
+
+    layout = Layout.of(root)
+    files: list[list[Path]] = [
+        sorted(p for p in (layout.train / name).rglob("*") if p.suffix.lower() in ENDINGS)
+        for name in layout.classes
+    ]
+    sample = _spread([path for paths in files for path in paths])
+    seen = [size for path in sample if (size := _size(path)) is not None]
+    if not seen:
+        remedy = "put images (PNG, JPEG, ...) into a folder for each class"
+        raise DiagnosticError(Diagnostic("D503", f"no images in `{layout.train}`", help=remedy))
+    counts = tuple(map(len, files))
+    channels = 1 if all(grey for _, _, grey in seen) else 3
+    sizes = Counter((height, width) for height, width, _ in seen)
+    [(height, width), _] = sizes.most_common(1)[0]
+    exact = len(sizes) == 1 and max(height, width) <= _EXACT
+    if not exact:
+        median = sorted(min(h, w) for h, w, _ in seen)[len(seen) // 2]
+        height = width = next((side for side in _SIDES if side <= median), _SIDES[-1])
+    kind = "grey" if channels == 1 else "colour"
+    told = f"{kind} images" if exact else f"{kind} images of {_span(seen)} pixels, fitted to that"
+    shape = (channels, height, width)
+    return Glance(shape, len(files), layout.classes, sum(counts), counts, not exact, told)
+
+
+def _spread(files: Sequence[Path]) -> Sequence[Path]:
+    """Some of many files, from all over."""
+    return files[:: max(1, len(files) // _LOOKED_AT)]
+
+
+def _size(path: Path) -> tuple[int, int, bool] | None:
+    """Height, width, and whether it is grey; None of what is no image."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            width, height = image.size[::-1] if turned else image.size
+            return height, width, image.mode in _PALETTES
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None
+
+
+def _span(seen: Sequence[tuple[int, int, bool]]) -> str:
+    """Widths and heights from the smallest to the largest."""
+    least, most = (
+        " x ".join(str(choose(size[k] for size in seen)) for k in (1, 0)) for choose in (min, max)
+    )
+    return least if least == most else f"{least} to {most}"

@@ -1,0 +1,213 @@
+"""What the outputs of a network may learn, as a ``learn`` block says it.
+
+It stands in the compiler so that a wrong objective is refused with its place in the spec before
+anything runs; the runtime has a task for each word (`runtime/tasks/`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from attrs import evolve, field, frozen
+
+from bayesnas.dsl import tree
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span, quote, suggest
+from bayesnas.dsl.parser import parse
+
+
+@frozen
+class Option:
+    """A number that an objective takes: at least ``least``, at most ``most``; see ``about``."""
+
+    least: float
+    most: float
+    about: str
+    whole: bool = False
+    maps: bool = False  # whether it is for outputs [C, ...] alone
+
+
+@frozen
+class Kind:
+    """An objective: what it is for, and its options by name."""
+
+    about: str
+    options: Mapping[str, Option] = field(factory=dict)
+
+
+OBJECTIVES: Final[Mapping[str, Kind]] = {
+    "classification": Kind(
+        "one of some classes an example; of an output [C, H, W], one of C a pixel",
+        {
+            "smoothing": Option(0, 0.999, "share of a label that is spread over all classes"),
+            "ignored": Option(
+                0, 255, "label of pixels that count for nothing; 255", whole=True, maps=True
+            ),
+        },
+    ),
+    "next_token": Kind("the token of a text that comes next"),
+    "multilabel": Kind("any of some labels an example, each by itself"),
+    "regression": Kind(
+        "numbers, with Gaussian noise; of an output [C, H, W], C a pixel",
+        {"sigma": Option(1e-6, 1e6, "deviation of the noise, in deviations of the targets; 1")},
+    ),
+}
+
+
+@frozen
+class Objective:
+    """What one output learns, and what its loss counts in the sum over outputs."""
+
+    port: str
+    name: str
+    options: Mapping[str, float] = field(factory=dict)
+    weight: float = 1.0
+
+    def __str__(self) -> str:
+        """As a ``learn`` block has it: ``depth = regression(sigma = 0.5) * 0.1``."""
+        return f"{self.port} = {self.term}"
+
+    @property
+    def term(self) -> str:
+        """Without its port."""
+        given = ", ".join(f"{name} = {value:g}" for name, value in self.options.items())
+        weight = f" * {self.weight:g}" if self.weight != 1 else ""
+        return f"{self.name}({given}){weight}" if given else f"{self.name}{weight}"
+
+    def entry(self, span: Span) -> tree.Objective:
+        """As it stands in a syntax tree."""
+        options = tuple(
+            tree.Setting(name, _plain(value), span=span) for name, value in self.options.items()
+        )
+        weight = None if self.weight == 1 else _plain(self.weight)
+        return tree.Objective(self.port, self.name, options, weight, span=span)
+
+
+def _plain(value: float) -> int | float:
+    return int(value) if value == int(value) else value
+
+
+def objective_of(entry: tree.Objective) -> Objective:
+    """That of an entry which `check_objective` has let pass."""
+    options = {option.name: float(option.value) for option in entry.options}
+    weight = 1.0 if entry.weight is None else float(entry.weight)
+    return Objective(entry.port, entry.name, options, weight)
+
+
+def read_objective(text: str) -> Objective:
+    """An entry of a ``learn`` block.
+
+    Raises:
+        DiagnosticError: D418 (it is none), D233 and D234 (no such objective, option or weight).
+    """
+    try:
+        spec = parse(Source("", f"learn {{ {text} }}"))
+        [[entry]] = [d.entries for d in spec.definitions if isinstance(d, tree.Learn)]
+    except (DiagnosticError, ValueError):
+        remedy = "write PORT=OBJECTIVE, as in `depth=regression*0.1`"
+        message = f"cannot read the objective `{text}`"
+        raise DiagnosticError(Diagnostic("D418", message, help=remedy)) from None
+    if wrong := check_objective(entry):
+        raise DiagnosticError(*(evolve(one, span=None) for one in wrong))
+    return objective_of(entry)
+
+
+def readable(entry: object) -> bool:
+    """Whether `read_objective` takes it behind the name of an output."""
+    try:
+        return isinstance(entry, str) and bool(read_objective(f"port = {entry}"))
+    except DiagnosticError:
+        return False
+
+
+def check_objective(entry: tree.Objective) -> list[Diagnostic]:
+    """What is wrong with an entry, whatever the network: D233 to D235."""
+    if entry.name not in OBJECTIVES:
+        remedy = suggest(entry.name, OBJECTIVES, f"choose from {quote(OBJECTIVES)}")
+        return [Diagnostic("D233", f"unknown objective `{entry.name}`", entry.span, help=remedy)]
+    wrong = [_wrong_option(entry.name, option) for option in entry.options]
+    names = [option.name for option in entry.options]
+    for option in entry.options:
+        if names.count(option.name) > 1:
+            message = f"`{option.name}` is given twice"
+            wrong.append(Diagnostic("D234", message, option.span, help="give it once"))
+            break
+    if entry.weight is not None and not 0 < float(entry.weight) < math.inf:
+        message, remedy = f"the weight {entry.weight} of `{entry.port}`", "write one above 0"
+        wrong.append(Diagnostic("D234", message, entry.span, help=remedy))
+    return [diagnostic for diagnostic in wrong if diagnostic is not None]
+
+
+def _wrong_option(objective: str, given: tree.Setting) -> Diagnostic | None:
+    options = OBJECTIVES[objective].options
+    if given.name not in options:
+        remedy = suggest(given.name, options, f"its options are {quote(options)}")
+        if not options:
+            remedy = "leave it out"
+        message = f"`{objective}` has no option `{given.name}`"
+        return Diagnostic("D234", message, given.span, help=remedy)
+    option, value = options[given.name], given.value
+    number = None if isinstance(value, str) else float(value)
+    if number is None or not option.least <= number <= option.most or (option.whole and number % 1):
+        kind = "a whole number" if option.whole else "a number"
+        remedy = f"write {kind} from {option.least:g} to {option.most:g}"
+        message = f"invalid value `{value}` of `{given.name}`"
+        return Diagnostic("D234", message, given.span, help=remedy)
+    return None
+
+
+def unknown_ports(
+    entries: Iterable[tree.Objective], networks: Mapping[str, tree.Network]
+) -> list[Diagnostic]:
+    """D235: entries for outputs that none of the networks has."""
+    ports = dict.fromkeys(port.name for n in networks.values() for port in n.outputs)
+    return [
+        Diagnostic(
+            "D235",
+            f"no output `{entry.port}`",
+            entry.span,
+            notes=(f"outputs are {quote(ports)}",) if ports else (),
+            help=suggest(entry.port, ports, "name an output of the network"),
+        )
+        for entry in entries
+        if entry.port not in ports
+    ]
+
+
+def objectives_of(
+    network: tree.Network, entries: Iterable[tree.Objective], given: Sequence[Objective] = ()
+) -> tuple[Objective, ...]:
+    """What the outputs of a network are to learn: those ``given`` stand over the spec's entries.
+
+    Raises:
+        DiagnosticError: D234 (an option, or a weight, that does nothing), D235 (one is given for an
+            output that the network has not).
+    """
+    ports = [port.name for port in network.outputs]
+    for objective in given:
+        if objective.port not in ports:
+            message, remedy = f"no output `{objective.port}`", f"choose from {quote(ports)}"
+            message = f"{message} in `{network.name}`"
+            raise DiagnosticError(Diagnostic("D235", message, network.span, help=remedy))
+    by_port = {entry.port: objective_of(entry) for entry in entries}
+    by_port |= {objective.port: objective for objective in given}
+    chosen = tuple(by_port[port] for port in ports if port in by_port)
+    idle = [d for objective in chosen for d in _idle(objective, network)]
+    if idle:
+        raise DiagnosticError(*idle)
+    return chosen
+
+
+def _idle(objective: Objective, network: tree.Network) -> Iterator[Diagnostic]:
+    """What is said of an output and does nothing there."""
+    [port] = [port for port in network.outputs if port.name == objective.port]
+    options = OBJECTIVES[objective.name].options
+    for name in objective.options:
+        if options[name].maps and len(port.shape or ()) == 1:
+            message = f"`{name}` does nothing for `{port.name}`, which is a vector"
+            remedy = "leave it out: it is for a class a pixel, outputs [C, H, W]"
+            yield Diagnostic("D234", message, port.span, help=remedy)
+    if objective.weight != 1 and len(network.outputs) == 1:
+        message = f"a weight of `{port.name}`, the only output"
+        yield Diagnostic("D234", message, port.span, help="leave it out: it weighs several outputs")

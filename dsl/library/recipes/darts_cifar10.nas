@@ -1,0 +1,17 @@
+# How DARTS trains what it found on CIFAR-10 (Liu, Simonyan, Yang, ICLR 2019; the authors' train.py):
+# 20 cells of 36 channels. Its auxiliary head is not part of a recipe.
+train {
+    epochs = 600
+    batch_size = 96
+    optimizer = sgd
+    learning_rate = 0.025
+    schedule = cosine_epoch
+    momentum = 0.9
+    nesterov = no
+    weight_decay = 3e-4
+    decay_norms = yes
+    gradient_clip = 5
+    drop_path = 0.2
+    augment = shift_flip
+    cutout = 16
+}

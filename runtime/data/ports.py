@@ -1,0 +1,102 @@
+"""Data and the ports of a network: which tensor is which, and what each output learns."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from bayesnas.compiler.graph.model import Graph
+from bayesnas.compiler.objectives import Objective
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span, quote
+from bayesnas.runtime.data.dataset import Data
+from bayesnas.runtime.data.registry import Ports
+from bayesnas.runtime.tasks.bundle import Bundle
+from bayesnas.runtime.tasks.interface import Task
+from bayesnas.runtime.tasks.registry import task_of
+from bayesnas.runtime.tasks.several import Several
+
+
+def aligned(data: Data, ports: Ports, graph: Graph) -> Data:
+    """The data with its inputs in the network's order.
+
+    Raises:
+        DiagnosticError: D520 (a port has no data), D521 (data is of no port).
+    """
+    span = graph.node(graph.root.inputs[0]).span
+    inputs = data.train.inputs
+    given = list(inputs.ports) if isinstance(inputs, Bundle) else []
+    learned = [o.port for o in data.task.outputs] if isinstance(data.task, Several) else []
+    for wanted, names, kind in ((ports.inputs, given, "input"), (ports.outputs, learned, "output")):
+        if len(wanted) > 1 or names:
+            _check_names(data, list(wanted), names, kind, span)
+    if not isinstance(inputs, Bundle):
+        return data
+
+    def ordered(bundle: Bundle) -> Bundle:
+        return Bundle({port: bundle.ports[port] for port in ports.inputs})
+
+    parts = [
+        evolve(part, inputs=ordered(part.inputs))
+        for part in (data.train, data.test)
+        if isinstance(part.inputs, Bundle)
+    ]
+    assert isinstance(data.mean, Bundle)
+    assert isinstance(data.std, Bundle)
+    mean, std = ordered(data.mean), ordered(data.std)
+    return evolve(data, train=parts[0], test=parts[1], mean=mean, std=std)
+
+
+def _check_names(
+    data: Data, wanted: list[str], given: list[str], kind: str, span: Span | None
+) -> None:
+    """Refuse ports without data, and data without a port, among inputs or outputs."""
+    if missing := [port for port in wanted if port not in given]:
+        has = f"it has {quote(given)}" if given else f"it has a single array of {kind}s"
+        arrays = ", ".join(f"{port}=..." for port in wanted)
+        raise DiagnosticError(
+            Diagnostic(
+                "D520",
+                f"`{data.name}` has no data for the {kind} {quote(missing)}",
+                span,
+                notes=(has,),
+                help=f"name arrays by ports: `npz:FILE` of `numpy.savez(FILE, {arrays})`",
+            )
+        )
+    if extra := [port for port in given if port not in wanted]:
+        raise DiagnosticError(
+            Diagnostic(
+                "D521",
+                f"`{data.name}` has data for {quote(extra)}, which is no {kind} of the network",
+                span,
+                notes=(f"its {kind}s are {quote(wanted)}",),
+                help="leave it out, or declare a port of that name",
+            )
+        )
+
+
+def told(data: Data, ports: Ports) -> Data:
+    """The data with a note on what each output learns, and its task as the spec says it.
+
+    Raises:
+        DiagnosticError: D430, D512 and D514, where that does not suit the data.
+    """
+    if isinstance(data.task, Several):
+        parts = {o.port: o.task for o in data.task.outputs}
+        silent = {p: task.objective for p, task in parts.items() if p not in ports.objectives}
+        taken = "; ".join(f"{port} = {name}" for port, name in silent.items())
+        note = f"taken from the data: `learn {{ {taken} }}`" if silent else ""
+        return data.noted(note)
+    port = next(iter(ports.outputs))
+    objective = ports.objectives.get(port)
+    if objective is None or len(ports.outputs) > 1:
+        return data
+    return evolve(data, task=_learned(data, objective, ports.outputs[port]))
+
+
+def _learned(data: Data, objective: Objective, shape: tuple[int, ...]) -> Task:
+    """What is learned of data whose source has made up its mind."""
+    if data.reading is not None and data.reading.again is not None:
+        return data.task  # made with the objective known
+    if objective.name == data.task.objective:
+        return data.task.with_options(objective.options)
+    targets = data.train.targets.cpu().numpy()
+    return task_of(targets, f"`{data.name}`", shape, objective)

@@ -1,0 +1,1 @@
+"""Tables: files of rows, and what becomes of their columns."""

@@ -1,0 +1,1 @@
+"""Texts: tokens, vocabularies and windows."""

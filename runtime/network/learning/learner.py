@@ -1,0 +1,146 @@
+"""A network that learns: its optimiser, learning rate, running mean, and the steps of an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from bayesnas.compiler.emit.pytorch import Emitted
+from bayesnas.compiler.graph.model import Graph
+from bayesnas.compiler.settings import TrainSettings
+from bayesnas.runtime.data.dataset import Batches
+from bayesnas.runtime.network.learning.drop_path import DropPath
+from bayesnas.runtime.network.learning.mixtures import mixed
+from bayesnas.runtime.network.learning.rates import learning_rate
+from bayesnas.runtime.network.modules import predict
+from bayesnas.runtime.network.training import check_loss, sgd
+from bayesnas.runtime.tasks.bundle import Inputs
+
+
+class Regulariser(Protocol):
+    """What a training is held to besides its loss."""
+
+    def penalty(self) -> Tensor | None:
+        """What is descended with the mean loss of a step, if anything."""
+        ...
+
+    def stepped(self, rate: float) -> None:
+        """After a step of the weights at that rate."""
+        ...
+
+
+class Learner:
+    """A network, and all by which a training's settings make it learn.
+
+    Args:
+        module: the network, on its device.
+        emitted: its source, which tells where its operations are.
+        graph: what it was emitted from.
+        settings: of the training.
+    """
+
+    def __init__(
+        self, module: nn.Module, emitted: Emitted, graph: Graph, settings: TrainSettings
+    ) -> None:
+        self.module, self.settings = module, settings
+        self.optimizer = optimizer_of(module, settings)
+        self.path = DropPath(module, emitted, graph, settings.drop_path)
+        self.regulariser: Regulariser | None = None
+        self.average: AveragedModel | None = None
+        if settings.average:
+            mean = get_ema_multi_avg_fn(settings.average)  # type: ignore[no-untyped-call]
+            self.average = AveragedModel(module, multi_avg_fn=mean, use_buffers=True)
+
+    @property
+    def judged(self) -> nn.Module:
+        """The network that is judged and kept: the running mean, or the network itself."""
+        return self.module if self.average is None else self.average.module
+
+    def epoch(self, batches: Batches, epoch: int, taken: int = 0) -> Iterator[float]:
+        """The batches of one pass; the loss of each.
+
+        Args:
+            batches: of the examples to train on.
+            epoch: counted from 0.
+            taken: batches of the pass that were taken before an interruption, a multiple of
+                `accumulate`.
+
+        Raises:
+            DiagnosticError: D602 if a loss is not finite.
+        """
+        self.module.train()
+        self.path.at(epoch / self.settings.epochs)
+        count, due = len(batches), self.settings.accumulate
+        for k, (inputs, targets) in enumerate(batches.series(count, taken), start=taken):
+            together = min(due, count - k // due * due)  # batches of this step
+            value = self._backward(batches, inputs, targets, together, f"epoch {epoch + 1}")
+            if (k + 1) % due == 0 or k + 1 == count:
+                self._step(learning_rate(self.settings, epoch, k, count))
+            yield value
+
+    def _backward(
+        self, batches: Batches, inputs: Inputs, targets: Tensor, together: int, place: str
+    ) -> float:
+        settings = self.settings
+        mixture = mixed(inputs, settings.mixup, settings.cutmix)
+        low = settings.precision == "bfloat16"
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=low):
+            outputs = predict(self.module, mixture.inputs)
+        loss = mixture.loss(batches.data.task.loss, outputs.float() if low else outputs, targets)
+        value = check_loss(loss, place)
+        penalty = self.regulariser.penalty() if self.regulariser else None
+        loss = loss if penalty is None else loss + penalty
+        (loss / together if together > 1 else loss).backward()  # type: ignore[no-untyped-call]
+        return value
+
+    def _step(self, rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        if self.settings.gradient_clip:
+            nn.utils.clip_grad_norm_(self.module.parameters(), self.settings.gradient_clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.regulariser is not None:
+            self.regulariser.stepped(rate)
+        if self.average is not None:
+            self.average.update_parameters(self.module)
+
+    # ------------------------------------------------------------------------------ interruption
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        average = {} if self.average is None else {"average": self.average.state_dict()}
+        return {
+            "model": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            **average,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Back to what `state` gave."""
+        self.module.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+
+
+def optimizer_of(module: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+    """The optimiser of a training, on all weights; decay where the settings want it.
+
+    Vectors are normalisations' scales and shifts, and biases.
+    """
+    rate, decay = settings.learning_rate, settings.weight_decay
+    parameters: list[dict[str, Any]] = [{"params": list(module.parameters())}]
+    if settings.decay_norms == "no":
+        vectors = [p for p in module.parameters() if p.dim() < 2]
+        others = [p for p in module.parameters() if p.dim() >= 2]
+        groups = ({"params": others}, {"params": vectors, "weight_decay": 0.0})
+        parameters = [group for group in groups if group["params"]]
+    if settings.optimizer == "adamw":
+        betas = (settings.momentum, 0.999)
+        return torch.optim.AdamW(parameters, lr=rate, betas=betas, weight_decay=decay)
+    return sgd(parameters, rate, settings.momentum, decay, settings.nesterov == "yes")

@@ -1,0 +1,176 @@
+"""The sections of a comparison: strategies in a table, over seeds, against cost, and in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
+from typing import Any, Final
+
+from bayesnas.runtime.report.blocks import Block, Cell, Chart, Code, Numbers, Section, Table, Words
+from bayesnas.runtime.report.charts import Spec, axis, colour, dot, figure, front, layer, tooltip
+from bayesnas.runtime.report.colours import coloured
+from bayesnas.runtime.report.files import ComparisonFiles
+from bayesnas.runtime.report.metrics import metric_scale, metric_title
+from bayesnas.runtime.report.sections.layers import COSTS
+
+_CONFIDENCE: Final = 0.95
+
+
+def comparison_sections(files: ComparisonFiles) -> list[Section]:
+    """All of them."""
+    scale, _ = metric_scale(files.metric)
+    quality = f"test_{files.metric}"
+    rows: list[dict[str, Any]] = [
+        {**entry, "quality": scale * entry[quality]} for entry in files.entries
+    ]
+    by_strategy: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_strategy.setdefault(row["strategy"], []).append(row)
+    order = sorted(by_strategy, key=lambda name: -_mean(by_strategy[name], "quality"))
+    title = metric_title(files.metric, "test")
+    columns = (
+        "strategy",
+        "seed",
+        "quality",
+        "parameters",
+        "flops",
+        "images_trained",
+        "images_evaluated",
+        "seconds",
+    )
+    table = Table.of("runs", columns, [[row[c] for c in columns] for row in rows])
+    about = "A dot for each seed over its strategy's box: the middle half, and the median."
+    costs = tuple(_against_cost(rows, order, cost, name, title) for cost, name in COSTS)
+    cost_about = (
+        "A dot a run. The line joins the runs that no other is cheaper and better than: the Pareto "
+        "front."
+    )
+    blocks: tuple[Block, ...] = (
+        _summary(by_strategy, order, title),
+        Words(tuple(significance(by_strategy, order, files.metric))),
+        Chart("Over the seeds", about, (_boxes(rows, order, title),), table),
+        Chart("Cost against quality", cost_about, costs, table, wide=False),
+    )
+    spec = str(files.record["spec"])
+    settings = [
+        (f"{kind}: {name}", value)
+        for kind in ("search", "train")
+        for name, value in files.record[kind].items()
+        if isinstance(value, str | int | float)
+    ]
+    made = Section(
+        "How it was made",
+        (("data", str(files.record["data"])),),
+        (
+            Numbers(
+                "Settings",
+                "Those of all its runs.",
+                Table.of("settings", ("setting", "value"), settings),
+            ),
+            Code("The spec", spec, coloured(spec), folded=True),
+        ),
+    )
+    return [Section("Strategies", (), blocks), made]
+
+
+def significance(
+    entries: Mapping[str, Sequence[Mapping[str, Any]]], order: Sequence[str], metric: str
+) -> list[str]:
+    """What the seeds say of the best strategy against each other one, in a sentence each.
+
+    Runs of the same seed are pairs; the interval is that of Student's t for their mean difference.
+    """
+    best, *others = order
+    _, unit = metric_scale(metric)
+    points = " points" if unit == "%" else unit
+    sentences = []
+    for other in others:
+        first, second = ({e["seed"]: e["quality"] for e in entries[name]} for name in (best, other))
+        differences = [first[seed] - second[seed] for seed in first.keys() & second.keys()]
+        named = f"{best} against {other}"
+        if len(differences) < 2:
+            sentences.append(f"{named}: one seed, from which nothing can be said.")
+            continue
+        mean, half = fmean(differences), _half_width(differences)
+        low, high = mean - half, mean + half
+        verdict = (
+            "more than the seeds make by chance" if low > 0 else "no more than chance may make"
+        )
+        sentences.append(
+            f"{named}: {mean:+.2f}{points} on average over {len(differences)} seeds, "
+            f"{_CONFIDENCE:.0%} interval {low:+.2f} to {high:+.2f}: {verdict}."
+        )
+    if len(others) > 1:
+        sentences.append(
+            "The best was chosen for being the best, and each comparison may err in one of twenty: "
+            "of several, some may."
+        )
+    return sentences
+
+
+def _half_width(values: Sequence[float]) -> float:
+    """Of the interval of the mean, by Student's t."""
+    from scipy.stats import t
+
+    quantile = float(t.ppf(0.5 + _CONFIDENCE / 2, len(values) - 1))
+    return quantile * stdev(values) / math.sqrt(len(values))
+
+
+def _summary(
+    entries: Mapping[str, Sequence[Mapping[str, Any]]], order: Sequence[str], title: str
+) -> Numbers:
+    names = ("quality", "parameters", "flops", "images_trained", "seconds")
+    rows: list[tuple[Cell, ...]] = []
+    for strategy in order:
+        runs = entries[strategy]
+        spread = stdev(run["quality"] for run in runs) if len(runs) > 1 else 0.0
+        mean, *others = (_mean(runs, name) for name in names)
+        rows.append(
+            (strategy, len(runs), f"{mean:.2f} ± {spread:.2f}", *(f"{v:,.0f}" for v in others))
+        )
+    columns = ("strategy", "seeds", title, "parameters", "FLOPs", "images trained", "seconds")
+    about = "Means over the seeds, the quality with its standard deviation; the best first."
+    return Numbers("In a table", about, Table.of("strategies", columns, rows))
+
+
+def _mean(entries: Sequence[Mapping[str, Any]], name: str) -> float:
+    return fmean(entry[name] for entry in entries)
+
+
+def _boxes(rows: Sequence[Mapping[str, Cell]], order: Sequence[str], title: str) -> Spec:
+    y = {"field": "strategy", "type": "nominal", "sort": list(order), "title": None}
+    x = axis("quality", title)
+    of = colour("strategy", order, legend=False)
+    box = layer(
+        {
+            "type": "boxplot",
+            "extent": "min-max",
+            "size": 16,
+            "box": {"opacity": 0.4},
+            "rule": {"color": "currentColor", "opacity": 0.6},
+            "ticks": {"color": "currentColor", "opacity": 0.6, "size": 12},
+        },
+        y=y,
+        x=x,
+        color=of,
+    )
+    told = tooltip(("strategy", "seed", "quality", "parameters", "flops"))
+    dots = layer(
+        dot(40),
+        y=y,
+        x=x,
+        color=of,
+        tooltip=told,
+    )
+    return figure(rows, box, dots, height=max(80, 44 * len(order)))
+
+
+def _against_cost(
+    rows: Sequence[Mapping[str, Any]], order: Sequence[str], cost: str, name: str, title: str
+) -> Spec:
+    x, y, of = axis(cost, name), axis("quality", title), colour("strategy", order)
+    told = tooltip(("strategy", "seed", "quality", "parameters", "flops"))
+    points = [(row[cost], row["quality"]) for row in rows]
+    dots = layer(dot(55), x=x, y=y, color=of, tooltip=told)
+    return figure(rows, front(points, x, y, larger=True), dots)

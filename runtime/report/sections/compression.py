@@ -1,0 +1,54 @@
+"""The section of a compression: what went, and what that cost and saved."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bayesnas.runtime.report.blocks import Block, Cell, Chart, Numbers, Section, Table
+from bayesnas.runtime.report.charts import bars
+from bayesnas.runtime.report.files import RunFiles
+from bayesnas.runtime.report.metrics import metric_names, metric_told
+
+_MOST: Final = 40  # layers that are drawn
+
+
+def compression(run: RunFiles) -> list[Section]:
+    """Widths before and after, costs, and the score at each step."""
+    layers = run.rows["layers.jsonl"]
+    columns = ("layer", "operation", "inputs", "inputs_kept", "channels", "channels_kept")
+    table = Table.of("widths", columns, [[row[c] for c in columns] for row in layers])
+    records: list[dict[str, Cell]] = [
+        {"layer": row["layer"], "width": width, "channels": row[key]}
+        for row in layers[:_MOST]
+        for width, key in (("before", "channels"), ("after", "channels_kept"))
+    ]
+    spec = bars(
+        records, "layer", "channels", title="Channels", by="width", domain=("before", "after")
+    )
+    some = "" if len(layers) <= _MOST else f" The first {_MOST} of {len(layers)} are drawn."
+    about = f"The channels that each layer puts out, before and after the compression.{some}"
+    blocks: tuple[Block, ...] = (*_steps(run), Chart("Widths", about, (spec,), table))
+    return [Section("The compression", (), blocks)]
+
+
+def _steps(run: RunFiles) -> list[Numbers]:
+    """Cost and score before, after the removal, and after training on."""
+    told = run.result.get("compression")
+    if not told:
+        return []
+    steps = {
+        "before": told["before"],
+        "after the removal": told["removed"],
+        "trained on": run.result,
+    }
+    metrics = metric_names(run.result, "test")
+    rows = [
+        (
+            *(name, step["parameters"], step["flops"]),
+            *(metric_told(m, step[f"test_{m}"]) if f"test_{m}" in step else "" for m in metrics),
+        )
+        for name, step in steps.items()
+    ]
+    columns = ("step", "parameters", "FLOPs", *(f"test {m}" for m in metrics))
+    about = "What the network cost and was worth on the test part, step by step."
+    return [Numbers("Step by step", about, Table.of("steps", columns, rows))]

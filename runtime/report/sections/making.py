@@ -1,0 +1,124 @@
+"""How a run was made, so that it can be made again: commands, seed, data, versions, machine."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
+from bayesnas.runtime.report.blocks import Code, Numbers, Section, Table
+from bayesnas.runtime.report.colours import coloured
+from bayesnas.runtime.report.files import RunFiles
+
+
+def command_of(run: RunFiles) -> str:
+    """The command that makes the run again, from the copy of its spec, in a new folder."""
+    settings, kind = run.settings, "search" if run.made == "search" else "train"
+    spec = run.folder / settings["file"]
+    words = ["bayesnas", run.made, str(spec if run.made != "compress" else "RUN")]
+    words += ["--data", _data(settings), "-o", "NEW", "--seed", str(settings.get("seed", 0))]
+    if run.made == "compress":
+        words += _compression(settings["compression"])
+    else:
+        if settings["network"]:
+            words += ["--network", settings["network"]]
+        for name, value in settings["values"].items():
+            words += ["--set", f"{name}={value}"]
+        if settings.get("standardise", "auto") != "auto":
+            words += ["--standardise", settings["standardise"]]
+    if settings["resize"]:
+        words += ["--fit", settings["fit"]]
+    words += _search_words(settings)
+    given = run.compiled.settings(kind)
+    default: Any = make_settings(SearchSettings, given)
+    if kind == "train":
+        default = make_settings(TrainSettings, given)
+    for name, value in settings.get("settings", {}).items():
+        if getattr(default, name, value) != value:
+            words += [
+                "--option",
+                f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}",
+            ]
+    for plugin in settings["plugins"]:
+        words += ["--plugin", plugin]
+    return shlex.join(words)
+
+
+def _data(settings: Mapping[str, Any]) -> str:
+    """The data by its name, with its path from the root of the file system."""
+    name, paths = str(settings["data"]), settings["data_paths"]
+    return f"{name.partition(':')[0]}:{paths[0]}" if paths else name
+
+
+def _search_words(settings: Mapping[str, Any]) -> Iterator[str]:
+    """What a search is told of its space, of what `Space.record` keeps."""
+    proxy, budgets = settings.get("proxy"), settings.get("budgets")
+    if isinstance(budgets, dict):
+        for name, limit in budgets.items():
+            yield from ("--budget", f"{name}={limit}")
+    if isinstance(proxy, dict):
+        for name, value in proxy.items():
+            yield from ("--proxy", f"{name}={value}")
+
+
+def _compression(record: Any) -> Iterator[str]:
+    """What a compression was told."""
+    if not isinstance(record, dict):
+        return
+    for budget in record.get("budgets", ()):
+        yield from ("--budget", f"{budget['cost']}={budget['limit']}")
+    yield from ("--importance", str(record.get("importance", "magnitude")))
+
+
+def making(run: RunFiles) -> Section:
+    """The section of a page."""
+    settings, result = run.settings, run.result
+    machine = result.get("machine", {})
+    examples = settings.get("examples", {})
+    parts = [
+        f"{n:,} {name.replace('_', ' ')}" for name, n in examples.items() if isinstance(n, int)
+    ]
+    facts = [
+        ("data", settings["data"] + (f" ({', '.join(parts)} examples)" if parts else "")),
+        ("seed", str(settings.get("seed", 0))),
+        *((f"version of {name}", text) for name, text in settings.get("versions", {}).items()),
+        *((name, str(value)) for name, value in machine.items()),
+    ]
+    if result:
+        facts.append(("device", result.get("device", "")))
+        facts.append(("time", _duration(result["seconds"])))
+    rows = [(name, value) for name, value in settings.get("settings", {}).items()]
+    text = run.text(settings["file"])
+    hashes = [
+        (name.replace("_hash", ""), str(value))
+        for record in (settings, result)
+        for name, value in record.items()
+        if name.endswith("_hash")
+    ]
+    return Section(
+        "How it was made",
+        tuple(facts),
+        (
+            Code("The command again, into the folder NEW", command_of(run)),
+            Numbers(
+                "Settings",
+                "Those of the run, in full.",
+                Table.of("settings", ("setting", "value"), rows),
+            ),
+            Code("The spec", text, coloured(text), folded=text.count("\n") > 60),
+            Numbers(
+                "Hashes",
+                "SHA-256, of what went in and of what came out.",
+                Table.of("hashes", ("of", "hash"), hashes),
+            ),
+        ),
+    )
+
+
+def _duration(seconds: float) -> str:
+    """Seconds, or hours and minutes where there are many."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"

@@ -1,0 +1,108 @@
+"""Recipes hold the numbers of their sources, and settings stand over those that come before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import compile_text
+
+from bayesnas.commands.training import RECIPES
+from bayesnas.compiler.pipeline import compile_spec
+from bayesnas.compiler.recipes import recipe_settings
+from bayesnas.dsl.diagnostics import DiagnosticError
+from bayesnas.dsl.loader import packaged_recipes
+
+NET = "network n(x: [4]) -> (y: [2]) { x -> y : linear(2) }\n"
+DARTS = {
+    "optimizer": "sgd",
+    "momentum": 0.9,
+    "nesterov": "no",
+    "decay_norms": "yes",
+    "gradient_clip": 5,
+}
+COLOURS = {"augment": "flip", "crop": 0.08, "color_jitter": 0.4, "label_smoothing": 0.1}
+
+# Liu et al. 2019, train.py and train_imagenet.py; PC-DARTS, train_imagenet.py; PathLevel-EAS,
+# run_pyramidnet.py; torchvision, references/classification (the recipe of 2021).
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "darts_cifar10": {
+        **DARTS, "epochs": 600, "batch_size": 96, "learning_rate": 0.025, "cutout": 16,
+        "schedule": "cosine_epoch", "weight_decay": 3e-4, "drop_path": 0.2,
+        "augment": "shift_flip",
+    },
+    "darts_imagenet": {
+        **DARTS, **COLOURS, "epochs": 250, "batch_size": 128, "learning_rate": 0.1,
+        "schedule": "exponential", "rate_decay": 0.97, "weight_decay": 3e-5,
+    },
+    "pc_darts_imagenet": {
+        **DARTS, **COLOURS, "epochs": 250, "batch_size": 1024, "learning_rate": 0.5,
+        "schedule": "linear_tail", "warmup_epochs": 5, "weight_decay": 3e-5,
+    },
+    "pyramidnet": {
+        **DARTS, "epochs": 300, "batch_size": 64, "learning_rate": 0.1, "schedule": "cosine",
+        "nesterov": "yes", "weight_decay": 1e-4, "gradient_clip": 0, "augment": "shift_flip",
+    },
+    "torchvision_new": {
+        **DARTS, "epochs": 600, "batch_size": 128, "accumulate": 8, "learning_rate": 0.5,
+        "schedule": "cosine_epoch", "warmup_epochs": 5, "weight_decay": 2e-5,
+        "decay_norms": "no", "gradient_clip": 0, "average": 0.99997, "augment": "flip",
+        "crop": 0.08, "policy": "trivial", "erase": 0.1,
+        "label_smoothing": 0.1, "mixup": 0.2, "cutmix": 1.0,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_number_is_the_published_one(name: str) -> None:
+    assert recipe_settings(name) == PUBLISHED[name]
+
+
+def test_all_recipes_are_named_on_the_command_line() -> None:
+    assert list(RECIPES) == packaged_recipes() == sorted({*PUBLISHED, "quick"})
+
+
+def test_a_spec_imports_a_recipe_and_stands_over_it(tmp_path: Path) -> None:
+    path = tmp_path / "n.nas"
+    path.write_text('import "recipes/darts_cifar10.nas"\n' + NET + "train { epochs = 7 }\n")
+    compiled = compile_spec(path)
+    assert compiled.settings("train") == PUBLISHED["darts_cifar10"] | {"epochs": 7}
+
+
+def test_one_file_says_a_setting_once() -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        compile_text(NET + "train { epochs = 7 }\ntrain { epochs = 8 }\n")
+    assert [d.code for d in caught.value.diagnostics] == ["D201"]
+
+
+def test_a_recipe_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.nas"
+    path.write_text("train { epochs = 3; optimizer = adamw }\n")
+    assert recipe_settings(str(path)) == {"epochs": 3, "optimizer": "adamw"}
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "message"),
+    [
+        (NET, "D113", "the recipe `{}` has no `train` block"),
+        ("train { epoch = 3 }\n", "D230", "unknown train setting `epoch`"),
+        ("train { epochs = 0 }\n", "D231", "invalid value `0` of `epochs`"),
+    ],
+)
+def test_a_recipe_that_is_none(text: str, code: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.nas"
+    path.write_text(text)
+    with pytest.raises(DiagnosticError) as caught:
+        recipe_settings(str(path))
+    [found] = caught.value.diagnostics
+    assert (found.code, found.message) == (code, message.format(path))
+    assert found.span is None or (found.span.line, found.span.column) == (1, 9)
+
+
+def test_an_unknown_recipe() -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        recipe_settings("darts_cifar")
+    [found] = caught.value.diagnostics
+    assert (found.code, found.message) == ("D401", "no recipe at `darts_cifar`")
+    assert found.help == "did you mean `darts_cifar10`?"

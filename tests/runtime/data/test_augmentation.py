@@ -1,0 +1,91 @@
+"""Augmentation: laws of blanked squares, of what torchvision does an image at a time, refusals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from bayesnas.compiler.settings import TrainSettings
+from bayesnas.dsl.diagnostics import DiagnosticError
+from bayesnas.runtime.data.augmentation import Extra, augmented, cut_out
+
+IMAGES = torch.randint(1, 256, (64, 3, 12, 10), generator=torch.Generator().manual_seed(0)).to(
+    torch.uint8
+)
+
+
+def test_flips_are_images_or_their_mirrors() -> None:
+    flipped = augmented(IMAGES, "flip", torch.Generator().manual_seed(0))
+    same = (flipped == IMAGES).flatten(1).all(dim=1)
+    mirrored = (flipped == IMAGES.flip(3)).flatten(1).all(dim=1)
+    assert bool((same ^ mirrored).all())
+    assert 16 < int(mirrored.sum()) < 48
+
+
+def test_a_cutout_is_one_square_an_image_and_clipped_at_the_border() -> None:
+    torch.manual_seed(0)
+    inputs = torch.ones(500, 2, 12, 10)
+    blank = cut_out(inputs, 4)[:, 0] == 0
+    rows, columns = blank.any(dim=2).sum(dim=1), blank.any(dim=1).sum(dim=1)
+    assert torch.equal(blank.sum(dim=(1, 2)), rows * columns)  # a rectangle
+    assert (int(rows.max()), int(columns.max())) == (4, 4)
+    assert (int(rows.min()), int(columns.min())) == (2, 2)  # its middle is in the image
+    assert len({(int(b.nonzero()[0][0]), int(b.nonzero()[0][1])) for b in blank}) > 50
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [Extra(crop=0.3), Extra(policy="trivial"), Extra(policy="rand"), Extra(color_jitter=0.4)],
+    ids=str,
+)
+def test_each_image_is_changed_by_itself(extra: Extra) -> None:
+    """Given a batch, torchvision draws once for all of it."""
+    torch.manual_seed(0)
+    same = IMAGES[:1].expand(16, -1, -1, -1)
+    changed = extra.changed(same)
+    assert (changed.shape, changed.dtype) == (same.shape, torch.uint8)
+    assert len(torch.unique(changed.flatten(1), dim=0)) > 4
+
+
+def test_nothing_unasked() -> None:
+    extra, inputs = Extra.of(TrainSettings()), torch.rand(3, 2, 4, 4)
+    assert extra == Extra()
+    assert extra.changed(IMAGES) is IMAGES
+    assert extra.blanked(inputs) is inputs
+    extra.check("d", torch.zeros(1, 5))
+
+
+def test_rectangles_are_erased_in_as_many_images_as_asked() -> None:
+    torch.manual_seed(0)
+    erased = Extra(erase=0.5).blanked(torch.ones(400, 1, 8, 8))
+    assert 0.4 < float((erased == 0).flatten(1).any(dim=1).double().mean()) < 0.6
+
+
+@pytest.mark.parametrize(
+    ("settings", "images", "message"),
+    [
+        ({"cutout": 4}, torch.zeros(1, 5), "`cutout` changes images, examples of `d` are [5]"),
+        (
+            {"policy": "trivial", "crop": 0.5},
+            torch.zeros(1, 5, 8, 8, dtype=torch.uint8),
+            "`policy` changes images of bytes in 1 or 3 channels, examples of `d` are uint8 "
+            "in 5 channels",
+        ),
+        (
+            {"color_jitter": 0.1},
+            torch.zeros(1, 3, 8, 8),
+            "`color_jitter` changes images of bytes in 1 or 3 channels, examples of `d` are "
+            "float32 in 3 channels",
+        ),
+        ({"cutout": 16}, torch.zeros(1, 1, 8, 8), "`cutout` blanks all of images of 8 x 8 pixels"),
+    ],
+    ids=lambda case: str(case) if isinstance(case, dict) else "",
+)
+def test_what_cannot_be_done(settings: dict[str, Any], images: torch.Tensor, message: str) -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        Extra(**settings).check("d", images)
+    [found] = caught.value.diagnostics
+    assert (found.code, found.message) == ("D515", message)
+    assert found.help.startswith("leave `")

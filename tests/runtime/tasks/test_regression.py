@@ -1,0 +1,115 @@
+"""Regression: whose units, which scores, what suits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+from support import graph_of
+
+from bayesnas.dsl.diagnostics import DiagnosticError
+from bayesnas.runtime.data.arrays import data_of_arrays
+from bayesnas.runtime.tasks.registry import task_of
+from bayesnas.runtime.tasks.regression import Regression
+
+RANDOM = np.random.default_rng(0)
+
+
+def test_scores_are_those_of_scikit_learn_in_the_units_of_the_targets() -> None:
+    """Whatever the mean and the deviation of the part that is judged."""
+    values, guesses = 50 + 7 * RANDOM.normal(size=(40, 2)), 50 + 7 * RANDOM.normal(size=(40, 2))
+    task = Regression(("a", "b"), (40.0, 60.0), (5.0, 9.0))
+    mean, deviation = np.array(task.mean), np.array(task.deviation)
+    outputs = torch.from_numpy((guesses - mean) / deviation)
+    report = task.report([(outputs, torch.from_numpy(values))])
+    assert report.measures is not None
+    for k, name in enumerate(task.names):
+        assert report.measures.rows[name] == pytest.approx(
+            [
+                r2_score(values[:, k], guesses[:, k]),
+                root_mean_squared_error(values[:, k], guesses[:, k]),
+                mean_absolute_error(values[:, k], guesses[:, k]),
+            ]
+        )
+    assert report.score.quality == pytest.approx(r2_score(values, guesses))
+    answers = [[number for _, number in row] for row in task.answers(outputs, 1)]
+    np.testing.assert_allclose(answers, guesses)
+
+
+def test_the_loss_is_that_of_a_normal_distribution() -> None:
+    task = Regression(("y",), (2.0,), (4.0,), 0.5)
+    outputs, targets = torch.tensor([[0.3]]), torch.tensor([[6.0]], dtype=torch.float64)
+    normal = torch.distributions.Normal(0.3, 0.5)
+    assert float(task.loss(outputs, targets)) == pytest.approx(
+        -float(normal.log_prob(torch.tensor(1.0))), rel=1e-6
+    )
+
+
+def test_units_are_those_of_the_training_part_alone() -> None:
+    y = np.concatenate([RANDOM.normal(5, 2, size=400), RANDOM.normal(500, 1, size=100)])
+    data = data_of_arrays(np.zeros((400, 3)), y[:400], np.zeros((100, 3)), y[400:])
+    assert isinstance(data.task, Regression)
+    assert data.task.mean == pytest.approx((y[:400].mean(),))
+    split = data_of_arrays(np.zeros((500, 3)), y)
+    assert isinstance(split.task, Regression)
+    assert split.task.mean == pytest.approx((float(split.train.targets.mean()),))
+
+
+@pytest.mark.parametrize(
+    ("targets", "numbers"),
+    [
+        ([0.5, 1.5], True),
+        ([151.0, 75.0, 310.0], True),  # whole, but no classes from 0 without gaps
+        ([1.0, 2.0, 3.0], True),
+        ([0.0, 1.0, 2.0], False),
+        ([0, 1, 2], False),
+        ([[0.1, 5.0], [0.2, 7.0]], True),
+    ],
+    ids=str,
+)
+def test_floating_point_numbers_are_predicted_unless_they_number_classes(
+    targets: list[float], numbers: bool
+) -> None:
+    assert isinstance(task_of(np.array(targets), "`y`"), Regression) == numbers
+
+
+def test_strata_are_of_equal_size_and_in_order() -> None:
+    task = Regression(("y",), (0.0,), (1.0,))
+    targets = torch.from_numpy(RANDOM.permutation(53)[:, None].astype(float))
+    strata = task.strata(targets)
+    counts = np.bincount(strata)
+    assert len(counts) == 10
+    assert counts.max() - counts.min() <= 1
+    order = targets[:, 0].argsort().numpy()
+    assert (np.diff(strata[order]) >= 0).all()
+    assert task.strata(targets[:7]).max() == 0
+
+
+def test_classes_are_not_weighed() -> None:
+    task = Regression(("y",), (0.0,), (1.0,))
+    with pytest.raises(DiagnosticError) as caught:
+        task.balanced(torch.zeros(3, 1))
+    [found] = caught.value.diagnostics
+    assert found.code == "D423"
+    assert found.message == "`class_weights = balanced` does nothing where R2 is learned"
+
+
+def test_a_network_of_another_number_of_outputs() -> None:
+    task = Regression(("y",), (0.0,), (1.0,))
+    with pytest.raises(DiagnosticError) as caught:
+        task.check(graph_of("network net(x: [4]) -> (y: [3]) { x -> y : linear(3) }"), "prices")
+    [found] = caught.value.diagnostics
+    assert found.message == "`prices` has a number to predict an example, the network predicts 3"
+    assert found.help.startswith("declare the output as `y: [1]`, fed by `linear(1)`")
+
+
+def test_an_error_of_chance_is_about_what_it_is() -> None:
+    """R2 of answers that have a correlation with the targets varies so much."""
+    task, found = Regression(("y",), (0.0,), (1.0,)), []
+    for _ in range(400):
+        x = RANDOM.normal(size=200)
+        y = x + RANDOM.normal(size=200)  # R2 0.5
+        report = task.report([(torch.from_numpy(x)[:, None], torch.from_numpy(y)[:, None])])
+        found.append(report.score.quality)
+    assert task.standard_error(0.5, 200) == pytest.approx(np.std(found), rel=0.3)

@@ -1,0 +1,125 @@
+"""`bayesnas init`: whatever the data, a spec that fits it and commands that run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from living import snapshot, striped
+from PIL import Image
+
+from bayesnas.cli import main
+from bayesnas.dsl.diagnostics import Source
+from bayesnas.dsl.formatter import format_source
+
+SHORT = (
+    "--device cpu --option warmup_epochs=0.2 --option rounds=1 --option epochs=0.2 "
+    "--option draws=2 --set width=4"
+)
+
+
+def save(path: Path, shape: tuple[int, ...], count: int = 40, kind: str = "float32") -> str:
+    """Noise of two classes, the second brighter; the name of the data."""
+    chance = np.random.default_rng(0)
+    labels = np.arange(count) % 2
+    lift = labels.reshape(-1, *[1] * len(shape))
+    np.savez(path, x=(chance.random((count, *shape)) * 100 + 100 * lift).astype(kind), y=labels)
+    return f"npz:{path}"
+
+
+def folder(root: Path, sizes: tuple[tuple[int, int], ...], mode: str) -> str:
+    """Class folders of plain images of these sizes, eleven of one class for two of the other."""
+    for name, count, shade in (("dark", 11, 20), ("light", 2, 220)):
+        (root / name).mkdir(parents=True)
+        for k in range(count):
+            size = sizes[k % len(sizes)]
+            Image.new("L", size, shade + k).convert(mode).save(root / name / f"{k}.png")
+    return f"folder:{root}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [
+        ("table", "[7]"),
+        ("series", "[3, 24]"),
+        ("series, channels last", "[3, 24]"),
+        ("images", "[3, 16, 16]"),
+        ("images, channels last", "[3, 16, 16]"),
+        ("images without channels", "[1, 12, 12]"),
+        ("files of one size", "[1, 20, 16]"),
+        ("files of many sizes", "[3, 48, 48]"),
+        ("digits", "[1, 8, 8]"),
+    ],
+)
+def test_the_spec_fits_and_its_commands_run(
+    kind: str,
+    shape: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = {
+        "table": lambda: save(Path("x.npz"), (7,)),
+        "series": lambda: save(Path("x.npz"), (3, 24)),
+        "series, channels last": lambda: save(Path("x.npz"), (24, 3)),
+        "images": lambda: save(Path("x.npz"), (3, 16, 16), kind="uint8"),
+        "images, channels last": lambda: save(Path("x.npz"), (16, 16, 3), kind="uint8"),
+        "images without channels": lambda: save(Path("x.npz"), (12, 12), kind="uint8"),
+        "files of one size": lambda: folder(Path("my photos"), ((16, 20),), "L"),
+        "files of many sizes": lambda: folder(Path("photos"), ((60, 80), (90, 50)), "RGB"),
+        "digits": lambda: "digits",
+    }[kind]()
+    assert main(["init", "start", "--data", data]) == 0
+    told = capsys.readouterr().out
+    text = (tmp_path / "start" / "space.nas").read_text("utf-8")
+    assert f"of {shape}" in told
+    assert re.search(rf"\(\w+: {re.escape(shape)};", text)
+    assert text == format_source(Source("space.nas", text))
+    assert ("class_weights = balanced" in text) == kind.startswith("files")
+    commands = re.findall(r"^    (bayesnas .*)$", told, re.M)
+    assert [f"#     {command}" in text for command in commands] == [True] * 3
+    if kind in ("table", "series", "files of many sizes"):
+        options = iter((SHORT, "--device cpu --option epochs=1", "--device cpu"))
+        for command in commands:
+            assert main(shlex.split(f"{command} {next(options)}")[1:]) == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("pictures", "error[D501]: unknown data `pictures`"),
+        ("folder:empty", "error[D502]: no folder `empty/train`"),
+        ("folder:texts", "error[D503]: no images in `texts`"),
+        ("npz:gone.npz", "error[D510]: no file `gone.npz`"),
+    ],
+)
+def test_data_that_cannot_be_learned_from_leaves_nothing(
+    data: str,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("empty", "texts/a", "texts/b"):
+        Path(name).mkdir(parents=True)
+    Path("texts/a/notes.txt").write_text("none", encoding="utf-8")
+    before = snapshot(tmp_path)
+    assert main(["init", "start", "--data", data]) == 2
+    assert message in capsys.readouterr().err
+    assert snapshot(tmp_path) == before
+
+
+def test_a_spec_that_is_there_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    striped(tmp_path / "data", train=2, test=1)
+    (tmp_path / "start").mkdir()
+    (tmp_path / "start" / "space.nas").write_text("mine", encoding="utf-8")
+    line = ["init", str(tmp_path / "start"), "--data", f"folder:{tmp_path / 'data'}"]
+    assert main(line) == 2
+    assert f"error[D413]: `{tmp_path / 'start' / 'space.nas'}` exists" in capsys.readouterr().err
+    assert (tmp_path / "start" / "space.nas").read_text("utf-8") == "mine"
+    assert main([*line, "--force"]) == 0

@@ -1,0 +1,29 @@
+"""The page on several inputs and outputs, followed to the letter."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import bayesnas
+from bayesnas.cli import main
+
+PAGE = Path(__file__).parents[1] / "docs/ports.md"
+FAST = {"search": ["warmup_epochs=1", "rounds=1", "draws=2"], "train": ["epochs=1"]}
+
+
+def test_every_step_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = PAGE.read_text("utf-8")
+    script, calls = re.findall(r"```py\n(.*?)```", text, re.DOTALL)
+    names = {"bayesnas": bayesnas}
+    exec(compile(script, "scenes.py", "exec"), names)
+    for line in re.findall(r"^ {4}bayesnas (.*)$", text, re.MULTILINE):
+        words = shlex.split(line.partition("  #")[0])
+        more = [word for option in FAST.get(words[0], ()) for word in ("--option", option)]
+        assert main([*words, *more]) == 0, line
+    exec(compile(calls.replace('* 2"}', '* 2"}, epochs=1'), "calls.py", "exec"), names)
+    assert Path("scenes.onnx").exists()
