@@ -30,6 +30,7 @@ from bayesnas.compiler.artifacts.derive import derive_spec
 from bayesnas.compiler.emit.pytorch import Emitted
 from bayesnas.compiler.graph.model import BudgetConstraint, CostName, Graph
 from bayesnas.compiler.graph.prune import prune_graph
+from bayesnas.compiler.graph.walks import looked_up
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.space.choices import Member
 from bayesnas.dsl.diagnostics import DiagnosticError
@@ -95,6 +96,8 @@ def module_of(emitted: Emitted) -> nn.Module:
 def inputs_of(graph: Graph) -> list[Tensor]:
     generator = torch.Generator().manual_seed(0)
     shapes = [graph.node(i).shape or () for i in graph.root.inputs]
+    if looked_up(graph):  # words
+        return [torch.randint(2, (EXAMPLES, *s), generator=generator).double() for s in shapes]
     return [torch.randn(EXAMPLES, *s, generator=generator, dtype=torch.float64) for s in shapes]
 
 

@@ -205,4 +205,21 @@ ODD = {
             again = shared plain(tail)
             y = sum(again, body[1])
         }""",
+    "recurrence": """
+        motif step(x, before; width) -> (after) {
+            z = concat(before, x, before)
+            node h
+            z ~> h : highway(1) | highway(2) | highway | highway(3)
+            after = h : complement
+        }
+        network net(s: [4, 3]) -> (y: [4, 4]) {
+            node x[3], h[4]
+            h[0] = s : zeros
+            for t in 0..3 {
+                x[t] = s : pick(t)
+                h[t + 1] = shared step(x[t], h[t]; width = 4)
+            }
+            all = concat(h)
+            all -> y : series(4)
+        }""",
 }

@@ -30,6 +30,7 @@ TABLE = ROOT.parent / "shared" / "data" / "nas-bench-macro.csv"
 # Lines without comments at most, and parameters that make it small enough to train here.
 SPACES = {
     "darts_cell": (30, {"cells": 3, "width": 4}),
+    "darts_rnn": (40, {"nodes": 2, "steps": 3, "words": 5, "width": 4}),
     "dense_motif": (30, {}),
     "densenet": (30, {"layers": 3}),
     "digits_cell": (40, {}),
@@ -137,6 +138,8 @@ def graph_of(name: str, network: str | None = None) -> Graph:
     [
         # Liu et al. 2019, section 3.4: 10^9 cells, 10^18 pairs of a normal and a reduction cell.
         ("darts_cell", (3 * 6 * 10 * 49**4) ** 2),
+        # Liu et al. 2019, the authors' code: a predecessor and one of 4 activations for 8 nodes.
+        ("darts_rnn", 40_320 * 4**8),
         # Dong and Yang 2020: 5^6 cells, those with `zeroize` counted.
         ("nasbench201", 15_625),
         # Su et al. 2021: 3^8 chains.

@@ -13,7 +13,8 @@ OPERATION_NAMES = (
     "layer_norm", "group_norm", "layer_scale", "max_pool", "avg_pool", "pad_channels",
     "upsample", "resize", "chunk", "channel_shuffle", "attention", "position", "embedding",
     "global_avg_pool", "flatten", "linear", "dropout", "relu", "relu6", "leaky_relu",
-    "silu", "hard_swish", "gelu", "tanh", "sigmoid",
+    "silu", "hard_swish", "gelu", "tanh", "sigmoid", "pick", "series", "zeros", "complement",
+    "highway",
 )  # fmt: skip
 _OPERATION = rf"\b({'|'.join(OPERATION_NAMES)})\b"
 _TERM = r"[^\W\d]\w*( \( LINE \))?"

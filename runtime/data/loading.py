@@ -16,7 +16,7 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote, suggest
 from bayesnas.runtime.data.conventions.axes import rearranged, remedy
 from bayesnas.runtime.data.conventions.lookups import check_lookups
 from bayesnas.runtime.data.dataset import Data, Reading, statistics
-from bayesnas.runtime.data.ports import aligned, told
+from bayesnas.runtime.data.ports import aligned, as_learned, told
 from bayesnas.runtime.data.registry import DataOptions, Ports, Request, kinds, source_of
 from bayesnas.runtime.tasks.bundle import Bundle, bundled, by_port, tensors
 from bayesnas.runtime.tasks.interface import Task, wrong
@@ -77,7 +77,7 @@ def _made(data: str | Data, ports: Ports, options: DataOptions, learned: Task | 
     elif (reading := data.reading) is not None and reading.again is not None and _open(data, ports):
         task, train, test = (getattr(reading.again(ports), n) for n in ("task", "train", "test"))
         data = evolve(data, task=task, train=train, test=test)
-    return data if learned is not None else told(data, ports)
+    return told(data, ports) if learned is None else as_learned(data, learned)
 
 
 def _open(data: Data, ports: Ports) -> bool:

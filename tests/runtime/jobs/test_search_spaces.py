@@ -51,3 +51,17 @@ def test_it_is_searched(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     module, _ = build(found, "pruned.nas", seed=0)
     inputs = [torch.randn(2, *(graph.node(port).shape or ())) for port in graph.root.inputs]
     assert module(*inputs).shape == (2, *(graph.node(graph.root.outputs[0]).shape or ()))
+
+
+def test_a_recurrent_cell_is_searched_on_a_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bayesnas.compiler.artifacts.figure.has_dot", lambda: False)
+    (tmp_path / "t.txt").write_text("abcd" * 40, encoding="utf-8")
+    space = compile_spec("darts_rnn", {"words": 4, "nodes": 2, "width": 4, "steps": 4})
+    out = tmp_path / "run"
+    bayesnas.search(space, f"text:{tmp_path / 't.txt'}", out, strategy="bayesnas", **FEW)
+    assert "perplexity" in (out / "history.jsonl").read_text("utf-8")
+    graph = compile_spec(out / "pruned.nas").graph
+    assert is_shared(graph)
+    assert not graph.searched()
