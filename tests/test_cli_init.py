@@ -111,6 +111,10 @@ def test_the_spec_fits_and_its_commands_run(
     [
         ("pictures", "error[D501]: unknown data `pictures`"),
         ("folder:empty", "error[D502]: no folder `empty/train`"),
+        (
+            "folder:pairs",
+            "error[D502]: `pairs` holds images with masks",
+        ),
         ("folder:texts", "error[D503]: no images in `texts`"),
         ("npz:gone.npz", "error[D510]: no file `gone.npz`"),
     ],
@@ -123,7 +127,7 @@ def test_data_that_cannot_be_learned_from_leaves_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("empty", "texts/a", "texts/b"):
+    for name in ("empty", "texts/a", "texts/b", "pairs/train/images", "pairs/train/masks"):
         Path(name).mkdir(parents=True)
     Path("texts/a/notes.txt").write_text("none", encoding="utf-8")
     before = snapshot(tmp_path)

@@ -57,8 +57,8 @@ def glance(name: str, options: DataOptions) -> Glance:
     """Look at data by its name.
 
     Raises:
-        DiagnosticError: D501 (unknown), D503 (no image that can be read), and what the source
-            raises.
+        DiagnosticError: D501 (unknown), D502 (images with masks), D503 (no image that can be
+            read), and what the source raises.
     """
     from bayesnas.runtime.data.registry import KINDS, Ports, Request, source_of
 
@@ -68,6 +68,7 @@ def glance(name: str, options: DataOptions) -> Glance:
         raise DiagnosticError(Diagnostic("D501", f"unknown data `{name}`", help=remedy))
     argument = name.partition(":")[2]
     if source.fits:
+        _check_classes(Path(argument))
         return _of_folder(Path(argument))
     if source.spells:
         ports = Ports({"tokens": (_WINDOW,)}, {"next": (0, _WINDOW)})
@@ -108,6 +109,23 @@ def _declared(own: tuple[int, ...]) -> tuple[tuple[int, ...], str]:
     if len(own) == 1:
         return own, "rows of numbers"
     return (1,), "single numbers"
+
+
+def _check_classes(root: Path) -> None:
+    """Refuse images with masks: their folders would pass for classes.
+
+    Raises:
+        DiagnosticError: D502.
+    """
+    from bayesnas.runtime.data.folders.pairs import paired_parts
+
+    try:
+        paired_parts(root)
+    except DiagnosticError:
+        return
+    remedy = "begin with `examples/segmentation/space.nas`, and write your sizes into it"
+    message = f"`{root}` holds images with masks, for which there is no start"
+    raise DiagnosticError(Diagnostic("D502", message, help=remedy))
 
 
 def _of_folder(root: Path) -> Glance:

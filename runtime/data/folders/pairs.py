@@ -89,7 +89,7 @@ def load(request: Request) -> Data:
     """
     check_shape(request.shape)
     root, findings, said = Path(request.argument), Findings(), []
-    parts = _parts(root)
+    parts = paired_parts(root)
     if request.learned is not None:
         judged = next(role for role in ("test", "val", "train") if role in parts)
         parts, said = {"train": parts[judged]}, [f"`{parts[judged].images}` is judged"]
@@ -106,7 +106,7 @@ def load(request: Request) -> Data:
     return data_of_parts(request, arrays, notes)
 
 
-def _parts(root: Path) -> dict[str, Pairs]:
+def paired_parts(root: Path) -> dict[str, Pairs]:
     """The folders of each part, by role; without a training part, those of the root itself.
 
     Raises:
