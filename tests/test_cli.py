@@ -542,7 +542,7 @@ class TestWrongData:
         ("epochs=nan", "D231", "invalid value `nan` of `epochs`"),
         ("learning_rate=nan", "D231", "invalid value `nan` of `learning_rate`"),
         ("learning_rate=0", "D231", "invalid value `0` of `learning_rate`"),
-        ("augment=flip", "D231", "invalid value `flip` of `augment`"),
+        ("augment=turn", "D231", "invalid value `turn` of `augment`"),
     ],
 )
 @pytest.mark.parametrize("command", ["search", "train"])
