@@ -47,6 +47,9 @@ STRATEGIES: Final[Mapping[str, StrategyEntry]] = {
     "random": StrategyEntry("random_members:RandomChoice", (*_TRAINING, "draws")),
     "darts": StrategyEntry("darts:Darts", _TRAINING),
     "magnitude": StrategyEntry("magnitude:Magnitude", (*_TRAINING, "gate_learning_rate")),
+    "pgnas": StrategyEntry(
+        "pgnas:Pgnas", (*_TRAINING, "gate_learning_rate", "discretize", "draws")
+    ),
     "largest": StrategyEntry("largest:Largest", ()),
 }
 CURVATURES = ("ggn", "ggn_diagonal", "fisher_monte_carlo", "fisher_empirical", "hessian")

@@ -46,6 +46,7 @@ from bayesnas.runtime.network.memory import Footprint
 from bayesnas.runtime.network.training import check_loss
 from bayesnas.runtime.runs.folder import Run
 from bayesnas.runtime.weights.choice import Limits, Ranking, free_strands, within
+from bayesnas.runtime.weights.priors.registry import check_importance
 
 ROOT = Path(__file__).parents[1]
 CATALOGUE = ROOT / "docs" / "errors.md"
@@ -277,6 +278,10 @@ def budget_that_no_removal_meets() -> None:
     within(compiled, slices, Ranking(scores, Limits(round_to=4)), [budget])
 
 
+def importance_that_there_is_not() -> None:
+    check_importance("magnitud")
+
+
 def data_of_no_port() -> None:
     network = "network net(left: [4], right: [4]) -> (y: [4]) { {left, right} -> y }"
     rows = np.ones((4, 4))
@@ -312,6 +317,7 @@ PROVOKED: dict[str, Callable[..., None]] = {
     "D607": channels_of_a_space,
     "D608": layer_that_there_is_not,
     "D609": budget_that_no_removal_meets,
+    "D610": importance_that_there_is_not,
 }
 
 

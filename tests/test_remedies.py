@@ -129,8 +129,10 @@ REPAIRS: dict[str, Repair] = {
     "D513": Repair("np.full((8, 4), np.nan)", "np.zeros((8, 4))"),
     "D514": Repair("np.arange(8) % 2 + 1", "np.arange(8) % 2"),
     "D515": Repair("augment=shift", "augment=none"),
+    "D522": Repair('"b")', '"a")', "D514"),
     "D520": Repair("left=np.ones((8, 4)),", "left=np.ones((8, 4)), right=np.zeros((8, 4)),"),
     "D516": Repair("csv:flats.csv", "csv:flats.csv --target price"),
+    "D518": Repair("embedding(5, 3)", "embedding(7, 3)"),
     "D604": Repair("budget parameters <= 650", "budget parameters <= 1K"),
 }
 
@@ -157,6 +159,7 @@ NOT_TRIED = {
     "D607": "made by a function; the remedy is a search",
     "D608": "made by a function, of a network at work",
     "D609": "made by a function, of a network at work",
+    "D610": "made by a function, of a name in Python",
     "D605": "mends the Python of a plugin, which is the user's",
 }
 

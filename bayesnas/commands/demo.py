@@ -18,6 +18,8 @@ from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_setti
 from bayesnas.dsl.files import check_empty
 from bayesnas.dsl.terminal import say
 
+EPOCHS: Final = 12  # that the compressed network is trained on
+
 if TYPE_CHECKING:
     from bayesnas.compiler.pipeline import Compiled
     from bayesnas.runtime.runs.folder import RunOptions
@@ -62,9 +64,10 @@ def _show(options: argparse.Namespace) -> int:
     spec = out / "search" / "pruned.nas"
     schedule = make_settings(TrainSettings, space.settings("train"))
     found_row = _trained_row("found network", compile_spec(spec), schedule, run, out / "train")
+    half_row = _compressed_row("at half its FLOPs", run, out)
     supernet_row = _trained_row("supernet", space, schedule, run, out / "supernet")
     head = ("", "parameters", "FLOPs", f"test {result.task.metric}", "trained in")
-    say("", *columns(head, [supernet_row, found_row]))
+    say("", *columns(head, [supernet_row, found_row, half_row]))
     share = result.found.parameters / result.supernet.parameters
     say(
         f"compiled in {compile_seconds:.1f} s, searched in {result.seconds:.0f} s, "
@@ -89,6 +92,18 @@ def _trained_row(
     result = train(compiled, settings, evolve(run, out=out))
     cost = cost_texts(graph_cost(compiled.graph))
     return (name, *cost, result.task.quality_text(result.test.quality), f"{result.seconds:.0f} s")
+
+
+def _compressed_row(name: str, run: RunOptions, out: Path) -> tuple[str, ...]:
+    """Compress what was trained in ``out/train`` to half of its FLOPs; its row of the table."""
+    from bayesnas.runtime.jobs.compression.compress import Compression, compress
+    from bayesnas.runtime.weights.choice import Share
+
+    half = Compression((Share("flops", 50),), "taylor")
+    result = compress(out / "train", half, {"epochs": EPOCHS}, evolve(run, out=out / "half"))
+    trained = result.trained
+    quality = trained.task.quality_text(trained.test.quality)
+    return (name, *cost_texts(result.after), quality, f"{trained.seconds:.0f} s")
 
 
 DEMO = Command("demo", "Search, retrain and compare on the embedded digits.", _add_demo, _demo)

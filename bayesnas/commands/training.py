@@ -44,8 +44,11 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import check_free
 from bayesnas.dsl.terminal import put, say
 
-# The names of `runtime/weights/importance.py`, which imports torch.
-IMPORTANCES: Final = ("magnitude", "taylor")
+# The names of `runtime/weights/importance.py` and `priors/registry.py`, which import torch.
+IMPORTANCES: Final = (
+    *("magnitude", "taylor", "norm_scale", "random"),
+    *("bayesnas", "pgnas", "group_lasso"),
+)
 # Files of `dsl/library/recipes/`, whose loader imports the parser.
 RECIPES: Final = (
     "darts_cifar10",
@@ -111,6 +114,9 @@ def _add_compress(parser: argparse.ArgumentParser) -> None:
         help="how channels are judged; default %(default)s",
     )
     parser.add_argument(
+        "--steps", type=int, default=1, metavar="N", help="removals, with training between them"
+    )
+    parser.add_argument(
         "--least", type=int, default=1, metavar="N", help="channels that stay; default %(default)s"
     )
     parser.add_argument(
@@ -132,21 +138,22 @@ def _add_compress(parser: argparse.ArgumentParser) -> None:
 
 
 def _compress(options: argparse.Namespace) -> int:
-    from bayesnas.runtime.jobs.compress import Compression, compress
+    from bayesnas.runtime.jobs.compression.compress import Compression, compress
     from bayesnas.runtime.weights.choice import Limits
 
-    for name, count in (("--least", options.least), ("--round-to", options.round_to)):
+    for name in ("--least", "--round-to", "--steps"):
+        count = getattr(options, name.strip("-").replace("-", "_"))
         if count < 1:
             message, remedy = f"`{name}` is {count}", f"write `{name} 1` or more"
             raise DiagnosticError(Diagnostic("D418", message, help=remedy))
     limits = Limits(options.least, options.round_to, tuple(options.keep))
-    wanted = Compression(parse_shares(options.budget), options.importance, limits)
+    wanted = Compression(parse_shares(options.budget), options.importance, limits, options.steps)
     values = parse_options("train", options.option)
     run = run_options(options, options.out, options.seed, options.resume, options.force)
     result = compress(options.run, wanted, values, run)
-    say(*columns(("layer", "inputs", "kept", "channels", "kept"), [
+    say(*columns(("layer", "inputs", "kept", "channels", "kept", "share"), [
         (layer.layer, *map(str, (layer.inputs, layer.inputs_kept)),
-         *map(str, (layer.channels, layer.channels_kept)))
+         *map(str, (layer.channels, layer.channels_kept)), f"{layer.share:.0%}")
         for layer in result.layers
     ]))  # fmt: skip
     say(*columns(("", "parameters", "FLOPs"), [
@@ -158,7 +165,7 @@ def _compress(options: argparse.Namespace) -> int:
         f"test {task.told(result.removed)} after the removal, "
         f"{task.told(trained.test)} of {trained.test_examples:,} examples after training on"
     )
-    say(f"weights: {options.out / 'weights.pt'}; {options.out / 'compressed.nas'}")
+    say(f"weights: {options.out / 'weights.pt'}; {options.out / 'compressed.nas'}; {result.figure}")
     say_report([options.out], options.out)
     return 0
 

@@ -63,21 +63,26 @@ def reach(following: Callable[[str], Iterable[str]], starts: Iterable[str]) -> s
 
 
 def looked_up(graph: Graph, *inputs: str) -> list[str]:
-    """The primitives that look up the numbers of these inputs, or of all of them, each once.
+    """The primitives that look up the numbers of these inputs, or of all of them, each once."""
+    return list(dict.fromkeys(stage.primitive for stage in lookups(graph, *inputs)))
+
+
+def lookups(graph: Graph, *inputs: str) -> list[Stage]:
+    """The stages that look up the numbers of these inputs, or of all of them.
 
     Shapes are known; ``skip`` and ``flatten`` may stand before them.
     """
     waiting = list(inputs or graph.root.inputs)
     seen = set(waiting)
-    found: dict[str, None] = {}
+    found: list[Stage] = []
     while waiting:
         for edge in graph.outgoing(waiting.pop()):
             stages, passes = _first(edge.operation.stages)
-            found |= dict.fromkeys(s.primitive for s in stages if _looks_up(s))
+            found += [stage for stage in stages if _looks_up(stage)]
             if passes and edge.target not in seen:
                 seen.add(edge.target)
                 waiting.append(edge.target)
-    return list(found)
+    return found
 
 
 def _looks_up(stage: Stage) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from attrs import asdict, field, frozen
-from torch import Tensor
+from torch import Tensor, nn
 
 from bayesnas.compiler.emit.pytorch import emit_torch
 from bayesnas.compiler.graph.cost import graph_cost
@@ -59,6 +59,7 @@ from bayesnas.runtime.runs.seals import file_hash
 from bayesnas.runtime.runs.status import run_progress
 from bayesnas.runtime.tasks.bundle import tensors
 from bayesnas.runtime.tasks.interface import Report, Score, Task
+from bayesnas.runtime.weights.priors.interface import Prior
 
 
 @frozen
@@ -94,12 +95,14 @@ class Start:
         made: how they came about, for ``settings.json``: a run is resumed only with the same.
         texts: files that tell of it, by name.
         told: what ``result.json`` says of it.
+        prior: makes what the channels of the network are held to while they are judged.
     """
 
     state: Mapping[str, Tensor] = field(repr=False)
     made: Mapping[str, Any]
     texts: Mapping[str, str]
     told: Mapping[str, Any]
+    prior: Callable[[nn.Module, Data, TrainSettings], Prior] | None = None
 
 
 @plugins_named()
@@ -164,6 +167,9 @@ class _Training:
         fit, self.held = self._parts()
         size, extra = settings.batch_size, Extra.of(settings)
         self.batches = Batches(data, fit, size, settings.augment, self.generator, extra)
+        make = start.prior if start is not None else None
+        self.prior = make(self.learner.module, data, settings) if make is not None else None
+        self.learner.regulariser = self.prior
         self.watch = Watch()
         self.epoch = 0
         self.step = 0  # steps of the epoch so far
@@ -272,6 +278,7 @@ class _Training:
             "generator": self.generator.get_state(),
             "order": self.batches.order,
             "dropout": torch.get_rng_state(),
+            **({} if self.prior is None else {"prior": self.prior.state()}),
         }
         self.run.save_checkpoint(state)
 
@@ -296,6 +303,7 @@ class _Training:
                 "generator": TORCH_STATE,
                 "order": TORCH_STATE,
                 "dropout": TORCH_STATE,
+                **({} if self.prior is None else {"prior": self.prior.state_schema()}),
             }
         )
         return both(entries, agreeing(self._fault))
@@ -315,6 +323,8 @@ class _Training:
         self.generator.set_state(state["generator"].cpu())
         self.batches.order = state["order"].cpu()
         torch.set_rng_state(state["dropout"].cpu())
+        if self.prior is not None:
+            self.prior.restore(state["prior"])
 
     def _finish(self) -> TrainResult:
         cost, task = graph_cost(self.compiled.graph), self.data.task

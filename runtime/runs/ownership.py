@@ -25,6 +25,7 @@ STATUS: Final = "status.json"  # how far a run at work has come
 EVENTS: Final = "tensorboard/events.out.tfevents.*"
 RUNNERS_UP: Final = ("runner_up_1.nas", "runner_up_2.nas", "runner_up_3.nas")
 COMPRESSED: Final = "compressed.nas"
+STEPS: Final = "steps"  # of a compression: runs that come before its own
 LOCK: Final = ".lock"
 REPLACED: Final = ".replaced"  # the run that another one is to take the place of
 _COMMANDS: Final = ("search", "train")
@@ -38,7 +39,7 @@ _WRITTEN: Final = (
     *("gates.jsonl", "supernet.py", FOUND, "graph.json", "gamma.json", "gamma.md"),
     *("search.svg", "search.dot", "pruned.svg", "pruned.dot"),
     *(WEIGHTS, "network.py"),
-    *(COMPRESSED, "layers.jsonl"),
+    *(COMPRESSED, "layers.jsonl", "slices.jsonl", "widths.svg", "widths.dot"),
     SETTINGS,  # last: what has it is the folder of a run
 )
 
@@ -79,7 +80,7 @@ def check_out(out: Path, resume: bool, force: bool, inputs: Iterable[Path] = ())
         check_idle(["--force"], "beside `--resume`", remedy)
     ours = settings_of(out) is not None
     if resume:
-        if not ours:
+        if not ours and not _steps_of(out):
             remedy = "leave `--resume` out to begin the run there"
             raise DiagnosticError(Diagnostic("D414", f"nothing to resume in `{out}`", help=remedy))
         return
@@ -106,9 +107,16 @@ def _taken(message: str, remedy: str) -> DiagnosticError:
 
 
 def _passing(path: Path) -> bool:
-    """Whether it is what a killed run leaves: nothing that anybody wants."""
+    """Whether it is what a killed run leaves, nothing that anybody wants, or runs of their own."""
     name = half_written(path)
-    return path.name == LOCK or (name is not None and path.is_file())
+    killed = path.name == LOCK or (name is not None and path.is_file())
+    return killed or (path.name == STEPS and _steps_of(path.parent))
+
+
+def _steps_of(out: Path) -> bool:
+    """Whether a compression has begun in a folder: its steps are refused or replaced one by one."""
+    steps = out / STEPS
+    return steps.is_dir() and any(settings_of(step) is not None for step in steps.iterdir())
 
 
 def set_aside(out: Path) -> None:

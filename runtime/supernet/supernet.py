@@ -126,8 +126,12 @@ class Supernet:
         chosen = self.sample(self.held_part, size)
         return self.data.normalize(chosen.inputs), chosen.targets
 
-    def descend(self, inputs: Inputs, targets: Tensor, gates: Tensor) -> float:
+    def descend(
+        self, inputs: Inputs, targets: Tensor, gates: Tensor, penalty: Tensor | None = None
+    ) -> float:
         """One step of the weights; the loss. Gates that ask for a gradient get theirs.
+
+        A ``penalty`` is descended with the loss and is no part of what is returned.
 
         Raises:
             DiagnosticError: D602 if the loss is not finite.
@@ -138,8 +142,9 @@ class Supernet:
         self.module.train()
         loss = self.data.task.loss(predict(self.module, inputs, gates), targets)
         value = check_loss(loss, f"step {self.steps + 1} of the search")
-        if loss.requires_grad:  # without operations on the way to the output nothing can learn
-            loss.backward()  # type: ignore[no-untyped-call]
+        whole = loss if penalty is None else loss + penalty
+        if whole.requires_grad:  # without operations on the way to the output nothing can learn
+            whole.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.module.parameters(), 5.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)  # now: they would lie about in other passes

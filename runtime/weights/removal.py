@@ -86,10 +86,10 @@ def narrow(compiled: Compiled, state: State, slices: Slices, kept: Kept) -> Narr
     """
     text = print_spec(narrowed_spec(compiled, slices, kept))
     smaller = compile_loaded(load_text(Source(NAME, text), Path()))  # it imports nothing
-    renamed = _renamed(compiled, smaller)
+    names = renamed(compiled, smaller)
     cut = {sliced.name: sliced.axes for sliced in sliced_tensors(compiled, slices)}
     result = {
-        _new_name(name, renamed): _cut(tensor, cut.get(name, ()), kept)
+        _new_name(name, names): _cut(tensor, cut.get(name, ()), kept)
         for name, tensor in state.items()
     }
     return Narrowed(text, smaller, result)
@@ -117,8 +117,8 @@ def _cut(tensor: Tensor, axes: tuple[Channels, ...], kept: Kept) -> Tensor:
     return tensor.clone()
 
 
-def _renamed(before: Compiled, after: Compiled) -> dict[str, str]:
-    """Where the module of each primitive was, and where it is."""
+def renamed(before: Compiled, after: Compiled) -> dict[str, str]:
+    """Where the module of each primitive was in a network, and where it is in a narrowed one."""
     old, new = _modules(before), _modules(after)
     result = {}
     for ends, modules in old.items():

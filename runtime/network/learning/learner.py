@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,18 @@ from bayesnas.runtime.network.learning.rates import learning_rate
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.network.training import check_loss, sgd
 from bayesnas.runtime.tasks.bundle import Inputs
+
+
+class Regulariser(Protocol):
+    """What a training is held to besides its loss."""
+
+    def penalty(self) -> Tensor | None:
+        """What is descended with the mean loss of a step, if anything."""
+        ...
+
+    def stepped(self, rate: float) -> None:
+        """After a step of the weights at that rate."""
+        ...
 
 
 class Learner:
@@ -37,6 +49,7 @@ class Learner:
         self.module, self.settings = module, settings
         self.optimizer = optimizer_of(module, settings)
         self.path = DropPath(module, emitted, graph, settings.drop_path)
+        self.regulariser: Regulariser | None = None
         self.average: AveragedModel | None = None
         if settings.average:
             mean = get_ema_multi_avg_fn(settings.average)  # type: ignore[no-untyped-call]
@@ -79,6 +92,8 @@ class Learner:
             outputs = predict(self.module, mixture.inputs)
         loss = mixture.loss(batches.data.task.loss, outputs.float() if low else outputs, targets)
         value = check_loss(loss, place)
+        penalty = self.regulariser.penalty() if self.regulariser else None
+        loss = loss if penalty is None else loss + penalty
         (loss / together if together > 1 else loss).backward()  # type: ignore[no-untyped-call]
         return value
 
@@ -89,6 +104,8 @@ class Learner:
             nn.utils.clip_grad_norm_(self.module.parameters(), self.settings.gradient_clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        if self.regulariser is not None:
+            self.regulariser.stepped(rate)
         if self.average is not None:
             self.average.update_parameters(self.module)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,18 @@ from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.jobs.compress import Compression, CompressResult, compress
+from bayesnas.runtime.jobs.compression.compress import (
+    Compression,
+    CompressResult,
+    compress,
+    step_budgets,
+)
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import evaluate_run
 from bayesnas.runtime.runs.folder import Run, RunOptions
 from bayesnas.runtime.weights import importance
 from bayesnas.runtime.weights.choice import Limits, Share
+from bayesnas.runtime.weights.priors.registry import PRIORS
 
 NET = """\
 network net(image: [1, 8, 8]; width = 6) -> (logits: [3]) {
@@ -59,7 +66,7 @@ def compressed(whole: Path, out: Path, wanted: Compression = HALF, **more: bool)
     return compress(whole, wanted, {}, RunOptions("", out, 2, "cpu", **more))
 
 
-@pytest.mark.parametrize("name", importance.IMPORTANCES)
+@pytest.mark.parametrize("name", [*importance.IMPORTANCES, *PRIORS])
 def test_a_run_is_made_smaller_and_stays_a_run(name: str, whole: Path, tmp_path: Path) -> None:
     before, out = snapshot(whole), tmp_path / "half"
     result = compressed(whole, out, Compression((Share("flops", 50),), name))
@@ -78,8 +85,43 @@ def test_a_run_is_made_smaller_and_stays_a_run(name: str, whole: Path, tmp_path:
     assert [row["layer"] for row in rows] == ["stem.0", "a.0", "a.3", "logits.3"]
     assert rows[0]["channels_kept"] == rows[1]["inputs_kept"] == rows[2]["channels_kept"]
     assert rows[3]["inputs_kept"] == 64 * rows[0]["channels_kept"]
+    slices = lines(out / "slices.jsonl")
+    kept = [r["kept"] for r in slices if r["strand"] == slices[0]["strand"]]
+    assert (len(kept), sum(kept)) == (rows[0]["channels"], rows[0]["channels_kept"])
+    assert ("gamma_error" in slices[0]) == (name == "bayesnas")
+    assert ("drop" in slices[0]) == (name == "pgnas")
+    assert f"{rows[2]['channels_kept']} of 6" in (out / "widths.dot").read_text("utf-8")
     again = compressed(out, tmp_path / "quarter")
     assert again.after.flops <= result.after.flops // 2
+
+
+def test_several_steps_end_where_one_does(whole: Path, tmp_path: Path) -> None:
+    limits = Limits(layers=("logits",))
+    wanted = Compression((Share("flops", 40),), limits=limits, steps=2)
+    result = compressed(whole, tmp_path / "out", wanted)
+    first = graph_cost(compile_spec(tmp_path / "out" / "steps" / "1" / "compressed.nas").graph)
+    assert result.after.flops <= 0.4 * result.before.flops < first.flops
+    assert first.flops <= 0.4**0.5 * result.before.flops
+    assert [layer.layer for layer in result.layers] == ["stem.0", "a.0", "a.3", "logits.3"]
+    assert [layer.channels for layer in result.layers] == [6, 12, 6, 3]
+    assert (result.layers[0].share, result.layers[3].share) == (1, 1)  # kept in both
+    about = json.loads((tmp_path / "out" / "result.json").read_text("utf-8"))["compression"]
+    [step] = about["steps"]
+    assert step["flops"] == first.flops
+    assert about["before"]["flops"] == result.before.flops
+    epochs = [
+        len(lines(run / "history.jsonl")) for run in (tmp_path / "out/steps/1", tmp_path / "out")
+    ]
+    assert epochs == [1, 1]  # of the two that the spec has
+
+
+def test_budgets_of_steps_fall_by_equal_shares() -> None:
+    whole = Cost(1000, 8000)
+    budgets = (BudgetConstraint("flops", 1000), Share("parameters", 50))
+    first, second, last = step_budgets(whole, budgets, 3)
+    assert [b.limit for b in first] == [4000, 793]
+    assert [b.limit for b in second] == [2000, 629]
+    assert [b.limit for b in last] == [1000, 500]
 
 
 def test_nothing_is_lost_where_the_budget_allows_all(whole: Path, tmp_path: Path) -> None:
@@ -99,11 +141,57 @@ def test_limits_hold(whole: Path, tmp_path: Path) -> None:
     assert a.channels_kept % 4 == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "steps", "stops"),
+    [("magnitude", 1, 1), ("magnitude", 2, 3), ("bayesnas", 1, 2), ("pgnas", 2, 3)],
+)
 def test_an_interrupted_run_goes_on(
+    name: str, steps: int, stops: int, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it stopped: in what comes before its last part, or in that."""
+    straight, out = tmp_path / "straight", tmp_path / "resumed"
+    wanted = Compression((Share("flops", 50),), name, steps=steps)
+    values = {"epochs": 4}
+    compress(whole, wanted, values, RunOptions("", straight, 2, "cpu"))
+    save = Run.save_checkpoint
+
+    with monkeypatch.context() as patch:
+        saved: list[Run] = []
+
+        def stop(run: Run, state: dict[str, Any]) -> None:
+            save(run, state)
+            saved.append(run)
+            if len(saved) == stops:
+                raise KeyboardInterrupt
+
+        patch.setattr(Run, "save_checkpoint", stop)
+        with pytest.raises(KeyboardInterrupt, match=f"`--resume` goes on with the run in `{out}`"):
+            compress(whole, wanted, values, RunOptions("", out, 2, "cpu"))
+    if not (out / "settings.json").exists():
+        with pytest.raises(DiagnosticError, match="D413"):
+            compress(whole, wanted, values, RunOptions("", out, 2, "cpu"))
+    compress(whole, wanted, values, RunOptions("", out, 2, "cpu", resume=True))
+    one, other = (torch.load(run / "weights.pt", weights_only=True) for run in (straight, out))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    histories = [without_seconds(lines(run / "history.jsonl")) for run in (straight, out)]
+    assert histories[0] == histories[1]
+    with pytest.raises(DiagnosticError, match="D414"):
+        compress(
+            whole,
+            Compression((Share("flops", 40),), name, steps=steps),
+            values,
+            RunOptions("", out, 2, "cpu", resume=True),
+        )
+
+
+def test_another_compression_is_replaced(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    straight, out = tmp_path / "straight", tmp_path / "resumed"
-    compressed(whole, straight)
+    """In parts as well, and gone on with, whatever the other one was."""
+    out, straight = tmp_path / "out", tmp_path / "straight"
+    compressed(whole, out)
+    wanted = Compression((Share("flops", 40),), steps=2)
+    assert refusal(whole, out, wanted).code == "D413"
     save = Run.save_checkpoint
 
     def stop(run: Run, state: dict[str, Any]) -> None:
@@ -113,14 +201,14 @@ def test_an_interrupted_run_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr(Run, "save_checkpoint", stop)
         with pytest.raises(KeyboardInterrupt, match="--resume"):
-            compressed(whole, out)
-    compressed(whole, out, resume=True)
+            compressed(whole, out, wanted, force=True)
+    compressed(whole, out, wanted, resume=True)
+    compressed(whole, straight, wanted)
     one, other = (torch.load(run / "weights.pt", weights_only=True) for run in (straight, out))
     assert all(torch.equal(one[name], other[name]) for name in one)
-    histories = [without_seconds(lines(run / "history.jsonl")) for run in (straight, out)]
-    assert histories[0] == histories[1]
-    with pytest.raises(DiagnosticError, match="D414"):
-        compressed(whole, out, Compression((Share("flops", 40),)), resume=True)
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        path.name for path in straight.iterdir()
+    )
 
 
 # -------------------------------------------------------------------------------------- refusals
@@ -141,6 +229,29 @@ def test_a_budget_that_cannot_be_met(whole: Path, tmp_path: Path) -> None:
     wanted = Compression((BudgetConstraint("parameters", 3),))
     diagnostic = refusal(whole, tmp_path / "out", wanted)
     assert diagnostic.code == "D609"
+
+
+def test_a_budget_is_refused_before_channels_are_judged(whole: Path, tmp_path: Path) -> None:
+    wanted = Compression((BudgetConstraint("parameters", 3),), "bayesnas")
+    assert refusal(whole, tmp_path / "out", wanted).code == "D609"
+
+
+def test_an_importance_that_there_is_not(whole: Path, tmp_path: Path) -> None:
+    diagnostic = refusal(whole, tmp_path / "out", Compression(HALF.budgets, "taylo"))
+    assert (diagnostic.code, diagnostic.help) == ("D610", "did you mean `taylor`?")
+
+
+def test_weights_of_another_network(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "run")
+    spec = tmp_path / "run" / "spec.nas"
+    spec.write_text(NET.replace("width = 6", "width = 5"), encoding="utf-8")
+    assert refusal(tmp_path / "run", tmp_path / "out", HALF).code == "D416"
+
+
+def test_no_weights(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "run")
+    (tmp_path / "run" / "weights.pt").unlink()
+    assert refusal(tmp_path / "run", tmp_path / "out", HALF).code == "D416"
 
 
 def test_a_layer_that_there_is_not(whole: Path, tmp_path: Path) -> None:
@@ -182,6 +293,7 @@ def test_the_command(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     "words",
     ["--budget flops=0%", "--budget flops=150%", "--budget time=50%", "--budget half",
      "--budget flops=50% --least 0", "--budget flops=50% --round-to -2",
+     "--budget flops=50% --steps 0",
      "--budget flops=50% --option epochs"],
 )  # fmt: skip
 def test_what_cannot_be_read(
@@ -193,4 +305,4 @@ def test_what_cannot_be_read(
 
 
 def test_the_command_offers_every_importance() -> None:
-    assert set(IMPORTANCES) == {*importance.IMPORTANCES}
+    assert set(IMPORTANCES) == {*importance.IMPORTANCES, *PRIORS}

@@ -171,7 +171,7 @@ SAME = ("pruned.nas", "gates.jsonl", "graph.json", "gamma.json", "gamma.md", "su
 
 # 48 images train in 3 steps an epoch: the warm-up ends after 3, the rounds after 6 and 9.
 @pytest.mark.usefixtures("_at_hand")
-@pytest.mark.parametrize("name", ["bayesnas", "random", "darts", "magnitude"])
+@pytest.mark.parametrize("name", ["bayesnas", "random", "darts", "magnitude", "pgnas"])
 def test_a_resumed_search_ends_as_an_undisturbed_one(name: str, tmp_path: Path) -> None:
     space = Space(SPACE, budgets=budget("parameters", LIMIT) if name != "bayesnas" else ())
     whole, cut = tmp_path / "whole", tmp_path / "cut"
@@ -399,7 +399,7 @@ def test_a_search_in_a_smaller_network(name: str, values: dict[str, int], tmp_pa
 @pytest.mark.usefixtures("_at_hand")
 @pytest.mark.parametrize(
     ("name", "width"),
-    [("evidence", 3), ("evidence", 2), ("posterior", 2), ("random", 2), ("darts", 2)],
+    [("evidence", 3), ("evidence", 2), ("posterior", 2), ("random", 2), ("darts", 2), ("pgnas", 2)],
 )
 def test_other_strategies_in_a_smaller_network(name: str, width: int, tmp_path: Path) -> None:
     space = Space(SPACE, compile_text(CELLS, width=width), budget("parameters", LIMIT))

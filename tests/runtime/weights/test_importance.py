@@ -10,8 +10,9 @@ from support import compile_text, network
 from bayesnas.compiler.emit.pytorch import emit_torch
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.slices.groups import Slices, coupled_slices
-from bayesnas.runtime.weights.importance import IMPORTANCES, Subject, magnitude, taylor
+from bayesnas.runtime.weights.importance import IMPORTANCES, magnitude, taylor
 from bayesnas.runtime.weights.removal import masked, sliced_tensors
+from bayesnas.runtime.weights.subject import Subject
 
 
 def subject_of(text: str) -> tuple[Compiled, Slices, Subject]:

@@ -1,0 +1,1 @@
+"""Trained networks made smaller: what goes, part by part, and training on."""

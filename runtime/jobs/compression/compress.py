@@ -1,0 +1,259 @@
+"""A trained network made smaller: channels are removed, and what is left is trained on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import asdict, evolve, field, frozen
+from torch import nn
+
+from bayesnas.compiler.artifacts.figure import write_figure
+from bayesnas.compiler.graph.cost import Cost, graph_cost
+from bayesnas.compiler.graph.model import BudgetConstraint
+from bayesnas.compiler.settings import TrainSettings, make_settings
+from bayesnas.compiler.slices.figure import Width, draw_widths
+from bayesnas.runtime.data.dataset import Data
+from bayesnas.runtime.data.loading import load_data
+from bayesnas.runtime.jobs.compression.removal import Cut, Judge, Layer, Removal, own_weights
+from bayesnas.runtime.jobs.failures import plugins_named
+from bayesnas.runtime.jobs.train import Start, TrainResult, train
+from bayesnas.runtime.jobs.trained import TrainedRun
+from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.ownership import COMPRESSED, STEPS, check_out, set_aside, settings_of
+from bayesnas.runtime.runs.progress import say_note
+from bayesnas.runtime.tasks.interface import Score
+from bayesnas.runtime.weights.choice import Limits, Share
+from bayesnas.runtime.weights.priors.interface import Prior
+from bayesnas.runtime.weights.priors.registry import PRIORS, check_importance
+
+FIGURE: Final = "widths.svg"
+
+
+@frozen
+class Compression:
+    """What is asked of a compression.
+
+    Args:
+        budgets: what the smaller network may cost, as amounts or as shares.
+        importance: a name of `IMPORTANCES` or `PRIORS`.
+        limits: what stays whatever the scores say.
+        steps: removals, each followed by its share of the training; 1 or more.
+    """
+
+    budgets: tuple[BudgetConstraint | Share, ...]
+    importance: str = "magnitude"
+    limits: Limits = field(factory=Limits)
+    steps: int = 1
+
+
+@frozen
+class CompressResult:
+    """A compression: costs, layers, and scores on the test part.
+
+    ``removed`` is the score before what is left was trained on, ``trained`` what that ended with;
+    ``figure`` is the picture of the widths, or the text it is drawn from.
+    """
+
+    before: Cost
+    after: Cost
+    layers: tuple[Layer, ...]
+    removed: Score
+    trained: TrainResult
+    figure: Path
+
+
+@plugins_named()
+def compress(
+    folder: Path, wanted: Compression, values: Mapping[str, Any], options: RunOptions
+) -> CompressResult:
+    """Make the network of a finished training smaller, and train it on in a run of its own.
+
+    The new run is a training like others: evaluated, exported, resumed, compressed again. What
+    comes before it, removals but the last and trainings in which channels are judged, are runs in
+    the folder ``steps`` of its own.
+
+    Args:
+        folder: of the run.
+        wanted: how small, and by what.
+        values: settings of the training on, over those of the run; all of it together takes its
+            epochs, one for each part at least.
+        options: of the new run; without data, those of the run are taken.
+
+    Raises:
+        DiagnosticError: D413, D414 (the new run's folder), D415, D416 (no trained run), D423, D506
+            (data or its options), D607 (a supernet), D608 (no such layer), D609 (the budget cannot
+            be met), D610 (no such importance), and what `train` raises.
+    """
+    check_importance(wanted.importance)
+    check_out(options.out, options.resume, options.force, [folder])
+    run = TrainedRun.open(folder)
+    data, options = _with_data(run, options)
+    settings = make_settings(TrainSettings, {**run.settings.get("settings", {}), **values})
+    work = _Work(run, wanted, settings, options, data)
+    try:
+        return work.go()
+    except KeyboardInterrupt as error:
+        if settings_of(options.out / STEPS / work.first) is None:
+            raise
+        said = f"`--resume` goes on with the run in `{options.out}`"
+        raise KeyboardInterrupt(said) from error
+
+
+def _with_data(run: TrainedRun, options: RunOptions) -> tuple[Data, RunOptions]:
+    """The data, and the options that name it: the run's own, read as it was, where none is named.
+
+    Raises:
+        DiagnosticError: D423 (an option does nothing), D506 (other classes), and what `load_data`
+            raises.
+    """
+    if options.data:
+        data = load_data(options.data, run.compiled.graph, options.data_options)
+        data.task.check_record(run.record, data.name)
+        return data, options
+    data = run.own_data(options.data_options)
+    name, reading = run.own_reading(options.data_options)
+    return data, evolve(options, data=name, data_options=reading)
+
+
+def step_budgets(
+    whole: Cost, budgets: tuple[BudgetConstraint | Share, ...], steps: int
+) -> list[tuple[BudgetConstraint, ...]]:
+    """Of each removal: costs fall by the same share in every step, down to what is wanted."""
+    last = [b.of(whole) if isinstance(b, Share) else b for b in budgets]
+
+    def limit(budget: BudgetConstraint, step: int) -> int:
+        cost: int = getattr(whole, budget.cost)
+        share = min(1.0, budget.limit / max(1, cost))
+        return budget.limit if step == steps else int(cost * share ** (step / steps))
+
+    return [tuple(evolve(b, limit=limit(b, step)) for b in last) for step in range(1, steps + 1)]
+
+
+class _Work:
+    """The parts of a compression, one after the other; those that have ended are not done again."""
+
+    def __init__(
+        self,
+        run: TrainedRun,
+        wanted: Compression,
+        settings: TrainSettings,
+        options: RunOptions,
+        data: Data,
+    ) -> None:
+        self.run, self.wanted, self.options, self.data = run, wanted, options, data
+        self.learns = wanted.importance in PRIORS
+        self.first = "1_judged" if self.learns else "1"  # in the folder of steps, if that is used
+        self.before = graph_cost(run.compiled.graph)
+        parts = wanted.steps * (2 if self.learns else 1)
+        each = max(1, settings.epochs // parts)
+        self.settings = evolve(settings, epochs=each)
+        # Of weights that are kept otherwise none would be exactly zero.
+        self.judging = evolve(self.settings, average=0.0, keep="last")
+        self.rest = evolve(settings, epochs=max(1, settings.epochs - (parts - 1) * each))
+        self.layers: dict[str, Layer] = {}
+        self.told: list[dict[str, Any]] = []
+
+    def go(self) -> CompressResult:
+        if self.options.force and (self.learns or self.wanted.steps > 1):
+            set_aside(self.options.out)  # now: what goes on with the steps is not to meet it
+        budgets = step_budgets(self.before, self.wanted.budgets, self.wanted.steps)
+        run, limits = self.run, self.wanted.limits
+        for number, due in enumerate(budgets, start=1):
+            last = number == len(budgets)
+            judge = Judge(self.wanted.importance, limits, due, self.options.seed)
+            removal = Removal(run, judge, self.data)
+            cut = self._judged(removal, number) if self.learns else removal.judged()
+            self.layers = cut.layers(self.layers)
+            removed = cut.score()
+            out = self.options.out if last else self._place(str(number))
+            trained = self._train(cut, removed, number, out, last)
+            if not last:
+                limits = evolve(limits, layers=cut.layers_kept())
+                run = TrainedRun.open(out)
+        return self._result(cut, removed, trained)
+
+    def _place(self, name: str) -> Path:
+        return self.options.out / STEPS / name
+
+    def _options(self, out: Path) -> RunOptions:
+        """Of one part: it is gone on with if it was begun."""
+        begun = settings_of(out) is not None
+        resume = self.options.resume and begun
+        # What is gone on with may have begun to replace another compression.
+        force = self.options.force or (self.options.resume and not begun)
+        return evolve(self.options, out=out, resume=resume, force=force)
+
+    def _judged(self, removal: Removal, number: int) -> Cut:
+        """The removal by what the network says of its channels, trained under a prior."""
+        removal.kept(removal.strands_alike())  # that the budget cannot be met is said at once
+        make, priors = removal.prior(), list[Prior]()
+
+        def prior(module: nn.Module, data: Data, settings: TrainSettings) -> Prior:
+            priors.append(make(module, data, settings))
+            return priors[0]
+
+        out = self._place(f"{number}_judged")
+        start = Start(removal.state, self._made(number), {}, {}, prior)
+        train(removal.compiled, self.judging, self._options(out), start)
+        return removal.judged(priors[0], own_weights(TrainedRun.open(out)))
+
+    def _train(self, cut: Cut, removed: Score, number: int, out: Path, last: bool) -> TrainResult:
+        after = graph_cost(cut.narrowed.compiled.graph)
+        scores = self.data.task.entries("test", removed)
+        names = self.data.task.entry_names("test")
+        told = {
+            "before": asdict(self.before) | {name: self.run.record[name] for name in names},
+            "steps": self.told,
+            "removed": asdict(after) | scores,
+        }
+        start = Start(
+            cut.narrowed.state,
+            self._made(number),
+            {
+                COMPRESSED: cut.narrowed.text,
+                "layers.jsonl": _lines(layer.record() for layer in self.layers.values()),
+                "slices.jsonl": cut.rows(),
+            },
+            {"compression": told},
+        )
+        settings = self.rest if last else self.settings
+        result = train(cut.narrowed.compiled, settings, self._options(out), start)
+        entries = {
+            f"trained_{n}": v for n, v in self.data.task.entries("test", result.test).items()
+        }
+        self.told.append(asdict(after) | scores | entries)
+        return result
+
+    def _made(self, number: int) -> dict[str, Any]:
+        """How a part of the compression came about: it is resumed only with the same."""
+        wanted = self.wanted
+        budgets = step_budgets(self.before, wanted.budgets, 1)[0]
+        return {
+            "compression": {
+                "weights_hash": self.run.record["weights_hash"],
+                "budgets": [asdict(budget) for budget in budgets],
+                "importance": wanted.importance,
+                "limits": {**asdict(wanted.limits), "layers": list(wanted.limits.layers)},
+                "steps": wanted.steps,
+                "step": number,
+            }
+        }
+
+    def _result(self, cut: Cut, removed: Score, trained: TrainResult) -> CompressResult:
+        layers = (*self.layers.values(),)
+        figure = self.options.out / FIGURE
+        advice = write_figure(
+            draw_widths([Width(x.layer, x.channels, x.channels_kept) for x in layers]), figure
+        )
+        if advice is not None:
+            say_note(advice)
+            figure = figure.with_suffix(".dot")
+        after = graph_cost(cut.narrowed.compiled.graph)
+        return CompressResult(self.before, after, layers, removed, trained, figure)
+
+
+def _lines(rows: Iterator[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)

@@ -1,0 +1,83 @@
+"""One interface for all priors: what a training is held to, and what it says of each channel.
+
+A group is all that reads one channel. These groups share no weight, a channel whose group is zero
+has no effect, and where a normalisation follows its maker the maker's scale has none either.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from attrs import field, frozen
+from torch import Tensor
+
+from bayesnas.compiler.slices.counts import Kept
+from bayesnas.compiler.slices.ties import Channels
+from bayesnas.runtime.runs.reading import Schema
+from bayesnas.runtime.tasks.bundle import Inputs
+from bayesnas.runtime.tasks.interface import Task
+from bayesnas.runtime.weights.choice import Scores
+from bayesnas.runtime.weights.subject import Rows, Subject
+
+
+@frozen
+class Problem:
+    """What a prior is given.
+
+    Args:
+        subject: the network, at work; its generator draws.
+        task: what it learns.
+        batches: training examples, inputs [N, ...] and targets [N, ...]; another pass each time.
+        examples: N, how many it learns from.
+        decay: the weight decay of its training.
+        inputs: what lies along the input channels of the modules that read some, by their paths.
+        steps: of the whole training.
+        excess: of a network of these channels alone: 1 if nothing is saved of what has to be, 0 or
+            less if it is as small as is wanted.
+    """
+
+    subject: Subject
+    task: Task
+    batches: Callable[[], Iterable[tuple[Inputs, Tensor]]] = field(repr=False)
+    examples: int
+    decay: float
+    inputs: Mapping[str, Channels] = field(repr=False)
+    steps: int
+    excess: Callable[[Kept], float] = field(repr=False)
+
+
+class Prior(ABC):
+    """The base of all priors, a `Regulariser` of training steps."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem, self.subject = problem, problem.subject
+
+    def penalty(self) -> Tensor | None:
+        """What is descended with the mean loss of a step, if anything."""
+        return None
+
+    def stepped(self, rate: float) -> None:
+        """After a step of the weights at that rate; here nothing is done."""
+        del rate
+
+    @abstractmethod
+    def scores(self) -> Scores:
+        """How much each channel matters, after the training."""
+
+    def columns(self) -> Mapping[str, Rows]:
+        """What else was found of each channel, for people."""
+        return {}
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds besides the training."""
+
+    @abstractmethod
+    def state_schema(self) -> Schema:
+        """What `state` gives."""
+
+    @abstractmethod
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Back to what `state` gave."""

@@ -1,0 +1,125 @@
+"""A network whose channels are scored, and sums over all that goes with each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+import torch
+from attrs import field, frozen
+from torch import Tensor, nn
+
+from bayesnas.compiler.slices.ties import Channels, Strand
+from bayesnas.runtime.weights.removal import Sliced
+
+Values: TypeAlias = Mapping[str, Tensor]  # by the names of parameters, each of that one's shape
+Rows: TypeAlias = dict[Strand, Tensor]  # [channels] of each strand
+
+
+@frozen
+class Subject:
+    """A network whose channels are scored.
+
+    Args:
+        module: the network; its mode and its weights are left as they are.
+        sliced: its tensors that hold something of a channel.
+        strands: whose channels are scored.
+        losses: mean losses of the module on batches that it has learned from; a new pass each time
+            that it is called. Those who look at weights alone do not ask.
+        generator: of what is drawn, on the CPU.
+    """
+
+    module: nn.Module = field(repr=False)
+    sliced: tuple[Sliced, ...] = field(repr=False)
+    strands: Sequence[Strand]
+    losses: Callable[[], Iterable[Tensor]] = field(repr=False, default=tuple)
+    generator: torch.Generator = field(factory=torch.Generator, repr=False)
+
+    def rows(self, value: float = 0.0) -> Rows:
+        """A number for each channel, in the type and on the device of the weights."""
+        some = next(self.module.parameters())
+        return {s: torch.full((s.size,), value).to(some) for s in self.strands}
+
+    def joined(self, rows: Mapping[Strand, Tensor]) -> Tensor:
+        """The numbers of all channels [C], strand by strand."""
+        return torch.cat([rows[s] for s in self.strands] or [torch.zeros(0)])
+
+    def split(self, numbers: Tensor) -> Rows:
+        """Numbers of all channels [..., C] by their strands, as views."""
+        sizes = [s.size for s in self.strands]
+        parts = torch.split(numbers, sizes, dim=-1) if self.strands else ()
+        return dict(zip(self.strands, parts, strict=True))
+
+
+def group_sums(subject: Subject, values: Values, readers: bool | None = None) -> Rows:
+    """Sums of values over the slices of each channel, [channels] a strand.
+
+    Args:
+        subject: the network.
+        values: of some of its parameters.
+        readers: those that read the channel alone, those that make it alone; None is both.
+    """
+    result = subject.rows()
+    for tensor in subject.sliced:
+        if tensor.name not in values:
+            continue
+        for k, axis in enumerate(tensor.axes):
+            if readers is None or (k != tensor.maker) == readers:
+                _add(result, axis, values[tensor.name].movedim(k, 0))
+    return result
+
+
+def _add(result: dict[Strand, Tensor], axis: Channels, values: Tensor) -> None:
+    places, start = values.reshape(len(values), -1).sum(1), 0
+    for run in axis:
+        if run.strand in result:
+            row = places[start : start + len(run)].view(run.strand.size, run.stretch)
+            result[run.strand] += row.sum(1)
+        start += len(run)
+
+
+def by_mean(scores: Mapping[Strand, Tensor]) -> Rows:
+    """In units of each strand's mean, so that layers of other scales compare."""
+    return {s: row / row.mean().clamp(min=torch.finfo(row.dtype).tiny) for s, row in scores.items()}
+
+
+@torch.no_grad()
+def scale_readers(subject: Subject, factors: Mapping[Strand, Tensor]) -> None:
+    """Multiply all that reads a channel by its factor [channels], in place."""
+    weights = dict(subject.module.named_parameters())
+    for name, values in spread(subject, factors).items():
+        weights[name].mul_(values)
+
+
+def spread(subject: Subject, rows: Mapping[Strand, Tensor]) -> dict[str, Tensor]:
+    """Of each parameter that reads channels, their numbers where they are read, to broadcast."""
+    weights, result = dict(subject.module.named_parameters()), {}
+    for tensor in subject.sliced:
+        for k, axis in enumerate(tensor.axes):
+            if (
+                k != tensor.maker
+                and tensor.name in weights
+                and any(run.strand in rows for run in axis)
+            ):
+                weight = weights[tensor.name]
+                around = [1] * (weight.dim() - k - 1)
+                result[tensor.name] = along(axis, rows, weight.detach()).view(-1, *around)
+    return result
+
+
+def along(axis: Channels, values: Mapping[Strand, Tensor], like: Tensor) -> Tensor:
+    """The values of an axis' channels at each of its places, [..., places]; 1 where none is given.
+
+    Args:
+        axis: what lies along it.
+        values: of strands, each [..., channels] with the same first dimensions.
+        like: whose type and device they get.
+    """
+    first = next(iter(values.values())).shape[:-1]
+    parts = [
+        values[run.strand].to(like).repeat_interleave(run.stretch, dim=-1)
+        if run.strand in values
+        else like.new_ones(*first, len(run))
+        for run in axis
+    ]
+    return torch.cat(parts, dim=-1)

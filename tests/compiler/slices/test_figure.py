@@ -1,0 +1,22 @@
+"""The picture of widths."""
+
+from __future__ import annotations
+
+import re
+
+from bayesnas.compiler.slices.figure import GONE, KEPT, LENGTH, Width, draw_widths
+
+
+def test_bars_are_as_long_as_layers_are_wide() -> None:
+    dot = draw_widths([Width("stem.0", 16, 4), Width("a & b", 32, 32), Width("c", 8, 0)])
+    rows = [row for row in dot.splitlines() if row.startswith("<tr>")]
+    bars = [re.findall(r'width="(\d+)" height="\d+"(?: bgcolor="(.{7})")?', row) for row in rows]
+    assert [sum(int(length) for length, _ in row) for row in bars] == [LENGTH] * 3
+    assert bars[0][:2] == [("30", KEPT), ("90", GONE)]
+    assert bars[1] == [(str(LENGTH), KEPT)]
+    assert bars[2][0] == ("60", GONE)
+    assert ["4 of 16" in rows[0], "a &amp; b" in rows[1], "0 of 8" in rows[2]] == [True] * 3
+
+
+def test_nothing_to_draw() -> None:
+    assert "<tr><td>no layer has a width</td></tr>" in draw_widths([])

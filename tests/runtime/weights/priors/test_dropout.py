@@ -1,0 +1,62 @@
+"""Masks of channels where they are read, and the bound."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from problems import EXAMPLES, problem
+
+from bayesnas.runtime.weights.concrete import entropy_term, relaxed_masks
+from bayesnas.runtime.weights.priors.dropout import Dropout
+from bayesnas.runtime.weights.removal import masked
+from bayesnas.runtime.weights.subject import group_sums
+
+
+def test_a_closed_mask_is_a_removal() -> None:
+    """Of the same channels everywhere: what reads them computes as if they were zero."""
+    compiled, slices, given = problem()
+    module = given.subject.module
+    [(inputs, _), *_] = given.batches()
+    kept = {s: [k for k in range(s.size) if k % 2] for s in slices.removable}
+    whole = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    module.load_state_dict(masked(compiled, whole, slices, kept))
+    expected = module.eval()(inputs)
+    module.load_state_dict(whole)
+    prior = Dropout(given)
+    torch.testing.assert_close(module(inputs), module(inputs))  # no masks in evaluation mode
+    prior._masks = {
+        s: torch.tensor([float(k % 2) for k in range(s.size)], dtype=torch.float64).expand(16, -1)
+        for s in slices.removable
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_forward_pre_hooks", {})  # which would draw others
+        torch.testing.assert_close(module(inputs), expected)
+
+
+def test_a_training_pass_draws_a_mask_for_each_example() -> None:
+    _, slices, given = problem()
+    prior = Dropout(given)
+    state = given.subject.generator.get_state()
+    [(inputs, _), *_] = given.batches()
+    given.subject.module.train()(inputs)
+    drawn = relaxed_masks(prior.logits, 16, torch.Generator().set_state(state))
+    assert torch.equal(given.subject.joined({s: m[3] for s, m in prior._masks.items()}), drawn[3])
+    assert {s: m.shape for s, m in prior._masks.items()} == {
+        s: (16, s.size) for s in slices.removable
+    }
+
+
+def test_the_penalty_makes_weight_decay_the_bound() -> None:
+    """decay / 2 ||m||^2 (1 - p) + entropy / N, of which steps have decay / 2 ||m||^2."""
+    _, _, given = problem()
+    prior = Dropout(given)
+    with torch.no_grad():
+        prior.logits.copy_(torch.linspace(-2, 2, len(prior.logits), dtype=torch.float64))
+    weights = dict(given.subject.module.named_parameters())
+    squares = given.subject.joined(
+        group_sums(given.subject, {n: w.detach() ** 2 for n, w in weights.items()}, True)
+    )
+    kept = torch.sigmoid(-prior.logits)
+    whole = given.decay / 2 * squares.sum() + prior.penalty()
+    entropy = entropy_term(prior.logits, torch.ones_like(kept), EXAMPLES)
+    torch.testing.assert_close(whole, given.decay / 2 * (kept * squares).sum() + entropy)

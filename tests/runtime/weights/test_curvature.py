@@ -1,0 +1,84 @@
+"""The sampled diagonal of Gauss-Newton in all weights, against autograd, in float64."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bayesnas.runtime.tasks.classification import Classification
+from bayesnas.runtime.weights.curvature import diagonal
+
+TASK = Classification(("a", "b", "c"))
+
+
+def network() -> tuple[nn.Module, Tensor, Tensor]:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Tanh(), nn.Linear(3, 3)).double()
+    inputs = torch.randn(2, 4, dtype=torch.float64)
+    module.train()(torch.randn(20, 4, dtype=torch.float64))
+    return module, inputs, torch.tensor([0, 2])
+
+
+def exact(module: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
+    """Example by example: the diagonal of J^T (diag p - p p^T) J, over all of them."""
+    module.eval()
+    weights = dict(module.named_parameters())
+    result = {name: torch.zeros_like(w) for name, w in weights.items()}
+    for z in inputs:
+        outputs = module(z[None])[0]
+        p = outputs.detach().softmax(0)
+        rows = [torch.autograd.grad(o, [*weights.values()], retain_graph=True) for o in outputs]
+        middle = torch.diag(p) - torch.outer(p, p)
+        for n, name in enumerate(weights):
+            J = torch.stack([row[n] for row in rows]).flatten(1)
+            result[name] += (J * (middle @ J)).sum(0).view_as(result[name]) / len(inputs)
+    return result
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_its_mean_over_all_signs_is_exact(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, inputs, targets = network()
+    batches = [*zip(inputs.split(at_once), targets.split(at_once), strict=True)]
+    mean = {name: torch.zeros_like(w) for name, w in module.named_parameters()}
+    count = 0
+    for signs in product((0, 1), repeat=3 * at_once):
+        drawn = torch.tensor(signs).view(at_once, 3)
+        monkeypatch.setattr(torch, "randint", lambda *_, drawn=drawn, **__: drawn)
+        for name, h in diagonal(module, TASK, batches, torch.Generator()).items():
+            mean[name] += h
+        count += 1
+    for name, h in exact(module, inputs).items():
+        torch.testing.assert_close(mean[name] / count, h, rtol=1e-10, atol=1e-12)
+
+
+def test_the_network_is_left_as_it_was() -> None:
+    module, inputs, targets = network()
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    one, other = (
+        diagonal(module, TASK, [(inputs, targets)], torch.Generator().manual_seed(3))
+        for _ in range(2)
+    )
+    assert module.training
+    assert all(torch.equal(before[name], t) for name, t in module.state_dict().items())
+    assert all(w.grad is None for w in module.parameters())
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_examples_count_by_their_weights() -> None:
+    module, inputs, targets = network()
+    task = TASK.balanced(torch.tensor([0, 0, 0, 1, 2]))
+    counts = task.weights(targets)
+    assert counts is not None
+    draws = [
+        diagonal(
+            module, t, [(inputs[k : k + 1], targets[k : k + 1])], torch.Generator().manual_seed(1)
+        )
+        for t in (TASK, task)
+        for k in range(2)
+    ]
+    for k in range(2):
+        for name, h in draws[k].items():
+            torch.testing.assert_close(draws[2 + k][name], float(counts[k]) * h)
