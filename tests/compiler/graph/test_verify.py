@@ -85,6 +85,16 @@ def retain_nothing(graph: Graph) -> Graph:
     return evolve(graph, retains=(RetainConstraint("gone", 1),))
 
 
+def calls_that_differ(_graph: Graph) -> Graph:
+    """A shared module of which one call lacks an operation."""
+    calls = "motif m(a) -> (b) { a -> b : conv(3) + relu }\n" + network(
+        "c = shared m(x)\ny = shared m(c)"
+    )
+    graph = graph_of(calls)
+    kept = {edge.id for edge in graph.edges()} - {"y.a->y.b:relu"}
+    return graph.subgraph(set(graph.network), kept)
+
+
 BREAKS = {
     skip_a_gate: ("gates are numbered from 0 in the order of edges", "[1, 2]"),
     swap_gates: ("gates are numbered from 0 in the order of edges", "[1, 0]"),
@@ -100,6 +110,7 @@ BREAKS = {
     node_without_instance: ("every node lies in an instance", "h"),
     cycle: ("no cycle", "net"),
     retain_nothing: ("retained nodes exist", "gone"),
+    calls_that_differ: ("calls of a shared module are alike", "c.a->c.b:relu"),
 }
 
 
