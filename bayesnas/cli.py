@@ -23,8 +23,13 @@ from bayesnas.dsl.terminal import accept_any_text, say, tell
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command ``bayesnas``; the exit status."""
     accept_any_text(sys.stdout, sys.stderr)
+    parser = bayesnas_parser()
+    if "_ARGCOMPLETE" in os.environ:  # the shell asks what may stand next
+        from argcomplete import autocomplete
+
+        autocomplete(parser)
     try:
-        options = bayesnas_parser().parse_args(arguments)
+        options = parser.parse_args(arguments)
     except SettingsAsked as asked:
         options = argparse.Namespace(command=_show_settings, kind=asked.kind)
     return _run(options)

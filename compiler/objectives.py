@@ -71,8 +71,8 @@ class Objective:
     @property
     def term(self) -> str:
         """Without its port."""
-        given = ", ".join(f"{name} = {value:g}" for name, value in self.options.items())
-        weight = f" * {self.weight:g}" if self.weight != 1 else ""
+        given = ", ".join(f"{name} = {_plain(value)}" for name, value in self.options.items())
+        weight = f" * {_plain(self.weight)}" if self.weight != 1 else ""
         return f"{self.name}({given}){weight}" if given else f"{self.name}{weight}"
 
     def entry(self, span: Span) -> tree.Objective:
@@ -85,7 +85,7 @@ class Objective:
 
 
 def _plain(value: float) -> int | float:
-    return int(value) if value == int(value) else value
+    return int(value) if math.isfinite(value) and value == int(value) else value
 
 
 def objective_of(entry: tree.Objective) -> Objective:

@@ -302,6 +302,9 @@ class _Builder(Transformer[Token, tree.Spec]):
     def tie(self, meta: Meta, children: list[Any]) -> tree.Tie:
         return tree.Tie(children[0], span=self.span(meta))
 
+    def share(self, meta: Meta, _children: list[Any]) -> tree.Share:
+        return tree.Share(span=self.span(meta))
+
     def reductions(self, _meta: Meta, children: list[Any]) -> tuple[tree.Expression, ...]:
         return tuple(children)
 

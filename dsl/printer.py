@@ -293,10 +293,15 @@ def _declared(declared: tree.Declared) -> str:
 
 
 def _tie(statement: tree.Instantiation | tree.Chain) -> str:
-    if statement.tie is None:
-        return ""
-    index = statement.tie.index
-    return "tied " if index is None else f"tied({print_expression(index)}) "
+    match statement.tie:
+        case None:
+            return ""
+        case tree.Share():
+            return "shared "
+        case tree.Tie(index=index):
+            return "tied " if index is None else f"tied({print_expression(index)}) "
+        case _:
+            assert_never(statement.tie)
 
 
 def _given(statement: tree.Instantiation | tree.Chain) -> tuple[list[_Item], list[_Item]]:

@@ -197,6 +197,16 @@ class Tie:
 
 
 @frozen
+class Share:
+    """``shared``: the instances around are one module, of one architecture and the same weights."""
+
+    span: Span = field(eq=False, repr=False, kw_only=True)
+
+
+Sharing: TypeAlias = Tie | Share
+
+
+@frozen
 class Instantiation:
     """``y, z = tied motif(a, b; width = 16)``."""
 
@@ -204,7 +214,7 @@ class Instantiation:
     motif: str
     inputs: tuple[Reference, ...]
     arguments: tuple[Argument, ...]
-    tie: Tie | None = None
+    tie: Sharing | None = None
     span: Span = field(eq=False, repr=False, kw_only=True)
 
 
@@ -218,7 +228,7 @@ class Chain:
     arguments: tuple[Argument, ...]
     length: Expression
     reductions: tuple[Expression, ...] = ()
-    tie: Tie | None = None
+    tie: Sharing | None = None
     span: Span = field(eq=False, repr=False, kw_only=True)
 
 

@@ -73,9 +73,23 @@ network net(x: [2, 4, 4]) -> (y: [3], z: [3]) {
     a -> z : global_avg_pool >> linear(3, bias = 0)
 }
 """
+STEPS = """
+network net(x: [4, 3]) -> (y: [3]) {
+    a = x : conv(1, 6)
+    p = a : pick(0) >> complement
+    q = a : pick(2)
+    h = x : zeros(6)
+    both = concat(p, q, h)
+    both -> y : series(3) >> global_avg_pool >> linear(9) >> highway(1) >> linear(3)
+}
+"""
 WORDS = """
 network net(x: [5]) -> (y: [3]) {
     x -> y : sigmoid >> embedding(4, 6) >> position >> conv(3) >> global_avg_pool >> linear(3)
 }
 """
-TEXTS = {name: network(body) for name, body in BODIES.items()} | {"vectors": FLAT, "words": WORDS}
+TEXTS = {name: network(body) for name, body in BODIES.items()} | {
+    "vectors": FLAT,
+    "words": WORDS,
+    "steps": STEPS,
+}

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from attrs import asdict, field, fields_dict, frozen
 from hostile import FLAT_AND_DEEP
@@ -227,14 +227,29 @@ _values = (
 )
 
 
+_TERMS: Final = (
+    "regression",
+    "classification(smoothing = 0.1)",
+    "regression(sigma = 1e999) * 0.5",
+    "multilabel(a = b, c = 3) * -1",
+    "next_token *",
+    "classification(",
+)
+
+
 @st.composite
 def settings_blocks(draw: st.DrawFn) -> Case:
     fields = [name for kind in SETTINGS.values() for name in fields_dict(kind)]
     entries = draw(
-        st.lists(st.tuples(st.sampled_from(fields) | st.text("abc_", min_size=1), _values))
+        st.lists(
+            st.tuples(
+                st.sampled_from(["x", "y", *fields]) | st.text("abc_", min_size=1),
+                _values | st.sampled_from(_TERMS),
+            )
+        )
     )
     block = "\n".join(f"    {name} = {value}" for name, value in entries)
-    kind = draw(st.sampled_from(sorted(SETTINGS)))
+    kind = draw(st.sampled_from([*sorted(SETTINGS), "learn"]))
     network = "network n(x: [1]) -> (y: [1]) { x -> y }"
     return _spec("settings", f"{kind} {{\n{block}\n}}\n{network}\n")
 
@@ -262,7 +277,8 @@ def graphs() -> list[str]:
         "c = chain step(x) times 2\nz = concat(x, c)\nz ~> y : conv(3, 4) | conv(1, 4)",
     ]
     head = "network n(x: [4, 8, 8]) -> (y: [4, 8, 8])"
-    return [graph_to_json(graph_of(f"{motifs}\n{head} {{\n{body}\n}}")) for body in bodies]
+    learn = "learn { y = classification(smoothing = 0.5, ignored = 3) }"
+    return [graph_to_json(graph_of(f"{motifs}\n{head} {{\n{body}\n}}\n{learn}")) for body in bodies]
 
 
 _json = st.recursive(

@@ -160,6 +160,10 @@ FLAT: dict[str, Build] = {
         f"node h[{n}]\nx -> h\nfor k in 0..{n} {{ h[..k] ~> h[k] : relu | skip }}\nh -> y"
     ),
     "retain": _body(_joined("retain 1 into y", "\n")),
+    "objectives": lambda n: f"learn {{ {_joined('y{k} = regression', '; ')(n)} }}",
+    "objectives alike": lambda n: (
+        network("x -> y") + f"learn {{ {_joined('y = regression', '; ')(n)} }}"
+    ),
     "budgets": _body(_joined("budget parameters <= 1M", "\n")),
     "motifs defined twice": _top(_joined("motif m(a) -> (b) {{ a -> b }}", "\n")),
     "networks": lambda n: _rows("network n{k}(x: [4]) -> (y: [4]) {{ x -> y }}\n")(n),

@@ -30,6 +30,7 @@ from bayesnas.compiler.artifacts.derive import derive_spec
 from bayesnas.compiler.emit.pytorch import Emitted
 from bayesnas.compiler.graph.model import BudgetConstraint, CostName, Graph
 from bayesnas.compiler.graph.prune import prune_graph
+from bayesnas.compiler.graph.walks import looked_up
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.space.choices import Member
 from bayesnas.dsl.diagnostics import DiagnosticError
@@ -46,7 +47,7 @@ PACKAGED: dict[str, dict[str, int]] = {
     "dense_motif": {"layers": 2, "growth": 2},
     "digits_cell": {"cells": 2, "width": 4},
 }
-# The rest, but `proxylessnas`, whose images are large.
+# The rest, but `proxylessnas`, whose images are large, and `text`, which takes no random numbers.
 OTHERS: dict[str, dict[str, int]] = {
     "densenet": {"layers": 3},
     "hierarchical": {"motifs": 2, "width": 4},
@@ -56,9 +57,11 @@ OTHERS: dict[str, dict[str, int]] = {
     "nasnet": {"cells": 3, "width": 4},
     "sequence_tcn": {},
     "table": {},
+    "siamese": {"width": 8, "nodes": 2},
     "tabular_mlp": {},
     "transformer": {"width": 16, "blocks": 1},
     "treecell_pyramidnet": {"blocks": 1},
+    "unet": {"width": 4},
     "vision_blocks": {"width": 8, "blocks": 1},
 }
 
@@ -93,6 +96,8 @@ def module_of(emitted: Emitted) -> nn.Module:
 def inputs_of(graph: Graph) -> list[Tensor]:
     generator = torch.Generator().manual_seed(0)
     shapes = [graph.node(i).shape or () for i in graph.root.inputs]
+    if looked_up(graph):  # words
+        return [torch.randint(2, (EXAMPLES, *s), generator=generator).double() for s in shapes]
     return [torch.randn(EXAMPLES, *s, generator=generator, dtype=torch.float64) for s in shapes]
 
 

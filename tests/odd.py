@@ -172,4 +172,54 @@ ODD = {
             b = s : relu >> embedding(5, 6)
             b -> z : position(5) >> attention(3, causal = 1) >> conv(1)
         }""",
+    "shared modules": """
+        motif inner(a) -> (b) { a ~> b : conv(3) >> bn | skip }
+        motif tower(a, c) -> (d, e) {
+            p = shared inner(a)
+            q = shared inner(c)
+            d = sum(p, q)
+            q ~> e : conv(1) | relu
+        }
+        motif both(u, v) -> (w) {
+            p, q = tower(u, v)
+            w = sum(p, q)
+        }
+        network net(x: [4, 8, 8], z: [4, 8, 8], s: [4, 6, 6]) -> (y: [4, 8, 8], t: [4, 6, 6]) {
+            a, b = shared tower(x, z)
+            c, d = shared tower(z, a)
+            e, f = shared tower(s, s)
+            g = shared both(a, c)
+            h = shared both(b, d)
+            y = sum(g, h)
+            t = sum(e, f)
+        }""",
+    "shared chains": """
+        motif step(a, b; width) -> (c) {
+            d = a : conv(1, width)
+            {d, b} ~> c : conv(3, width) >> bn | skip
+        }
+        motif plain(a) -> (b) { a -> b : conv(3) >> relu }
+        network net(x: [4, 8, 8]) -> (y: [4, 8, 8]) {
+            body = shared chain step(x, x; width = 4) times 4
+            tail = shared chain plain(body) times 3
+            again = shared plain(tail)
+            y = sum(again, body[1])
+        }""",
+    "recurrence": """
+        motif step(x, before; width) -> (after) {
+            z = concat(before, x, before)
+            node h
+            z ~> h : highway(1) | highway(2) | highway | highway(3)
+            after = h : complement
+        }
+        network net(s: [4, 3]) -> (y: [4, 4]) {
+            node x[3], h[4]
+            h[0] = s : zeros
+            for t in 0..3 {
+                x[t] = s : pick(t)
+                h[t + 1] = shared step(x[t], h[t]; width = 4)
+            }
+            all = concat(h)
+            all -> y : series(4)
+        }""",
 }

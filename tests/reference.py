@@ -148,6 +148,13 @@ def _attention(z: Tensor, a: Mapping[str, int]) -> Tensor:
     return projected(merged, a["width"]).unflatten(2, z.shape[2:])
 
 
+def _highway(z: Tensor, a: Mapping[str, int]) -> Tensor:
+    state, gate, new = z.unflatten(1, (3, -1)).unbind(1)
+    replaced = (new, torch.tanh(new), new.clamp_min(0), torch.sigmoid(new))[a["activation"]]
+    opened = torch.sigmoid(gate)
+    return (1 - opened) * state + opened * replaced
+
+
 def _words(a: Mapping[str, int]) -> Tensor:
     return known_weight("weight", (a["words"], a["width"]))
 
@@ -222,6 +229,11 @@ OPERATIONS: Mapping[str, Callable[[Tensor, Mapping[str, int]], Tensor]] = {
     "attention": _attention,
     "position": lambda z, a: z + known_weight("weight", (z.shape[1], a["length"])).view(z[0].shape),
     "embedding": lambda z, a: torch.stack([_words(a)[row.long()].T for row in z]),
+    "pick": lambda z, a: z[..., a["index"]],
+    "series": lambda z, a: torch.stack(z.chunk(a["length"], dim=1), dim=2),
+    "zeros": lambda z, a: 0 * z.flatten(1)[:, :1].expand(-1, a["width"]),
+    "complement": lambda z, _: 1 - z,
+    "highway": _highway,
     "resize": _resize,
     "chunk": lambda z, a: z.unflatten(1, (a["parts"], -1))[:, a["index"]],
     "channel_shuffle": lambda z, a: z.unflatten(1, (a["groups"], -1)).transpose(1, 2).flatten(1, 2),

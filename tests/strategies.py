@@ -68,7 +68,7 @@ _bounds = st.none() | expressions
 _indices = st.none() | _node(tree.Index, expressions) | _node(tree.Slice, _bounds, _bounds)
 references = st.deferred(lambda: _node(tree.Reference, names, _indices))
 _declared = _node(tree.Declared, names, st.none() | expressions)
-_ties = st.none() | _node(tree.Tie, st.none() | expressions)
+_ties = st.none() | _node(tree.Tie, st.none() | expressions) | _node(tree.Share)
 _amounts = _node(tree.Amount, st.from_regex(r"[0-9]{1,4}(\.[0-9]{1,4})?[KMG]", fullmatch=True))
 _simple_statements = st.one_of(
     _node(tree.NodeDeclaration, _some(_declared)),
@@ -264,12 +264,15 @@ def _candidates(draw: st.DrawFn, data: _Data) -> str:
     return draw(st.sampled_from(["two(width)", " | ".join(options)]))
 
 
+_TIES = ("tied ", "shared ")
+
+
 @st.composite
 def _calls(draw: st.DrawFn, motif: _MotifText, inputs: list[str], chain: str = "") -> str:
     """An instance of a motif or a chain of it, perhaps tied, perhaps given another motif."""
-    tied = draw(st.sampled_from(["", "", "tied ", *(() if chain else ("tied(1) ", "tied(2) "))]))
+    tied = draw(st.sampled_from(["", "", *_TIES, *(() if chain else ("tied(1) ", "tied(2) "))]))
     arguments = ["width = width"]
-    if motif.passed and draw(st.booleans()):
+    if motif.passed and tied != "shared " and draw(st.booleans()):
         arguments.append(f"part = {draw(st.sampled_from(motif.passed))}")
     return f"{tied}{chain}{motif.name}({', '.join(inputs)}; {', '.join(arguments)})"
 
@@ -318,7 +321,7 @@ def _chains(draw: st.DrawFn, motif: _MotifText) -> list[str]:
     call = draw(_calls(motif, ["stem"] * motif.inputs, "chain "))
     # Three states at two resolutions cannot be aligned by one lag.
     may_reduce = motif.outputs > 1 or motif.inputs < 3
-    reduced = may_reduce and draw(st.booleans())
+    reduced = may_reduce and "shared" not in call and draw(st.booleans())
     tail = f" reduce at {draw(st.integers(0, length - 1))}" if reduced else ""
     return [
         f"{', '.join(made)} = {call} times {length}{tail}",

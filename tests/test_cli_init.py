@@ -30,6 +30,19 @@ def save(path: Path, shape: tuple[int, ...], count: int = 40, kind: str = "float
     return f"npz:{path}"
 
 
+def columns(path: Path) -> str:
+    """A table of a number, a word and what follows from both."""
+    rows = [(k % 17, "red" if k % 2 else "blue", k % 17 + 3 * (k % 2)) for k in range(60)]
+    lines = ["size,colour,price", *(",".join(map(str, row)) for row in rows)]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return f"csv:{path}"
+
+
+def text_file(path: Path) -> str:
+    path.write_text("a line of words, and another\n" * 80, encoding="utf-8")
+    return f"text:{path}"
+
+
 def folder(root: Path, sizes: tuple[tuple[int, int], ...], mode: str) -> str:
     """Class folders of plain images of these sizes, eleven of one class for two of the other."""
     for name, count, shade in (("dark", 11, 20), ("light", 2, 220)):
@@ -52,6 +65,8 @@ def folder(root: Path, sizes: tuple[tuple[int, int], ...], mode: str) -> str:
         ("files of one size", "[1, 20, 16]"),
         ("files of many sizes", "[3, 48, 48]"),
         ("digits", "[1, 8, 8]"),
+        ("columns", "[3]"),
+        ("text", "[64]"),
     ],
 )
 def test_the_spec_fits_and_its_commands_run(
@@ -72,8 +87,11 @@ def test_the_spec_fits_and_its_commands_run(
         "files of one size": lambda: folder(Path("my photos"), ((16, 20),), "L"),
         "files of many sizes": lambda: folder(Path("photos"), ((60, 80), (90, 50)), "RGB"),
         "digits": lambda: "digits",
+        "columns": lambda: columns(Path("t.csv")),
+        "text": lambda: text_file(Path("t.txt")),
     }[kind]()
-    assert main(["init", "start", "--data", data]) == 0
+    more = ["--target", "price"] if kind == "columns" else []
+    assert main(["init", "start", "--data", data, *more]) == 0
     told = capsys.readouterr().out
     text = (tmp_path / "start" / "space.nas").read_text("utf-8")
     assert f"of {shape}" in told
@@ -82,7 +100,7 @@ def test_the_spec_fits_and_its_commands_run(
     assert ("class_weights = balanced" in text) == kind.startswith("files")
     commands = re.findall(r"^    (bayesnas .*)$", told, re.M)
     assert [f"#     {command}" in text for command in commands] == [True] * 3
-    if kind in ("table", "series", "files of many sizes"):
+    if kind == "files of many sizes":  # the others: tests/test_examples.py
         options = iter((SHORT, "--device cpu --option epochs=1", "--device cpu"))
         for command in commands:
             assert main(shlex.split(f"{command} {next(options)}")[1:]) == 0

@@ -1,5 +1,6 @@
 """Documents are true: their paths exist, their commands are ours, their specs compile."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -17,7 +18,11 @@ from bayesnas.dsl.diagnostics import Source
 from bayesnas.dsl.loader import load_text
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    *(ROOT / "README.md", ROOT / "CHANGELOG.md"),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "examples").glob("**/README.md")),
+]
 # What the catalogue of diagnostics shows is wrong on purpose: tests/test_errors.py runs it.
 EXAMPLES = [path for path in DOCUMENTS if path.name != "errors.md"]
 ROOMS = ("bayesnas", "dsl", "compiler", "runtime")
@@ -38,6 +43,13 @@ def test_links_and_paths_exist(path: Path) -> None:
         assert (path.parent / target).exists(), target
     for target in named:
         assert (ROOT / target).exists(), target
+
+
+def test_the_index_lists_every_document() -> None:
+    text = (ROOT / "docs/index.md").read_text("utf-8")
+    listed = set(re.findall(r"\]\((\w+\.md)\)", text))
+    assert listed == {path.name for path in (ROOT / "docs").glob("*.md")} - {"index.md"}
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 150
 
 
 def test_architecture_has_a_line_for_every_module_and_no_other() -> None:
@@ -86,9 +98,22 @@ def test_specs_in_documents_compile(path: Path) -> None:
 def test_python_in_documents_runs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr("bayesnas.compiler.operations.plugins.PRIMITIVES", dict(PRIMITIVES))
+    monkeypatch.setattr("bayesnas.compiler.operations.plugins._OTHERS", set())
+    monkeypatch.setattr("bayesnas.runtime.data.registry._OWN", {})
     namespace = {"__name__": "my_ops"}  # one a page, as in a notebook
     for text in blocks(path, "python"):
         exec(compile(text, path.name, "exec"), namespace)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs").glob("*.ipynb")), ids=lambda p: p.name)
+def test_notebooks_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("bayesnas.compiler.artifacts.figure.has_dot", lambda: False)
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    for cell in json.loads(path.read_text("utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), path.name, "exec"), namespace)
+    assert (tmp_path / "report.html").is_file()
 
 
 def test_the_language_reference_has_an_example_of_every_construct() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from hatchling.builders.sdist import SdistBuilder
 from hatchling.builders.wheel import WheelBuilder
 
 ROOT = Path(__file__).parents[1]
@@ -41,6 +43,15 @@ def test_a_wheel_holds_every_file_of_the_tree_and_no_other(wheel: dict[str, byte
         tree |= {f"bayesnas/{room}/{name}": data for name, data in files_of(ROOT / room).items()}
     assert sorted(wheel) == sorted(tree)
     assert wheel == tree
+
+
+def test_a_source_archive_holds_every_room(tmp_path: Path) -> None:
+    [path] = SdistBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    with tarfile.open(path) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    rooms = ("bayesnas", *ROOMS, "tests", "docs")
+    assert {f"{room}/{name}" for room in rooms for name in files_of(ROOT / room)} <= names
+    assert {"pyproject.toml", "hatch_build.py", "README.md", "LICENSE", "Makefile"} <= names
 
 
 def test_every_folder_of_modules_is_a_package(wheel: dict[str, bytes]) -> None:

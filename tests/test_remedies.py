@@ -79,6 +79,7 @@ REPAIRS: dict[str, Repair] = {
     ),
     "D227": Repair("flop <=", "flops <="),
     "D228": Repair("budget parameters <= 100", "budget parameters <= 162"),
+    "D229": Repair("b = shared half", "b = tied half"),
     "D230": Repair("epoch =", "epochs ="),
     "D231": Repair("epochs = 0", "epochs = 1"),
     "D232": Repair(" --option lambda_w=5", ""),
@@ -88,6 +89,7 @@ REPAIRS: dict[str, Repair] = {
     "D301": Repair("linear(10)", "global_avg_pool >> linear(10)"),
     "D302": Repair("conv(3, 8)\n", "conv(3, 8) >> avg_pool(3, stride = 2)\n"),
     "D303": Repair("linear(3)", "linear(3) >> linear(10)"),
+    "D304": Repair("b = shared block(a)", "b = tied block(a)"),
     "D401": Repair("check cell.nas", "check digits_cell"),
     "D402": Repair("check cell.nas", "check digits_cell"),
     "D403": Repair(
@@ -127,8 +129,10 @@ REPAIRS: dict[str, Repair] = {
     "D513": Repair("np.full((8, 4), np.nan)", "np.zeros((8, 4))"),
     "D514": Repair("np.arange(8) % 2 + 1", "np.arange(8) % 2"),
     "D515": Repair("augment=shift", "augment=none"),
+    "D522": Repair('"b")', '"a")', "D514"),
     "D520": Repair("left=np.ones((8, 4)),", "left=np.ones((8, 4)), right=np.zeros((8, 4)),"),
     "D516": Repair("csv:flats.csv", "csv:flats.csv --target price"),
+    "D518": Repair("embedding(5, 3)", "embedding(7, 3)"),
     "D604": Repair("budget parameters <= 650", "budget parameters <= 1K"),
 }
 

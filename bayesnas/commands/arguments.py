@@ -57,13 +57,29 @@ class _OptionAction(argparse.Action):
         setattr(namespace, self.dest, [*getattr(namespace, self.dest), values])
 
 
+def completed(argument: argparse.Action, words: Callable[[], list[str]]) -> None:
+    """Let a shell that completes offer these words, and names of files."""
+
+    def completer(prefix: str, **_: Any) -> list[str]:
+        files = [str(path) for path in Path().glob(f"{prefix}*")] if prefix else []
+        return [word for word in (*words(), *files) if word.startswith(prefix)]
+
+    argument.completer = completer  # type: ignore[attr-defined]
+
+
+def _specs() -> list[str]:
+    from bayesnas.dsl.loader import packaged_specs
+
+    return list(packaged_specs())
+
+
 def add_spec(
     parser: argparse.ArgumentParser,
     metavar: str = "SPEC",
     about: str = "a .nas file, or the name of a packaged spec",
 ) -> None:
     """A spec, its network and that network's parameters, and plugins."""
-    parser.add_argument("spec", metavar=metavar, help=about)
+    completed(parser.add_argument("spec", metavar=metavar, help=about), _specs)
     parser.add_argument(
         "--set",
         metavar="NAME=VALUE",
@@ -137,7 +153,8 @@ def add_data(parser: argparse.ArgumentParser, required: bool, default: str = "")
     about = f"one of {', '.join(KINDS)}, or of a plugin" + (
         f"; default {default}" if default else ""
     )
-    parser.add_argument("--data", required=required, metavar="DATA", help=about)
+    data = parser.add_argument("--data", required=required, metavar="DATA", help=about)
+    completed(data, lambda: [kind.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ") for kind in KINDS])
     parser.add_argument(
         "--target",
         action="append",

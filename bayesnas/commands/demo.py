@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from bayesnas.runtime.runs.folder import RunOptions
 
 
+_NEXT: Final = (
+    "",
+    "now with data of your own, images in a folder a class or arrays in a file:",
+    "    bayesnas init start --data folder:photos     # a spec that fits, and the next commands",
+    "    bayesnas init start --data npz:measured.npz",
+)
+
+
 def _add_demo(parser: argparse.ArgumentParser) -> None:
     add_out_folder(parser, False, "folder to write; default build/demo")
     add_seed(parser)
@@ -70,6 +78,7 @@ def _show(options: argparse.Namespace) -> int:
     say(f"figure: {result.figure}")
     say_advice(result.advice)
     say_report([out / name for name in ("search", "train", "supernet")], out)
+    say(*_NEXT)
     return 0
 
 

@@ -12,9 +12,12 @@ from typing import Any, Final
 from bayesnas.compiler.graph.model import Edge, Graph
 from bayesnas.compiler.graph.verify import INVARIANTS
 from bayesnas.compiler.graph.walks import primitives_of
+from bayesnas.compiler.objectives import check_objective
 from bayesnas.compiler.operations.primitives import PRIMITIVES
 from bayesnas.compiler.passes.structure import check_structure
-from bayesnas.dsl.diagnostics import DiagnosticError
+from bayesnas.dsl.diagnostics import DiagnosticError, Source, Span
+
+NOWHERE: Final = Span(Source("graph.json", ""), 1, 1, 1, 1)
 
 
 def inconsistencies(graph: Graph) -> Iterator[str]:
@@ -26,6 +29,7 @@ def inconsistencies(graph: Graph) -> Iterator[str]:
         yield from check(graph)
     for about, broken in INVARIANTS.items():
         yield from (f"not so: {about}: {place}" for place in broken(graph))
+    yield from _objectives(graph)
     yield from _structure(graph)
 
 
@@ -203,6 +207,17 @@ _CHECKS: Final[tuple[Callable[[Graph], Iterator[str]], ...]] = (
 
 
 # ------------------------------------------------------------------------------------- passes
+
+
+def _objectives(graph: Graph) -> Iterator[str]:
+    """Objectives that a spec may have, one an output at most."""
+    ports = [graph.node(node).name for node in graph.root.outputs]
+    told = [objective.port for objective in graph.objectives]
+    for objective in graph.objectives:
+        if objective.port not in ports or told.count(objective.port) > 1:
+            yield f"no single output `{objective.port}`, which learns something"
+        elif check_objective(objective.entry(NOWHERE)):
+            yield f"`{objective.port}` cannot learn `{objective.term}`"
 
 
 def _structure(graph: Graph) -> Iterator[str]:

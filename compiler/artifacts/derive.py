@@ -305,7 +305,8 @@ class _BodyDeriver:
             inputs = tuple(map(self._literal, statement.inputs))
             chain = evolve(statement, motif=self.deriver.name(folded), inputs=inputs)
             if self.deriver.terms is not None:
-                chain = evolve(chain, arguments=(), length=size, reductions=(), tie=None)
+                chain = evolve(chain, arguments=(), length=size, reductions=())
+                chain = evolve(chain, tie=shared_alone(statement.tie))
             yield chain
             return
         declared = tuple(tree.Declared(t.name, size, span=t.span) for t in statement.targets)
@@ -345,8 +346,14 @@ class _BodyDeriver:
             self.deriver.name(self.deriver.variant(path)),
             tuple(_reference(self.deriver.full.node(s).name, span) for s in sources),
             self.deriver.arguments(_arguments(dict(instance.parameters), span)),
+            shared_alone(statement.tie),
             span=span,
         )
+
+
+def shared_alone(tie: tree.Sharing | None) -> tree.Share | None:
+    """What is left of a tie where all is decided: weights may still be the same."""
+    return tie if isinstance(tie, tree.Share) else None
 
 
 def _arguments(values: Mapping[str, int], span: Span) -> tuple[tree.Argument, ...]:

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 Test: TypeAlias = Callable[[Any], bool]
 
 _TYPES: Final[Mapping[str, Test]] = {
+    "boolean": lambda value: isinstance(value, bool),
     "null": lambda value: value is None,
     "string": lambda value: isinstance(value, str),
     "object": lambda value: isinstance(value, dict),

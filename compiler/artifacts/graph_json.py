@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import asdict
 
-from bayesnas.compiler.graph.cost import edge_cost
+from bayesnas.compiler.graph.cost import Cost, network_costs
 from bayesnas.compiler.graph.model import (
     AnyStage,
     BudgetConstraint,
@@ -34,9 +34,10 @@ def graph_data(
     graph: Graph, gammas: Mapping[str, float], removed: Mapping[str, int]
 ) -> dict[str, list[dict[str, Any]]]:
     """Everything of a graph whose shapes are known, but its name."""
+    costs = network_costs(graph)
     return {
         "nodes": [_node(node) for node in graph.nodes()],
-        "edges": [_edge(edge, gammas, removed) for edge in graph.edges()],
+        "edges": [_edge(edge, costs[edge.id], gammas, removed) for edge in graph.edges()],
         "instances": [_instance(i) for i in graph.instances.values()],
         "retain": [
             {"node": r.node, "count": r.count, "place": place(r.span)} for r in graph.retains
@@ -67,8 +68,9 @@ def _node(node: Node) -> dict[str, Any]:
     }
 
 
-def _edge(edge: Edge, gammas: Mapping[str, float], removed: Mapping[str, int]) -> dict[str, Any]:
-    cost = edge_cost(edge)
+def _edge(
+    edge: Edge, cost: Cost, gammas: Mapping[str, float], removed: Mapping[str, int]
+) -> dict[str, Any]:
     operation = edge.operation
     result: dict[str, Any] = {
         "id": edge.id,
@@ -122,6 +124,7 @@ def _instance(instance: Instance) -> dict[str, Any]:
         "inputs": list(instance.inputs),
         "outputs": list(instance.outputs),
         "chain": instance.chain,
+        **({"shared": True} if instance.shared else {}),
     }
 
 
@@ -230,6 +233,7 @@ def _read_instance(data: Mapping[str, Any]) -> Instance:
         tuple(data["inputs"]),
         tuple(data["outputs"]),
         chain=data["chain"],
+        shared=data.get("shared", False),
     )
 
 

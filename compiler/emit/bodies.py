@@ -14,6 +14,7 @@ from bayesnas.compiler.emit.names import RESERVED, TAKEN, identifier, unique
 from bayesnas.compiler.emit.source import Family, ModuleSource, Value, call_source, list_source
 from bayesnas.compiler.emit.texts import INDENT, LINE, joined, place_comment, wrapped
 from bayesnas.compiler.graph.model import Connection, Graph, Instance
+from bayesnas.compiler.graph.sharing import owners
 from bayesnas.compiler.graph.walks import scope_graphs
 from bayesnas.dsl.diagnostics import Span
 
@@ -86,6 +87,7 @@ class Bodies:
         self.sources = sources
         self.scopes = scope_graphs(graph)
         self.ranges = gate_ranges(graph)
+        self.owners = owners(graph)
         self.classes: dict[str, Made] = {}
 
     def body(self, instance: Instance) -> Body:
@@ -146,6 +148,7 @@ class _BodyWriter:
         self.places: dict[int, tuple[str, str]] = {}
         self.operations: dict[str, str] = {}
         self.children: dict[str, str] = {}
+        self.modules: dict[str, str] = {}  # by motif, the attribute that all its calls share
         self.first_gate, self.last_gate = bodies.ranges.get(instance.path, (0, 0))
 
     def run(self) -> None:
@@ -287,7 +290,7 @@ class _BodyWriter:
 
     def _child(self, child: Instance) -> None:
         name = _local(child.path, self.instance.path)
-        attribute = self._attribute(name, self.bodies.classes[child.path].call(), self._span(child))
+        attribute = self._module(child) if child.shared else self._own(child, name)
         self.children[child.path] = attribute
         arguments = [
             self.variables[source_of(self.graph, child, i)] for i in range(len(child.inputs))
@@ -296,6 +299,16 @@ class _BodyWriter:
             arguments.append(self._gates(*self.bodies.ranges[child.path]))
         outputs = self._outputs(child, name)
         self._assign(outputs, f"self.{attribute}({', '.join(arguments)})", 2)
+
+    def _own(self, child: Instance, name: str) -> str:
+        """The attribute of a child that is a module of its own."""
+        return self._attribute(name, self.bodies.classes[child.path].call(), self._span(child))
+
+    def _module(self, child: Instance) -> str:
+        """The attribute of a module that has several calls."""
+        if child.motif not in self.modules:
+            self.modules[child.motif] = self._own(child, child.motif)
+        return self.modules[child.motif]
 
     def _outputs(self, child: Instance, name: str) -> list[str]:
         """New variables for what a child returns."""
@@ -323,9 +336,13 @@ class _BodyWriter:
         first = chain.links[0]
         name, start = _numbered(_local(first.path, self.instance.path))
         label = f"{name}_from_{start}" if start else name  # items are counted from 0
-        links = list_source([self.bodies.classes[link.path].call() for link in chain.links])
-        attribute = self._attribute(label, links, self._span(first))
-        self.children |= {link.path: f"{attribute}.{k}" for k, link in enumerate(chain.links)}
+        if first.shared:
+            attribute = self._module(first)
+            self.children |= {link.path: attribute for link in chain.links}
+        else:
+            links = list_source([self.bodies.classes[link.path].call() for link in chain.links])
+            attribute = self._attribute(label, links, self._span(first))
+            self.children |= {link.path: f"{attribute}.{k}" for k, link in enumerate(chain.links)}
 
         inputs = [self.variables[source_of(self.graph, first, i)] for i in range(len(first.inputs))]
         starts = [inputs[i] for i in chain.moving]
@@ -333,11 +350,12 @@ class _BodyWriter:
             port = self.graph.node(first.inputs[i]).name if len(chain.moving) > 1 else name
             inputs[i] = self._variable(port)
         self._assign_each([inputs[i] for i in chain.moving], starts)
-        module = self._loop_variable(first.motif)
+        module = f"self.{attribute}" if first.shared else self._loop_variable(first.motif)
         gates = []
         if first.path in self.bodies.ranges:
-            gates.append(self._loop_variable(f"{module}_gates"))
-        self._head(chain, attribute, [module, *gates])
+            stem = identifier(first.motif) if first.shared else module
+            gates.append(self._loop_variable(f"{stem}_gates"))
+        self._head(chain, attribute, gates if first.shared else [module, *gates])
         self._turn(chain, inputs, f"{module}({', '.join([*inputs, *gates])})", name)
         for i, node in carried(self.graph, chain).items():
             self.variables[node] = inputs[i]
@@ -362,8 +380,11 @@ class _BodyWriter:
             first, last = ranges[start][0], ranges[stop][1]
             everything = (first, last) == (self.first_gate, self.last_gate)
             gates = "gates" if everything else self._gates(first, last)
-            text = f"zip({text}, {gates}.split({ranges[start][1] - first}, dim=1))"
-        prefix = f"{BODY}for {', '.join(variables)} in "
+            split = f"{gates}.split({ranges[start][1] - first}, dim=1)"
+            text = split if chain.links[0].shared else f"zip({text}, {split})"
+        elif chain.links[0].shared:
+            text = f"range({len(chain.links)})"
+        prefix = f"{BODY}for {', '.join(variables) or '_'} in "
         self.lines += wrapped(prefix, text, level=2, tail=":")
 
     def _turn(self, chain: Chain, inputs: Sequence[str], call: str, name: str) -> None:

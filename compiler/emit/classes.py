@@ -34,7 +34,7 @@ class Classes:
 
     def definitions(self, taken: Iterable[str]) -> list[str]:
         """Source of the classes, those used by others first; ``taken`` are no names for them."""
-        avoid = set(taken)
+        avoid, own = set(taken), self.bodies.owners
         by_depth: dict[int, list[Instance]] = {}
         for instance in self.graph.instances.values():
             by_depth.setdefault(self._depth(instance), []).append(instance)
@@ -43,8 +43,11 @@ class Classes:
             groups: dict[Hashable, list[_Member]] = {}
             for instance in by_depth[depth]:
                 body = self.written[instance.path] = self.bodies.body(instance)
-                groups.setdefault((instance.motif, body.key), []).append((instance, body))
+                if own[instance.path] == instance.path:
+                    groups.setdefault((instance.motif, body.key), []).append((instance, body))
             blocks += [self._class(members, avoid) for members in groups.values()]
+            for instance in by_depth[depth]:
+                self.made[instance.path] = self.made[own[instance.path]]
         return blocks
 
     def gate_paths(self) -> tuple[tuple[str, str], ...]:

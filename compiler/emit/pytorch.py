@@ -21,6 +21,7 @@ from bayesnas.compiler.emit.schedule import Schedule
 from bayesnas.compiler.emit.source import imported_modules
 from bayesnas.compiler.emit.texts import printable
 from bayesnas.compiler.graph.model import Graph
+from bayesnas.dsl import __version__
 
 
 @frozen
@@ -72,6 +73,6 @@ def emit_torch(
 
 def _head(graph: Graph, origin: str, modules: list[str]) -> str:
     name = origin.rsplit("/", 1)[-1]
-    title = f"Network `{graph.name}`, emitted by bayesnas from {printable(name)}."
+    title = f"Network `{graph.name}`, emitted by bayesnas {__version__} from {printable(name)}."
     imports = "".join(f"\nimport {module}\n" for module in modules)
     return f'"""{title}"""\n\nimport torch\nfrom torch import nn\n{imports}'

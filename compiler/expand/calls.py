@@ -57,7 +57,10 @@ def row_of(program: Program, scope: Scope, call: MotifCall, unrolled: Unrolled) 
     if not targets:
         return None
     numbers, motifs = arguments(program, scope, call, motif, values)
+    row: Iterable[tuple[dict[str, int], int]]
     row = links(motif, numbers, len(targets[0]), reductions)
+    if isinstance(call.tie, tree.Share):
+        row = list(row)  # they are compared before they are made
     return Row(call, unrolled, motif, motifs, inputs, targets, reductions, numbers, row)
 
 

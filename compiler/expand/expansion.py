@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from bayesnas.compiler.expand.calls import Row, network_values
 from bayesnas.compiler.expand.connections import Connections
-from bayesnas.compiler.expand.instances import group_of, literal_call
+from bayesnas.compiler.expand.instances import check_alike, group_of, literal_call
 from bayesnas.compiler.expand.parts import Parts, Place
 from bayesnas.compiler.expand.scopes import Bundle, Selection, element, number_literal, wrong
 from bayesnas.compiler.expand.walk import Named, Walk
@@ -127,7 +127,9 @@ class _Expander(Walk[Place]):
 
     # ------------------------------------------------------------------------------- instances
 
-    def instantiate(self, scope: Place, parent: str | None, chain: str | None) -> Instance:
+    def instantiate(
+        self, scope: Place, parent: str | None, chain: str | None, shared: bool = False
+    ) -> Instance:
         graph = scope.graph
         self.parts.spend(1, graph.span)
         self.parts.paths.append(scope.path)
@@ -144,6 +146,7 @@ class _Expander(Walk[Place]):
             tuple(outputs),
             tuple(scope.body),
             chain,
+            shared,
         )
         self.parts.instances[scope.path] = instance
         return instance
@@ -166,6 +169,9 @@ class _Expander(Walk[Place]):
     def instances(self, scope: Place, row: Row) -> None:
         """Each link of a chain reads the outputs before it."""
         chain = row.call.targets[0].name if isinstance(row.call, tree.Chain) else None
+        shared = isinstance(row.call.tie, tree.Share)
+        if shared:
+            check_alike(row, scope.shared.setdefault(row.motif.name, row))
         columns = [target.names() for target in row.targets]
         states = [identifier for _, identifier in scope.nodes(row.inputs)]
         edges: list[str] = []
@@ -182,7 +188,7 @@ class _Expander(Walk[Place]):
                 scope.identifier(local),
                 group_of(scope, row, k, local),
             )
-            instance = self.instantiate(inner, scope.path, chain)
+            instance = self.instantiate(inner, scope.path, chain, shared)
             read = zip(states, instance.inputs, strict=True)
             written = zip(instance.outputs, outputs, strict=True)
             edges += [

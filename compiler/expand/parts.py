@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from attrs import define, field
 
+from bayesnas.compiler.expand.calls import Row
 from bayesnas.compiler.expand.scopes import Scope, Selection, wrong
 from bayesnas.compiler.graph.model import (
     BudgetConstraint,
@@ -34,6 +35,7 @@ class Place(Scope):
     group_path: str
     defined: set[str] = field(init=False, factory=set)  # node ids that have had their `=`
     body: list[Residual] = field(init=False, factory=list)
+    shared: dict[str, Row] = field(init=False, factory=dict)  # by motif, the first that is shared
 
     def identifier(self, name: str) -> str:
         """The id of a node or instance of this one."""

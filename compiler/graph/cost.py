@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from attrs import frozen
 
 from bayesnas.compiler.graph.model import AnyStage, Edge, Graph, ParallelStage
+from bayesnas.compiler.graph.sharing import is_shared, owner_edges
 from bayesnas.compiler.operations.primitives import PRIMITIVES
 
 
@@ -38,6 +39,17 @@ def edge_costs(edges: Iterable[Edge]) -> list[Cost]:
     return costs
 
 
+def network_costs(graph: Graph) -> dict[str, Cost]:
+    """What each edge adds to the network, by id: a shared module has its parameters once."""
+    edges = graph.edges()
+    costs = dict(zip((edge.id for edge in edges), edge_costs(edges), strict=True))
+    if is_shared(graph):
+        for edge, owner in owner_edges(graph).items():
+            if edge != owner:
+                costs[edge] = Cost(0, costs[edge].flops)
+    return costs
+
+
 def sum_of(costs: Collection[Cost]) -> Cost:
     """All these together."""
     return Cost(sum(c.parameters for c in costs), sum(c.flops for c in costs))
@@ -45,7 +57,7 @@ def sum_of(costs: Collection[Cost]) -> Cost:
 
 def graph_cost(graph: Graph) -> Cost:
     """Cost of all operations together (architecture weights are not counted)."""
-    return sum_of(edge_costs(graph.edges()))
+    return sum_of(network_costs(graph).values())
 
 
 def _total(stages: Iterable[AnyStage]) -> Cost:

@@ -173,7 +173,7 @@ class Instance:
     """A motif at work: the root is the network, whose path is empty.
 
     ``group_path`` is ``path`` with tied siblings folded together; ``chain`` names the chain it is
-    a link of.
+    a link of. Instances of one motif and parent that are ``shared`` are one module.
     """
 
     path: str
@@ -185,6 +185,7 @@ class Instance:
     outputs: tuple[str, ...]
     body: tuple[Residual, ...] = field(default=(), eq=False, repr=False)
     chain: str | None = None
+    shared: bool = False
 
 
 @frozen

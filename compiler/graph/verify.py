@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from bayesnas.compiler.graph.model import Graph
+from bayesnas.compiler.graph.sharing import uneven, unlike
 
 
 class InvariantError(AssertionError):
@@ -72,6 +73,11 @@ def _retains(graph: Graph) -> Iterator[str]:
             yield retain.node
 
 
+def _calls(graph: Graph) -> Iterator[str]:
+    yield from sorted(uneven(graph))
+    yield from (other.id for _, other in unlike(graph))
+
+
 INVARIANTS: Final[dict[str, Callable[[Graph], Iterator[str]]]] = {
     "gates are numbered from 0 in the order of edges": _gates,
     "an edge has a gate exactly if it is searched": _kinds,
@@ -80,4 +86,5 @@ INVARIANTS: Final[dict[str, Callable[[Graph], Iterator[str]]]] = {
     "every node lies in an instance": _scopes,
     "no cycle": _cycles,
     "retained nodes exist": _retains,
+    "calls of a shared module are alike": _calls,
 }

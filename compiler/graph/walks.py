@@ -8,13 +8,25 @@ import networkx as nx
 from attrs import evolve
 
 from bayesnas.compiler.graph.model import AnyStage, Graph, Node, ParallelStage, Stage
+from bayesnas.compiler.graph.sharing import uneven
 from bayesnas.compiler.operations.primitives import PRIMITIVES
 
 _PASSING = ("skip", "flatten")  # the numbers stay what they were
 
 
 def drop_dead(graph: Graph) -> Graph:
-    """The graph of nodes on a way from an input to an output; empty instances are left out."""
+    """The graph of nodes on a way from an input to an output; empty instances are left out.
+
+    What is dead in one call of a shared module goes from all that are left.
+    """
+    kept = _living(graph)
+    while lost := uneven(kept):
+        edges = {edge.id for edge in kept.edges()} - lost
+        kept = _living(kept.subgraph({node.id for node in kept.nodes()}, edges))
+    return kept
+
+
+def _living(graph: Graph) -> Graph:
     network = graph.network
     inputs, outputs = (
         [port for port in ports if port in network]
@@ -51,21 +63,26 @@ def reach(following: Callable[[str], Iterable[str]], starts: Iterable[str]) -> s
 
 
 def looked_up(graph: Graph, *inputs: str) -> list[str]:
-    """The primitives that look up the numbers of these inputs, or of all of them, each once.
+    """The primitives that look up the numbers of these inputs, or of all of them, each once."""
+    return list(dict.fromkeys(stage.primitive for stage in lookups(graph, *inputs)))
+
+
+def lookups(graph: Graph, *inputs: str) -> list[Stage]:
+    """The stages that look up the numbers of these inputs, or of all of them.
 
     Shapes are known; ``skip`` and ``flatten`` may stand before them.
     """
     waiting = list(inputs or graph.root.inputs)
     seen = set(waiting)
-    found: dict[str, None] = {}
+    found: list[Stage] = []
     while waiting:
         for edge in graph.outgoing(waiting.pop()):
             stages, passes = _first(edge.operation.stages)
-            found |= dict.fromkeys(s.primitive for s in stages if _looks_up(s))
+            found += [stage for stage in stages if _looks_up(stage)]
             if passes and edge.target not in seen:
                 seen.add(edge.target)
                 waiting.append(edge.target)
-    return list(found)
+    return found
 
 
 def _looks_up(stage: Stage) -> bool:

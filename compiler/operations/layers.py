@@ -35,9 +35,9 @@ class Layer:
 Choice: TypeAlias = Callable[[Mapping[str, int], int], Layer | None]
 
 
-def fixed(source: str) -> Layer:
+def fixed(source: str, helper: str = "") -> Layer:
     """A module without numbers."""
-    return Layer(lambda _texts, _rank: source)
+    return Layer(lambda _texts, _rank: source, helper)
 
 
 def _kernel(texts: Texts, rank: int) -> str:

@@ -29,6 +29,7 @@ from bayesnas.compiler.operations.interface import Domain as Domain
 from bayesnas.compiler.operations.interface import Primitive as Primitive
 from bayesnas.compiler.operations.interface import complete as complete
 from bayesnas.compiler.operations.layers import Layer
+from bayesnas.compiler.operations.recurrence import RECURRENCE
 from bayesnas.compiler.operations.shapes import Arguments as Arguments
 from bayesnas.compiler.operations.shapes import Shape as Shape
 from bayesnas.compiler.operations.shapes import ShapeError as ShapeError
@@ -381,4 +382,6 @@ _ALL = (
     _activation("sigmoid", "nn.Sigmoid()"),
 )
 
-PRIMITIVES: Final[dict[str, Primitive]] = {primitive.name: primitive for primitive in _ALL}
+PRIMITIVES: Final[dict[str, Primitive]] = {
+    primitive.name: primitive for primitive in (*_ALL, *RECURRENCE)
+}

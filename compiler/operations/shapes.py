@@ -216,18 +216,27 @@ def shuffled_shape(shape: Shape, arguments: Arguments) -> Shape:
 
 def chunk_shape(shape: Shape, arguments: Arguments) -> Shape:
     """What `chunk` makes."""
-    channels, index, parts = shape[0], arguments["index"], arguments["parts"]
-    if channels % parts:
-        raise ShapeError(
-            f"`chunk` cannot make {parts} equal parts of {channels} channels",
-            f"write `parts = {gcd(channels, parts)}`: it divides them",
-        )
+    index, parts = arguments["index"], arguments["parts"]
+    width = check_parts("chunk", shape, "parts", parts)
     if index >= parts:
         raise ShapeError(
             f"`chunk` is asked for part {index} of {parts}",
             f"parts count from 0 to {parts - 1}",
         )
-    return channels // parts, *shape[1:]
+    return width, *shape[1:]
+
+
+def check_parts(name: str, shape: Shape, parameter: str, parts: int) -> int:
+    """The channels of one of equal parts; ``parameter`` says how many, if one does."""
+    channels = shape[0]
+    if channels % parts:
+        raise ShapeError(
+            f"`{name}` cannot make {parts} equal parts of {channels} channels",
+            f"write `{parameter} = {gcd(channels, parts)}`: it divides them"
+            if parameter
+            else f"give it a multiple of {parts}",
+        )
+    return channels // parts
 
 
 def attention_shape(shape: Shape, arguments: Arguments) -> Shape:

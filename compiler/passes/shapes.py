@@ -11,6 +11,7 @@ from __future__ import annotations
 from attrs import evolve
 
 from bayesnas.compiler.graph.model import Edge, Graph, Stage
+from bayesnas.compiler.graph.sharing import unlike
 from bayesnas.compiler.passes.inference import (
     Disagreement,
     Inference,
@@ -29,7 +30,7 @@ def infer_shapes(graph: Graph) -> Graph:
 
     Raises:
         DiagnosticError: D301 (an operation refuses its input), D302 (arrivals do not fit), D303
-            (an output is not as declared).
+            (an output is not as declared), D304 (shared instances read other channels).
     """
     inference = Inference(graph).run()
     if inference.problems:
@@ -40,7 +41,24 @@ def infer_shapes(graph: Graph) -> Graph:
         )
     nodes = [evolve(n, shape=inference.shapes[n.id]) for n in graph.nodes()]
     edges = [inference.edges[e.id] for e in graph.edges()]
-    return graph.rebuild(nodes, edges)
+    shaped = graph.rebuild(nodes, edges)
+    if apart := next(unlike(shaped), None):
+        raise DiagnosticError(_apart(shaped, *apart))
+    return shaped
+
+
+def _apart(graph: Graph, one: Edge, other: Edge) -> Diagnostic:
+    def read(edge: Edge) -> str:
+        return f"{list(graph.node(edge.source).shape or ())} comes to `{edge.source}`"
+
+    motif = graph.instances[other.scope].motif
+    return Diagnostic(
+        "D304",
+        f"shared instances of `{motif}` cannot be one module: `{other.operation.label}` differs",
+        other.span,
+        notes=(f"{read(one)}, and {read(other)}",),
+        help="give them the same channels, or write `tied`: then each has weights of its own",
+    )
 
 
 def _diagnostic(graph: Graph, problem: Problem, remedies: Remedies) -> Diagnostic:

@@ -147,7 +147,7 @@ class BodyChecker:
         for target in statement.targets:
             self._defined(target, names)
         self._references(statement.inputs, names)
-        if statement.tie is not None and statement.tie.index is not None:
+        if isinstance(statement.tie, tree.Tie) and statement.tie.index is not None:
             self.checker.expression(statement.tie.index, names)
         passed = {p.name for p in self.graph.parameters if isinstance(p, tree.MotifParameter)}
         motif = self.checker.program.motifs.get(statement.motif)

@@ -13,6 +13,7 @@ from typing import TypeAlias
 from attrs import evolve, field, frozen
 
 from bayesnas.compiler.graph.model import AnyStage, Graph, ParallelStage, Stage
+from bayesnas.compiler.graph.sharing import owner_edges
 from bayesnas.compiler.operations.coupling import Axis, Coupling
 from bayesnas.compiler.operations.primitives import PRIMITIVES
 from bayesnas.compiler.slices.ties import Channels, Run, Strand, fix, resolved, tie
@@ -98,6 +99,8 @@ class _Walk:
         self.nodes: dict[str, Channels] = {}
         self.tensors: list[Tensor] = []
         self.stages: dict[Place, StageChannels] = {}
+        self.owners = owner_edges(graph)
+        self.made: dict[Place, dict[str, Strand]] = {}  # by the place in the owner of a module
 
     def node(self, identifier: str) -> None:
         """A node whose sources have been visited."""
@@ -148,7 +151,12 @@ class _Walk:
         return self._coupled(channels, coupling, place)
 
     def _coupled(self, channels: Channels, coupling: Coupling, place: Place) -> Channels:
-        strands = {name: Strand(size) for name, size in coupling.sizes.items()}
+        edge, number = place
+        owner = self.owners[edge], number
+        called = owner in self.made  # another call of the module has been here
+        if not called:
+            self.made[owner] = {name: Strand(size) for name, size in coupling.sizes.items()}
+        strands = self.made[owner]
 
         def runs(axis: Axis) -> Channels:
             return tuple(Run(strands[piece.strand], piece.stretch) for piece in axis)
@@ -156,7 +164,7 @@ class _Walk:
         tie(channels, runs(coupling.source))
         for name, reason in coupling.fixed.items():
             fix((Run(strands[name]),), reason)
-        for name, axes in coupling.tensors.items():
+        for name, axes in () if called else coupling.tensors.items():
             maker = 1 if name in coupling.turned else 0
             self.tensors.append(Tensor(place, name, tuple(map(runs, axes)), maker))
         target = runs(coupling.target)

@@ -9,9 +9,10 @@ from typing import TypeAlias
 
 from attrs import frozen
 
-from bayesnas.compiler.graph.cost import Cost, edge_cost, edge_costs, graph_cost, sum_of
+from bayesnas.compiler.graph.cost import Cost, graph_cost, network_costs, sum_of
 from bayesnas.compiler.graph.model import BudgetConstraint, CostName, Graph
 from bayesnas.compiler.graph.prune import prune_graph
+from bayesnas.compiler.graph.sharing import is_shared
 from bayesnas.compiler.passes.shapes import infer_shapes
 from bayesnas.compiler.space.choices import Member, MemberSpace, SearchedConnection, member_space
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
@@ -94,8 +95,9 @@ def cost_of(cost: Cost, name: CostName) -> int:
 
 def group_costs(graph: Graph, name: CostName) -> dict[str, int]:
     """What the edges of each tied group cost together."""
+    costs = network_costs(graph)
     return {
-        group: sum(cost_of(edge_cost(edge), name) for edge in edges)
+        group: sum(cost_of(costs[edge.id], name) for edge in edges)
         for group, edges in graph.groups().items()
     }
 
@@ -105,6 +107,7 @@ class Life:
 
     def __init__(self, graph: Graph, space: MemberSpace) -> None:
         self.space = space
+        self.shared = graph if is_shared(graph) else None
         self.inputs, self.outputs = graph.root.inputs, graph.root.outputs
         self.following: _Arcs = {}
         self.leading: _Arcs = {}
@@ -121,6 +124,8 @@ class Life:
 
     def alive(self, member: Member) -> bool:
         """Whether what `prune_graph` leaves of the member is a network."""
+        if self.shared is not None:  # what dies in one call dies in all: no walk tells
+            return _is_network(self.shared, member)
         reached = _reached(self.following, self.inputs, member, self.factors)
         if not reached.issuperset(self.outputs):
             return False
@@ -159,6 +164,14 @@ class Life:
             if self.alive(less):
                 member = less
         return member
+
+
+def _is_network(graph: Graph, member: Member) -> bool:
+    try:
+        prune_to(graph, member)
+    except DiagnosticError:
+        return False
+    return True
 
 
 def _reached(
@@ -205,16 +218,17 @@ def reach(graph: Graph) -> Reach:
     """The cheapest and the dearest members, found greedily from the costs of single operations."""
     life = Life(graph, member_space(graph))
     groups: dict[str, Cost] = {}
-    searched = graph.searched()
-    for edge, cost in zip(searched, edge_costs(searched), strict=True):
+    prices = network_costs(graph)
+    for edge in graph.searched():
         group = edge.searched_gate.group
-        groups[group] = sum_of((groups.get(group, Cost(0, 0)), cost))
+        groups[group] = sum_of((groups.get(group, Cost(0, 0)), prices[edge.id]))
     by_parameters = _extremes(life, {group: cost.parameters for group, cost in groups.items()})
     by_flops = _extremes(life, {group: cost.flops for group, cost in groups.items()})
     members = dict.fromkeys((*by_parameters, *by_flops))  # often one is both
     exact = _additive(graph)
-    if exact and not life.factors:  # then a member costs what its groups do, and what is fixed
-        fixed = edge_costs(edge for edge in graph.edges() if edge.gate is None)
+    # Mostly a member costs what its groups do, and what is fixed.
+    if exact and not life.factors and not is_shared(graph):
+        fixed = [prices[edge.id] for edge in graph.edges() if edge.gate is None]
         costs = {m: sum_of((*fixed, *(groups[g] for g in m))) for m in members}
     else:
         costs = {member: graph_cost(prune_to(graph, member)) for member in members}

@@ -9,7 +9,7 @@ from random import Random
 import numpy as np
 from attrs import evolve, frozen
 
-from bayesnas.compiler.graph.cost import Cost, edge_cost, graph_cost
+from bayesnas.compiler.graph.cost import Cost, graph_cost, network_costs
 from bayesnas.compiler.graph.model import BudgetConstraint, Graph
 from bayesnas.compiler.space.choices import (
     Member,
@@ -41,8 +41,9 @@ class Prices:
     @classmethod
     def of(cls, graph: Graph, budgets: tuple[BudgetConstraint, ...]) -> Prices:
         """The prices of a graph's candidates under these budgets."""
+        prices = network_costs(graph)
         costs: dict[str, list[Cost]] = {
-            group: [edge_cost(edge) for edge in edges] for group, edges in graph.groups().items()
+            group: [prices[edge.id] for edge in edges] for group, edges in graph.groups().items()
         }
         whole = graph_cost(graph)
         allowances = []

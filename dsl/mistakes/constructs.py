@@ -281,11 +281,11 @@ _CHAINS = (
     Rule(r"chain \w+ \( LINE \) § (x|\*)", "missing `times` before <next>", CHAIN, "times"),
     Rule(r"chain (\w+ )§", "`chain` repeats a motif with its inputs", CHAIN, "("),
     Rule(
-        r"= (tied )?(?P<here>(?P<motif>\w+) \( LINE \)) § times",
+        r"= (TIE )?(?P<here>(?P<motif>\w+) \( LINE \)) § times",
         "missing `chain` before `<motif>`",
         "write `chain <here> times ...`",
     ),
-    Rule(r"= (tied )?§ times", "missing `chain` before `times`", CHAIN),
+    Rule(r"= (TIE )?§ times", "missing `chain` before `times`", CHAIN),
     Rule(r"§ at\b", "missing `reduce` before `at`", "write `reduce at 2, 4`", "reduce"),
     Rule(r"\bretain § into", "missing number before `into`", "write `retain 2 into h`"),
     Rule(

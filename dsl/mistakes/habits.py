@@ -13,7 +13,8 @@ OPERATION_NAMES = (
     "layer_norm", "group_norm", "layer_scale", "max_pool", "avg_pool", "pad_channels",
     "upsample", "resize", "chunk", "channel_shuffle", "attention", "position", "embedding",
     "global_avg_pool", "flatten", "linear", "dropout", "relu", "relu6", "leaky_relu",
-    "silu", "hard_swish", "gelu", "tanh", "sigmoid",
+    "silu", "hard_swish", "gelu", "tanh", "sigmoid", "pick", "series", "zeros", "complement",
+    "highway",
 )  # fmt: skip
 _OPERATION = rf"\b({'|'.join(OPERATION_NAMES)})\b"
 _TERM = r"[^\W\d]\w*( \( LINE \))?"
@@ -29,7 +30,7 @@ _CALLS = (
         "write `<target> = <source> : <name>(<values>)`",
     ),
     Rule(
-        r"= (tied )?(chain )?(?P<name>\w+) \( (?P<sources>(LIST|REF)) , § (?P<value>\d+)",
+        r"= (TIE )?(chain )?(?P<name>\w+) \( (?P<sources>(LIST|REF)) , § (?P<value>\d+)",
         "<found> stands where a node is meant",
         "parameters of a motif stand after `;` by name: `<name>(<sources>; width = <value>)`",
     ),
@@ -46,7 +47,7 @@ _CALLS = (
         "[",
     ),
     Rule(
-        r"= (tied )?(chain )?(?P<name>\w+) \( § (?P<here>[\[({] (?P<sources>LIST|REF) [\])}]) \)",
+        r"= (TIE )?(chain )?(?P<name>\w+) \( § (?P<here>[\[({] (?P<sources>LIST|REF) [\])}]) \)",
         "nodes are named without brackets",
         "write `<name>(<sources>)`",
     ),
@@ -140,7 +141,7 @@ _STATEMENTS = (
         "{",
     ),
     Rule(
-        r"= (?P<here>tied) (REF § :|§ (sum|concat|product)\b)",
+        r"= (?P<here>tied|shared) (REF § :|§ (sum|concat|product)\b)",
         "only motifs are tied",
         "put it into a motif and tie that: `x = tied cell(a)`",
     ),

@@ -21,6 +21,7 @@ _SHORTHANDS = {
     "REF": r"\b[^\W\d]\w*(?: \[ [^\]]*? \])?",
     "ARROW": r"(?:->|~>)",
     "LINE": r"[^\n]*?",
+    "TIE": r"\b(?:tied|shared)\b",
 }
 
 

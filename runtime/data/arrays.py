@@ -8,7 +8,7 @@ Arrays of objects are never read: unpickling would run code that a file may hold
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -120,6 +120,18 @@ def load(request: Request) -> Data:
         DiagnosticError: D510 (file), and what `data_of_arrays` raises.
     """
     given = _load(Path(request.argument), request.ports)
+    if request.learned is not None:
+        return _to_judge(request.name, given, request.learned)
+    return _data(request.name, given, request.options.standardise, request.ports)
+
+
+def data_of_parts(request: Request, arrays: Mapping[str, Array], notes: Sequence[str]) -> Data:
+    """A data set of arrays that a source has read: ``x``, ``y``, ``x_test``, ``y_test`` and alike.
+
+    Raises:
+        DiagnosticError: what `data_of_arrays` raises.
+    """
+    given = _Given(f"`{request.name}`", arrays, {key: key for key in arrays}, notes=tuple(notes))
     if request.learned is not None:
         return _to_judge(request.name, given, request.learned)
     return _data(request.name, given, request.options.standardise, request.ports)

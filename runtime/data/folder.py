@@ -213,7 +213,7 @@ class Reader:
             if isinstance(result, ImageError)
         ]
         if broken:
-            raise _unreadable(broken, request.name)
+            raise unreadable(broken, request.name)
         pictures = [result for result in results if isinstance(result, Picture)]
         one_size = len({picture.pixels.shape for picture in pictures}) == 1
         for path, picture in zip(paths, pictures, strict=True):
@@ -254,7 +254,8 @@ class Reader:
             )
 
 
-def _unreadable(broken: Sequence[str], name: str) -> DiagnosticError:
+def unreadable(broken: Sequence[str], name: str) -> DiagnosticError:
+    """D504: files of the data called ``name`` that cannot be read, each with its reason."""
     more = (f"and {len(broken) - _SHOWN:,} more",) if len(broken) > _SHOWN else ()
     what = "an image" if len(broken) == 1 else f"{len(broken):,} images"
     return DiagnosticError(

@@ -7,7 +7,7 @@ bytes, or shares of the full scale where a file has more than 8 bits a channel.
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -18,6 +18,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from bayesnas.runtime.data.registry import Fit
+from bayesnas.runtime.tasks.interface import Array
+from bayesnas.runtime.tasks.pixels import IGNORED
 
 FORMATS: Final = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 ENDINGS: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
@@ -71,6 +73,33 @@ def read_picture(path: Path, channels: int, size: tuple[int, int] | None, fit: F
     array = np.array(image.convert(MODES[channels]), dtype=np.uint8)
     array = array.reshape(image.height, image.width, channels)
     return Picture(torch.from_numpy(array).permute(2, 0, 1), tuple(remarks))
+
+
+def read_map(path: Path, size: Sequence[int] | None, fit: Fit) -> Array:
+    """The numbers in a file, turned as its EXIF says: a class a pixel, or colours.
+
+    Args:
+        path: of a regular file.
+        size: height and width to fit it to; None leaves it as it is. Classes are not mixed, and
+            what is added round them is `IGNORED`.
+        fit: how.
+
+    Returns:
+        [H, W] of a grey or palette image, uint8 or int32 of 16 bits; [3, H, W] of others, uint8.
+
+    Raises:
+        ImageError: as of `read_picture`.
+    """
+    image, _ = _open(path)
+    if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
+        turned = (size[0], size[1]) if size is not None else None
+        return read_picture(path, 3, turned, fit).pixels.numpy()
+    array = np.array(image)  # of a palette, the numbers and not the colours
+    if size is not None and image.size != (size[1], size[0]):
+        whole = Image.fromarray(array.astype(np.int32))
+        fitted = np.array(_MAP_FITS[fit](whole, (size[1], size[0])))
+        array = fitted.astype(np.uint8) if array.dtype.itemsize == 1 else fitted
+    return array.astype(np.int32 if array.dtype.itemsize > 1 else np.uint8)
 
 
 def _open(path: Path) -> tuple[Image.Image, list[str]]:
@@ -138,6 +167,11 @@ _FITS: Final[Mapping[Fit, Callable[[Image.Image, tuple[int, int]], Image.Image]]
     "squeeze": _squeeze,
     "pad": _pad,
     "crop": _crop,
+}
+_MAP_FITS: Final[Mapping[Fit, Callable[[Image.Image, tuple[int, int]], Image.Image]]] = {
+    "squeeze": lambda image, size: image.resize(size, Image.Resampling.NEAREST),
+    "pad": lambda image, size: ImageOps.pad(image, size, Image.Resampling.NEAREST, color=IGNORED),
+    "crop": lambda image, size: ImageOps.fit(image, size, Image.Resampling.NEAREST),
 }
 _FITTED: Final[Mapping[Fit, str]] = {
     "squeeze": "squeezed to the spec's size",

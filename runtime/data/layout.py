@@ -11,7 +11,7 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.runtime.data.images import ENDINGS
 
 _SHOWN: Final = 5  # of many folders
-_ROLES: Final = {
+ROLES: Final = {  # what parts are called
     "train": ("train", "training"),
     "test": ("test", "testing"),
     "val": ("val", "valid", "validation"),
@@ -126,7 +126,7 @@ def _whole(root: Path, classes: list[str], tested: list[Path]) -> Layout:
 
 def _stand_in(test: Path | None) -> str:
     """A remark where another part is the test part."""
-    if test is None or test.name.lower() in _ROLES["test"]:
+    if test is None or test.name.lower() in ROLES["test"]:
         return ""
     return f"there is no `test`: `{test.name}` is the test part"
 
@@ -154,7 +154,7 @@ def _parts(root: Path, names: list[str]) -> dict[str, list[Path]]:
     """
     called = {
         role: sorted((n for n in names if n.lower() in words), key=lambda n: words.index(n.lower()))
-        for role, words in _ROLES.items()
+        for role, words in ROLES.items()
     }
     others = len(names) - sum(map(len, called.values()))
     return {

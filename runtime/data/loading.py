@@ -14,8 +14,9 @@ from bayesnas.compiler.graph.walks import looked_up
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote, suggest
 from bayesnas.runtime.data.conventions.axes import rearranged, remedy
+from bayesnas.runtime.data.conventions.lookups import check_lookups
 from bayesnas.runtime.data.dataset import Data, Reading, statistics
-from bayesnas.runtime.data.ports import aligned, told
+from bayesnas.runtime.data.ports import aligned, as_learned, told
 from bayesnas.runtime.data.registry import DataOptions, Ports, Request, kinds, source_of
 from bayesnas.runtime.tasks.bundle import Bundle, bundled, by_port, tensors
 from bayesnas.runtime.tasks.interface import Task, wrong
@@ -37,14 +38,15 @@ def load_data(
 
     Raises:
         DiagnosticError: D430 (an output for no task), D501 (unknown), D505 (shape), D506
-            (outputs), D512 (names that 32 bits cannot hold), D520 and D521 (ports without data, and
-            data without a port), and what the source raises.
+            (outputs), D512 (names that 32 bits cannot hold), D518 (or an embedding), D520 and D521
+            (ports without data, and data without a port), and what the source raises.
     """
     check_data(data)
     ports = Ports.of(graph)
     options = options or DataOptions()
     data = _made(data, ports, options, learned)
     data = aligned(data, ports, graph)
+    _check_outputs(data, graph)
     reading = data.reading
     if reading is not None:
         data = rearranged(data, ports.inputs)
@@ -52,15 +54,20 @@ def load_data(
     for node, own in zip(graph.root.inputs, shapes, strict=True):
         if own != graph.node(node).shape:
             raise _size_error(data, own, graph.node(node), fixed=learned is not None)
-    _check_outputs(data, graph)
     data.task.check(graph, data.name)
     if learned is not None:
         return evolve(data, reading=None)
     data = data.noted(data.task.told_of(graph))
     if reading is not None:
-        return evolve(_read(data, graph, reading), reading=None)
-    change = {"yes": _standardised, "no": _unstandardised}.get(options.standardise)
-    return data if change is None else change(data)
+        data = evolve(_read(data, graph, reading), reading=None)
+    elif change := {"yes": _standardised, "no": _unstandardised}.get(options.standardise):
+        data = change(data)
+    if looked_up(graph):
+        for part in (data.train, data.test):
+            given = tensors(data.normalize(part.inputs))
+            for node, numbers in zip(graph.root.inputs, given, strict=True):
+                check_lookups(graph, node, numbers, f"`{data.name}`")
+    return data
 
 
 def _made(data: str | Data, ports: Ports, options: DataOptions, learned: Task | None) -> Data:
@@ -70,7 +77,7 @@ def _made(data: str | Data, ports: Ports, options: DataOptions, learned: Task | 
     elif (reading := data.reading) is not None and reading.again is not None and _open(data, ports):
         task, train, test = (getattr(reading.again(ports), n) for n in ("task", "train", "test"))
         data = evolve(data, task=task, train=train, test=test)
-    return data if learned is not None else told(data, ports)
+    return told(data, ports) if learned is None else as_learned(data, learned)
 
 
 def _open(data: Data, ports: Ports) -> bool:

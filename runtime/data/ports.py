@@ -89,14 +89,30 @@ def told(data: Data, ports: Ports) -> Data:
     objective = ports.objectives.get(port)
     if objective is None or len(ports.outputs) > 1:
         return data
-    return evolve(data, task=_learned(data, objective, ports.outputs[port]))
-
-
-def _learned(data: Data, objective: Objective, shape: tuple[int, ...]) -> Task:
-    """What is learned of data whose source has made up its mind."""
     if data.reading is not None and data.reading.again is not None:
-        return data.task  # made with the objective known
+        return data  # made with the objective known
     if objective.name == data.task.objective:
-        return data.task.with_options(objective.options)
-    targets = data.train.targets.cpu().numpy()
-    return task_of(targets, f"`{data.name}`", shape, objective)
+        return evolve(data, task=data.task.with_options(objective.options))
+    return _learning(data, objective, ports.outputs[port])
+
+
+def _learning(data: Data, objective: Objective, shape: tuple[int, ...]) -> Data:
+    """Data whose source has other targets in mind, such as the numbers of classes."""
+    train = data.train.targets.cpu().numpy()
+    return _with(data, task_of(train, f"`{data.name}`", shape, objective))
+
+
+def as_learned(data: Data, learned: Task) -> Data:
+    """Data to judge what a network has learned, which its source may not have had in mind."""
+    if data.undivided or data.task.objective == learned.objective:
+        return data
+    return _with(data, learned)
+
+
+def _with(data: Data, task: Task) -> Data:
+    """Data whose targets are read as those of another task."""
+    train, test = (
+        evolve(part, targets=task.targets(part.targets.cpu().numpy(), f"`{data.name}`"))
+        for part in (data.train, data.test)
+    )
+    return evolve(data, task=task, train=train, test=test)

@@ -223,7 +223,7 @@ SOURCES: Final = (
     Source("breast_cancer", "", "tables.bundled"),
     Source("wine", "", "tables.bundled"),
     Source("cifar10", "", "cifar10", fetches=True),
-    Source("folder", "PATH", "folder", fits=True),
+    Source("folder", "PATH", "folders.source", fits=True),
     Source("npz", "FILE", "arrays"),
     Source("csv", "FILE", "tables.source", tabular=True),
     Source("text", "FILE", "texts.source", spells=True),

@@ -1,7 +1,8 @@
 """Trained networks for other programs: ONNX and PyTorch's own exported programs, checked.
 
 What is exported takes floating point: pixels from 0 to 1, other numbers as the data have them; the
-normalisation of the training data is part of it. The number of examples is open.
+normalisation of the training data is part of it. Numbers that are predicted come in their own
+units. The number of examples is open.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -30,6 +31,8 @@ from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.jobs.trained import AS_IT_IS, TrainedRun, buffer_names, statistics_name
 from bayesnas.runtime.network.modules import outputs_of
 from bayesnas.runtime.tasks.bundle import Inputs, bundled, mapped, tensors
+from bayesnas.runtime.tasks.interface import Units
+from bayesnas.runtime.tasks.several import parts_of
 
 TOLERANCE: Final = 1e-3  # of the largest logit, by which an exported network may differ
 _CHECKED: Final = 5  # examples, one by one and at once
@@ -71,10 +74,33 @@ def export(folder: Path, out: Path) -> Exported:
         subject = Subject.of(trained, mapped(shares, inputs)[:2])
         data, run = WRITERS[out.suffix](subject)
         batches = [inputs, *(inputs[k : k + 1] for k in range(len(inputs)))]
-        difference = max(_difference(trained.network, run, batch) for batch in batches)
+        difference = max(_difference(subject.module, run, batch) for batch in batches)
     check_difference(difference)
     write_bytes(out, data)
     return Exported(out, difference, examples)
+
+
+class _InUnits(nn.Module):
+    """A network whose standardised answers are put back into the units of their targets.
+
+    ``units`` are of its outputs, mean and deviation of their channels [C]; None: as they are.
+    """
+
+    def __init__(self, network: nn.Module, units: Sequence[Units | None]) -> None:
+        super().__init__()
+        self.network = network
+        self.scaled = [k for k, one in enumerate(units) if one is not None]
+        for k, (mean, deviation) in ((k, one) for k, one in enumerate(units) if one is not None):
+            self.register_buffer(f"mean_{k}", torch.tensor(mean))
+            self.register_buffer(f"deviation_{k}", torch.tensor(deviation))
+
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        outputs = [*outputs_of(self.network(*inputs))]
+        for k in self.scaled:
+            around = (-1, *[1] * (outputs[k].dim() - 2))
+            mean, deviation = self.get_buffer(f"mean_{k}"), self.get_buffer(f"deviation_{k}")
+            outputs[k] = mean.view(around) + deviation.view(around) * outputs[k]
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
 
 def metadata(trained: TrainedRun) -> dict[str, str]:
@@ -84,7 +110,8 @@ def metadata(trained: TrainedRun) -> dict[str, str]:
     port, and ``outputs`` what each of several outputs has learned.
     """
     task = trained.record
-    told = {name: json.dumps(task[name]) for name in ("classes", "outputs") if name in task}
+    names = ("classes", "labels", "targets", "tokens", "outputs")
+    told = {name: json.dumps(task[name]) for name in names if name in task}
     inputs = {port: _of_file(about) for port, about in trained.inputs.items()}
     about = {"input": inputs[""]} if "" in inputs else {"inputs": inputs}
     return {
@@ -120,10 +147,13 @@ class Subject:
     def of(cls, trained: TrainedRun, examples: Inputs) -> Subject:
         """The network of a run."""
         ports = Ports.of(trained.compiled.graph)
-        about = metadata(trained)
+        about, network = metadata(trained), trained.network
+        units = [task.units for task in parts_of(trained.task)]
+        if any(units):
+            network = _InUnits(network, units).eval()
         if len(ports.names) == 2:
-            return cls(trained.network, examples, about)
-        return cls(trained.network, examples, about, tuple(ports.inputs), tuple(ports.outputs))
+            return cls(network, examples, about)
+        return cls(network, examples, about, tuple(ports.inputs), tuple(ports.outputs))
 
 
 def shares(inputs: Tensor) -> Tensor:
@@ -209,7 +239,9 @@ Written: TypeAlias = tuple[bytes, Run]  # a file, and what it computes
 def _program(subject: Subject) -> torch.export.ExportedProgram:
     examples = tensors(subject.examples)
     count = torch.export.Dim("examples", min=1)
-    shapes = tuple({0: count} for _ in examples)
+    shapes: tuple[Any, ...] = tuple({0: count} for _ in examples)
+    if isinstance(subject.module, _InUnits):  # whose inputs are one argument of several
+        shapes = (shapes,)
     return torch.export.export(subject.module, examples, dynamic_shapes=shapes)
 
 

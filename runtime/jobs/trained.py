@@ -16,6 +16,7 @@ from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
 from bayesnas.runtime.data.census import Census
+from bayesnas.runtime.data.conventions.lookups import check_lookups
 from bayesnas.runtime.data.dataset import Data, statistics_type
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.registry import DataOptions, Ports, check_use
@@ -210,6 +211,9 @@ class TrainedRun:
             DiagnosticError: D513 (numbers that are neither bytes nor shares).
         """
         if not self.takes_pixels(port):
+            graph = self.compiled.graph
+            nodes = {graph.node(node).name: node for node in graph.root.inputs}
+            check_lookups(graph, nodes.get(port, graph.root.inputs[0]), inputs, place)
             return inputs.to(getattr(torch, self.inputs[port]["dtype"]))
         if inputs.dtype == torch.uint8:
             return inputs

@@ -100,13 +100,12 @@ _RESULT: Final = open_record(
         "machine": table({"type": ["string", "integer"]}),
         "metric": TEXT,
         "test_examples": COUNT,
-        "test_by_class": table(_CLASS),
         "compression": open_record({"before": open_record(_COST), "removed": open_record(_COST)}),
         **_COST,
     },
     optional=(
         *("strategy", "supernet", "found", "operations", "operations_left", "images_trained"),
-        *("images_evaluated", "device", "machine", "metric", "test_examples", "test_by_class"),
+        *("images_evaluated", "device", "machine", "metric", "test_examples"),
         *("compression", "parameters", "flops"),
     ),
 )
@@ -249,6 +248,8 @@ def _result(folder: Path) -> dict[str, Any]:
         return {}
     result: dict[str, Any] = _json(path)
     check_entries(result, _RESULT, path, RESTORE)
+    by_class = [key for key in result if key.endswith("_by_class")]  # one an output, if several
+    check_entries(result, open_record(dict.fromkeys(by_class, table(_CLASS))), path, RESTORE)
     check_seal(result, path)
     return result
 

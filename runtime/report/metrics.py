@@ -23,15 +23,21 @@ def metric_names(entries: Mapping[str, Any], part: str) -> list[str]:
 
 
 def metric_told(metric: str, value: float) -> str:
-    """A value with its unit, as its task writes it."""
+    """A value of a file with its unit, as its task writes it."""
     task = _task(metric)
-    return f"{value:.4g}" if task is None else task.quality_text(value)
+    return f"{value:.4g}" if task is None else task.quality_text(task.filed(value))
 
 
 def metric_scale(metric: str) -> tuple[float, str]:
-    """What values are shown times, and the unit behind them."""
+    """What values of files are shown times, and the unit behind them."""
     task = _task(metric)
-    return (1.0, "") if task is None else (task.scale, task.unit)
+    return (1.0, "") if task is None else (abs(task.scale), task.unit)
+
+
+def larger_is_better(metric: str) -> bool:
+    """Whether a larger value of a file is the better one."""
+    task = _task(metric)
+    return task is None or task.scale > 0
 
 
 def metric_title(metric: str, part: str) -> str:

@@ -26,6 +26,7 @@ from bayesnas.runtime.tasks.confusion import Array as Array
 from bayesnas.runtime.tasks.confusion import Confusion
 from bayesnas.runtime.tasks.measures import Measures
 
+Units: TypeAlias = tuple[tuple[float, ...], tuple[float, ...]]  # mean, deviation by channel
 Reduction: TypeAlias = Literal["mean", "sum"]
 
 # Directions that one vectorised backward pass takes. All ten of a usual data set at once take a
@@ -277,6 +278,11 @@ class Task(ABC):
     def answer_text(cls, number: float) -> str:
         """The number of an answer for people."""
         return f"{100 * number:.2f}%"
+
+    @property
+    def units(self) -> Units | None:
+        """By which outputs are put back into those of the targets; None: they have none."""
+        return None
 
     @abstractmethod
     def slope(self, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -15,7 +15,8 @@ from torch.nn.functional import cross_entropy, one_hot
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.tasks.interface import AT_ONCE, Array, Factors, Score, Task, wrong
+from bayesnas.runtime.tasks.interface import Array, Factors, Score, Task, wrong
+from bayesnas.runtime.tasks.places import place_factors, sampled_place_factors
 
 UNKNOWN = "<unk>"  # the token of all that are not in the vocabulary
 _LARGEST = 700.0  # nats whose exponential is still finite
@@ -154,31 +155,14 @@ class NextToken(Task):
 
     def factors(self, outputs: Tensor) -> Iterator[Factors]:
         """e_y - p at a place by weight p[y] / P, for every token y and place."""
-        p = self._softmax(outputs)
-        count, tokens, places = p.shape
-        every = torch.arange(tokens * places, device=p.device)
-        for chosen in torch.split(every, AT_ONCE):
-            y, place = chosen // places, chosen % places
-            directions = p.new_zeros(count, len(chosen), tokens, places)
-            numbers = torch.arange(len(chosen), device=p.device)
-            at = p[:, :, place].permute(2, 0, 1)  # [K', N, V]
-            directions[:, numbers, :, place] = one_hot(y, tokens)[:, None] - at
-            yield Factors(p[:, y, place] / places, directions.flatten(2))
+        return place_factors(self._softmax(outputs), len(self.tokens))
 
     def sampled_factors(
         self, outputs: Tensor, samples: int, generator: torch.Generator
     ) -> Iterator[Factors]:
-        """e_y - p at all places at once by equal weights, for tokens y drawn from p."""
+        """e_y - p at all places at once, for tokens y drawn from p."""
         p = self._softmax(outputs)
-        count, tokens, places = p.shape
-        u = torch.rand(
-            count, samples, places, generator=generator, device=generator.device, dtype=p.dtype
-        ).to(p.device)
-        below, weight = p.cumsum(dim=1), p.new_full((count, 1), 1 / (samples * places))
-        for part in u.unbind(dim=1):
-            drawn = (below <= part[:, None]).sum(dim=1).clamp_max(tokens - 1)
-            directions = one_hot(drawn, tokens).transpose(1, 2) - p
-            yield Factors(weight, directions.flatten(1)[:, None])
+        return sampled_place_factors(p, len(self.tokens), samples, generator)
 
     def chance(self, targets: Tensor) -> Score:
         """The loss of equal chances for all tokens, and the score of how often each comes."""

@@ -200,6 +200,11 @@ class PixelRegression(Task):
         """In six digits."""
         return f"{number:.6g}"
 
+    @property
+    def units(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Those of the channels."""
+        return self.mean, self.deviation
+
     def slope(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """(o - z) / (K sigma^2); 0 where it is not known."""
         residual = outputs.detach().to(torch.float64) - self._standardised(targets)

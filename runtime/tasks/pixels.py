@@ -21,7 +21,6 @@ from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.tasks.confusion import Confusion
 from bayesnas.runtime.tasks.interface import (
-    AT_ONCE,
     Array,
     Factors,
     Reduction,
@@ -30,6 +29,7 @@ from bayesnas.runtime.tasks.interface import (
     Task,
     wrong,
 )
+from bayesnas.runtime.tasks.places import of_channels, place_factors, sampled_place_factors
 
 IGNORED = 255  # the label of places that count for nothing
 
@@ -189,10 +189,6 @@ class PixelClassification(Task):
         maps = outputs.reshape(len(outputs), self.channels, -1)
         return pad(maps, (0, 0, 1, 0)) if self.single else maps
 
-    def _of_channels(self, maps: Tensor) -> Tensor:
-        """Maps of all classes [..., C, P] as the outputs have them [..., K]."""
-        return maps[..., -self.channels :, :].flatten(-2)
-
     def _flat(self, targets: Tensor) -> Tensor:
         """[N, P] of targets, -1 where they are ignored."""
         flat = targets.flatten(1)
@@ -271,36 +267,18 @@ class PixelClassification(Task):
         known = (flat >= 0)[:, None]
         label = one_hot(flat.clamp_min(0), len(self.classes)).transpose(1, 2)
         label = (1 - self.smoothing) * label.to(p.dtype) + self.smoothing / len(self.classes)
-        return self._of_channels((p - label) * known / p.shape[2])
+        return of_channels((p - label) * known / p.shape[2], self.channels)
 
     def factors(self, outputs: Tensor) -> Iterator[Factors]:
         """e_y - p at a place by weight p[y] / P, for every class y and place."""
-        p = self._softmax(outputs)
-        count, classes, places = p.shape
-        every = torch.arange(classes * places, device=p.device)
-        for chosen in torch.split(every, AT_ONCE):
-            y, place = chosen // places, chosen % places
-            at = p[:, :, place].transpose(1, 2)  # [N, K', C]
-            directions = p.new_zeros(count, len(chosen), classes, places)
-            numbers = torch.arange(len(chosen), device=p.device)
-            directions[:, numbers, :, place] = (one_hot(y, classes) - at).transpose(0, 1)
-            yield Factors(p[:, y, place] / places, self._of_channels(directions))
+        return place_factors(self._softmax(outputs), self.channels)
 
     def sampled_factors(
         self, outputs: Tensor, samples: int, generator: torch.Generator
     ) -> Iterator[Factors]:
-        """e_y - p at all places at once, for classes y drawn from p, one sample at a time."""
+        """e_y - p at all places at once, for classes y drawn from p."""
         p = self._softmax(outputs)
-        count, classes, places = p.shape
-        u = torch.rand(
-            count, samples, places, generator=generator, device=generator.device, dtype=p.dtype
-        ).to(p.device)
-        below = p.cumsum(dim=1)
-        weight = p.new_full((count, 1), 1 / (samples * places))
-        for drawn in u.unbind(dim=1):
-            y = (below <= drawn[:, None]).sum(dim=1).clamp_max(classes - 1)
-            directions = one_hot(y, classes).transpose(1, 2) - p
-            yield Factors(weight, self._of_channels(directions)[:, None])
+        return sampled_place_factors(p, self.channels, samples, generator)
 
     def chance(self, targets: Tensor) -> Score:
         """The loss of equal chances for all classes, and the score of the most frequent one."""

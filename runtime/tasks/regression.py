@@ -180,6 +180,11 @@ class Regression(Task):
         values = outputs * _tensor(self.deviation, outputs) + _tensor(self.mean, outputs)
         return [list(zip(self.names, row, strict=True)) for row in values.tolist()]
 
+    @property
+    def units(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Those of the targets."""
+        return self.mean, self.deviation
+
     @classmethod
     def answer_text(cls, number: float) -> str:
         """In six digits."""

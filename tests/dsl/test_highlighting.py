@@ -48,6 +48,7 @@ motif opera(a; motif m = n, motif o, k) -> (b, d) {
     if k != 1 { b = concat(h) } else { b, d = tied(k) m(a, a; k = k) }
     g = sum(); g = product(a)
     b = tied chain m(a; k = 1) times 3 reduce at 1, 2
+    c = shared m(a; k = 1)
     retain 2 into h[k]
     budget parameters <= 3.5M
     budget flops <= 600 * k

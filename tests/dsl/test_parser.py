@@ -185,6 +185,9 @@ STATEMENTS = {
         tree.Tie(None, span=SPAN),
         span=SPAN,
     ),
+    "x = shared m(a)": tree.Instantiation(
+        (ref("x"),), "m", (ref("a"),), (), tree.Share(span=SPAN), span=SPAN
+    ),
     "x = tied(k) m(a)": tree.Instantiation(
         (ref("x"),), "m", (ref("a"),), (), tree.Tie(var("k"), span=SPAN), span=SPAN
     ),

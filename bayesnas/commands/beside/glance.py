@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bayesnas.runtime.data.registry import DataOptions
 
 _LOOKED_AT: Final = 200  # image files whose size is read
+_WINDOW: Final = 64  # tokens
 _SIDES: Final = (64, 48, 32, 24, 16)  # that images of different sizes are fitted to, the first that
 _EXACT: Final = 64  # is no larger; images of one size up to here stay as they are
 _PALETTES: Final = ("1", "L", "LA", "I", "I;16", "F")  # modes of grey images
@@ -34,6 +35,7 @@ class Glance:
         counts: of each class.
         resized: whether image files are fitted to the shape.
         told: what was seen, in words.
+        tokens: whether they are windows of a text, and the next token is learned.
     """
 
     shape: tuple[int, ...]
@@ -43,6 +45,7 @@ class Glance:
     counts: tuple[int, ...]
     resized: bool
     told: str
+    tokens: bool = False
 
     @property
     def lopsided(self) -> bool:
@@ -57,7 +60,7 @@ def glance(name: str, options: DataOptions) -> Glance:
         DiagnosticError: D501 (unknown), D503 (no image that can be read), and what the source
             raises.
     """
-    from bayesnas.runtime.data.registry import KINDS, Request, source_of
+    from bayesnas.runtime.data.registry import KINDS, Ports, Request, source_of
 
     source = source_of(name)
     if source is None:
@@ -66,6 +69,12 @@ def glance(name: str, options: DataOptions) -> Glance:
     argument = name.partition(":")[2]
     if source.fits:
         return _of_folder(Path(argument))
+    if source.spells:
+        ports = Ports({"tokens": (_WINDOW,)}, {"next": (0, _WINDOW)})
+        data = source.load(Request(name, argument, (_WINDOW,), options, ports=ports))
+        tokens: tuple[str, ...] = getattr(data.task, "tokens", ())
+        shape, told = (_WINDOW,), f"{options.level}s"
+        return Glance(shape, len(tokens), (), len(data.train), (), False, told, True)
     return _of_data(source.load(Request(name, argument, (), options)))
 
 

@@ -18,11 +18,12 @@ from bayesnas.dsl.diagnostics import Source
 from bayesnas.dsl.files import check_free, write_text
 from bayesnas.dsl.terminal import say, visible
 from bayesnas.dsl.words import KEYWORDS
+from bayesnas.runtime.data.registry import LEVELS
 
 if TYPE_CHECKING:
     from bayesnas.runtime.data.registry import DataOptions
 
-_STARTS: Final = {1: "table.txt", 2: "series.txt", 3: "image.txt"}  # by dimensions of an example
+_STARTS: Final = {1: "table", 2: "series", 3: "image"}  # by dimensions of an example
 _HELD: Final = 0.8  # of the training part, what a search trains on
 _STEPS: Final = {"warmup": 500, "each": 120, "epochs": 2500}  # of training, about
 _EPOCHS: Final = {"warmup": (2, 30), "each": (1, 8), "epochs": (5, 120)}  # least and most
@@ -61,7 +62,8 @@ def spec_text(name: str, seen: Glance, commands: list[str]) -> str:
     """A commented spec for data of that name, in canonical form."""
     from bayesnas.dsl.formatter import format_source
 
-    template = files("bayesnas.commands.beside").joinpath(f"starts/{_STARTS[len(seen.shape)]}")
+    start = "text" if seen.tokens else _STARTS[len(seen.shape)]
+    template = files("bayesnas.commands.beside").joinpath(f"starts/{start}.txt")
     side = min(seen.shape[1:], default=0)
     reduced = "\n        reduce at cells // 3, 2 * cells // 3" if side >= _REDUCED else ""
     text = Template(template.read_text("utf-8")).substitute(
@@ -74,6 +76,7 @@ def spec_text(name: str, seen: Glance, commands: list[str]) -> str:
         network=_identifier(name),
         sizes=", ".join(map(str, seen.shape)),
         outputs=seen.outputs,
+        length=seen.shape[-1],
         width=_width(seen),
         stem=_stem(side),
         reduce=reduced,
@@ -85,6 +88,8 @@ def spec_text(name: str, seen: Glance, commands: list[str]) -> str:
 
 def _width(seen: Glance) -> int:
     """Channels or units that such data can be learned with in minutes on a CPU."""
+    if seen.tokens:
+        return 32
     if len(seen.shape) == 1:
         return 32 if seen.examples < 5000 else 64
     small = seen.examples < 500 or max(seen.shape[1:]) <= 16
@@ -123,6 +128,9 @@ def _commands(options: argparse.Namespace, seen: Glance) -> list[str]:
         words += ["--resize"]
     if options.download:
         words += ["--download"]
+    words += [word for column in options.target for word in ("--target", column)]
+    if seen.tokens and options.level != LEVELS[0]:
+        words += ["--level", options.level]
     lines = (
         ["bayesnas", "search", str(folder / "space.nas"), *words, "-o", str(folder / "search")],
         [
@@ -135,6 +143,8 @@ def _commands(options: argparse.Namespace, seen: Glance) -> list[str]:
 
 
 def _classes(seen: Glance) -> str:
+    if seen.tokens:
+        return f"{seen.outputs:,} different tokens"
     if not seen.classes:
         return "a number to tell" if seen.outputs == 1 else f"{seen.outputs} numbers to tell"
     shown = ", ".join(seen.classes[:5]) + (", ..." if len(seen.classes) > 5 else "")

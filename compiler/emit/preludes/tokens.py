@@ -34,7 +34,7 @@ class SelfAttention(nn.Module):
         q, k, v = (self.split(x) for x in (q, k, v))
         y = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
         y = self.out(y.transpose(1, 2).flatten(2))
-        answers: Tensor = y.transpose(1, 2).reshape(len(z), -1, *z.shape[2:])
+        answers: Tensor = y.transpose(1, 2).reshape(z.shape[0], -1, *z.shape[2:])
         return answers
 
     def split(self, x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from bayesnas.runtime.report.blocks import Block, Cell, Chart, Code, Numbers, Se
 from bayesnas.runtime.report.charts import Spec, axis, colour, dot, figure, front, layer, tooltip
 from bayesnas.runtime.report.colours import coloured
 from bayesnas.runtime.report.files import ComparisonFiles
-from bayesnas.runtime.report.metrics import metric_scale, metric_title
+from bayesnas.runtime.report.metrics import larger_is_better, metric_scale, metric_title
 from bayesnas.runtime.report.sections.layers import COSTS
 
 _CONFIDENCE: Final = 0.95
@@ -27,7 +27,8 @@ def comparison_sections(files: ComparisonFiles) -> list[Section]:
     by_strategy: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         by_strategy.setdefault(row["strategy"], []).append(row)
-    order = sorted(by_strategy, key=lambda name: -_mean(by_strategy[name], "quality"))
+    sign = -1 if larger_is_better(files.metric) else 1
+    order = sorted(by_strategy, key=lambda name: sign * _mean(by_strategy[name], "quality"))
     title = metric_title(files.metric, "test")
     columns = (
         "strategy",
@@ -41,7 +42,7 @@ def comparison_sections(files: ComparisonFiles) -> list[Section]:
     )
     table = Table.of("runs", columns, [[row[c] for c in columns] for row in rows])
     about = "A dot for each seed over its strategy's box: the middle half, and the median."
-    costs = tuple(_against_cost(rows, order, cost, name, title) for cost, name in COSTS)
+    costs = tuple(_against_cost(rows, order, cost, name, files.metric) for cost, name in COSTS)
     cost_about = (
         "A dot a run. The line joins the runs that no other is cheaper and better than: the Pareto "
         "front."
@@ -94,12 +95,11 @@ def significance(
             continue
         mean, half = fmean(differences), _half_width(differences)
         low, high = mean - half, mean + half
-        verdict = (
-            "more than the seeds make by chance" if low > 0 else "no more than chance may make"
-        )
+        decided = low > 0 if larger_is_better(metric) else high < 0
+        more, less = "more than the seeds make by chance", "no more than chance may make"
         sentences.append(
             f"{named}: {mean:+.2f}{points} on average over {len(differences)} seeds, "
-            f"{_CONFIDENCE:.0%} interval {low:+.2f} to {high:+.2f}: {verdict}."
+            f"{_CONFIDENCE:.0%} interval {low:+.2f} to {high:+.2f}: {more if decided else less}."
         )
     if len(others) > 1:
         sentences.append(
@@ -167,10 +167,14 @@ def _boxes(rows: Sequence[Mapping[str, Cell]], order: Sequence[str], title: str)
 
 
 def _against_cost(
-    rows: Sequence[Mapping[str, Any]], order: Sequence[str], cost: str, name: str, title: str
+    rows: Sequence[Mapping[str, Any]], order: Sequence[str], cost: str, name: str, metric: str
 ) -> Spec:
-    x, y, of = axis(cost, name), axis("quality", title), colour("strategy", order)
+    x, y, of = (
+        axis(cost, name),
+        axis("quality", metric_title(metric, "test")),
+        colour("strategy", order),
+    )
     told = tooltip(("strategy", "seed", "quality", "parameters", "flops"))
     points = [(row[cost], row["quality"]) for row in rows]
     dots = layer(dot(55), x=x, y=y, color=of, tooltip=told)
-    return figure(rows, front(points, x, y, larger=True), dots)
+    return figure(rows, front(points, x, y, larger=larger_is_better(metric)), dots)

@@ -35,7 +35,7 @@ def layer_costs(networks: Mapping[str, Graph], name: str = "layers") -> Chart:
     for position, (cost, title) in enumerate(COSTS, start=4):
         sums: dict[tuple[str, str], int] = {}
         for row in rows:
-            key = str(row[0]), f"{row[2]}: {row[3]}" if few else str(row[by])
+            key = str(row[0]), str(row[2]) if few else str(row[by])
             value = row[position]
             assert isinstance(value, int)
             sums[key] = sums.get(key, 0) + value
@@ -72,4 +72,5 @@ def _part(edge: Edge) -> str:
 
 
 def _layer(edge: Edge) -> str:
-    return f"{edge.source} -> {edge.target}"
+    """The connection, its source by the last part of its name."""
+    return f"{edge.source.rpartition('.')[2]} -> {edge.target}"

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
+from bayesnas.runtime.data.registry import LEVELS
 from bayesnas.runtime.report.blocks import Code, Numbers, Section, Table
 from bayesnas.runtime.report.colours import coloured
 from bayesnas.runtime.report.files import RunFiles
@@ -29,6 +30,10 @@ def command_of(run: RunFiles) -> str:
             words += ["--standardise", settings["standardise"]]
     if settings["resize"]:
         words += ["--fit", settings["fit"]]
+    for column in settings.get("target", ()):
+        words += ["--target", str(column)]
+    if settings.get("level", LEVELS[0]) != LEVELS[0]:
+        words += ["--level", str(settings["level"])]
     words += _search_words(settings)
     given = run.compiled.settings(kind)
     default: Any = make_settings(SearchSettings, given)

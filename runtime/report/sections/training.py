@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from bayesnas.runtime.report.blocks import Block, Cell, Chart, Section, Table
+from bayesnas.runtime.report.blocks import Block, Cell, Chart, Numbers, Section, Table
 from bayesnas.runtime.report.charts import (
     COLOURS,
     Spec,
@@ -17,9 +17,9 @@ from bayesnas.runtime.report.charts import (
 )
 from bayesnas.runtime.report.files import RunFiles
 from bayesnas.runtime.report.metrics import metric_names, metric_told
+from bayesnas.runtime.report.sections.answers import answers_of
 from bayesnas.runtime.report.sections.compression import compression
 from bayesnas.runtime.report.sections.layers import layer_costs
-from bayesnas.runtime.report.sections.worst import worst_examples
 
 _LARGEST: Final = 24  # classes of a matrix that is drawn whole
 _WRITTEN: Final = 12  # classes of a matrix whose numbers are written in it
@@ -51,12 +51,35 @@ def training_sections(run: RunFiles) -> list[Section]:
     if run.made == "compress":
         sections += compression(run)
     answers: list[Block] = []
-    if by_class := result.get("test_by_class"):
-        answers += _by_class(by_class)
+    for key, classes in result.items():
+        if key.startswith("test_") and key.endswith("_by_class"):
+            port = key.removeprefix("test_").removesuffix("by_class").strip("_")
+            answers += _by_class(classes, f"{port}: " if port else "")
     if result:
-        answers += worst_examples(run)
+        answers += [*_measures(result), *answers_of(run)]
         sections.append(Section("Its answers on the test part", (), tuple(answers)))
     return sections
+
+
+def _measures(result: Mapping[str, Any]) -> list[Block]:
+    """Tables of what files have by target or by label: ``test_by_target``."""
+    blocks: list[Block] = []
+    for key, entries in result.items():
+        port, by, what = key.removeprefix("test_").rpartition("by_")
+        known = key.startswith("test_") and by and what != "class"
+        if not known or not isinstance(entries, dict):
+            continue
+        rows = {name: row for name, row in entries.items() if isinstance(row, dict)}
+        names = list(dict.fromkeys(n for row in rows.values() for n in row))
+        cells = [[name, *(_cell(row.get(n)) for n in names)] for name, row in rows.items()]
+        table = Table.of(f"by_{what}", (what, *names), cells)
+        title = f"{port.strip('_')}: by {what}" if port else f"By {what}"
+        blocks.append(Numbers(title, "On the test part.", table))
+    return blocks
+
+
+def _cell(value: Any) -> Cell:
+    return value if isinstance(value, int | float | str) else None
 
 
 def _curve(history: Sequence[Mapping[str, Any]]) -> Chart:
@@ -69,8 +92,11 @@ def _curve(history: Sequence[Mapping[str, Any]]) -> Chart:
     return Chart("Loss", about, (spec,), table)
 
 
-def _by_class(classes: Mapping[str, Mapping[str, Any]]) -> list[Block]:
-    """The confusion matrix, or of many classes the mistakes; and the numbers of each class."""
+def _by_class(classes: Mapping[str, Mapping[str, Any]], port: str) -> list[Block]:
+    """The confusion matrix, or of many classes the mistakes; and the numbers of each class.
+
+    ``port`` stands before the titles: of which output they are, where there are several.
+    """
     names = list(classes)
     counts = [
         {"class": name, "answer": answer, "examples": n, "share": n / max(1, entry["examples"])}
@@ -98,8 +124,8 @@ def _by_class(classes: Mapping[str, Mapping[str, Any]]) -> list[Block]:
         "examples that are found."
     )
     return [
-        Chart(title, about, (spec,), table),
-        Chart("By class", told, (_shares(by_class),), by_class),
+        Chart(port + title, about, (spec,), table),
+        Chart(f"{port}By class", told, (_shares(by_class),), by_class),
     ]
 
 

@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from bayesnas.compiler.emit.pytorch import Emitted, emit_torch
 from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.graph.model import Graph
+from bayesnas.compiler.graph.sharing import owner_edges
 from bayesnas.compiler.operations.primitives import PRIMITIVES
 from bayesnas.compiler.pipeline import compile_loaded
 from bayesnas.dsl.diagnostics import Source
@@ -79,7 +80,11 @@ def assert_imports_torch_alone(source: str) -> None:
 
 def assert_gates_are_found(module: nn.Module, emitted: Emitted, graph: Graph) -> None:
     assert len(emitted.gates) == len(graph.searched())
-    assert len(set(emitted.gates)) == len(emitted.gates)
+    own = owner_edges(graph)  # calls of one module have its candidates, others their own
+    modules = [own[edge.id] for edge in graph.searched()]
+    owned = dict(zip(modules, emitted.gates, strict=True))
+    assert [owned[module] for module in modules] == list(emitted.gates)
+    assert len(set(emitted.gates)) == len(owned)
     for path, candidate in emitted.gates:
         assert candidate in module.get_submodule(path).candidates
 

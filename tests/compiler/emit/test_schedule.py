@@ -291,7 +291,7 @@ def test_torch_compile_has_the_same_gradients(scheduled: bool) -> None:
         )
 
 
-TRACED_LONG = {"hierarchical", "nasnet", "treecell_pyramidnet"}  # a minute or more each
+TRACED_LONG = {"unet", "hierarchical", "nasnet", "treecell_pyramidnet"}  # a minute or more each
 
 
 def traces(graph: Graph) -> None:

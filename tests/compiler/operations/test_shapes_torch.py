@@ -16,7 +16,7 @@ from support import refused
 from torch import nn
 
 from bayesnas.compiler.emit.preludes import layers as preludes
-from bayesnas.compiler.emit.preludes import tokens
+from bayesnas.compiler.emit.preludes import recurrence, tokens
 from bayesnas.compiler.emit.preludes.tokens import SelfAttention
 from bayesnas.compiler.operations.primitives import (
     PRIMITIVES,
@@ -42,6 +42,8 @@ RANKS: Mapping[str, set[int]] = {  # of what each primitive takes; the others ta
     "attention": {1, 2},
     "position": {1, 2},
     "embedding": {0},
+    "pick": {1},
+    "series": {0},
     "max_pool": {1, 2},
     "avg_pool": {1, 2},
     "pad_channels": {1, 2},
@@ -72,8 +74,9 @@ GRID: Mapping[str, tuple[int, ...]] = {
     "heads": (1, 2, 3),
     "keys": (SAME, 4),
     "values": (SAME, 6),
-    "length": (SAME, 8),
+    "length": (SAME, 3, 8),
     "words": (1, 7),
+    "activation": (0, 1, 2, 3),
 }
 EXAMPLES = 2
 RARE: Mapping[str, int] = {"kernel_width": SAME, "causal": 0}  # otherwise, the plain forms alone:
@@ -110,7 +113,7 @@ def _all(given: Mapping[str, int], values: Mapping[str, int]) -> bool:
     return all(given.get(name, value) == value for name, value in values.items())
 
 
-MODULES = {"torch": torch, "nn": nn, **vars(preludes), **vars(tokens)}
+MODULES = {"torch": torch, "nn": nn, **vars(preludes), **vars(tokens), **vars(recurrence)}
 
 
 def module_of(text: str, values: Mapping[str, int]) -> nn.Module:

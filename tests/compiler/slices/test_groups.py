@@ -184,6 +184,7 @@ def test_no_more_go_together_than_must() -> None:
         "branches alone": [6],
         "vectors": [5, 6],
         "words": [6, 6],
+        "steps": [6, 3],
     }
 
 

@@ -9,7 +9,9 @@ import torch
 
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import DiagnosticError
-from bayesnas.runtime.data.augmentation import Extra, augmented, cut_out
+from bayesnas.runtime.data.augmentation import Extra, augmented, cut_out, settled_augment
+from bayesnas.runtime.network.learning.mixtures import check_mixtures
+from bayesnas.runtime.tasks.bundle import Bundle
 
 IMAGES = torch.randint(1, 256, (64, 3, 12, 10), generator=torch.Generator().manual_seed(0)).to(
     torch.uint8
@@ -89,3 +91,26 @@ def test_what_cannot_be_done(settings: dict[str, Any], images: torch.Tensor, mes
     [found] = caught.value.diagnostics
     assert (found.code, found.message) == ("D515", message)
     assert found.help.startswith("leave `")
+
+
+def test_images_that_belong_together_move_together_and_others_stay() -> None:
+    images = torch.arange(4 * 8 * 8).view(4, 1, 8, 8).to(torch.float32)
+    rows = torch.arange(8.0).view(4, 2)
+    given = Bundle({"left": images, "right": images + 1, "row": rows})
+    for kind in ("flip", "shift", "shift_flip"):
+        found = augmented(given, kind, torch.Generator().manual_seed(0))
+        assert isinstance(found, Bundle)
+        left, right, row = found.ports.values()
+        alone = augmented(images, kind, torch.Generator().manual_seed(0))
+        assert torch.equal(left, torch.as_tensor(alone))
+        moved = (left != 0) & (right != 0)  # but for what came in at the border
+        assert torch.equal((right - left)[moved], torch.ones_like(left)[moved])
+        assert torch.equal(row, rows)
+
+
+def test_what_targets_lie_on_is_not_moved() -> None:
+    assert settled_augment("d", "shift_flip", "auto", [(1, 8, 8)], placed=True) == "none"
+    with pytest.raises(DiagnosticError, match="targets of `d` lie on them and would stay"):
+        settled_augment("d", "none", "shift", [(1, 8, 8)], placed=True)
+    with pytest.raises(DiagnosticError, match="`cutmix` puts rectangles of images into others"):
+        check_mixtures("d", torch.zeros(1, 1, 8, 8), placed=True, cutmix=1.0)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from support import assert_style, compile_text, graph_of
 
+from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.folder import Findings
@@ -18,6 +19,7 @@ from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.registry import DataOptions, Ports, Request
 from bayesnas.runtime.data.texts.source import load
 from bayesnas.runtime.data.texts.tokens import Vocabulary, split_text
+from bayesnas.runtime.jobs.export import TOLERANCE, export
 from bayesnas.runtime.jobs.prediction import Fault, Prediction, predictions
 from bayesnas.runtime.jobs.search import search
 from bayesnas.runtime.jobs.space import Space
@@ -137,48 +139,63 @@ def test_what_is_wrong_with_texts(tmp_path: Path) -> None:
         )
 
 
-SPACE = """
-network lm(window: [4]; width = 12) -> (next: [5]) {
-    h = window : linear(width) >> bn >> relu
-    node g
-    h ~> g : linear(width) >> bn >> relu | skip
-    g -> next : linear(5)
-}
-"""
+SMALL = {"length": 8, "words": 5, "width": 12, "blocks": 1}
 
 
 def test_from_a_text_to_the_next_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Searched, trained, judged on another text, asked what follows a text."""
+    """Searched, trained, judged on another text, asked what follows a text, and exported."""
     monkeypatch.setattr("bayesnas.compiler.artifacts.figure.has_dot", lambda: False)
-    name = write(tmp_path / "t.txt", TEXT * 60)
+    name = write(tmp_path / "t.txt", TEXT * 150)
     short = {"warmup_epochs": 1, "epochs": 1, "rounds": 1, "strategy": "evidence"}
-    space = Space(compile_text(SPACE))
-    settings = make_settings(SearchSettings, short)
-    found = search(space, settings, RunOptions(name, tmp_path / "search", device="cpu"))
-    assert found.holdout.quality < -1
-    schedule = make_settings(TrainSettings, {"epochs": 30, "batch_size": 32})
-    run = RunOptions(name, tmp_path / "train", device="cpu")
-    result = train(compile_text(SPACE), schedule, run)
-    written = TrainedRun.open(tmp_path / "train").record
-    assert written["test_perplexity"] == pytest.approx(math.exp(result.test.loss))
-    assert 1 <= written["test_perplexity"] < 1.5  # 4 tokens, all but certain after four
+    space = Space(compile_spec("text", SMALL))
+    settings = make_settings(SearchSettings, {**short, "batch_size": 16})
+    search(space, settings, RunOptions(name, tmp_path / "search", device="cpu"))
+    found = compile_spec(tmp_path / "search" / "pruned.nas")
+    schedule = make_settings(TrainSettings, {"epochs": 25, "batch_size": 8})
+    out = tmp_path / "train"
+    result = train(found, schedule, RunOptions(name, out, device="cpu"))
+    trained = TrainedRun.open(out)
+    perplexity = trained.record["test_perplexity"]
+    assert perplexity == pytest.approx(math.exp(result.test.loss))
+    assert 1 <= perplexity < 2  # 4 tokens, two of which tell what follows
 
-    report, _ = evaluate_run(RunOptions("", tmp_path / "train", device="cpu"))
+    report, _ = evaluate_run(RunOptions("", out, device="cpu"))
     assert report.score == result.test
     other = write(tmp_path / "other.txt", TEXT * 8)
-    judged, data = evaluate_run(RunOptions(other, tmp_path / "train", device="cpu"))
-    assert len(data.test) == 60
-    assert judged.score.quality > -1.5
+    judged, data = evaluate_run(RunOptions(other, out, device="cpu"))
+    assert len(data.test) == 7
+    assert judged.score.quality > -2
     ends = [tmp_path / "end.txt", tmp_path / "short.txt"]
-    for path, text in zip(ends, ("xxxcab\nc", "ab"), strict=True):
+    for path, text in zip(ends, ("xxxab\ncacab\nc", "ab"), strict=True):
         path.write_text(text, encoding="utf-8")
-    trained = TrainedRun.open(tmp_path / "train")
     said = list(predictions(trained, ends, DataOptions(), 1, lambda _: None, Findings()))
     [answer] = [outcome for outcome in said if isinstance(outcome, Prediction)]
     assert answer.answers[0][0] == "'a'"
     assert [outcome.reason for outcome in said if isinstance(outcome, Fault)] == [
-        "has 2 tokens, the network reads 4"
+        "has 2 tokens, the network reads 8"
     ]
+    assert export(out, tmp_path / "net.pt2").difference < TOLERANCE
+
+
+def test_a_model_that_reads_what_follows_is_refused(tmp_path: Path) -> None:
+    """A convolution that is padded on both sides sees the token that it is to predict."""
+    name = write(tmp_path / "t.txt", TEXT * 20)
+    model = """
+    network lm(tokens: [8]) -> (next: [5, 8]) {
+        tokens -> next : embedding(5, 4) >> conv(3, 5§)
+    }"""
+    short = make_settings(TrainSettings, {"epochs": 1})
+    options = RunOptions(name, tmp_path / "o", device="cpu")
+    with pytest.raises(DiagnosticError) as caught:
+        train(compile_text(model.replace("§", "")), short, options)
+    [found] = caught.value.diagnostics
+    assert (found.code, found.message) == (
+        "D517",
+        "`next` reads the tokens that it is to predict",
+    )
+    assert found.span is not None
+    assert found.span.line == 2
+    train(compile_text(model.replace("§", ", causal = 1")), short, options)
 
 
 def test_the_perplexity_of_chance_is_that_of_how_often_tokens_come() -> None:

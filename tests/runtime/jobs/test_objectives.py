@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from support import compile_text
 
 from bayesnas.compiler.pipeline import compile_spec
@@ -95,6 +96,9 @@ def test_from_arrays_to_answers(
     elif kind == "a single logit":
         assert np.mean([row[0][0] for row in answers] == y) > 0.8
     assert export(out, tmp_path / "net.pt2").difference < TOLERANCE
+    if isinstance(trained.task, Regression):
+        loaded = torch.export.load(tmp_path / "net.pt2").module()
+        np.testing.assert_allclose(loaded(torch.from_numpy(x)).detach(), values, rtol=1e-4)
 
 
 def test_data_in_memory_is_judged_in_the_units_of_the_training(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from living import lines, striped, write_tiny
 
@@ -271,3 +272,32 @@ def test_a_browser_draws_every_figure_without_an_error(home: Path, tmp_path: Pat
     assert 'class="chart failed"' not in done.stdout
     assert done.stdout.count('class="marks"') >= charts
     assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
+
+
+def test_numbers_that_are_told_are_shown_over_their_truth(tmp_path: Path) -> None:
+    write_tiny(tmp_path)
+    spec = "network n(row: [10]) -> (answer: [1]) { row -> answer : linear(1) }"
+    (tmp_path / "n.nas").write_text(spec, encoding="utf-8")
+    command("train @n.nas --data diabetes -o @run --option epochs=2 --device cpu", tmp_path)
+    page = Page(report_page([tmp_path / "run"]))
+    residuals = next(table for table in page.tables if table[0][-1] == "residual")
+    example, _, truth, answer, residual = residuals[1]
+    assert example == "0"
+    assert float(answer) - float(truth) == pytest.approx(float(residual), rel=0.01, abs=0.5)
+    assert "By target" in page.words
+
+
+def test_each_of_several_outputs_has_its_own_figures(tmp_path: Path) -> None:
+    chance = np.random.default_rng(0)
+    arrays = {
+        "image": chance.integers(0, 255, (30, 16, 16), dtype=np.uint8),
+        "depth": chance.normal(size=(30, 16, 16)).astype(np.float32),
+        "label": np.arange(30) % 3,
+        "mask": chance.integers(0, 2, (30, 16, 16), dtype=np.uint8),
+    }
+    np.savez(tmp_path / "scenes.npz", **arrays)
+    data = "npz:@scenes.npz --device cpu"
+    command(f"train two_tasks --data {data} -o @run --option epochs=1 --set width=4", tmp_path)
+    words = Page(report_page([tmp_path / "run"])).words
+    for said in ("test label_accuracy", "label: Confusion matrix", "mask: Confusion matrix"):
+        assert said in words

@@ -230,7 +230,7 @@ def test_the_doctor_tries_this_machine(capsys: pytest.CaptureFixture[str]) -> No
 def test_the_doctor_names_what_computes_wrongly(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("bayesnas.runtime.network.selftest.fault", lambda _: "a gradient is off")
+    monkeypatch.setattr("bayesnas.commands.beside.selftest.fault", lambda _: "a gradient is off")
     assert main(["doctor", "--device", "cpu", "--threads", "1"]) == 1
     out = capsys.readouterr().out
     assert "a gradient is off; networks take a slower way" in out

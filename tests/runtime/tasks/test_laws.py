@@ -11,7 +11,7 @@ from support import graph_of
 from torch import Tensor
 
 from bayesnas.compiler.graph.model import Graph
-from bayesnas.runtime.tasks import classification, interface, next_token, pixels
+from bayesnas.runtime.tasks import classification, interface, places
 from bayesnas.runtime.tasks.classification import Classification
 from bayesnas.runtime.tasks.interface import Factors, Task
 from bayesnas.runtime.tasks.multilabel import Multilabel
@@ -137,7 +137,7 @@ def test_the_factors_are_the_hessian_in_the_outputs(
     at_once: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for module in (classification, interface, next_token, pixels):
+    for module in (classification, interface, places):
         monkeypatch.setattr(module, "AT_ONCE", at_once)
     parts = list(task.factors(outputs))
     if not isinstance(task, Several):  # whose tasks give theirs one after the other

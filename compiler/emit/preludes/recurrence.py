@@ -1,0 +1,66 @@
+"""Layers of recurrent networks, whose steps are calls of one module."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class Pick(nn.Module):
+    """One position of a series, counted from 0."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__()
+        self.index = index
+
+    def forward(self, z: Tensor) -> Tensor:
+        """z: [N, C, L]."""
+        return z[:, :, self.index]
+
+
+class Series(nn.Module):
+    """Vectors side by side as a series of them."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__()
+        self.length = length
+
+    def forward(self, z: Tensor) -> Tensor:
+        """z: [N, L * C]; what leaves is [N, C, L]."""
+        return z.view(z.shape[0], self.length, -1).transpose(1, 2)
+
+
+class Zeros(nn.Module):
+    """A state to begin with."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(self, z: Tensor) -> Tensor:
+        """z: [N, ...]; what leaves is [N, width]."""
+        return z.new_zeros(z.shape[0], self.width)
+
+
+class Complement(nn.Module):
+    """What a gate leaves."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        """z: [N, ...]."""
+        return 1 - z
+
+
+class Highway(nn.Module):
+    """A state s and what replaces it where a gate c is open (Srivastava et al. 2015).
+
+    `activation` is 0 for none, 1 for tanh, 2 for relu and 3 for sigmoid.
+    """
+
+    def __init__(self, activation: int) -> None:
+        super().__init__()
+        self.activation = (nn.Identity(), nn.Tanh(), nn.ReLU(), nn.Sigmoid())[activation]
+
+    def forward(self, z: Tensor) -> Tensor:
+        """z: [N, 3 C, ...]: s, c and g."""
+        s, c, g = z.chunk(3, dim=1)
+        opened: Tensor = s + c.sigmoid() * (self.activation(g) - s)
+        return opened

@@ -1,0 +1,35 @@
+"""Whole numbers that name something: whether a network has a row for each that it looks up."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from bayesnas.compiler.graph.model import Graph
+from bayesnas.compiler.graph.walks import lookups
+from bayesnas.runtime.tasks.interface import wrong
+
+
+def check_lookups(graph: Graph, node: str, inputs: Tensor, place: str) -> None:
+    """Refuse numbers that an `embedding` of the network has no row for.
+
+    Args:
+        graph: of the network.
+        node: one of its inputs.
+        inputs: of that input, as the network sees them, [N, ...].
+        place: names them in diagnostics.
+
+    Raises:
+        DiagnosticError: D518.
+    """
+    rows = [dict(s.arguments)["words"] for s in lookups(graph, node) if s.primitive == "embedding"]
+    if not rows or not inputs.numel():
+        return
+    least, most = float(inputs.min()), float(inputs.max())
+    if bool((inputs != inputs.floor()).any()):
+        remedy = "number what they name from 0, and pass `--standardise no`"
+        raise wrong(place, "D518", "has numbers that name no row of `embedding`", remedy)
+    if least < 0 or most >= min(rows):
+        span = f"{least:,.0f} to {most:,.0f}"
+        what = f"has numbers from {span}, and `embedding` has {min(rows):,} rows"
+        remedy = f"give it {most + 1:,.0f} rows, or number what they name from 0"
+        raise wrong(place, "D518", what, remedy)
