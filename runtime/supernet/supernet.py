@@ -90,13 +90,14 @@ class Supernet:
         shapes = [graph.node(node).shape or () for node in graph.root.outputs]
         self.outputs = sum(map(prod, shapes))
         most = EXACT if all(len(shape) == 1 for shape in shapes) else EXACT_MAPS
-        self.curvature_name = affordable(settings.curvature, self.outputs, most)
-        used = "curvature" in STRATEGIES[settings.strategy].settings
-        if used and self.curvature_name != settings.curvature:
-            say_note(
-                f"the curvature is sampled, {SAMPLES} times an example: of {self.outputs:,} "
-                f"outputs it would take as many backward passes, and is exact up to {most:,}"
-            )
+        self.curvature_name = ""  # of the estimator, for strategies that ask for the curvature
+        if "curvature" in STRATEGIES[settings.strategy].settings:
+            self.curvature_name = affordable(settings.curvature, self.outputs, most)
+            if self.curvature_name != settings.curvature:
+                say_note(
+                    f"the curvature is sampled, {SAMPLES} times an example: of {self.outputs:,} "
+                    f"outputs it would take as many backward passes, and is exact up to {most:,}"
+                )
         self.steps = 0  # taken so far
         self.total_steps = 1  # of the whole search, for the learning rate
         self.trained = 0  # images forward and backward for the weights
