@@ -126,12 +126,15 @@ class Belief:
 def sampling_variance(parts: Tensor) -> float:
     """Of a member's mean loss, beside what all members have alike, as the examples are drawn.
 
-    The mean square of what a sum of members and parts leaves, by the number of parts.
+    The mean square of what a sum of members and parts leaves, by the number of parts. It is 0 where
+    there is one part or one member, which leave nothing to tell it by.
 
     Args:
-        parts: losses of J members on P parts of the examples [J, P], J > 1 and P > 1.
+        parts: losses of J members on P parts of the examples [J, P].
     """
     rows, columns = parts.shape
+    if rows < 2 or columns < 2:
+        return 0.0
     left = parts - parts.mean(dim=0) - parts.mean(dim=1, keepdim=True) + parts.mean()
     return float(left.square().sum()) / ((rows - 1) * (columns - 1)) / columns
 

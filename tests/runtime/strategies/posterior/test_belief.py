@@ -121,6 +121,7 @@ def test_the_sampling_variance_is_that_of_the_mean() -> None:
     errors = 0.3 * torch.randn(400, 8, generator=generator)
     variance = sampling_variance((members + parts + errors).double())
     assert variance == pytest.approx(0.3**2 / 8, rel=0.1)
+    assert sampling_variance(torch.randn(5, 1)) == sampling_variance(torch.randn(1, 8)) == 0
 
 
 def test_capacity_gains_with_every_doubling_of_the_images() -> None:
