@@ -16,13 +16,19 @@ from typing import Final, TypeAlias
 from attrs import define, field
 
 from bayesnas.compiler.emit.schedule import Schedule, schedule
-from bayesnas.compiler.emit.stages import AnyWritten, WrittenParallel, WrittenStage
-from bayesnas.compiler.graph.model import Edge, Graph
+from bayesnas.compiler.emit.stages import (
+    AnyWritten,
+    WrittenParallel,
+    WrittenStage,
+    stage_numbers,
+)
+from bayesnas.compiler.graph.model import Edge, Graph, Stage
 from bayesnas.compiler.operations.primitives import Shape
 
 NUMBER: Final = 4  # bytes, float32
 INDEX: Final = 8  # bytes, of the place where a window has its maximum
 
+_CONVOLUTIONS = frozenset({"conv", "depthwise_conv"})
 _SAME = frozenset({"skip", "flatten"})  # pass on the tensor they are given
 _MOVING = frozenset({"pad_channels", "upsample", "resize", "chunk", "channel_shuffle"})
 _LIGHT = _SAME | _MOVING | {"global_avg_pool"}  # keep no input
@@ -183,9 +189,28 @@ class Tensors:
             self._keep(name)
         elif stage.primitive == "dropout":
             self.step[name] = 2 * self.sizes[name]  # with what it was multiplied by
+        elif added := _padding(stage):
+            padded = self._make((name, "padded"), _lengthened(stage, added), scope)
+            if key in self.gated:
+                self.gated.add(padded)
+            self._keep(padded)
         elif stage.primitive not in _LIGHT:
             self._keep(key, _BESIDE.get(stage.primitive, 0) * self.sizes[name])
         return name
+
+
+def _padding(stage: Stage) -> int:
+    """Zeros that a causal convolution sets before a series: what it keeps is a copy with them."""
+    numbers = stage_numbers(stage)
+    if stage.primitive not in _CONVOLUTIONS or not numbers.get("causal"):
+        return 0
+    return int((numbers["kernel"] - 1) * numbers["dilation"])
+
+
+def _lengthened(stage: Stage, added: int) -> Shape:
+    """The shape of its input with so many zeros."""
+    channels, length = stage.input_shape or (0, 0)
+    return (channels, length + added)
 
 
 def _blocks(graph: Graph) -> dict[str, str]:
