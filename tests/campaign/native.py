@@ -51,6 +51,7 @@ VALUES: Final[Mapping[str, tuple[int, ...]]] = {
     "factor": (1, 2, 3),
     "percent": (0, 100),  # what is dropped by chance cannot be compared
 }
+LEFT_OUT: Final = ("zeros", "position")  # without a gradient, and of one size alone
 # Examples and sides; the first is the one that source is emitted for.
 SIZES: Final = (
     *((6, 8, 8), (6, 7, 9), (1, 9, 6)),
@@ -112,7 +113,7 @@ class Operation:
 def operations() -> Iterator[Operation]:
     """All that there are."""
     for primitive, channels, rank in product(PRIMITIVES.values(), CHANNELS, (0, 1, 2)):
-        if primitive.module or primitive.name == "zeros":  # a plugin's, or without a gradient
+        if primitive.module or primitive.name in LEFT_OUT:  # a plugin's
             continue
         names = [name for name in primitive.parameters if name in VALUES]
         if any(v is None for name, v in primitive.parameters.items() if name not in VALUES):
