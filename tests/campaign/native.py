@@ -51,7 +51,8 @@ VALUES: Final[Mapping[str, tuple[int, ...]]] = {
     "factor": (1, 2, 3),
     "percent": (0, 100),  # what is dropped by chance cannot be compared
 }
-LEFT_OUT: Final = ("zeros", "position")  # without a gradient, and of one size alone
+# Without a gradient; of one size alone; where a group is one number, nothing but rounding is left.
+LEFT_OUT: Final = ("zeros", "position", "group_norm", "layer_norm")
 # Examples and sides; the first is the one that source is emitted for.
 SIZES: Final = (
     *((6, 8, 8), (6, 7, 9), (1, 9, 6)),
