@@ -53,6 +53,21 @@ def folder(root: Path, sizes: tuple[tuple[int, int], ...], mode: str) -> str:
     return f"folder:{root}"
 
 
+def pairs(root: Path, size: tuple[int, int], white: int = 1, mode: str = "L") -> str:
+    """Noise with a brighter square each, six to learn and two to test, and masks of them."""
+    chance = np.random.default_rng(0)
+    for part, count in (("train", 6), ("test", 2)):
+        for name in ("images", "masks"):
+            (root / part / name).mkdir(parents=True)
+        for k in range(count):
+            mask = np.zeros(size, np.uint8)
+            mask[2 + k : 8 + k, 3:9] = 1
+            picture = (chance.random(size) * 99 + 100 * mask).astype(np.uint8)
+            Image.fromarray(picture).save(root / part / "images" / f"{k}.png")
+            Image.fromarray(mask * white).convert(mode).save(root / part / "masks" / f"{k}.png")
+    return f"folder:{root}"
+
+
 @pytest.mark.parametrize(
     ("kind", "shape"),
     [
@@ -107,14 +122,51 @@ def test_the_spec_fits_and_its_commands_run(
 
 
 @pytest.mark.parametrize(
+    ("size", "white", "mode", "ports", "told"),
+    [
+        ((20, 16), 1, "L", "image: [1, 20, 16]; [2, 20, 16]", "2 classes a pixel"),
+        ((20, 16), 255, "L", "image: [1, 20, 16]; [2, 20, 16]", "2 classes a pixel"),
+        ((20, 16), 3, "L", "image: [1, 20, 16]; [4, 20, 16]", "4 classes a pixel"),
+        ((18, 21), 1, "L", "image: [1, 16, 16]; [2, 16, 16]", "2 classes a pixel"),
+        ((20, 16), 200, "RGB", "image: [1, 20, 16]; [3, 20, 16]", "numbers a pixel"),
+    ],
+    ids=["classes", "black and white", "a gap", "no multiples of four", "colours"],
+)
+def test_images_with_masks_have_a_network_that_ends_in_a_map(
+    size: tuple[int, int],
+    white: int,
+    mode: str,
+    ports: str,
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = pairs(Path("scans"), size, white, mode)
+    assert main(["init", "start", "--data", data]) == 0
+    said = capsys.readouterr().out
+    text = Path("start/space.nas").read_text("utf-8")
+    source, answer = ports.split("; ")
+    assert f"network scans({source}; width = 8) -> (answer: {answer})" in text
+    assert f"has 6 examples of {source.partition(': ')[2]} to train on" in said
+    assert told in said
+    assert text == format_source(Source("space.nas", text))
+    commands = re.findall(r"^    (bayesnas .*)$", said, re.M)
+    assert ("--resize" in commands[0]) == (size == (18, 21))
+    if size == (18, 21):
+        options = iter((SHORT, "--device cpu --option epochs=1", "--device cpu"))
+        for command in commands:
+            assert main(shlex.split(f"{command} {next(options)}")[1:]) == 0
+
+
+@pytest.mark.parametrize(
     ("data", "message"),
     [
         ("pictures", "error[D501]: unknown data `pictures`"),
         ("folder:empty", "error[D502]: no folder `empty/train`"),
-        (
-            "folder:pairs",
-            "error[D502]: `pairs` holds images with masks",
-        ),
+        ("folder:pairs", "error[D503]: no images in `pairs/train/images`"),
+        ("texts", "help: write `folder:texts`"),
         ("folder:texts", "error[D503]: no images in `texts`"),
         ("npz:gone.npz", "error[D510]: no file `gone.npz`"),
     ],

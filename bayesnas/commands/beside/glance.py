@@ -18,6 +18,7 @@ _LOOKED_AT: Final = 200  # image files whose size is read
 _WINDOW: Final = 64  # tokens
 _SIDES: Final = (64, 48, 32, 24, 16)  # that images of different sizes are fitted to, the first that
 _EXACT: Final = 64  # is no larger; images of one size up to here stay as they are
+_QUARTERS: Final = 4  # sides of images with masks are halved twice
 _PALETTES: Final = ("1", "L", "LA", "I", "I;16", "F")  # modes of grey images
 _LOPSIDED: Final = 4  # times as many examples of one class as of another
 
@@ -36,6 +37,7 @@ class Glance:
         resized: whether image files are fitted to the shape.
         told: what was seen, in words.
         tokens: whether they are windows of a text, and the next token is learned.
+        maps: whether a class or numbers are told of each pixel.
     """
 
     shape: tuple[int, ...]
@@ -46,6 +48,7 @@ class Glance:
     resized: bool
     told: str
     tokens: bool = False
+    maps: bool = False
 
     @property
     def lopsided(self) -> bool:
@@ -57,19 +60,19 @@ def glance(name: str, options: DataOptions) -> Glance:
     """Look at data by its name.
 
     Raises:
-        DiagnosticError: D501 (unknown), D502 (images with masks), D503 (no image that can be
-            read), and what the source raises.
+        DiagnosticError: D501 (unknown), D503 (no image that can be read), D511 (arrays of several
+            inputs or outputs), and what the source raises.
     """
-    from bayesnas.runtime.data.registry import KINDS, Ports, Request, source_of
+    from bayesnas.runtime.data.folders.pairs import paired
+    from bayesnas.runtime.data.loading import unknown
+    from bayesnas.runtime.data.registry import Ports, Request, source_of
 
     source = source_of(name)
     if source is None:
-        remedy = f"choose from {', '.join(KINDS)}"
-        raise DiagnosticError(Diagnostic("D501", f"unknown data `{name}`", help=remedy))
+        raise unknown(name)
     argument = name.partition(":")[2]
     if source.fits:
-        _check_classes(Path(argument))
-        return _of_folder(Path(argument))
+        return _of_pairs(Path(argument)) if paired(Path(argument)) else _of_folder(Path(argument))
     if source.spells:
         ports = Ports({"tokens": (_WINDOW,)}, {"next": (0, _WINDOW)})
         data = source.load(Request(name, argument, (_WINDOW,), options, ports=ports))
@@ -111,21 +114,23 @@ def _declared(own: tuple[int, ...]) -> tuple[tuple[int, ...], str]:
     return (1,), "single numbers"
 
 
-def _check_classes(root: Path) -> None:
-    """Refuse images with masks: their folders would pass for classes.
+def _of_pairs(root: Path) -> Glance:
+    """Of images with masks, or with target images; all of the targets are read.
 
     Raises:
-        DiagnosticError: D502.
+        DiagnosticError: D503 (no image can be read), D504 (nor can a target), and what
+            `paired_parts` and `Pairs.files` raise.
     """
-    from bayesnas.runtime.data.folders.pairs import paired_parts
+    from bayesnas.runtime.data.folders.pairs import glance_of_targets, paired_parts
 
-    try:
-        paired_parts(root)
-    except DiagnosticError:
-        return
-    remedy = "begin with `examples/segmentation/space.nas`, and write your sizes into it"
-    message = f"`{root}` holds images with masks, for which there is no start"
-    raise DiagnosticError(Diagnostic("D502", message, help=remedy))
+    parts = paired_parts(root)
+    images, outputs = glance_of_targets(parts)
+    shape, resized, told = _fitted(parts["train"].images, images, _QUARTERS)
+    classes = tuple(map(str, range(outputs)))
+    beside = "with masks" if classes else "with target images"
+    return Glance(
+        shape, outputs or 3, classes, len(images), (), resized, f"{told}, {beside}", maps=True
+    )
 
 
 def _of_folder(root: Path) -> Glance:
@@ -142,23 +147,39 @@ def _of_folder(root: Path) -> Glance:
         sorted(p for p in (layout.train / name).rglob("*") if p.suffix.lower() in ENDINGS)
         for name in layout.classes
     ]
-    sample = _spread([path for paths in files for path in paths])
-    seen = [size for path in sample if (size := _size(path)) is not None]
+    shape, resized, told = _fitted(layout.train, [path for paths in files for path in paths])
+    counts = tuple(map(len, files))
+    return Glance(shape, len(files), layout.classes, sum(counts), counts, resized, told)
+
+
+def _fitted(
+    folder: Path, files: Sequence[Path], multiple: int = 1
+) -> tuple[tuple[int, int, int], bool, str]:
+    """The shape that images are declared as, whether they are fitted to it, and what they are.
+
+    Args:
+        folder: where they lie.
+        files: the images.
+        multiple: that their sides have to be multiples of.
+
+    Raises:
+        DiagnosticError: D503 (none of them can be read).
+    """
+    seen = [size for path in _spread(files) if (size := _size(path)) is not None]
     if not seen:
         remedy = "put images (PNG, JPEG, ...) into a folder for each class"
-        raise DiagnosticError(Diagnostic("D503", f"no images in `{layout.train}`", help=remedy))
-    counts = tuple(map(len, files))
+        raise DiagnosticError(Diagnostic("D503", f"no images in `{folder}`", help=remedy))
     channels = 1 if all(grey for _, _, grey in seen) else 3
     sizes = Counter((height, width) for height, width, _ in seen)
     [(height, width), _] = sizes.most_common(1)[0]
     exact = len(sizes) == 1 and max(height, width) <= _EXACT
+    exact = exact and height % multiple == width % multiple == 0
     if not exact:
         median = sorted(min(h, w) for h, w, _ in seen)[len(seen) // 2]
         height = width = next((side for side in _SIDES if side <= median), _SIDES[-1])
     kind = "grey" if channels == 1 else "colour"
     told = f"{kind} images" if exact else f"{kind} images of {_span(seen)} pixels, fitted to that"
-    shape = (channels, height, width)
-    return Glance(shape, len(files), layout.classes, sum(counts), counts, not exact, told)
+    return (channels, height, width), not exact, told
 
 
 def _spread(files: Sequence[Path]) -> Sequence[Path]:

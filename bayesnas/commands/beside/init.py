@@ -62,7 +62,7 @@ def spec_text(name: str, seen: Glance, commands: list[str]) -> str:
     """A commented spec for data of that name, in canonical form."""
     from bayesnas.dsl.formatter import format_source
 
-    start = "text" if seen.tokens else _STARTS[len(seen.shape)]
+    start = "text" if seen.tokens else "map" if seen.maps else _STARTS[len(seen.shape)]
     template = files("bayesnas.commands.beside").joinpath(f"starts/{start}.txt")
     side = min(seen.shape[1:], default=0)
     reduced = "\n        reduce at cells // 3, 2 * cells // 3" if side >= _REDUCED else ""
@@ -76,6 +76,7 @@ def spec_text(name: str, seen: Glance, commands: list[str]) -> str:
         network=_identifier(name),
         sizes=", ".join(map(str, seen.shape)),
         outputs=seen.outputs,
+        answer=", ".join(map(str, (seen.outputs, *seen.shape[1:]))),
         length=seen.shape[-1],
         width=_width(seen),
         stem=_stem(side),
@@ -145,6 +146,8 @@ def _commands(options: argparse.Namespace, seen: Glance) -> list[str]:
 def _classes(seen: Glance) -> str:
     if seen.tokens:
         return f"{seen.outputs:,} different tokens"
+    if seen.maps:
+        return f"{len(seen.classes)} classes a pixel" if seen.classes else "numbers a pixel"
     if not seen.classes:
         return "a number to tell" if seen.outputs == 1 else f"{seen.outputs} numbers to tell"
     shown = ", ".join(seen.classes[:5]) + (", ..." if len(seen.classes) > 5 else "")
