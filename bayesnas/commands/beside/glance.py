@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 
 if TYPE_CHECKING:
+    from bayesnas.runtime.data.dataset import Data
     from bayesnas.runtime.data.registry import DataOptions
 
 _LOOKED_AT: Final = 200  # image files whose size is read
@@ -38,6 +40,8 @@ class Glance:
         told: what was seen, in words.
         tokens: whether they are windows of a text, and the next token is learned.
         maps: whether a class or numbers are told of each pixel.
+        inputs: by their names, where there are several inputs or outputs; none else.
+        answers: how many numbers each output has, likewise.
     """
 
     shape: tuple[int, ...]
@@ -49,6 +53,8 @@ class Glance:
     told: str
     tokens: bool = False
     maps: bool = False
+    inputs: Mapping[str, tuple[int, ...]] = {}
+    answers: Mapping[str, int] = {}
 
     @property
     def lopsided(self) -> bool:
@@ -56,8 +62,13 @@ class Glance:
         return bool(self.counts) and max(self.counts) > _LOPSIDED * max(1, min(self.counts))
 
 
-def glance(name: str, options: DataOptions) -> Glance:
+def glance(name: str, options: DataOptions, outputs: Sequence[str] = ()) -> Glance:
     """Look at data by its name.
+
+    Args:
+        name: as on the command line.
+        options: how it may be had.
+        outputs: the arrays of an .npz file that are predicted; none where `x` and `y` are meant.
 
     Raises:
         DiagnosticError: D501 (unknown), D503 (no image that can be read), D511 (arrays of several
@@ -79,7 +90,52 @@ def glance(name: str, options: DataOptions) -> Glance:
         tokens: tuple[str, ...] = getattr(data.task, "tokens", ())
         shape, told = (_WINDOW,), f"{options.level}s"
         return Glance(shape, len(tokens), (), len(data.train), (), False, told, True)
-    return _of_data(source.load(Request(name, argument, (), options)))
+    if outputs:
+        from bayesnas.commands.beside.several import data_of_ports
+
+        return _of_ports(*data_of_ports(Path(argument), outputs), outputs)
+    try:
+        return _of_data(source.load(Request(name, argument, (), options)))
+    except DiagnosticError as error:
+        raise DiagnosticError(*(_with_target(found) for found in error.diagnostics)) from None
+
+
+def _with_target(found: Diagnostic) -> Diagnostic:
+    """D511 with what `init` takes besides, arrays of any names."""
+    if found.code != "D511":
+        return found
+    remedy = f"{found.help}, or name the arrays that are predicted: `--target NAME`"
+    return evolve(found, help=remedy)
+
+
+def _of_ports(data: Data, names: Sequence[str], outputs: Sequence[str]) -> Glance:
+    """Of arrays by the names of ports.
+
+    Raises:
+        DiagnosticError: D512 (targets a pixel).
+    """
+    from bayesnas.runtime.tasks.bundle import Bundle
+    from bayesnas.runtime.tasks.several import Several, parts_of
+
+    read = data.train.inputs
+    tasks = dict(zip(outputs, parts_of(data.task), strict=True))
+    if maps := [name for name, task in tasks.items() if task.placed]:
+        remedy = "begin with `specs/two_tasks.nas`, and write your ports into it"
+        message = f"{quote(maps)} of `{data.name}` has targets a pixel: there is no start"
+        raise DiagnosticError(Diagnostic("D512", message, help=remedy))
+    arrays = read.ports if isinstance(read, Bundle) else {names[0]: read}
+    shapes = {name: _declared(tuple(array.shape[1:])) for name, array in arrays.items()}
+    own = data.train.targets.shape[1:]
+    rows = [o.shape for o in data.task.outputs] if isinstance(data.task, Several) else [own]
+    answers = {
+        name: len(task.strata_names) or prod(row)
+        for (name, task), row in zip(tasks.items(), rows, strict=True)
+    }
+    first = next(iter(shapes.values()))[0]
+    told = ", ".join(f"{name}: {said}" for name, (_, said) in shapes.items())
+    inputs = {name: shape for name, (shape, _) in shapes.items()}
+    examples = len(data.train)
+    return Glance(first, 1, (), examples, (), False, told, inputs=inputs, answers=answers)
 
 
 def _of_data(data: Any) -> Glance:
@@ -89,6 +145,8 @@ def _of_data(data: Any) -> Glance:
     own = tuple(data.train.inputs.shape[1:])
     shape, said = _declared(own)
     targets = data.train.targets
+    if data.task.placed:
+        return _of_maps(data, shape, said)
     names = data.task.strata_names
     counts: tuple[int, ...] = ()
     outputs = len(names)
@@ -98,6 +156,22 @@ def _of_data(data: Any) -> Glance:
     else:
         outputs = 1 if targets.dim() == 1 else int(targets.shape[1])
     return Glance(shape, outputs, names, len(data.train), counts, False, said)
+
+
+def _of_maps(data: Any, shape: tuple[int, ...], said: str) -> Glance:
+    """Of arrays with targets a pixel.
+
+    Raises:
+        DiagnosticError: D512 (sizes that the start cannot halve twice).
+    """
+    if len(shape) != 3 or any(side % _QUARTERS for side in shape[1:]):
+        remedy = "begin with `examples/segmentation/space.nas`, or pad to multiples of 4"
+        message = f"`{data.name}` has a target a pixel, and examples of {list(shape)}"
+        raise DiagnosticError(Diagnostic("D512", message, help=remedy))
+    names: tuple[str, ...] = getattr(data.task, "classes", ())
+    numbers = data.train.targets.shape[1] if data.train.targets.dim() == 4 else 1
+    outputs, examples = len(names) or numbers, len(data.train)
+    return Glance(shape, outputs, names, examples, (), False, f"{said}, with maps", maps=True)
 
 
 def _declared(own: tuple[int, ...]) -> tuple[tuple[int, ...], str]:
