@@ -53,6 +53,21 @@ def folder(root: Path, sizes: tuple[tuple[int, int], ...], mode: str) -> str:
     return f"folder:{root}"
 
 
+def pairs(root: Path, size: tuple[int, int], white: int = 1, mode: str = "L") -> str:
+    """Noise with a brighter square each, six to learn and two to test, and masks of them."""
+    chance = np.random.default_rng(0)
+    for part, count in (("train", 6), ("test", 2)):
+        for name in ("images", "masks"):
+            (root / part / name).mkdir(parents=True)
+        for k in range(count):
+            mask = np.zeros(size, np.uint8)
+            mask[2 + k : 8 + k, 3:9] = 1
+            picture = (chance.random(size) * 99 + 100 * mask).astype(np.uint8)
+            Image.fromarray(picture).save(root / part / "images" / f"{k}.png")
+            Image.fromarray(mask * white).convert(mode).save(root / part / "masks" / f"{k}.png")
+    return f"folder:{root}"
+
+
 @pytest.mark.parametrize(
     ("kind", "shape"),
     [
@@ -107,14 +122,51 @@ def test_the_spec_fits_and_its_commands_run(
 
 
 @pytest.mark.parametrize(
+    ("size", "white", "mode", "ports", "told"),
+    [
+        ((20, 16), 1, "L", "image: [1, 20, 16]; [2, 20, 16]", "2 classes a pixel"),
+        ((20, 16), 255, "L", "image: [1, 20, 16]; [2, 20, 16]", "2 classes a pixel"),
+        ((20, 16), 3, "L", "image: [1, 20, 16]; [4, 20, 16]", "4 classes a pixel"),
+        ((18, 21), 1, "L", "image: [1, 16, 16]; [2, 16, 16]", "2 classes a pixel"),
+        ((20, 16), 200, "RGB", "image: [1, 20, 16]; [3, 20, 16]", "numbers a pixel"),
+    ],
+    ids=["classes", "black and white", "a gap", "no multiples of four", "colours"],
+)
+def test_images_with_masks_have_a_network_that_ends_in_a_map(
+    size: tuple[int, int],
+    white: int,
+    mode: str,
+    ports: str,
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = pairs(Path("scans"), size, white, mode)
+    assert main(["init", "start", "--data", data]) == 0
+    said = capsys.readouterr().out
+    text = Path("start/space.nas").read_text("utf-8")
+    source, answer = ports.split("; ")
+    assert f"network scans({source}; width = 8) -> (answer: {answer})" in text
+    assert f"has 6 examples of {source.partition(': ')[2]} to train on" in said
+    assert told in said
+    assert text == format_source(Source("space.nas", text))
+    commands = re.findall(r"^    (bayesnas .*)$", said, re.M)
+    assert ("--resize" in commands[0]) == (size == (18, 21))
+    if size == (18, 21):
+        options = iter((SHORT, "--device cpu --option epochs=1", "--device cpu"))
+        for command in commands:
+            assert main(shlex.split(f"{command} {next(options)}")[1:]) == 0
+
+
+@pytest.mark.parametrize(
     ("data", "message"),
     [
         ("pictures", "error[D501]: unknown data `pictures`"),
         ("folder:empty", "error[D502]: no folder `empty/train`"),
-        (
-            "folder:pairs",
-            "error[D502]: `pairs` holds images with masks",
-        ),
+        ("folder:pairs", "error[D503]: no images in `pairs/train/images`"),
+        ("texts", "help: write `folder:texts`"),
         ("folder:texts", "error[D503]: no images in `texts`"),
         ("npz:gone.npz", "error[D510]: no file `gone.npz`"),
     ],
@@ -134,6 +186,118 @@ def test_data_that_cannot_be_learned_from_leaves_nothing(
     assert main(["init", "start", "--data", data]) == 2
     assert message in capsys.readouterr().err
     assert snapshot(tmp_path) == before
+
+
+def arrays(path: Path, **more: np.ndarray) -> str:
+    """Pictures and facts of forty things, their kind and their value."""
+    chance = np.random.default_rng(0)
+    kind = np.arange(40) % 3
+    given = {
+        "picture": chance.random((40, 3, 12, 12)) + kind[:, None, None, None],
+        "wave": chance.random((40, 2, 30)),
+        "facts": chance.random((40, 4)),
+        "kind": kind,
+        "value": chance.random(40),
+    }
+    np.savez(path, **given, **more)
+    return f"npz:{path}"
+
+
+def test_arrays_of_any_names_are_ports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = arrays(Path("things.npz"), number=np.arange(40))  # which no port takes
+    line = ["init", "start", "--data", data]
+    assert main([*line, *(["--target", "kind", "--target", "value", "--target", "kind"])]) == 0
+    said, noted = capsys.readouterr()
+    assert "`number`" in noted
+    text = Path("start/space.nas").read_text("utf-8")
+    header = text[text.index("network things(") :].split("{")[0]
+    assert " ".join(header.split()).replace("( ", "(").replace(" )", ")") == (
+        "network things(picture: [3, 12, 12], wave: [2, 30], facts: [4]; layers = 2, width = 8)"
+        " -> (kind: [3], value: [1])"
+    )
+    assert "has 32 examples of [3, 12, 12], [2, 30], [4] to train on" in said
+    assert text == format_source(Source("space.nas", text))
+    commands = re.findall(r"^    (bayesnas .*)$", said, re.M)
+    assert not any("--target" in command for command in commands)
+    options = iter((SHORT, "--device cpu --option epochs=1", "--device cpu"))
+    for command in commands:
+        assert main(shlex.split(f"{command} {next(options)}")[1:]) == 0
+
+
+def test_one_input_has_several_outputs_and_a_test_part_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = {"facts": np.random.default_rng(0).random((20, 4)), "tags": np.eye(4)[[0, 1, 2, 3] * 5]}
+    rows["tags"][::2, 3] = 1
+    rows["size"] = rows["facts"][:, 0]
+    np.savez("rows.npz", **rows, **{f"{name}_test": array[:6] for name, array in rows.items()})
+    targets = ["--target", "tags", "--target", "size"]
+    assert main(["init", "start", "--data", "npz:rows.npz", *targets]) == 0
+    assert "has 20 examples of [4] to train on" in capsys.readouterr().out
+    text = Path("start/space.nas").read_text("utf-8")
+    assert "network rows(facts: [4]; layers = 2, width = 32) -> (tags: [4], size: [1])" in text
+    assert "reader" not in text
+
+
+@pytest.mark.parametrize(
+    ("names", "more", "message"),
+    [
+        ((), {}, "or name the arrays that are predicted: `--target NAME`"),
+        (("price",), {}, "error[D511]: `things.npz` has no array `price`"),
+        (
+            ("picture", "wave", "facts", "kind"),
+            {},
+            "error[D511]: `things.npz` has no array to predict",
+        ),
+        (("kind",), {"my facts": np.ones((40, 2))}, "error[D520]: `my facts` in `things.npz`"),
+        (
+            ("kind", "mask"),
+            {"mask": np.tile(np.arange(40)[:, None, None] % 2, (12, 12))},
+            "error[D512]: `mask` of `things.npz` has targets a pixel",
+        ),
+    ],
+)
+def test_arrays_that_cannot_be_ports_are_named(
+    names: tuple[str, ...],
+    more: dict[str, np.ndarray],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = arrays(Path("things.npz"), **more)
+    before = snapshot(tmp_path)
+    targets = [word for name in names for word in ("--target", name)]
+    assert main(["init", "start", "--data", data, *targets]) == 2
+    assert message in capsys.readouterr().err
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("numbers", [False, True])
+def test_arrays_with_a_target_a_pixel_end_in_a_map(
+    numbers: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    x = np.random.default_rng(0).random((10, 1, 12, 16))
+    np.savez(tmp_path / "maps.npz", x=x, y=x if numbers else (x[:, 0] > 0.5).astype(int))
+    line = ["init", str(tmp_path / "start"), "--data", f"npz:{tmp_path / 'maps.npz'}"]
+    assert main(line) == 0
+    assert ("numbers a pixel" if numbers else "2 classes a pixel") in capsys.readouterr().out
+    text = (tmp_path / "start" / "space.nas").read_text("utf-8")
+    assert f"(answer: [{1 if numbers else 2}, 12, 16])" in text
+
+
+def test_what_is_made_of_a_table_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = columns(Path("t.csv"))
+    assert main(["init", "start", "--data", data, "--target", "price"]) == 0
+    assert "note: `t.csv`: 3 features of 2 columns" in capsys.readouterr().err
 
 
 def test_a_spec_that_is_there_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -160,7 +160,7 @@ def add_data(parser: argparse.ArgumentParser, required: bool, default: str = "")
         action="append",
         default=[],
         metavar="COLUMN",
-        help="the column of a table to predict; may be repeated",
+        help="the column of a table to predict; may be repeated; init: an array of npz:FILE too",
     )
     parser.add_argument(
         "--level", choices=LEVELS, default=LEVELS[0], help="tokens of a text; default %(default)s"

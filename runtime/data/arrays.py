@@ -349,6 +349,17 @@ def _load(path: Path, ports: Ports | None) -> _Given:
         return _read(path, stream, ports)
 
 
+def read_all(path: Path) -> dict[str, Array]:
+    """The arrays of an .npz file by their names.
+
+    Raises:
+        DiagnosticError: D510 (file), D512 (an array of objects).
+    """
+    with _opened(path) as stream:
+        file = _archive(path, stream)
+        return {key: _member(f"`{key}` in `{path}`", file, key) for key in file.files}
+
+
 def _opened(path: Path) -> BinaryIO:
     if not path.is_file():
         remedy = "name a file that `numpy.savez` wrote"
@@ -361,10 +372,7 @@ def _opened(path: Path) -> BinaryIO:
 
 
 def _read(path: Path, stream: BinaryIO, ports: Ports | None) -> _Given:
-    place, remedy = f"`{path}`", "save it with `numpy.savez(FILE, x=x, y=y)`"
-    file = _file(path, stream, remedy)
-    if not isinstance(file, np.lib.npyio.NpzFile):
-        raise wrong(place, "D510", "holds a single array, not `x` and `y`", remedy)
+    place, file = f"`{path}`", _archive(path, stream)
     if ports is not None and by_ports(ports, file.files):
         names = port_roles(place, ports, file.files)
         roles = tuple(ports.inputs), tuple(ports.outputs)
@@ -373,6 +381,15 @@ def _read(path: Path, stream: BinaryIO, ports: Ports | None) -> _Given:
     arrays = {role: _member(f"`{key}` in {place}", file, key) for role, key in names.items()}
     notes = tuple(taken(place, names, file.files))
     return _Given(place, arrays, names, "in", notes, *roles)
+
+
+def _archive(path: Path, stream: BinaryIO) -> Any:
+    """An archive of arrays."""
+    remedy = "save it with `numpy.savez(FILE, x=x, y=y)`"
+    file = _file(path, stream, remedy)
+    if not isinstance(file, np.lib.npyio.NpzFile):
+        raise wrong(f"`{path}`", "D510", "holds a single array, not `x` and `y`", remedy)
+    return file
 
 
 def _file(path: Path, stream: BinaryIO, remedy: str) -> Any:

@@ -111,6 +111,11 @@ def _load(name: str, ports: Ports, options: DataOptions, learned: Task | None) -
         argument = name.partition(":")[2]
         data = source.load(Request(name, argument, ports.shape, options, learned, ports))
         return data if source.own is None else _called(data, name)
+    raise unknown(name)
+
+
+def unknown(name: str) -> DiagnosticError:
+    """D501: no source is called so; what may have been meant."""
     remedy = suggest(name, kinds(), f"choose from {quote(kinds())}")
     if Path(name).is_dir():
         remedy = f"write `folder:{name}`"
@@ -118,7 +123,7 @@ def _load(name: str, ports: Ports, options: DataOptions, learned: Task | None) -
         remedy = f"write `npz:{name}`"
     elif Path(name).suffix in _TABLES:
         remedy = f"write `csv:{name} --target COLUMN`"
-    raise DiagnosticError(Diagnostic("D501", f"unknown data `{name}`", help=remedy))
+    return DiagnosticError(Diagnostic("D501", f"unknown data `{name}`", help=remedy))
 
 
 def _called(data: object, name: str) -> Data:

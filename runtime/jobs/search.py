@@ -415,7 +415,8 @@ class _Search:
 
 def _undecided(best: Standing, names: Collection[str]) -> str:
     """What the posterior says of the network that stays, and of those it does not tell from it."""
-    text = f"by the posterior it is within 1 % of the best member's loss with {best.close:.0%}"
+    chance = "less than 1%" if best.close < 0.01 else f"{best.close:.0%}"
+    text = f"by the posterior the chance that its loss is within 1 % of the best's is {chance}"
     if not names:
         return text
     others = "another" if len(names) == 1 else f"{len(names)} others"

@@ -20,7 +20,7 @@ from bayesnas.compiler.operations.plugins import loaded_plugins, plugin_source
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.dsl import __version__
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.dsl.files import write_bytes, write_text
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.registry import DataOptions, plugins_of
@@ -312,7 +312,10 @@ def _settings(out: Path) -> dict[str, Any]:
     """
     settings = settings_of(out)
     if settings is None:
+        inside = [str(run.parent) for run in sorted(out.glob(f"*/{SETTINGS}"))]
         remedy = "name the folder that `bayesnas train` or `bayesnas search` wrote"
+        if inside:
+            remedy = f"name a run in it: {quote(inside, 'or')}"
         raise DiagnosticError(Diagnostic("D415", f"no run in `{out}`", help=remedy))
     check_format(out, settings)
     schema = settings_schema(settings["command"])

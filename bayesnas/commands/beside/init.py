@@ -6,13 +6,13 @@ import argparse
 import re
 import shlex
 import sys
-from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Final
 
 from bayesnas.commands.arguments import Command, add_data, add_force
 from bayesnas.commands.beside.glance import Glance, glance
+from bayesnas.commands.beside.several import ports_text, start_text, stem
 from bayesnas.commands.runs import run_options
 from bayesnas.dsl.diagnostics import Source
 from bayesnas.dsl.files import check_free, write_text
@@ -37,19 +37,24 @@ def _add_init(parser: argparse.ArgumentParser) -> None:
 
 
 def _init(options: argparse.Namespace) -> int:
+    outputs: list[str] = []
+    if options.data.startswith("npz:"):  # the spec's ports name them later, no option
+        outputs, options.target = [*dict.fromkeys(options.target)], []
     run = run_options(options, options.folder)
     spec = options.folder / "space.nas"
     check_free(spec, options.force, "choose another folder")
-    seen = glance(options.data, run.data_options)
+    seen = glance(options.data, run.data_options, outputs)
     commands = _commands(options, seen)
     text = spec_text(options.data, seen, commands)
-    _check(text, options.data, run.data_options, seen)
+    note = _check(text, options.data, run.data_options, seen)
     write_text(spec, text)
     say(
-        f"`{options.data}` has {seen.examples:,} examples of {list(seen.shape)} to train on "
+        f"`{options.data}` has {seen.examples:,} examples of {_shape(seen)} to train on "
         f"({seen.told}), {_classes(seen)}"
     )
     say(f"written to {spec}; now, in this order:", *(f"    {command}" for command in commands))
+    if note:
+        say(f"note: {note}", file=sys.stderr)
     if seen.lopsided:
         say("note: some classes are rare: they are weighted alike in training", file=sys.stderr)
     return 0
@@ -62,28 +67,37 @@ def spec_text(name: str, seen: Glance, commands: list[str]) -> str:
     """A commented spec for data of that name, in canonical form."""
     from bayesnas.dsl.formatter import format_source
 
-    start = "text" if seen.tokens else _STARTS[len(seen.shape)]
-    template = files("bayesnas.commands.beside").joinpath(f"starts/{start}.txt")
     side = min(seen.shape[1:], default=0)
     reduced = "\n        reduce at cells // 3, 2 * cells // 3" if side >= _REDUCED else ""
-    text = Template(template.read_text("utf-8")).substitute(
+    text = Template(start_text(_start(seen))).substitute(
         name=visible(name),
         examples=f"{seen.examples:,}",
-        shape=list(seen.shape),
+        shape=_shape(seen),
         about=visible(seen.told),
         classes=visible(_classes(seen)),
         commands="\n".join(f"#     {command}" for command in commands),
         network=_identifier(name),
         sizes=", ".join(map(str, seen.shape)),
         outputs=seen.outputs,
+        answer=", ".join(map(str, (seen.outputs, *seen.shape[1:]))),
         length=seen.shape[-1],
         width=_width(seen),
-        stem=_stem(side),
+        stem=stem(side),
         reduce=reduced,
         weights="\n    class_weights = balanced" if seen.lopsided else "",
+        **ports_text(seen.inputs, seen.answers),
         **_lengths(seen.examples),
     )
     return format_source(Source("space.nas", text))
+
+
+def _start(seen: Glance) -> str:
+    """The name of the template."""
+    if seen.inputs:
+        return "ports"
+    if seen.tokens:
+        return "text"
+    return "map" if seen.maps else _STARTS[len(seen.shape)]
 
 
 def _width(seen: Glance) -> int:
@@ -94,15 +108,6 @@ def _width(seen: Glance) -> int:
         return 32 if seen.examples < 5000 else 64
     small = seen.examples < 500 or max(seen.shape[1:]) <= 16
     return 8 if small else 16
-
-
-def _stem(side: int) -> str:
-    """Operations before the cells, which see 32 pixels at most."""
-    plain, halving = "conv(3, width) >> bn", "conv(3, width, stride = 2) >> bn"
-    halvings = 0
-    while side > 32:
-        side, halvings = side // 2, halvings + 1
-    return " >> relu >> ".join([halving] * halvings or [plain])
 
 
 def _lengths(examples: int) -> dict[str, int]:
@@ -142,9 +147,18 @@ def _commands(options: argparse.Namespace, seen: Glance) -> list[str]:
     return [visible(shlex.join(line)) for line in lines]
 
 
+def _shape(seen: Glance) -> str:
+    """Of one example, or of what each input takes of it."""
+    return ", ".join(map(str, map(list, seen.inputs.values() or [seen.shape])))
+
+
 def _classes(seen: Glance) -> str:
     if seen.tokens:
         return f"{seen.outputs:,} different tokens"
+    if seen.inputs:
+        return f"to tell {', '.join(seen.answers)}"
+    if seen.maps:
+        return f"{len(seen.classes)} classes a pixel" if seen.classes else "numbers a pixel"
     if not seen.classes:
         return "a number to tell" if seen.outputs == 1 else f"{seen.outputs} numbers to tell"
     shown = ", ".join(seen.classes[:5]) + (", ..." if len(seen.classes) > 5 else "")
@@ -159,8 +173,11 @@ def _identifier(name: str) -> str:
     return plain if re.match("[a-z]", plain) and plain not in KEYWORDS else "network_"
 
 
-def _check(text: str, data: str, options: DataOptions, seen: Glance) -> None:
+def _check(text: str, data: str, options: DataOptions, seen: Glance) -> str:
     """Compile the spec and read the data for it: what fits here fits in the search.
+
+    Returns:
+        What was made of the data, in words.
 
     Raises:
         DiagnosticError: the data is not fit to be learned from.
@@ -173,4 +190,4 @@ def _check(text: str, data: str, options: DataOptions, seen: Glance) -> None:
 
     compiled = compile_loaded(load_text(Source("space.nas", text), Path.cwd()))
     reading = evolve(options, resize=options.resize or seen.resized) if seen.resized else options
-    load_data(data, compiled.graph, reading)
+    return load_data(data, compiled.graph, reading).note

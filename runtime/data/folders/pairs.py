@@ -7,7 +7,8 @@ predicted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -126,6 +127,38 @@ def paired_parts(root: Path) -> dict[str, Pairs]:
         remedy = "lay out `PATH/train/images/*.png` and `PATH/train/masks/*.png`, of the same names"
         raise DiagnosticError(Diagnostic("D502", message, help=remedy))
     return found
+
+
+def paired(root: Path) -> bool:
+    """Whether these are images with targets, and not classes."""
+    try:
+        paired_parts(root)
+    except DiagnosticError:
+        return False
+    return True
+
+
+def glance_of_targets(parts: Mapping[str, Pairs]) -> tuple[list[Path], int]:
+    """The images of the training part, and how many classes the masks of all parts have.
+
+    Returns:
+        The images' files; 0 classes where the targets are colour images.
+
+    Raises:
+        DiagnosticError: D504 (a target cannot be read), and what `Pairs.files` raises.
+    """
+    files = {role: pairs.files(Findings()) for role, pairs in parts.items()}
+    images = [image for image, _ in files["train"]]
+    values: set[int] = set()
+    for _, path in chain.from_iterable(files.values()):
+        try:
+            target = read_map(path, None, FITS[0])
+        except ImageError as error:
+            raise unreadable([f"`{path}`: {error}"], str(parts["train"].targets)) from None
+        if target.ndim == 3:
+            return images, 0
+        values |= {int(value) for value in np.unique(target)}
+    return images, max({2, *(value + 1 for value in values if value != _WHITE)})
 
 
 def _pair(folder: Path, part: str = "") -> Pairs | None:

@@ -18,6 +18,7 @@ from bayesnas.runtime.data.tables.files import Column, Table
 from bayesnas.runtime.tasks.interface import Array, wrong
 
 MOST: Final = 100  # categories of a column; the others together are none of them
+UNKNOWN: Final = "entries that are no category of the training"
 _SHOWN: Final = 8  # columns by name
 _READ: Final = "which the network reads"
 
@@ -172,8 +173,12 @@ class Preparation:
         """Which of them are to be standardised."""
         return tuple(is_ for column in self.columns for is_ in column.quantities)
 
-    def of(self, table: Table) -> tuple[Array, str]:
+    def of(self, table: Table, said: str = UNKNOWN) -> tuple[Array, str]:
         """Examples [N, features], float64, and a remark on texts that are no known categories.
+
+        Args:
+            table: with these columns.
+            said: what entries are called that are none of them.
 
         Raises:
             DiagnosticError: D513 (entries that are no numbers), D516 (a column is missing).
@@ -187,7 +192,7 @@ class Preparation:
             if isinstance(column, Categories) and (count := column.unknown(column_entries))
         }
         told = ", ".join(f"`{name}` {count:,}" for name, count in unknown.items())
-        remark = f"entries that are no category of the training: {told}" if told else ""
+        remark = f"{said}: {told}" if told else ""
         return np.concatenate(inputs, axis=1, dtype=np.float64), remark
 
     def _told(self, table: Table) -> str:

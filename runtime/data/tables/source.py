@@ -19,7 +19,7 @@ from bayesnas.runtime.data.conventions.files import parts_of
 from bayesnas.runtime.data.dataset import Data, Part
 from bayesnas.runtime.data.registry import Request
 from bayesnas.runtime.data.splits import reserve_test, split_words
-from bayesnas.runtime.data.tables.columns import Categories, Preparation
+from bayesnas.runtime.data.tables.columns import MOST, UNKNOWN, Categories, Preparation
 from bayesnas.runtime.data.tables.files import ENDINGS, Table, read_table
 from bayesnas.runtime.data.tables.targets import Targets
 from bayesnas.runtime.tasks.bundle import mapped
@@ -92,7 +92,11 @@ def _prepared(request: Request, task: Task, parts: Sequence[_Rows], notes: Seque
     table = parts[0].table
     others = [name for name in table.columns if name not in request.options.target]
     prepared, said = Preparation.fitted(table, others, _single(request.shape))
-    examples = [prepared.of(rows.table) for rows in parts]
+    called = (
+        f"entries to learn that are rarer than the {MOST} with a feature",
+        f"{UNKNOWN}, to test",
+    )
+    examples = [prepared.of(rows.table, word) for rows, word in zip(parts, called, strict=True)]
     train, test = (
         Part(torch.from_numpy(inputs), rows.targets)
         for (inputs, _), rows in zip(examples, parts, strict=True)

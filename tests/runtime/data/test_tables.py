@@ -16,10 +16,10 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.folder import Findings
 from bayesnas.runtime.data.loading import load_data
-from bayesnas.runtime.data.registry import DataOptions
+from bayesnas.runtime.data.registry import DataOptions, Request
 from bayesnas.runtime.data.tables.columns import Preparation
 from bayesnas.runtime.data.tables.files import read_table
-from bayesnas.runtime.data.tables.source import read_rows
+from bayesnas.runtime.data.tables.source import load, read_rows
 from bayesnas.runtime.jobs.prediction import Fault, Prediction, predictions
 from bayesnas.runtime.jobs.search import search
 from bayesnas.runtime.jobs.space import Space
@@ -94,6 +94,16 @@ def test_new_rows_become_what_those_of_the_training_did(tmp_path: Path) -> None:
     inputs, remark = read_rows(rows, prepared.record())
     assert inputs.tolist() == [[31, 1, 0, 0, 0], [50, 0, 0, 0, 0], [31, 1, 0, 1, 0]]
     assert remark == "entries that are no category of the training: `town` 2"
+
+
+def test_rare_and_unknown_texts_are_told_apart(tmp_path: Path) -> None:
+    """Of 120 towns 100 have a feature; the test part has one town that none has heard of."""
+    for name, towns in (("train", [f"t{k % 120}" for k in range(240)]), ("test", ["t0", "new"])):
+        rows = "".join(f"{town},{k % 2}\n" for k, town in enumerate(towns))
+        (tmp_path / f"{name}.csv").write_text(f"town,y\n{rows}", encoding="utf-8")
+    note = load(Request("csv:t", str(tmp_path), (100,), DataOptions(target=("y",)))).note
+    assert "entries to learn that are rarer than the 100 with a feature: `town` 40" in note
+    assert "entries that are no category of the training, to test: `town` 1" in note
 
 
 def test_categories_are_numbered_where_a_network_takes_a_number_a_column(tmp_path: Path) -> None:

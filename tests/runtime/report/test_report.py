@@ -251,6 +251,13 @@ def test_a_folder_without_a_run_is_refused(
     assert f"error[D415]: no run in `{tmp_path}`" in capsys.readouterr().err
 
 
+def test_a_folder_of_runs_names_them(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(home)]) == 2
+    said = capsys.readouterr().err
+    assert f"error[D415]: no run in `{home}`" in said
+    assert all(f"`{home / name}`" in said for name in RUNS if name != "compared")
+
+
 @pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed")
 def test_a_browser_draws_every_figure_without_an_error(home: Path, tmp_path: Path) -> None:
     assert BROWSER is not None

@@ -251,7 +251,7 @@ def test_what_is_believed_of_members_is_written(
     for name, row in zip(specs, undecided, strict=True):
         assert graph_cost(compile_spec(out / name).graph).parameters == row["parameters"]
     said = capsys.readouterr().err
-    assert "by the posterior it is within 1 % of the best member's loss with" in said
+    assert "by the posterior the chance that its loss is within 1 % of the best's is" in said
     assert all(f"`{name}`" in said for name in specs)
 
 
