@@ -99,11 +99,11 @@ def course_notes(settings: TrainSettings, graph: Graph, examples: int) -> tuple[
     batches = math.ceil(examples / settings.batch_size)
     steps = settings.epochs * math.ceil(batches / settings.accumulate)
     reach = 1 / (1 - settings.average)  # steps, for a share of 1 - 1/e
-    if settings.average and steps < reach:
+    if settings.average and 0 < steps < reach:
         notes.append(
             f"`average = {settings.average}` is a mean of about {reach:,.0f} steps, and the "
-            f"training has {steps:,}: what is judged and kept stays near the first weights; train longer "
-            "(`epochs`), or write less, or `average = 0`"
+            f"training has {steps:,}: what is judged and kept stays near the first weights; train "
+            "longer (`epochs`), or write less, or `average = 0`"
         )
     return (*notes,)
 

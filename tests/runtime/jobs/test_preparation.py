@@ -38,6 +38,5 @@ def test_a_warm_up_that_takes_all_epochs(plain: Graph) -> None:
 def test_a_running_mean_over_more_steps_than_there_are(plain: Graph) -> None:
     settings = TrainSettings(epochs=3, batch_size=8, accumulate=4, average=0.99)
     (note,) = course_notes(settings, plain, 40)
-    assert note.startswith(
-        "`average = 0.99` is a mean of about 100 steps, and the training has 6: "
-    )
+    said = "`average = 0.99` is a mean of about 100 steps, and the training has 6: "
+    assert note.startswith(said)
