@@ -113,6 +113,14 @@ class NasLexer(RegexLexer):
             (rf"{_NAME}(?=\s*=)", Name.Attribute),
             (_NAME, Name.Constant),
             (rf"-?{_REAL}", Number.Float),
+            (r"\(", Punctuation, "options"),
+            include("root"),
+        ],
+        "options": [
+            (r"\)", Punctuation, "#pop"),
+            (rf"{_NAME}(?=\s*=)", Name.Attribute),
+            (_NAME, Name.Constant),
+            (rf"-?{_REAL}", Number.Float),
             include("root"),
         ],
     }

@@ -310,7 +310,8 @@ BAD_ARGUMENTS = {
     "no strategy at all": (
         ["--strategies", "xyz"],
         "D231", "invalid value `xyz` of `strategy`",
-        "write `posterior`, `evidence`, `bayesnas`, `random`, `darts`, `magnitude` or `largest`",
+        "write `posterior`, `evidence`, `bayesnas`, `random`, `darts`, `magnitude`, `pgnas` or "
+        "`largest`",
     ),
     "seed": (
         ["--seeds", "0,one"],
