@@ -91,6 +91,8 @@ def read_map(path: Path, size: Sequence[int] | None, fit: Fit) -> Array:
         ImageError: as of `read_picture`.
     """
     image, _ = _open(path)
+    if image.mode == "LA":  # grey, and what is seen through counts for nothing here
+        image = image.getchannel(0)
     if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
         turned = (size[0], size[1]) if size is not None else None
         return read_picture(path, 3, turned, fit).pixels.numpy()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeVar
 
 from attrs import evolve
 
+from bayesnas.compiler.graph.model import Graph
+from bayesnas.compiler.graph.walks import looked_up
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, check_training
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
@@ -15,7 +18,8 @@ from bayesnas.runtime.data.dataset import Data, sameness_note
 from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.network.causality import check_causal
 from bayesnas.runtime.network.kernels import layout_note
-from bayesnas.runtime.network.learning.mixtures import check_mixtures
+from bayesnas.runtime.network.learning.drop_path import droppable
+from bayesnas.runtime.network.learning.mixtures import check_mixtures, check_names
 from bayesnas.runtime.network.normalisation import check_batches
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.tasks.bundle import Bundle
@@ -43,6 +47,7 @@ def settled(
         example, placed = data.train.inputs[:1], data.task.placed
         Extra.of(settings).check(data.name, example, placed)
         check_mixtures(data.name, example, placed, settings.cutmix)
+        check_names(data.name, looked_up(compiled.graph), settings.mixup)
     census: Census = Census.of(
         data, holdout, "search" if isinstance(settings, SearchSettings) else "training"
     )
@@ -57,6 +62,9 @@ def settled(
         example = data.normalize(data.train.inputs[:1])
         if data.task.causal(compiled.graph) and not isinstance(example, Bundle):
             check_causal(compiled.graph, compiled.loaded.source.name, example)
+    course: tuple[str, ...] = ()
+    if isinstance(settings, TrainSettings):
+        course = course_notes(settings, compiled.graph, int(census.train.sum()))
     weighted: bool = settings.class_weights == "balanced"
     for note in (
         data.note,
@@ -64,6 +72,7 @@ def settled(
         sameness_note(data.train.inputs),
         augmentation_note(settings.augment, augment),
         layout_note(compiled.graph, data.train.inputs.device),
+        *course,
     ):
         say_note(note)
     if weighted:
@@ -71,6 +80,32 @@ def settled(
     if isinstance(settings, TrainSettings) and settings.label_smoothing:
         data = evolve(data, task=_smoothed(data.task, settings.label_smoothing))
     return evolve(settings, augment=augment), data, census
+
+
+def course_notes(settings: TrainSettings, graph: Graph, examples: int) -> tuple[str, ...]:
+    """What settings of a training do not do, by the network ``graph`` and how long it takes.
+
+    ``examples`` are those to train on. A recipe may ask for it, so nothing is refused.
+    """
+    notes = []
+    if settings.drop_path and not any(droppable(graph)):
+        notes.append("`drop_path` does nothing here: no operation of the network is in a sum")
+    if 0 < settings.epochs <= settings.warmup_epochs:
+        notes.append(
+            f"`warmup_epochs = {settings.warmup_epochs}` are all epochs there are, "
+            f"{settings.epochs}: the learning rate rises to the end and never falls; "
+            "`warmup_epochs = 0` leaves the rise out"
+        )
+    batches = math.ceil(examples / settings.batch_size)
+    steps = settings.epochs * math.ceil(batches / settings.accumulate)
+    reach = 1 / (1 - settings.average)  # steps, for a share of 1 - 1/e
+    if settings.average and 0 < steps < reach:
+        notes.append(
+            f"`average = {settings.average}` is a mean of about {reach:,.0f} steps, and the "
+            f"training has {steps:,}: what is judged and kept stays near the first weights; train "
+            "longer (`epochs`), or write less, or `average = 0`"
+        )
+    return (*notes,)
 
 
 def _smoothed(task: Task, share: float) -> Task:

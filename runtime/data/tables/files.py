@@ -1,6 +1,7 @@
 """Files of rows with named columns: CSV by Python's own reader, Parquet by pandas.
 
-A column is numbers where all its entries are, missing ones apart; else texts.
+A column is numbers where all its entries are, missing ones apart; else texts. Between semicolons
+numbers may have a comma for a point.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ def _csv(path: Path, texts: Collection[str]) -> dict[str, Column]:
         remedy = "save it as CSV in UTF-8, a row of names first"
         raise wrong(place, "D510", "cannot be read", remedy, str(error).lower()) from None
     pairs = zip(names, zip(*rows, strict=True), strict=bool(rows))
-    return {name: _column(entries, name in texts) for name, entries in pairs}
+    comma = dialect == ";"  # as spreadsheets write where the comma is the decimal point
+    return {name: _column(entries, name in texts, comma) for name, entries in pairs}
 
 
 def _delimiter(start: str, path: Path) -> str:
@@ -116,16 +118,23 @@ def _rows(place: str, reader: Iterator[list[str]]) -> tuple[list[str], list[list
     return names, rows
 
 
-def _column(entries: Sequence[str], is_text: bool) -> Column:
-    """Numbers where all are numbers that are not missing; else texts."""
+def _column(entries: Sequence[str], is_text: bool, comma: bool) -> Column:
+    """Numbers where all are numbers that are not missing; else texts.
+
+    ``comma`` says that numbers may have a comma for a point, all of a column or none.
+    """
     stripped = [entry.strip() for entry in entries]
     texts = ["" if text.lower() in MISSING else text for text in stripped]
     if is_text:
         return np.array(texts)
-    try:
-        return np.array([float(text) if text else np.nan for text in texts])
-    except ValueError:
-        return np.array(texts)
+    pointed = [text.replace(",", ".") for text in texts]
+    mixed = any("." in text for text in texts)  # the comma may part thousands then
+    for numbers in (texts, pointed) if comma and not mixed else (texts,):
+        try:
+            return np.array([float(text) if text else np.nan for text in numbers])
+        except ValueError:
+            continue
+    return np.array(texts)
 
 
 def _parquet(path: Path) -> dict[str, Column]:

@@ -7,13 +7,13 @@ holds for every learning task. Random numbers are PyTorch's own, whose state che
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from attrs import frozen
 from torch import Tensor
 
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.runtime.tasks.bundle import Bundle, Inputs, mapped
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -41,6 +41,18 @@ class Mixture:
         return self.share * loss + (1 - self.share) * task_loss(outputs, targets[self.others])
 
 
+def check_names(name: str, primitives: Sequence[str], mixup: float) -> None:
+    """Refuse mixup of numbers of ``name`` that these primitives look up: between two names is none.
+
+    Raises:
+        DiagnosticError: D515.
+    """
+    if mixup and primitives:
+        what = f"`mixup` mixes numbers, {quote(primitives)} looks those of `{name}` up as names"
+        remedy = "leave `mixup` out, or write `mixup = 0`"
+        raise DiagnosticError(Diagnostic("D515", what, help=remedy))
+
+
 def check_mixtures(name: str, inputs: Inputs, placed: bool, cutmix: float) -> None:
     """Refuse CutMix of what is no single image, or of images that targets of ``name`` lie on.
 
@@ -52,7 +64,7 @@ def check_mixtures(name: str, inputs: Inputs, placed: bool, cutmix: float) -> No
         return
     what = "puts rectangles of images into others"
     why = f"targets of `{name}` lie on them" if single else f"an example of `{name}` is no image"
-    remedy = "leave `cutmix` out; `mixup` takes all"
+    remedy = "leave `cutmix` out, or write `cutmix = 0`"
     raise DiagnosticError(Diagnostic("D515", f"`cutmix` {what}, {why}", help=remedy))
 
 

@@ -10,7 +10,7 @@ import torch
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.data.augmentation import Extra, augmented, cut_out, settled_augment
-from bayesnas.runtime.network.learning.mixtures import check_mixtures
+from bayesnas.runtime.network.learning.mixtures import check_mixtures, check_names
 from bayesnas.runtime.tasks.bundle import Bundle
 
 IMAGES = torch.randint(1, 256, (64, 3, 12, 10), generator=torch.Generator().manual_seed(0)).to(
@@ -114,3 +114,13 @@ def test_what_targets_lie_on_is_not_moved() -> None:
         settled_augment("d", "none", "shift", [(1, 8, 8)], placed=True)
     with pytest.raises(DiagnosticError, match="`cutmix` puts rectangles of images into others"):
         check_mixtures("d", torch.zeros(1, 1, 8, 8), placed=True, cutmix=1.0)
+
+
+def test_names_are_not_mixed() -> None:
+    check_names("d", ["embedding"], mixup=0.0)
+    check_names("d", [], mixup=0.2)
+    with pytest.raises(DiagnosticError) as caught:
+        check_names("d", ["embedding"], mixup=0.2)
+    told = caught.value.diagnostics[0]
+    assert (told.code, told.help) == ("D515", "leave `mixup` out, or write `mixup = 0`")
+    assert told.message == "`mixup` mixes numbers, `embedding` looks those of `d` up as names"

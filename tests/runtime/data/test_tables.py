@@ -286,3 +286,13 @@ def test_parquet_is_read_as_csv_is(tmp_path: Path) -> None:
     same = read_table(path), read_table(tmp_path / "t.parquet")
     for name, column in same[0].columns.items():
         np.testing.assert_array_equal(column, same[1].columns[name])
+
+
+def test_between_semicolons_numbers_may_have_a_comma_for_a_point(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a;b;c\n1,5;1.234,5;x\n;2,0;y\n-2;3,0;x\n")
+    columns = read_table(path).columns
+    np.testing.assert_array_equal(columns["a"], [1.5, np.nan, -2.0])
+    assert columns["b"].tolist() == ["1.234,5", "2,0", "3,0"]  # which of the two is the point?
+    path.write_text('a,b\n"1,500",1\n')
+    assert read_table(path).columns["a"].tolist() == ["1,500"]

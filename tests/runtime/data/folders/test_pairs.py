@@ -13,6 +13,7 @@ from support import graph_of
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.data.dataset import Data
+from bayesnas.runtime.data.images import read_map
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.tasks.pixel_numbers import PixelRegression
@@ -140,3 +141,10 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     (folder / "3.png").write_bytes(b"nothing")
     code, message, _ = refusal(tmp_path)
     assert (code, message) == ("D504", f"cannot read an image of `folder:{tmp_path}`")
+
+
+def test_a_grey_mask_with_transparency_is_a_mask(tmp_path: Path) -> None:
+    classes = np.array([[0, 1], [2, 255]], np.uint8)
+    path = tmp_path / "0.png"
+    Image.merge("LA", [Image.fromarray(classes)] * 2).save(path)
+    np.testing.assert_array_equal(read_map(path, None, "squeeze"), classes)
