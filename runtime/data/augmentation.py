@@ -23,6 +23,7 @@ _MEANINGS: Final = {
     "shift": "images are moved by up to an eighth",
     "shift_flip": "images are moved by up to an eighth and mirrored",
 }
+_OFF: Final = {"crop": 1, "policy": "none", "color_jitter": 0, "cutout": 0, "erase": 0}
 HUE: Final = 0.5  # hue's share of `color_jitter`, as DARTS has it
 
 
@@ -221,7 +222,9 @@ def _transforms(extra: Extra) -> tuple[Callable[[Tensor], Tensor], ...]:
 
 def _refused(settings: list[str], what: str) -> DiagnosticError:
     names = quote(settings)
-    return DiagnosticError(Diagnostic("D515", f"{names} {what}", help=f"leave {names} out"))
+    off = quote([f"{name} = {_OFF[name]}" for name in settings], "and")
+    help_ = f"leave {names} out; where a recipe asks for it, write {off}"
+    return DiagnosticError(Diagnostic("D515", f"{names} {what}", help=help_))
 
 
 def cut_out(inputs: Tensor, side: int) -> Tensor:

@@ -91,6 +91,7 @@ def test_what_cannot_be_done(settings: dict[str, Any], images: torch.Tensor, mes
     [found] = caught.value.diagnostics
     assert (found.code, found.message) == ("D515", message)
     assert found.help.startswith("leave `")
+    assert all(f"`{name} = " in found.help for name in found.message.split("`")[1:2])
 
 
 def test_images_that_belong_together_move_together_and_others_stay() -> None:
