@@ -6,6 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import bayesnas
@@ -15,8 +16,21 @@ PAGE = Path(__file__).parents[1] / "docs/ports.md"
 FAST = {"search": ["warmup_epochs=1", "rounds=1", "draws=2"], "train": ["epochs=1"]}
 
 
+def write_flats() -> None:
+    """The reader's own arrays."""
+    random = np.random.default_rng(0)
+    np.savez(
+        "flats.npz",
+        photo=random.integers(0, 256, (40, 8, 8), dtype=np.uint8),
+        facts=random.normal(size=(40, 5)).astype(np.float32),
+        price=random.normal(size=40).astype(np.float32),
+        district=random.integers(0, 3, 40),
+    )
+
+
 def test_every_step_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    write_flats()
     text = PAGE.read_text("utf-8")
     script, calls = re.findall(r"```py\n(.*?)```", text, re.DOTALL)
     names = {"bayesnas": bayesnas}
