@@ -22,6 +22,9 @@ from bayesnas.runtime.tasks.interface import (
     Report,
     Score,
     Task,
+    inverse_shares,
+    likeliest,
+    numbers_on,
     wrong,
 )
 
@@ -148,19 +151,14 @@ class Classification(Task):
 
     def balanced(self, targets: Tensor) -> Classification:
         """With weights in inverse proportion to how often a class comes."""
-        counts = torch.bincount(targets, minlength=len(self.classes)).tolist()
-        present = sum(count > 0 for count in counts)
-        return evolve(
-            self,
-            class_weights=tuple(len(targets) / (present * c) if c else 1.0 for c in counts),
-        )
+        counts = torch.bincount(targets, minlength=len(self.classes))
+        return evolve(self, class_weights=inverse_shares(counts))
 
     def weights(self, targets: Tensor) -> Tensor | None:
         """Those of the classes."""
         if self.class_weights is None:
             return None
-        by_class = torch.tensor(self.class_weights, dtype=torch.float64, device=targets.device)
-        return by_class[targets]
+        return numbers_on(self.class_weights, targets)[targets]
 
     def check(self, graph: Graph, data: str) -> None:
         """Refuse a network of another number of outputs than classes.
@@ -237,11 +235,7 @@ class Classification(Task):
 
     def answers(self, outputs: Tensor, top: int) -> list[list[tuple[str, float]]]:
         """The classes of the highest probability."""
-        values, indices = _softmax(outputs).topk(min(top, len(self.classes)), dim=1)
-        return [
-            [(self.classes[k], p) for p, k in zip(shares, numbers, strict=True)]
-            for shares, numbers in zip(values.tolist(), indices.tolist(), strict=True)
-        ]
+        return likeliest(_softmax(outputs), self.classes, top)
 
     def slope(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """p - e_y, with the smoothed label for e_y where that is asked for."""
@@ -303,14 +297,9 @@ class Classification(Task):
         """
         classes = record.get("classes", [])
         if self.record()["classes"] != classes:
-            raise DiagnosticError(
-                Diagnostic(
-                    "D506",
-                    f"`{data}` has other classes than the run was trained on",
-                    notes=(f"trained on {quote(classes)}",),
-                    help="evaluate on data with the same class folders",
-                )
-            )
+            what = "has other classes than the run was trained on"
+            remedy = "evaluate on data with the same class folders"
+            raise wrong(f"`{data}`", "D506", what, remedy, f"trained on {quote(classes)}")
 
 
 def _text_classes(labels: Array, place: str) -> tuple[str, ...]:

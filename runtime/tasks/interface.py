@@ -101,6 +101,31 @@ def unit_factors(weights: Tensor) -> Iterator[Factors]:
         yield Factors(weight, directions.expand(len(weights), -1, -1))
 
 
+def likeliest(shares: Tensor, names: Sequence[str], top: int) -> list[list[tuple[str, float]]]:
+    """The largest shares [N, K] of each example with their names, at most ``top``."""
+    values, indices = shares.topk(min(top, len(names)), dim=1)
+    return [
+        [(names[k], share) for share, k in zip(row, numbers, strict=True)]
+        for row, numbers in zip(values.tolist(), indices.tolist(), strict=True)
+    ]
+
+
+def inverse_shares(counts: Tensor) -> tuple[float, ...]:
+    """Weights by which all classes count alike, of mean 1; 1 for a class that does not come.
+
+    Args:
+        counts: how often each comes [K], whole numbers.
+    """
+    each = counts.tolist()
+    present = sum(count > 0 for count in each)
+    return tuple(sum(each) / (present * count) if count else 1.0 for count in each)
+
+
+def numbers_on(values: Sequence[float], like: Tensor) -> Tensor:
+    """The numbers as float64 [K] on the device of a tensor."""
+    return torch.tensor(values, dtype=torch.float64, device=like.device)
+
+
 def column_names(count: int, name: str = "y") -> tuple[str, ...]:
     """What the targets of an array of that name are called that has so many a row."""
     return (name,) if count == 1 else tuple(f"{name}{k}" for k in range(count))

@@ -21,6 +21,7 @@ from bayesnas.runtime.tasks.interface import (
     Score,
     Task,
     column_names,
+    likeliest,
     unit_factors,
     wrong,
 )
@@ -147,11 +148,7 @@ class Multilabel(Task):
 
     def answers(self, outputs: Tensor, top: int) -> list[list[tuple[str, float]]]:
         """The labels of the highest probability."""
-        values, indices = _sigmoid(outputs).topk(min(top, len(self.labels)), dim=1)
-        return [
-            [(self.labels[k], p) for p, k in zip(shares, numbers, strict=True)]
-            for shares, numbers in zip(values.tolist(), indices.tolist(), strict=True)
-        ]
+        return likeliest(_sigmoid(outputs), self.labels, top)
 
     def slope(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """p - y."""
@@ -203,13 +200,10 @@ class Multilabel(Task):
         """
         labels = record.get("labels", [])
         if list(self.labels) != labels:
-            raise DiagnosticError(
-                Diagnostic(
-                    "D506",
-                    f"`{data}` has other labels than the run was trained on",
-                    notes=(f"trained on {quote(labels) or 'no labels'}",),
-                    help="name data with the same labels",
-                )
+            what = "has other labels than the run was trained on"
+            remedy = "name data with the same labels"
+            raise wrong(
+                f"`{data}`", "D506", what, remedy, f"trained on {quote(labels) or 'no labels'}"
             )
 
 

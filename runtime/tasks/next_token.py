@@ -15,7 +15,14 @@ from torch.nn.functional import cross_entropy, one_hot
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.tasks.interface import Array, Factors, Score, Task, wrong
+from bayesnas.runtime.tasks.interface import (
+    Array,
+    Factors,
+    Score,
+    Task,
+    likeliest,
+    wrong,
+)
 from bayesnas.runtime.tasks.places import place_factors, sampled_place_factors
 
 UNKNOWN = "<unk>"  # the token of all that are not in the vocabulary
@@ -140,12 +147,8 @@ class NextToken(Task):
 
     def answers(self, outputs: Tensor, top: int) -> list[list[tuple[str, float]]]:
         """The likeliest tokens behind the last place."""
-        p = self._softmax(outputs)[:, :, -1]
-        values, indices = p.topk(min(top, len(self.tokens)), dim=1)
-        return [
-            [(repr(self.tokens[k]), share) for share, k in zip(shares, numbers, strict=True)]
-            for shares, numbers in zip(values.tolist(), indices.tolist(), strict=True)
-        ]
+        rows = likeliest(self._softmax(outputs)[:, :, -1], self.tokens, top)
+        return [[(repr(token), share) for token, share in row] for row in rows]
 
     def slope(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """(p - e_y) / P at each place."""
@@ -194,13 +197,8 @@ class NextToken(Task):
             DiagnosticError: D506.
         """
         if record.get("tokens") != list(self.tokens):
-            raise DiagnosticError(
-                Diagnostic(
-                    "D506",
-                    f"`{data}` has other tokens than the run was trained on",
-                    help="judge it as new data: `--data`",
-                )
-            )
+            what = "has other tokens than the run was trained on"
+            raise wrong(f"`{data}`", "D506", what, "judge it as new data: `--data`")
 
     def _places(self, outputs: Tensor) -> Tensor:
         """[N, V, P] of outputs [N, V P]."""

@@ -14,7 +14,15 @@ from torch import Tensor
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.tasks.interface import Array, Factors, Score, Task, unit_factors, wrong
+from bayesnas.runtime.tasks.interface import (
+    Array,
+    Factors,
+    Score,
+    Task,
+    numbers_on,
+    unit_factors,
+    wrong,
+)
 from bayesnas.runtime.tasks.pixels import by
 
 _PERFECT: Final = 100.0  # decibels, at most
@@ -148,10 +156,7 @@ class PixelRegression(Task):
 
     def _standardised(self, targets: Tensor) -> Tensor:
         """Float64 [N, K]; NaN where they are not known."""
-        mean, deviation = (
-            torch.tensor(one, dtype=torch.float64, device=targets.device)
-            for one in (self.mean, self.deviation)
-        )
+        mean, deviation = (numbers_on(one, targets) for one in (self.mean, self.deviation))
         flat = targets.to(torch.float64).flatten(2)
         return ((flat - mean[:, None]) / deviation[:, None]).flatten(1)
 
@@ -176,8 +181,7 @@ class PixelRegression(Task):
             count += len(targets)
             error = outputs.to(torch.float64) - self._standardised(targets)
             error = error.reshape(len(error), len(self.mean), -1)
-            scale = torch.tensor(self.deviation, dtype=torch.float64, device=error.device)
-            square += float((error * scale[:, None]).square().nansum())
+            square += float((error * numbers_on(self.deviation, error)[:, None]).square().nansum())
             known += int((~error.isnan()).sum())
         return Score(loss / max(count, 1), self._psnr(square / max(known, 1)))
 
@@ -189,10 +193,8 @@ class PixelRegression(Task):
     def answers(self, outputs: Tensor, top: int) -> list[list[tuple[str, float]]]:  # noqa: ARG002
         """The mean of each channel, in its own unit."""
         maps = outputs.detach().to(torch.float64).reshape(len(outputs), len(self.mean), -1)
-        scale, shift = (
-            torch.tensor(one, dtype=torch.float64) for one in (self.deviation, self.mean)
-        )
-        means = maps.mean(dim=2) * scale.to(maps.device) + shift.to(maps.device)
+        scale, shift = (numbers_on(one, maps) for one in (self.deviation, self.mean))
+        means = maps.mean(dim=2) * scale + shift
         return [[(str(k), value) for k, value in enumerate(row)] for row in means.tolist()]
 
     @classmethod

@@ -27,6 +27,9 @@ from bayesnas.runtime.tasks.interface import (
     Report,
     Score,
     Task,
+    inverse_shares,
+    likeliest,
+    numbers_on,
     wrong,
 )
 from bayesnas.runtime.tasks.places import of_channels, place_factors, sampled_place_factors
@@ -149,10 +152,8 @@ class PixelClassification(Task):
     def balanced(self, targets: Tensor) -> PixelClassification:
         """With weights in inverse proportion to how often a class comes among the places."""
         known = targets[targets != self.ignored].flatten()
-        counts = torch.bincount(known, minlength=len(self.classes)).tolist()
-        present = sum(count > 0 for count in counts)
-        weights = tuple(len(known) / (present * c) if c else 1.0 for c in counts)
-        return evolve(self, class_weights=weights)
+        counts = torch.bincount(known, minlength=len(self.classes))
+        return evolve(self, class_weights=inverse_shares(counts))
 
     # ------------------------------------------------------------------------------- the network
 
@@ -198,12 +199,11 @@ class PixelClassification(Task):
         """Cross-entropy in nats a place, smoothed where that is asked for."""
         return self._places(outputs, targets).mean(dim=1)
 
-    def _places(self, outputs: Tensor, targets: Tensor, weight: Tensor | None = None) -> Tensor:
+    def _places(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy at each place [N, P]; 0 where it is ignored."""
         return cross_entropy(
             self._maps(outputs),
             self._flat(targets),
-            weight=weight,
             reduction="none",
             ignore_index=-1,
             label_smoothing=self.smoothing,
@@ -220,9 +220,7 @@ class PixelClassification(Task):
     def _weights(self, targets: Tensor) -> Tensor:
         """What each place counts, float64 [N, P]: 0 where it is ignored."""
         flat = self._flat(targets)
-        by_class = torch.ones(len(self.classes), dtype=torch.float64, device=flat.device)
-        if self.class_weights is not None:
-            by_class = torch.tensor(self.class_weights, dtype=torch.float64, device=flat.device)
+        by_class = numbers_on(self.class_weights or (1.0,) * len(self.classes), flat)
         return torch.where(flat < 0, 0.0, by_class[flat.clamp_min(0)])
 
     def shares(self, targets: Tensor) -> Tensor | None:
@@ -252,10 +250,9 @@ class PixelClassification(Task):
         """The classes that take the largest shares of the places."""
         maps = self._maps(outputs).argmax(dim=1)
         shares = one_hot(maps, len(self.classes)).to(torch.float64).mean(dim=1)
-        values, indices = shares.topk(min(top, len(self.classes)), dim=1)
         return [
-            [(self.classes[k], share) for share, k in zip(row, numbers, strict=True) if share > 0]
-            for row, numbers in zip(values.tolist(), indices.tolist(), strict=True)
+            [(name, share) for name, share in row if share > 0]
+            for row in likeliest(shares, self.classes, top)
         ]
 
     def _softmax(self, outputs: Tensor) -> Tensor:

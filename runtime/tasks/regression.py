@@ -20,6 +20,7 @@ from bayesnas.runtime.tasks.interface import (
     Score,
     Task,
     column_names,
+    numbers_on,
     unit_factors,
     wrong,
 )
@@ -164,7 +165,7 @@ class Regression(Task):
             loss += float(self.losses(outputs, targets).sum())
             parts.append((outputs.detach().to("cpu", torch.float64), targets.cpu()))
         outputs, targets = (torch.cat(several) for several in zip(*parts, strict=True))
-        residual = (outputs - self._standardised(targets)) * _tensor(self.deviation, outputs)
+        residual = (outputs - self._standardised(targets)) * numbers_on(self.deviation, outputs)
         square = residual.square().mean(dim=0)
         variance = targets.var(dim=0, correction=0)
         # A part in which a target is constant has no variance to explain.
@@ -177,7 +178,7 @@ class Regression(Task):
     def answers(self, outputs: Tensor, top: int) -> list[list[tuple[str, float]]]:  # noqa: ARG002
         """All targets, in their own units."""
         outputs = outputs.detach().to(torch.float64)
-        values = outputs * _tensor(self.deviation, outputs) + _tensor(self.mean, outputs)
+        values = outputs * numbers_on(self.deviation, outputs) + numbers_on(self.mean, outputs)
         return [list(zip(self.names, row, strict=True)) for row in values.tolist()]
 
     @property
@@ -265,21 +266,14 @@ class Regression(Task):
         """
         names = list(record.get("targets", {}))
         if list(self.names) != names:
-            raise DiagnosticError(
-                Diagnostic(
-                    "D506",
-                    f"`{data}` has other targets than the run was trained on",
-                    notes=(f"trained on {quote(names) or 'classes'}",),
-                    help="name data with the same targets",
-                )
+            what = "has other targets than the run was trained on"
+            remedy = "name data with the same targets"
+            raise wrong(
+                f"`{data}`", "D506", what, remedy, f"trained on {quote(names) or 'classes'}"
             )
 
     def _standardised(self, targets: Tensor) -> Tensor:
-        return (targets - _tensor(self.mean, targets)) / _tensor(self.deviation, targets)
-
-
-def _tensor(values: tuple[float, ...], like: Tensor) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64, device=like.device)
+        return (targets - numbers_on(self.mean, targets)) / numbers_on(self.deviation, targets)
 
 
 def _numbers(array: Array, place: str) -> Array:
