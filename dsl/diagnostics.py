@@ -11,6 +11,7 @@ import difflib
 import heapq
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from importlib.util import find_spec
 from itertools import islice
 
 from attrs import define, field, frozen
@@ -174,6 +175,16 @@ def render_all(diagnostics: Sequence[Diagnostic]) -> str:
         more = ", and there may be more" if len(blocks) == MAX_FOUND else ""
         blocks.append(f"{len(blocks)} errors{more}")
     return "\n\n".join(blocks)
+
+
+def check_packages(packages: Iterable[str], what: str, remedy: str) -> None:
+    """Refuse where an optional package is missing: ``what``, such as ``ONNX needs``, names it.
+
+    Raises:
+        DiagnosticError: D436.
+    """
+    if missing := [name for name in packages if not find_spec(name)]:
+        raise DiagnosticError(Diagnostic("D436", f"{what} {quote(missing)}", help=remedy))
 
 
 def quote(names: Iterable[str], last: str = "and") -> str:

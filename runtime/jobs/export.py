@@ -14,7 +14,6 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -23,7 +22,7 @@ from attrs import frozen
 from torch import Tensor, nn
 
 from bayesnas.dsl import __version__
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_packages
 from bayesnas.dsl.files import write_bytes
 from bayesnas.runtime.data.dataset import numbers, statistics_type
 from bayesnas.runtime.data.registry import Ports
@@ -66,7 +65,7 @@ def export(folder: Path, out: Path) -> Exported:
         remedy = f"end the name in {' or '.join(WRITERS)}"
         raise DiagnosticError(Diagnostic("D418", f"cannot export to `{out}`", help=remedy))
     if out.suffix == ".onnx":
-        check_packages()
+        check_onnx()
     trained = TrainedRun.open(folder, scheduled=False)  # other programs need no schedule
     inputs, examples = _examples(trained)
     with _quietly():
@@ -203,20 +202,14 @@ def check_difference(difference: float) -> None:
         )
 
 
-def check_packages() -> None:
+def check_onnx() -> None:
     """Refuse where a package that ONNX needs is missing.
 
     Raises:
         DiagnosticError: D436.
     """
-    if missing := [name for name in _ONNX if not find_spec(name)]:
-        raise DiagnosticError(
-            Diagnostic(
-                "D436",
-                f"ONNX needs {' and '.join(f'`{name}`' for name in missing)}",
-                help="pip install 'bayesnas[onnx]', or export to a name that ends in .pt2",
-            )
-        )
+    remedy = "pip install 'bayesnas[onnx]', or export to a name that ends in .pt2"
+    check_packages(_ONNX, "ONNX needs", remedy)
 
 
 Run: TypeAlias = Callable[..., Tensor | tuple[Tensor, ...]]  # of a tensor an input

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from bayesnas.compiler.artifacts.figure import has_dot, picture
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.dsl.diagnostics import check_packages
 from bayesnas.runtime.runs.events import Event
 from bayesnas.runtime.runs.ownership import EVENTS
 
@@ -27,10 +26,8 @@ class TensorBoard:
     """
 
     def __init__(self) -> None:
-        if find_spec("tensorboard") is None:
-            remedy = "pip install 'bayesnas[tensorboard]', or leave `--log tensorboard` out"
-            message = "logs for TensorBoard need `tensorboard`"
-            raise DiagnosticError(Diagnostic("D436", message, help=remedy))
+        remedy = "pip install 'bayesnas[tensorboard]', or leave `--log tensorboard` out"
+        check_packages(["tensorboard"], "logs for TensorBoard need", remedy)
         self.writer: Any = None
 
     def __call__(self, event: Event) -> None:

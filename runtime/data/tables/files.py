@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Collection, Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, TypeAlias
 
 import numpy as np
 from attrs import field, frozen
 
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_packages, quote
 from bayesnas.runtime.tasks.interface import Array, wrong
 
 ENDINGS: Final = (".csv", ".tsv", ".txt", ".parquet")
@@ -138,14 +137,8 @@ def _column(entries: Sequence[str], is_text: bool, comma: bool) -> Column:
 
 
 def _parquet(path: Path) -> dict[str, Column]:
-    if missing := [name for name in _PACKAGES if not find_spec(name)]:
-        raise DiagnosticError(
-            Diagnostic(
-                "D436",
-                f"a Parquet file needs {quote(missing)}",
-                help="pip install 'bayesnas[parquet]', or save the table as CSV",
-            )
-        )
+    remedy = "pip install 'bayesnas[parquet]', or save the table as CSV"
+    check_packages(_PACKAGES, "a Parquet file needs", remedy)
     import pandas
 
     try:

@@ -271,7 +271,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 def test_parquet_needs_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "t.parquet"
     path.write_bytes(b"PAR1")
-    monkeypatch.setattr("bayesnas.runtime.data.tables.files.find_spec", lambda _: None)
+    monkeypatch.setattr("bayesnas.dsl.diagnostics.find_spec", lambda _: None)
     found = refused(f"csv:{path}", 1, 1, "y")
     assert (found.code, found.message) == ("D436", "a Parquet file needs `pandas` and `pyarrow`")
     assert found.help.startswith("pip install 'bayesnas[parquet]'")

@@ -209,7 +209,7 @@ def test_a_log_for_a_missing_package_is_refused_before_anything_is_begun(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("bayesnas.runtime.runs.tensorboard.find_spec", lambda _: None)
+    monkeypatch.setattr("bayesnas.dsl.diagnostics.find_spec", lambda _: None)
     line = f"train {home}/tiny.nas --data folder:{home}/data -o {tmp_path / 'o'} --log tensorboard"
     assert main(line.split()) == 2
     assert "error[D436]: logs for TensorBoard need `tensorboard`" in capsys.readouterr().err
