@@ -25,6 +25,10 @@ FORMATS: Final = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 ENDINGS: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
 MODES: Final[Mapping[int, Literal["L", "RGB"]]] = {1: "L", 3: "RGB"}
 MAX_PIXELS: Final = 2**26  # of one image: 200 MB decoded
+_BROKEN: Final = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+_ORIENTATION: Final = 0x0112  # of EXIF's entries
+_LYING: Final = (5, 6, 7, 8)  # orientations in which width and height are exchanged
+_GREY: Final = ("1", "L", "LA", "I", "I;16", "F")  # modes
 _SIXTEEN: Final = 2**16 - 1
 
 
@@ -104,22 +108,47 @@ def read_map(path: Path, size: Sequence[int] | None, fit: Fit) -> Array:
     return array.astype(np.int32 if array.dtype.itemsize > 1 else np.uint8)
 
 
+def picture_size(path: Path) -> tuple[int, int, bool] | None:
+    """Height and width as its EXIF turns it, and whether it is grey; None of what is no image.
+
+    Its pixels are not decoded.
+    """
+    try:
+        with _opened(path) as image:
+            turned = image.getexif().get(_ORIENTATION, 1) in _LYING
+            width, height = image.size[::-1] if turned else image.size
+            return height, width, image.mode in _GREY
+    except (ImageError, *_BROKEN):
+        return None
+
+
+def _opened(path: Path) -> Image.Image:
+    """The image of a regular file, in a format that is documented, not yet decoded.
+
+    Raises:
+        ImageError: it is no regular file, or too large.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ImageError("not a regular file")
+    file = Image.open(path, formats=FORMATS)
+    if file.width * file.height > MAX_PIXELS:
+        file.close()
+        raise ImageError(f"{file.width} x {file.height} pixels, more than {MAX_PIXELS:,}")
+    return file
+
+
 def _open(path: Path) -> tuple[Image.Image, list[str]]:
     """The decoded image, turned, and remarks."""
     remarks: list[str] = []
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise ImageError("not a regular file")
-        with Image.open(path, formats=FORMATS) as file:
-            if file.width * file.height > MAX_PIXELS:
-                raise ImageError(f"{file.width} x {file.height} pixels, more than {MAX_PIXELS:,}")
+        with _opened(path) as file:
             file.load()
             turned = ImageOps.exif_transpose(file)
-            if file.getexif().get(0x0112, 1) != 1:  # its orientation
+            if file.getexif().get(_ORIENTATION, 1) != 1:
                 remarks.append("turned as EXIF says")
             if _goes_on(file):
                 remarks.append("the first of several frames or pages taken")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except _BROKEN as error:
         raise ImageError(
             str(error).splitlines()[0] if str(error) else type(error).__name__
         ) from None

@@ -21,7 +21,6 @@ _WINDOW: Final = 64  # tokens
 _SIDES: Final = (64, 48, 32, 24, 16)  # that images of different sizes are fitted to, the first that
 _EXACT: Final = 64  # is no larger; images of one size up to here stay as they are
 _QUARTERS: Final = 4  # sides of images with masks are halved twice
-_PALETTES: Final = ("1", "L", "LA", "I", "I;16", "F")  # modes of grey images
 _LOPSIDED: Final = 4  # times as many examples of one class as of another
 
 
@@ -213,14 +212,11 @@ def _of_folder(root: Path) -> Glance:
     Raises:
         DiagnosticError: D503 (none of them can be read), and what `Layout.of` raises.
     """
-    from bayesnas.runtime.data.images import ENDINGS
+    from bayesnas.runtime.data.folder import Findings, images_below
     from bayesnas.runtime.data.layout import Layout
 
     layout = Layout.of(root)
-    files: list[list[Path]] = [
-        sorted(p for p in (layout.train / name).rglob("*") if p.suffix.lower() in ENDINGS)
-        for name in layout.classes
-    ]
+    files = [images_below(layout.train / name, Findings()) for name in layout.classes]
     shape, resized, told = _fitted(layout.train, [path for paths in files for path in paths])
     counts = tuple(map(len, files))
     return Glance(shape, len(files), layout.classes, sum(counts), counts, resized, told)
@@ -239,7 +235,9 @@ def _fitted(
     Raises:
         DiagnosticError: D503 (none of them can be read).
     """
-    seen = [size for path in _spread(files) if (size := _size(path)) is not None]
+    from bayesnas.runtime.data.images import picture_size
+
+    seen = [size for path in _spread(files) if (size := picture_size(path)) is not None]
     if not seen:
         remedy = "put images (PNG, JPEG, ...) into a folder for each class"
         raise DiagnosticError(Diagnostic("D503", f"no images in `{folder}`", help=remedy))
@@ -259,19 +257,6 @@ def _fitted(
 def _spread(files: Sequence[Path]) -> Sequence[Path]:
     """Some of many files, from all over."""
     return files[:: max(1, len(files) // _LOOKED_AT)]
-
-
-def _size(path: Path) -> tuple[int, int, bool] | None:
-    """Height, width, and whether it is grey; None of what is no image."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-            width, height = image.size[::-1] if turned else image.size
-            return height, width, image.mode in _PALETTES
-    except (OSError, ValueError, Image.DecompressionBombError):
-        return None
 
 
 def _span(seen: Sequence[tuple[int, int, bool]]) -> str:
