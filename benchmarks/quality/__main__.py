@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bayesnas.compiler.settings import STRATEGIES
-from benchmarks.common import finish
+from benchmarks.common import finish, need
 from benchmarks.quality.judge import Job, Row, best_of_random, reliability, run_all, summary
 from benchmarks.quality.spaces import SPACES
 
@@ -56,7 +56,13 @@ def parsed() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true", help="two small searches")
-    parser.add_argument("--spaces", type=words(list(SPACES), "space"), default=list(SPACES))
+    there = [name for name, space in SPACES.items() if space.file.exists()]
+    parser.add_argument(
+        "--spaces",
+        type=words(list(SPACES), "space"),
+        default=there,
+        help=f"some of {', '.join(SPACES)}; default those whose table is there: {', '.join(there)}",
+    )
     parser.add_argument(
         "--strategies", type=words(list(STRATEGIES), "strategy"), default=list(STRATEGIES)
     )
@@ -116,6 +122,9 @@ def main() -> None:
     budgets, strategies, seeds = options.budgets.split(","), options.strategies, options.seeds
     if options.quick:
         budgets, strategies, seeds = ["none"], ["posterior", "random"], [0]
+    for space in options.spaces:  # here, since a process of the pool cannot end the program
+        need(SPACES[space].file)
+        SPACES[space].data(options.quick)
     jobs = [
         Job(space, budget, strategy, seed, tuple(options.option), options.quick)
         for seed in seeds
@@ -128,16 +137,17 @@ def main() -> None:
     for space in options.spaces:
         for budget in budgets:
             here = [row for row in rows if (row["space"], row["budget"]) == (space, budget)]
+            if not here:
+                continue
             accuracies = SPACES[space].accuracies(SPACES[space].limit(budget))
             place = f"{space}, budget {budget}"
-            if here:
-                tables[place] = summary(here, accuracies)
-                print_table(place, tables[place])
-                random[place] = {
-                    n: best_of_random(accuracies, n) for n in (1, 10, 100) if n <= len(accuracies)
-                }
-                for n, value in random[place].items():
-                    print(f"best of {n} random members, each trained in full: {value:.2f} %")
+            tables[place] = summary(here, accuracies)
+            print_table(place, tables[place])
+            random[place] = {
+                n: best_of_random(accuracies, n) for n in (1, 10, 100) if n <= len(accuracies)
+            }
+            for n, value in random[place].items():
+                print(f"best of {n} random members, each trained in full: {value:.2f} %")
     print_worst(tables)
     groups = print_reliability(rows)
     finish("quality", quick=options.quick, tables=tables, random=random, reliability=groups)

@@ -10,6 +10,7 @@ import multiprocessing
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import combinations
 from math import comb, hypot
 from pathlib import Path
@@ -39,6 +40,7 @@ DECIDES: Final = ("runtime/strategies", "runtime/supernet")  # folders whose cod
 Row = dict[str, Any]
 
 
+@cache
 def code() -> str:
     """A hash of the sources that decide what a search finds."""
     digest = hashlib.sha256()

@@ -6,6 +6,7 @@ import csv
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar
 
 from bayesnas.compiler.graph.cost import graph_cost
@@ -33,6 +34,11 @@ class JudgedSpace(ABC):
     @abstractmethod
     def spec(self) -> str:
         """File or name of the space."""
+
+    @property
+    @abstractmethod
+    def file(self) -> Path:
+        """The table's."""
 
     @abstractmethod
     def data(self, quick: bool) -> str:
@@ -103,13 +109,18 @@ class TrainedSpace(JudgedSpace):
         """Beside this file."""
         return str(self.source.spec)
 
+    @property
+    def file(self) -> Path:
+        """Beside this file too."""
+        return self.source.csv
+
     def data(self, quick: bool) -> str:  # noqa: ARG002
         """That of the table."""
         return self.source.data()
 
     @cached_property
     def _rows(self) -> dict[str, tuple[float, int]]:
-        text = need(self.source.csv).read_text("utf-8").splitlines()
+        text = need(self.file).read_text("utf-8").splitlines()
         rows = csv.DictReader(line for line in text if not line.startswith("#"))
         return {r["member"]: (100 * float(r["test_mean"]), int(r["flops"])) for r in rows}
 
@@ -175,13 +186,18 @@ class Macro(JudgedSpace):
         """One of the package's."""
         return "nasbench_macro"
 
+    @property
+    def file(self) -> Path:
+        """The published one."""
+        return MACRO_TABLE
+
     def data(self, quick: bool) -> str:
         """Images of each class: 2,500, or 200."""
         return f"npz:{cifar_slice(200 if quick else 2500, 10, 32)}"
 
     @cached_property
     def _rows(self) -> dict[str, tuple[float, int]]:
-        with need(MACRO_TABLE).open() as file:
+        with need(self.file).open() as file:
             return {
                 row["architecture"]: (float(row["test_accuracy_mean"]), int(row["flops"]))
                 for row in csv.DictReader(file)
