@@ -41,45 +41,47 @@ def settled(
             can be held out), D515 (augmentation of what is no image), D517 (outputs read what they
             predict).
     """
+    graph: Graph = compiled.graph
+    origin: str = compiled.loaded.source.name
+    training: TrainSettings | None = settings if isinstance(settings, TrainSettings) else None
     augment = data.augmentation(settings.augment)
-    if isinstance(settings, TrainSettings):
-        check_training(settings)
-        example, placed = data.train.inputs[:1], data.task.placed
-        Extra.of(settings).check(data.name, example, placed)
-        check_mixtures(data.name, example, placed, settings.cutmix)
-        check_names(data.name, looked_up(compiled.graph), settings.mixup)
-    census: Census = Census.of(
-        data, holdout, "search" if isinstance(settings, SearchSettings) else "training"
-    )
+    if training is not None:
+        _check_training(training, data, graph)
+    census: Census = Census.of(data, holdout, "search" if training is None else "training")
+    examples: int = int(census.train.sum())
     with plugins_named(data):
-        check_batches(
-            compiled.graph,
-            compiled.loaded.source.name,
-            data.normalize(data.train.inputs[:1]),
-            int(census.train.sum()),
-            settings.batch_size,
-        )
         example = data.normalize(data.train.inputs[:1])
-        if data.task.causal(compiled.graph) and not isinstance(example, Bundle):
-            check_causal(compiled.graph, compiled.loaded.source.name, example)
-    course: tuple[str, ...] = ()
-    if isinstance(settings, TrainSettings):
-        course = course_notes(settings, compiled.graph, int(census.train.sum()))
+        check_batches(graph, origin, example, examples, settings.batch_size)
+        if data.task.causal(graph) and not isinstance(example, Bundle):
+            check_causal(graph, origin, example)
     weighted: bool = settings.class_weights == "balanced"
     for note in (
         data.note,
         *census.notes(weighted),
         sameness_note(data.train.inputs),
         augmentation_note(settings.augment, augment),
-        layout_note(compiled.graph, data.train.inputs.device),
-        *course,
+        layout_note(graph, data.train.inputs.device),
+        *(() if training is None else course_notes(training, graph, examples)),
     ):
         say_note(note)
     if weighted:
         data = evolve(data, task=data.task.balanced(data.train.targets))
-    if isinstance(settings, TrainSettings) and settings.label_smoothing:
-        data = evolve(data, task=_smoothed(data.task, settings.label_smoothing))
+    if training is not None and training.label_smoothing:
+        data = evolve(data, task=_smoothed(data.task, training.label_smoothing))
     return evolve(settings, augment=augment), data, census
+
+
+def _check_training(settings: TrainSettings, data: Data, graph: Graph) -> None:
+    """Refuse settings of a training that do nothing, or cannot be done to its examples.
+
+    Raises:
+        DiagnosticError: D232, D515.
+    """
+    check_training(settings)
+    example, placed = data.train.inputs[:1], data.task.placed
+    Extra.of(settings).check(data.name, example, placed)
+    check_mixtures(data.name, example, placed, settings.cutmix)
+    check_names(data.name, looked_up(graph), settings.mixup)
 
 
 def course_notes(settings: TrainSettings, graph: Graph, examples: int) -> tuple[str, ...]:

@@ -89,9 +89,7 @@ class Removal:
     def __init__(self, run: TrainedRun, judge: Judge, data: Data) -> None:
         self.run, self.compiled, self.judge, self.data = run, run.compiled, judge, data
         self.slices: Slices = coupled_slices(self.compiled.graph)
-        self.state = {
-            n: t for n, t in run.network.state_dict().items() if not n.startswith((MEAN, STD))
-        }
+        self.state = own_weights(run)
         self.strands = free_strands(self.compiled, self.slices, judge.limits.layers)
         self.columns: Mapping[str, Rows] = {}
 
