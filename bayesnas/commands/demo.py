@@ -77,7 +77,7 @@ def _show(options: argparse.Namespace) -> int:
     say(f"spec: {spec}")
     say(f"figure: {result.figure}")
     say_advice(result.advice)
-    say_report([out / name for name in ("search", "train", "supernet")], out)
+    say_report([out / name for name in ("search", "train", "half", "supernet")], out)
     say(*_NEXT)
     return 0
 
