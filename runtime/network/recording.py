@@ -6,6 +6,7 @@ so that a step takes as long as its launches; a recorded one takes as long as it
 
 from __future__ import annotations
 
+import gc
 import warnings
 from typing import Final
 
@@ -80,6 +81,8 @@ class Recording:
 
     def _record(self, shape: str, given: tuple[Tensor, ...]) -> None:
         device = given[0].device
+        gc.collect()  # nodes that accumulate gradients must be made while the pass is recorded
+        torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
         buffers = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
         random = torch.cuda.get_rng_state(device)
         samples = tuple(z.detach().clone().requires_grad_(z.requires_grad) for z in given)
