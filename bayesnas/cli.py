@@ -16,23 +16,30 @@ from contextlib import contextmanager
 from bayesnas.commands.arguments import SettingsAsked
 from bayesnas.commands.parser import bayesnas_parser, compile_parser
 from bayesnas.commands.tables import settings_table
+from bayesnas.commands.together import check_together, first_to_fail
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, memory_ran_out, render_all
-from bayesnas.dsl.terminal import accept_any_text, say, tell
+from bayesnas.dsl.launch import silenced
+from bayesnas.dsl.terminal import accept_any_text, say, tell, visible
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command ``bayesnas``; the exit status."""
     accept_any_text(sys.stdout, sys.stderr)
+    with silenced():
+        options = _parsed(arguments)
+    return _run(options)
+
+
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = bayesnas_parser()
     if "_ARGCOMPLETE" in os.environ:  # the shell asks what may stand next
         from argcomplete import autocomplete
 
         autocomplete(parser)
     try:
-        options = parser.parse_args(arguments)
+        return parser.parse_args(arguments)
     except SettingsAsked as asked:
-        options = argparse.Namespace(command=_show_settings, kind=asked.kind)
-    return _run(options)
+        return argparse.Namespace(command=_show_settings, kind=asked.kind)
 
 
 def compile_main(arguments: Sequence[str] | None = None) -> int:
@@ -51,24 +58,31 @@ def _run(options: argparse.Namespace) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     command: Callable[[argparse.Namespace], int] = options.command
     try:
-        with _terminable():
+        with _terminable(), silenced():
+            check_together(options)
             _load_plugins(getattr(options, "plugin", ()))
             return command(options)
-    except DiagnosticError as error:
-        tell(render_all(error.diagnostics))
-        return error.status
-    except KeyboardInterrupt as interrupt:
-        say("; ".join(["interrupted", *map(str, interrupt.args)]), file=sys.stderr)
-        return 1
     except BrokenPipeError:
         sys.stderr.close()
         return 1
-    except (OSError, MemoryError, RuntimeError) as error:
-        diagnostic = _work_failed(error)
-        if diagnostic is None:
+    except (Exception, KeyboardInterrupt) as error:
+        told = _told(error)
+        if not first_to_fail():
+            return 1
+        if told is None:
             raise
-        tell(render_all([diagnostic]))
-        return 1
+        tell(told)
+        return error.status if isinstance(error, DiagnosticError) else 1
+
+
+def _told(error: BaseException) -> str | None:
+    """What a failure is to a user; None where it is a fault of ours."""
+    if isinstance(error, DiagnosticError):
+        return render_all(error.diagnostics)
+    if isinstance(error, KeyboardInterrupt):
+        return visible("; ".join(["interrupted", *map(str, error.args)]))
+    diagnostic = _work_failed(error)
+    return None if diagnostic is None else render_all([diagnostic])
 
 
 @contextmanager
@@ -98,7 +112,7 @@ def _load_plugins(names: Sequence[str]) -> None:
             load_plugin(name)
 
 
-def _work_failed(error: Exception) -> Diagnostic | None:
+def _work_failed(error: BaseException) -> Diagnostic | None:
     """What a failure of the machine is to a user; None where it is a fault of ours."""
     if isinstance(error, OSError):
         reason = (error.strerror or str(error)).lower()

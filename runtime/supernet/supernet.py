@@ -26,7 +26,10 @@ from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.learning.rates import cosine
 from bayesnas.runtime.network.memory import JUDGEMENT, AtOnce, Footprint
 from bayesnas.runtime.network.modules import build, predict
+from bayesnas.runtime.network.precision import precisely, wide
+from bayesnas.runtime.network.ranks import Share, world
 from bayesnas.runtime.network.recompute import NORMS, recompute_blocks
+from bayesnas.runtime.network.synchronised import parted
 from bayesnas.runtime.network.training import check_loss, diverged, evaluate, sgd
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.reading import (
@@ -141,17 +144,24 @@ class Supernet:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.module.train()
-        loss = self.data.task.loss(predict(self.module, inputs, gates), targets)
-        value = check_loss(loss, f"step {self.steps + 1} of the search")
-        whole = loss if penalty is None else loss + penalty
-        if whole.requires_grad:  # without operations on the way to the output nothing can learn
-            whole.backward()  # type: ignore[no-untyped-call]
+        with parted(len(targets)) as share:
+            loss = self.loss(share, inputs, targets, gates)
+            value = check_loss(
+                world().sum(loss.detach().clone()), f"step {self.steps + 1} of the search"
+            )
+            world().backward(loss, penalty, self.module)
         nn.utils.clip_grad_norm_(self.module.parameters(), 5.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)  # now: they would lie about in other passes
         self.steps += 1
         self.trained += len(targets)
         return value
+
+    def loss(self, share: Share, inputs: Inputs, targets: Tensor, gates: Tensor) -> Tensor:
+        """What a rank's share of a batch adds to its mean loss, in the mode the module is in."""
+        with precisely(self.settings.precision, self.device):
+            outputs = predict(self.module, share.of(inputs), share.gates(gates))
+        return share.loss(self.data.task, wide(outputs), targets)
 
     def release(self) -> None:
         """Before a pass of another kind than the last, where steps are large: `release_memory`."""
@@ -247,7 +257,8 @@ class Supernet:
                 seen += len(inputs)
                 for norm in norms:
                     norm.momentum = len(inputs) / seen
-                predict(self.module, inputs, gates)
+                with parted(len(inputs)) as share:
+                    predict(self.module, share.of(inputs), gates)
         self.evaluated += len(part)
 
     def score(self, gates: Tensor, part: Part | None = None) -> Score:

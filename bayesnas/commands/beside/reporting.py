@@ -11,6 +11,7 @@ from typing import Final
 
 from bayesnas.commands.arguments import Command, add_out_file, add_plugin
 from bayesnas.dsl.files import check_free
+from bayesnas.dsl.launch import launch
 from bayesnas.dsl.terminal import say
 
 REPORT_FILE: Final = "report.html"  # in the folder of a run
@@ -55,7 +56,7 @@ def say_report(runs: Sequence[Path], folder: Path) -> None:
 
     A run has ended well whatever becomes of its page: what fails here is a remark.
     """
-    if os.environ.get(SWITCH) == "no":
+    if os.environ.get(SWITCH) == "no" or not launch().first:
         return
     try:
         from bayesnas.runtime.report.page import write_report
