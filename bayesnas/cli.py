@@ -6,40 +6,36 @@ Exit status: 0 done, 1 the work failed, 2 the input is wrong.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 
 from bayesnas.commands.arguments import SettingsAsked
 from bayesnas.commands.parser import bayesnas_parser, compile_parser
 from bayesnas.commands.tables import settings_table
-from bayesnas.commands.together import check_together, first_to_fail
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, memory_ran_out, render_all
-from bayesnas.dsl.launch import silenced
 from bayesnas.dsl.terminal import accept_any_text, say, tell, visible
+from bayesnas.runtime.network.together.launch import launch, silenced
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command ``bayesnas``; the exit status."""
     accept_any_text(sys.stdout, sys.stderr)
-    with silenced():
-        options = _parsed(arguments)
-    return _run(options)
-
-
-def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = bayesnas_parser()
     if "_ARGCOMPLETE" in os.environ:  # the shell asks what may stand next
         from argcomplete import autocomplete
 
         autocomplete(parser)
     try:
-        return parser.parse_args(arguments)
+        with _one_refusal():
+            options = parser.parse_args(arguments)
     except SettingsAsked as asked:
-        return argparse.Namespace(command=_show_settings, kind=asked.kind)
+        options = argparse.Namespace(command=_show_settings, kind=asked.kind)
+    return _run(options)
 
 
 def compile_main(arguments: Sequence[str] | None = None) -> int:
@@ -67,7 +63,7 @@ def _run(options: argparse.Namespace) -> int:
         return 1
     except (Exception, KeyboardInterrupt) as error:
         told = _told(error)
-        if not first_to_fail():
+        if not _first_to_fail():
             return 1
         if told is None:
             raise
@@ -83,6 +79,56 @@ def _told(error: BaseException) -> str | None:
         return visible("; ".join(["interrupted", *map(str, error.args)]))
     diagnostic = _work_failed(error)
     return None if diagnostic is None else render_all([diagnostic])
+
+
+# ------------------------------------------------------------------------ several processes
+
+
+def check_together(options: argparse.Namespace) -> None:
+    """Refuse several processes of a command that one alone does.
+
+    Raises:
+        DiagnosticError: D446.
+    """
+    started = launch()
+    if started.size == 1 or getattr(options, "together", False):
+        return
+    name = getattr(options, "name", "--option help")
+    raise DiagnosticError(
+        Diagnostic(
+            "D446",
+            f"`{name}` is the work of one process, and {started.size} were started",
+            help="run it without `torchrun`; `search` and `train` are what several do together",
+        )
+    )
+
+
+def _first_to_fail() -> bool:
+    """Whether no other process of this run has failed before; alone it is the first."""
+    if launch().size == 1:
+        return True
+    from bayesnas.runtime.network.together import ranks
+
+    return ranks.first_to_fail()
+
+
+@contextmanager
+def _one_refusal() -> Iterator[None]:
+    """Arguments are parsed in here: what is wrong with them is said once."""
+    if launch().size == 1:
+        yield
+        return
+    said = io.StringIO()
+    try:
+        with silenced(), redirect_stderr(said):
+            yield
+    except SystemExit as refused:
+        if refused.code and _first_to_fail():
+            tell(said.getvalue().rstrip("\n"))
+        raise
+
+
+# ------------------------------------------------------------------------------- failures
 
 
 @contextmanager

@@ -34,7 +34,7 @@ from bayesnas.runtime.jobs.gates import annotation_of, gate_rows, living_means, 
 from bayesnas.runtime.jobs.memory import Demand, watched
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.space import Space
-from bayesnas.runtime.network.ranks import joined, world
+from bayesnas.runtime.network.together.ranks import joined, world
 from bayesnas.runtime.network.training import absurd, check_score, check_weights
 from bayesnas.runtime.runs.events import Event, Kind, numbers_of, tell
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device

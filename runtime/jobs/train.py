@@ -26,7 +26,7 @@ from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.learning.learner import Learner
 from bayesnas.runtime.network.memory import TEST, AtOnce
 from bayesnas.runtime.network.modules import build
-from bayesnas.runtime.network.ranks import joined, world
+from bayesnas.runtime.network.together.ranks import joined, world
 from bayesnas.runtime.network.training import (
     absurd,
     check_score,

@@ -1,14 +1,14 @@
 """In what numbers a network computes: 32 bits, or 16 where that is asked for.
 
-On NVIDIA's GPUs PyTorch lets convolutions of 32 bits round their factors to TF32, which has the ten
-digits of 16-bit numbers after the point. Training steps may; what is compared or decided by, such
-as curvature, may not.
+On NVIDIA's GPUs PyTorch lets convolutions of 32 bits round their factors to TF32, which keeps 11
+binary digits of 24. Training steps and judgements may; derivatives in the gates may not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,9 +31,13 @@ def wide(outputs: Tensor) -> Tensor:
 @contextmanager
 def exactly() -> Iterator[None]:
     """Convolutions and products in here are of 32 bits, without TF32."""
-    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    backends: Any = torch.backends
+    kinds = backends.cuda.matmul, backends.cudnn.conv
+    before = [kind.fp32_precision for kind in kinds]
     try:
+        for kind in kinds:
+            kind.fp32_precision = "ieee"
         yield
     finally:
-        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+        for kind, own in zip(kinds, before, strict=True):
+            kind.fp32_precision = own

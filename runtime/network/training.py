@@ -13,7 +13,7 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.dataset import Data, Part, plain_batches, raw_batches
 from bayesnas.runtime.network.free_memory import release_memory
 from bayesnas.runtime.network.modules import predict
-from bayesnas.runtime.network.ranks import world
+from bayesnas.runtime.network.together.ranks import world
 from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.interface import Report, Score, Task
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from attrs import field, frozen
 
-from bayesnas.runtime.network.ranks import world
+from bayesnas.runtime.network.together.ranks import world
 
 Kind: TypeAlias = Literal["begin", "row", "end"]
 

@@ -22,10 +22,10 @@ from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.dsl import __version__
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.dsl.files import write_bytes, write_text
-from bayesnas.dsl.launch import launch
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.registry import DataOptions, plugins_of
-from bayesnas.runtime.network.ranks import world
+from bayesnas.runtime.network.together.launch import launch
+from bayesnas.runtime.network.together.ranks import world
 from bayesnas.runtime.runs.events import Listener
 from bayesnas.runtime.runs.ownership import (
     CHECKPOINT,

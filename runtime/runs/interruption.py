@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
-from bayesnas.runtime.network.ranks import world
+from bayesnas.runtime.network.together.ranks import world
 
 INTERVAL: Final = 300.0  # seconds between checkpoints
 _STOPS: Final = (signal.SIGINT, signal.SIGTERM)

@@ -16,7 +16,7 @@ from attrs import asdict, frozen
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import write_text
 from bayesnas.runtime.network.free_memory import used_memory
-from bayesnas.runtime.network.ranks import world
+from bayesnas.runtime.network.together.ranks import world
 from bayesnas.runtime.runs.ownership import RESULT, STATUS, has_checkpoint, is_held, settings_of
 from bayesnas.runtime.runs.progress import Pace, Progress
 from bayesnas.runtime.runs.reading import COUNT, DURATION, TEXT, check_entries, maybe, record, table

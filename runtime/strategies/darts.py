@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bayesnas.compiler.space.choices import MemberSpace, SearchedConnection, dropped
-from bayesnas.runtime.network.synchronised import parted
+from bayesnas.runtime.network.together.synchronised import parted
 from bayesnas.runtime.runs.reading import Schema, both, like, like_optimizer, open_record
 from bayesnas.runtime.strategies.interface import Problem, Removal, Strategy
 from bayesnas.runtime.supernet.curvature import fixed_weights

@@ -40,7 +40,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.network.precision import exactly
-from bayesnas.runtime.network.ranks import Share, world
+from bayesnas.runtime.network.together.ranks import Share, world
 from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.interface import AT_ONCE, Factors, Task
 

@@ -27,9 +27,9 @@ from bayesnas.runtime.network.learning.rates import cosine
 from bayesnas.runtime.network.memory import JUDGEMENT, AtOnce, Footprint
 from bayesnas.runtime.network.modules import build, predict
 from bayesnas.runtime.network.precision import precisely, wide
-from bayesnas.runtime.network.ranks import Share, world
 from bayesnas.runtime.network.recompute import NORMS, recompute_blocks
-from bayesnas.runtime.network.synchronised import parted
+from bayesnas.runtime.network.together.ranks import Share, world
+from bayesnas.runtime.network.together.synchronised import parted
 from bayesnas.runtime.network.training import check_loss, diverged, evaluate, sgd
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.reading import (

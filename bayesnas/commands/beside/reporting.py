@@ -11,8 +11,8 @@ from typing import Final
 
 from bayesnas.commands.arguments import Command, add_out_file, add_plugin
 from bayesnas.dsl.files import check_free
-from bayesnas.dsl.launch import launch
 from bayesnas.dsl.terminal import say
+from bayesnas.runtime.network.together.launch import launch
 
 REPORT_FILE: Final = "report.html"  # in the folder of a run
 SWITCH: Final = "BAYESNAS_REPORT"  # of the environment: `no` leaves pages to `bayesnas report`

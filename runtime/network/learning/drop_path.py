@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bayesnas.compiler.emit.pytorch import Emitted
 from bayesnas.compiler.graph.model import Edge, Graph
-from bayesnas.runtime.network.synchronised import present
+from bayesnas.runtime.network.together.synchronised import present
 
 
 class DropPath:

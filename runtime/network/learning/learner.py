@@ -19,8 +19,8 @@ from bayesnas.runtime.network.learning.mixtures import mixed
 from bayesnas.runtime.network.learning.rates import learning_rate
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.network.precision import precisely, wide
-from bayesnas.runtime.network.ranks import world
-from bayesnas.runtime.network.synchronised import parted
+from bayesnas.runtime.network.together.ranks import world
+from bayesnas.runtime.network.together.synchronised import parted
 from bayesnas.runtime.network.training import check_loss, sgd
 from bayesnas.runtime.tasks.bundle import Inputs
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -22,7 +23,7 @@ from attrs import define, frozen
 from torch import Tensor, nn
 
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.dsl.launch import launch
+from bayesnas.runtime.network.together.launch import launch
 from bayesnas.runtime.tasks.bundle import Bundle
 from bayesnas.runtime.tasks.interface import Task
 
@@ -288,11 +289,12 @@ def _touch(work: Callable[[], Result]) -> Result:
 
 def lost(error: Exception) -> DiagnosticError:
     """D615 (status 1): what is said where another process has gone."""
+    reason = re.sub(r"^\[\S*\] ", "", str(error)).partition(". ")[0]  # where in Gloo it was seen
     return DiagnosticError(
         Diagnostic(
             "D615",
             "another process of this run is gone",
-            notes=tuple(str(error).splitlines()[:1]),
+            notes=tuple(reason.splitlines()[:1]),
             help="see what it or the system says of its end; `--resume` goes on from the last "
             "checkpoint",
         ),

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from bayesnas.runtime.network.ranks import Share, world
+from bayesnas.runtime.network.together.ranks import Share, world
 
 _present: Share | None = None
 
@@ -121,6 +121,8 @@ class _Normalised(torch.autograd.Function):
         kind = z.dtype if z.dtype == torch.float64 else torch.float32
         ctx.save_for_backward(z, weight, mean.to(kind), (variance + eps).rsqrt().to(kind))
         ctx.count = count
+        weight = None if weight is None else weight.to(kind)
+        bias = None if bias is None else bias.to(kind)
         mean, variance = mean.to(kind), variance.to(kind)
         return functional.batch_norm(z, mean, variance, weight, bias, False, 0.0, eps)
 
