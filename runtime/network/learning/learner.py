@@ -19,6 +19,7 @@ from bayesnas.runtime.network.learning.mixtures import mixed
 from bayesnas.runtime.network.learning.rates import learning_rate
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.network.precision import precisely, wide
+from bayesnas.runtime.network.recording import Recording
 from bayesnas.runtime.network.together.ranks import world
 from bayesnas.runtime.network.together.synchronised import parted
 from bayesnas.runtime.network.training import check_loss, sgd
@@ -54,6 +55,9 @@ class Learner:
         self.optimizer = optimizer_of(module, settings)
         self.path = DropPath(module, emitted, graph, settings.drop_path)
         self.regulariser: Regulariser | None = None
+        # Gradients of a replay are overwritten by the next: steps of one pass alone.
+        lasting = settings.accumulate == 1 and not settings.drop_path
+        self._recording = Recording.of(module, graph, settings.batch_size) if lasting else None
         self.average: AveragedModel | None = None
         if settings.average:
             mean = get_ema_multi_avg_fn(settings.average)  # type: ignore[no-untyped-call]
@@ -93,7 +97,7 @@ class Learner:
         mixture = mixed(inputs, settings.mixup, settings.cutmix)
         with parted(len(targets)) as share:
             with precisely(settings.precision, inputs.device):
-                outputs = predict(self.module, share.of(mixture.inputs))
+                outputs = self._outputs(share.of(mixture.inputs))
             loss_of = partial(share.loss, batches.data.task)
             loss = mixture.loss(loss_of, wide(outputs), targets)
             value = check_loss(world().sum(loss.detach().clone()), place)
@@ -101,6 +105,13 @@ class Learner:
             loss = loss if penalty is None else loss + penalty
             (loss / together if together > 1 else loss).backward()  # type: ignore[no-untyped-call]
         return value
+
+    def _outputs(self, inputs: Inputs) -> Tensor:
+        """As `predict`, on a GPU by a recorded pass."""
+        recording = self._recording
+        if recording is not None and (recording.has(inputs) or recording.record(inputs)):
+            return recording(inputs)
+        return predict(self.module, inputs)
 
     def _step(self, rate: float) -> None:
         for group in self.optimizer.param_groups:

@@ -53,6 +53,11 @@ class Share:
         """Its rows of a batch [N, ...]."""
         return batch if self.rows is None else cast(Batch, batch[self.rows])
 
+    @property
+    def size(self) -> int:
+        """How many examples it takes."""
+        return self.count if self.rows is None else self.rows.stop - self.rows.start
+
     def spread(self, rows: Tensor) -> Tensor:
         """Its rows as a whole batch [N, ...], zeros where the others' are."""
         if self.rows is None:

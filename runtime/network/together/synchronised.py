@@ -52,7 +52,7 @@ class _Synchronised(TorchFunctionMode):
     ) -> Any:
         """Called for every function of PyTorch."""
         if func is functional.batch_norm:
-            return batch_norm(*args, **(kwargs or {}))
+            return _normalised(self.share, *args, **(kwargs or {}))
         if func in _DROPOUTS:
             return _dropped(self.share, _DROPOUTS[func], *args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
@@ -61,7 +61,8 @@ class _Synchronised(TorchFunctionMode):
 # ----------------------------------------------------------------------------------- normalisation
 
 
-def batch_norm(
+def _normalised(
+    share: Share,
     z: Tensor,
     running_mean: Tensor | None,
     running_var: Tensor | None,
@@ -76,7 +77,8 @@ def batch_norm(
         return functional.batch_norm(
             z, running_mean, running_var, weight, bias, training, momentum, eps
         )
-    mean, variance, count = _moments(z.detach())
+    count = z.numel() / z.shape[1] * share.count / share.size
+    mean, variance = _moments(z.detach(), count)
     if running_mean is not None and running_var is not None:
         running_mean.lerp_(mean.to(running_mean), momentum)
         unbiased = variance * (count / max(count - 1, 1))
@@ -85,17 +87,15 @@ def batch_norm(
     return result
 
 
-def _moments(z: Tensor) -> tuple[Tensor, Tensor, float]:
-    """Mean and variance [C] of each channel over all ranks, float64, and of how many numbers."""
+def _moments(z: Tensor, count: float) -> tuple[Tensor, Tensor]:
+    """Mean and variance [C] of each channel over all ranks' numbers, float64."""
     kind = z.dtype if z.dtype == torch.float64 else torch.float32
-    variance, mean = (
-        moment.to(torch.float64) for moment in torch.var_mean(z.to(kind), _others(z), correction=0)
-    )
-    own = torch.full_like(mean[:1], z.numel() / z.shape[1])
-    sums = world().sum(torch.cat([own * mean, own * (variance + mean.square()), own]))
-    count = float(sums[-1])
-    mean, square = (sums[:-1] / count).chunk(2)
-    return mean, (square - mean.square()).clamp_min(0), count
+    moments = torch.var_mean(z.to(kind), _others(z), correction=0)
+    variance, mean = (moment.to(torch.float64) for moment in moments)
+    own = z.numel() / z.shape[1]
+    sums = world().sum(torch.cat([own * mean, own * (variance + mean.square())])) / count
+    mean, square = sums.chunk(2)
+    return mean, (square - mean.square()).clamp_min(0)
 
 
 def _others(z: Tensor) -> list[int]:
