@@ -2,10 +2,11 @@
 
     python -m benchmarks.recording
 
-Needs a CUDA device; about two minutes. Of a search of `darts_cell` (8 cells, 16 channels, a batch
-of 64) the steps in which the whole supernet learns, random parts of it (`operation_drop` = 0.3),
-and single members, which are never recorded; of trainings, a network of a few operations and one of
-many. Seconds are the mean of `--steps` steps after those that record, both ways in turn.
+Needs a CUDA device; about two minutes, on 2 cores too. Of a search of `darts_cell` (8 cells, 16
+channels, a batch of 64) the steps in which the whole supernet learns, random parts of it
+(`operation_drop` = 0.3), and single members, which are never recorded; of trainings, a network of a
+few operations and one of many. Seconds are the mean of `--steps` steps after those that record,
+both ways in turn.
 
 Data: a slice of CIFAR-10 (12,000 images).
 """
