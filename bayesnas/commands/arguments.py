@@ -195,6 +195,16 @@ def add_standardise(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_latencies(parser: argparse.ArgumentParser) -> None:
+    """The table that prices a budget of latency."""
+    parser.add_argument(
+        "--latencies",
+        type=Path,
+        metavar="FILE",
+        help="how long operations take, for budgets of latency: a table that `measure` wrote",
+    )
+
+
 def add_device(parser: argparse.ArgumentParser, threads: int | None = None) -> None:
     """The device, and CPU threads: ``threads`` of them where none are asked for."""
     parser.add_argument(

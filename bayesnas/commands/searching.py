@@ -11,6 +11,7 @@ from attrs import evolve
 from bayesnas.commands.arguments import (
     Command,
     add_data,
+    add_latencies,
     add_log,
     add_objective,
     add_option,
@@ -21,13 +22,14 @@ from bayesnas.commands.arguments import (
 )
 from bayesnas.commands.beside.reporting import say_report
 from bayesnas.commands.runs import run_options
-from bayesnas.commands.tables import columns, cost_texts, say_advice
+from bayesnas.commands.tables import columns, cost_heads, cost_texts, say_advice
 from bayesnas.commands.values import (
     chosen_settings,
     parse_budgets,
     parse_objectives,
     parse_seed,
     parse_values,
+    read_latencies,
     split_words,
 )
 from bayesnas.compiler.settings import (
@@ -57,8 +59,10 @@ def _add_space(parser: argparse.ArgumentParser) -> None:
         metavar="COST=LIMIT",
         action="append",
         default=[],
-        help="what the found network may cost: flops=60M or parameters=500K; may be repeated",
+        help="what the found network may cost: flops=60M, parameters=500K or latency=5ms; may be "
+        "repeated",
     )
+    add_latencies(parser)
     parser.add_argument(
         "--proxy",
         metavar="NAME=VALUE",
@@ -85,7 +89,7 @@ def _search(options: argparse.Namespace) -> int:
         f"searched in {result.seconds:.0f} s by `{result.strategy}`, "
         f"{result.images_trained:,} images trained on; {options.out / 'pruned.nas'}:"
     )
-    say(*columns(("", "parameters", "FLOPs", "operations"), [
+    say(*columns(("", *cost_heads(result.found), "operations"), [
         ("supernet", *cost_texts(result.supernet), f"{result.operations:,}"),
         ("found", *cost_texts(result.found), f"{result.operations_left:,}"),
     ]))  # fmt: skip
@@ -99,7 +103,8 @@ def _space(options: argparse.Namespace) -> Space:
     """The space of a search: the network, its proxy, its budgets.
 
     Raises:
-        DiagnosticError: D423 (the proxy is the network itself); what `compile_spec` raises.
+        DiagnosticError: D423 (the proxy is the network itself); what `compile_spec`,
+            `read_latencies` and `Compiled.priced` raise.
     """
     from bayesnas.compiler.pipeline import compile_spec
     from bayesnas.runtime.jobs.space import Space
@@ -114,7 +119,8 @@ def _space(options: argparse.Namespace) -> Space:
         if proxy.graph.root.parameters == wanted.graph.root.parameters:
             remedy = "leave it out, or give a parameter another value than the network has"
             check_idle(["--proxy"], "with the network's own values", remedy)
-    return Space(wanted, proxy, parse_budgets(options.budget))
+    table = read_latencies(options.latencies)
+    return Space(wanted.priced(table), proxy, parse_budgets(options.budget), table)
 
 
 SEARCH = Command(

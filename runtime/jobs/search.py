@@ -16,6 +16,7 @@ from bayesnas.compiler.artifacts.figure import draw, write_figure
 from bayesnas.compiler.artifacts.gamma_report import gamma_report
 from bayesnas.compiler.artifacts.graph_file import Annotation, graph_to_json
 from bayesnas.compiler.graph.cost import Cost, graph_cost
+from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.pipeline import Compiled, compile_loaded
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings, unused_settings
 from bayesnas.compiler.space.choices import member_space
@@ -40,6 +41,7 @@ from bayesnas.runtime.runs.interruption import Watch
 from bayesnas.runtime.runs.machine import machine_record
 from bayesnas.runtime.runs.ownership import (
     FOUND,
+    LATENCIES,
     MEMBERS,
     RESULT,
     ROUNDS,
@@ -80,8 +82,9 @@ class SearchResult:
     def record(self) -> dict[str, Any]:
         """As ``result.json`` has it: the score under its metric's name."""
         plain = asdict(self, filter=lambda field, _: field.name not in ("holdout", "task"))
+        costs = {"supernet": self.supernet.record(), "found": self.found.record()}
         score = self.task.entries("holdout", self.holdout)
-        return {**plain, **score, "learned": self.task.learned}
+        return {**plain, **costs, **score, "learned": self.task.learned}
 
 
 @plugins_named()
@@ -163,6 +166,8 @@ class _Search:
             self._restore(state)
         else:
             self.run.write_text("supernet.py", net.emitted.source)
+            if self.space.latencies is not None:
+                self.run.write_text(LATENCIES, self.space.latencies_text)
         self._tell("begin", asdict(self.settings))
         with run_progress(
             self.run.out, net.total_steps, "search", self.settings.batch_size, net.device
@@ -327,7 +332,7 @@ class _Search:
         result = SearchResult(
             strategy=self.settings.strategy,
             supernet=graph_cost(self.space.wanted.graph),
-            found=graph_cost(network.graph),
+            found=self._cost(network.graph),
             rounds=self.round,
             operations=len(self.net.gates.groups),
             operations_left=self._alive(),
@@ -348,6 +353,14 @@ class _Search:
         self.run.write_json(RESULT, result.record() | about)
         self._tell("end", result.record())
         return result
+
+    def _cost(self, network: Graph) -> Cost:
+        """What the found network costs; its time is that of the member, by the table."""
+        graph = self.space.wanted.graph
+        if graph.timing is None:
+            return graph_cost(network)
+        kept = self.net.gates.groups.keys() - self.removed.keys()
+        return evolve(graph_cost(network), latency=graph_cost(prune_to(graph, kept)).latency)
 
     def _check_refused(self) -> None:
         if self.refused:
@@ -377,7 +390,7 @@ class _Search:
         rows = []
         for standing in standings:
             cost = graph_cost(prune_to(graph, standing.member))
-            rows.append(standing.record() | asdict(cost))
+            rows.append(standing.record() | cost.record())
         self.run.write_lines(MEMBERS, rows)
         runners_up = dict(zip(RUNNERS_UP, self.strategy.runners_up(), strict=False))
         for name, member in runners_up.items():

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Final
 from attrs import asdict, evolve, field, frozen
 from torch import Tensor
 
+from bayesnas.compiler.graph.cost import cost_text
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.compiler.space.choices import Member, MemberSpace, member_space
@@ -283,7 +284,7 @@ def evidence_change(gradient: Tensor, curvature: Tensor, move: Tensor) -> float:
 def no_member(prices: Prices, status: int = 1) -> DiagnosticError:
     """D604: nothing was found inside the budgets; ``status`` 2 before any work."""
     budget = prices.budgets[0] if prices.budgets else None
-    said = " and ".join(f"{b.cost} <= {b.limit:,}" for b in prices.budgets)
+    said = " and ".join(f"{b.cost} <= {cost_text(b.cost, b.limit)}" for b in prices.budgets)
     return DiagnosticError(
         Diagnostic(
             "D604",
