@@ -119,7 +119,7 @@ class Latencies:
                 "D612",
                 f"`{self.source}` does not say how long all operations of `{graph.name}` take",
                 notes=(f"missing: {quote(some)}{more}",),
-                help="measure this network, with the same `--set`: `bayesnas measure`",
+                help="measure the network as it is here, with the same `--set`: `bayesnas measure`",
             )
         )
 
