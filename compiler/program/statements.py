@@ -122,7 +122,7 @@ class BodyChecker:
         timed = isinstance(limit, tree.Amount) and limit.is_duration
         if timed != (statement.cost == "latency") and statement.cost in COSTS:
             message = f"a budget of {statement.cost} is {'no' if timed else 'a'} time"
-            remedy = "write a number, or K, M or G" if timed else "write a unit: `5 ms`, `us` or `s`"
+            remedy = "leave its unit out" if timed else "write a unit: `5 ms`, `us` or `s`"
             self.checker.error("D236", message, limit.span, "", remedy)
         if not isinstance(limit, tree.Amount):
             self.checker.expression(limit, names)

@@ -62,6 +62,7 @@ _WORDS: Final = {
     "spec_hash": "spec",
     "data_hash": "data",
     "test_hash": "test part",
+    "latencies_hash": "table of latencies",
     "plugin_hash": "plugin",
 }
 

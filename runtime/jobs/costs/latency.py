@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import quantiles
-from typing import Final, TypeVar
+from typing import Final, TypeVar, get_args
 
 import torch
 from attrs import evolve, field, frozen
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from bayesnas.compiler.artifacts.derive import derive_spec
 from bayesnas.compiler.graph.cost import graph_cost
-from bayesnas.compiler.graph.model import Edge, Graph, Instance, Node, Operation, Stage
+from bayesnas.compiler.graph.model import Edge, Graph, Instance, Merge, Node, Operation, Stage
 from bayesnas.compiler.graph.walks import looked_up
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.compiler.pipeline import Compiled, compile_loaded
@@ -54,6 +54,7 @@ _SECONDS: Final = 60.0  # after which no run more begins than has to
 _QUIET: Final = 0.9  # of a processor that a measurement gets where nothing else runs
 _WARM_UP: Final = 3
 _IN_A_ROW: Final = 20  # on a GPU, which is told what to do ahead of time
+_CALL: Final = "call"
 DRAWN: Final = 3  # random members that are measured whole
 
 
@@ -100,11 +101,11 @@ def turns(calls: Mapping[T, Call], device: torch.device) -> dict[T, Measured]:
                     times[key].append(taken)
             progress.step()
     if device.type == "cpu":
-        say_note(_busy((time.process_time() - worked) / (time.perf_counter() - begun)))
+        say_note(busy((time.process_time() - worked) / (time.perf_counter() - begun)))
     return {key: _quartiles(values) for key, values in times.items()}
 
 
-def _busy(share: float) -> str:
+def busy(share: float) -> str:
     """What is said where this process got no more than a share of a processor."""
     if share >= _QUIET:
         return ""
@@ -173,15 +174,11 @@ class _Bench:
 
     def nothing(self) -> Call:
         """The call of a network that returns its input."""
-        return self._network(_alone(_NOTHING, (1,), (1,)))
+        return self._network(_alone(("sum", ((1,),)), None))
 
     def alone(self, work: Work, edge: Edge | None) -> Call:
         """An operation by itself, that of an edge; or a merge."""
-        text, inputs = work
-        if edge is not None:
-            return self._network(_alone(edge.operation, inputs[0], output_shape(edge.operation)))
-        given = [self._example(shape, False) for shape in inputs]
-        return partial(_MERGES[text], given)
+        return self._network(_alone(work, edge))
 
     def member(self, member: Member | None) -> Call:
         """A member as the network that `train` would train."""
@@ -211,22 +208,30 @@ class _Bench:
         return self.examples[shape]
 
 
-def _alone(operation: Operation, source: Shape, target: Shape) -> Graph:
-    """The network of one operation."""
-    whole = Instance("", "", "operation", None, (), ("x",), ("y",))
-    nodes = (Node("x", "x", "", "input", shape=source), Node("y", "y", "", "output", shape=target))
-    edge = Edge("x->y", "x", "y", "fixed", "x->y", "", 0, operation)
-    return Graph("operation", {"": whole}).rebuild(nodes, [edge])
+def _alone(work: Work, edge: Edge | None) -> Graph:
+    """The network of one operation, or of one merge."""
+    text, inputs = work
+    operations = [_skip(shape) for shape in inputs] if edge is None else [edge.operation]
+    ports = tuple(f"x{k}" for k in range(len(inputs)))
+    merge, target = _merged(text, inputs) if edge is None else ("sum", output_shape(operations[0]))
+    nodes = [Node(x, x, "", "input", shape=z) for x, z in zip(ports, inputs, strict=True)]
+    edges = [
+        Edge(f"{x}->y", x, "y", "fixed", f"{x}->y", "", k, operation)
+        for k, (x, operation) in enumerate(zip(ports, operations, strict=True))
+    ]
+    whole = Instance("", "", "operation", None, (), ports, ("y",))
+    nodes.append(Node("y", "y", "", "output", merge, target))
+    return Graph("operation", {"": whole}).rebuild(nodes, edges)
 
 
-def _concatenated(given: Sequence[Tensor]) -> Tensor:
-    return torch.cat([*given], dim=1)
+def _merged(text: str, inputs: Sequence[Shape]) -> tuple[Merge, Shape]:
+    """A merge by its name, and the shape of what it makes; products spread vectors over maps."""
+    [merge] = [name for name in get_args(Merge) if name == text]
+    largest = max(inputs, key=len)
+    if merge == "concat":
+        largest = (sum(shape[0] for shape in inputs), *largest[1:])
+    return merge, largest
 
 
-_CALL: Final = "call"
-_NOTHING: Final = Operation("skip", "skip", (Stage("skip", (), None, (1,), (1,)),))
-_MERGES: Final[Mapping[str, Callable[[Sequence[Tensor]], Tensor]]] = {
-    "sum": lambda given: given[0] + given[1],
-    "product": lambda given: given[0] * given[1],
-    "concat": _concatenated,
-}
+def _skip(shape: Shape) -> Operation:
+    return Operation("skip", "skip", (Stage("skip", (), None, shape, shape),))
