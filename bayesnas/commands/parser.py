@@ -14,7 +14,7 @@ from bayesnas.commands import (
     searching,
     training,
 )
-from bayesnas.commands.beside import doctor, init, measuring, reporting, status
+from bayesnas.commands.beside import doctor, estimating, init, measuring, reporting, status
 from bayesnas.dsl.terminal import visible
 
 COMMANDS: Final = (
@@ -26,6 +26,7 @@ COMMANDS: Final = (
     counting.COUNT,
     counting.SAMPLE,
     measuring.MEASURE,
+    estimating.ESTIMATE,
     searching.SEARCH,
     training.TRAIN,
     training.COMPRESS,

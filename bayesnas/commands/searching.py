@@ -44,16 +44,23 @@ from bayesnas.dsl.diagnostics import check_idle
 from bayesnas.dsl.terminal import say
 
 if TYPE_CHECKING:
+    from bayesnas.compiler.pipeline import Compiled
     from bayesnas.runtime.jobs.space import Space
 
 
 def _add_search(parser: argparse.ArgumentParser) -> None:
     add_run(parser, "search")
+    add_strategy(parser)
+    add_space(parser)
+
+
+def add_strategy(parser: argparse.ArgumentParser) -> None:
+    """How a search judges."""
     parser.add_argument("--strategy", metavar="NAME", help=f"one of {', '.join(STRATEGIES)}")
-    _add_space(parser)
 
 
-def _add_space(parser: argparse.ArgumentParser) -> None:
+def add_space(parser: argparse.ArgumentParser) -> None:
+    """Budgets, what prices them, and a proxy."""
     parser.add_argument(
         "--budget",
         metavar="COST=LIMIT",
@@ -75,14 +82,8 @@ def _add_space(parser: argparse.ArgumentParser) -> None:
 def _search(options: argparse.Namespace) -> int:
     from bayesnas.runtime.jobs.search import search
 
-    space = _space(options)
-    values = chosen_settings(space.wanted, "search", options.option)
-    if options.strategy is not None:
-        _check_strategy(options.option, "--strategy")
-        check_setting("search", "strategy", options.strategy, None)
-        values["strategy"] = options.strategy
-    settings = make_settings(SearchSettings, values)
-    _check_use(options.option, (settings.strategy,))
+    space = space_of(options)
+    settings = settings_of(options, space.wanted)
     run = run_options(options, options.out, options.seed, options.resume, options.force)
     result = search(space, settings, run)
     say(
@@ -99,7 +100,23 @@ def _search(options: argparse.Namespace) -> int:
     return 0
 
 
-def _space(options: argparse.Namespace) -> Space:
+def settings_of(options: argparse.Namespace, compiled: Compiled) -> SearchSettings:
+    """The settings of a search: those of the spec, of ``--option`` and of ``--strategy``.
+
+    Raises:
+        DiagnosticError: D230 to D232, D418, D423 (a setting is wrong or does nothing).
+    """
+    values = chosen_settings(compiled, "search", options.option)
+    if options.strategy is not None:
+        _check_strategy(options.option, "--strategy")
+        check_setting("search", "strategy", options.strategy, None)
+        values["strategy"] = options.strategy
+    settings = make_settings(SearchSettings, values)
+    _check_use(options.option, (settings.strategy,))
+    return settings
+
+
+def space_of(options: argparse.Namespace) -> Space:
     """The space of a search: the network, its proxy, its budgets.
 
     Raises:
@@ -143,14 +160,14 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", metavar="0,1,2", default="0,1,2", help="default %(default)s")
     add_option(parser, "search")
     add_log(parser)
-    _add_space(parser)
+    add_space(parser)
 
 
 def _compare(options: argparse.Namespace) -> int:
     """Every strategy with every seed, found networks trained from scratch."""
     from bayesnas.runtime.jobs.comparison import compare, summaries, write_comparison
 
-    space = _space(options)
+    space = space_of(options)
     _check_strategy(options.option, "--strategies")
     strategies = split_words(options.strategies, "--strategies", "evidence,random")
     for name in strategies:

@@ -62,6 +62,11 @@ RECIPES: Final = (
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
     add_run(parser, "train")
+    add_recipe(parser)
+
+
+def add_recipe(parser: argparse.ArgumentParser) -> None:
+    """A recipe of a training."""
     parser.add_argument(
         "--recipe",
         metavar="NAME",

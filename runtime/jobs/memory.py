@@ -44,6 +44,11 @@ class Demand:
             recomputed = other if other.step < _WORTH * footprint.step else None
         return cls(footprint, settings.batch_size, free_memory(device), recomputed)
 
+    @property
+    def affordable(self) -> int:
+        """The largest batch up to the wanted one that should fit; one at least."""
+        return max(1, self._fitting(self.footprint, self.batch_size))
+
     def warning(self) -> str:
         """A remark where a step seems to take more than is free; else nothing."""
         takes = self.footprint.step_bytes(self.batch_size)

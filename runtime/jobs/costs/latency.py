@@ -19,13 +19,12 @@ import torch
 from attrs import evolve, field, frozen
 from torch import Tensor
 
-from bayesnas.compiler.artifacts.derive import derive_spec
 from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.graph.model import Edge, Graph, Instance, Merge, Node, Operation, Stage
 from bayesnas.compiler.graph.walks import looked_up
 from bayesnas.compiler.operations.primitives import Shape
-from bayesnas.compiler.pipeline import Compiled, compile_loaded
-from bayesnas.compiler.space.choices import Member, member_space
+from bayesnas.compiler.pipeline import Compiled
+from bayesnas.compiler.space.choices import Member
 from bayesnas.compiler.space.latencies import (
     Latencies,
     Measured,
@@ -34,11 +33,9 @@ from bayesnas.compiler.space.latencies import (
     output_shape,
     works_of,
 )
-from bayesnas.compiler.space.members import draw_member, group_costs, prune_to
-from bayesnas.compiler.space.prices import Prices, best_member
-from bayesnas.dsl.diagnostics import Source
-from bayesnas.dsl.loader import load_text
-from bayesnas.dsl.printer import print_spec
+from bayesnas.compiler.space.members import draw_member, prune_to
+from bayesnas.compiler.space.prices import Prices
+from bayesnas.runtime.jobs.costs.members import biggest, network_of
 from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.modules import build
@@ -148,9 +145,9 @@ def _members(graph: Graph) -> Iterator[tuple[str, Member | None]]:
     free = evolve(graph, budgets=())
     for seed in range(DRAWN):
         yield f"random, seed {seed}", draw_member(free, seed)[0]
-    biggest = best_member(member_space(free), group_costs(free, "flops"), Prices.of(free, ()))
-    if biggest is not None:
-        yield "the biggest", biggest
+    most = biggest(Prices.of(free, ()))
+    if most is not None:
+        yield "the biggest", most
 
 
 @frozen
@@ -184,9 +181,7 @@ class _Bench:
         """A member as the network that `train` would train."""
         if member is None:
             return self._network(self.compiled.graph)
-        text = print_spec(derive_spec(self.compiled, prune_to(self.compiled.graph, member)))
-        folder = Path(self.compiled.loaded.source.name).parent
-        return self._network(compile_loaded(load_text(Source("member", text), folder)).graph)
+        return self._network(network_of(self.compiled, member).graph)
 
     def _network(self, graph: Graph) -> Call:
         """A forward pass of a network that has no gates any more."""
