@@ -240,4 +240,10 @@ def add_run(parser: argparse.ArgumentParser, kind: str) -> None:
     add_seed(parser)
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     add_option(parser, kind)
+    parser.add_argument(
+        "--batch-size",
+        metavar="N",
+        help="examples a step: a number, `auto` for the largest batch that fits, or `auto:256` for "
+        "that up to 256",
+    )
     add_log(parser)

@@ -21,7 +21,7 @@ from bayesnas.commands.arguments import (
     add_standardise,
 )
 from bayesnas.commands.beside.reporting import say_report
-from bayesnas.commands.runs import run_options
+from bayesnas.commands.runs import batch_setting, run_options
 from bayesnas.commands.tables import columns, cost_heads, cost_texts, say_advice
 from bayesnas.commands.values import (
     chosen_settings,
@@ -101,7 +101,7 @@ def _search(options: argparse.Namespace) -> int:
 
 
 def settings_of(options: argparse.Namespace, compiled: Compiled) -> SearchSettings:
-    """The settings of a search: those of the spec, of ``--option`` and of ``--strategy``.
+    """The settings of a search: the spec's, and those of ``--option`` and options of their own.
 
     Raises:
         DiagnosticError: D230 to D232, D418, D423 (a setting is wrong or does nothing).
@@ -111,8 +111,9 @@ def settings_of(options: argparse.Namespace, compiled: Compiled) -> SearchSettin
         _check_strategy(options.option, "--strategy")
         check_setting("search", "strategy", options.strategy, None)
         values["strategy"] = options.strategy
-    settings = make_settings(SearchSettings, values)
-    _check_use(options.option, (settings.strategy,))
+    settings = make_settings(SearchSettings, values | batch_setting(options))
+    batch = ["batch_size"] if getattr(options, "batch_size", None) else []
+    _check_use([*options.option, *batch], (settings.strategy,))
     return settings
 
 

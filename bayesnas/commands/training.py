@@ -30,7 +30,7 @@ from bayesnas.commands.reports import (
     summary_lines,
     unread,
 )
-from bayesnas.commands.runs import run_options, set_threads
+from bayesnas.commands.runs import batch_setting, run_options, set_threads
 from bayesnas.commands.tables import columns, cost_texts
 from bayesnas.commands.values import (
     chosen_settings,
@@ -81,6 +81,7 @@ def _train(options: argparse.Namespace) -> int:
     compiled = compile_spec(options.spec, parse_values(options.set), options.network)
     compiled = compiled.learning(parse_objectives(options.objective))
     chosen = chosen_settings(compiled, "train", options.option, options.recipe)
+    chosen |= batch_setting(options)
     run = run_options(options, options.out, options.seed, options.resume, options.force)
     result = train(compiled, make_settings(TrainSettings, chosen), run)
     say(

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from bayesnas.compiler.settings import check_setting
 from bayesnas.dsl.amounts import AMOUNT, DURATION, MAX_DIGITS, amount_value, is_duration
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote, suggest
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle, quote, suggest
 
 if TYPE_CHECKING:
     from bayesnas.compiler.graph.model import BudgetConstraint
     from bayesnas.compiler.objectives import Objective
     from bayesnas.compiler.pipeline import Compiled
     from bayesnas.compiler.space.latencies import Latencies
+    from bayesnas.runtime.runs.folder import AutoBatch
     from bayesnas.runtime.weights.choice import Share
 
 
@@ -195,6 +196,34 @@ def _value(word: str) -> int | float | str:
         except ValueError:
             continue
     return word
+
+
+def parse_batch(text: str | None, options: Sequence[str]) -> int | AutoBatch | None:
+    """``--batch-size``: a number, or ``auto`` with or without the most that it may be.
+
+    Args:
+        text: what was given; None where nothing was.
+        options: those of ``--option``, which may not say another batch size.
+
+    Raises:
+        DiagnosticError: D418 (neither), D423 (both are given), D231 (a number that cannot be).
+    """
+    if text is None:
+        return None
+    if any(option.partition("=")[0].strip() == "batch_size" for option in options):
+        check_idle(["--option batch_size"], "beside `--batch-size`", "give one of the two")
+    match = re.fullmatch(r"(auto:)?(\d{1,9})|auto", text.strip())
+    if match is None:
+        remedy = "write `--batch-size 64`, or `auto`, or `auto:256`"
+        message = f"cannot read `--batch-size {text}`"
+        raise DiagnosticError(Diagnostic("D418", message, help=remedy))
+    from bayesnas.runtime.runs.folder import AutoBatch
+
+    if match[2] is None:
+        return AutoBatch()
+    count = int(match[2])
+    check_setting("train", "batch_size", count, None)
+    return AutoBatch(count) if match[1] else count
 
 
 def split_words(text: str, option: str, example: str) -> list[str]:

@@ -31,7 +31,7 @@ from bayesnas.runtime.data.splits import HOLDOUT
 from bayesnas.runtime.jobs.course import Course
 from bayesnas.runtime.jobs.failures import explained, plugins_named, unlearned
 from bayesnas.runtime.jobs.gates import annotation_of, gate_rows, living_means, round_rows
-from bayesnas.runtime.jobs.memory import Demand, watched
+from bayesnas.runtime.jobs.memory import Demand, fitted, watched
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.space import Space
 from bayesnas.runtime.network.training import absurd, check_score, check_weights
@@ -104,6 +104,8 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
     check_out(options.out, options.resume, options.force, options.inputs(space.wanted))
     device = pick_device(options.device)
     data = load_data(options.data, space.searched.graph, options.data_options).to(device)
+    fit = round(len(data.train) * (1 - HOLDOUT))
+    settings = fitted(settings, space.searched.graph, fit, options)
     settings, data, census = settled(settings, data, space.searched, HOLDOUT)
     say_note(_unused(space, settings))
     extra = {"examples": census.record(), **space.record()}
@@ -111,7 +113,7 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
     examples = data.train.fingerprint()
     with (
         Run.begin("search", space.wanted, settings, options, examples, extra) as run,
-        watched(demand),
+        watched(demand, options.out),
         plugins_named(data),
     ):
         net = Supernet(

@@ -19,7 +19,7 @@ from bayesnas.runtime.data.dataset import Batches, Data, Part
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.splits import split
 from bayesnas.runtime.jobs.failures import explained, no_better, plugins_named
-from bayesnas.runtime.jobs.memory import Demand, watched
+from bayesnas.runtime.jobs.memory import Demand, fitted, watched
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.trained import deployed_state, input_record, statistics_name
 from bayesnas.runtime.network.kernels import layout
@@ -119,6 +119,8 @@ def train(
     data = load_data(options.data, compiled.graph, options.data_options).to(device)
     if compiled.graph.searched():
         say_note("a supernet is trained with every gate at 1")
+    fit = round(len(data.train) * (1 - settings.holdout))
+    settings = fitted(settings, compiled.graph, fit, options)
     settings, data, census = settled(settings, data, compiled, settings.holdout or None)
     extra = {"examples": census.record(), **tested_on(data), **(start.made if start else {})}
     examples = data.train.fingerprint()
@@ -126,7 +128,7 @@ def train(
     with (
         Run.begin("train", compiled, settings, options, examples, extra) as run,
         explained(run, settings.learning_rate),
-        watched(demand),
+        watched(demand, options.out),
         plugins_named(data),
     ):
         at_once = AtOnce(demand.footprint, settings.batch_size)

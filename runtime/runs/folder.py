@@ -68,6 +68,13 @@ _WORDS: Final = {
 
 
 @frozen
+class AutoBatch:
+    """The largest batch that fits is asked for; ``most`` examples, or as many as is usual."""
+
+    most: int | None = None
+
+
+@frozen
 class RunOptions:
     """What a run is told besides its settings; ``data`` is a data set, or the name of one."""
 
@@ -79,6 +86,7 @@ class RunOptions:
     force: bool = False
     data_options: DataOptions = field(factory=DataOptions)
     listeners: tuple[Listener, ...] = ()  # what is told of the run while it works
+    batch: AutoBatch | None = None  # in the place of the settings' batch size
 
     @property
     def data_name(self) -> str:
