@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,8 @@ from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, memory_ran_out
 from bayesnas.runtime.network.free_memory import free_memory
 from bayesnas.runtime.network.memory import Footprint
-from bayesnas.runtime.runs.folder import RunOptions, pick_device
+from bayesnas.runtime.network.together.ranks import world
+from bayesnas.runtime.runs.folder import AutoBatch, RunOptions, pick_device
 from bayesnas.runtime.runs.ownership import has_checkpoint, settings_of
 from bayesnas.runtime.runs.progress import say_note
 
@@ -111,22 +113,31 @@ def fitted(settings: Settings, graph: Graph, examples: int, options: RunOptions)
         examples: to train on.
         options: of the run.
     """
-    if (batch := options.batch) is None:
+    if options.batch is None:
         return settings
+    chosen = _chosen(settings, options.batch, graph, examples, options)
+    # Ranks have other devices, and the first has the folder: it decides for all.
+    return evolve(settings, batch_size=int(world().told(str(chosen).encode())))
+
+
+def _chosen(
+    settings: Settings, batch: AutoBatch, graph: Graph, examples: int, options: RunOptions
+) -> int:
+    """The batch size of `fitted`."""
     begun = settings_of(options.out) if options.resume else None
     if begun is not None:
         kept = begun.get("settings", {}).get("batch_size")
-        return evolve(settings, batch_size=kept) if isinstance(kept, int) else settings
-    most = batch.most or max(settings.batch_size, min(AUTO_MOST, examples // AUTO_STEPS))
-    demand = evolve(
-        Demand.of(graph, settings, pick_device(options.device)), batch_size=min(most, examples)
-    )
-    fits = evolve(demand, free=None if demand.free is None else int(_ROOM * demand.free))
-    count = _round(fits.affordable)
-    takes = size(demand.footprint.step_bytes(count))
-    room = "nothing says what is free" if demand.free is None else f"{size(demand.free)} are free"
-    say_note(f"batch_size = {count}, of {most} at most: a step takes about {takes}, and {room}")
-    return evolve(settings, batch_size=count)
+        return kept if isinstance(kept, int) else settings.batch_size
+    usual = max(settings.batch_size, min(AUTO_MOST, examples // AUTO_STEPS))
+    most, ranks = min(batch.most or usual, examples), world().size
+    demand = Demand.of(graph, settings, pick_device(options.device))
+    room = None if demand.free is None else int(_ROOM * demand.free)
+    fits = evolve(demand, free=room, batch_size=math.ceil(most / ranks)).affordable
+    count = _round(min(most, ranks * fits))
+    takes = size(demand.footprint.step_bytes(math.ceil(count / ranks)))
+    told = "nothing says what is free" if demand.free is None else f"{size(demand.free)} are free"
+    say_note(f"batch_size = {count}, of {most} at most: a step takes about {takes}, and {told}")
+    return count
 
 
 def _round(count: int) -> int:
