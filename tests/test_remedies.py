@@ -175,6 +175,7 @@ NOT_TRIED = {
     "D610": "made by a function, of a name in Python",
     "D615": "starts several processes",
     "D616": "starts several processes",
+    "D613": "the machine's compiler",
     "D605": "mends the Python of a plugin, which is the user's",
 }
 

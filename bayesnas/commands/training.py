@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from attrs import evolve
+
 from bayesnas.commands.arguments import (
     Command,
     add_data,
@@ -63,6 +65,11 @@ RECIPES: Final = (
 def _add_train(parser: argparse.ArgumentParser) -> None:
     add_run(parser, "train")
     add_recipe(parser)
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="let PyTorch compile the steps: minutes before the first, each faster from then on",
+    )
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
@@ -83,6 +90,7 @@ def _train(options: argparse.Namespace) -> int:
     chosen = chosen_settings(compiled, "train", options.option, options.recipe)
     chosen |= batch_setting(options)
     run = run_options(options, options.out, options.seed, options.resume, options.force)
+    run = evolve(run, compiling=options.compile)
     result = train(compiled, make_settings(TrainSettings, chosen), run)
     say(
         f"test {result.task.told(result.test)} of {result.test_examples:,} examples, "

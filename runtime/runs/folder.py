@@ -58,7 +58,7 @@ from bayesnas.runtime.runs.seals import (
 FORMAT: Final = 3
 _PLACES: Final = ("data", "data_paths", "data_root")  # what lies there is compared by its hash
 _MAY_DIFFER: Final = (
-    *("file", "copies", "spec", "device", "plugins", "versions", "examples"),
+    *("file", "copies", "spec", "device", "compile", "plugins", "versions", "examples"),
     *_PLACES,
 )
 _WORDS: Final = {
@@ -90,6 +90,7 @@ class RunOptions:
     data_options: DataOptions = field(factory=DataOptions)
     listeners: tuple[Listener, ...] = ()  # what is told of the run while it works
     batch: AutoBatch | None = None  # in the place of the settings' batch size
+    compiling: bool = False  # whether steps of a training are compiled
 
     @property
     def data_name(self) -> str:
@@ -435,6 +436,7 @@ def run_record(
         **options.data_options.record(),
         "seed": options.seed,
         "device": options.device,
+        "compile": options.compiling,
         "settings": asdict(settings),
         "plugins": plugins,
         "plugin_hash": _plugin_hash(plugins),

@@ -36,6 +36,7 @@ def command_of(run: RunFiles) -> str:
         words += ["--target", str(column)]
     if settings.get("level", LEVELS[0]) != LEVELS[0]:
         words += ["--level", str(settings["level"])]
+    words += ["--compile"] if settings.get("compile") else []
     words += _search_words(settings)
     if settings.get("latencies_hash"):
         words += ["--latencies", str(run.folder / LATENCIES)]
