@@ -258,7 +258,8 @@ def _extremes(life: Life, costs: Mapping[str, int]) -> tuple[Member, Member]:
     most: set[str] = set()
     for arriving, kept in space.nodes():
         low = sorted((cheapest(c) for c in arriving), key=lambda g: costs[g])
-        high = sorted((dearest(c) for c in arriving), key=lambda g: -costs[g])
+        # Of those that cost the same the later ones: by them more of the others live.
+        high = sorted((dearest(c) for c in reversed(arriving)), key=lambda g: -costs[g])
         least.update(low[: kept or 0])
         most.update(high[: len(high) if kept is None else kept])
     order = sorted(space.connections, key=lambda c: costs[cheapest(c)])
