@@ -223,7 +223,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from bayesnas.runtime.data.folder import Findings
+    from bayesnas.runtime.data.folders.classes import Findings
     from bayesnas.runtime.data.registry import DataOptions
     from bayesnas.runtime.jobs.failures import plugins_named
     from bayesnas.runtime.jobs.prediction import Fault, listed, predictions

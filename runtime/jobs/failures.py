@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from torch.nn.functional import embedding
 from bayesnas.compiler.operations.plugins import loaded_plugins
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, memory_ran_out, quote
 from bayesnas.runtime.data.dataset import Data
+from bayesnas.runtime.data.examples import CHUNK
 from bayesnas.runtime.network.modules import EMITTED
 from bayesnas.runtime.runs.folder import Run
 from bayesnas.runtime.runs.ownership import has_checkpoint
@@ -118,8 +120,12 @@ class _Lookup:
 
 def _range(data: Data) -> tuple[float, float]:
     """The least and the largest number of all examples."""
-    parts = [x for part in (data.train, data.test) for x in tensors(part.inputs)]
-    return float(min(x.min() for x in parts)), float(max(x.max() for x in parts))
+    least, most = math.inf, -math.inf
+    for part in (data.train, data.test):
+        for inputs, _ in part.in_order(CHUNK):
+            least = min(least, *(float(x.min()) for x in tensors(inputs)))
+            most = max(most, *(float(x.max()) for x in tensors(inputs)))
+    return least, most
 
 
 def _in_plugin(trace: TracebackType | None) -> tuple[str, str] | None:

@@ -12,7 +12,7 @@ from attrs import frozen
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, memory_ran_out
-from bayesnas.runtime.network.free_memory import free_memory
+from bayesnas.runtime.data.free_memory import free_memory
 from bayesnas.runtime.network.memory import Footprint
 from bayesnas.runtime.runs.progress import say_note
 

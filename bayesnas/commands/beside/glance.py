@@ -212,8 +212,8 @@ def _of_folder(root: Path) -> Glance:
     Raises:
         DiagnosticError: D503 (none of them can be read), and what `Layout.of` raises.
     """
-    from bayesnas.runtime.data.folder import Findings, images_below
-    from bayesnas.runtime.data.layout import Layout
+    from bayesnas.runtime.data.folders.classes import Findings, images_below
+    from bayesnas.runtime.data.folders.layout import Layout
 
     layout = Layout.of(root)
     files = [images_below(layout.train / name, Findings()) for name in layout.classes]
@@ -235,7 +235,7 @@ def _fitted(
     Raises:
         DiagnosticError: D503 (none of them can be read).
     """
-    from bayesnas.runtime.data.images import picture_size
+    from bayesnas.runtime.data.folders.images import picture_size
 
     seen = [size for path in _spread(files) if (size := picture_size(path)) is not None]
     if not seen:

@@ -19,7 +19,7 @@ from torch import Tensor
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.runtime.data.arrays import data_of_parts
 from bayesnas.runtime.data.dataset import Data
-from bayesnas.runtime.data.folder import (
+from bayesnas.runtime.data.folders.classes import (
     Findings,
     Reader,
     check_shape,
@@ -27,8 +27,8 @@ from bayesnas.runtime.data.folder import (
     stacked,
     unreadable,
 )
-from bayesnas.runtime.data.images import ImageError, read_map
-from bayesnas.runtime.data.layout import ROLES
+from bayesnas.runtime.data.folders.images import ImageError, read_map
+from bayesnas.runtime.data.folders.layout import ROLES
 from bayesnas.runtime.data.registry import FITS, Request
 from bayesnas.runtime.tasks.interface import Array
 

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
-from bayesnas.runtime.data.dataset import Data, Part, numbers
-from bayesnas.runtime.data.images import ENDINGS, MODES, ImageError, Picture, read_picture
-from bayesnas.runtime.data.layout import Layout, litter
+from bayesnas.runtime.data.dataset import Data
+from bayesnas.runtime.data.examples import Part, numbers
+from bayesnas.runtime.data.folders.images import ENDINGS, MODES, ImageError, Picture, read_picture
+from bayesnas.runtime.data.folders.layout import Layout, litter
 from bayesnas.runtime.data.registry import FITS, DataOptions, Request
 from bayesnas.runtime.data.splits import reserve_test
 from bayesnas.runtime.tasks.classification import Classification
