@@ -37,6 +37,7 @@ from bayesnas.compiler.slices.narrowing import narrowed_spec
 from bayesnas.dsl.diagnostics import DiagnosticError, render_all
 from bayesnas.dsl.tree_json import tree_from_json
 from bayesnas.runtime.data.arrays import data_of_arrays
+from bayesnas.runtime.data.folders.decoding import died
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs import export
 from bayesnas.runtime.jobs.failures import explained, plugins_named
@@ -302,6 +303,10 @@ network net(text: [2, 8]) -> (next: [2, 8]) {
 """
 
 
+def decoding_that_dies() -> None:
+    raise died(RuntimeError("DataLoader worker (pid 41) is killed by signal: Killed. "))
+
+
 PROVOKED: dict[str, Callable[..., None]] = {
     "D404": tree_of_another_format,
     "D421": graphviz_that_fails,
@@ -318,6 +323,7 @@ PROVOKED: dict[str, Callable[..., None]] = {
     "D608": layer_that_there_is_not,
     "D609": budget_that_no_removal_meets,
     "D610": importance_that_there_is_not,
+    "D613": decoding_that_dies,
 }
 
 

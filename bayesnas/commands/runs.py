@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bayesnas.runtime.runs.events import Listener
     from bayesnas.runtime.runs.folder import RunOptions
 
+MAX_WORKERS: Final = 256
 MAX_THREADS: Final = 1024  # PyTorch ends the process where the system refuses it a thread
 
 
@@ -27,7 +28,7 @@ def run_options(
     """The options of a run in the folder ``out``; data and device are those of the command line.
 
     Raises:
-        DiagnosticError: D418 (threads or seed that cannot be), D423 (an option does nothing).
+        DiagnosticError: D418 (a number or seed that cannot be), D423 (an option does nothing).
     """
     from bayesnas.runtime.data.registry import DataOptions, check_use
     from bayesnas.runtime.runs.folder import RunOptions
@@ -42,7 +43,10 @@ def run_options(
         getattr(options, "standardise", "auto"),
         tuple(options.target),
         options.level,
+        stream=getattr(options, "stream", False),
+        workers=getattr(options, "workers", None),
     )
+    check_workers(data.workers)
     check_use(options.data or "", data)
     told = listeners(getattr(options, "log", ()))
     return RunOptions(options.data or "", out, seed, options.device, resume, force, data, told)
@@ -59,6 +63,17 @@ def listeners(names: Sequence[str]) -> tuple[Listener, ...]:
     from bayesnas.runtime.runs.tensorboard import TensorBoard
 
     return (TensorBoard(),)
+
+
+def check_workers(count: int | None) -> None:
+    """Refuse a number of processes that cannot be, or that no machine is meant to have.
+
+    Raises:
+        DiagnosticError: D418.
+    """
+    if count is not None and not 0 <= count <= MAX_WORKERS:
+        remedy = f"write a number from 0 to {MAX_WORKERS}, or leave `--workers` out"
+        raise DiagnosticError(Diagnostic("D418", f"cannot use {count} processes", help=remedy))
 
 
 def set_threads(count: int | None) -> None:

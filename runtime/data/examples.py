@@ -184,53 +184,95 @@ def statistics(inputs: Inputs) -> tuple[Inputs, Inputs]:
 def moments(chunks: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
     """Mean and deviation of each channel over all chunks [M, C, ...], as `statistics` has them.
 
-    Chan, Golub, LeVeque, 1979: chunks are joined by their counts, means and squares about these.
-    The result depends on how examples are dealt into chunks, in the last bits.
+    Those of bytes are exact. Of other numbers the last bits depend on how examples are dealt into
+    chunks.
     """
-    gathered = Moments()
+    gathered: _OfBytes | _OfNumbers | None = None
     for chunk in chunks:
-        gathered.add(chunk)
-    return gathered.result()
+        found = _OfBytes.of(chunk) if chunk.dtype == torch.uint8 else _OfNumbers.of(chunk)
+        gathered = found if gathered is None else gathered.joined(found)  # type: ignore[arg-type]
+    if gathered is None:
+        raise ValueError("no examples have no statistics")
+    mean, std = gathered.result()
+    std[gathered.least == gathered.most] = 1
+    kind = statistics_type(chunk.dtype)
+    return mean.to(kind), std.to(kind)
 
 
-class Moments:
-    """What `moments` has gathered so far."""
+@frozen
+class _OfBytes:
+    """Sums of bytes and of their squares, least and largest, int64 [C]; ``count`` a channel."""
 
-    def __init__(self) -> None:
-        self._type = torch.float32
-        self._count = 0
-        self._mean = self._squares = torch.zeros(())
-        self._least = self._most = torch.zeros(())
+    count: int
+    sums: Tensor
+    squares: Tensor
+    least: Tensor
+    most: Tensor
 
-    def add(self, inputs: Tensor) -> None:
-        """Some more inputs [M, C, ...]."""
-        # Maps one channel at a time: all at once they are many times as large as their bytes.
-        channels = torch.split(inputs, 1, dim=1) if inputs.dim() > 2 else [inputs]
-        parts = [torch.cat(part) for part in zip(*map(_moments, channels), strict=True)]
-        mean, squares, least, most = parts
-        count = inputs[:, 0].numel()
-        if self._count == 0:
-            self._type = statistics_type(inputs.dtype)
-            self._count, self._mean, self._squares = count, mean, squares
-            self._least, self._most = least, most
-            return
-        whole = self._count + count
-        apart = mean - self._mean
-        self._squares = self._squares + squares + apart**2 * (self._count * count / whole)
-        self._mean = self._mean + apart * (count / whole)
-        self._least, self._most = self._least.minimum(least), self._most.maximum(most)
-        self._count = whole
+    @classmethod
+    def of(cls, inputs: Tensor) -> _OfBytes:
+        """Of inputs [M, C, ...]."""
+        if inputs.dim() == 2:
+            whole = inputs.to(torch.int64)
+            ends = whole.amin(dim=0), whole.amax(dim=0)
+            return cls(len(whole), whole.sum(dim=0), whole.square().sum(dim=0), *ends)
+        counts = torch.stack([torch.bincount(x.flatten(), minlength=256) for x in inputs.unbind(1)])
+        value = torch.arange(256, device=inputs.device)
+        least = torch.where(counts > 0, value, 255).amin(dim=1)
+        most = torch.where(counts > 0, value, 0).amax(dim=1)
+        sums, squares = (counts * value).sum(dim=1), (counts * value * value).sum(dim=1)
+        return cls(inputs[:, 0].numel(), sums, squares, least, most)
+
+    def joined(self, other: _OfBytes) -> _OfBytes:
+        """Of both."""
+        least, most = self.least.minimum(other.least), self.most.maximum(other.most)
+        sums, squares = self.sums + other.sums, self.squares + other.squares
+        return _OfBytes(self.count + other.count, sums, squares, least, most)
 
     def result(self) -> tuple[Tensor, Tensor]:
-        """Mean and deviation [C]."""
-        std = (self._squares / max(1, self._count - 1)).sqrt()
-        std[self._least == self._most] = 1
-        return self._mean.to(self._type), std.to(self._type)
+        """Mean and deviation of the shares of 255, float64 [C]."""
+        n, device = self.count, self.sums.device
+        pairs = zip(self.sums.tolist(), self.squares.tolist(), strict=True)
+        about = [(n * squares - sums * sums) / (n * max(1, n - 1)) for sums, squares in pairs]
+        std = torch.tensor(about, dtype=torch.float64, device=device).sqrt() / 255
+        return self.sums.to(torch.float64) / (255 * n), std
+
+
+@frozen
+class _OfNumbers:
+    """Means of numbers, squares about them, least and largest, float64 [C]; ``count`` a channel."""
+
+    count: int
+    mean: Tensor
+    squares: Tensor
+    least: Tensor
+    most: Tensor
+
+    @classmethod
+    def of(cls, inputs: Tensor) -> _OfNumbers:
+        """Of inputs [M, C, ...]."""
+        # Maps one channel at a time: all at once they are many times as large as the inputs.
+        channels = torch.split(inputs, 1, dim=1) if inputs.dim() > 2 else [inputs]
+        parts = (torch.cat(part) for part in zip(*map(_moments, channels), strict=True))
+        return cls(inputs[:, 0].numel(), *parts)
+
+    def joined(self, other: _OfNumbers) -> _OfNumbers:
+        """Of both (Chan, Golub, LeVeque, 1979)."""
+        count = self.count + other.count
+        apart = other.mean - self.mean
+        mean = self.mean + apart * (other.count / count)
+        squares = self.squares + other.squares + apart**2 * (self.count * other.count / count)
+        least, most = self.least.minimum(other.least), self.most.maximum(other.most)
+        return _OfNumbers(count, mean, squares, least, most)
+
+    def result(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation, float64 [C]."""
+        return self.mean, (self.squares / max(1, self.count - 1)).sqrt()
 
 
 def _moments(inputs: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Mean, squares about it, least and largest number of each channel, float64 [C]."""
-    channels = numbers(inputs).transpose(0, 1).flatten(1).to(torch.float64)
+    channels = inputs.transpose(0, 1).flatten(1).to(torch.float64)
     mean = channels.mean(dim=1)
     squares = (channels - mean[:, None]).square_().sum(dim=1)
     return mean, squares, channels.amin(dim=1), channels.amax(dim=1)

@@ -61,6 +61,8 @@ class DataOptions:
         target: the columns of a table that are predicted.
         level: what a token of a text is.
         columns: how the columns of a table became features for the network that is asked.
+        stream: image files are read when they are needed, even if they fit into memory.
+        workers: processes that decode them; None: a core each. Neither changes any number.
 
     Raises:
         DiagnosticError: D418 (a value that one of them does not take).
@@ -74,6 +76,8 @@ class DataOptions:
     target: tuple[str, ...] = ()
     level: Level = field(default="character", validator=_one_of(*LEVELS))
     columns: Sequence[Mapping[str, Any]] = ()
+    stream: bool = field(default=False, validator=_one_of(False, True))
+    workers: int | None = None
 
     @property
     def resizes(self) -> bool:
@@ -93,6 +97,12 @@ class DataOptions:
         return [option for option, is_ in given.items() if is_]
 
     @property
+    def streamed(self) -> list[str]:
+        """Options of the command line that say how image files are read, of those given."""
+        given = {"--stream": self.stream, "--workers": self.workers is not None}
+        return [option for option, is_ in given.items() if is_]
+
+    @property
     def given(self) -> dict[str, list[str]]:
         """Options of the command line that were given, by the trait of the sources they are for."""
         return {
@@ -100,6 +110,7 @@ class DataOptions:
             "fetches": self.fetched,
             "tabular": ["--target"] if self.target else [],
             "spells": ["--level"] if self.level != LEVELS[0] else [],
+            "streams": self.streamed,
         }
 
     def record(self) -> dict[str, Any]:
@@ -191,8 +202,8 @@ class Source:
     """A kind of data: its word, what stands behind a colon, and the module that loads it.
 
     ``fits`` says that it has image files to be fitted, ``fetches`` that it can be downloaded,
-    ``tabular`` that it has columns to choose from, ``spells`` that it has tokens. ``own`` is the
-    function of a plugin.
+    ``tabular`` that it has columns to choose from, ``spells`` that it has tokens, ``streams`` that
+    it may be read when it is needed. ``own`` is the function of a plugin.
     """
 
     word: str
@@ -202,6 +213,7 @@ class Source:
     fetches: bool = False
     tabular: bool = False
     spells: bool = False
+    streams: bool = False
     own: Loader | None = None
 
     @property
@@ -223,7 +235,7 @@ SOURCES: Final = (
     Source("breast_cancer", "", "tables.bundled"),
     Source("wine", "", "tables.bundled"),
     Source("cifar10", "", "cifar10", fetches=True),
-    Source("folder", "PATH", "folders.source", fits=True),
+    Source("folder", "PATH", "folders.source", fits=True, streams=True),
     Source("npz", "FILE", "arrays"),
     Source("csv", "FILE", "tables.source", tabular=True),
     Source("text", "FILE", "texts.source", spells=True),
