@@ -304,7 +304,9 @@ network net(text: [2, 8]) -> (next: [2, 8]) {
 
 
 def decoding_that_dies() -> None:
-    raise died(RuntimeError("DataLoader worker (pid 41) is killed by signal: Killed. "))
+    error = died(RuntimeError("DataLoader worker (pid 41) is killed by signal: Killed. "))
+    assert error is not None
+    raise error
 
 
 PROVOKED: dict[str, Callable[..., None]] = {

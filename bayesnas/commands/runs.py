@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from bayesnas.runtime.runs.events import Listener
     from bayesnas.runtime.runs.folder import RunOptions
 
-MAX_WORKERS: Final = 256
 MAX_THREADS: Final = 1024  # PyTorch ends the process where the system refuses it a thread
 
 
@@ -46,7 +45,6 @@ def run_options(
         stream=getattr(options, "stream", False),
         workers=getattr(options, "workers", None),
     )
-    check_workers(data.workers)
     check_use(options.data or "", data)
     told = listeners(getattr(options, "log", ()))
     return RunOptions(options.data or "", out, seed, options.device, resume, force, data, told)
@@ -63,17 +61,6 @@ def listeners(names: Sequence[str]) -> tuple[Listener, ...]:
     from bayesnas.runtime.runs.tensorboard import TensorBoard
 
     return (TensorBoard(),)
-
-
-def check_workers(count: int | None) -> None:
-    """Refuse a number of processes that cannot be, or that no machine is meant to have.
-
-    Raises:
-        DiagnosticError: D418.
-    """
-    if count is not None and not 0 <= count <= MAX_WORKERS:
-        remedy = f"write a number from 0 to {MAX_WORKERS}, or leave `--workers` out"
-        raise DiagnosticError(Diagnostic("D418", f"cannot use {count} processes", help=remedy))
 
 
 def set_threads(count: int | None) -> None:

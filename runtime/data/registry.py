@@ -29,6 +29,7 @@ STANDARDISE: Final[tuple[Standardise, ...]] = get_args(Standardise)
 Level: TypeAlias = Literal["character", "word"]
 LEVELS: Final[tuple[Level, ...]] = get_args(Level)
 ROOT: Final = Path("data")
+MOST_WORKERS: Final = 256
 
 
 def check_word(name: str, value: object, words: Collection[object]) -> None:
@@ -44,6 +45,12 @@ def check_word(name: str, value: object, words: Collection[object]) -> None:
 
 def _one_of(*words: object) -> Callable[[object, Attribute[Any], object], None]:
     return lambda _, attribute, value: check_word(attribute.name, value, words)
+
+
+def _processes(_: object, __: Attribute[Any], count: int | None) -> None:
+    if count is not None and not 0 <= count <= MOST_WORKERS:
+        remedy = f"write a number from 0 to {MOST_WORKERS}, or leave `--workers` out"
+        raise DiagnosticError(Diagnostic("D418", f"cannot use {count} processes", help=remedy))
 
 
 @frozen
@@ -77,7 +84,7 @@ class DataOptions:
     level: Level = field(default="character", validator=_one_of(*LEVELS))
     columns: Sequence[Mapping[str, Any]] = ()
     stream: bool = field(default=False, validator=_one_of(False, True))
-    workers: int | None = None
+    workers: int | None = field(default=None, validator=_processes)
 
     @property
     def resizes(self) -> bool:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
+import time
 import warnings
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +31,7 @@ from bayesnas.runtime.tasks.interface import Array
 
 AHEAD: Final = 2  # batches that a process decodes before they are asked for
 MOST_PROCESSES: Final = 16
+_HEARD: Final = 0.2  # seconds, within which a death is heard of
 
 Run = Callable[[Callable[[int], Picture | ImageError], Iterable[int]], Iterable[Any]]
 
@@ -141,16 +146,23 @@ class Decoding:
                 for some in places:
                     yield self.pictures.decoded(some, pool.map)
             return
-        loader = self.idle.pop() if self.idle else self._loader()
-        plan: Any = loader.batch_sampler
-        plan[:] = places
+        fresh = not self.idle
         try:
             with warnings.catch_warnings():  # of more processes than cores: they were asked for
                 warnings.simplefilter("ignore")
+                loader = self._loader() if fresh else self.idle.pop()
+                plan: Any = loader.batch_sampler
+                plan[:] = places
                 batches = iter(loader)
+                if fresh:
+                    atexit.register(_close, weakref.ref(self))  # after PyTorch's own, so before
             yield from batches
         except RuntimeError as error:
-            raise died(error) from error
+            raise died(error) or error from error
+        except (OSError, EOFError) as error:  # those of files are told in what is decoded
+            with suppress(RuntimeError):
+                time.sleep(_HEARD)  # PyTorch raises when it hears of the death: here, not later
+            raise _death(f"its connection has ended: {type(error).__name__}") from error
         self.idle.append(loader)
 
     def _loader(self) -> DataLoader[Any]:
@@ -191,12 +203,24 @@ def _begin(_number: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def died(error: RuntimeError) -> Exception:
-    """D613 where a process has died, most often for want of memory; else the error itself."""
+def _close(decoding: weakref.ref[Decoding]) -> None:
+    """Let processes end that wait for work: at its exit Python would wait for each of them."""
+    if (living := decoding()) is not None:
+        living.idle.clear()
+
+
+def died(error: BaseException) -> DiagnosticError | None:
+    """D613 where a process that decodes has died, most often for want of memory.
+
+    PyTorch says so when the system does, which may be in the midst of anything.
+    """
     text = str(error)
     if "DataLoader worker" not in text and "shared memory" not in text:
-        return error
-    notes = (text.splitlines()[0].rstrip(". "),)
+        return None
+    return _death(text.splitlines()[0].rstrip(". "))
+
+
+def _death(note: str) -> DiagnosticError:
     remedy = "pass fewer `--workers`, or `--workers 0`: then the run decodes by itself"
     message = "a process that decodes images has died"
-    return DiagnosticError(Diagnostic("D613", message, notes=notes, help=remedy), status=1)
+    return DiagnosticError(Diagnostic("D613", message, notes=(note,), help=remedy), status=1)
