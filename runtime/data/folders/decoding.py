@@ -181,12 +181,14 @@ class Decoding:
 
 
 def default_workers() -> int:
-    """Processes that decode where nobody says how many: a core each."""
+    """Processes that decode where nobody says how many: a core each, shared among `torchrun`'s."""
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS and Windows
         cores = os.cpu_count() or 1
-    return min(MOST_PROCESSES, cores)
+    here = os.environ.get("LOCAL_WORLD_SIZE", "")
+    ranks = int(here) if here.isdigit() else 1
+    return min(MOST_PROCESSES, max(1, cores // max(1, ranks)))
 
 
 def consecutive(count: int, size: int) -> list[Array]:
