@@ -10,7 +10,8 @@ Three ways train one network, in turn: `train` with the images in memory, `train
 plain loop: `ImageFolder`, `RandomCrop`, `RandomHorizontalFlip`, `ToTensor`, `Normalize` and
 `DataLoader` with as many processes, SGD, the emitted module in channels-last. An epoch is timed,
 after one that is not. Ratios are of a round's times; their median over the rounds is reported, so
-that other work on the machine falls on all alike.
+that other work on the machine falls on all alike. Beside them stands the ratio by the seconds of
+processors that all processes used, on which other work hardly tells.
 
 The share of a step that is not the network's own is measured beside: steps of `train` in memory
 against forward, loss and backward alone, on one batch.
@@ -22,16 +23,20 @@ status 1 where one is missed.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
@@ -46,13 +51,15 @@ from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.learning.learner import Learner
 from bayesnas.runtime.network.modules import build, predict
-from benchmarks.common import cifar_folder, finish, logged, seconds
+from bayesnas.runtime.runs.events import Event
+from bayesnas.runtime.runs.folder import RunOptions
+from benchmarks.common import cifar_folder, finish, seconds
 
 MEMORY, STREAMED, PLAIN = "in memory", "streamed", "plain loop"
 BARS = {MEMORY: 1.5, STREAMED: 1.0}
 MOST_BESIDE = 0.10
 NETWORK = Path(__file__).parent / "networks" / "resnet32.nas"
-STEPS = 20  # that are timed for the share
+STEPS = 20  # at most, that are timed for the share
 
 
 @frozen
@@ -73,23 +80,60 @@ class Subject:
         return module.to(self.device)
 
 
-def ours(subject: Subject, stream: bool) -> float:
-    """Images a second of `train`, in its second epoch."""
-    from bayesnas.runtime.runs.folder import RunOptions
+@frozen
+class Clock:
+    """Seconds that have passed, and those of processors that this process and its children used."""
 
-    read = DataOptions(stream=stream, workers=subject.workers if stream else None)
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "run"
-        data, device = f"folder:{subject.images}", str(subject.device)
-        train(
-            subject.compiled, subject.settings, RunOptions(data, out, 0, device, data_options=read)
+    wall: float
+    processors: float
+
+    @classmethod
+    def now(cls) -> Clock:
+        """At this moment; processors are known on Linux alone."""
+        children = sum(_used(child.pid) for child in multiprocessing.active_children())
+        return cls(time.perf_counter(), time.process_time() + children)
+
+    def speed(self, before: Clock, images: int) -> Speed:
+        """Of so many images since a moment before."""
+        return Speed(
+            images / (self.wall - before.wall), images / (self.processors - before.processors)
         )
-        first, second = (row["seconds"] for row in logged(out / "history.jsonl"))
-    return subject.count / float(second - first)
 
 
-def plain(subject: Subject) -> float:
-    """Images a second of the plain loop, in its second epoch."""
+@frozen
+class Speed:
+    """Images a second, and images a second of a processor, all processes together."""
+
+    wall: float
+    processors: float
+
+
+def _used(pid: int | None) -> float:
+    with suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
+def ours(subject: Subject, stream: bool) -> Speed:
+    """`train`, in its second epoch."""
+    read = DataOptions(stream=stream, workers=subject.workers if stream else None)
+    moments: list[Clock] = []
+
+    def listen(event: Event) -> None:
+        if event.kind == "row":
+            moments.append(Clock.now())
+
+    with tempfile.TemporaryDirectory() as folder:
+        data, device = f"folder:{subject.images}", str(subject.device)
+        options = RunOptions(data, Path(folder, "run"), 0, device, data_options=read)
+        train(subject.compiled, subject.settings, evolve(options, listeners=(listen,)))
+    first, second = moments
+    return second.speed(first, subject.count)
+
+
+def plain(subject: Subject) -> Speed:
+    """The plain loop, in its second epoch."""
     from torchvision.datasets import ImageFolder
     from torchvision.transforms import v2
 
@@ -124,7 +168,9 @@ def plain(subject: Subject) -> float:
             optimizer.step()
 
     epoch()
-    return subject.count / seconds(epoch, subject.device)
+    before = Clock.now()
+    seconds(epoch, subject.device)
+    return Clock.now().speed(before, subject.count)
 
 
 def beside(subject: Subject, rounds: int) -> float:
@@ -137,44 +183,54 @@ def beside(subject: Subject, rounds: int) -> float:
     generator = torch.Generator().manual_seed(0)
     batches = Batches(data, data.train, settings.batch_size, "shift_flip", generator)
     [(inputs, targets)] = [*batches.series(1)]
+    count = min(STEPS, len(batches) - 1)  # the last one is smaller
 
     def steps() -> None:
         for number, _ in enumerate(learner.epoch(batches, 0), start=1):
-            if number == STEPS:
+            if number == count:
                 break
 
     def own() -> None:
-        for _ in range(STEPS):
+        for _ in range(count):
             loss = data.task.loss(predict(learner.module, inputs), targets)
             loss.backward()  # type: ignore[no-untyped-call]
             learner.optimizer.zero_grad(set_to_none=True)
 
     shares = []
     for turn in range(rounds + 1):
-        whole, network = seconds(steps, subject.device), seconds(own, subject.device)
+        whole, network = busy(steps, subject.device), busy(own, subject.device)
         if turn:
             shares.append(1 - network / whole)
     return median(shares)
 
 
+def busy(call: Callable[[], None], device: torch.device) -> float:
+    """Seconds of one call: on a CPU those of processors, so that other work counts for nothing."""
+    before = time.process_time()
+    passed = seconds(call, device)
+    return time.process_time() - before if device.type == "cpu" else passed
+
+
 def measure(subject: Subject, rounds: int) -> dict[str, dict[str, float]]:
-    """Images a second of each way, and its speed over the plain loop's."""
-    ways: dict[str, Callable[[], float]] = {
+    """The speed of each way, and over the plain loop's."""
+    ways: dict[str, Callable[[], Speed]] = {
         MEMORY: partial(ours, subject, False),
         STREAMED: partial(ours, subject, True),
         PLAIN: partial(plain, subject),
     }
-    speeds: dict[str, list[float]] = {name: [] for name in ways}
+    speeds: dict[str, list[Speed]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
             speeds[name].append(way())
-    return {
-        name: {
-            "images_a_second": round(median(found), 1),
-            "ratio": round(median(a / b for a, b in zip(found, speeds[PLAIN], strict=True)), 2),
+    rows = {}
+    for name, found in speeds.items():
+        pairs = [*zip(found, speeds[PLAIN], strict=True)]
+        rows[name] = {
+            "images_a_second": round(median(s.wall for s in found), 1),
+            "ratio": round(median(s.wall / p.wall for s, p in pairs), 2),
+            "processor_ratio": round(median(s.processors / p.processors for s, p in pairs), 2),
         }
-        for name, found in speeds.items()
-    }
+    return rows
 
 
 def main() -> None:
@@ -201,7 +257,10 @@ def main() -> None:
     found: dict[str, Any] = measure(subject, options.rounds)
     share = beside(subject, options.rounds)
     for name, row in found.items():
-        print(f"{name:12}{row['images_a_second']:>10,.0f} images/s {row['ratio']:>6.2f} x")
+        print(
+            f"{name:12}{row['images_a_second']:>10,.0f} images/s {row['ratio']:>6.2f} x, "
+            f"by processors' seconds {row['processor_ratio']:.2f} x"
+        )
     print(f"not the network's own: {share:.1%} of a step")
     missed = [
         f"{n}: {found[n]['ratio']} < {bar}" for n, bar in BARS.items() if found[n]["ratio"] < bar
