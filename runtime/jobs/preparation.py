@@ -50,7 +50,7 @@ def settled(
     census: Census = Census.of(data, holdout, "search" if training is None else "training")
     examples: int = int(census.train.sum())
     with plugins_named(data):
-        example = data.normalize(data.train.inputs[:1])
+        example = data.normalize(data.train.example)
         check_batches(graph, origin, example, examples, settings.batch_size)
         if data.task.causal(graph) and not isinstance(example, Bundle):
             check_causal(graph, origin, example)
@@ -58,9 +58,9 @@ def settled(
     for note in (
         data.note,
         *census.notes(weighted),
-        sameness_note(data.train.inputs),
+        sameness_note(data.train),
         augmentation_note(settings.augment, augment),
-        layout_note(graph, data.train.inputs.device),
+        layout_note(graph, data.train.targets.device),
         *(() if training is None else course_notes(training, graph, examples)),
     ):
         say_note(note)
@@ -78,7 +78,7 @@ def _check_training(settings: TrainSettings, data: Data, graph: Graph) -> None:
         DiagnosticError: D232, D515.
     """
     check_training(settings)
-    example, placed = data.train.inputs[:1], data.task.placed
+    example, placed = data.train.example, data.task.placed
     Extra.of(settings).check(data.name, example, placed)
     check_mixtures(data.name, example, placed, settings.cutmix)
     check_names(data.name, looked_up(graph), settings.mixup)
