@@ -208,7 +208,10 @@ SAME = (
 
 def without_seconds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows of history.jsonl that are the same in every run of one seed."""
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+    return [
+        {name: value for name, value in row.items() if not name.startswith("seconds")}
+        for row in rows
+    ]
 
 
 def snapshot(folder: Path) -> dict[str, bytes | None]:
