@@ -6,6 +6,7 @@ so that a step takes as long as its launches; a recorded one takes as long as it
 
 from __future__ import annotations
 
+import gc
 import warnings
 from typing import Final
 
@@ -16,6 +17,7 @@ from bayesnas.compiler.graph.model import Graph
 from bayesnas.runtime.network.free_memory import free_memory
 from bayesnas.runtime.network.memory import Footprint
 from bayesnas.runtime.network.modules import predict_all
+from bayesnas.runtime.network.together.ranks import world
 from bayesnas.runtime.tasks.bundle import Inputs, tensors
 
 FIRST: Final = 3  # passes of one shape that are not recorded: the last batch of an epoch is rarer
@@ -41,9 +43,12 @@ class Recording:
 
     @staticmethod
     def of(module: nn.Module, graph: Graph, batch_size: int) -> Recording | None:
-        """For trainings of a network that was emitted from a graph; None but on a GPU."""
+        """For trainings of a network that was emitted from a graph; None but on a GPU.
+
+        Processes that work together speak to each other in a pass, which is not recorded.
+        """
         weight = next(module.parameters(), None)
-        if weight is None or weight.device.type != "cuda":
+        if weight is None or weight.device.type != "cuda" or world().size > 1:
             return None
         return Recording(module, Footprint.of(graph).step_bytes(batch_size))
 
@@ -80,6 +85,8 @@ class Recording:
 
     def _record(self, shape: str, given: tuple[Tensor, ...]) -> None:
         device = given[0].device
+        gc.collect()  # nodes that accumulate gradients must be made while the pass is recorded
+        torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
         buffers = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
         random = torch.cuda.get_rng_state(device)
         samples = tuple(z.detach().clone().requires_grad_(z.requires_grad) for z in given)
