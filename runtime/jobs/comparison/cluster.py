@@ -11,6 +11,8 @@ import pickle
 import platform
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,7 +36,8 @@ from bayesnas.runtime.runs.seals import text_hash
 
 LOCAL: Final = "local"
 LOST: Final = 3  # times that a cell whose worker was lost is begun again
-_ANSWER: Final = 5.0  # seconds in which an address answers; Ray itself tries for minutes
+_ANSWER: Final = 5.0  # seconds in which an address answers
+_STATUS: Final = 30.0  # seconds in which Ray answers there; by itself it tries for minutes
 _ENDED: Final = 60.0  # seconds in which interrupted cells are saved
 _REMEDY: Final = (
     "start it there with `ray start --head`, name it as `HOST:PORT`, or write `--cluster local`"
@@ -141,13 +144,15 @@ class Cluster:
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1"
         )  # no GPU that none asked for
         more: dict[str, Any] = {}
+        if "ray://" not in self.address and self.address not in (LOCAL, "auto"):
+            _check_ray(self.address)
         if self.address == LOCAL:
             more = {"include_dashboard": False, "num_cpus": max(self.threads, os.cpu_count() or 1)}
         main = threading.current_thread() is threading.main_thread()
         handler = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(self.address, log_to_driver=False, logging_level="ERROR", **more)
-        except (OSError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError, SystemExit) as error:
             raise _no_ray(self.address, str(error)) from None
         finally:
             if main:  # Ray puts its own in the place
@@ -242,6 +247,22 @@ def _check_answer(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER).close()
     except OSError as error:
         raise _no_ray(address, error.strerror or str(error)) from None
+
+
+def _check_ray(address: str) -> None:
+    """Refuse an address where something else listens.
+
+    Raises:
+        DiagnosticError: D447.
+    """
+    command = [sys.executable, "-m", "ray.scripts.scripts", "status", "--address", address]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=_STATUS, check=False)
+    except subprocess.TimeoutExpired:
+        raise _no_ray(address, "something else listens there") from None
+    if done.returncode:
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise _no_ray(address, said[-1] if said else "something else listens there")
 
 
 def _no_ray(address: str, reason: str) -> DiagnosticError:
