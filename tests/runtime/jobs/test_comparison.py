@@ -363,12 +363,12 @@ BAD_ARGUMENTS = {
     "budget": (
         ["--budget", "flops"],
         "D418", "cannot read `--budget flops`",
-        "write `--budget flops=60M` or `--budget parameters=500K`",
+        "write `--budget flops=60M`, or `parameters=500K`, or `latency=5ms`",
     ),
     "unit of a budget": (
         ["--budget", "flops=60X"],
         "D418", "cannot read `--budget flops=60X`",
-        "write `--budget flops=60M` or `--budget parameters=500K`",
+        "write `--budget flops=60M`, or `parameters=500K`, or `latency=5ms`",
     ),
     "cost of a budget": (
         ["--budget", "flop=60M"],
@@ -376,7 +376,7 @@ BAD_ARGUMENTS = {
     ),
     "unknown cost": (
         ["--budget", "seconds=60"],
-        "D418", "cannot read `--budget seconds=60`", "a budget is of `parameters` or `flops`",
+        "D418", "cannot read `--budget seconds=60`", "a budget is of `parameters`, `flops` or `latency`",
     ),
     "proxy": (
         ["--proxy", "width"],
