@@ -376,7 +376,8 @@ BAD_ARGUMENTS = {
     ),
     "unknown cost": (
         ["--budget", "seconds=60"],
-        "D418", "cannot read `--budget seconds=60`", "a budget is of `parameters`, `flops` or `latency`",
+        "D418", "cannot read `--budget seconds=60`",
+        "a budget is of `parameters`, `flops` or `latency`",
     ),
     "proxy": (
         ["--proxy", "width"],
