@@ -67,8 +67,9 @@ OTHERS: dict[str, dict[str, int]] = {
 }
 
 
+@cache
 def packaged(name: str) -> Compiled:
-    """A spec of the package, small."""
+    """A spec of the package, small; nothing changes a compiled one."""
     return compile_spec(name, (PACKAGED | OTHERS)[name])
 
 

@@ -156,6 +156,8 @@ NOT_TRIED = {
     "D432": "names another module, which is the user's",
     "D436": "installs a package",
     "D437": "a fault of ours: asks for a report",
+    "D447": "starts Ray: tests/runtime/jobs/test_cluster.py",
+    "D448": "the machine's file system",
     "D445": "starts processes on several machines",
     "D446": "starts several processes",
     "D502": "lays out picture files",

@@ -37,7 +37,7 @@ from campaign.traps import Trap, after_checkpoints
 SECONDS: Final = 120  # after which a run hangs
 _LOADED: Final = (
     *("torch._dynamo", "matplotlib.backends.backend_svg", "matplotlib.figure"),
-    *("bayesnas.commands.parser", "bayesnas.runtime.jobs.comparison"),
+    *("bayesnas.commands.parser", "bayesnas.runtime.jobs.comparison.compare"),
     *("bayesnas.runtime.jobs.export", "bayesnas.runtime.strategies.registry"),
 )
 
