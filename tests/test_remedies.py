@@ -86,6 +86,7 @@ REPAIRS: dict[str, Repair] = {
     "D233": Repair("clasification", "classification"),
     "D234": Repair("smoothing = 2", "smoothing = 0.1"),
     "D235": Repair("logit =", "logits ="),
+    "D236": Repair("of = logit)", "of = logits)"),
     "D301": Repair("linear(10)", "global_avg_pool >> linear(10)"),
     "D302": Repair("conv(3, 8)\n", "conv(3, 8) >> avg_pool(3, stride = 2)\n"),
     "D303": Repair("linear(3)", "linear(3) >> linear(10)"),

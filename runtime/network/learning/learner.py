@@ -13,6 +13,7 @@ from bayesnas.compiler.emit.pytorch import Emitted
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.runtime.data.dataset import Batches
+from bayesnas.runtime.network.learning.auxiliary import Auxiliary
 from bayesnas.runtime.network.learning.drop_path import DropPath
 from bayesnas.runtime.network.learning.mixtures import mixed
 from bayesnas.runtime.network.learning.rates import learning_rate
@@ -47,6 +48,7 @@ class Learner:
         self, module: nn.Module, emitted: Emitted, graph: Graph, settings: TrainSettings
     ) -> None:
         self.module, self.settings = module, settings
+        self.auxiliary = Auxiliary.of(graph)
         self.optimizer = optimizer_of(module, settings)
         self.path = DropPath(module, emitted, graph, settings.drop_path)
         self.regulariser: Regulariser | None = None
@@ -57,7 +59,12 @@ class Learner:
 
     @property
     def judged(self) -> nn.Module:
-        """The network that is judged and kept: the running mean, or the network itself."""
+        """The network that is judged: `kept`, without auxiliary outputs."""
+        return self.auxiliary.judged(self.kept)
+
+    @property
+    def kept(self) -> nn.Module:
+        """The network that is kept: the running mean, or the network itself."""
         return self.module if self.average is None else self.average.module
 
     def epoch(self, batches: Batches, epoch: int, taken: int = 0) -> Iterator[float]:
@@ -90,7 +97,8 @@ class Learner:
         low = settings.precision == "bfloat16"
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=low):
             outputs = predict(self.module, mixture.inputs)
-        loss = mixture.loss(batches.data.task.loss, outputs.float() if low else outputs, targets)
+        total = self.auxiliary.loss(batches.data.task)
+        loss = mixture.loss(total, outputs.float() if low else outputs, targets)
         value = check_loss(loss, place)
         penalty = self.regulariser.penalty() if self.regulariser else None
         loss = loss if penalty is None else loss + penalty
