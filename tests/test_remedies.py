@@ -109,6 +109,7 @@ REPAIRS: dict[str, Repair] = {
     "D420": Repair("figure.jpg", "figure.dot"),
     "D422": Repair(" --set cells=4", "", "D403"),
     "D423": Repair(" --resize", ""),
+    "D424": Repair("nasbench201", "darts_cell"),
     "D430": Repair(
         "(y: [1, 8, 8]) {\n    image -> y : conv(3)",
         "(y: [10]) {\n    image -> y : global_avg_pool >> linear(10)",

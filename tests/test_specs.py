@@ -54,7 +54,12 @@ SPACES = {
 
 
 # Networks without a choice: the parameters of the authors' models, without auxiliary heads.
-NETWORKS = {"darts_v2": 3_349_342, "darts_v2_imagenet": 4_718_752}
+NETWORKS = {
+    "darts_v2": 3_349_342,
+    "darts_v2_imagenet": 4_718_752,
+    "bayesnas_cells": 2_575_702,
+    "bayesnas_imagenet": 4_008_928,
+}
 
 
 def test_every_packaged_spec_is_here() -> None:
@@ -64,6 +69,15 @@ def test_every_packaged_spec_is_here() -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_published_networks_have_the_published_parameters(name: str) -> None:
     assert graph_cost(graph_of(name)).parameters == NETWORKS[name]
+
+
+# Table 1 of BayesNAS: 2.59 +- 0.23, 3.10 +- 0.15 and 3.40 +- 0.62 million; what their code has.
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [("lambda_010", 2_575_702), ("lambda_007", 3_197_350), ("lambda_005", 2_512_198)],
+)
+def test_cells_of_bayesnas_have_the_parameters_of_their_code(name: str, parameters: int) -> None:
+    assert graph_cost(compile_spec("bayesnas_cells", network=name).graph).parameters == parameters
 
 
 def test_a_published_network_is_trained_as_published() -> None:
