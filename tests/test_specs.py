@@ -59,6 +59,7 @@ NETWORKS = {
     "darts_v2_imagenet": 4_718_752,
     "bayesnas_cells": 2_575_702,
     "bayesnas_imagenet": 4_008_928,
+    "treecell_a": 5_724_330,  # 5.7M, and 14.3M widened by 150
 }
 
 
