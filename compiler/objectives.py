@@ -237,9 +237,7 @@ def _baseless(
         message = f"no output of `{network.name}` is left when it is trained"
         remedy = "say of one what it learns: all of them are auxiliary"
     elif objective.of:
-        message = (
-            f"`{objective.port}` learns what `{objective.of}` learns, which is no other output"
-        )
+        message = f"`{objective.port}` learns what `{objective.of}` does, which is no other output"
         remedy = f"choose from {quote(lasting)}"
     else:
         message = f"`{objective.port}` does not say of which output it is an auxiliary one"

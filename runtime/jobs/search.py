@@ -32,6 +32,7 @@ from bayesnas.runtime.jobs.failures import explained, plugins_named, unlearned
 from bayesnas.runtime.jobs.gates import annotation_of, gate_rows, living_means, round_rows
 from bayesnas.runtime.jobs.memory import Demand, watched
 from bayesnas.runtime.jobs.preparation import settled
+from bayesnas.runtime.jobs.shared import check_result, write_shared
 from bayesnas.runtime.jobs.space import Space
 from bayesnas.runtime.network.training import absurd, check_score, check_weights
 from bayesnas.runtime.runs.events import Event, Kind, numbers_of, tell
@@ -95,6 +96,7 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
     if isinstance(space, Compiled):
         space = Space(space)
     space.check()
+    check_result(space, settings)
     prices = Prices.of(space.wanted.graph, space.limits)
     if best_member(member_space(space.wanted.graph), {}, prices) is None:
         raise no_member(prices, status=2)
@@ -344,10 +346,18 @@ class _Search:
         about = {
             "found_hash": file_hash(self.run.out / FOUND),
             "machine": machine_record(self.net.device),
+            **self._shared(network),
         }
         self.run.write_json(RESULT, result.record() | about)
         self._tell("end", result.record())
         return result
+
+    def _shared(self, network: Compiled) -> dict[str, Any]:
+        """What is said of the found network with the weights of the search, if they are kept."""
+        if self.settings.result == "scratch":
+            return {}
+        member = self.net.gates.groups.keys() - self.removed.keys()
+        return {"shared": write_shared(self.run, self.net, member, network)}
 
     def _check_refused(self) -> None:
         if self.refused:
