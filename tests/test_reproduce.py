@@ -25,13 +25,16 @@ SMALL = {
     ),
     "grow": ("--set cells=3 --set width=4 --set classes=10", ""),
     "train": ("", "epochs=1 batch_size=8"),
+    "compress": ("", "epochs=1"),
 }
 SPECS = {
     "treecell_pyramidnet": "--set blocks=1 --set widening=6",
     "treecell_a": "--set blocks=1 --set widening=6 --set classes=10",
     "bayesnas_cells": "--set cells=3 --set width=4",
+    "pgnas_densenet121": "--set growth=4 --set p=1 --set q=1 --set r=1 --set s=1 --set classes=10",
+    "shake_shake": "--set width=4 --set blocks=1",
 }
-SECTIONS = ("BayesNAS, table 1", "BayesNAS, table 2", "DARTS")
+SECTIONS = ("BayesNAS, table 1", "BayesNAS, table 2", "DARTS", "Posterior-guided NAS")
 
 
 def rows() -> list[list[str]]:
@@ -93,6 +96,8 @@ def small(command: str) -> list[str]:
     chosen = [o for o in options.split() if o.partition("=")[0] not in given or "epochs" in o]
     if "bayesnas" in words:
         chosen.append("curvature_examples=4")
+    if "pgnas_densenet121" in words:
+        chosen.append("draws=2")
     return [*words, *spec.split(), *(w for o in chosen for w in ("--option", o))]
 
 
@@ -100,7 +105,7 @@ def test_the_page_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("bayesnas.compiler.artifacts.figure.has_dot", lambda: False)
     random = np.random.default_rng(0)
-    for name, side, count in (("small", 32, 40), ("large", 224, 10)):
+    for name, side, count in (("small", 32, 40), ("large", 224, 20)):
         arrays = {}
         for part, number in (("", count), ("_test", 10)):
             shape = (number, side, side, 3)
