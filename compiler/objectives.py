@@ -204,7 +204,7 @@ def objectives_of(
 
     Raises:
         DiagnosticError: D234 (an option, or a weight, that does nothing), D235 (one is given for an
-            output that the network has not), D236 (an auxiliary output of nothing).
+            output that the network has not), D237 (an auxiliary output of nothing).
     """
     ports = [port.name for port in network.outputs]
     for objective in given:
@@ -241,7 +241,7 @@ def _baseless(
         remedy = f"choose from {quote(lasting)}"
     else:
         message = f"`{objective.port}` does not say of which output it is an auxiliary one"
-    yield Diagnostic("D236", message, port.span, help=remedy)
+    yield Diagnostic("D237", message, port.span, help=remedy)
 
 
 def _idle(

@@ -21,6 +21,7 @@ from bayesnas.compiler.passes.structure import check_structure
 from bayesnas.compiler.program.definitions import Program
 from bayesnas.compiler.program.limits import stack_kept
 from bayesnas.compiler.program.resolve import resolve
+from bayesnas.compiler.space.latencies import Latencies
 from bayesnas.compiler.space.members import check_budgets
 from bayesnas.dsl import tree
 from bayesnas.dsl.loader import Loaded, load
@@ -56,11 +57,24 @@ class Compiled:
         """The same with these objectives of its outputs over those of the spec.
 
         Raises:
-            DiagnosticError: D234 to D236 (they do not suit the network).
+            DiagnosticError: D234, D235, D237 (they do not suit the network).
         """
         chosen = objectives_of(self.network, self.program.objectives, objectives)
         training = evolve(self.training, objectives=chosen)
         return evolve(self, training=training, graph=without_auxiliary(training))
+
+    def priced(self, latencies: Latencies | None) -> Compiled:
+        """The same with the latencies of a table, if there is one.
+
+        Raises:
+            DiagnosticError: D228 (no member is fast enough), D612 (the table is of another
+                network).
+        """
+        if latencies is None:
+            return self
+        graph = latencies.priced(self.graph)
+        check_budgets(graph)
+        return evolve(self, graph=graph)
 
 
 def compile_spec(

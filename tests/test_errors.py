@@ -28,6 +28,7 @@ from living import TINY
 from support import compile_text
 
 from bayesnas import cli
+from bayesnas.commands.parser import bayesnas_parser
 from bayesnas.compiler.artifacts.figure import write_figure
 from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.graph.prune import prune_graph
@@ -41,8 +42,10 @@ from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs import export
 from bayesnas.runtime.jobs.failures import explained, plugins_named
 from bayesnas.runtime.jobs.memory import Demand, watched
+from bayesnas.runtime.network import compiled
 from bayesnas.runtime.network.causality import check_causal
 from bayesnas.runtime.network.memory import Footprint
+from bayesnas.runtime.network.together.ranks import apart, check_alike, lost
 from bayesnas.runtime.network.training import check_loss
 from bayesnas.runtime.runs.folder import Run
 from bayesnas.runtime.weights.choice import Limits, Ranking, free_strands, within
@@ -210,11 +213,20 @@ def loss_that_is_no_number() -> None:
         check_loss(torch.tensor(float("nan")), "epoch 3")
 
 
-def memory_that_runs_out() -> None:
+def memory_that_runs_out(folder: Path) -> None:
     footprint = Footprint(2**25, 2**30, 2**30, 2**20, 2**26)
     recomputed = evolve(footprint, step=2**28)
-    with watched(Demand(footprint, 8, 9 * 2**30, recomputed)):
+    (folder / "checkpoint.pt").touch()
+    with watched(Demand(footprint, 8, 9 * 2**30, recomputed), Path()):
         raise MemoryError("can't allocate memory: you tried to allocate 1073741824 bytes")
+
+
+def compiler_that_there_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    def backend(*_: object) -> None:
+        raise RuntimeError("No working C++ compiler found: (None, 'g++')")
+
+    monkeypatch.setattr(compiled, "BACKEND", backend)
+    compiled.check_compiler(torch.device("cpu"))
 
 
 def packages_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,6 +294,24 @@ def importance_that_there_is_not() -> None:
     check_importance("magnitud")
 
 
+def processes_with_other_seeds() -> None:
+    check_alike([{"spec_hash": "0f3a", "seed": 0}, {"spec_hash": "0f3a", "seed": 1}])
+
+
+def command_of_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    cli.check_together(bayesnas_parser().parse_args(["doctor"]))
+
+
+def process_that_is_gone() -> None:
+    raise lost(RuntimeError("Connection closed by peer [127.0.0.1]:41213"))
+
+
+def processes_that_came_apart() -> None:
+    raise apart("weights", "epoch 3")
+
+
 def data_of_no_port() -> None:
     network = "network net(left: [4], right: [4]) -> (y: [4]) { {left, right} -> y }"
     rows = np.ones((4, 4))
@@ -307,17 +337,22 @@ PROVOKED: dict[str, Callable[..., None]] = {
     "D421": graphviz_that_fails,
     "D436": packages_that_are_missing,
     "D437": export_that_differs,
+    "D445": processes_with_other_seeds,
+    "D446": command_of_one_process,
     "D517": model_that_reads_what_follows,
     "D601": everything_pruned,
     "D602": loss_that_is_no_number,
     "D521": data_of_no_port,
     "D603": memory_that_runs_out,
     "D605": plugin_that_fails,
+    "D613": compiler_that_there_is_not,
     "D606": layer_without_channels,
     "D607": channels_of_a_space,
     "D608": layer_that_there_is_not,
     "D609": budget_that_no_removal_meets,
     "D610": importance_that_there_is_not,
+    "D615": process_that_is_gone,
+    "D616": processes_that_came_apart,
 }
 
 

@@ -17,7 +17,7 @@ def without_auxiliary(graph: Graph) -> Graph:
     """The network without its auxiliary outputs and what leads to them alone; shapes are known.
 
     Raises:
-        DiagnosticError: D236 (one has another shape than what it learns from, or alone reads an
+        DiagnosticError: D237 (one has another shape than what it learns from, or alone reads an
             input).
     """
     ports = {graph.node(node).name: graph.node(node) for node in graph.root.outputs}
@@ -41,7 +41,7 @@ def without_auxiliary(graph: Graph) -> Graph:
     if lost := [graph.node(node) for node in root.inputs if node not in living.network]:
         message = f"`{lost[0].name}` is read by an auxiliary output alone"
         remedy = "let another output read it too: auxiliary ones are for training alone"
-        raise DiagnosticError(Diagnostic("D236", message, lost[0].span, help=remedy))
+        raise DiagnosticError(Diagnostic("D237", message, lost[0].span, help=remedy))
     return living
 
 
@@ -52,4 +52,4 @@ def _check_shape(port: Node, learned: Node) -> None:
             f"learns, is {list(learned.shape or ())}"
         )
         remedy = f"declare `{port.name}: {list(learned.shape or ())}`"
-        raise DiagnosticError(Diagnostic("D236", message, port.span, help=remedy))
+        raise DiagnosticError(Diagnostic("D237", message, port.span, help=remedy))

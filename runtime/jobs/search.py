@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from attrs import asdict, define, evolve, field, frozen
 
 from bayesnas.compiler.artifacts.derive import derive_spec
@@ -16,6 +17,7 @@ from bayesnas.compiler.artifacts.figure import draw, write_figure
 from bayesnas.compiler.artifacts.gamma_report import gamma_report
 from bayesnas.compiler.artifacts.graph_file import Annotation, graph_to_json
 from bayesnas.compiler.graph.cost import Cost, graph_cost
+from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.pipeline import Compiled, compile_loaded
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings, unused_settings
 from bayesnas.compiler.space.choices import member_space
@@ -30,10 +32,11 @@ from bayesnas.runtime.data.splits import HOLDOUT
 from bayesnas.runtime.jobs.course import Course
 from bayesnas.runtime.jobs.failures import explained, plugins_named, unlearned
 from bayesnas.runtime.jobs.gates import annotation_of, gate_rows, living_means, round_rows
-from bayesnas.runtime.jobs.memory import Demand, watched
+from bayesnas.runtime.jobs.memory import Demand, fitted, watched
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.shared import check_result, write_shared
 from bayesnas.runtime.jobs.space import Space
+from bayesnas.runtime.network.together.ranks import joined, world
 from bayesnas.runtime.network.training import absurd, check_score, check_weights
 from bayesnas.runtime.runs.events import Event, Kind, numbers_of, tell
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
@@ -41,6 +44,7 @@ from bayesnas.runtime.runs.interruption import Watch
 from bayesnas.runtime.runs.machine import machine_record
 from bayesnas.runtime.runs.ownership import (
     FOUND,
+    LATENCIES,
     MEMBERS,
     RESULT,
     ROUNDS,
@@ -81,8 +85,9 @@ class SearchResult:
     def record(self) -> dict[str, Any]:
         """As ``result.json`` has it: the score under its metric's name."""
         plain = asdict(self, filter=lambda field, _: field.name not in ("holdout", "task"))
+        costs = {"supernet": self.supernet.record(), "found": self.found.record()}
         score = self.task.entries("holdout", self.holdout)
-        return {**plain, **score, "learned": self.task.learned}
+        return {**plain, **costs, **score, "learned": self.task.learned}
 
 
 @plugins_named()
@@ -100,9 +105,23 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
     prices = Prices.of(space.wanted.graph, space.limits)
     if best_member(member_space(space.wanted.graph), {}, prices) is None:
         raise no_member(prices, status=2)
-    check_out(options.out, options.resume, options.force, options.inputs(space.wanted))
     device = pick_device(options.device)
+    with joined(device) as ranks:
+        if ranks.writes:
+            check_out(options.out, options.resume, options.force, options.inputs(space.wanted))
+        return _search(space, prices, settings, options, device)
+
+
+def _search(
+    space: Space,
+    prices: Prices,
+    settings: SearchSettings,
+    options: RunOptions,
+    device: torch.device,
+) -> SearchResult:
     data = load_data(options.data, space.searched.graph, options.data_options).to(device)
+    fit = round(len(data.train) * (1 - HOLDOUT))
+    settings = fitted(settings, space.searched.graph, fit, options)
     settings, data, census = settled(settings, data, space.searched, HOLDOUT)
     say_note(_unused(space, settings))
     extra = {"examples": census.record(), **space.record()}
@@ -110,7 +129,7 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
     examples = data.train.fingerprint()
     with (
         Run.begin("search", space.wanted, settings, options, examples, extra) as run,
-        watched(demand),
+        watched(demand, options.out),
         plugins_named(data),
     ):
         net = Supernet(
@@ -165,6 +184,8 @@ class _Search:
             self._restore(state)
         else:
             self.run.write_text("supernet.py", net.emitted.source)
+            if self.space.latencies is not None:
+                self.run.write_text(LATENCIES, self.space.latencies_text)
         self._tell("begin", asdict(self.settings))
         with run_progress(
             self.run.out, net.total_steps, "search", self.settings.batch_size, net.device
@@ -236,6 +257,7 @@ class _Search:
 
     def _record(self, loss: float | None, reasons: dict[str, str], progress: Progress) -> None:
         score = self.strategy.score(whole=self._last)
+        world().check_together(self.net.module, f"round {self.round}", *self.removed)
         seconds = self.clock.count()
         good = self._good(score)
         row = {
@@ -322,14 +344,15 @@ class _Search:
             say_note(unlearned(self.net.data.task, self._chance(), self.history, weighted))
         network = self._write_spec()
         self._write_members()
-        advice = self._write_artifacts()
-        figure = self.run.out / "pruned.svg"
-        write_figure(draw(network.graph), figure)
+        figure, advice = self.run.out / "pruned.svg", None
+        if self.run.writes:
+            advice = self._write_artifacts()
+            write_figure(draw(network.graph), figure)
         task = self.net.data.task
         result = SearchResult(
             strategy=self.settings.strategy,
             supernet=graph_cost(self.space.wanted.graph),
-            found=graph_cost(network.graph),
+            found=self._cost(network.graph),
             rounds=self.round,
             operations=len(self.net.gates.groups),
             operations_left=self._alive(),
@@ -343,14 +366,24 @@ class _Search:
             figure=str(figure if advice is None else figure.with_suffix(".dot")),
             advice=advice,
         )
-        about = {
-            "found_hash": file_hash(self.run.out / FOUND),
-            "machine": machine_record(self.net.device),
-            **self._shared(network),
-        }
-        self.run.write_json(RESULT, result.record() | about)
+        shared = self._shared(network)
+        if self.run.writes:
+            about = {
+                "found_hash": file_hash(self.run.out / FOUND),
+                "machine": machine_record(self.net.device),
+                **shared,
+            }
+            self.run.write_json(RESULT, result.record() | about)
         self._tell("end", result.record())
         return result
+
+    def _cost(self, network: Graph) -> Cost:
+        """What the found network costs; its time is that of the member, by the table."""
+        graph = self.space.wanted.graph
+        if graph.timing is None:
+            return graph_cost(network)
+        kept = self.net.gates.groups.keys() - self.removed.keys()
+        return evolve(graph_cost(network), latency=graph_cost(prune_to(graph, kept)).latency)
 
     def _shared(self, network: Compiled) -> dict[str, Any]:
         """What is said of the found network with the weights of the search, if they are kept."""
@@ -387,7 +420,7 @@ class _Search:
         rows = []
         for standing in standings:
             cost = graph_cost(prune_to(graph, standing.member))
-            rows.append(standing.record() | asdict(cost))
+            rows.append(standing.record() | cost.record())
         self.run.write_lines(MEMBERS, rows)
         runners_up = dict(zip(RUNNERS_UP, self.strategy.runners_up(), strict=False))
         for name, member in runners_up.items():

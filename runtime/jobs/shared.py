@@ -67,5 +67,5 @@ def write_shared(
         "test_examples": count,
         "class_name": plain.class_name,
         **input_record(data),
-        "weights_hash": file_hash(run.out / WEIGHTS),
+        **({"weights_hash": file_hash(run.out / WEIGHTS)} if run.writes else {}),
     }

@@ -15,19 +15,22 @@ from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import TrainSettings
+from bayesnas.dsl.diagnostics import check_idle
 from bayesnas.runtime.data.augmentation import Extra
 from bayesnas.runtime.data.dataset import Batches, Data, Part
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.splits import split
 from bayesnas.runtime.jobs.failures import explained, no_better, plugins_named
-from bayesnas.runtime.jobs.memory import Demand, watched
+from bayesnas.runtime.jobs.memory import Demand, fitted, watched
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.trained import deployed_state, input_record, statistics_name
+from bayesnas.runtime.network.compiled import check_compiler
 from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.learning.auxiliary import lasting_state
 from bayesnas.runtime.network.learning.learner import Learner
 from bayesnas.runtime.network.memory import TEST, AtOnce
 from bayesnas.runtime.network.modules import build
+from bayesnas.runtime.network.together.ranks import joined, world
 from bayesnas.runtime.network.training import (
     absurd,
     check_score,
@@ -114,13 +117,36 @@ def train(
     """Train a network from scratch, evaluate it on the test part, save it in a run's folder.
 
     A supernet is trained with every gate at 1. With a start, the training goes on from that.
+    Several processes of `torchrun` train together.
+
+    Raises:
+        DiagnosticError: D423, D613 (compiled steps of several processes, or without a compiler);
+            whatever data, folders and the work itself raise.
     """
-    check_out(options.out, options.resume, options.force, options.inputs(compiled))
     device = pick_device(options.device)
+    with joined(device) as ranks:
+        if options.compiling and ranks.size > 1:
+            check_idle(["--compile"], "with several processes", "leave it out")
+        if ranks.writes:
+            check_out(options.out, options.resume, options.force, options.inputs(compiled))
+        if options.compiling:
+            check_compiler(device)
+        return _train(compiled, settings, options, start, device)
+
+
+def _train(
+    compiled: Compiled,
+    settings: TrainSettings,
+    options: RunOptions,
+    start: Start | None,
+    device: torch.device,
+) -> TrainResult:
     say_note(edited(Path(compiled.loaded.source.name)))
     data = load_data(options.data, compiled.graph, options.data_options).to(device)
     if compiled.graph.searched():
         say_note("a supernet is trained with every gate at 1")
+    fit = round(len(data.train) * (1 - settings.holdout))
+    settings = fitted(settings, trained_graph(compiled, start), fit, options)
     settings, data, census = settled(settings, data, compiled, settings.holdout or None)
     extra = {"examples": census.record(), **tested_on(data), **(start.made if start else {})}
     examples = data.train.fingerprint()
@@ -128,7 +154,7 @@ def train(
     with (
         Run.begin("train", compiled, settings, options, examples, extra) as run,
         explained(run, settings.learning_rate),
-        watched(demand),
+        watched(demand, options.out),
         plugins_named(data),
     ):
         at_once = AtOnce(demand.footprint, settings.batch_size)
@@ -169,7 +195,8 @@ class _Training:
         if start is not None:
             module.load_state_dict(start.state)
         self.emitted = emitted
-        self.learner = Learner(module.to(device), emitted, graph, settings)
+        module.to(device)
+        self.learner = Learner(module, emitted, graph, settings, options.compiling)
         self.generator = torch.Generator().manual_seed(options.seed)
         torch.manual_seed(options.seed)  # for dropout
         fit, self.held = self._parts()
@@ -206,6 +233,7 @@ class _Training:
                 loss = self._one_epoch(progress)
                 self.epoch += 1
                 check_weights(self.learner.module, f"epoch {self.epoch}")
+                world().check_together(self.learner.module, f"epoch {self.epoch}")
                 watched = self.epoch % max(1, epochs // 10) == 0 or self.epoch == epochs
                 row = {"epoch": self.epoch, "train_loss": loss, **self._held_out(watched)}
                 self.history.append({**row, "seconds": round(self.clock.count(), 3)})
@@ -358,6 +386,13 @@ class _Training:
             self.options.seed,
             str(self.device),
         )
+        if self.run.writes:
+            self._write(result)
+        self._tell("end", result.record())
+        return result
+
+    def _write(self, result: TrainResult) -> None:
+        """What a training leaves: weights, source, result."""
         plain = emit_torch(  # for readers: without the schedule
             self.compiled.graph,
             self.compiled.loaded.source.name,
@@ -374,6 +409,4 @@ class _Training:
             "machine": machine_record(self.device),
             **(self.start.told if self.start else {}),
         }
-        self.run.write_json(RESULT, result.record() | task.record() | about)
-        self._tell("end", result.record())
-        return result
+        self.run.write_json(RESULT, result.record() | result.task.record() | about)

@@ -70,9 +70,9 @@ def test_what_is_wrong_is_said_with_its_place(entries: str, code: str, message: 
     ("entries", "code", "message"),
     [
         ("map = auxiliary; label = regression * 2", "D234", "a weight of `label`, the only output"),
-        ("map = auxiliary(of = map)", "D236", "`map` learns what `map` does, which is no other"),
-        ("map = auxiliary", "D236", "`map` is [4, 8, 8], and `label`, whose targets it learns"),
-        ("map = auxiliary; label = auxiliary", "D236", "no output of `two` is left"),
+        ("map = auxiliary(of = map)", "D237", "`map` learns what `map` does, which is no other"),
+        ("map = auxiliary", "D237", "`map` is [4, 8, 8], and `label`, whose targets it learns"),
+        ("map = auxiliary; label = auxiliary", "D237", "no output of `two` is left"),
     ],
 )
 def test_what_does_not_suit_the_network_is_said_at_the_port(

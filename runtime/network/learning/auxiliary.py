@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from bayesnas.compiler.emit.pytorch import Emitted
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.objectives import Objective
-from bayesnas.runtime.network.learning.mixtures import Loss
 from bayesnas.runtime.network.modules import outputs_of
-from bayesnas.runtime.tasks.interface import Task
+from bayesnas.runtime.tasks.interface import Losing, Reduction, Task
 from bayesnas.runtime.tasks.several import Several
 
 
@@ -47,28 +46,35 @@ class Auxiliary:
         auxiliary = {o.port for o in self.objectives}
         return tuple(k for k, port in enumerate(self.columns) if port not in auxiliary)
 
-    def loss(self, task: Task) -> Loss:
-        """That of ``task``, and of each auxiliary output by its weight, of all outputs [N, K]."""
-        if not self.objectives:
-            return task.loss
-        columns = [*self.columns.values()]
-
-        def total(outputs: Tensor, targets: Tensor) -> Tensor:
-            lasting = torch.cat([outputs[:, columns[k]] for k in self.lasting], dim=1)
-            loss = task.loss(lasting, targets)
-            for objective in self.objectives:
-                learned, part = task, targets
-                if isinstance(task, Several):
-                    learned, part = task.part(objective.of, targets)
-                own = outputs[:, self.columns[objective.port]]
-                loss = loss + objective.weight * learned.loss(own, part)
-            return loss
-
-        return total
+    def joined(self, task: Task) -> Losing:
+        """What all outputs learn side by side, where the others learn ``task``."""
+        return _Joined(self, task) if self.objectives else task
 
     def judged(self, module: nn.Module) -> nn.Module:
         """The network as it is judged and used: without them."""
         return _Lasting(module, self.lasting) if self.objectives else module
+
+
+@frozen
+class _Joined:
+    """A task, and auxiliary outputs beside it."""
+
+    auxiliary: Auxiliary
+    task: Task
+
+    def loss(self, outputs: Tensor, targets: Tensor, reduction: Reduction = "mean") -> Tensor:
+        """That of the task, and of each auxiliary output by its weight, of all outputs [N, K]."""
+        columns = self.auxiliary.columns
+        parts = [outputs[:, part] for part in columns.values()]
+        lasting = torch.cat([parts[k] for k in self.auxiliary.lasting], dim=1)
+        loss = self.task.loss(lasting, targets, reduction)
+        for objective in self.auxiliary.objectives:
+            learned, part = self.task, targets
+            if isinstance(self.task, Several):
+                learned, part = self.task.part(objective.of, targets)
+            own = outputs[:, columns[objective.port]]
+            loss = loss + objective.weight * learned.loss(own, part, reduction)
+        return loss
 
 
 class _Lasting(nn.Module):

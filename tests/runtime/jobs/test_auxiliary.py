@@ -52,7 +52,7 @@ def test_its_loss_is_added_by_weight() -> None:
     task = Classification(tuple("0123456789"))
     outputs, targets = torch.randn(6, 20, dtype=torch.float64), torch.arange(6)
     losses = [torch.nn.functional.cross_entropy(o, targets) for o in outputs.split(10, dim=1)]
-    total = Auxiliary.of(compiled.training).loss(task)(outputs, targets)
+    total = Auxiliary.of(compiled.training).joined(task).loss(outputs, targets)
     assert float(total) == pytest.approx(float(losses[1] + 0.4 * losses[0]), rel=1e-12)
 
 
@@ -73,7 +73,7 @@ def test_of_several_outputs_it_learns_what_the_one_it_names_learns() -> None:
     )
     targets = Several.joined([labels % 2, labels])
     outputs = torch.randn(6, 21, dtype=torch.float64)
-    total = auxiliary.loss(task)(outputs, targets)
+    total = auxiliary.joined(task).loss(outputs, targets)
     alone = task.loss(outputs[:, 10:], targets) + 0.4 * classes.loss(outputs[:, :10], labels)
     assert float(total) == pytest.approx(float(alone), rel=1e-12)
 
