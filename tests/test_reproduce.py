@@ -95,7 +95,7 @@ def small(command: str) -> list[str]:
     spec = SPECS.get(words[1], more)
     chosen = [o for o in options.split() if o.partition("=")[0] not in given or "epochs" in o]
     if "bayesnas" in words:
-        chosen.append("curvature_examples=4")
+        chosen += ["curvature_examples=4", "curvature=fisher_empirical"]
     if "pgnas_densenet121" in words:
         chosen.append("draws=2")
     return [*words, *spec.split(), *(w for o in chosen for w in ("--option", o))]
@@ -115,8 +115,7 @@ def test_the_page_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     commands = [command for title in SECTIONS for command in section(title)]
     for command in dict.fromkeys(commands):  # two tables begin with one search
         assert main(small(command)) == 0, command
-    results = [
-        command.partition(" -o ")[2].split()[0] for command in commands if "train" in command
-    ]
-    assert len(results) == 7
+    trainings = [c for c in commands if c.startswith(("train", "compress")) or "shared" in c]
+    results = [command.partition(" -o ")[2].split()[0] for command in trainings]
+    assert len(results) == 10
     assert all(Path(folder, "weights.pt").is_file() for folder in results)
