@@ -35,7 +35,8 @@ from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.space.choices import Member
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.dsl.printer import print_spec
-from bayesnas.runtime.data.dataset import Data, Part
+from bayesnas.runtime.data.dataset import Data
+from bayesnas.runtime.data.examples import Part
 from bayesnas.runtime.supernet.supernet import Score, Supernet
 from bayesnas.runtime.tasks.classification import Classification
 

@@ -175,6 +175,7 @@ NOT_TRIED = {
     "D608": "made by a function, of a network at work",
     "D609": "made by a function, of a network at work",
     "D610": "made by a function, of a name in Python",
+    "D617": "the machine's memory",
     "D615": "starts several processes",
     "D616": "starts several processes",
     "D613": "the machine's compiler",

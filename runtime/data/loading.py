@@ -15,7 +15,8 @@ from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote, suggest
 from bayesnas.runtime.data.conventions.axes import rearranged, remedy
 from bayesnas.runtime.data.conventions.lookups import check_lookups
-from bayesnas.runtime.data.dataset import Data, Reading, statistics
+from bayesnas.runtime.data.dataset import Data, Reading
+from bayesnas.runtime.data.examples import CHUNK, Part
 from bayesnas.runtime.data.ports import aligned, as_learned, told
 from bayesnas.runtime.data.registry import DataOptions, Ports, Request, kinds, source_of
 from bayesnas.runtime.tasks.bundle import Bundle, bundled, by_port, tensors
@@ -50,7 +51,7 @@ def load_data(
     reading = data.reading
     if reading is not None:
         data = rearranged(data, ports.inputs)
-    shapes = [tuple(tensor.shape[1:]) for tensor in tensors(data.train.inputs)]
+    shapes = [tuple(tensor.shape[1:]) for tensor in tensors(data.train.example)]
     for node, own in zip(graph.root.inputs, shapes, strict=True):
         if own != graph.node(node).shape:
             raise _size_error(data, own, graph.node(node), fixed=learned is not None)
@@ -64,9 +65,9 @@ def load_data(
         data = change(data)
     if looked_up(graph):
         for part in (data.train, data.test):
-            given = tensors(data.normalize(part.inputs))
-            for node, numbers in zip(graph.root.inputs, given, strict=True):
-                check_lookups(graph, node, numbers, f"`{data.name}`")
+            for k, node in enumerate(graph.root.inputs):
+                given = (tensors(data.normalize(x))[k] for x, _ in part.in_order(CHUNK))
+                check_lookups(graph, node, given, f"`{data.name}`")
     return data
 
 
@@ -149,8 +150,8 @@ def _size_error(data: Data, own: Shape, node: Node, fixed: bool) -> DiagnosticEr
         advice = remedy(node.name, own, shape)
     if data.name.startswith("folder:"):
         advice += ", or pass `--resize` to fit the images to the spec"
-    port = f"`{node.name}` of " if isinstance(data.train.inputs, Bundle) else "examples of "
-    are = "is" if isinstance(data.train.inputs, Bundle) else "are"
+    port = f"`{node.name}` of " if isinstance(data.train.example, Bundle) else "examples of "
+    are = "is" if isinstance(data.train.example, Bundle) else "are"
     return DiagnosticError(
         Diagnostic(
             "D505",
@@ -188,7 +189,7 @@ def _read(data: Data, graph: Graph, reading: Reading) -> Data:
     """Arrays of one's own with their numbers standardised, or as they are where they are names."""
     if reading.standardise == "yes":
         return data
-    ports = dict(zip(by_port(data.train.inputs), graph.root.inputs, strict=True))
+    ports = dict(zip(by_port(data.train.example), graph.root.inputs, strict=True))
     if reading.standardise == "no":
         note = f"numbers of `{data.name}` are taken as they are, not standardised"
         return _plain(data, ports).noted(note)
@@ -237,7 +238,7 @@ def _plain(data: Data, ports: Collection[str]) -> Data:
     for port in ports:
         train[port], test[port] = train[port].to(torch.float32), test[port].to(torch.float32)
     parts = [
-        evolve(part, inputs=bundled(inputs))
+        Part(bundled(inputs), part.targets)
         for part, inputs in ((data.train, train), (data.test, test))
     ]
     return _unstandardised(evolve(data, train=parts[0], test=parts[1]), ports)
@@ -245,7 +246,7 @@ def _plain(data: Data, ports: Collection[str]) -> Data:
 
 def _standardised(data: Data) -> Data:
     """The data brought to mean 0 and deviation 1, whatever was to be done to it before."""
-    mean, std = statistics(data.train.inputs)
+    mean, std = data.train.statistics()
     return evolve(data, mean=mean, std=std)
 
 

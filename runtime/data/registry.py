@@ -29,6 +29,7 @@ STANDARDISE: Final[tuple[Standardise, ...]] = get_args(Standardise)
 Level: TypeAlias = Literal["character", "word"]
 LEVELS: Final[tuple[Level, ...]] = get_args(Level)
 ROOT: Final = Path("data")
+MOST_WORKERS: Final = 256
 
 
 def check_word(name: str, value: object, words: Collection[object]) -> None:
@@ -46,6 +47,12 @@ def _one_of(*words: object) -> Callable[[object, Attribute[Any], object], None]:
     return lambda _, attribute, value: check_word(attribute.name, value, words)
 
 
+def _processes(_: object, __: Attribute[Any], count: int | None) -> None:
+    if count is not None and not 0 <= count <= MOST_WORKERS:
+        remedy = f"write a number from 0 to {MOST_WORKERS}, or leave `--workers` out"
+        raise DiagnosticError(Diagnostic("D418", f"cannot use {count} processes", help=remedy))
+
+
 @frozen
 class DataOptions:
     """How data may be had.
@@ -61,6 +68,8 @@ class DataOptions:
         target: the columns of a table that are predicted.
         level: what a token of a text is.
         columns: how the columns of a table became features for the network that is asked.
+        stream: image files are read when they are needed, even if they fit into memory.
+        workers: processes that decode them; None: a core each. Neither changes any number.
 
     Raises:
         DiagnosticError: D418 (a value that one of them does not take).
@@ -74,6 +83,8 @@ class DataOptions:
     target: tuple[str, ...] = ()
     level: Level = field(default="character", validator=_one_of(*LEVELS))
     columns: Sequence[Mapping[str, Any]] = ()
+    stream: bool = field(default=False, validator=_one_of(False, True))
+    workers: int | None = field(default=None, validator=_processes)
 
     @property
     def resizes(self) -> bool:
@@ -93,6 +104,12 @@ class DataOptions:
         return [option for option, is_ in given.items() if is_]
 
     @property
+    def streamed(self) -> list[str]:
+        """Options of the command line that say how image files are read, of those given."""
+        given = {"--stream": self.stream, "--workers": self.workers is not None}
+        return [option for option, is_ in given.items() if is_]
+
+    @property
     def given(self) -> dict[str, list[str]]:
         """Options of the command line that were given, by the trait of the sources they are for."""
         return {
@@ -100,6 +117,7 @@ class DataOptions:
             "fetches": self.fetched,
             "tabular": ["--target"] if self.target else [],
             "spells": ["--level"] if self.level != LEVELS[0] else [],
+            "streams": self.streamed,
         }
 
     def record(self) -> dict[str, Any]:
@@ -191,8 +209,8 @@ class Source:
     """A kind of data: its word, what stands behind a colon, and the module that loads it.
 
     ``fits`` says that it has image files to be fitted, ``fetches`` that it can be downloaded,
-    ``tabular`` that it has columns to choose from, ``spells`` that it has tokens. ``own`` is the
-    function of a plugin.
+    ``tabular`` that it has columns to choose from, ``spells`` that it has tokens, ``streams`` that
+    it may be read when it is needed. ``own`` is the function of a plugin.
     """
 
     word: str
@@ -202,6 +220,7 @@ class Source:
     fetches: bool = False
     tabular: bool = False
     spells: bool = False
+    streams: bool = False
     own: Loader | None = None
 
     @property
@@ -223,7 +242,7 @@ SOURCES: Final = (
     Source("breast_cancer", "", "tables.bundled"),
     Source("wine", "", "tables.bundled"),
     Source("cifar10", "", "cifar10", fetches=True),
-    Source("folder", "PATH", "folders.source", fits=True),
+    Source("folder", "PATH", "folders.source", fits=True, streams=True),
     Source("npz", "FILE", "arrays"),
     Source("csv", "FILE", "tables.source", tabular=True),
     Source("text", "FILE", "texts.source", spells=True),

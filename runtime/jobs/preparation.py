@@ -51,7 +51,7 @@ def settled(
     census: Census = Census.of(data, holdout, "search" if training is None else "training")
     examples: int = int(census.train.sum())
     with plugins_named(data):
-        example = data.normalize(data.train.inputs[:1])
+        example = data.normalize(data.train.example)
         check_batches(trained, origin, example, examples, settings.batch_size)
         if data.task.causal(graph) and not isinstance(example, Bundle):
             check_causal(graph, origin, example)
@@ -59,9 +59,9 @@ def settled(
     for note in (
         data.note,
         *census.notes(weighted),
-        sameness_note(data.train.inputs),
+        sameness_note(data.train),
         augmentation_note(settings.augment, augment),
-        layout_note(graph, data.train.inputs.device),
+        layout_note(graph, data.train.targets.device),
         *(
             (search_note(compiled),)
             if training is None
@@ -90,7 +90,7 @@ def _check_training(settings: TrainSettings, data: Data, graph: Graph) -> None:
         DiagnosticError: D232, D515.
     """
     check_training(settings)
-    example, placed = data.train.inputs[:1], data.task.placed
+    example, placed = data.train.example, data.task.placed
     Extra.of(settings).check(data.name, example, placed)
     check_mixtures(data.name, example, placed, settings.cutmix)
     check_names(data.name, looked_up(graph), settings.mixup)

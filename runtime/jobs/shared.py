@@ -57,7 +57,7 @@ def write_shared(
     at_once = AtOnce(Footprint.of(graph), net.settings.batch_size).forward(TEST)
     score = evaluate(module.to(net.device), data, data.test, at_once)
     run.save(WEIGHTS, deployed_state(module.state_dict(), data))
-    kinds = (x.dtype for x in tensors(data.train.inputs))
+    kinds = (x.dtype for x in tensors(data.train.example))
     plain = emit_torch(graph, origin, statistics=statistics_name(kinds))
     run.write_text("network.py", plain.source)
     count = len(data.test)

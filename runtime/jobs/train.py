@@ -17,7 +17,8 @@ from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import check_idle
 from bayesnas.runtime.data.augmentation import Extra
-from bayesnas.runtime.data.dataset import Batches, Data, Part
+from bayesnas.runtime.data.dataset import Batches, Data
+from bayesnas.runtime.data.examples import Examples
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.splits import split
 from bayesnas.runtime.jobs.failures import explained, no_better, plugins_named
@@ -213,7 +214,7 @@ class _Training:
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None  # with `keep = best`: a score, and its weights
 
-    def _parts(self) -> tuple[Part, Part | None]:
+    def _parts(self) -> tuple[Examples, Examples | None]:
         """The examples that train, and those held out, if any."""
         train, share = self.data.train, self.settings.holdout
         if not share:
@@ -396,7 +397,7 @@ class _Training:
         plain = emit_torch(  # for readers: without the schedule
             self.compiled.graph,
             self.compiled.loaded.source.name,
-            statistics=statistics_name(x.dtype for x in tensors(self.data.train.inputs)),
+            statistics=statistics_name(x.dtype for x in tensors(self.data.train.example)),
         )
         kept, graph = self.learner.kept.state_dict(), self.compiled.graph
         lasting = lasting_state(kept, self.emitted, graph, plain)

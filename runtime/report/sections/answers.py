@@ -12,7 +12,8 @@ from attrs import field, frozen
 from torch import Tensor
 
 from bayesnas.dsl.diagnostics import DiagnosticError
-from bayesnas.runtime.data.dataset import Part, raw_batches
+from bayesnas.runtime.data.dataset import raw_batches
+from bayesnas.runtime.data.examples import Examples
 from bayesnas.runtime.jobs.trained import TrainedRun
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.report.blocks import (
@@ -59,13 +60,13 @@ class _Answers:
     """A network's outputs [N, ...] for a part, and the loss of each example [N], on the CPU."""
 
     trained: TrainedRun
-    part: Part
+    part: Examples
     outputs: Tensor = field(eq=False, repr=False)
     losses: Tensor = field(eq=False, repr=False)
 
     @classmethod
     @torch.no_grad()
-    def of(cls, trained: TrainedRun, part: Part) -> _Answers:
+    def of(cls, trained: TrainedRun, part: Examples) -> _Answers:
         """Of a trained network."""
         losses, outputs = [], []
         for inputs, targets in raw_batches(part, trained.at_once):
