@@ -34,6 +34,7 @@ from bayesnas.runtime.jobs.failures import explained, plugins_named, unlearned
 from bayesnas.runtime.jobs.gates import annotation_of, gate_rows, living_means, round_rows
 from bayesnas.runtime.jobs.memory import Demand, fitted, watched
 from bayesnas.runtime.jobs.preparation import settled
+from bayesnas.runtime.jobs.shared import check_result, write_shared
 from bayesnas.runtime.jobs.space import Space
 from bayesnas.runtime.network.together.ranks import joined, world
 from bayesnas.runtime.network.training import absurd, check_score, check_weights
@@ -100,6 +101,7 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
     if isinstance(space, Compiled):
         space = Space(space)
     space.check()
+    check_result(space, settings)
     prices = Prices.of(space.wanted.graph, space.limits)
     if best_member(member_space(space.wanted.graph), {}, prices) is None:
         raise no_member(prices, status=2)
@@ -371,10 +373,12 @@ class _Search:
             figure=str(figure if advice is None else figure.with_suffix(".dot")),
             advice=advice,
         )
+        shared = self._shared(network)
         if self.run.writes:
             about = {
                 "found_hash": file_hash(self.run.out / FOUND),
                 "machine": machine_record(self.net.device),
+                **shared,
             }
             self.run.write_json(RESULT, result.record() | about)
         self._tell("end", result.record())
@@ -387,6 +391,13 @@ class _Search:
             return graph_cost(network)
         kept = self.net.gates.groups.keys() - self.removed.keys()
         return evolve(graph_cost(network), latency=graph_cost(prune_to(graph, kept)).latency)
+
+    def _shared(self, network: Compiled) -> dict[str, Any]:
+        """What is said of the found network with the weights of the search, if they are kept."""
+        if self.settings.result == "scratch":
+            return {}
+        member = self.net.gates.groups.keys() - self.removed.keys()
+        return {"shared": write_shared(self.run, self.net, member, network)}
 
     def _check_refused(self) -> None:
         if self.refused:
