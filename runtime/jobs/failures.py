@@ -24,7 +24,7 @@ from bayesnas.runtime.tasks.bundle import tensors
 from bayesnas.runtime.tasks.interface import Score, Task
 
 _LOPSIDED: Final = 1.5  # times the mean, the share of the largest class
-_ENDING: Final = ("D504", "D505", "D602", "D613")  # what ends a run in its midst
+_ENDING: Final = ("D504", "D505", "D602", "D617")  # what ends a run in its midst
 _MEND: Final = (
     "mend the plugin, or what it is fed: inputs come as float32, standardised unless a note says "
     "that they stay as they are, or `--standardise no` is passed"

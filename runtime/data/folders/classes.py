@@ -31,7 +31,7 @@ def load(request: Request) -> Data:
     Raises:
         DiagnosticError: D502 (a folder is missing), D503 (no images), D504 (images cannot be
             read), D505 (their shape), D506 (other classes in the test part), D514 (a single class,
-            or images), D613 (a process that decodes has died).
+            or images), D617 (a process that decodes has died).
     """
     root = Path(request.argument)
     check_shape(request.shape)

@@ -139,7 +139,7 @@ class Decoding:
         search does, each has processes of its own.
 
         Raises:
-            DiagnosticError: D613 (status 1; a process has died).
+            DiagnosticError: D617 (status 1; a process has died).
         """
         if not self.workers or len(places) == 1:
             with ThreadPoolExecutor(READERS) as pool:
@@ -212,7 +212,7 @@ def _close(decoding: weakref.ref[Decoding]) -> None:
 
 
 def died(error: BaseException) -> DiagnosticError | None:
-    """D613 where a process that decodes has died, most often for want of memory.
+    """D617 where a process that decodes has died, most often for want of memory.
 
     PyTorch says so when the system does, which may be in the midst of anything.
     """
@@ -225,4 +225,4 @@ def died(error: BaseException) -> DiagnosticError | None:
 def _death(note: str) -> DiagnosticError:
     remedy = "pass fewer `--workers`, or `--workers 0`: then the run decodes by itself"
     message = "a process that decodes images has died"
-    return DiagnosticError(Diagnostic("D613", message, notes=(note,), help=remedy), status=1)
+    return DiagnosticError(Diagnostic("D617", message, notes=(note,), help=remedy), status=1)

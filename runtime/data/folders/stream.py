@@ -69,7 +69,7 @@ class Stream(Examples):
         """Inputs and targets batch by batch: those at the positions [M] of each.
 
         Raises:
-            DiagnosticError: D504, D505 (a file is not what it was when all were read), D613 (a
+            DiagnosticError: D504, D505 (a file is not what it was when all were read), D617 (a
                 process that decodes has died).
         """
         places = [self.places[chosen.cpu().numpy()] for chosen in positions]

@@ -64,7 +64,7 @@ def survey(
         streams: whether they may be, where they are to or do not fit into memory.
 
     Raises:
-        DiagnosticError: D504, D505, D613 (a process that decodes has died).
+        DiagnosticError: D504, D505, D617 (a process that decodes has died).
     """
     for deep in (False, True):
         dtype = torch.float32 if deep else torch.uint8

@@ -265,6 +265,6 @@ def test_a_process_that_is_killed(tmp_path: Path) -> None:
     with pytest.raises(DiagnosticError) as caught:
         killed()
     [said] = caught.value.diagnostics
-    assert (said.code, caught.value.status) == ("D613", 1)
+    assert (said.code, caught.value.status) == ("D617", 1)
     assert said.message == "a process that decodes images has died"
     assert "--workers 0" in said.help
