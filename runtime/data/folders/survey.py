@@ -80,7 +80,8 @@ def survey(
 
 
 def _streams(request: Request, size: int) -> bool:
-    return request.options.stream or not fits(size)
+    devices = () if request.device is None else (request.device,)
+    return request.options.stream or not fits(size, *devices)
 
 
 def _said(read: _Survey, count: int, size: int) -> str:

@@ -130,12 +130,14 @@ def test_a_pass_within_a_pass(both: tuple[Data, Data]) -> None:
 def test_data_streams_where_it_does_not_fit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
 
-    def fits(size: int) -> bool:
+    def fits(size: int, device: torch.device) -> bool:
+        assert device.type == "cpu"
         sizes.append(size)
         return False
 
     monkeypatch.setattr(survey, "fits", fits)
-    data = load(folder, DataOptions(workers=0))
+    read = DataOptions(workers=0)
+    data = load_data(f"folder:{folder}", GRAPH, read, device=torch.device("cpu"))
     assert isinstance(data.test, Stream)
     assert sizes == [66 * 64]
     assert data.note == (
