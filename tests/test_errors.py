@@ -365,9 +365,9 @@ PROVOKED: dict[str, Callable[..., None]] = {
     "D608": layer_that_there_is_not,
     "D609": budget_that_no_removal_meets,
     "D610": importance_that_there_is_not,
-    "D617": decoding_that_dies,
     "D615": process_that_is_gone,
     "D616": processes_that_came_apart,
+    "D617": decoding_that_dies,
 }
 
 

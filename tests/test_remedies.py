@@ -177,9 +177,9 @@ NOT_TRIED = {
     "D608": "made by a function, of a network at work",
     "D609": "made by a function, of a network at work",
     "D610": "made by a function, of a name in Python",
-    "D617": "the machine's memory",
     "D615": "starts several processes",
     "D616": "starts several processes",
+    "D617": "the machine's memory",
     "D613": "the machine's compiler",
     "D605": "mends the Python of a plugin, which is the user's",
 }

@@ -119,7 +119,8 @@ def _search(
     options: RunOptions,
     device: torch.device,
 ) -> SearchResult:
-    data = load_data(options.data, space.searched.graph, options.data_options).to(device)
+    read = options.data_options
+    data = load_data(options.data, space.searched.graph, read, device=device).to(device)
     fit = round(len(data.train) * (1 - HOLDOUT))
     settings = fitted(settings, space.searched.graph, fit, options)
     settings, data, census = settled(settings, data, space.searched, HOLDOUT)
