@@ -35,7 +35,8 @@ from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.space.choices import Member
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.dsl.printer import print_spec
-from bayesnas.runtime.data.dataset import Data, Part
+from bayesnas.runtime.data.dataset import Data
+from bayesnas.runtime.data.examples import Part
 from bayesnas.runtime.supernet.supernet import Score, Supernet
 from bayesnas.runtime.tasks.classification import Classification
 
@@ -208,7 +209,10 @@ SAME = (
 
 def without_seconds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows of history.jsonl that are the same in every run of one seed."""
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+    return [
+        {name: value for name, value in row.items() if not name.startswith("seconds")}
+        for row in rows
+    ]
 
 
 def snapshot(folder: Path) -> dict[str, bytes | None]:

@@ -38,6 +38,7 @@ from bayesnas.compiler.slices.narrowing import narrowed_spec
 from bayesnas.dsl.diagnostics import DiagnosticError, render_all
 from bayesnas.dsl.tree_json import tree_from_json
 from bayesnas.runtime.data.arrays import data_of_arrays
+from bayesnas.runtime.data.folders.decoding import died
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs import export
 from bayesnas.runtime.jobs.comparison.cluster import Place
@@ -338,6 +339,12 @@ network net(text: [2, 8]) -> (next: [2, 8]) {
 """
 
 
+def decoding_that_dies() -> None:
+    error = died(RuntimeError("DataLoader worker (pid 41) is killed by signal: Killed. "))
+    assert error is not None
+    raise error
+
+
 PROVOKED: dict[str, Callable[..., None]] = {
     "D404": tree_of_another_format,
     "D421": graphviz_that_fails,
@@ -360,6 +367,7 @@ PROVOKED: dict[str, Callable[..., None]] = {
     "D610": importance_that_there_is_not,
     "D615": process_that_is_gone,
     "D616": processes_that_came_apart,
+    "D617": decoding_that_dies,
 }
 
 

@@ -17,6 +17,7 @@ from bayesnas.commands.arguments import (
     add_run,
     add_spec,
     add_standardise,
+    add_stream,
 )
 from bayesnas.commands.beside.reporting import say_report
 from bayesnas.commands.runs import batch_setting, run_options
@@ -154,6 +155,7 @@ SEARCH = Command(
 def _add_compare(parser: argparse.ArgumentParser) -> None:
     add_spec(parser)
     add_data(parser, required=True)
+    add_stream(parser)
     add_standardise(parser)
     add_objective(parser)
     add_out_folder(parser, True, "folder to write; what is finished there is not done again")

@@ -212,7 +212,9 @@ def _timeless(data: Any) -> Any:
         return str(data.dtype), tuple(data.shape), sha256(plain.numpy().tobytes()).hexdigest()
     if isinstance(data, Mapping):
         return {
-            key: _timeless(value) for key, value in data.items() if key not in ("seconds", SEAL)
+            key: _timeless(value)
+            for key, value in data.items()
+            if key not in ("seconds", "seconds_training", SEAL)
         }
     if isinstance(data, list | tuple):
         return [_timeless(entry) for entry in data]

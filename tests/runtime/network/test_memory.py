@@ -15,8 +15,9 @@ from torch import nn
 
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.settings import CURVATURES, SearchSettings
-from bayesnas.runtime.data.dataset import Data, Part
-from bayesnas.runtime.network.free_memory import free_memory
+from bayesnas.runtime.data.dataset import Data
+from bayesnas.runtime.data.examples import Part
+from bayesnas.runtime.data.free_memory import free_memory
 from bayesnas.runtime.network.memory import JUDGEMENT, AtOnce, Footprint
 from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.tasks.classification import Classification
