@@ -11,7 +11,7 @@ from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.graph.walks import looked_up
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, check_training
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.runtime.data.augmentation import Extra, augmentation_note
 from bayesnas.runtime.data.census import Census
 from bayesnas.runtime.data.dataset import Data, sameness_note
@@ -44,6 +44,7 @@ def settled(
     graph: Graph = compiled.graph
     origin: str = compiled.loaded.source.name
     training: TrainSettings | None = settings if isinstance(settings, TrainSettings) else None
+    trained: Graph = graph if training is None else compiled.training
     augment = data.augmentation(settings.augment)
     if training is not None:
         _check_training(training, data, graph)
@@ -51,7 +52,7 @@ def settled(
     examples: int = int(census.train.sum())
     with plugins_named(data):
         example = data.normalize(data.train.example)
-        check_batches(graph, origin, example, examples, settings.batch_size)
+        check_batches(trained, origin, example, examples, settings.batch_size)
         if data.task.causal(graph) and not isinstance(example, Bundle):
             check_causal(graph, origin, example)
     weighted: bool = settings.class_weights == "balanced"
@@ -61,7 +62,11 @@ def settled(
         sameness_note(data.train),
         augmentation_note(settings.augment, augment),
         layout_note(graph, data.train.targets.device),
-        *(() if training is None else course_notes(training, graph, examples)),
+        *(
+            (search_note(compiled),)
+            if training is None
+            else course_notes(training, graph, examples)
+        ),
     ):
         say_note(note)
     if weighted:
@@ -69,6 +74,13 @@ def settled(
     if training is not None and training.label_smoothing:
         data = evolve(data, task=_smoothed(data.task, training.label_smoothing))
     return evolve(settings, augment=augment), data, census
+
+
+def search_note(compiled: Compiled) -> str:
+    """What a search leaves out."""
+    if not (auxiliary := [o.port for o in compiled.training.objectives if o.auxiliary]):
+        return ""
+    return f"{quote(auxiliary)} is there for training alone: the search leaves it out"
 
 
 def _check_training(settings: TrainSettings, data: Data, graph: Graph) -> None:

@@ -278,11 +278,11 @@ def buffer_names(port: str) -> tuple[str, str]:
     return f"{MEAN}{end}", f"{STD}{end}"
 
 
-def deployed_state(module: nn.Module, data: Data) -> dict[str, Tensor]:
+def deployed_state(weights: Mapping[str, Tensor], data: Data) -> dict[str, Tensor]:
     """The weights of a network that standardises its inputs itself, on the CPU.
 
     Args:
-        module: that was trained on standardised inputs.
+        weights: of the same, trained on standardised inputs.
         data: what it was trained on.
     """
     inputs, means, stds = (by_port(x) for x in (data.train.example, data.mean, data.std))
@@ -292,7 +292,7 @@ def deployed_state(module: nn.Module, data: Data) -> dict[str, Tensor]:
         around = [1] * (tensor.dim() - 2)
         for name, statistic in zip(buffer_names(port), (means[port], stds[port]), strict=True):
             state[name] = statistic.to(kind).view(-1, *around)
-    state |= module.state_dict()
+    state |= weights
     return {name: tensor.cpu().contiguous() for name, tensor in state.items()}
 
 
