@@ -67,8 +67,9 @@ OTHERS: dict[str, dict[str, int]] = {
 }
 
 
+@cache
 def packaged(name: str) -> Compiled:
-    """A spec of the package, small."""
+    """A spec of the package, small; nothing changes a compiled one."""
     return compile_spec(name, (PACKAGED | OTHERS)[name])
 
 
@@ -208,7 +209,10 @@ SAME = (
 
 def without_seconds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows of history.jsonl that are the same in every run of one seed."""
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+    return [
+        {name: value for name, value in row.items() if not name.startswith("seconds")}
+        for row in rows
+    ]
 
 
 def snapshot(folder: Path) -> dict[str, bytes | None]:

@@ -32,10 +32,12 @@ def load_data(
     graph: Graph,
     options: DataOptions | None = None,
     learned: Task | None = None,
+    device: torch.device | None = None,
 ) -> Data:
     """The data set of that name, or the data given, read and checked for a network.
 
     Where the network has ``learned`` a task, the data is read to judge it (`Request.learned`).
+    What is meant for a ``device`` streams where it does not fit there either.
 
     Raises:
         DiagnosticError: D430 (an output for no task), D501 (unknown), D505 (shape), D506
@@ -45,7 +47,7 @@ def load_data(
     check_data(data)
     ports = Ports.of(graph)
     options = options or DataOptions()
-    data = _made(data, ports, options, learned)
+    data = _made(data, ports, options, learned, device)
     data = aligned(data, ports, graph)
     _check_outputs(data, graph)
     reading = data.reading
@@ -71,10 +73,16 @@ def load_data(
     return data
 
 
-def _made(data: str | Data, ports: Ports, options: DataOptions, learned: Task | None) -> Data:
+def _made(
+    data: str | Data,
+    ports: Ports,
+    options: DataOptions,
+    learned: Task | None,
+    device: torch.device | None,
+) -> Data:
     """The data as its source has it for a network of these ports."""
     if isinstance(data, str):
-        data = _load(data, ports, options, learned)
+        data = _load(data, ports, options, learned, device)
     elif (reading := data.reading) is not None and reading.again is not None and _open(data, ports):
         task, train, test = (getattr(reading.again(ports), n) for n in ("task", "train", "test"))
         data = evolve(data, task=task, train=train, test=test)
@@ -106,11 +114,17 @@ def check_data(data: object) -> None:
     raise DiagnosticError(Diagnostic("D501", message, help=remedy))
 
 
-def _load(name: str, ports: Ports, options: DataOptions, learned: Task | None) -> Data:
+def _load(
+    name: str,
+    ports: Ports,
+    options: DataOptions,
+    learned: Task | None,
+    device: torch.device | None,
+) -> Data:
     source = source_of(name)
     if source is not None:
         argument = name.partition(":")[2]
-        data = source.load(Request(name, argument, ports.shape, options, learned, ports))
+        data = source.load(Request(name, argument, ports.shape, options, learned, ports, device))
         return data if source.own is None else _called(data, name)
     raise unknown(name)
 

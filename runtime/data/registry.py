@@ -16,6 +16,8 @@ from bayesnas.compiler.operations.plugins import note_plugin
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, idle_option, quote
 
 if TYPE_CHECKING:
+    import torch
+
     from bayesnas.compiler.graph.model import Graph
     from bayesnas.compiler.objectives import Objective
     from bayesnas.compiler.operations.primitives import Shape
@@ -171,6 +173,7 @@ class Request:
         learned: what a network has learned that is to be judged on it. A source that can then has
             no training part, all its examples in the test part, and the classes of this task.
         ports: of the network.
+        device: that the data is meant for.
     """
 
     name: str
@@ -179,6 +182,7 @@ class Request:
     options: DataOptions
     learned: Task | None = None
     ports: Ports | None = None
+    device: torch.device | None = None
 
     @property
     def outputs(self) -> Shape:

@@ -12,9 +12,9 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.folders.images import ENDINGS
 from bayesnas.runtime.data.folders.layout import Layout, litter
-from bayesnas.runtime.data.folders.listing import Files, Findings, images_below
+from bayesnas.runtime.data.folders.listing import Files, Findings, Labelled, images_below
 from bayesnas.runtime.data.folders.reading import check_shape
-from bayesnas.runtime.data.folders.survey import Labelled, survey
+from bayesnas.runtime.data.folders.survey import survey
 from bayesnas.runtime.data.registry import Request
 from bayesnas.runtime.data.splits import reserve_test
 from bayesnas.runtime.tasks.classification import Classification

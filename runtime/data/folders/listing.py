@@ -11,6 +11,7 @@ from typing import Any, overload
 
 import numpy as np
 from attrs import define, field, frozen
+from torch import Tensor
 
 from bayesnas.runtime.data.folders.images import ENDINGS
 from bayesnas.runtime.data.folders.layout import litter
@@ -80,6 +81,25 @@ class Files(Sequence[Path]):
         start = int(self.ends[index - 1]) if index else 0
         name = os.fsdecode(self.names[start : int(self.ends[index])])
         return Path(self.folders[self.places[index]], name)
+
+
+@frozen
+class Labelled:
+    """Files of images, with a target each.
+
+    Args:
+        files: some of these.
+        places: which of them, int64 [N].
+        targets: [N, ...].
+    """
+
+    files: Sequence[Path] = field(repr=False)
+    places: Array = field(eq=False, repr=False)
+    targets: Tensor = field(eq=False, repr=False)
+
+    def subset(self, positions: Array) -> Labelled:
+        """Those at these positions [M]."""
+        return Labelled(self.files, self.places[positions], self.targets[positions])
 
 
 def images_below(folder: Path, findings: Findings) -> Files:

@@ -21,9 +21,9 @@ from bayesnas.runtime.data.arrays import data_of_parts
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.folders.images import ImageError, read_map
 from bayesnas.runtime.data.folders.layout import ROLES
-from bayesnas.runtime.data.folders.listing import Findings, images_below
+from bayesnas.runtime.data.folders.listing import Findings, Labelled, images_below
 from bayesnas.runtime.data.folders.reading import check_shape, unreadable
-from bayesnas.runtime.data.folders.survey import Labelled, survey
+from bayesnas.runtime.data.folders.survey import survey
 from bayesnas.runtime.data.registry import FITS, Request
 from bayesnas.runtime.tasks.bundle import by_port
 from bayesnas.runtime.tasks.interface import Array

@@ -5,10 +5,12 @@ So all broken images are told at once, and a stream has statistics and a hash of
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import Final
 
 import torch
 from attrs import define, field, frozen
@@ -23,31 +25,14 @@ from bayesnas.runtime.data.folders.decoding import (
     consecutive,
     default_workers,
 )
-from bayesnas.runtime.data.folders.listing import Findings
+from bayesnas.runtime.data.folders.listing import Findings, Labelled
 from bayesnas.runtime.data.folders.reading import other_size, unreadable
+from bayesnas.runtime.data.folders.remembered import Memory, place_of, recalled, remember
 from bayesnas.runtime.data.folders.stream import Stream, Summary, image_bytes
 from bayesnas.runtime.data.free_memory import SHARE, fits
 from bayesnas.runtime.data.registry import Request
-from bayesnas.runtime.tasks.interface import Array
 
-
-@frozen
-class Labelled:
-    """Files of images, with a target each.
-
-    Args:
-        files: some of these.
-        places: which of them, int64 [N].
-        targets: [N, ...].
-    """
-
-    files: Sequence[Path] = field(repr=False)
-    places: Array = field(eq=False, repr=False)
-    targets: Tensor = field(eq=False, repr=False)
-
-    def subset(self, positions: Array) -> Labelled:
-        """Those at these positions [M]."""
-        return Labelled(self.files, self.places[positions], self.targets[positions])
+LONG: Final = 10.0  # seconds, from which a reading is worth to be remembered
 
 
 @frozen
@@ -95,7 +80,8 @@ def survey(
 
 
 def _streams(request: Request, size: int) -> bool:
-    return request.options.stream or not fits(size)
+    devices = () if request.device is None else (request.device,)
+    return request.options.stream or not fits(size, *devices)
 
 
 def _said(read: _Survey, count: int, size: int) -> str:
@@ -133,14 +119,36 @@ class _Survey:
             _DeepError: they are not what they were taken for.
         """
         decodings: dict[int, Decoding] = {}  # parts of the same files share the processes
-        read = []
         for part in parts:
             pictures = Pictures(part.files, self.request.shape, self.request.options, self.deep)
-            decoding = decodings.setdefault(id(part.files), Decoding.of(pictures, self.workers))
-            read.append((self._streamed if self.streams else self._kept)(part, decoding))
-        self._check()
+            decodings.setdefault(id(part.files), Decoding.of(pictures, self.workers))
+        pairs = [(part, decodings[id(part.files)]) for part in parts]
+        read: list[Examples] = []
+        if not self.streams:
+            read += [self._kept(*pair) for pair in pairs]
+            self._check()
+        else:
+            summaries = self._summaries(pairs)
+            for (part, decoding), summary in zip(pairs, summaries, strict=True):
+                read.append(Stream(self.request, decoding, part.places, part.targets, summary))
         findings.remarks.update(self.remarks)
         return read
+
+    def _summaries(self, pairs: Sequence[tuple[Labelled, Decoding]]) -> Sequence[Summary]:
+        """What is known of each part: remembered, or found by reading all."""
+        place = place_of(self.request, [part for part, _ in pairs])
+        memory = recalled(place, self.request, len(pairs))
+        if memory is None:
+            start = time.monotonic()
+            summaries = [self._summary(*pair) for pair in pairs]
+            self._check()
+            memory = Memory(self.deep, summaries, self.remarks)
+            if time.monotonic() - start > LONG:
+                remember(place, memory)
+        elif memory.deep != self.deep:
+            raise _DeepError
+        self.remarks = Counter(memory.remarks)
+        return memory.summaries
 
     def _kept(self, part: Labelled, decoding: Decoding) -> Examples:
         pictures = decoding.pictures
@@ -151,7 +159,7 @@ class _Survey:
             start += len(some)
         return Part(images, part.targets)
 
-    def _streamed(self, part: Labelled, decoding: Decoding) -> Examples:
+    def _summary(self, part: Labelled, decoding: Decoding) -> Summary:
         pictures, targets = decoding.pictures, part.targets
         digest = sha256(form(pictures.dtype, (len(part.places), *pictures.shape)))
 
@@ -165,8 +173,7 @@ class _Survey:
         mean, std = moments(hashed())
         digest.update(form(targets.dtype, (*targets.shape,)))
         digest.update(raw(targets))
-        summary = Summary(mean, std, digest.hexdigest())
-        return Stream(self.request, decoding, part.places, targets, summary)
+        return Summary(mean, std, digest.hexdigest())
 
     def _images(self, part: Labelled, decoding: Decoding) -> Iterator[Tensor]:
         """The images of a part, batch by batch; what was met is noted."""

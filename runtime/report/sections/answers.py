@@ -114,12 +114,12 @@ class _Answers:
         about = (
             "The test examples of the largest loss: often mislabelled, cut off, or of a rare kind."
         )
-        images = next(filter(_are_images, tensors(part.inputs)), None)
+        images = next(filter(_are_images, tensors(part.subset(torch.tensor(order)).inputs)), None)
         if images is None:
             return [Numbers("Worst examples", about, table)]
         pictures = [
             Picture(f"is {truth}, answer {name} ({number(value):.3g})", address=_address(image))
-            for image, (_, truth, name, value, _) in zip(images[order], rows, strict=True)
+            for image, (_, truth, name, value, _) in zip(images, rows, strict=True)
         ]
         return [Gallery("Worst examples", about, tuple(pictures), table)]
 

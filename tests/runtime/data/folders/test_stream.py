@@ -5,8 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.data.dataset import Batches, Data, plain_batches, sameness_note
 from bayesnas.runtime.data.examples import Examples, Part
 from bayesnas.runtime.data.folders import survey
+from bayesnas.runtime.data.folders.decoding import Decoding
 from bayesnas.runtime.data.folders.stream import Stream
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.registry import DataOptions
@@ -128,12 +130,14 @@ def test_a_pass_within_a_pass(both: tuple[Data, Data]) -> None:
 def test_data_streams_where_it_does_not_fit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
 
-    def fits(size: int) -> bool:
+    def fits(size: int, device: torch.device) -> bool:
+        assert device.type == "cpu"
         sizes.append(size)
         return False
 
     monkeypatch.setattr(survey, "fits", fits)
-    data = load(folder, DataOptions(workers=0))
+    read = DataOptions(workers=0)
+    data = load_data(f"folder:{folder}", GRAPH, read, device=torch.device("cpu"))
     assert isinstance(data.test, Stream)
     assert sizes == [66 * 64]
     assert data.note == (
@@ -158,6 +162,47 @@ def test_images_that_are_all_the_same(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (8, 8), 7).save(tmp_path / f"{name}.png")
     assert sameness_note(load(tmp_path).train)
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_long_reading_is_remembered(
+    deep: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as no file changes; what is kept may be gone or broken."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    root, readings = striped(tmp_path / "images", train=4, test=2), 0
+    if deep:
+        array = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
+        Image.fromarray(array).save(root / "train/rows/3.png")
+    batches = Decoding.batches
+
+    def counted(self: Decoding, places: Sequence[Any]) -> Iterator[Any]:
+        nonlocal readings
+        readings += 1
+        return batches(self, places)
+
+    def read() -> tuple[int, Data]:
+        """How many passes a loading makes, and what it loads."""
+        nonlocal readings
+        readings = 0
+        data = load(root)
+        return readings, data
+
+    monkeypatch.setattr(Decoding, "batches", counted)
+    assert read()[0] == read()[0]  # too short to be kept
+    monkeypatch.setattr(survey, "LONG", -1)
+    first, fresh = read()
+    [kept] = (tmp_path / "cache/bayesnas").iterdir()
+    again, remembered = read()
+    assert (first - again, remembered.note) == (3 if deep else 2, fresh.note)
+    alike(fresh.train, remembered.train)
+    alike(fresh.test, remembered.test)
+    for text in ("", "{}", kept.read_text().replace('"parts": [', '"parts": [], "x": [')):
+        kept.write_text(text)
+        assert read()[0] == first
+    os.utime(root / "test/rows/1.png", ns=(0, 0))
+    assert read()[0] == first
+    assert read()[0] == again
 
 
 def refusal(folder: Path) -> list[str]:
