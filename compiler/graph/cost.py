@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from attrs import frozen
 
 from bayesnas.compiler.graph.model import AnyStage, Edge, Graph, ParallelStage
+from bayesnas.compiler.graph.scans import is_scanned, turns
 from bayesnas.compiler.graph.sharing import is_shared, owner_edges
 from bayesnas.compiler.operations.primitives import PRIMITIVES
 
@@ -40,9 +41,17 @@ def edge_costs(edges: Iterable[Edge]) -> list[Cost]:
 
 
 def network_costs(graph: Graph) -> dict[str, Cost]:
-    """What each edge adds to the network, by id: a shared module has its parameters once."""
+    """What each edge adds to the network, by id: a shared module has its parameters once.
+
+    What lies in a scan runs once a position.
+    """
     edges = graph.edges()
     costs = dict(zip((edge.id for edge in edges), edge_costs(edges), strict=True))
+    if is_scanned(graph):
+        times = turns(graph)
+        for edge in edges:
+            cost = costs[edge.id]
+            costs[edge.id] = Cost(cost.parameters, cost.flops * times[edge.scope])
     if is_shared(graph):
         for edge, owner in owner_edges(graph).items():
             if edge != owner:

@@ -18,6 +18,7 @@ from bayesnas.compiler.passes.inference import (
     Problem,
     RefusedStage,
     WrongOutput,
+    WrongScan,
 )
 from bayesnas.compiler.passes.remedies import Remedies, arrow
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
@@ -30,7 +31,8 @@ def infer_shapes(graph: Graph) -> Graph:
 
     Raises:
         DiagnosticError: D301 (an operation refuses its input), D302 (arrivals do not fit), D303
-            (an output is not as declared), D304 (shared instances read other channels).
+            (an output is not as declared), D304 (shared instances read other channels), D305 (what
+            a scan is given or makes).
     """
     inference = Inference(graph).run()
     if inference.problems:
@@ -69,6 +71,8 @@ def _diagnostic(graph: Graph, problem: Problem, remedies: Remedies) -> Diagnosti
             return _disagreement(graph, problem, remedies.of_arrivals(problem))
         case WrongOutput():
             return _wrong_output(graph, problem, remedies.of_output(problem))
+        case WrongScan():
+            return Diagnostic("D305", problem.message, problem.span, help=problem.remedy)
 
 
 def _refused(graph: Graph, problem: RefusedStage, remedy: str) -> Diagnostic:

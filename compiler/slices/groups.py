@@ -13,6 +13,7 @@ from typing import TypeAlias
 from attrs import evolve, field, frozen
 
 from bayesnas.compiler.graph.model import AnyStage, Graph, ParallelStage, Stage
+from bayesnas.compiler.graph.scans import ways_back
 from bayesnas.compiler.graph.sharing import owner_edges
 from bayesnas.compiler.operations.coupling import Axis, Coupling
 from bayesnas.compiler.operations.primitives import PRIMITIVES
@@ -74,6 +75,8 @@ def coupled_slices(graph: Graph) -> Slices:
     walk = _Walk(graph)
     for identifier in graph.topological():
         walk.node(identifier)
+    for end, start in ways_back(graph).items():
+        tie(walk.nodes[start], walk.nodes[end])
     nodes = {name: resolved(channels) for name, channels in walk.nodes.items()}
     tensors = [evolve(one, axes=tuple(map(resolved, one.axes))) for one in walk.tensors]
     runs = [run for channels in nodes.values() for run in channels]

@@ -156,7 +156,10 @@ def _form(instance: Instance, contents: Contents, numbers: Mapping[str, int]) ->
             (node.name, node.role, node.merge, node.id in contents.alive)
             for node in contents.nodes.get(instance.path, ())
         ),
-        tuple((child.motif, kind_of(child), looks[numbers[child.path]]) for child in children),
+        tuple(
+            (child.motif, kind_of(child), looks[numbers[child.path]], child.states is None)
+            for child in children
+        ),
         tuple(
             (
                 local[connection.source],

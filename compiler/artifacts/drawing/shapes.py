@@ -67,7 +67,8 @@ def _record(box: Box, graph: Graph) -> str:
         [graph.node(member.outputs[k]).shape for member in box.members]
         for k in range(len(first.outputs))
     ]
-    words = [", ".join(names), f"{first.motif}{kind}{times}", *map(sizes, outputs)]
+    loop = "" if first.states is None else "↻ "
+    words = [", ".join(names), f"{loop}{first.motif}{kind}{times}", *map(sizes, outputs)]
     rows = ["\\n".join(_escaped(word) for word in words if word)]
     if len(first.inputs) > 1:
         rows.insert(0, _ports(first.inputs, graph))
