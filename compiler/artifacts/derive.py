@@ -301,27 +301,25 @@ class _BodyDeriver:
         alive = self.deriver.pruned.network
         targets = dict(zip(instance.outputs, statement.targets, strict=True))
         yield evolve(
-            statement,
-            **self._given(statement, instance),
+            self._with_given(statement, instance),
             motif=self.deriver.name(variant),
             targets=tuple(targets[p] for p in self.deriver.results(path) if p in alive),
             arguments=self.deriver.arguments(statement.arguments),
         )
 
-    def _given(
+    def _with_given(
         self, statement: tree.Instantiation | tree.Scan, instance: Instance
-    ) -> dict[str, tuple[tree.Reference, ...]]:
-        """What is left of the references that a call gives, by the field they stand in."""
+    ) -> tree.Instantiation | tree.Scan:
+        """The call with what is left of the references that it gives."""
         alive, count = self.deriver.pruned.network, len(statement.inputs)
-        given = given_nodes(statement)
-        kept = [
+        given = [
             self._literal(reference) if port in alive else None
-            for reference, port in zip(given, instance.inputs, strict=True)
+            for reference, port in zip(given_nodes(statement), instance.inputs, strict=True)
         ]
-        parts = {"inputs": kept[:count]}
+        inputs, starts = (tuple(filter(None, part)) for part in (given[:count], given[count:]))
         if isinstance(statement, tree.Scan):
-            parts["starts"] = kept[count:]
-        return {name: tuple(filter(None, part)) for name, part in parts.items()}
+            return evolve(statement, inputs=inputs, starts=starts)
+        return evolve(statement, inputs=inputs)
 
     def _chain(self, statement: tree.Chain, paths: tuple[str, ...]) -> Iterator[tree.Statement]:
         folded = self.folded[statement.targets[0].name]

@@ -53,9 +53,9 @@ def network_costs(graph: Graph) -> dict[str, Cost]:
             cost = costs[edge.id]
             costs[edge.id] = Cost(cost.parameters, cost.flops * times[edge.scope])
     if is_shared(graph):
-        for edge, owner in owner_edges(graph).items():
-            if edge != owner:
-                costs[edge] = Cost(0, costs[edge].flops)
+        for name, owner in owner_edges(graph).items():
+            if name != owner:
+                costs[name] = Cost(0, costs[name].flops)
     return costs
 
 
