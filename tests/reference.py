@@ -253,6 +253,14 @@ def _linear(z: Tensor, a: Mapping[str, int]) -> Tensor:
     return result + known_weight("bias", (a["width"],)) if a["bias"] else result
 
 
+def _unembedding(z: Tensor, a: Mapping[str, int]) -> Tensor:
+    """By the vectors of `_words`."""
+    scores = torch.einsum("nc...,wc->nw...", z, _words({**a, "width": z.shape[1]}))
+    if a["bias"]:
+        scores = scores + known_weight("bias", (a["words"],)).view(-1, *[1] * (z.dim() - 2))
+    return scores
+
+
 def _upsample(z: Tensor, a: Mapping[str, int]) -> Tensor:
     for dimension in range(2, z.dim()):
         z = z.repeat_interleave(a["factor"], dim=dimension)
@@ -275,6 +283,7 @@ OPERATIONS: Mapping[str, Callable[[Tensor, Mapping[str, int]], Tensor]] = {
     "attention": _attention,
     "position": lambda z, a: z + known_weight("weight", (z.shape[1], a["length"])).view(z[0].shape),
     "embedding": lambda z, a: torch.stack([_words(a)[row.long()].T for row in z]),
+    "unembedding": _unembedding,
     "pick": lambda z, a: z[..., a["index"]],
     "series": lambda z, a: torch.stack(z.chunk(a["length"], dim=1), dim=2),
     "zeros": lambda z, a: 0 * z.flatten(1)[:, :1].expand(-1, a["width"]),

@@ -77,9 +77,10 @@ def row_of(program: Program, scope: Scope, call: tree.MotifCall, unrolled: Unrol
 def _stateless(motif: tree.Motif, states: int, call: tree.MotifCall) -> DiagnosticError:
     ports = quote(p.name for p in motif.inputs[-states:])
     outputs = quote(p.name for p in motif.outputs)
+    count = f"{len(motif.outputs)} output{'s' if len(motif.outputs) > 1 else ''}"
     return wrong(
         "D236",
-        f"a scan of `{motif.name}` begins with {states} states, and {len(motif.outputs)} come out",
+        f"a scan of `{motif.name}` begins with {states} states, and it has {count}",
         call.span,
         f"give `{motif.name}` an output for each: the last ones are the next states",
         f"its states come in as {ports}; its outputs are {outputs}",

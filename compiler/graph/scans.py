@@ -31,8 +31,9 @@ def series_of(graph: Graph, scan: Instance) -> list[str]:
 
 def _reads_series(graph: Graph, port: str) -> bool:
     edges = graph.incoming(port)
-    shape = graph.node(edges[0].source).shape if edges else None
-    return shape is None or len(shape) == 2
+    if graph.node(port).shape is None or not edges:  # before shapes are inferred
+        return True
+    return len(graph.node(edges[0].source).shape or ()) == 2
 
 
 def turns(graph: Graph) -> dict[str, int]:
