@@ -69,6 +69,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--budgets", default="none,half,quarter", help="default %(default)s")
     parser.add_argument("--seeds", type=numbers, default=[0, 1, 2, 3, 4], help="default 0 to 4")
     parser.add_argument("--workers", type=int, default=2, help="processes; default %(default)s")
+    parser.add_argument("--device", default="auto", help="default %(default)s")
     parser.add_argument("--option", type=option, action="append", default=[], help="NAME=VALUE")
     parser.add_argument("--unfinished", action="store_true", help="search nothing")
     return parser.parse_args()
@@ -126,7 +127,7 @@ def main() -> None:
         need(SPACES[space].file)
         SPACES[space].data(options.quick)
     jobs = [
-        Job(space, budget, strategy, seed, tuple(options.option), options.quick)
+        Job(space, budget, strategy, seed, tuple(options.option), options.quick, options.device)
         for seed in seeds
         for space in options.spaces
         for budget in budgets

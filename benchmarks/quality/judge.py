@@ -52,7 +52,10 @@ def code() -> str:
 
 @frozen
 class Job:
-    """One search, in words and numbers, so that it can go to another process."""
+    """One search, in words and numbers, so that it can go to another process.
+
+    Its row is the same whatever the device, but for rounding and seconds.
+    """
 
     space: str
     budget: str
@@ -60,6 +63,7 @@ class Job:
     seed: int
     options: tuple[tuple[str, Any], ...] = ()
     quick: bool = False
+    device: str = "auto"
     code: str = field(factory=code)
 
     @property
@@ -83,7 +87,9 @@ def run(job: Job) -> Row:
     values = space.compiled.settings("search") | key["settings"] | {"strategy": job.strategy}
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         out = Path(folder) / "run"
-        options = RunOptions(space.data(job.quick), out, seed=job.seed, data_options=DataOptions())
+        options = RunOptions(
+            space.data(job.quick), out, job.seed, job.device, data_options=DataOptions()
+        )
         search(
             Space(space.compiled, proxy, budgets), make_settings(SearchSettings, values), options
         )
@@ -93,7 +99,7 @@ def run(job: Job) -> Row:
     worths = [(space.worth(frozenset(m["member"])), m["loss"], m["error"]) for m in members]
     return key | {
         "member": space.member_name(member),
-        "test": space.train(member),
+        "test": space.train(member, job.device),
         "flops": result["found"]["flops"],
         "images_trained": result["images_trained"],
         "images_judged": result["images_evaluated"],

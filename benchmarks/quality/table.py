@@ -41,10 +41,12 @@ from bayesnas.compiler.space.prices import Prices, best_member
 from bayesnas.dsl.files import write_text
 from bayesnas.runtime.data.dataset import Batches, Part
 from bayesnas.runtime.data.loading import load_data
+from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.learning.learner import Learner
 from bayesnas.runtime.network.memory import TEST
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import evaluate
+from bayesnas.runtime.runs.folder import pick_device
 from bayesnas.runtime.strategies.interface import random_member
 from benchmarks.common import BUILD, append, cifar_slice, finish, logged
 
@@ -147,6 +149,7 @@ class Job:
     member: str
     seed: int
     epochs: int | None = None
+    device: str = "cpu"
 
 
 def train_member(job: Job) -> dict[str, Any]:
@@ -161,8 +164,10 @@ def train_member(job: Job) -> dict[str, Any]:
     settings = make_settings(TrainSettings, compiled.settings("train"))
     if job.epochs is not None:
         settings = evolve(settings, epochs=job.epochs)
-    module, emitted = build(graph, table.spec.name, job.seed)
-    learner = Learner(module, emitted, graph, settings)
+    device = pick_device(job.device)
+    data, fit, held = data.to(device), fit.to(device), held.to(device)
+    module, emitted = build(graph, table.spec.name, job.seed, layout=layout(graph, device))
+    learner = Learner(module.to(device), emitted, graph, settings)
     generator = torch.Generator().manual_seed(job.seed)
     batches = Batches(data, fit, settings.batch_size, settings.augment, generator)
     losses = [fmean(learner.epoch(batches, epoch)) for epoch in range(settings.epochs)]
@@ -231,6 +236,7 @@ def main() -> None:
         "--unfinished", action="store_true", help="train nothing; the table of what there is"
     )
     parser.add_argument("--workers", type=int, default=2, help="processes; default %(default)s")
+    parser.add_argument("--device", default="cpu", help="default %(default)s")
     options = parser.parse_args()
     table = TABLES[options.table]
     members = table.members(compile_spec(table.spec))
@@ -239,9 +245,14 @@ def main() -> None:
     if options.quick:
         quick, log = list(members)[:8], BUILD / f"{table.name}_quick.jsonl"
         log.unlink(missing_ok=True)
-        rows = train_all([Job(table.name, name, 0, 2) for name in quick], log, options.workers)
+        jobs = [Job(table.name, name, 0, 2, options.device) for name in quick]
+        rows = train_all(jobs, log, options.workers)
     else:
-        jobs = [Job(table.name, name, seed) for seed in table.seeds for name in members]
+        jobs = [
+            Job(table.name, name, seed, device=options.device)
+            for seed in table.seeds
+            for name in members
+        ]
         rows = train_all([] if options.unfinished else jobs, table.log, options.workers)
         write_text(table.csv, as_csv(table, (row for row in rows if row["member"] in members)))
     best = max(rows, key=lambda row: row["selection"])
