@@ -16,7 +16,7 @@ import torch
 from attrs import evolve, field, frozen
 from torch import Tensor
 
-from bayesnas.runtime.data.augmentation import Extra, augmented, settled_augment
+from bayesnas.runtime.data.augmentation import Extra, Movement, settled_augment
 from bayesnas.runtime.data.registry import Ports, Standardise
 from bayesnas.runtime.tasks.bundle import Bundle, Inputs, mapped, tensors
 from bayesnas.runtime.tasks.interface import Task
@@ -130,8 +130,14 @@ class Data:
             DiagnosticError: D515 (it shifts or mirrors what is no image, or what targets lie on).
         """
         shapes = [tuple(x.shape[1:]) for x in tensors(self.train.inputs)]
-        placed = self.task.placed
-        return settled_augment(self.name, self.augment, augment, shapes, placed)
+        auto = "none" if self.task.placed else self.augment
+        return settled_augment(self.name, auto, augment, shapes, self.stays)
+
+    @property
+    def stays(self) -> bool:
+        """Whether targets lie on images that they cannot move with: theirs are of another size."""
+        sizes = {tuple(x.shape[2:]) for x in tensors(self.train.inputs) if x.dim() == 4}
+        return self.task.placed and not self.task.map_sizes <= sizes
 
     def to(self, device: torch.device) -> Data:
         """The same data on another device."""
@@ -259,9 +265,12 @@ class Batches:
                 positions = self._shuffled(self.generator)
             start = place * self.size
             chosen = self.part.subset(positions[start : start + self.size])
-            images = augmented(chosen.inputs, self.augment, self.generator)
-            inputs = self.data.normalize(self.extra.changed(images))
-            yield self.extra.blanked(inputs), chosen.targets
+            movement = Movement(self.augment, self.extra.crop, self.generator)
+            images = self.extra.recoloured(movement.images(chosen.inputs))
+            targets = chosen.targets
+            if not movement.still:
+                targets = self.data.task.moved(targets, movement)
+            yield self.extra.blanked(self.data.normalize(images)), targets
 
     def _shuffled(self, generator: torch.Generator) -> Tensor:
         order = torch.randperm(len(self.part), generator=generator)
