@@ -17,6 +17,7 @@ from bayesnas.compiler.graph.model import Graph
 from bayesnas.runtime.network.free_memory import free_memory
 from bayesnas.runtime.network.memory import Footprint
 from bayesnas.runtime.network.modules import predict_all
+from bayesnas.runtime.network.together.ranks import world
 from bayesnas.runtime.tasks.bundle import Inputs, tensors
 
 FIRST: Final = 3  # passes of one shape that are not recorded: the last batch of an epoch is rarer
@@ -42,9 +43,12 @@ class Recording:
 
     @staticmethod
     def of(module: nn.Module, graph: Graph, batch_size: int) -> Recording | None:
-        """For trainings of a network that was emitted from a graph; None but on a GPU."""
+        """For trainings of a network that was emitted from a graph; None but on a GPU.
+
+        Processes that work together speak to each other in a pass, which is not recorded.
+        """
         weight = next(module.parameters(), None)
-        if weight is None or weight.device.type != "cuda":
+        if weight is None or weight.device.type != "cuda" or world().size > 1:
             return None
         return Recording(module, Footprint.of(graph).step_bytes(batch_size))
 

@@ -27,8 +27,11 @@ from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.learning.rates import cosine
 from bayesnas.runtime.network.memory import JUDGEMENT, AtOnce, Footprint
 from bayesnas.runtime.network.modules import build, predict
+from bayesnas.runtime.network.precision import precisely, wide
 from bayesnas.runtime.network.recompute import NORMS, recompute_blocks
 from bayesnas.runtime.network.recording import Recording
+from bayesnas.runtime.network.together.ranks import Share, world
+from bayesnas.runtime.network.together.synchronised import parted
 from bayesnas.runtime.network.training import check_loss, diverged, evaluate, sgd
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.reading import (
@@ -147,12 +150,14 @@ class Supernet:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.module.train()
-        outputs, recorded = self._outputs(inputs, gates)
-        loss = self.data.task.loss(outputs, targets)
-        value = check_loss(loss, f"step {self.steps + 1} of the search")
-        whole = loss if penalty is None else loss + penalty
-        if whole.requires_grad:  # without operations on the way to the output nothing can learn
-            whole.backward()  # type: ignore[no-untyped-call]
+        with parted(len(targets)) as share:
+            with precisely(self.settings.precision, self.device):
+                outputs, recorded = self._outputs(share.of(inputs), share.gates(gates))
+            loss = share.loss(self.data.task, wide(outputs), targets)
+            value = check_loss(
+                world().sum(loss.detach().clone()), f"step {self.steps + 1} of the search"
+            )
+            world().backward(loss, penalty, self.module)
         if recorded:
             self._spare_pruned()
         nn.utils.clip_grad_norm_(self.module.parameters(), 5.0)
@@ -161,6 +166,12 @@ class Supernet:
         self.steps += 1
         self.trained += len(targets)
         return value
+
+    def loss(self, share: Share, inputs: Inputs, targets: Tensor, gates: Tensor) -> Tensor:
+        """What a rank's share of a batch adds to its mean loss, in the mode the module is in."""
+        with precisely(self.settings.precision, self.device):
+            outputs = predict(self.module, share.of(inputs), share.gates(gates))
+        return share.loss(self.data.task, wide(outputs), targets)
 
     def _outputs(self, inputs: Inputs, gates: Tensor) -> tuple[Tensor, bool]:
         """As `predict`, and whether the pass was recorded.
@@ -291,7 +302,8 @@ class Supernet:
                 seen += len(inputs)
                 for norm in norms:
                     norm.momentum = len(inputs) / seen
-                predict(self.module, inputs, gates)
+                with parted(len(inputs)) as share:
+                    predict(self.module, share.of(inputs), gates)
         self.evaluated += len(part)
 
     def score(self, gates: Tensor, part: Part | None = None) -> Score:
