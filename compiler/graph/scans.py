@@ -42,9 +42,14 @@ def turns(graph: Graph) -> dict[str, int]:
     for path, instance in graph.instances.items():  # parents first
         result[path] = 1 if instance.parent is None else result[instance.parent]
         if instance.states is not None:
-            [edge] = graph.incoming(series_of(graph, instance)[0])
-            result[path] *= (graph.node(edge.source).shape or ())[1]
+            result[path] *= length_of(graph, instance)
     return result
+
+
+def length_of(graph: Graph, scan: Instance) -> int:
+    """How many positions the series have that a scan reads; shapes are known."""
+    [edge] = graph.incoming(series_of(graph, scan)[0])
+    return (graph.node(edge.source).shape or ())[1]
 
 
 def halted(graph: Graph) -> Iterator[str]:

@@ -152,6 +152,7 @@ def _form(instance: Instance, contents: Contents, numbers: Mapping[str, int]) ->
     return (
         instance.motif,
         kind_of(instance),
+        instance.states is None,
         tuple(
             (node.name, node.role, node.merge, node.id in contents.alive)
             for node in contents.nodes.get(instance.path, ())
