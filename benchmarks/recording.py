@@ -2,10 +2,11 @@
 
     python -m benchmarks.recording
 
-Needs a CUDA device; about two minutes. Of a search of `darts_cell` (8 cells, 16 channels, a batch
-of 64) the steps in which the whole supernet learns, random parts of it (`operation_drop` = 0.3), and
-single members, which are never recorded; of trainings, a network of a few operations and one of
-many. Seconds are the mean of `--steps` steps after those that record, both ways in turn.
+Needs a CUDA device; about two minutes, on 2 cores too. Of a search of `darts_cell` (8 cells, 16
+channels, a batch of 64) the steps in which the whole supernet learns, random parts of it
+(`operation_drop` = 0.3), and single members, which are never recorded; of trainings, a network of a
+few operations and one of many. Seconds are the mean of 10 steps after those that record, both ways
+in turn; of 3 with `--quick`.
 
 Data: a slice of CIFAR-10 (12,000 images).
 """
@@ -98,22 +99,22 @@ def of_a_training(data: str, what: str, recorded: bool, device: torch.device) ->
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--steps", type=int, default=10, help="default %(default)s")
+    parser.add_argument("--quick", action="store_true", help="3 steps each")
     options = parser.parse_args()
     if not torch.cuda.is_available():
         parser.error("needs a CUDA device: passes are recorded on a GPU alone")
     device, data = pick_device("cuda"), f"npz:{cifar_slice(1200, 1000, 32)}"
-    rows = {}
+    rows, steps = {}, 3 if options.quick else 10
     for source, names in ((of_a_search, PARTS), (of_a_training, TRAININGS)):
         for name in names:
             plain, recorded = (
-                timed(source(data, name, way, device), options.steps) for way in (False, True)
+                timed(source(data, name, way, device), steps) for way in (False, True)
             )
             rows[name] = {"plain": plain, "recorded": recorded, "ratio": plain / recorded}
             print(
                 f"{name:28}{plain:10.4f} s{recorded:10.4f} s{plain / recorded:8.2f} x", flush=True
             )
-    finish("recording", rows=rows)
+    finish("recording", quick=options.quick, rows=rows)
 
 
 if __name__ == "__main__":

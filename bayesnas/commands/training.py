@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from attrs import evolve
+
 from bayesnas.commands.arguments import (
     Command,
     add_data,
@@ -30,7 +32,7 @@ from bayesnas.commands.reports import (
     summary_lines,
     unread,
 )
-from bayesnas.commands.runs import run_options, set_threads
+from bayesnas.commands.runs import batch_setting, run_options, set_threads
 from bayesnas.commands.tables import columns, cost_texts
 from bayesnas.commands.values import (
     chosen_settings,
@@ -62,6 +64,16 @@ RECIPES: Final = (
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
     add_run(parser, "train")
+    add_recipe(parser)
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="let PyTorch compile the steps: minutes before the first, each faster from then on",
+    )
+
+
+def add_recipe(parser: argparse.ArgumentParser) -> None:
+    """A recipe of a training."""
     parser.add_argument(
         "--recipe",
         metavar="NAME",
@@ -76,7 +88,9 @@ def _train(options: argparse.Namespace) -> int:
     compiled = compile_spec(options.spec, parse_values(options.set), options.network)
     compiled = compiled.learning(parse_objectives(options.objective))
     chosen = chosen_settings(compiled, "train", options.option, options.recipe)
+    chosen |= batch_setting(options)
     run = run_options(options, options.out, options.seed, options.resume, options.force)
+    run = evolve(run, compiling=options.compile)
     result = train(compiled, make_settings(TrainSettings, chosen), run)
     say(
         f"test {result.task.told(result.test)} of {result.test_examples:,} examples, "
