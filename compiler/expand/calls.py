@@ -48,7 +48,7 @@ def row_of(program: Program, scope: Scope, call: tree.MotifCall, unrolled: Unrol
 
     Raises:
         DiagnosticError: D204, D211, D212 or D219 (a passed motif that does not fit), D212 (another
-            number of inputs than the motif has), D220, D221 or D223 (numbers), D237 (more states
+            number of inputs than the motif has), D220, D221 or D223 (numbers), D238 (more states
             than outputs).
     """
     values = unrolled.values
@@ -79,7 +79,7 @@ def _stateless(motif: tree.Motif, states: int, call: tree.MotifCall) -> Diagnost
     outputs = quote(p.name for p in motif.outputs)
     count = f"{len(motif.outputs)} output{'s' if len(motif.outputs) > 1 else ''}"
     return wrong(
-        "D237",
+        "D238",
         f"a scan of `{motif.name}` begins with {states} states, and it has {count}",
         call.span,
         f"give `{motif.name}` an output for each: the last ones are the next states",

@@ -34,6 +34,7 @@ from bayesnas.runtime.jobs.failures import explained, plugins_named, unlearned
 from bayesnas.runtime.jobs.gates import annotation_of, gate_rows, living_means, round_rows
 from bayesnas.runtime.jobs.memory import Demand, fitted, watched
 from bayesnas.runtime.jobs.preparation import settled
+from bayesnas.runtime.jobs.shared import check_result, write_shared
 from bayesnas.runtime.jobs.space import Space
 from bayesnas.runtime.network.together.ranks import joined, world
 from bayesnas.runtime.network.training import absurd, check_score, check_weights
@@ -100,6 +101,7 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
     if isinstance(space, Compiled):
         space = Space(space)
     space.check()
+    check_result(space, settings)
     prices = Prices.of(space.wanted.graph, space.limits)
     if best_member(member_space(space.wanted.graph), {}, prices) is None:
         raise no_member(prices, status=2)
@@ -117,7 +119,8 @@ def _search(
     options: RunOptions,
     device: torch.device,
 ) -> SearchResult:
-    data = load_data(options.data, space.searched.graph, options.data_options).to(device)
+    read = options.data_options
+    data = load_data(options.data, space.searched.graph, read, device=device).to(device)
     fit = round(len(data.train) * (1 - HOLDOUT))
     settings = fitted(settings, space.searched.graph, fit, options)
     settings, data, census = settled(settings, data, space.searched, HOLDOUT)
@@ -167,6 +170,7 @@ class _Search:
     round: int = 0
     losses: float = 0.0  # sum over the steps of the round so far
     clock: Stopwatch = field(factory=Stopwatch)
+    training: Stopwatch = field(factory=Stopwatch)  # the part of it that are steps
     removed: dict[str, tuple[int, str]] = field(factory=dict)  # group -> round, reason
     refused: tuple[str, ...] = ()  # by the last round
     history: list[dict[str, Any]] = field(factory=list)
@@ -205,7 +209,9 @@ class _Search:
         """
         before, steps = self.course.phase(self.round, len(self.history))
         self.clock.start()
+        self.training.start()
         self.watch.follow(self._steps(steps, self.net.steps - before, progress), self._save_within)
+        self.training.count()
         total, self.losses = self.losses, 0.0
         return total / steps if steps else None
 
@@ -225,6 +231,7 @@ class _Search:
         """
         check_weights(self.net.module, f"step {self.net.steps} of the search")
         self.clock.count()
+        self.training.count()
         if not absurd(Score(loss, 0.0), self._chance()):
             self.run.save_checkpoint(self._state())
 
@@ -267,6 +274,7 @@ class _Search:
             "images_trained": self.net.trained,
             "images_evaluated": self.net.evaluated,
             "seconds": round(seconds, 3),
+            "seconds_training": round(self.training.seconds, 3),
         }
         self.history.append(row)
         gates = gate_rows(self.strategy, self.removed)
@@ -316,6 +324,7 @@ class _Search:
             "round": self.round,
             "losses": self.losses,
             "seconds": self.clock.seconds,
+            "seconds_training": self.training.seconds,
             "removed": {group: list(why) for group, why in self.removed.items()},
             "refused": list(self.refused),
             "history": self.history,
@@ -327,6 +336,7 @@ class _Search:
     def _restore(self, state: dict[str, Any]) -> None:
         self.round, self.losses = state["round"], state["losses"]
         self.clock.seconds = state["seconds"]
+        self.training.seconds = state.get("seconds_training", 0.0)
         self.history, self.refused = state["history"], tuple(state["refused"])
         self.rounds = state.get("rounds", [])
         self.removed = {group: (int(n), str(why)) for group, (n, why) in state["removed"].items()}
@@ -364,10 +374,12 @@ class _Search:
             figure=str(figure if advice is None else figure.with_suffix(".dot")),
             advice=advice,
         )
+        shared = self._shared(network)
         if self.run.writes:
             about = {
                 "found_hash": file_hash(self.run.out / FOUND),
                 "machine": machine_record(self.net.device),
+                **shared,
             }
             self.run.write_json(RESULT, result.record() | about)
         self._tell("end", result.record())
@@ -380,6 +392,13 @@ class _Search:
             return graph_cost(network)
         kept = self.net.gates.groups.keys() - self.removed.keys()
         return evolve(graph_cost(network), latency=graph_cost(prune_to(graph, kept)).latency)
+
+    def _shared(self, network: Compiled) -> dict[str, Any]:
+        """What is said of the found network with the weights of the search, if they are kept."""
+        if self.settings.result == "scratch":
+            return {}
+        member = self.net.gates.groups.keys() - self.removed.keys()
+        return {"shared": write_shared(self.run, self.net, member, network)}
 
     def _check_refused(self) -> None:
         if self.refused:

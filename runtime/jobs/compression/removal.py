@@ -19,7 +19,8 @@ from bayesnas.compiler.slices.counts import Kept, kept_cost, kept_count
 from bayesnas.compiler.slices.groups import Slices, coupled_slices
 from bayesnas.compiler.slices.groups import Tensor as SlicedTensor
 from bayesnas.compiler.slices.ties import Strand
-from bayesnas.runtime.data.dataset import Data, Part, plain_batches
+from bayesnas.runtime.data.dataset import Data, plain_batches
+from bayesnas.runtime.data.examples import Examples
 from bayesnas.runtime.jobs.trained import MEAN, STD, TrainedRun
 from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.modules import build, predict
@@ -138,7 +139,7 @@ class Removal:
     def _subject(self, state: Mapping[str, Tensor]) -> Subject:
         module = _module(self.compiled, state)
         generator = torch.Generator().manual_seed(self.judge.seed)
-        part = self.data.train.sample(EXAMPLES, generator)
+        part = self.data.train.sample(EXAMPLES, generator).at_hand()
         return self.subject(module, generator, partial(self._losses, module, part))
 
     def subject(
@@ -151,7 +152,7 @@ class Removal:
         sliced = (*sliced_tensors(self.compiled, self.slices),)
         return Subject(module, sliced, self.strands, losses, generator)
 
-    def _losses(self, module: nn.Module, part: Part) -> Iterator[Tensor]:
+    def _losses(self, module: nn.Module, part: Examples) -> Iterator[Tensor]:
         for inputs, targets in plain_batches(self.data, part, self.run.batch_size):
             yield self.data.task.loss(predict(module, inputs), targets)
 

@@ -318,7 +318,7 @@ def test_a_scan_needs_a_series_and_a_state() -> None:
         ("scan turn(series) from zero, zero", "D212", "`turn` has 2 inputs, 3 given", "name 2"),
         (
             "scan two(series) from zero, zero",
-            "D237",
+            "D238",
             "a scan of `two` begins with 2 states, and it has 1 output",
             "give `two` an output for each: the last ones are the next states",
         ),
