@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from bayesnas.compiler.graph.cost import Cost
 from bayesnas.compiler.graph.model import Graph, Stage
+from bayesnas.compiler.graph.scans import turns
 from bayesnas.compiler.graph.sharing import owner_edges
 from bayesnas.compiler.graph.walks import primitives_of
 from bayesnas.compiler.operations.primitives import PRIMITIVES
@@ -46,7 +47,7 @@ def kept_numbers(stage: Stage, channels: StageChannels, kept: Kept) -> dict[str,
 def kept_cost(graph: Graph, slices: Slices, kept: Kept) -> Cost:
     """What the network costs once channels are gone, without making it."""
     parameters = flops = 0
-    owners = owner_edges(graph)
+    owners, times = owner_edges(graph), turns(graph)
     for edge in graph.edges():
         for number, stage in enumerate(primitives_of(edge.operation.stages)):
             primitive, channels = PRIMITIVES[stage.primitive], slices.stages[edge.id, number]
@@ -57,5 +58,5 @@ def kept_cost(graph: Graph, slices: Slices, kept: Kept) -> Cost:
             arguments = kept_numbers(stage, channels, kept)
             if owners[edge.id] == edge.id:
                 parameters += primitive.weights(source, arguments)
-            flops += primitive.flops(source, target, arguments)
+            flops += primitive.flops(source, target, arguments) * times[edge.scope]
     return Cost(parameters, flops)
