@@ -34,7 +34,7 @@ _TRAINING = (
 )  # fmt: skip
 _CURVATURE = ("curvature", "curvature_examples")
 _POSTERIOR = (*_TRAINING, *_CURVATURE, "discretize", "draws")
-_PUBLISHED = ("gate_learning_rate", "lambda_w", "dependency", "prune_fraction")
+_PUBLISHED = ("gate_learning_rate", "lambda_w", "dependency", "prune_fraction", "compress")
 
 # A strategy is a file in `runtime/strategies/` and a line here.
 STRATEGIES: Final[Mapping[str, StrategyEntry]] = {
@@ -102,6 +102,7 @@ class SearchSettings:
     prune_fraction: float = _number(
         0.25, 0, 1, "largest share of the living operations removed in one round"
     )
+    compress: str = _word("no", ("yes", "no"), "yes: widths of layers are searched as well")
 
 
 @frozen

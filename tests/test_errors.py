@@ -275,7 +275,7 @@ def budget_that_no_removal_meets() -> None:
     slices = coupled_slices(compiled.graph)
     scores = {strand: torch.ones(strand.size) for strand in slices.removable}
     budget = BudgetConstraint("parameters", 10)
-    within(compiled, slices, Ranking(scores, Limits(round_to=4)), [budget])
+    within(compiled.graph, slices, Ranking(scores, Limits(round_to=4)), [budget])
 
 
 def importance_that_there_is_not() -> None:

@@ -37,6 +37,7 @@ from bayesnas.compiler.settings import (
     check_setting,
     check_use,
     make_settings,
+    users,
 )
 from bayesnas.dsl.diagnostics import check_idle
 from bayesnas.dsl.terminal import say
@@ -48,6 +49,11 @@ if TYPE_CHECKING:
 def _add_search(parser: argparse.ArgumentParser) -> None:
     add_run(parser, "search")
     parser.add_argument("--strategy", metavar="NAME", help=f"one of {', '.join(STRATEGIES)}")
+    parser.add_argument(
+        "--compress",
+        action="store_true",
+        help="search the widths of layers as well; by `bayesnas`, unless a strategy is named",
+    )
     _add_space(parser)
 
 
@@ -77,8 +83,11 @@ def _search(options: argparse.Namespace) -> int:
         _check_strategy(options.option, "--strategy")
         check_setting("search", "strategy", options.strategy, None)
         values["strategy"] = options.strategy
+    if options.compress:
+        values = {"strategy": users("compress")[0]} | values | {"compress": "yes"}
     settings = make_settings(SearchSettings, values)
-    _check_use(options.option, (settings.strategy,))
+    asked = [*options.option, *(["compress"] if options.compress else [])]
+    _check_use(asked, (settings.strategy,))
     run = run_options(options, options.out, options.seed, options.resume, options.force)
     result = search(space, settings, run)
     say(

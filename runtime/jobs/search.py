@@ -18,10 +18,13 @@ from bayesnas.compiler.artifacts.graph_file import Annotation, graph_to_json
 from bayesnas.compiler.graph.cost import Cost, graph_cost
 from bayesnas.compiler.pipeline import Compiled, compile_loaded
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings, unused_settings
+from bayesnas.compiler.slices.figure import WIDTHS, draw_widths
+from bayesnas.compiler.slices.layers import layers_of
+from bayesnas.compiler.slices.narrowing import narrowed_spec
 from bayesnas.compiler.space.choices import member_space
 from bayesnas.compiler.space.members import dead_groups, prune_to
 from bayesnas.compiler.space.prices import Prices, best_member
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, quote
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, check_idle, quote
 from bayesnas.dsl.loader import load_text
 from bayesnas.dsl.printer import print_spec
 from bayesnas.dsl.terminal import visible
@@ -52,8 +55,10 @@ from bayesnas.runtime.runs.status import run_progress
 from bayesnas.runtime.strategies.interface import Problem, Standing, Strategy, no_member
 from bayesnas.runtime.strategies.linear_algebra import named_failures
 from bayesnas.runtime.strategies.registry import strategy_class
+from bayesnas.runtime.strategies.widths import Widths, least_cost, too_small
 from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.tasks.interface import Score, Task
+from bayesnas.runtime.weights.choice import missed_by
 
 
 @frozen
@@ -96,8 +101,7 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
         space = Space(space)
     space.check()
     prices = Prices.of(space.wanted.graph, space.limits)
-    if best_member(member_space(space.wanted.graph), {}, prices) is None:
-        raise no_member(prices, status=2)
+    _check_budgets(space, prices, settings)
     check_out(options.out, options.resume, options.force, options.inputs(space.wanted))
     device = pick_device(options.device)
     data = load_data(options.data, space.searched.graph, options.data_options).to(device)
@@ -120,11 +124,34 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
             device,
         )
         recipe = make_settings(TrainSettings, space.wanted.settings("train"))
-        problem = Problem(net, prices, settings, options.seed, recipe.epochs)
+        widths = None
+        if settings.compress == "yes":
+            widths = Widths(net, prices, prices.budgets, options.seed)
+            prices = prices.unlimited()
+        problem = Problem(net, prices, settings, options.seed, recipe.epochs, widths)
         strategy = strategy_class(settings.strategy)(problem)
         course = Course.of(strategy, settings)
         with explained(run, settings.learning_rate):
             return _Search(space, settings, options, net, strategy, run, course).go()
+
+
+def _check_budgets(space: Space, prices: Prices, settings: SearchSettings) -> None:
+    """Refuse budgets that nothing meets, and what widths are not searched in.
+
+    Raises:
+        DiagnosticError: D423 (a proxy), D604.
+    """
+    members = member_space(space.wanted.graph)
+    if settings.compress == "no":
+        if best_member(members, {}, prices) is None:
+            raise no_member(prices, status=2)
+        return
+    if space.proxy:
+        remedy = "leave it out: the channels of a smaller network are not those of the one wanted"
+        check_idle(["--proxy"], "where widths are searched", remedy)
+    least = least_cost(members, prices, space.wanted.graph)
+    if missed_by(least, prices.budgets):
+        raise too_small(prices.budgets, least, status=2)
 
 
 def _unused(space: Space, settings: SearchSettings) -> str:
@@ -206,6 +233,11 @@ class _Search:
         self.clock.count()
         if not absurd(Score(loss, 0.0), self._chance()):
             self.run.save_checkpoint(self._state())
+
+    @property
+    def widths(self) -> Widths | None:
+        """What decides on channels, if anything does."""
+        return self.strategy.problem.widths
 
     @property
     def _last(self) -> bool:
@@ -300,6 +332,7 @@ class _Search:
             "rounds": self.rounds,
             "strategy": self.strategy.state(),
             "net": self.net.state(),
+            **({} if self.widths is None else {"widths": self.widths.state()}),
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
@@ -310,6 +343,8 @@ class _Search:
         self.removed = {group: (int(n), str(why)) for group, (n, why) in state["removed"].items()}
         self.strategy.restore(state["strategy"])
         self.net.restore(state["net"])
+        if self.widths is not None:
+            self.widths.restore(state["widths"], self.strategy.space.candidates())
 
     # ------------------------------------------------------------------------------------- result
 
@@ -320,6 +355,7 @@ class _Search:
             say_note(unlearned(self.net.data.task, self._chance(), self.history, weighted))
         network = self._write_spec()
         self._write_members()
+        self._write_widths()
         advice = self._write_artifacts()
         figure = self.run.out / "pruned.svg"
         write_figure(draw(network.graph), figure)
@@ -384,6 +420,17 @@ class _Search:
             self.run.write_text(name, self._spec_of(member - {*dead_groups(graph, member)}))
         say_note(_undecided(standings[0], runners_up))
 
+    def _write_widths(self) -> None:
+        """Write what was decided of channels."""
+        if self.widths is None:
+            return
+        view = self.widths.view(frozenset(self.net.gates.groups.keys() - self.removed.keys()))
+        kept = self.widths.kept(view)
+        layers = (*layers_of(view.graph, view.slices, kept, self.widths.paths).values(),)
+        self.run.write_lines("layers.jsonl", [layer.record() for layer in layers])
+        self.run.write_lines("slices.jsonl", self.widths.told(view))
+        write_figure(draw_widths(layers), self.run.out / WIDTHS)
+
     def _write_artifacts(self) -> str | None:
         """Write what tells of the search; advice where the figure could not be drawn."""
         graph, annotation = self.space.wanted.graph, self._annotation()
@@ -401,8 +448,12 @@ class _Search:
     def _spec_of(self, groups: Collection[str]) -> str:
         """The spec of the wanted network with these operations alone."""
         wanted = self.space.wanted
-        text = print_spec(derive_spec(wanted, prune_to(wanted.graph, groups)))
-        return self._header(len(groups)) + text
+        if self.widths is None:
+            spec = derive_spec(wanted, prune_to(wanted.graph, groups))
+        else:
+            view = self.widths.view(frozenset(groups))
+            spec = narrowed_spec(wanted, view.slices, self.widths.kept(view), view.graph)
+        return self._header(len(groups)) + print_spec(spec)
 
     def _header(self, operations: int) -> str:
         name = Path(self.space.wanted.loaded.source.name).name

@@ -34,6 +34,7 @@ from bayesnas.runtime.runs.reading import (
 )
 from bayesnas.runtime.strategies.gaussian import Gaussian
 from bayesnas.runtime.strategies.sampling import draw_members, thinned
+from bayesnas.runtime.strategies.widths import Widths
 from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.interface import Score
@@ -100,7 +101,8 @@ class Problem:
     """What a strategy is given.
 
     ``prices`` are those of the network that is wanted; the supernet may be a smaller one.
-    ``train_epochs`` are those of its training, by the spec.
+    ``train_epochs`` are those of its training, by the spec. ``widths`` decides on channels, where
+    those are searched as well: then budgets are its own, and ``prices`` have none.
     """
 
     net: Supernet
@@ -108,6 +110,7 @@ class Problem:
     settings: SearchSettings
     seed: int
     train_epochs: int = TrainSettings().epochs
+    widths: Widths | None = None
 
     @property
     def graph(self) -> Graph:

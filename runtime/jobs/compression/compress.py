@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from attrs import asdict, evolve, field, frozen
 from torch import nn
@@ -14,10 +14,11 @@ from bayesnas.compiler.artifacts.figure import write_figure
 from bayesnas.compiler.graph.cost import Cost, graph_cost
 from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.settings import TrainSettings, make_settings
-from bayesnas.compiler.slices.figure import Width, draw_widths
+from bayesnas.compiler.slices.figure import WIDTHS, draw_widths
+from bayesnas.compiler.slices.layers import Layer
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.loading import load_data
-from bayesnas.runtime.jobs.compression.removal import Cut, Judge, Layer, Removal, own_weights
+from bayesnas.runtime.jobs.compression.removal import Cut, Judge, Removal, own_weights
 from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.jobs.train import Start, TrainResult, train
 from bayesnas.runtime.jobs.trained import TrainedRun
@@ -28,8 +29,6 @@ from bayesnas.runtime.tasks.interface import Score
 from bayesnas.runtime.weights.choice import Limits, Share
 from bayesnas.runtime.weights.priors.interface import Prior
 from bayesnas.runtime.weights.priors.registry import PRIORS, check_importance
-
-FIGURE: Final = "widths.svg"
 
 
 @frozen
@@ -244,10 +243,8 @@ class _Work:
 
     def _result(self, cut: Cut, removed: Score, trained: TrainResult) -> CompressResult:
         layers = (*self.layers.values(),)
-        figure = self.options.out / FIGURE
-        advice = write_figure(
-            draw_widths([Width(x.layer, x.channels, x.channels_kept) for x in layers]), figure
-        )
+        figure = self.options.out / WIDTHS
+        advice = write_figure(draw_widths(layers), figure)
         if advice is not None:
             say_note(advice)
             figure = figure.with_suffix(".dot")

@@ -8,16 +8,17 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import torch
-from attrs import asdict, evolve, field, frozen
+from attrs import evolve, field, frozen
 from torch import Tensor, nn
 
 from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import TrainSettings
-from bayesnas.compiler.slices.counts import Kept, kept_cost, kept_count
+from bayesnas.compiler.slices.counts import Kept, kept_cost
 from bayesnas.compiler.slices.groups import Slices, coupled_slices
 from bayesnas.compiler.slices.groups import Tensor as SlicedTensor
+from bayesnas.compiler.slices.layers import Layer, layers_of
 from bayesnas.compiler.slices.ties import Strand
 from bayesnas.runtime.data.dataset import Data, Part, plain_batches
 from bayesnas.runtime.jobs.trained import MEAN, STD, TrainedRun
@@ -36,27 +37,6 @@ from bayesnas.runtime.weights.subject import Rows, Subject
 EXAMPLES = 1024  # of the training part, that gradients are taken on
 CURVED = 192  # of them, anew for every update, that curvature is taken on
 CURVED_AT_ONCE = 16
-
-
-@frozen
-class Layer:
-    """What has become of a layer: channels that come in and go out, before and after."""
-
-    layer: str
-    operation: str
-    inputs: int
-    inputs_kept: int
-    channels: int
-    channels_kept: int
-
-    @property
-    def share(self) -> float:
-        """Of its connections from channel to channel, what is left."""
-        return self.inputs_kept * self.channels_kept / max(1, self.inputs * self.channels)
-
-    def record(self) -> dict[str, str | int | float]:
-        """A row of ``layers.jsonl``."""
-        return asdict(self) | {"share": round(self.share, 4)}
 
 
 def own_weights(run: TrainedRun) -> dict[str, Tensor]:
@@ -117,7 +97,7 @@ class Removal:
     def kept(self, scores: Scores) -> Kept:
         """Channels that stay by these scores."""
         ranking = Ranking(scores, self.judge.limits)
-        return within(self.compiled, self.slices, ranking, self.judge.budgets)
+        return within(self.compiled.graph, self.slices, ranking, self.judge.budgets)
 
     def strands_alike(self) -> Scores:
         """Scores that tell no channel from another."""
@@ -217,19 +197,14 @@ class Cut:
         removal, before = self.removal, before or {}
         paths = state_paths(removal.compiled)
         names = renamed(removal.compiled, self.narrowed.compiled)
-        edges = {edge.id: edge for edge in removal.compiled.graph.edges()}
         layers = {}
-        for place, stage in removal.slices.stages.items():
-            if stage.numbers:
-                path = paths[place]
-                inputs, channels = sum(map(len, stage.source)), sum(map(len, stage.target))
-                label = edges[place[0]].operation.label
-                first = before.get(path, Layer(path, label, inputs, 0, channels, 0))
-                layers[names[path]] = evolve(
-                    first,
-                    inputs_kept=kept_count(stage.source, self.kept),
-                    channels_kept=kept_count(stage.target, self.kept),
-                )
+        for path, now in layers_of(
+            removal.compiled.graph, removal.slices, self.kept, paths
+        ).items():
+            first = before.get(path, now)
+            layers[names[path]] = evolve(
+                first, inputs_kept=now.inputs_kept, channels_kept=now.channels_kept
+            )
         return layers
 
     def layers_kept(self) -> tuple[str, ...]:

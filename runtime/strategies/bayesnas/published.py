@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bayesnas.compiler.passes.gamma import Dependency, derive_gamma
+from bayesnas.compiler.space.choices import Member
 from bayesnas.compiler.space.prices import best_member
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.reading import ANY_NUMBER, Schema, both, one_of, open_record, table
@@ -76,9 +77,21 @@ class Published(Strategy):
             min(1.0, number / (RETAINED_BY * rounds)),
         )
         self._remove(removal.reasons)
-        if number < rounds or settings.discretize == "no":
-            return removal
-        return Removal({**removal.reasons, **self._last()})
+        member = self._narrow(changes, rounds - number + 1)
+        last: Mapping[str, str] = {}
+        if number == rounds and settings.discretize == "yes":
+            last = self._last(member)
+        if number == rounds and self.problem.widths:
+            self.problem.widths.settle(self.space.candidates(), self.gates())
+        return Removal({**removal.reasons, **last})
+
+    def _narrow(self, changes: Mapping[str, float], left: int) -> Member | None:
+        """Channels that go, if any do, and the member that is best with its channels."""
+        if self.problem.widths is None:
+            return None
+        worth = {group: -change for group, change in changes.items()}
+        self.net.keep(self.space.candidates())
+        return self.problem.widths.update(self.space, worth, self.gates(), left)
 
     def _say_missed(self, residual: float, number: int) -> None:
         """Where (16) was not minimised; once a search."""
@@ -108,9 +121,11 @@ class Published(Strategy):
         self.posterior.remove(gate for group in groups for gate in self.net.gates.groups[group])
         self.posterior.fix_gauge()
 
-    def _last(self) -> Mapping[str, str]:
+    def _last(self, member: Member | None) -> Mapping[str, str]:
         """What goes besides after the last round, where one member shall be left."""
-        if self.draws:
+        if member is not None:
+            last = self.keep_only(member, "evidence")
+        elif self.draws:
             last = self._draw()
         else:
             gates = self.net.gates
