@@ -7,8 +7,8 @@ networks cost at most the same multiply-accumulates; every search sees the same 
 training: 30 epochs of what was found, from scratch.
 
 - `joint`: `search --compress` with the budget.
-- `then compressed`: a search without a budget; what it found is trained for 20 epochs, compressed to
-  the budget by `taylor`, and trained on for 10.
+- `then compressed`: a search without a budget; what it found is trained for 20 epochs, compressed
+  to the budget by `taylor`, and trained on for 10.
 - `narrower`: the same found network, as wide as fits the budget.
 - `operations alone`: `search` with the budget.
 
@@ -44,9 +44,8 @@ from bayesnas.runtime.runs.folder import RunOptions
 from benchmarks.common import BUILD, ROOT, append, cifar_slice, finish, logged
 
 LOG: Final = BUILD / "joint.jsonl"
-SEARCH: Final = SearchSettings(
-    strategy="bayesnas", warmup_epochs=4, rounds=5, epochs=2, curvature_examples=256
-)
+STRATEGIES: Final = ("bayesnas", "evidence")  # that search widths as well
+SEARCH: Final = SearchSettings(warmup_epochs=4, rounds=5, epochs=2, curvature_examples=256)
 TRAIN: Final = TrainSettings(epochs=30)
 WIDEST: Final = 64
 
@@ -143,17 +142,17 @@ METHODS: Final[Mapping[str, Callable[[Case], dict[str, float]]]] = {
 }
 
 
-def measured(name: str, seed: int, method: str, quick: bool) -> dict[str, Any]:
+def measured(name: str, seed: int, strategy: str, method: str, quick: bool) -> dict[str, Any]:
     """One search and training, from the log where it is there."""
-    key = {"task": name, "seed": seed, "method": method}
+    key = {"task": name, "seed": seed, "strategy": strategy, "method": method}
     for row in logged(LOG) if not quick else []:
         if {entry: row[entry] for entry in key} == key:
             return row
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-        case = Case(TASKS[name], seed, Path(folder))
+        case = Case(TASKS[name], seed, Path(folder), evolve(SEARCH, strategy=strategy))
         if quick:
-            short = evolve(SEARCH, warmup_epochs=1, rounds=2, epochs=1)
+            short = evolve(case.search, warmup_epochs=1, rounds=2, epochs=1)
             case = evolve(case, search=short, train=evolve(TRAIN, epochs=3))
         row = key | METHODS[method](case)
     row["seconds"] = round(time.perf_counter() - start, 1)
@@ -166,8 +165,9 @@ def work(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Everything that is asked for."""
     for seed in options.seeds:
         for name in options.tasks:
-            for method in options.methods:
-                yield measured(name, seed, method, options.quick)
+            for strategy in options.strategies:
+                for method in options.methods:
+                    yield measured(name, seed, strategy, method, options.quick)
 
 
 def main() -> None:
@@ -180,17 +180,21 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="digits, one seed, `joint` alone")
     parser.add_argument("--tasks", type=words, default=[*TASKS])
     parser.add_argument("--seeds", type=lambda text: [*map(int, words(text))], default=[0, 1, 2])
+    parser.add_argument("--strategies", type=words, default=[*STRATEGIES])
     parser.add_argument("--methods", type=words, default=[*METHODS])
     options = parser.parse_args()
     if options.quick:
         options.tasks, options.seeds, options.methods = ["digits"], [0], ["joint"]
+        options.strategies = ["evidence"]
     torch.set_num_threads(1)
-    scores: dict[tuple[str, str], list[float]] = defaultdict(list)
+    scores: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for row in work(options):
-        scores[row["method"], row["task"]].append(row["quality"])
-    print(f"| | {' | '.join(options.tasks)} |\n|---|{'---|' * len(options.tasks)}")
-    for method in options.methods:
-        print(f"| {method} | {' | '.join(shown(scores[method, t]) for t in options.tasks)} |")
+        scores[row["strategy"], row["method"], row["task"]].append(row["quality"])
+    print(f"| | | {' | '.join(options.tasks)} |\n|---|---|{'---|' * len(options.tasks)}")
+    for strategy in options.strategies:
+        for method in options.methods:
+            cells = [shown(scores[strategy, method, task]) for task in options.tasks]
+            print(f"| {strategy} | {method} | {' | '.join(cells)} |")
     finish(
         "joint",
         quick=options.quick,

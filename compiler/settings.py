@@ -42,7 +42,7 @@ STRATEGIES: Final[Mapping[str, StrategyEntry]] = {
         "posterior.strategy:Posterior",
         (*_TRAINING, *_CURVATURE, "draws", "operation_drop", "wanted_epochs"),
     ),
-    "evidence": StrategyEntry("evidence:Evidence", (*_POSTERIOR, "operation_drop")),
+    "evidence": StrategyEntry("evidence:Evidence", (*_POSTERIOR, "operation_drop", "compress")),
     "bayesnas": StrategyEntry("bayesnas.published:Published", (*_POSTERIOR, *_PUBLISHED)),
     "random": StrategyEntry("random_members:RandomChoice", (*_TRAINING, "draws")),
     "darts": StrategyEntry("darts:Darts", _TRAINING),

@@ -38,6 +38,7 @@ from bayesnas.commands.values import (
     parse_options,
     parse_shares,
     parse_values,
+    split_words,
 )
 from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
@@ -49,6 +50,8 @@ IMPORTANCES: Final = (
     *("magnitude", "taylor", "norm_scale", "random"),
     *("bayesnas", "pgnas", "group_lasso"),
 )
+# Those of `runtime/weights/families.py`.
+FAMILIES: Final = (*("channel", "filter", "shape", "kernel", "row", "column", "block", "weight"),)
 # Files of `dsl/library/recipes/`, whose loader imports the parser.
 RECIPES: Final = (
     "darts_cifar10",
@@ -114,6 +117,12 @@ def _add_compress(parser: argparse.ArgumentParser) -> None:
         help="how channels are judged; default %(default)s",
     )
     parser.add_argument(
+        "--family",
+        metavar="A,B",
+        default="channel",
+        help=f"whose groups go, some of {', '.join(FAMILIES)}; default %(default)s",
+    )
+    parser.add_argument(
         "--steps", type=int, default=1, metavar="N", help="removals, with training between them"
     )
     parser.add_argument(
@@ -147,7 +156,10 @@ def _compress(options: argparse.Namespace) -> int:
             message, remedy = f"`{name}` is {count}", f"write `{name} 1` or more"
             raise DiagnosticError(Diagnostic("D418", message, help=remedy))
     limits = Limits(options.least, options.round_to, tuple(options.keep))
-    wanted = Compression(parse_shares(options.budget), options.importance, limits, options.steps)
+    families = (*split_words(options.family, "--family", "filter,shape"),)
+    wanted = Compression(
+        parse_shares(options.budget), options.importance, limits, options.steps, families
+    )
     values = parse_options("train", options.option)
     run = run_options(options, options.out, options.seed, options.resume, options.force)
     result = compress(options.run, wanted, values, run)
@@ -160,6 +172,11 @@ def _compress(options: argparse.Namespace) -> int:
         ("before", *cost_texts(result.before)),
         ("after", *cost_texts(result.after)),
     ]))  # fmt: skip
+    if (sparse := result.sparsity) is not None:
+        say(
+            f"{sparse.nonzero:,} of {sparse.weights:,} weights are not zero; {sparse.flops:,} "
+            "FLOPs if zeros were skipped, which they are not"
+        )
     task, trained = result.trained.task, result.trained
     say(
         f"test {task.told(result.removed)} after the removal, "

@@ -13,7 +13,10 @@ from bayesnas.compiler.slices.groups import Place, Slices
 
 @frozen
 class Layer:
-    """What has become of a layer: channels that come in and go out, before and after."""
+    """What has become of a layer: channels that come in and go out, before and after.
+
+    Where weights are masked, how many it has left, and how many of those are not zero.
+    """
 
     layer: str
     operation: str
@@ -21,6 +24,8 @@ class Layer:
     inputs_kept: int
     channels: int
     channels_kept: int
+    weights: int | None = None
+    nonzero: int | None = None
 
     @property
     def share(self) -> float:
@@ -29,7 +34,8 @@ class Layer:
 
     def record(self) -> dict[str, str | int | float]:
         """A row of ``layers.jsonl``."""
-        return asdict(self) | {"share": round(self.share, 4)}
+        plain = asdict(self, filter=lambda _, value: value is not None)
+        return plain | {"share": round(self.share, 4)}
 
 
 def layers_of(

@@ -17,7 +17,13 @@ from bayesnas.compiler.artifacts.gamma_report import gamma_report
 from bayesnas.compiler.artifacts.graph_file import Annotation, graph_to_json
 from bayesnas.compiler.graph.cost import Cost, graph_cost
 from bayesnas.compiler.pipeline import Compiled, compile_loaded
-from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings, unused_settings
+from bayesnas.compiler.settings import (
+    STRATEGIES,
+    SearchSettings,
+    TrainSettings,
+    make_settings,
+    unused_settings,
+)
 from bayesnas.compiler.slices.figure import WIDTHS, draw_widths
 from bayesnas.compiler.slices.layers import layers_of
 from bayesnas.compiler.slices.narrowing import narrowed_spec
@@ -126,7 +132,9 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
         recipe = make_settings(TrainSettings, space.wanted.settings("train"))
         widths = None
         if settings.compress == "yes":
-            widths = Widths(net, prices, prices.budgets, options.seed)
+            uses = "lambda_w" in STRATEGIES[settings.strategy].settings
+            lambda_w = settings.lambda_w if uses else 1 / len(net.fit_part)
+            widths = Widths(net, prices, prices.budgets, lambda_w, options.seed)
             prices = prices.unlimited()
         problem = Problem(net, prices, settings, options.seed, recipe.epochs, widths)
         strategy = strategy_class(settings.strategy)(problem)

@@ -195,6 +195,26 @@ class Strategy(ABC):
         """Members that the data do not tell from the one that stays, the best first."""
         return [s.member for s in self.standings[1:] if s.better >= UNDECIDED]
 
+    def _narrow(self, worth: Mapping[str, float], left: int) -> Member | None:
+        """Channels go, if they are searched; the member that is best with its channels.
+
+        Args:
+            worth: of the groups that are left, what the log evidence loses without each.
+            left: rounds, this one among them.
+        """
+        if self.problem.widths is None:
+            return None
+        self.net.keep(self.space.candidates())
+        with self.net.recalibrated(self.gates()):
+            return self.problem.widths.update(self.space, worth, self.gates(), left)
+
+    def _finish_widths(self) -> None:
+        """The channels of what stays, if they are searched."""
+        if self.problem.widths is not None:
+            self.net.keep(self.space.candidates())
+            with self.net.recalibrated(self.gates()):
+                self.problem.widths.settle(self.space.candidates(), self.gates())
+
     def settle(self, values: Mapping[str, float], reason: str) -> Removal:
         """Everything goes but the member of the largest sum of values inside the budgets.
 

@@ -80,12 +80,19 @@ class Widths:
         net: the supernet; what has gone is held at zero in its steps from now on.
         prices: of its candidates, without budgets.
         budgets: what the found network may cost.
+        lambda_w: the likelihood counts as 1 / lambda_w examples.
         seed: of the examples that derivatives are taken on.
     """
 
     def __init__(
-        self, net: Supernet, prices: Prices, budgets: Sequence[BudgetConstraint], seed: int
+        self,
+        net: Supernet,
+        prices: Prices,
+        budgets: Sequence[BudgetConstraint],
+        lambda_w: float,
+        seed: int,
     ) -> None:
+        self.lambda_w = lambda_w
         self.net, self.prices, self.budgets = net, prices.unlimited(), tuple(budgets)
         self.paths = module_paths(net.graph, net.emitted)
         self.generator = torch.Generator().manual_seed(seed + 1)
@@ -207,7 +214,7 @@ class Widths:
         g, H = of_channels(subject, net.data.task, net.passes(part, AT_ONCE), gates)
         alive = subject.joined(self.alive(view))
         sources = sources_of(view.slices)
-        belief = believed(subject, (g, H), alive, sources, settings.lambda_w)
+        belief = believed(subject, (g, H), alive, sources, self.lambda_w)
         losses = -g + H / 2
         columns = zip(losses.tolist(), belief.gamma.tolist(), belief.error.tolist(), strict=True)
         self.rows = [

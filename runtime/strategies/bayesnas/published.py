@@ -77,21 +77,14 @@ class Published(Strategy):
             min(1.0, number / (RETAINED_BY * rounds)),
         )
         self._remove(removal.reasons)
-        member = self._narrow(changes, rounds - number + 1)
+        worth = {group: -change for group, change in changes.items()}
+        member = self._narrow(worth, rounds - number + 1)
         last: Mapping[str, str] = {}
         if number == rounds and settings.discretize == "yes":
             last = self._last(member)
-        if number == rounds and self.problem.widths:
-            self.problem.widths.settle(self.space.candidates(), self.gates())
+        if number == rounds:
+            self._finish_widths()
         return Removal({**removal.reasons, **last})
-
-    def _narrow(self, changes: Mapping[str, float], left: int) -> Member | None:
-        """Channels that go, if any do, and the member that is best with its channels."""
-        if self.problem.widths is None:
-            return None
-        worth = {group: -change for group, change in changes.items()}
-        self.net.keep(self.space.candidates())
-        return self.problem.widths.update(self.space, worth, self.gates(), left)
 
     def _say_missed(self, residual: float, number: int) -> None:
         """Where (16) was not minimised; once a search."""

@@ -36,7 +36,7 @@ from bayesnas.runtime.runs.reading import TORCH_STATE, Schema, both, like, open_
 from bayesnas.runtime.weights.curvature import diagonal
 from bayesnas.runtime.weights.priors.interface import Problem
 from bayesnas.runtime.weights.priors.sparse import TINY, GroupLasso
-from bayesnas.runtime.weights.subject import Rows, Subject, by_mean, group_sums, spread
+from bayesnas.runtime.weights.subject import Rows, Subject, by_mean
 
 ROUNDS: Final = 60  # of the fixed point, which halves the logarithm of its error or better
 
@@ -70,10 +70,10 @@ def relevance(subject: Subject, H: Mapping[str, Tensor]) -> Relevance:
     weights = {name: w.detach() for name, w in subject.module.named_parameters()}
 
     def total(values: Mapping[str, Tensor]) -> Tensor:
-        return subject.joined(group_sums(subject, values, readers=True))
+        return subject.joined(subject.sums(values))
 
     def at_weights(gamma: Tensor) -> Mapping[str, Tensor]:
-        return spread(subject, subject.split(gamma))
+        return subject.spread(subject.split(gamma))
 
     norms = total({name: w.square() for name, w in weights.items()}).sqrt()
     gamma, omega = torch.ones_like(norms), norms

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote, suggest
+from bayesnas.runtime.weights.families import check_families
 from bayesnas.runtime.weights.importance import IMPORTANCES
 from bayesnas.runtime.weights.priors.bayesnas import BayesNas
 from bayesnas.runtime.weights.priors.dropout import Dropout
@@ -19,11 +20,14 @@ PRIORS: Final[Mapping[str, type[Prior]]] = {
 }
 
 
-def check_importance(name: str) -> None:
-    """Refuse what judges no channels.
+CHANNELS_ALONE: Final = ("norm_scale", "pgnas")
+
+
+def check_importance(name: str, families: Sequence[str] = ("channel",)) -> None:
+    """Refuse what judges nothing, what is no family, and what does not judge these.
 
     Raises:
-        DiagnosticError: D610.
+        DiagnosticError: D610 (an importance), D611 (a family).
     """
     names = (*IMPORTANCES, *PRIORS)
     if name not in names:
@@ -32,3 +36,9 @@ def check_importance(name: str) -> None:
         raise DiagnosticError(
             Diagnostic("D610", f"no importance `{name}`", notes=notes, help=remedy)
         )
+    check_families(families)
+    others = [family for family in families if family != "channel"]
+    if others and name in CHANNELS_ALONE:
+        remedy = f"judge by {quote([n for n in names if n not in CHANNELS_ALONE], 'or')}"
+        message = f"`{name}` judges channels alone, no groups of the family `{others[0]}`"
+        raise DiagnosticError(Diagnostic("D611", message, help=remedy))

@@ -95,6 +95,71 @@ def test_a_run_is_made_smaller_and_stays_a_run(name: str, whole: Path, tmp_path:
     assert again.after.flops <= result.after.flops // 2
 
 
+@pytest.mark.parametrize(
+    ("importance", "families"),
+    [
+        ("magnitude", ("row",)),
+        ("taylor", ("block", "filter")),
+        ("bayesnas", ("filter",)),
+        ("group_lasso", ("weight",)),
+        ("bayesnas", ("filter", "shape", "kernel")),
+    ],
+)
+def test_families_of_weights(
+    importance: str, families: tuple[str, ...], whole: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    wanted = Compression((Share("flops", 50),), importance, families=families)
+    result = compressed(whole, out, wanted)
+    limit = result.before.flops // 2
+    about = json.loads((out / "result.json").read_text("utf-8"))
+    state = torch.load(out / "weights.pt", weights_only=True)
+    rows = lines(out / "layers.jsonl")
+    if families == ("filter",):
+        assert result.sparsity is None
+        assert result.after.flops <= limit
+        assert "weights" not in rows[0]
+        return
+    sparsity = result.sparsity
+    assert sparsity is not None
+    assert about["compression"]["sparsity"]["nonzero"] == sparsity.nonzero < sparsity.weights
+    assert sparsity.flops <= limit < result.after.flops
+    assert (result.after == result.before) == ("filter" not in families)
+    counted = [(row["weights"], row["nonzero"]) for row in rows]
+    assert tuple(map(sum, zip(*counted, strict=True))) == (sparsity.weights, sparsity.nonzero)
+    weights = {row["layer"]: state[f"{row['layer']}.weight"] for row in rows}
+    for row in rows:  # held while the rest trained on
+        assert int((weights[row["layer"]] != 0).sum()) == row["nonzero"]
+    slices = lines(out / "slices.jsonl")
+    assert {row.get("family", families[0]) for row in slices} == {*families}
+    assert {row["kept"] for row in slices} == {True, False}
+    assert ("gamma" in slices[0]) == (importance == "bayesnas")
+
+
+def test_a_masked_compression_goes_on_where_it_stopped(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = Compression((Share("parameters", 30),), "bayesnas", families=("filter", "weight"))
+    first = compressed(whole, tmp_path / "whole", wanted)
+    saved, count = Run.save_checkpoint, 0
+
+    def stopped(self: Run, state: dict[str, Any]) -> None:
+        nonlocal count
+        saved(self, state)
+        count += 1
+        if count in (1, 2):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "save_checkpoint", stopped)
+        for again in (False, True):
+            with pytest.raises(KeyboardInterrupt):
+                compressed(whole, tmp_path / "cut", wanted, resume=again)
+    second = compressed(whole, tmp_path / "cut", wanted, resume=True)
+    assert second.sparsity == first.sparsity
+    assert second.trained.test == first.trained.test
+
+
 def test_several_steps_end_where_one_does(whole: Path, tmp_path: Path) -> None:
     limits = Limits(layers=("logits",))
     wanted = Compression((Share("flops", 40),), limits=limits, steps=2)
