@@ -52,6 +52,7 @@ STRATEGIES: Final[Mapping[str, StrategyEntry]] = {
     ),
     "largest": StrategyEntry("largest:Largest", ()),
 }
+COMPRESSING: Final = "bayesnas"  # searches widths, where no strategy is named
 CURVATURES = ("ggn", "ggn_diagonal", "fisher_monte_carlo", "fisher_empirical", "hessian")
 AUGMENTATIONS = ("auto", "none", "flip", "shift", "shift_flip")
 OPTIMIZERS = ("sgd", "adamw")
@@ -102,7 +103,9 @@ class SearchSettings:
     prune_fraction: float = _number(
         0.25, 0, 1, "largest share of the living operations removed in one round"
     )
-    compress: str = _word("no", ("yes", "no"), "yes: widths of layers are searched as well")
+    compress: str = _word(
+        "no", ("yes", "no"), "yes: widths are searched as well; by bayesnas, unless told otherwise"
+    )
 
 
 @frozen
@@ -252,6 +255,17 @@ def check_use(names: Iterable[str], strategies: Collection[str]) -> None:
             for name in unused
         )
     )
+
+
+def searches_widths(settings: SearchSettings) -> bool:
+    """Whether the strategy is asked to, and can."""
+    return settings.compress == "yes" and settings.strategy in users("compress")
+
+
+def completed(values: Mapping[str, int | float | str]) -> dict[str, int | float | str]:
+    """Settings of a search with the strategy that they ask for, where they name none."""
+    by = {"strategy": COMPRESSING} if values.get("compress") == "yes" else {}
+    return {**by, **values}
 
 
 def make_settings(cls: type[S], values: Mapping[str, int | float | str]) -> S:

@@ -282,6 +282,10 @@ def importance_that_there_is_not() -> None:
     check_importance("magnitud")
 
 
+def family_that_there_is_not() -> None:
+    check_importance("magnitude", ("filter", "kernal"))
+
+
 def data_of_no_port() -> None:
     network = "network net(left: [4], right: [4]) -> (y: [4]) { {left, right} -> y }"
     rows = np.ones((4, 4))
@@ -318,6 +322,7 @@ PROVOKED: dict[str, Callable[..., None]] = {
     "D608": layer_that_there_is_not,
     "D609": budget_that_no_removal_meets,
     "D610": importance_that_there_is_not,
+    "D611": family_that_there_is_not,
 }
 
 

@@ -160,6 +160,7 @@ NOT_TRIED = {
     "D608": "made by a function, of a network at work",
     "D609": "made by a function, of a network at work",
     "D610": "made by a function, of a name in Python",
+    "D611": "made by a function, of a name in Python",
     "D605": "mends the Python of a plugin, which is the user's",
 }
 

@@ -36,8 +36,8 @@ from bayesnas.compiler.settings import (
     TrainSettings,
     check_setting,
     check_use,
+    completed,
     make_settings,
-    users,
 )
 from bayesnas.dsl.diagnostics import check_idle
 from bayesnas.dsl.terminal import say
@@ -52,7 +52,7 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compress",
         action="store_true",
-        help="search the widths of layers as well; by `bayesnas`, unless a strategy is named",
+        help="search the widths of layers as well: `--option compress=yes`",
     )
     _add_space(parser)
 
@@ -84,8 +84,8 @@ def _search(options: argparse.Namespace) -> int:
         check_setting("search", "strategy", options.strategy, None)
         values["strategy"] = options.strategy
     if options.compress:
-        values = {"strategy": users("compress")[0]} | values | {"compress": "yes"}
-    settings = make_settings(SearchSettings, values)
+        values["compress"] = "yes"
+    settings = make_settings(SearchSettings, completed(values))
     asked = [*options.option, *(["compress"] if options.compress else [])]
     _check_use(asked, (settings.strategy,))
     run = run_options(options, options.out, options.seed, options.resume, options.force)

@@ -48,7 +48,7 @@ from bayesnas.dsl.terminal import put, say
 # The names of `runtime/weights/importance.py` and `priors/registry.py`, which import torch.
 IMPORTANCES: Final = (
     *("magnitude", "taylor", "norm_scale", "random"),
-    *("bayesnas", "pgnas", "group_lasso"),
+    *("bayesnas", "pgnas", "group_lasso", "normal_jeffreys", "variational_dropout"),
 )
 # Those of `runtime/weights/families.py`.
 FAMILIES: Final = (*("channel", "filter", "shape", "kernel", "row", "column", "block", "weight"),)

@@ -22,6 +22,7 @@ from bayesnas.compiler.settings import (
     SearchSettings,
     TrainSettings,
     make_settings,
+    searches_widths,
     unused_settings,
 )
 from bayesnas.compiler.slices.figure import WIDTHS, draw_widths
@@ -131,7 +132,7 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
         )
         recipe = make_settings(TrainSettings, space.wanted.settings("train"))
         widths = None
-        if settings.compress == "yes":
+        if searches_widths(settings):
             uses = "lambda_w" in STRATEGIES[settings.strategy].settings
             lambda_w = settings.lambda_w if uses else 1 / len(net.fit_part)
             widths = Widths(net, prices, prices.budgets, lambda_w, options.seed)
@@ -150,7 +151,7 @@ def _check_budgets(space: Space, prices: Prices, settings: SearchSettings) -> No
         DiagnosticError: D423 (a proxy), D604.
     """
     members = member_space(space.wanted.graph)
-    if settings.compress == "no":
+    if not searches_widths(settings):
         if best_member(members, {}, prices) is None:
             raise no_member(prices, status=2)
         return

@@ -1,10 +1,11 @@
 """The widths of a supernet's layers, searched with its operations.
 
 A channel has a gate of value 1 where it is read (`runtime/weights/gated.py`), and the same updates
-as operations have. Under a budget both are paid for at one price: of all members that some price
-of an operation makes best, each with as many channels as fit, those of the most evidence an
-amount first, the pair of the most evidence is the choice. Budgets of rounds fall by equal shares
-to what is wanted. Without a budget channels go by entropy, as operations do.
+as operations have. A budget counts what is left of both: of the member of the most evidence, as
+many channels as fit stay, those of the most evidence an amount. Operations are paid for only where
+no widths make that member cheap enough: beside its substitutes none is worth much, and at the
+price of channels the cheapest would stay. Budgets of rounds fall by equal shares to what is wanted.
+Without a budget channels go by entropy, as operations do.
 
 A channel that has gone reads zero everywhere, and is held there: the weights are the state.
 """
@@ -16,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import torch
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 from torch import Tensor
 
 from bayesnas.compiler.emit.paths import module_paths
@@ -27,7 +28,7 @@ from bayesnas.compiler.slices.groups import Slices, coupled_slices, sources_of
 from bayesnas.compiler.slices.ties import Strand
 from bayesnas.compiler.space.choices import Member, MemberSpace
 from bayesnas.compiler.space.members import dead_groups, prune_to
-from bayesnas.compiler.space.prices import Prices, best_member, chosen
+from bayesnas.compiler.space.prices import Prices, best_member
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.runs.reading import (
     ANY_NUMBER,
@@ -48,7 +49,7 @@ from bayesnas.runtime.weights.subject import Rows, Subject, group_sums, spread
 
 AT_ONCE: Final = 16  # examples of a pass for the curvature: many small ones say more
 TINY: Final = 1e-12
-PRICES: Final = 24  # of operations that are tried, from none to where the price is all that counts
+PRICES: Final = 24  # of operations that are tried after none, up to where nothing else counts
 
 
 @frozen
@@ -62,15 +63,6 @@ class View:
     def kept(self, alive: Rows) -> Kept:
         """The channels that are there."""
         return {strand: row.nonzero()[:, 0].tolist() for strand, row in alive.items()}
-
-
-@frozen
-class Choice:
-    """A member and its channels, and what their evidence is beside that of all, nats an example."""
-
-    member: Member
-    kept: Kept = field(repr=False)
-    evidence: float
 
 
 class Widths:
@@ -162,14 +154,13 @@ class Widths:
         """
         view = self.view(space.candidates())
         losses, gamma = self._look(view, gates)
-        alive = self.alive(view)
         if not self.budgets:
-            self._cut(view, self._by_entropy(view, alive, gamma))
+            self._cut(view, self._by_entropy(view, gamma))
             return None
-        budgets = self._course(space, worth, view, alive, left)
-        choice = self._joint(space, worth, view, alive, losses, budgets)
-        self._cut(view, choice.kept)
-        return choice.member
+        budgets = self._course(space, worth, view, left)
+        member, kept = self._joint(space, worth, view, losses, budgets)
+        self._cut(view, kept)
+        return member
 
     def settle(self, groups: Member, gates: Tensor) -> None:
         """The channels of what stays, each for itself where it was tied before.
@@ -222,8 +213,9 @@ class Widths:
         ]
         return subject.split(losses), subject.split(belief.gamma)
 
-    def _by_entropy(self, view: View, alive: Rows, gamma: Rows) -> Kept:
+    def _by_entropy(self, view: View, gamma: Rows) -> Kept:
         """Without those of no positive entropy, the smallest gamma first, as many as may go."""
+        alive = self.alive(view)
         living = {s: int(row.sum()) for s, row in alive.items()}
         most = math.floor(self.net.settings.prune_fraction * sum(living.values()))
         low = [
@@ -243,16 +235,12 @@ class Widths:
         }
 
     def _course(
-        self,
-        space: MemberSpace,
-        worth: Mapping[str, float],
-        view: View,
-        alive: Rows,
-        left: int,
+        self, space: MemberSpace, worth: Mapping[str, float], view: View, left: int
     ) -> tuple[BudgetConstraint, ...]:
         """Budgets of this round: costs fall by equal shares."""
-        best = self._members(space, worth, {})[0]
-        cost = kept_cost(prune_to(self.net.graph, best), view.slices, view.kept(alive))
+        best = next(self._members(space, worth, {}))
+        kept = view.kept(self.alive(view))
+        cost = kept_cost(prune_to(self.net.graph, best), view.slices, kept)
 
         def limit(budget: BudgetConstraint) -> int:
             now: int = getattr(cost, budget.cost)
@@ -266,51 +254,38 @@ class Widths:
         space: MemberSpace,
         worth: Mapping[str, float],
         view: View,
-        alive: Rows,
         losses: Rows,
         budgets: Sequence[BudgetConstraint],
-    ) -> Choice:
-        """The member and channels of the most evidence inside budgets."""
-        kept = view.kept(alive)
-        costs = kept_costs(view.graph, view.slices, kept)
+    ) -> tuple[Member, Kept]:
+        """The member of the most evidence that fits at some widths, and its channels."""
+        alive = self.alive(view)
+        costs = kept_costs(view.graph, view.slices, view.kept(alive))
         prices = {
             group: sum(_share(costs[edge.id], budgets) for edge in edges)
             for group, edges in view.graph.groups().items()
         }
-        best: Choice | None = None
         for member in self._members(space, worth, prices):
             graph = prune_to(self.net.graph, member)
             ranking = Ranking(self._scores(view, graph, alive, losses), Limits())
-            if missed_by(kept_cost(graph, view.slices, ranking.kept(0)), budgets):
-                continue
-            stay = fitting(graph, view.slices, ranking, budgets)
-            evidence = sum(worth.get(option, 0.0) for option in chosen(space, member))
-            evidence -= sum(
-                float(losses[s][list({*kept[s]} - {*stay[s]})].sum()) for s in view.subject.strands
-            )
-            if best is None or evidence > best.evidence:
-                best = Choice(member, stay, evidence)
-        if best is None:
-            raise too_small(self.budgets, least_cost(space, self.prices, self.net.graph))
-        return best
+            if not missed_by(kept_cost(graph, view.slices, ranking.kept(0)), budgets):
+                return member, fitting(graph, view.slices, ranking, budgets)
+        raise too_small(self.budgets, least_cost(space, self.prices, self.net.graph))
 
     def _members(
         self, space: MemberSpace, worth: Mapping[str, float], prices: Mapping[str, float]
-    ) -> list[Member]:
-        """Those that some price makes best, the dearest first; all there is where several stay."""
+    ) -> Iterator[Member]:
+        """The member of the most evidence, then those at rising prices; all where several stay."""
         if self.net.settings.discretize == "no":
-            return [frozenset(space.candidates())]
+            yield frozenset(space.candidates())
+            return
         top = max(map(abs, worth.values()), default=0.0) or 1.0
-        dear = max(prices.values(), default=0.0)
-        scales = [0.0]
-        if dear:
-            scales += [top / dear * 2.0 ** (k - PRICES / 2) for k in range(PRICES)]
-        members: dict[Member, None] = {}
-        for scale in scales:
-            values = {o: worth.get(o, 0.0) - scale * prices.get(o, 0.0) for o in space.candidates()}
+        dear = max(prices.values(), default=0.0) or 1.0
+        for k in range(PRICES + 1):
+            scale = top / dear * 2.0 ** (k - PRICES / 2) if k else 0.0
+            options = {*space.candidates(), *space.options()}  # and to drop connections
+            values = {o: worth.get(o, 0.0) - scale * prices.get(o, 0.0) for o in options}
             if (member := best_member(space, values, self.prices)) is not None:
-                members[member] = None
-        return [*members]
+                yield member
 
     def _scores(self, view: View, graph: Graph, alive: Rows, losses: Rows) -> Rows:
         """The evidence of channels for what they cost; those that cost nothing stay."""

@@ -11,16 +11,25 @@ from bayesnas.runtime.weights.importance import IMPORTANCES
 from bayesnas.runtime.weights.priors.bayesnas import BayesNas
 from bayesnas.runtime.weights.priors.dropout import Dropout
 from bayesnas.runtime.weights.priors.interface import Prior
+from bayesnas.runtime.weights.priors.normal_jeffreys import NormalJeffreys, VariationalDropout
 from bayesnas.runtime.weights.priors.sparse import GroupLasso
 
 PRIORS: Final[Mapping[str, type[Prior]]] = {
     "bayesnas": BayesNas,
     "pgnas": Dropout,
     "group_lasso": GroupLasso,
+    "normal_jeffreys": NormalJeffreys,
+    "variational_dropout": VariationalDropout,
 }
 
 
-CHANNELS_ALONE: Final = ("norm_scale", "pgnas")
+# The families of those that do not judge all.
+_JUDGED: Final = {
+    "norm_scale": "channel",
+    "pgnas": "channel",
+    "normal_jeffreys": "channel",
+    "variational_dropout": "weight",
+}
 
 
 def check_importance(name: str, families: Sequence[str] = ("channel",)) -> None:
@@ -37,8 +46,8 @@ def check_importance(name: str, families: Sequence[str] = ("channel",)) -> None:
             Diagnostic("D610", f"no importance `{name}`", notes=notes, help=remedy)
         )
     check_families(families)
-    others = [family for family in families if family != "channel"]
-    if others and name in CHANNELS_ALONE:
-        remedy = f"judge by {quote([n for n in names if n not in CHANNELS_ALONE], 'or')}"
-        message = f"`{name}` judges channels alone, no groups of the family `{others[0]}`"
+    others = [family for family in families if family != _JUDGED.get(name, family)]
+    if others:
+        remedy = f"judge by {quote([n for n in names if n not in _JUDGED], 'or')}"
+        message = f"`{name}` judges the family `{_JUDGED[name]}` alone, not `{others[0]}`"
         raise DiagnosticError(Diagnostic("D611", message, help=remedy))

@@ -125,7 +125,7 @@ def test_what_is_kept_is_in_no_group_and_too_small_a_budget_is_refused() -> None
         (
             "pgnas",
             ("channel", "row"),
-            "`pgnas` judges channels alone, no groups of the family `row`",
+            "`pgnas` judges the family `channel` alone, not `row`",
         ),
     ],
 )
