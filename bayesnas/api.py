@@ -73,8 +73,8 @@ class Trained:
     Args:
         folder: of the run; ``weights.pt`` and ``network.py`` lie there.
         result: its numbers.
-        network: in evaluation mode; it takes inputs as the data have them: pixels as uint8, or as
-            floating point from 0 to 1; other numbers as they are.
+        network: on the CPU, in evaluation mode; it takes inputs as the data have them: pixels as
+            uint8, or as floating point from 0 to 1; other numbers as they are.
     """
 
     folder: Path
@@ -231,7 +231,7 @@ def train(
     options = evolve(options, listeners=tuple(listeners))
     values = {**(recipe_settings(str(recipe)) if recipe else {}), **settings}
     result = run(compiled, _settings(TrainSettings, compiled, values), options)
-    return Trained(options.out, result, load_network(options.out, result.device))
+    return Trained(options.out, result, load_network(options.out))
 
 
 def report(*runs: Found | Trained | str | Path, out: str | Path | None = None) -> Path:

@@ -6,18 +6,20 @@ Exit status: 0 done, 1 the work failed, 2 the input is wrong.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 
 from bayesnas.commands.arguments import SettingsAsked
 from bayesnas.commands.parser import bayesnas_parser, compile_parser
 from bayesnas.commands.tables import settings_table
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, memory_ran_out, render_all
-from bayesnas.dsl.terminal import accept_any_text, say, tell
+from bayesnas.dsl.terminal import accept_any_text, say, tell, visible
+from bayesnas.runtime.network.together.launch import launch, silenced
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         autocomplete(parser)
     try:
-        options = parser.parse_args(arguments)
+        with _one_refusal():
+            options = parser.parse_args(arguments)
     except SettingsAsked as asked:
         options = argparse.Namespace(command=_show_settings, kind=asked.kind)
     return _run(options)
@@ -51,24 +54,81 @@ def _run(options: argparse.Namespace) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     command: Callable[[argparse.Namespace], int] = options.command
     try:
-        with _terminable():
+        with _terminable(), silenced():
+            check_together(options)
             _load_plugins(getattr(options, "plugin", ()))
             return command(options)
-    except DiagnosticError as error:
-        tell(render_all(error.diagnostics))
-        return error.status
-    except KeyboardInterrupt as interrupt:
-        say("; ".join(["interrupted", *map(str, interrupt.args)]), file=sys.stderr)
-        return 1
     except BrokenPipeError:
         sys.stderr.close()
         return 1
-    except (OSError, MemoryError, RuntimeError) as error:
-        diagnostic = _work_failed(error)
-        if diagnostic is None:
+    except (Exception, KeyboardInterrupt) as error:
+        told = _told(error)
+        if not _first_to_fail():
+            return 1
+        if told is None:
             raise
-        tell(render_all([diagnostic]))
-        return 1
+        tell(told)
+        return error.status if isinstance(error, DiagnosticError) else 1
+
+
+def _told(error: BaseException) -> str | None:
+    """What a failure is to a user; None where it is a fault of ours."""
+    if isinstance(error, DiagnosticError):
+        return render_all(error.diagnostics)
+    if isinstance(error, KeyboardInterrupt):
+        return visible("; ".join(["interrupted", *map(str, error.args)]))
+    diagnostic = _work_failed(error)
+    return None if diagnostic is None else render_all([diagnostic])
+
+
+# ------------------------------------------------------------------------ several processes
+
+
+def check_together(options: argparse.Namespace) -> None:
+    """Refuse several processes of a command that one alone does.
+
+    Raises:
+        DiagnosticError: D446.
+    """
+    started = launch()
+    if started.size == 1 or getattr(options, "together", False):
+        return
+    name = getattr(options, "name", "--option help")
+    raise DiagnosticError(
+        Diagnostic(
+            "D446",
+            f"`{name}` is the work of one process, and {started.size} were started",
+            help="run it without `torchrun`; `search` and `train` are what several do together",
+        )
+    )
+
+
+def _first_to_fail() -> bool:
+    """Whether no other process of this run has failed before; alone it is the first."""
+    if launch().size == 1:
+        return True
+    from bayesnas.runtime.network.together import ranks
+
+    return ranks.first_to_fail()
+
+
+@contextmanager
+def _one_refusal() -> Iterator[None]:
+    """Arguments are parsed in here: what is wrong with them is said once."""
+    if launch().size == 1:
+        yield
+        return
+    said = io.StringIO()
+    try:
+        with silenced(), redirect_stderr(said):
+            yield
+    except SystemExit as refused:
+        if refused.code and _first_to_fail():
+            tell(said.getvalue().rstrip("\n"))
+        raise
+
+
+# ------------------------------------------------------------------------------- failures
 
 
 @contextmanager
@@ -98,7 +158,7 @@ def _load_plugins(names: Sequence[str]) -> None:
             load_plugin(name)
 
 
-def _work_failed(error: Exception) -> Diagnostic | None:
+def _work_failed(error: BaseException) -> Diagnostic | None:
     """What a failure of the machine is to a user; None where it is a fault of ours."""
     if isinstance(error, OSError):
         reason = (error.strerror or str(error)).lower()

@@ -30,7 +30,7 @@ class StrategyEntry:
 
 _TRAINING = (
     "warmup_epochs", "rounds", "epochs", "batch_size", "learning_rate", "momentum",
-    "weight_decay", "augment", "class_weights", "recompute",
+    "weight_decay", "augment", "class_weights", "recompute", "precision",
 )  # fmt: skip
 _CURVATURE = ("curvature", "curvature_examples")
 _POSTERIOR = (*_TRAINING, *_CURVATURE, "discretize", "draws")
@@ -57,6 +57,7 @@ CURVATURES = ("ggn", "ggn_diagonal", "fisher_monte_carlo", "fisher_empirical", "
 AUGMENTATIONS = ("auto", "none", "flip", "shift", "shift_flip")
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("cosine", "cosine_epoch", "linear", "linear_tail", "exponential", "constant")
+PRECISIONS = ("float32", "bfloat16")
 POLICIES = ("none", "trivial", "rand")
 CLASS_WEIGHTS = ("none", "balanced")
 
@@ -85,6 +86,7 @@ class SearchSettings:
     augment: str = _word("auto", AUGMENTATIONS, "augmentation of training images")
     class_weights: str = _word("none", CLASS_WEIGHTS, "balanced: rare classes count like others")
     recompute: str = _word("no", ("yes", "no"), "yes: cells are computed twice, in less memory")
+    precision: str = _word("float32", PRECISIONS, "of products and convolutions in training steps")
     curvature: str = _word("ggn", CURVATURES, "how the curvature in the gates is estimated")
     curvature_examples: int = _number(1024, 1, 10**7, "examples the curvature is computed from")
     draws: int = _number(
@@ -141,7 +143,7 @@ class TrainSettings:
     class_weights: str = _word("none", CLASS_WEIGHTS, "balanced: rare classes count like others")
     holdout: float = _number(0.0, 0, 0.9, "share of the training part that is held out and watched")
     keep: str = _word("last", ("last", "best"), "best: the weights that were best on the held-out")
-    precision: str = _word("float32", ("float32", "bfloat16"), "of products and convolutions")
+    precision: str = _word("float32", PRECISIONS, "of products and convolutions in training steps")
 
 
 S = TypeVar("S", SearchSettings, TrainSettings)

@@ -28,6 +28,7 @@ from living import TINY
 from support import compile_text
 
 from bayesnas import cli
+from bayesnas.commands.parser import bayesnas_parser
 from bayesnas.compiler.artifacts.figure import write_figure
 from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.graph.prune import prune_graph
@@ -43,6 +44,7 @@ from bayesnas.runtime.jobs.failures import explained, plugins_named
 from bayesnas.runtime.jobs.memory import Demand, watched
 from bayesnas.runtime.network.causality import check_causal
 from bayesnas.runtime.network.memory import Footprint
+from bayesnas.runtime.network.together.ranks import apart, check_alike, lost
 from bayesnas.runtime.network.training import check_loss
 from bayesnas.runtime.runs.folder import Run
 from bayesnas.runtime.weights.choice import Limits, Ranking, free_strands, within
@@ -286,6 +288,24 @@ def family_that_there_is_not() -> None:
     check_importance("magnitude", ("filter", "kernal"))
 
 
+def processes_with_other_seeds() -> None:
+    check_alike([{"spec_hash": "0f3a", "seed": 0}, {"spec_hash": "0f3a", "seed": 1}])
+
+
+def command_of_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    cli.check_together(bayesnas_parser().parse_args(["doctor"]))
+
+
+def process_that_is_gone() -> None:
+    raise lost(RuntimeError("Connection closed by peer [127.0.0.1]:41213"))
+
+
+def processes_that_came_apart() -> None:
+    raise apart("weights", "epoch 3")
+
+
 def data_of_no_port() -> None:
     network = "network net(left: [4], right: [4]) -> (y: [4]) { {left, right} -> y }"
     rows = np.ones((4, 4))
@@ -311,6 +331,8 @@ PROVOKED: dict[str, Callable[..., None]] = {
     "D421": graphviz_that_fails,
     "D436": packages_that_are_missing,
     "D437": export_that_differs,
+    "D445": processes_with_other_seeds,
+    "D446": command_of_one_process,
     "D517": model_that_reads_what_follows,
     "D601": everything_pruned,
     "D602": loss_that_is_no_number,
@@ -323,6 +345,8 @@ PROVOKED: dict[str, Callable[..., None]] = {
     "D609": budget_that_no_removal_meets,
     "D610": importance_that_there_is_not,
     "D611": family_that_there_is_not,
+    "D615": process_that_is_gone,
+    "D616": processes_that_came_apart,
 }
 
 

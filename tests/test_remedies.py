@@ -145,6 +145,8 @@ NOT_TRIED = {
     "D432": "names another module, which is the user's",
     "D436": "installs a package",
     "D437": "a fault of ours: asks for a report",
+    "D445": "starts processes on several machines",
+    "D446": "starts several processes",
     "D502": "lays out picture files",
     "D503": "lays out picture files",
     "D504": "replaces picture files",
@@ -161,6 +163,8 @@ NOT_TRIED = {
     "D609": "made by a function, of a network at work",
     "D610": "made by a function, of a name in Python",
     "D611": "made by a function, of a name in Python",
+    "D615": "starts several processes",
+    "D616": "starts several processes",
     "D605": "mends the Python of a plugin, which is the user's",
 }
 

@@ -17,18 +17,20 @@ class Command:
     """A command of the command line.
 
     ``about`` is its line of help; ``add_arguments`` gives a parser its arguments; ``run`` does the
-    work with what was parsed and returns the exit status.
+    work with what was parsed and returns the exit status. ``together`` says that several processes
+    of `torchrun` may do it together.
     """
 
     name: str
     about: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], int]
+    together: bool = False
 
     def fill(self, parser: argparse.ArgumentParser) -> None:
         """Make a parser that of this command."""
         self.add_arguments(parser)
-        parser.set_defaults(command=self.run)
+        parser.set_defaults(command=self.run, together=self.together, name=self.name)
 
 
 class SettingsAsked(Exception):  # noqa: N818 - a question, not an error

@@ -127,7 +127,11 @@ def _space(options: argparse.Namespace) -> Space:
 
 
 SEARCH = Command(
-    "search", "Search a space; writes pruned.nas and its figure.", _add_search, _search
+    "search",
+    "Search a space; writes pruned.nas and its figure.",
+    _add_search,
+    _search,
+    together=True,
 )
 
 

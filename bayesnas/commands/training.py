@@ -92,7 +92,9 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
-TRAIN = Command("train", "Train a network from scratch; writes its weights.", _add_train, _train)
+TRAIN = Command(
+    "train", "Train a network from scratch; writes its weights.", _add_train, _train, together=True
+)
 
 
 def _add_trained_run(parser: argparse.ArgumentParser) -> None:

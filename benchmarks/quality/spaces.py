@@ -57,7 +57,7 @@ class JudgedSpace(ABC):
         accuracy, _ = self.table().get(self.member_name(member), (None, 0))
         return accuracy
 
-    def train(self, member: Member) -> float:
+    def train(self, member: Member, device: str) -> float:  # noqa: ARG002
         """The accuracy of a member that a search has found, trained in full if need be."""
         accuracy = self.worth(member)
         assert accuracy is not None, f"{self.name} has no {self.member_name(member)}"
@@ -152,12 +152,12 @@ class Droppable(TrainedSpace):
     settings: ClassVar[Settings] = {"warmup_epochs": 3.0, "rounds": 6, "epochs": 0.9}
     quick: ClassVar[Settings] = {"warmup_epochs": 0.3, "rounds": 2, "epochs": 0.1}
 
-    def train(self, member: Member) -> float:
+    def train(self, member: Member, device: str) -> float:
         """Trained as the table's members were; kept in their log."""
         name, log = self.member_name(member), self.source.log
         scores = {row["member"]: row["test"] for row in logged(log)}
         if name not in scores:
-            row = train_member(Job(self.source.name, name, self.source.seeds[0]))
+            row = train_member(Job(self.source.name, name, self.source.seeds[0], device=device))
             append(log, row)
             scores[name] = row["test"]
         return 100 * float(scores[name])

@@ -46,6 +46,7 @@ from bayesnas.runtime.network.learning.learner import Learner
 from bayesnas.runtime.network.memory import TEST
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import evaluate
+from bayesnas.runtime.runs.folder import pick_device
 from bayesnas.runtime.strategies.interface import random_member
 from benchmarks.common import BUILD, append, cifar_slice, finish, logged
 
@@ -163,7 +164,7 @@ def train_member(job: Job) -> dict[str, Any]:
     settings = make_settings(TrainSettings, compiled.settings("train"))
     if job.epochs is not None:
         settings = evolve(settings, epochs=job.epochs)
-    device = torch.device(job.device)
+    device = pick_device(job.device)
     data, fit, held = data.to(device), fit.to(device), held.to(device)
     module, emitted = build(graph, table.spec.name, job.seed, layout=layout(graph, device))
     learner = Learner(module.to(device), emitted, graph, settings)

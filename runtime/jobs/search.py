@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from attrs import asdict, define, evolve, field, frozen
 
 from bayesnas.compiler.artifacts.derive import derive_spec
@@ -43,6 +44,7 @@ from bayesnas.runtime.jobs.gates import annotation_of, gate_rows, living_means, 
 from bayesnas.runtime.jobs.memory import Demand, watched
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.space import Space
+from bayesnas.runtime.network.together.ranks import joined, world
 from bayesnas.runtime.network.training import absurd, check_score, check_weights
 from bayesnas.runtime.runs.events import Event, Kind, numbers_of, tell
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
@@ -109,8 +111,20 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
     space.check()
     prices = Prices.of(space.wanted.graph, space.limits)
     _check_budgets(space, prices, settings)
-    check_out(options.out, options.resume, options.force, options.inputs(space.wanted))
     device = pick_device(options.device)
+    with joined(device) as ranks:
+        if ranks.writes:
+            check_out(options.out, options.resume, options.force, options.inputs(space.wanted))
+        return _search(space, prices, settings, options, device)
+
+
+def _search(
+    space: Space,
+    prices: Prices,
+    settings: SearchSettings,
+    options: RunOptions,
+    device: torch.device,
+) -> SearchResult:
     data = load_data(options.data, space.searched.graph, options.data_options).to(device)
     settings, data, census = settled(settings, data, space.searched, HOLDOUT)
     say_note(_unused(space, settings))
@@ -275,6 +289,7 @@ class _Search:
 
     def _record(self, loss: float | None, reasons: dict[str, str], progress: Progress) -> None:
         score = self.strategy.score(whole=self._last)
+        world().check_together(self.net.module, f"round {self.round}", *self.removed)
         seconds = self.clock.count()
         good = self._good(score)
         row = {
@@ -364,10 +379,11 @@ class _Search:
             say_note(unlearned(self.net.data.task, self._chance(), self.history, weighted))
         network = self._write_spec()
         self._write_members()
-        self._write_widths()
-        advice = self._write_artifacts()
-        figure = self.run.out / "pruned.svg"
-        write_figure(draw(network.graph), figure)
+        figure, advice = self.run.out / "pruned.svg", None
+        if self.run.writes:
+            self._write_widths()
+            advice = self._write_artifacts()
+            write_figure(draw(network.graph), figure)
         task = self.net.data.task
         result = SearchResult(
             strategy=self.settings.strategy,
@@ -386,11 +402,12 @@ class _Search:
             figure=str(figure if advice is None else figure.with_suffix(".dot")),
             advice=advice,
         )
-        about = {
-            "found_hash": file_hash(self.run.out / FOUND),
-            "machine": machine_record(self.net.device),
-        }
-        self.run.write_json(RESULT, result.record() | about)
+        if self.run.writes:
+            about = {
+                "found_hash": file_hash(self.run.out / FOUND),
+                "machine": machine_record(self.net.device),
+            }
+            self.run.write_json(RESULT, result.record() | about)
         self._tell("end", result.record())
         return result
 

@@ -26,6 +26,7 @@ from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.learning.learner import Learner
 from bayesnas.runtime.network.memory import TEST, AtOnce
 from bayesnas.runtime.network.modules import build
+from bayesnas.runtime.network.together.ranks import joined, world
 from bayesnas.runtime.network.training import (
     absurd,
     check_score,
@@ -112,9 +113,22 @@ def train(
     """Train a network from scratch, evaluate it on the test part, save it in a run's folder.
 
     A supernet is trained with every gate at 1. With a start, the training goes on from that.
+    Several processes of `torchrun` train together.
     """
-    check_out(options.out, options.resume, options.force, options.inputs(compiled))
     device = pick_device(options.device)
+    with joined(device) as ranks:
+        if ranks.writes:
+            check_out(options.out, options.resume, options.force, options.inputs(compiled))
+        return _train(compiled, settings, options, start, device)
+
+
+def _train(
+    compiled: Compiled,
+    settings: TrainSettings,
+    options: RunOptions,
+    start: Start | None,
+    device: torch.device,
+) -> TrainResult:
     say_note(edited(Path(compiled.loaded.source.name)))
     data = load_data(options.data, compiled.graph, options.data_options).to(device)
     if compiled.graph.searched():
@@ -198,6 +212,7 @@ class _Training:
                 loss = self._one_epoch(progress)
                 self.epoch += 1
                 check_weights(self.learner.module, f"epoch {self.epoch}")
+                world().check_together(self.learner.module, f"epoch {self.epoch}")
                 watched = self.epoch % max(1, epochs // 10) == 0 or self.epoch == epochs
                 row = {"epoch": self.epoch, "train_loss": loss, **self._held_out(watched)}
                 self.history.append({**row, "seconds": round(self.clock.count(), 3)})
@@ -351,6 +366,13 @@ class _Training:
             self.options.seed,
             str(self.device),
         )
+        if self.run.writes:
+            self._write(result, module)
+        self._tell("end", result.record())
+        return result
+
+    def _write(self, result: TrainResult, module: nn.Module) -> None:
+        """What a training leaves: weights, source, result."""
         self.run.save(WEIGHTS, deployed_state(module, self.data))
         plain = emit_torch(  # for readers: without the schedule
             self.compiled.graph,
@@ -365,6 +387,4 @@ class _Training:
             "machine": machine_record(self.device),
             **(self.start.told if self.start else {}),
         }
-        self.run.write_json(RESULT, result.record() | task.record() | about)
-        self._tell("end", result.record())
-        return result
+        self.run.write_json(RESULT, result.record() | result.task.record() | about)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -100,8 +101,12 @@ def predict(module: nn.Module, inputs: Inputs, gates: Tensor | None = None) -> T
 
     Outputs of more dimensions are flattened, those of several ports stand side by side in order.
     """
-    given = tensors(inputs)
-    result: Any = module(*given) if gates is None else module(*given, gates)
+    return predict_all(module, (*tensors(inputs), *(() if gates is None else (gates,))))
+
+
+def predict_all(module: nn.Module, given: Sequence[Tensor]) -> Tensor:
+    """The same of all that the network takes, its inputs in order and then the gates."""
+    result: Any = module(*given)
     parts = [one if one.dim() == 2 else one.flatten(1) for one in outputs_of(result)]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 

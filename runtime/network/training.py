@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -13,6 +13,7 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.dataset import Data, Part, plain_batches, raw_batches
 from bayesnas.runtime.network.free_memory import release_memory
 from bayesnas.runtime.network.modules import predict
+from bayesnas.runtime.network.together.ranks import world
 from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.interface import Report, Score, Task
 
@@ -135,6 +136,15 @@ def _judged(
     was_training = module.training
     module.eval()
     release_memory(part.targets.device)
-    judgement = judge((predict(module, inputs, gates), targets) for inputs, targets in passes)
+    judgement = judge(_predictions(module, passes, gates))
     module.train(was_training)
     return judgement
+
+
+def _predictions(
+    module: nn.Module, passes: Iterable[tuple[Inputs, Tensor]], gates: Tensor | None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Outputs and targets, batch by batch; each rank has made a share of the outputs."""
+    for inputs, targets in passes:
+        share = world().share(len(targets))
+        yield share.whole(predict(module, share.of(inputs), gates)), targets

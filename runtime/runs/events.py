@@ -9,6 +9,8 @@ from typing import Any, Literal, TypeAlias
 
 from attrs import field, frozen
 
+from bayesnas.runtime.network.together.ranks import world
+
 Kind: TypeAlias = Literal["begin", "row", "end"]
 
 
@@ -49,6 +51,9 @@ def numbers_of(entries: Mapping[str, Any]) -> dict[str, float]:
 
 
 def tell(listeners: Iterable[Listener], event: Event) -> None:
-    """Tell all of them; what one raises ends the run, whose checkpoint is saved before."""
-    for listener in listeners:
+    """Tell all of them; what one raises ends the run, whose checkpoint is saved before.
+
+    Of several processes the first tells.
+    """
+    for listener in listeners if world().writes else ():
         listener(event)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import platform
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,8 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.dsl.files import write_bytes, write_text
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.registry import DataOptions, plugins_of
+from bayesnas.runtime.network.together.launch import launch
+from bayesnas.runtime.network.together.ranks import world
 from bayesnas.runtime.runs.events import Listener
 from bayesnas.runtime.runs.ownership import (
     CHECKPOINT,
@@ -95,11 +98,21 @@ class RunOptions:
 def pick_device(name: str) -> torch.device:
     """The device of that name; ``auto`` is CUDA where there is one.
 
+    Of several processes on a machine each has a GPU of its own.
+    A GPU is told to convolve by kernels that give the same numbers each time.
+
     Raises:
-        DiagnosticError: D412 (unknown, or not on this machine).
+        DiagnosticError: D412 (unknown, or not on this machine, or one for several processes).
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    started = launch()
+    if started.size > 1 and name.startswith("cuda:"):
+        message = f"`{name}` is one device, and {started.size} processes were started"
+        remedy = "choose `cuda`: each takes one of its own"
+        raise DiagnosticError(Diagnostic("D412", message, help=remedy))
+    if started.size > 1 and name == "cuda":
+        name = f"cuda:{started.local_rank}"
     try:
         device = torch.device(name)
         torch.empty(1, device=device).item()  # the device `meta` holds no numbers
@@ -112,6 +125,10 @@ def pick_device(name: str) -> torch.device:
                 help="choose `auto`, `cpu`, or `cuda` where PyTorch sees a GPU",
             )
         ) from None
+    if device.type == "cuda":
+        torch.backends.cudnn.deterministic = True
+        # Of threads that go backward; they make the context themselves.
+        warnings.filterwarnings("ignore", ".*no current CUDA context")
     return device
 
 
@@ -139,6 +156,7 @@ class Run:
 
     def __init__(self, out: Path) -> None:
         self.out = out
+        self.writes = world().writes
         self._lock: FileLock | None = None
 
     @classmethod
@@ -154,13 +172,18 @@ class Run:
         """Make the folder with the spec and the settings, or return to it; a context manager.
 
         ``data_hash`` is of the examples that it learns from, ``extra`` what else made it; a run is
-        resumed only with the same.
+        resumed only with the same. Of several processes the first alone touches the folder.
 
         Raises:
-            DiagnosticError: D413 (another run is at work there), D414 (begun otherwise).
+            DiagnosticError: D413 (another run is at work there), D414 (begun otherwise), D445
+                (processes were started with different work).
         """
         run, copies = cls(options.out), _copies(compiled)
         record = run_record(command, compiled, settings, options, data_hash, extra)
+        elsewhere = {"spec", "device", *_PLACES}  # may be another on each machine
+        world().check_same({n: value for n, value in record.items() if n not in elsewhere})
+        if not run.writes:
+            return run
         options.out.mkdir(parents=True, exist_ok=True)
         run._lock = lock(options.out)
         try:
@@ -202,9 +225,10 @@ class Run:
         Raises:
             KeyboardInterrupt: one came, and there is a checkpoint; it says how to go on.
         """
-        if kind is None:
-            clear(self.out)
-        self._unlock()
+        if self.writes:
+            if kind is None:
+                clear(self.out)
+            self._unlock()
         if kind is KeyboardInterrupt and has_checkpoint(self.out):
             raise KeyboardInterrupt(f"`--resume` goes on with the run in `{self.out}`") from None
 
@@ -249,7 +273,8 @@ class Run:
 
     def write_text(self, name: str, text: str) -> None:
         """One text file."""
-        write_text(self.out / name, text)
+        if self.writes:
+            write_text(self.out / name, text)
 
     def write_json(self, name: str, data: Mapping[str, Any]) -> None:
         """One JSON file, a table that is sealed."""
@@ -261,12 +286,16 @@ class Run:
 
     def save(self, name: str, state: Mapping[str, Any]) -> None:
         """Tensors and plain values, for `load`."""
+        if not self.writes:
+            return
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
         write_bytes(self.out / name, buffer.getvalue())
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Keep what a run has reached, and the checkpoint before it."""
+        if not self.writes:
+            return
         path, previous = self.out / CHECKPOINT, self.out / PREVIOUS
         try:
             if path.is_file():
@@ -282,17 +311,37 @@ class Run:
     ) -> dict[str, Any] | None:
         """What was saved last, or before that where it is damaged; None where nothing was.
 
+        Of several processes the first reads it and tells the others.
+
         Raises:
             DiagnosticError: D416 (all that there is is damaged, or not of the schema).
         """
+        ranks = world()
+        if not self.writes:
+            told = ranks.told(b"")
+            if not told:
+                return None
+            state: dict[str, Any] = torch.load(io.BytesIO(told), device, weights_only=True)
+            return state
+        path, saved = self._saved(schema, device)
+        if ranks.size > 1:
+            ranks.told(b"" if path is None else path.read_bytes())
+        return saved
+
+    def _saved(
+        self, schema: Schema, device: torch.device | str
+    ) -> tuple[Path | None, dict[str, Any] | None]:
+        """The file of the last good checkpoint, and what is in it."""
         paths = [self.out / name for name in (CHECKPOINT, PREVIOUS)]
         paths = [path for path in paths if path.is_file()]
         for path in paths[:-1]:
             try:
-                return load_tensors(path, schema, RESTORE, device)
+                return path, load_tensors(path, schema, RESTORE, device)
             except DiagnosticError as error:
                 say_note(f"{error.diagnostics[0].message}: going on from the checkpoint before it")
-        return load_tensors(paths[-1], schema, RESTORE, device) if paths else None
+        if not paths:
+            return None, None
+        return paths[-1], load_tensors(paths[-1], schema, RESTORE, device)
 
     def weights(self, schema: Schema, device: torch.device | str = "cpu") -> dict[str, Any]:
         """What a training has saved at its end.

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
+from bayesnas.runtime.network.together.ranks import world
+
 INTERVAL: Final = 300.0  # seconds between checkpoints
 _STOPS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -41,20 +43,23 @@ class Watch:
             losses: a step each.
             save: is called every `INTERVAL`, and after the step in which a signal has come.
 
+        Of several processes all stop where one of them has heard a signal.
+
         Raises:
             KeyboardInterrupt: a signal has come, and what was reached is saved.
         """
-        loss = None
+        loss, asked = None, False
         with self._listening():
             for loss in losses:
-                if self._asked:
+                if asked := world().any(self._asked):
                     break
                 if self._clock() - self._saved >= INTERVAL:
                     save(loss)
                     self.saved()
-        if self._asked:
+        if asked or world().any(self._asked):
             if loss is not None:
                 save(loss)
+            world().wait()  # until the first has written it
             raise KeyboardInterrupt
 
     @contextmanager

@@ -16,6 +16,7 @@ from attrs import asdict, frozen
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import write_text
 from bayesnas.runtime.network.free_memory import used_memory
+from bayesnas.runtime.network.together.ranks import world
 from bayesnas.runtime.runs.ownership import RESULT, STATUS, has_checkpoint, is_held, settings_of
 from bayesnas.runtime.runs.progress import Pace, Progress
 from bayesnas.runtime.runs.reading import COUNT, DURATION, TEXT, check_entries, maybe, record, table
@@ -64,6 +65,8 @@ def run_progress(
     """The progress of a run, left in its folder for others to see; see `Progress`."""
 
     def keep(pace: Pace) -> None:
+        if not world().writes:
+            return
         entries = {**asdict(pace), "time": time.time()}
         with suppress(OSError):  # of use while it works alone
             write_text(out / STATUS, json.dumps(entries) + "\n")

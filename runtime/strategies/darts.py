@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bayesnas.compiler.space.choices import MemberSpace, SearchedConnection, dropped
-from bayesnas.runtime.network.modules import predict
+from bayesnas.runtime.network.together.synchronised import parted
 from bayesnas.runtime.runs.reading import Schema, both, like, like_optimizer, open_record
 from bayesnas.runtime.strategies.interface import Problem, Removal, Strategy
 from bayesnas.runtime.supernet.curvature import fixed_weights
@@ -59,9 +59,8 @@ class Darts(Strategy):
             # As many as take no more memory than the step of the weights; two, for normalisation.
             most = max(2, self.net.at_once.derivative())
             held, answers = self.net.held_batch(min(len(targets), most))
-            with fixed_weights(self.net.module):
-                outputs = predict(self.net.module, held, self._gates())
-                loss = self.net.data.task.loss(outputs, answers)
+            with fixed_weights(self.net.module), parted(len(answers)) as share:
+                loss = self.net.loss(share, held, answers, self._gates())
                 [self.alpha.grad] = torch.autograd.grad(loss, [self.alpha])
             self.adam.step()
             self.net.trained += len(answers)

@@ -39,6 +39,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bayesnas.runtime.network.modules import predict
+from bayesnas.runtime.network.precision import exactly
+from bayesnas.runtime.network.together.ranks import Share, world
 from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.interface import AT_ONCE, Factors, Task
 
@@ -95,8 +97,9 @@ def gradient(module: nn.Module, task: Task, batches: Batches, gates: Tensor) -> 
     total, count = _zeros(gates, len(gates)), 0
     with _frozen(module):
         for inputs, targets in batches:
-            for weights, rows in _pulled(module, inputs, targets, gates, _slope_of(task)):
-                total += (weights[:, :, None] * rows).sum(dim=(0, 1))
+            share = world().share(len(targets))
+            for weights, rows in _pulled(module, share, inputs, targets, gates, _slope_of(task)):
+                total += share.counted((weights[:, :, None] * rows).sum(dim=(0, 1)))
             count += len(inputs)
     return _mean(total, count)
 
@@ -170,7 +173,9 @@ def hessian(module: nn.Module, task: Task, batches: Batches, gates: Tensor) -> T
     with _frozen(module), sdpa_kernel(SDPBackend.MATH):
         for inputs, targets in batches:
             shared = gates.detach().clone().requires_grad_()
-            loss = task.loss(predict(module, inputs, shared), targets, "sum")
+            share = world().share(len(targets))
+            outputs = predict(module, share.of(inputs), shared)
+            loss = share.counted(task.loss(outputs, share.of(targets), "sum"))
             if loss.requires_grad:  # not every gate is pruned
                 [slope] = torch.autograd.grad(loss, shared, create_graph=True)
                 for k, entry in enumerate(slope):
@@ -251,16 +256,20 @@ def _mean_square(
     total, count = _zeros(gates, *[len(gates)] * (1 if diagonal else 2)), 0
     with _frozen(module):
         for inputs, targets in batches:
-            for weights, pulled in _pulled(module, inputs, targets, gates, factors_of):
+            share = world().share(len(targets))
+            for weights, pulled in _pulled(module, share, inputs, targets, gates, factors_of):
                 rows = _weighted(weights, pulled)
-                total += rows.square().sum(dim=0) if diagonal else rows.T @ rows
+                total += share.counted(rows.square().sum(dim=0) if diagonal else rows.T @ rows)
             count += len(inputs)
     return _mean(total, count)
 
 
 def _mean(total: Tensor, count: int) -> Tensor:
-    """The total over that many examples; a matrix without the rounding that makes it lopsided."""
-    mean = total / max(count, 1)
+    """The total of all ranks over that many examples.
+
+    A matrix is without the rounding that makes it lopsided.
+    """
+    mean = world().sum(total) / max(count, 1)
     return (mean + mean.T) / 2 if mean.dim() == 2 else mean
 
 
@@ -270,17 +279,25 @@ def _weighted(weights: Tensor, rows: Tensor) -> Tensor:
 
 
 def _pulled(
-    module: nn.Module, inputs: Inputs, targets: Tensor, gates: Tensor, factors_of: FactorsOf
+    module: nn.Module,
+    share: Share,
+    inputs: Inputs,
+    targets: Tensor,
+    gates: Tensor,
+    factors_of: FactorsOf,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Weights [N, K'] and J^T d [N, K', G] of every part of a batch's factors, float64."""
-    outputs, copies = _forward(module, inputs, gates)
-    parts = iter(factors_of(outputs.detach(), targets))
+    """Weights [N, K'] and J^T d [N, K', G] of every part of a batch's factors, float64.
+
+    Those of a rank's share of the batch. What is drawn is drawn for the whole.
+    """
+    outputs, copies = _forward(module, share.of(inputs), gates)
+    parts = iter(factors_of(share.spread(outputs.detach()), targets))
     part = next(parts, None)
     while part is not None:  # one at a time: those of 1,000 classes are a thousand times as many
         following = next(parts, None)
-        directions = part.directions.to(outputs.dtype)
+        directions = share.of(part.directions).to(outputs.dtype)
         rows = _pulled_back(outputs, copies, directions, last=following is None)
-        yield part.weights, rows.to(torch.float64)
+        yield share.of(part.weights), rows.to(torch.float64)
         part = following
 
 
@@ -316,7 +333,7 @@ def _frozen(module: nn.Module) -> Iterator[None]:
     modes = [(inner, inner.training) for inner in module.modules()]
     try:
         module.eval()
-        with fixed_weights(module), torch.enable_grad():
+        with fixed_weights(module), torch.enable_grad(), exactly():
             yield
     finally:
         for inner, mode in modes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -26,7 +27,11 @@ from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.learning.rates import cosine
 from bayesnas.runtime.network.memory import JUDGEMENT, AtOnce, Footprint
 from bayesnas.runtime.network.modules import build, predict
+from bayesnas.runtime.network.precision import precisely, wide
 from bayesnas.runtime.network.recompute import NORMS, recompute_blocks
+from bayesnas.runtime.network.recording import Recording
+from bayesnas.runtime.network.together.ranks import Share, world
+from bayesnas.runtime.network.together.synchronised import parted
 from bayesnas.runtime.network.training import check_loss, diverged, evaluate, sgd
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.reading import (
@@ -53,6 +58,7 @@ from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.interface import Score
 
 RECALIBRATION = 1024  # examples that normalisation is estimated from anew
+RECORDED = 0.25  # share of the groups, from which a step runs all of them, recorded, on a GPU
 LARGE = 2**30  # bytes of a training step, from which it pays to give memory back before each pass
 
 
@@ -76,6 +82,9 @@ class Supernet:
             say_note("`recompute` has no effect: there are no cells to be computed one by one")
         footprint = Footprint.of(graph, settings.recompute == "yes")
         self.at_once = AtOnce(footprint, settings.batch_size)
+        self._recording: Recording | None = None
+        if settings.recompute == "no":  # else Python runs in the backward pass
+            self._recording = Recording.of(self.module, graph, settings.batch_size)
         weights = self.module.parameters()
         self.optimizer = sgd(
             weights, settings.learning_rate, settings.momentum, settings.weight_decay
@@ -142,11 +151,16 @@ class Supernet:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.module.train()
-        loss = self.data.task.loss(predict(self.module, inputs, gates), targets)
-        value = check_loss(loss, f"step {self.steps + 1} of the search")
-        whole = loss if penalty is None else loss + penalty
-        if whole.requires_grad:  # without operations on the way to the output nothing can learn
-            whole.backward()  # type: ignore[no-untyped-call]
+        with parted(len(targets)) as share:
+            with precisely(self.settings.precision, self.device):
+                outputs, recorded = self._outputs(share.of(inputs), share.gates(gates))
+            loss = share.loss(self.data.task, wide(outputs), targets)
+            value = check_loss(
+                world().sum(loss.detach().clone()), f"step {self.steps + 1} of the search"
+            )
+            world().backward(loss, penalty, self.module)
+        if recorded:
+            self._spare_pruned()
         nn.utils.clip_grad_norm_(self.module.parameters(), 5.0)
         self.optimizer.step()
         self.after_step()
@@ -154,6 +168,47 @@ class Supernet:
         self.steps += 1
         self.trained += len(targets)
         return value
+
+    def loss(self, share: Share, inputs: Inputs, targets: Tensor, gates: Tensor) -> Tensor:
+        """What a rank's share of a batch adds to its mean loss, in the mode the module is in."""
+        with precisely(self.settings.precision, self.device):
+            outputs = predict(self.module, share.of(inputs), share.gates(gates))
+        return share.loss(self.data.task, wide(outputs), targets)
+
+    def _outputs(self, inputs: Inputs, gates: Tensor) -> tuple[Tensor, bool]:
+        """As `predict`, and whether the pass was recorded.
+
+        A recorded one runs all groups; those that are not kept have gates of 0, and count for
+        nothing.
+        """
+        many = len(self._kept) >= RECORDED * len(self.gates.groups)
+        if self._recording is None or not many:
+            return predict(self.module, inputs, gates), False
+        present = gates * self.gates.at(dict.fromkeys(self._kept, 1.0))
+        if not self._recording.has(inputs, present):
+            before = self._kept
+            self.keep(self.gates.groups)
+            recorded = self._recording.record(inputs, present)
+            self.keep(before)
+            if not recorded:
+                return predict(self.module, inputs, gates), False
+        return self._recording(inputs, present), True
+
+    def _spare_pruned(self) -> None:
+        """Take the gradients, which are 0, from groups that are not kept: their weights rest."""
+        for group in self.gates.groups.keys() - self._kept:
+            for weight in self._weights[group]:
+                weight.grad = None
+
+    @cached_property
+    def _weights(self) -> dict[str, list[nn.Parameter]]:
+        """Of the operations of every group."""
+        weights: dict[str, list[nn.Parameter]] = {}
+        for group, gates in self.gates.groups.items():
+            places = [self.emitted.gates[gate] for gate in gates]
+            edges: list[tuple[Any, str]] = [(self.module.get_submodule(p), c) for p, c in places]
+            weights[group] = [w for edge, c in edges for w in edge.candidates[c].parameters()]
+        return weights
 
     def release(self) -> None:
         """Before a pass of another kind than the last, where steps are large: `release_memory`."""
@@ -254,7 +309,8 @@ class Supernet:
                 seen += len(inputs)
                 for norm in norms:
                     norm.momentum = len(inputs) / seen
-                predict(self.module, inputs, gates)
+                with parted(len(inputs)) as share:
+                    predict(self.module, share.of(inputs), gates)
         self.evaluated += len(part)
 
     def score(self, gates: Tensor, part: Part | None = None) -> Score:

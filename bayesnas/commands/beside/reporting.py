@@ -12,6 +12,7 @@ from typing import Final
 from bayesnas.commands.arguments import Command, add_out_file, add_plugin
 from bayesnas.dsl.files import check_free
 from bayesnas.dsl.terminal import say
+from bayesnas.runtime.network.together.launch import launch
 
 REPORT_FILE: Final = "report.html"  # in the folder of a run
 SWITCH: Final = "BAYESNAS_REPORT"  # of the environment: `no` leaves pages to `bayesnas report`
@@ -55,7 +56,7 @@ def say_report(runs: Sequence[Path], folder: Path) -> None:
 
     A run has ended well whatever becomes of its page: what fails here is a remark.
     """
-    if os.environ.get(SWITCH) == "no":
+    if os.environ.get(SWITCH) == "no" or not launch().first:
         return
     try:
         from bayesnas.runtime.report.page import write_report

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from bayesnas.compiler.emit.pytorch import Emitted
 from bayesnas.compiler.graph.model import Edge, Graph
+from bayesnas.runtime.network.together.synchronised import present
 
 
 class DropPath:
@@ -38,8 +39,9 @@ class DropPath:
     def _drop(self, layer: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
         if not layer.training or not self.chance:
             return output
-        kept = output.new_empty(len(output), *[1] * (output.dim() - 1))
-        return output * kept.bernoulli_(1 - self.chance) / (1 - self.chance)
+        share = present(len(output))
+        kept = output.new_empty(share.count, *[1] * (output.dim() - 1))
+        return output * share.of(kept.bernoulli_(1 - self.chance)) / (1 - self.chance)
 
 
 def droppable(graph: Graph) -> Iterator[Edge]:

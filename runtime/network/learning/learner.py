@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -17,6 +18,10 @@ from bayesnas.runtime.network.learning.drop_path import DropPath
 from bayesnas.runtime.network.learning.mixtures import mixed
 from bayesnas.runtime.network.learning.rates import learning_rate
 from bayesnas.runtime.network.modules import predict
+from bayesnas.runtime.network.precision import precisely, wide
+from bayesnas.runtime.network.recording import Recording
+from bayesnas.runtime.network.together.ranks import world
+from bayesnas.runtime.network.together.synchronised import parted
 from bayesnas.runtime.network.training import check_loss, sgd
 from bayesnas.runtime.tasks.bundle import Inputs
 
@@ -50,6 +55,9 @@ class Learner:
         self.optimizer = optimizer_of(module, settings)
         self.path = DropPath(module, emitted, graph, settings.drop_path)
         self.regulariser: Regulariser | None = None
+        # Gradients of a replay are overwritten by the next: steps of one pass alone.
+        lasting = settings.accumulate == 1 and not settings.drop_path
+        self._recording = Recording.of(module, graph, settings.batch_size) if lasting else None
         self.average: AveragedModel | None = None
         if settings.average:
             mean = get_ema_multi_avg_fn(settings.average)  # type: ignore[no-untyped-call]
@@ -87,19 +95,28 @@ class Learner:
     ) -> float:
         settings = self.settings
         mixture = mixed(inputs, settings.mixup, settings.cutmix)
-        low = settings.precision == "bfloat16"
-        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=low):
-            outputs = predict(self.module, mixture.inputs)
-        loss = mixture.loss(batches.data.task.loss, outputs.float() if low else outputs, targets)
-        value = check_loss(loss, place)
-        penalty = self.regulariser.penalty() if self.regulariser else None
-        loss = loss if penalty is None else loss + penalty
-        (loss / together if together > 1 else loss).backward()  # type: ignore[no-untyped-call]
+        with parted(len(targets)) as share:
+            with precisely(settings.precision, inputs.device):
+                outputs = self._outputs(share.of(mixture.inputs))
+            loss_of = partial(share.loss, batches.data.task)
+            loss = mixture.loss(loss_of, wide(outputs), targets)
+            value = check_loss(world().sum(loss.detach().clone()), place)
+            penalty = self.regulariser.penalty() if self.regulariser else None
+            loss = loss if penalty is None else loss + penalty
+            (loss / together if together > 1 else loss).backward()  # type: ignore[no-untyped-call]
         return value
+
+    def _outputs(self, inputs: Inputs) -> Tensor:
+        """As `predict`, on a GPU by a recorded pass."""
+        recording = self._recording
+        if recording is not None and (recording.has(inputs) or recording.record(inputs)):
+            return recording(inputs)
+        return predict(self.module, inputs)
 
     def _step(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        world().sum_gradients(self.module.parameters())
         if self.settings.gradient_clip:
             nn.utils.clip_grad_norm_(self.module.parameters(), self.settings.gradient_clip)
         self.optimizer.step()

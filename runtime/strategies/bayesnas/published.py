@@ -79,12 +79,11 @@ class Published(Strategy):
         self._remove(removal.reasons)
         worth = {group: -change for group, change in changes.items()}
         member = self._narrow(worth, rounds - number + 1)
-        last: Mapping[str, str] = {}
-        if number == rounds and settings.discretize == "yes":
-            last = self._last(member)
+        settles = number == rounds and settings.discretize == "yes"
+        last = self._last(member) if settles else {}
         if number == rounds:
             self._finish_widths()
-        return Removal({**removal.reasons, **last})
+        return Removal({**removal.reasons, **last}) if settles else removal
 
     def _say_missed(self, residual: float, number: int) -> None:
         """Where (16) was not minimised; once a search."""
