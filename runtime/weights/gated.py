@@ -72,7 +72,7 @@ def believed(
         omega = (H / (1 + gamma * H)).sqrt()
         r = solved_gates(g, H, omega) * living
         s = r / omega.clamp_min(TINY)
-        gamma = _joined(s, arriving(subject, s, sources))
+        gamma = both(s, arriving(subject, s, sources))
         if bool(torch.isclose(gamma, before, rtol=TOLERANCE, atol=TOLERANCE).all()):
             break
     return Belief(r, gamma, C.sqrt())
@@ -86,10 +86,12 @@ def arriving(subject: Subject, s: Tensor, sources: Mapping[Strand, Sequence[Stra
     def total(made_of: Sequence[Strand]) -> float:
         return sum(totals.get(source, inf) for source in made_of) if made_of else inf
 
-    return subject.joined({s: torch.full_like(row, total(sources[s])) for s, row in rows.items()})
+    return subject.joined(
+        {s: torch.full_like(row, total(sources.get(s, ()))) for s, row in rows.items()}
+    )
 
 
-def _joined(s: Tensor, before: Tensor) -> Tensor:
+def both(s: Tensor, before: Tensor) -> Tensor:
     """AND of switches: the harmonic sum, 0 where one is off."""
-    both = (s > TINY) & (before > TINY)
-    return torch.where(both, 1 / (1 / s.clamp_min(TINY) + 1 / before.clamp_min(TINY)), 0)
+    on = (s > TINY) & (before > TINY)
+    return torch.where(on, 1 / (1 / s.clamp_min(TINY) + 1 / before.clamp_min(TINY)), 0)

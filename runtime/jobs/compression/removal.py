@@ -14,7 +14,7 @@ from bayesnas.compiler.graph.cost import Cost, graph_cost
 from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.compiler.slices.counts import Kept, kept_cost
-from bayesnas.compiler.slices.groups import Slices, coupled_slices
+from bayesnas.compiler.slices.groups import Slices, coupled_slices, sources_of
 from bayesnas.compiler.slices.groups import Tensor as SlicedTensor
 from bayesnas.runtime.data.dataset import Data, Part, plain_batches
 from bayesnas.runtime.jobs.compression.cut import Cut, Found, module_of
@@ -279,6 +279,7 @@ def _prior(removal: Removal, module: nn.Module, data: Data, settings: TrainSetti
             {paths[place]: removal.slices.stages[place].source for place in reading},
             settings.epochs * math.ceil(batches_each / settings.accumulate),
             lambda kept: removal.excess(cost(kept)),
+            sources_of(removal.slices) if family in STRUCTURED else {},
         )
         return PRIORS[removal.judge.importance](problem)
 
