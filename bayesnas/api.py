@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from attrs import evolve, field, frozen
 
-from bayesnas.commands.values import check_seed, parse_budgets, parse_objectives, parse_values
+from bayesnas.commands.values import (
+    check_seed,
+    parse_budgets,
+    parse_objectives,
+    parse_values,
+    read_latencies,
+)
 from bayesnas.compiler.graph.model import CostName
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import (
@@ -106,6 +112,7 @@ def search(
     seed: int = 0,
     device: str = "auto",
     budget: Mapping[CostName, int | str] | None = None,
+    latencies: str | Path | None = None,
     objective: Mapping[str, str] | None = None,
     resume: bool = False,
     force: bool = False,
@@ -128,7 +135,8 @@ def search(
         seed: of weights, order and draws.
         device: ``"auto"``, ``"cpu"`` or ``"cuda:N"``.
         budget: what the found network may cost, by ``"parameters"`` and ``"flops"``: a number, or a
-            text such as ``"60M"``.
+            text such as ``"60M"``; by ``"latency"``: a text such as ``"5 ms"``.
+        latencies: a table of them, which `bayesnas measure` wrote, for a budget of latency.
         objective: what outputs learn, by their names: ``{"depth": "regression * 0.1"}``; by default
             what the spec says, or what the data suggest.
         resume: go on with the run in ``out``.
@@ -160,8 +168,12 @@ def search(
     read = _reading(data, given, standardise)
     options = _options(data, out, seed, device, resume, force, read)
     options = evolve(options, listeners=tuple(listeners))
+    table = read_latencies(None if latencies is None else Path(latencies))
+    compiled = compiled.priced(table)
     result = run(
-        Space(compiled, budgets=budgets), _settings(SearchSettings, compiled, settings), options
+        Space(compiled, None, budgets, table),
+        _settings(SearchSettings, compiled, settings),
+        options,
     )
     return Found(options.out, result, compile(options.out / "pruned.nas"))
 

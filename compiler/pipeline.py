@@ -20,6 +20,7 @@ from bayesnas.compiler.passes.structure import check_structure
 from bayesnas.compiler.program.definitions import Program
 from bayesnas.compiler.program.limits import stack_kept
 from bayesnas.compiler.program.resolve import resolve
+from bayesnas.compiler.space.latencies import Latencies
 from bayesnas.compiler.space.members import check_budgets
 from bayesnas.dsl import tree
 from bayesnas.dsl.loader import Loaded, load
@@ -54,6 +55,19 @@ class Compiled:
         """
         chosen = objectives_of(self.network, self.program.objectives, objectives)
         return evolve(self, graph=evolve(self.graph, objectives=chosen))
+
+    def priced(self, latencies: Latencies | None) -> Compiled:
+        """The same with the latencies of a table, if there is one.
+
+        Raises:
+            DiagnosticError: D228 (no member is fast enough), D612 (the table is of another
+                network).
+        """
+        if latencies is None:
+            return self
+        graph = latencies.priced(self.graph)
+        check_budgets(graph)
+        return evolve(self, graph=graph)
 
 
 def compile_spec(

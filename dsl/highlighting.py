@@ -77,7 +77,7 @@ class NasLexer(RegexLexer):
             (r'"[^"\n]*"', String.Double),
         ],
         "numbers": [
-            (r"\d+(?:\.\d+)?[KMG]\b", Number.Other),
+            (r"\d+(?:\.\d+)?(?:[KMG]| *(?:us|ms|s))\b", Number.Other),
             (_REAL, Number.Float),
             (r"\d+", Number.Integer),
         ],

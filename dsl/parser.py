@@ -17,7 +17,7 @@ from lark.lexer import PatternRE, TerminalDef
 from lark.tree import Meta
 
 from bayesnas.dsl import tree
-from bayesnas.dsl.amounts import MAX_DIGITS
+from bayesnas.dsl.amounts import MAX_DIGITS, spaced
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span, quote
 from bayesnas.dsl.mistakes.explain import check_brackets, count_words, explain, too_deep
 
@@ -337,7 +337,7 @@ class _Builder(Transformer[Token, tree.Spec]):
 
     def _amount(self, token: Token) -> tree.Amount:
         self._check_digits(token)
-        return tree.Amount(str(token), span=self.token_span(token))
+        return tree.Amount(spaced(token), span=self.token_span(token))
 
     def targets(self, _meta: Meta, children: list[Any]) -> tuple[tree.Reference, ...]:
         return tuple(children)

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from attrs import field, frozen
 
-from bayesnas.dsl.amounts import amount_value
+from bayesnas.dsl.amounts import amount_value, is_duration
 from bayesnas.dsl.diagnostics import Span
 
 # ---------------------------------------------------------------------------------- expressions
@@ -264,20 +264,25 @@ class Retain:
 
 @frozen
 class Amount:
-    """A number with a unit as written: ``600K``, ``3.5M`` or ``2G``."""
+    """A number with a unit as written: ``600K``, ``3.5M`` or ``2G``, or a time: ``5 ms``."""
 
     text: str
     span: Span = field(eq=False, repr=False, kw_only=True)
 
     @property
     def value(self) -> int:
-        """The number it stands for, rounded down to a whole one."""
+        """The number it stands for, rounded down to a whole one; of a time nanoseconds."""
         return amount_value(self.text)
+
+    @property
+    def is_duration(self) -> bool:
+        """Whether it is a time."""
+        return is_duration(self.text)
 
 
 @frozen
 class Budget:
-    """``budget parameters <= 3.5M``: what a found network may cost at most."""
+    """``budget parameters <= 3.5M``: what a found network may cost at most, or take of time."""
 
     cost: str
     limit: Expression | Amount

@@ -69,7 +69,9 @@ _indices = st.none() | _node(tree.Index, expressions) | _node(tree.Slice, _bound
 references = st.deferred(lambda: _node(tree.Reference, names, _indices))
 _declared = _node(tree.Declared, names, st.none() | expressions)
 _ties = st.none() | _node(tree.Tie, st.none() | expressions) | _node(tree.Share)
-_amounts = _node(tree.Amount, st.from_regex(r"[0-9]{1,4}(\.[0-9]{1,4})?[KMG]", fullmatch=True))
+_amounts = _node(
+    tree.Amount, st.from_regex(r"[0-9]{1,4}(\.[0-9]{1,4})?([KMG]| (us|ms|s))", fullmatch=True)
+)
 _simple_statements = st.one_of(
     _node(tree.NodeDeclaration, _some(_declared)),
     _node(

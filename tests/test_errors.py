@@ -42,6 +42,7 @@ from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs import export
 from bayesnas.runtime.jobs.failures import explained, plugins_named
 from bayesnas.runtime.jobs.memory import Demand, watched
+from bayesnas.runtime.network import compiled
 from bayesnas.runtime.network.causality import check_causal
 from bayesnas.runtime.network.memory import Footprint
 from bayesnas.runtime.network.together.ranks import apart, check_alike, lost
@@ -212,11 +213,20 @@ def loss_that_is_no_number() -> None:
         check_loss(torch.tensor(float("nan")), "epoch 3")
 
 
-def memory_that_runs_out() -> None:
+def memory_that_runs_out(folder: Path) -> None:
     footprint = Footprint(2**25, 2**30, 2**30, 2**20, 2**26)
     recomputed = evolve(footprint, step=2**28)
-    with watched(Demand(footprint, 8, 9 * 2**30, recomputed)):
+    (folder / "checkpoint.pt").touch()
+    with watched(Demand(footprint, 8, 9 * 2**30, recomputed), Path()):
         raise MemoryError("can't allocate memory: you tried to allocate 1073741824 bytes")
+
+
+def compiler_that_there_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    def backend(*_: object) -> None:
+        raise RuntimeError("No working C++ compiler found: (None, 'g++')")
+
+    monkeypatch.setattr(compiled, "BACKEND", backend)
+    compiled.check_compiler(torch.device("cpu"))
 
 
 def packages_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,12 +349,13 @@ PROVOKED: dict[str, Callable[..., None]] = {
     "D521": data_of_no_port,
     "D603": memory_that_runs_out,
     "D605": plugin_that_fails,
+    "D613": compiler_that_there_is_not,
     "D606": layer_without_channels,
     "D607": channels_of_a_space,
     "D608": layer_that_there_is_not,
     "D609": budget_that_no_removal_meets,
     "D610": importance_that_there_is_not,
-    "D611": family_that_there_is_not,
+    "D614": family_that_there_is_not,
     "D615": process_that_is_gone,
     "D616": processes_that_came_apart,
 }

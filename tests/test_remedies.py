@@ -86,6 +86,7 @@ REPAIRS: dict[str, Repair] = {
     "D233": Repair("clasification", "classification"),
     "D234": Repair("smoothing = 2", "smoothing = 0.1"),
     "D235": Repair("logit =", "logits ="),
+    "D236": Repair("latency <= 5\n", "latency <= 5 ms\n"),
     "D301": Repair("linear(10)", "global_avg_pool >> linear(10)"),
     "D302": Repair("conv(3, 8)\n", "conv(3, 8) >> avg_pool(3, stride = 2)\n"),
     "D303": Repair("linear(3)", "linear(3) >> linear(10)"),
@@ -118,6 +119,10 @@ REPAIRS: dict[str, Repair] = {
     "D435": Repair(" --proxy layers=1", ""),
     "D438": Repair("eval run", "train run/../spec.nas --data digits -o again"),
     "D439": Repair("batch_size=1", "batch_size=2"),
+    "D440": Repair(
+        "$ bayesnas count",
+        "$ bayesnas measure spec.nas -o latency.json --force\n$ bayesnas count",
+    ),
     "D501": Repair("--data mnist", "--data digits"),
     "D505": Repair("image: [3, 32, 32]", "image: [1, 8, 8]"),
     "D506": Repair(
@@ -134,6 +139,12 @@ REPAIRS: dict[str, Repair] = {
     "D516": Repair("csv:flats.csv", "csv:flats.csv --target price"),
     "D518": Repair("embedding(5, 3)", "embedding(7, 3)"),
     "D604": Repair("budget parameters <= 650", "budget parameters <= 1K"),
+    "D611": Repair(
+        "$ bayesnas sample spec.nas",
+        "$ bayesnas measure spec.nas -o latency.json\n"
+        "$ bayesnas sample spec.nas --latencies latency.json",
+    ),
+    "D612": Repair(" --set width=16", ""),
 }
 
 # Whose remedy is no text of the example, and why it is not tried here.
@@ -162,9 +173,10 @@ NOT_TRIED = {
     "D608": "made by a function, of a network at work",
     "D609": "made by a function, of a network at work",
     "D610": "made by a function, of a name in Python",
-    "D611": "made by a function, of a name in Python",
+    "D614": "made by a function, of a name in Python",
     "D615": "starts several processes",
     "D616": "starts several processes",
+    "D613": "the machine's compiler",
     "D605": "mends the Python of a plugin, which is the user's",
 }
 

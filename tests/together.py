@@ -42,7 +42,7 @@ TRAININGS: Final[Mapping[str, Mapping[str, float | str]]] = {
 SEARCHES: Final[Mapping[str, Mapping[str, float | str]]] = {
     "posterior": {},
     "bayesnas": {"curvature": "fisher_monte_carlo"},
-    "darts": {},
+    "darts": {"recompute": "yes"},
     "pgnas": {},
 }
 STOP: Final = 5  # the step after which `stopped` is

@@ -197,6 +197,16 @@ def add_standardise(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_latencies(parser: argparse.ArgumentParser) -> None:
+    """The table that prices a budget of latency."""
+    parser.add_argument(
+        "--latencies",
+        type=Path,
+        metavar="FILE",
+        help="how long operations take, for budgets of latency: a table that `measure` wrote",
+    )
+
+
 def add_device(parser: argparse.ArgumentParser, threads: int | None = None) -> None:
     """The device, and CPU threads: ``threads`` of them where none are asked for."""
     parser.add_argument(
@@ -232,4 +242,10 @@ def add_run(parser: argparse.ArgumentParser, kind: str) -> None:
     add_seed(parser)
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     add_option(parser, kind)
+    parser.add_argument(
+        "--batch-size",
+        metavar="N",
+        help="examples a step: a number, `auto` for the largest batch that fits, or `auto:256` for "
+        "that up to 256",
+    )
     add_log(parser)

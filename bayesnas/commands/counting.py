@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import argparse
 
-from bayesnas.commands.arguments import Command, add_out_file, add_seed, add_spec
+from bayesnas.commands.arguments import (
+    Command,
+    add_latencies,
+    add_out_file,
+    add_seed,
+    add_spec,
+)
 from bayesnas.commands.tables import budget_rows, heading, number, table
-from bayesnas.commands.values import check_seed, parse_values
+from bayesnas.commands.values import check_seed, parse_values, read_latencies
 from bayesnas.dsl.files import check_free, write_text
 from bayesnas.dsl.terminal import put, say, visible
 
 
+def _add_count(parser: argparse.ArgumentParser) -> None:
+    add_spec(parser)
+    add_latencies(parser)
+
+
 def _count(options: argparse.Namespace) -> int:
+    from bayesnas.compiler.graph.cost import cost_text
     from bayesnas.compiler.pipeline import compile_spec
     from bayesnas.compiler.space.choices import member_space
     from bayesnas.compiler.space.members import reach
 
     compiled = compile_spec(options.spec, parse_values(options.set), options.network)
-    graph = compiled.graph
+    latencies = read_latencies(options.latencies)
+    graph = compiled.priced(latencies).graph
     space = member_space(graph)
     tied = len(space.connections) < sum(c.searched for c in graph.all_connections())
     rows = {
@@ -29,6 +42,9 @@ def _count(options: argparse.Namespace) -> int:
     smallest, largest = extremes.smallest, extremes.largest
     rows["parameters"] = f"{smallest.parameters:,} to {largest.parameters:,}"
     rows["FLOPs per example"] = f"{smallest.flops:,} to {largest.flops:,}"
+    if graph.timing is not None:
+        fastest, slowest = (cost_text("latency", c.of("latency")) for c in (smallest, largest))
+        rows["latency"] = f"{fastest} to {slowest}, the sum of operations"
     if not extremes.exact:
         rows["FLOPs per example"] += " (smallest found; there may be a smaller one)"
     say(*table(heading(compiled), rows | budget_rows(graph)))
@@ -36,19 +52,20 @@ def _count(options: argparse.Namespace) -> int:
 
 
 COUNT = Command(
-    "count", "Count the discrete members of a space; show what they cost.", add_spec, _count
+    "count", "Count the discrete members of a space; show what they cost.", _add_count, _count
 )
 
 
 def _add_sample(parser: argparse.ArgumentParser) -> None:
     add_spec(parser)
     add_seed(parser)
+    add_latencies(parser)
     add_out_file(parser, False, "file to write; default the terminal")
 
 
 def _sample(options: argparse.Namespace) -> int:
     from bayesnas.compiler.artifacts.derive import derive_spec
-    from bayesnas.compiler.graph.cost import graph_cost
+    from bayesnas.compiler.graph.cost import cost_text, graph_cost
     from bayesnas.compiler.pipeline import compile_spec
     from bayesnas.compiler.space.members import draw_member
     from bayesnas.dsl.printer import print_spec
@@ -57,12 +74,14 @@ def _sample(options: argparse.Namespace) -> int:
     if options.out is not None:
         check_free(options.out, options.force)
     compiled = compile_spec(options.spec, parse_values(options.set), options.network)
+    compiled = compiled.priced(read_latencies(options.latencies))
     _, pruned = draw_member(compiled.graph, options.seed)
     cost = graph_cost(pruned)
+    time = "" if cost.latency is None else f", {cost_text('latency', cost.latency)}"
     origin = visible(compiled.loaded.source.name.rsplit("/", 1)[-1])
     text = (
         f"# A random member of `{compiled.network.name}` of {origin}, seed {options.seed}:\n"
-        f"# {cost.parameters:,} parameters, {cost.flops:,} FLOPs per example.\n"
+        f"# {cost.parameters:,} parameters, {cost.flops:,} FLOPs per example{time}.\n"
     ) + print_spec(derive_spec(compiled, pruned))
     if options.out is None:
         put(text)

@@ -14,7 +14,7 @@ from bayesnas.commands import (
     searching,
     training,
 )
-from bayesnas.commands.beside import doctor, init, reporting, status
+from bayesnas.commands.beside import doctor, estimating, init, measuring, reporting, status
 from bayesnas.dsl.terminal import visible
 
 COMMANDS: Final = (
@@ -25,6 +25,8 @@ COMMANDS: Final = (
     compiling.RENDER,
     counting.COUNT,
     counting.SAMPLE,
+    measuring.MEASURE,
+    estimating.ESTIMATE,
     searching.SEARCH,
     training.TRAIN,
     training.COMPRESS,

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bayesnas.commands.values import check_seed
+from attrs import evolve
+
+from bayesnas.commands.values import check_seed, parse_batch
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ def run_options(
         DiagnosticError: D418 (threads or seed that cannot be), D423 (an option does nothing).
     """
     from bayesnas.runtime.data.registry import DataOptions, check_use
-    from bayesnas.runtime.runs.folder import RunOptions
+    from bayesnas.runtime.runs.folder import AutoBatch, RunOptions
 
     set_threads(options.threads)
     check_seed(seed)
@@ -45,7 +47,19 @@ def run_options(
     )
     check_use(options.data or "", data)
     told = listeners(getattr(options, "log", ()))
-    return RunOptions(options.data or "", out, seed, options.device, resume, force, data, told)
+    run = RunOptions(options.data or "", out, seed, options.device, resume, force, data, told)
+    batch = parse_batch(getattr(options, "batch_size", None), getattr(options, "option", ()))
+    return evolve(run, batch=batch) if isinstance(batch, AutoBatch) else run
+
+
+def batch_setting(options: argparse.Namespace) -> dict[str, int]:
+    """The setting that a number of ``--batch-size`` stands for, if it is one.
+
+    Raises:
+        DiagnosticError: see `parse_batch`.
+    """
+    batch = parse_batch(getattr(options, "batch_size", None), options.option)
+    return {"batch_size": batch} if isinstance(batch, int) else {}
 
 
 def listeners(names: Sequence[str]) -> tuple[Listener, ...]:

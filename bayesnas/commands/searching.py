@@ -11,6 +11,7 @@ from attrs import evolve
 from bayesnas.commands.arguments import (
     Command,
     add_data,
+    add_latencies,
     add_log,
     add_objective,
     add_option,
@@ -20,14 +21,15 @@ from bayesnas.commands.arguments import (
     add_standardise,
 )
 from bayesnas.commands.beside.reporting import say_report
-from bayesnas.commands.runs import run_options
-from bayesnas.commands.tables import columns, cost_texts, say_advice
+from bayesnas.commands.runs import batch_setting, run_options
+from bayesnas.commands.tables import columns, cost_heads, cost_texts, say_advice
 from bayesnas.commands.values import (
     chosen_settings,
     parse_budgets,
     parse_objectives,
     parse_seed,
     parse_values,
+    read_latencies,
     split_words,
 )
 from bayesnas.compiler.settings import (
@@ -43,28 +45,37 @@ from bayesnas.dsl.diagnostics import check_idle
 from bayesnas.dsl.terminal import say
 
 if TYPE_CHECKING:
+    from bayesnas.compiler.pipeline import Compiled
     from bayesnas.runtime.jobs.space import Space
 
 
 def _add_search(parser: argparse.ArgumentParser) -> None:
     add_run(parser, "search")
+    add_strategy(parser)
+    add_space(parser)
+
+
+def add_strategy(parser: argparse.ArgumentParser) -> None:
+    """How a search judges."""
     parser.add_argument("--strategy", metavar="NAME", help=f"one of {', '.join(STRATEGIES)}")
     parser.add_argument(
         "--compress",
         action="store_true",
         help="search the widths of layers as well: `--option compress=yes`",
     )
-    _add_space(parser)
 
 
-def _add_space(parser: argparse.ArgumentParser) -> None:
+def add_space(parser: argparse.ArgumentParser) -> None:
+    """Budgets, what prices them, and a proxy."""
     parser.add_argument(
         "--budget",
         metavar="COST=LIMIT",
         action="append",
         default=[],
-        help="what the found network may cost: flops=60M or parameters=500K; may be repeated",
+        help="what the found network may cost: flops=60M, parameters=500K or latency=5ms; may be "
+        "repeated",
     )
+    add_latencies(parser)
     parser.add_argument(
         "--proxy",
         metavar="NAME=VALUE",
@@ -77,24 +88,15 @@ def _add_space(parser: argparse.ArgumentParser) -> None:
 def _search(options: argparse.Namespace) -> int:
     from bayesnas.runtime.jobs.search import search
 
-    space = _space(options)
-    values = chosen_settings(space.wanted, "search", options.option)
-    if options.strategy is not None:
-        _check_strategy(options.option, "--strategy")
-        check_setting("search", "strategy", options.strategy, None)
-        values["strategy"] = options.strategy
-    if options.compress:
-        values["compress"] = "yes"
-    settings = make_settings(SearchSettings, completed(values))
-    asked = [*options.option, *(["compress"] if options.compress else [])]
-    _check_use(asked, (settings.strategy,))
+    space = space_of(options)
+    settings = settings_of(options, space.wanted)
     run = run_options(options, options.out, options.seed, options.resume, options.force)
     result = search(space, settings, run)
     say(
         f"searched in {result.seconds:.0f} s by `{result.strategy}`, "
         f"{result.images_trained:,} images trained on; {options.out / 'pruned.nas'}:"
     )
-    say(*columns(("", "parameters", "FLOPs", "operations"), [
+    say(*columns(("", *cost_heads(result.found), "operations"), [
         ("supernet", *cost_texts(result.supernet), f"{result.operations:,}"),
         ("found", *cost_texts(result.found), f"{result.operations_left:,}"),
     ]))  # fmt: skip
@@ -104,11 +106,32 @@ def _search(options: argparse.Namespace) -> int:
     return 0
 
 
-def _space(options: argparse.Namespace) -> Space:
+def settings_of(options: argparse.Namespace, compiled: Compiled) -> SearchSettings:
+    """The settings of a search: the spec's, and those of ``--option`` and options of their own.
+
+    Raises:
+        DiagnosticError: D230 to D232, D418, D423 (a setting is wrong or does nothing).
+    """
+    values = chosen_settings(compiled, "search", options.option)
+    if options.strategy is not None:
+        _check_strategy(options.option, "--strategy")
+        check_setting("search", "strategy", options.strategy, None)
+        values["strategy"] = options.strategy
+    if options.compress:
+        values["compress"] = "yes"
+    settings = make_settings(SearchSettings, completed(values | batch_setting(options)))
+    batch = ["batch_size"] if getattr(options, "batch_size", None) else []
+    widths = ["compress"] if options.compress else []
+    _check_use([*options.option, *batch, *widths], (settings.strategy,))
+    return settings
+
+
+def space_of(options: argparse.Namespace) -> Space:
     """The space of a search: the network, its proxy, its budgets.
 
     Raises:
-        DiagnosticError: D423 (the proxy is the network itself); what `compile_spec` raises.
+        DiagnosticError: D423 (the proxy is the network itself); what `compile_spec`,
+            `read_latencies` and `Compiled.priced` raise.
     """
     from bayesnas.compiler.pipeline import compile_spec
     from bayesnas.runtime.jobs.space import Space
@@ -123,7 +146,8 @@ def _space(options: argparse.Namespace) -> Space:
         if proxy.graph.root.parameters == wanted.graph.root.parameters:
             remedy = "leave it out, or give a parameter another value than the network has"
             check_idle(["--proxy"], "with the network's own values", remedy)
-    return Space(wanted, proxy, parse_budgets(options.budget))
+    table = read_latencies(options.latencies)
+    return Space(wanted.priced(table), proxy, parse_budgets(options.budget), table)
 
 
 SEARCH = Command(
@@ -150,14 +174,14 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", metavar="0,1,2", default="0,1,2", help="default %(default)s")
     add_option(parser, "search")
     add_log(parser)
-    _add_space(parser)
+    add_space(parser)
 
 
 def _compare(options: argparse.Namespace) -> int:
     """Every strategy with every seed, found networks trained from scratch."""
     from bayesnas.runtime.jobs.comparison import compare, summaries, write_comparison
 
-    space = _space(options)
+    space = space_of(options)
     _check_strategy(options.option, "--strategies")
     strategies = split_words(options.strategies, "--strategies", "evidence,random")
     for name in strategies:

@@ -48,9 +48,17 @@ def number(count: int) -> str:
     return f"{count:,} ({about})" if power < _LONGEST else about
 
 
-def cost_texts(cost: Cost) -> tuple[str, str]:
-    """Parameters and FLOPs for a table."""
-    return f"{cost.parameters:,}", f"{cost.flops:,}"
+def cost_texts(cost: Cost) -> tuple[str, ...]:
+    """Parameters, FLOPs and, where it is known, the latency for a table."""
+    from bayesnas.compiler.graph.cost import cost_text
+
+    time = () if cost.latency is None else (cost_text("latency", cost.latency),)
+    return (f"{cost.parameters:,}", f"{cost.flops:,}", *time)
+
+
+def cost_heads(cost: Cost) -> tuple[str, ...]:
+    """The heads of `cost_texts`."""
+    return ("parameters", "FLOPs", *(() if cost.latency is None else ("latency",)))
 
 
 def heading(compiled: Compiled) -> str:
@@ -77,18 +85,22 @@ def summary(graph: Graph, head: str) -> list[str]:
 
 def budget_rows(graph: Graph) -> dict[str, str]:
     """What each budget of a graph allows, and what its members cost."""
-    from bayesnas.compiler.space.members import cost_of, reach
+    from bayesnas.compiler.graph.cost import cost_text
+    from bayesnas.compiler.space.members import reach
 
     if not graph.budgets:
         return {}
     extremes = reach(graph)
     rows = {}
     for budget in graph.budgets:
-        least, most = (cost_of(cost, budget.cost) for cost in (extremes.smallest, extremes.largest))
+        name = f"budget {budget.cost} <= {cost_text(budget.cost, budget.limit)}"
+        if budget.cost == "latency" and graph.timing is None:
+            rows[name] = "priced by `--latencies FILE`, which `bayesnas measure` writes"
+            continue
+        least, most = (cost.of(budget.cost) for cost in (extremes.smallest, extremes.largest))
         fits = "" if least <= budget.limit else "; none was found that fits"
-        rows[f"budget {budget.cost} <= {budget.limit:,}"] = (
-            f"members have {least:,} to {most:,}{fits}"
-        )
+        span = f"{cost_text(budget.cost, least)} to {cost_text(budget.cost, most)}"
+        rows[name] = f"members have {span}{fits}"
     return rows
 
 

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from attrs import evolve
+
 from bayesnas.commands.arguments import (
     Command,
     add_data,
@@ -30,7 +32,7 @@ from bayesnas.commands.reports import (
     summary_lines,
     unread,
 )
-from bayesnas.commands.runs import run_options, set_threads
+from bayesnas.commands.runs import batch_setting, run_options, set_threads
 from bayesnas.commands.tables import columns, cost_texts
 from bayesnas.commands.values import (
     chosen_settings,
@@ -41,7 +43,7 @@ from bayesnas.commands.values import (
     split_words,
 )
 from bayesnas.compiler.settings import TrainSettings, make_settings
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
 from bayesnas.dsl.files import check_free
 from bayesnas.dsl.terminal import put, say
 
@@ -65,6 +67,16 @@ RECIPES: Final = (
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
     add_run(parser, "train")
+    add_recipe(parser)
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="let PyTorch compile the steps: minutes before the first, each faster from then on",
+    )
+
+
+def add_recipe(parser: argparse.ArgumentParser) -> None:
+    """A recipe of a training."""
     parser.add_argument(
         "--recipe",
         metavar="NAME",
@@ -79,7 +91,9 @@ def _train(options: argparse.Namespace) -> int:
     compiled = compile_spec(options.spec, parse_values(options.set), options.network)
     compiled = compiled.learning(parse_objectives(options.objective))
     chosen = chosen_settings(compiled, "train", options.option, options.recipe)
+    chosen |= batch_setting(options)
     run = run_options(options, options.out, options.seed, options.resume, options.force)
+    run = evolve(run, compiling=options.compile)
     result = train(compiled, make_settings(TrainSettings, chosen), run)
     say(
         f"test {result.task.told(result.test)} of {result.test_examples:,} examples, "
@@ -158,6 +172,7 @@ def _compress(options: argparse.Namespace) -> int:
             message, remedy = f"`{name}` is {count}", f"write `{name} 1` or more"
             raise DiagnosticError(Diagnostic("D418", message, help=remedy))
     limits = Limits(options.least, options.round_to, tuple(options.keep))
+    _check_limits(options)
     families = (*split_words(options.family, "--family", "filter,shape"),)
     wanted = Compression(
         parse_shares(options.budget), options.importance, limits, options.steps, families
@@ -187,6 +202,20 @@ def _compress(options: argparse.Namespace) -> int:
     say(f"weights: {options.out / 'weights.pt'}; {options.out / 'compressed.nas'}; {result.figure}")
     say_report([options.out], options.out)
     return 0
+
+
+def _check_limits(options: argparse.Namespace) -> None:
+    """Refuse limits of channels where none go.
+
+    Raises:
+        DiagnosticError: D423.
+    """
+    if {"channel", "filter"} & {*options.family.replace(" ", "").split(",")}:
+        return
+    given = [name for name in ("least", "round_to") if getattr(options, name) != 1]
+    remedy = "leave it out: it is of channels, of the families `channel` and `filter`"
+    names = [f"--{name.replace('_', '-')}" for name in given]
+    check_idle(names, f"with `--family {options.family}`", remedy)
 
 
 COMPRESS = Command(

@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from numbers import Integral
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from bayesnas.compiler.settings import check_setting
-from bayesnas.dsl.amounts import AMOUNT, MAX_DIGITS, amount_value
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote, suggest
+from bayesnas.dsl.amounts import AMOUNT, DURATION, MAX_DIGITS, amount_value, is_duration
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle, quote, suggest
 
 if TYPE_CHECKING:
     from bayesnas.compiler.graph.model import BudgetConstraint
     from bayesnas.compiler.objectives import Objective
     from bayesnas.compiler.pipeline import Compiled
+    from bayesnas.compiler.space.latencies import Latencies
+    from bayesnas.runtime.runs.folder import AutoBatch
     from bayesnas.runtime.weights.choice import Share
 
 
@@ -47,23 +50,52 @@ def parse_budgets(texts: Sequence[str]) -> tuple[BudgetConstraint, ...]:
     """``--budget`` arguments; of several for one cost the last holds.
 
     Raises:
-        DiagnosticError: D418 (not ``flops=AMOUNT`` or ``parameters=AMOUNT``, or too many digits).
+        DiagnosticError: D418 (not ``flops=AMOUNT``, ``parameters=AMOUNT`` or ``latency=TIME``, or
+            too many digits).
     """
     from bayesnas.compiler.graph.model import BudgetConstraint, CostName
 
     budgets: dict[str, BudgetConstraint] = {}
     costs: dict[str, Any] = {name: name for name in get_args(CostName)}
     for text in texts:
-        match = re.fullmatch(rf"\s*(\w+)\s*<?=\s*({AMOUNT})\s*", text)
+        match = re.fullmatch(rf"\s*(\w+)\s*<?=\s*({DURATION}|{AMOUNT})\s*", text)
         if match is None or match[1] not in costs:
-            remedy = "write `--budget flops=60M` or `--budget parameters=500K`"
+            remedy = "write `--budget flops=60M`, or `parameters=500K`, or `latency=5ms`"
             if match is not None:
                 remedy = suggest(match[1], costs, f"a budget is of {quote(costs, 'or')}")
             raise DiagnosticError(Diagnostic("D418", f"cannot read `--budget {text}`", help=remedy))
         cost, amount = match.groups()
         _check_digits(amount, f"--budget {cost}")
+        _check_unit(cost, amount, text)
         budgets[cost] = BudgetConstraint(costs[cost], amount_value(amount))
     return tuple(budgets.values())
+
+
+def _check_unit(cost: str, amount: str, text: str) -> None:
+    """Refuse a time of what is counted, and a count of time.
+
+    Raises:
+        DiagnosticError: D418.
+    """
+    timed = cost == "latency"
+    if is_duration(amount) != timed:
+        kind = "a time" if timed else "no time"
+        remedy = "write `latency=5ms`, or `us` or `s`" if timed else f"write `{cost}=60M`"
+        message = f"cannot read `--budget {text}`: {cost} is {kind}"
+        raise DiagnosticError(Diagnostic("D418", message, help=remedy))
+
+
+def read_latencies(file: Path | None) -> Latencies | None:
+    """The table of ``--latencies``, if there is one.
+
+    Raises:
+        DiagnosticError: D402, D440 (the file is none).
+    """
+    if file is None:
+        return None
+    from bayesnas.compiler.space.latency_file import read_latencies as read
+
+    return read(file)
 
 
 def parse_objectives(texts: Iterable[str]) -> tuple[Objective, ...]:
@@ -90,13 +122,26 @@ def parse_shares(texts: Sequence[str]) -> tuple[BudgetConstraint | Share, ...]:
     for text in texts:
         match = re.fullmatch(r"\s*(flops|parameters)\s*<?=\s*(\d{1,3}(?:\.\d{1,9})?)\s*%\s*", text)
         if match is None and "%" not in text:
-            result += parse_budgets([text])
+            result += map(_of_channels, parse_budgets([text]))
         elif match is None or not 0 < float(match[2]) <= 100:
             remedy = "write a share above 0 and up to 100, as in `--budget flops=50%`"
             raise DiagnosticError(Diagnostic("D418", f"cannot read `--budget {text}`", help=remedy))
         else:
             result.append(Share("flops" if match[1] == "flops" else "parameters", float(match[2])))
     return tuple(result)
+
+
+def _of_channels(budget: BudgetConstraint) -> BudgetConstraint:
+    """Refuse a budget that fewer channels cannot be held to.
+
+    Raises:
+        DiagnosticError: D418.
+    """
+    if budget.cost == "latency":
+        message = "no budget of latency for `compress`"
+        remedy = "write `--budget flops=50%`: no table says how long layers of other widths take"
+        raise DiagnosticError(Diagnostic("D418", message, help=remedy))
+    return budget
 
 
 def _check_digits(number: str, option: str) -> None:
@@ -151,6 +196,34 @@ def _value(word: str) -> int | float | str:
         except ValueError:
             continue
     return word
+
+
+def parse_batch(text: str | None, options: Sequence[str]) -> int | AutoBatch | None:
+    """``--batch-size``: a number, or ``auto`` with or without the most that it may be.
+
+    Args:
+        text: what was given; None where nothing was.
+        options: those of ``--option``, which may not say another batch size.
+
+    Raises:
+        DiagnosticError: D418 (neither), D423 (both are given), D231 (a number that cannot be).
+    """
+    if text is None:
+        return None
+    if any(option.partition("=")[0].strip() == "batch_size" for option in options):
+        check_idle(["--option batch_size"], "beside `--batch-size`", "give one of the two")
+    match = re.fullmatch(r"(auto:)?(\d{1,9})|auto", text.strip())
+    if match is None:
+        remedy = "write `--batch-size 64`, or `auto`, or `auto:256`"
+        message = f"cannot read `--batch-size {text}`"
+        raise DiagnosticError(Diagnostic("D418", message, help=remedy))
+    from bayesnas.runtime.runs.folder import AutoBatch
+
+    if match[2] is None:
+        return AutoBatch()
+    count = int(match[2])
+    check_setting("train", "batch_size", count, None)
+    return AutoBatch(count) if match[1] else count
 
 
 def split_words(text: str, option: str, example: str) -> list[str]:

@@ -19,7 +19,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from matplotlib.figure import Figure
 
 from bayesnas.compiler.settings import STRATEGIES
 from benchmarks.common import finish, need
@@ -72,6 +75,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--device", default="auto", help="default %(default)s")
     parser.add_argument("--option", type=option, action="append", default=[], help="NAME=VALUE")
     parser.add_argument("--unfinished", action="store_true", help="search nothing")
+    parser.add_argument("--figure", type=Path, help="where to draw how sure searches are, an .svg")
     return parser.parse_args()
 
 
@@ -117,6 +121,19 @@ def print_reliability(rows: Sequence[Row]) -> list[tuple[int, float, float]]:
     return groups
 
 
+def draw_reliability(groups: Sequence[tuple[int, float, float]], pairs: str, file: Path) -> None:
+    """What is said against what is true, as a figure; areas are numbers of pairs."""
+    figure = Figure(figsize=(4.2, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([50, 100], [50, 100], color="#999999", linewidth=1, label="as sure as right")
+    said, true = ([100 * group[k] for group in groups] for k in (1, 2))
+    areas = [group[0] / max(n for n, _, _ in groups) * 160 for group in groups]
+    axes.scatter(said, true, s=areas, color="#2266aa", label=pairs)
+    axes.set(xlabel="said to be in order, %", ylabel="in order, %", xlim=(48, 102), ylim=(40, 102))
+    axes.legend(frameon=False, loc="lower right")
+    figure.savefig(file, metadata={"Date": None})
+
+
 def main() -> None:
     """Search with every strategy and seed on every space, and look up what was found."""
     options = parsed()
@@ -151,6 +168,9 @@ def main() -> None:
                 print(f"best of {n} random members, each trained in full: {value:.2f} %")
     print_worst(tables)
     groups = print_reliability(rows)
+    if options.figure and groups:
+        count = sum(pairs for pairs, _, _ in groups)
+        draw_reliability(groups, f"{count:,} pairs of judged members", options.figure)
     finish("quality", quick=options.quick, tables=tables, random=random, reliability=groups)
 
 

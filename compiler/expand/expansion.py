@@ -7,6 +7,7 @@ nodes, each instance with the statements it came from. Non-goals: shapes, reacha
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import get_args
 
 from attrs import evolve
 from typing_extensions import override
@@ -122,7 +123,7 @@ class _Expander(Walk[Place]):
 
     @override
     def budget(self, statement: tree.Budget, limit: int) -> None:
-        cost: CostName = "flops" if statement.cost == "flops" else "parameters"
+        [cost] = [name for name in get_args(CostName) if name == statement.cost]
         self.parts.budgets.append(BudgetConstraint(cost, limit, statement.span))
 
     # ------------------------------------------------------------------------------- instances

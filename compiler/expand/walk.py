@@ -226,8 +226,9 @@ class Walk(ABC, Generic[S]):
         limit = statement.limit
         most = limit.value if isinstance(limit, tree.Amount) else evaluate(limit, values)
         if most < 1:
-            message = f"a budget of {most} {statement.cost}"
-            raise wrong("D222", message, limit.span, "allow 1 or more")
+            timed = statement.cost == "latency"
+            message = f"a budget of {'no' if timed else most} {statement.cost}"
+            raise wrong("D222", message, limit.span, f"allow {'1 us' if timed else '1'} or more")
         self.budget(statement, most)
 
     def _call(self, scope: S, unrolled: Unrolled, call: MotifCall) -> None:

@@ -1,25 +1,50 @@
-"""What a graph costs: trainable numbers and multiply-accumulates, per operation and in all."""
+"""What a graph costs, per operation and in all: trainable numbers, multiply-accumulates, time."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable
+from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from bayesnas.compiler.graph.model import AnyStage, Edge, Graph, ParallelStage
+from bayesnas.compiler.graph.model import AnyStage, CostName, Edge, Graph, ParallelStage
 from bayesnas.compiler.graph.sharing import is_shared, owner_edges
 from bayesnas.compiler.operations.primitives import PRIMITIVES
+from bayesnas.dsl.amounts import duration_text
+
+_DIGITS: Final = 4  # of a time that is shown
 
 
 @frozen
 class Cost:
     """``parameters``: trainable numbers; ``flops``: multiply-accumulates for one example.
 
-    FLOPs count convolutions and linear layers alone, as the field does.
+    FLOPs count convolutions and linear layers alone, as the field does. ``latency``: nanoseconds of
+    a forward pass by measured operations; None where the graph has no `Timing`.
     """
 
     parameters: int
     flops: int
+    latency: int | None = None
+
+    def of(self, name: CostName) -> int:
+        """The cost of that name; a latency must be known."""
+        amount: int | None = getattr(self, name)
+        assert amount is not None, "no latencies"
+        return amount
+
+    def record(self) -> dict[str, int]:
+        """As files have it: the latency, in nanoseconds, where it is known."""
+        amounts = {"parameters": self.parameters, "flops": self.flops}
+        return amounts if self.latency is None else {**amounts, "latency": self.latency}
+
+
+def cost_text(name: CostName, amount: int) -> str:
+    """An amount of that cost for people; times are rounded to four digits."""
+    if name != "latency":
+        return f"{amount:,}"
+    return duration_text(round(amount, min(0, _DIGITS - len(str(amount)))))
 
 
 def edge_cost(edge: Edge) -> Cost:
@@ -47,17 +72,34 @@ def network_costs(graph: Graph) -> dict[str, Cost]:
         for edge, owner in owner_edges(graph).items():
             if edge != owner:
                 costs[edge] = Cost(0, costs[edge].flops)
+    timing = graph.timing
+    if timing is not None:  # what follows is a call of an operation, shared or not
+        arriving = Counter(edge.target for edge in edges)
+        for one in edges:
+            merge = timing.arrivals.get(one.target, 0) if arriving[one.target] > 1 else 0
+            costs[one.id] = evolve(costs[one.id], latency=timing.edges[one.id] + merge)
     return costs
 
 
 def sum_of(costs: Collection[Cost]) -> Cost:
     """All these together."""
-    return Cost(sum(c.parameters for c in costs), sum(c.flops for c in costs))
+    times = [c.latency for c in costs if c.latency is not None]
+    latency = sum(times) if times else None
+    return Cost(sum(c.parameters for c in costs), sum(c.flops for c in costs), latency)
 
 
 def graph_cost(graph: Graph) -> Cost:
-    """Cost of all operations together (architecture weights are not counted)."""
-    return sum_of(network_costs(graph).values())
+    """Cost of all operations together (architecture weights are not counted).
+
+    In a latency merges are paid for each arrival after the first, and the call of the network once.
+    """
+    total = sum_of(network_costs(graph).values())
+    timing = graph.timing
+    if timing is None:
+        return total
+    arriving = Counter(edge.target for edge in graph.edges())
+    first = sum(timing.arrivals.get(node, 0) for node, count in arriving.items() if count > 1)
+    return evolve(total, latency=(total.latency or 0) + timing.call - first)
 
 
 def _total(stages: Iterable[AnyStage]) -> Cost:

@@ -197,16 +197,34 @@ class RetainConstraint:
     span: Span | None = field(default=None, eq=False, repr=False)
 
 
-CostName: TypeAlias = Literal["parameters", "flops"]
+CostName: TypeAlias = Literal["parameters", "flops", "latency"]
 
 
 @frozen
 class BudgetConstraint:
-    """What a found network may cost at most: trainable numbers, or multiply-accumulates."""
+    """What a found network may cost at most.
+
+    Trainable numbers, multiply-accumulates, or nanoseconds of a forward pass.
+    """
 
     cost: CostName
     limit: int
     span: Span | None = field(default=None, eq=False, repr=False)
+
+
+@frozen
+class Timing:
+    """How long the parts of a graph take, nanoseconds, as `Latencies.timing` has looked them up.
+
+    Args:
+        edges: each edge's operation, by its id.
+        arrivals: at nodes that merge, each arrival after the first, by the node's id.
+        call: the call of the whole network, whatever is in it.
+    """
+
+    edges: Mapping[str, int]
+    arrivals: Mapping[str, int]
+    call: int
 
 
 # Parallel edges as networkx keeps them: by id, each a table with its payload. Its views of edges
@@ -242,6 +260,7 @@ class Graph:
     retains: tuple[RetainConstraint, ...] = ()
     budgets: tuple[BudgetConstraint, ...] = ()
     objectives: tuple[Objective, ...] = ()
+    timing: Timing | None = field(default=None, eq=False, repr=False)  # what is left of it keeps it
 
     def rebuild(self, nodes: Iterable[Node], edges: Iterable[Edge]) -> Graph:
         """The graph with these payloads; edges that miss an end are an error of the caller."""

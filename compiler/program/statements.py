@@ -15,7 +15,7 @@ from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Span, quote, suggest
 from bayesnas.dsl.printer import print_reference
 
-COSTS: Final[tuple[CostName, ...]] = ("parameters", "flops")
+COSTS: Final[tuple[CostName, ...]] = ("parameters", "flops", "latency")
 
 
 class BodyChecker:
@@ -118,8 +118,14 @@ class BodyChecker:
             message = f"`{statement.cost}` has no budget"
             remedy = suggest(statement.cost, COSTS, f"choose from {quote(COSTS)}")
             self.checker.error("D227", message, statement.span, "", remedy)
-        if not isinstance(statement.limit, tree.Amount):
-            self.checker.expression(statement.limit, names)
+        limit = statement.limit
+        timed = isinstance(limit, tree.Amount) and limit.is_duration
+        if timed != (statement.cost == "latency") and statement.cost in COSTS:
+            message = f"a budget of {statement.cost} is {'no' if timed else 'a'} time"
+            remedy = "leave its unit out" if timed else "write a unit: `5 ms`, `us` or `s`"
+            self.checker.error("D236", message, limit.span, "", remedy)
+        if not isinstance(limit, tree.Amount):
+            self.checker.expression(limit, names)
 
     def _connect(self, statement: tree.Connect, names: set[str]) -> None:
         self._references(statement.sources, names)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping
 from random import Random
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 from attrs import frozen
 
-from bayesnas.compiler.graph.cost import Cost, graph_cost, network_costs, sum_of
+from bayesnas.compiler.graph.cost import Cost, cost_text, graph_cost, network_costs, sum_of
 from bayesnas.compiler.graph.model import BudgetConstraint, CostName, Graph
 from bayesnas.compiler.graph.prune import prune_graph
 from bayesnas.compiler.graph.sharing import is_shared
 from bayesnas.compiler.passes.shapes import infer_shapes
 from bayesnas.compiler.space.choices import Member, MemberSpace, SearchedConnection, member_space
+from bayesnas.compiler.space.latencies import check_priced
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 
 # Of each node, what follows: a node, and the groups of which one must be kept (None: fixed).
@@ -55,8 +56,10 @@ def draw_member(graph: Graph, seed: int) -> tuple[Member, Graph]:
     gets back connections at random until something does.
 
     Raises:
-        DiagnosticError: D604 (status 1) if none of `DRAWS` draws fits the budgets.
+        DiagnosticError: D604 (status 1) if none of `DRAWS` draws fits the budgets, D611 (a budget
+            of time, and no latencies are known).
     """
+    check_priced(graph, graph.budgets)
     space, random = member_space(graph), Random(seed)
     life = Life(graph, space)
     for _ in range(DRAWS):
@@ -75,7 +78,7 @@ def draw_member(graph: Graph, seed: int) -> tuple[Member, Graph]:
             graph.budgets[0].span,
             notes=(
                 f"the smallest member found has {smallest.parameters:,} parameters and "
-                f"{smallest.flops:,} FLOPs",
+                f"{smallest.flops:,} FLOPs{_taking(smallest)}",
             ),
             help="raise the budget, or try another `--seed`",
         ),
@@ -83,21 +86,21 @@ def draw_member(graph: Graph, seed: int) -> tuple[Member, Graph]:
     )
 
 
+def _taking(cost: Cost) -> str:
+    """The time of a network, where it is known, as the end of a sentence."""
+    return "" if cost.latency is None else f" and takes {cost_text('latency', cost.latency)}"
+
+
 def exceeds(cost: Cost, budget: BudgetConstraint) -> bool:
     """Whether a network costs more than the budget allows."""
-    return cost_of(cost, budget.cost) > budget.limit
-
-
-def cost_of(cost: Cost, name: CostName) -> int:
-    """The cost of that name."""
-    return cost.parameters if name == "parameters" else cost.flops
+    return cost.of(budget.cost) > budget.limit
 
 
 def group_costs(graph: Graph, name: CostName) -> dict[str, int]:
     """What the edges of each tied group cost together."""
     costs = network_costs(graph)
     return {
-        group: sum(cost_of(costs[edge.id], name) for edge in edges)
+        group: sum(costs[edge.id].of(name) for edge in edges)
         for group, edges in graph.groups().items()
     }
 
@@ -203,7 +206,7 @@ def _reached(
 
 @frozen
 class Reach:
-    """What members cost, by number of parameters and by FLOPs each on its own.
+    """What members cost, by number of parameters, by FLOPs and by time each on its own.
 
     ``exact`` says whether the smallest are proved to be the smallest: every node says how many
     connections it keeps, and no channels depend on what is kept.
@@ -222,19 +225,21 @@ def reach(graph: Graph) -> Reach:
     for edge in graph.searched():
         group = edge.searched_gate.group
         groups[group] = sum_of((groups.get(group, Cost(0, 0)), prices[edge.id]))
-    by_parameters = _extremes(life, {group: cost.parameters for group, cost in groups.items()})
-    by_flops = _extremes(life, {group: cost.flops for group, cost in groups.items()})
-    members = dict.fromkeys((*by_parameters, *by_flops))  # often one is both
+    names = [name for name in get_args(CostName) if name != "latency" or graph.timing is not None]
+    extremes = {
+        name: _extremes(life, {g: cost.of(name) for g, cost in groups.items()}) for name in names
+    }
+    members = dict.fromkeys(member for pair in extremes.values() for member in pair)  # often alike
     exact = _additive(graph)
     # Mostly a member costs what its groups do, and what is fixed.
-    if exact and not life.factors and not is_shared(graph):
+    if exact and not life.factors and not is_shared(graph) and graph.timing is None:
         fixed = [prices[edge.id] for edge in graph.edges() if edge.gate is None]
         costs = {m: sum_of((*fixed, *(groups[g] for g in m))) for m in members}
     else:
         costs = {member: graph_cost(prune_to(graph, member)) for member in members}
     smallest, largest = (
-        Cost(costs[one].parameters, costs[other].flops)
-        for one, other in zip(by_parameters, by_flops, strict=True)
+        Cost(**{name: costs[pair[end]].of(name) for name, pair in extremes.items()})
+        for end in (0, 1)
     )
     return Reach(smallest, largest, exact)
 
@@ -284,24 +289,28 @@ def _additive(graph: Graph) -> bool:
 
 
 def check_budgets(graph: Graph) -> None:
-    """Refuse a budget that no member can meet.
+    """Refuse a budget that no member can meet; those of time where a table says what that is.
 
     Raises:
         DiagnosticError: D228.
     """
-    if not graph.budgets:
+    known = [b for b in graph.budgets if b.cost != "latency" or graph.timing is not None]
+    if not known:
         return
-    found = reach(graph)
-    refused = [budget for budget in graph.budgets if exceeds(found.smallest, budget)]
-    if found.exact and refused:
-        raise DiagnosticError(*(_out_of_reach(budget, found) for budget in refused))
+    extremes = reach(graph)
+    refused = [budget for budget in known if exceeds(extremes.smallest, budget)]
+    if extremes.exact and refused:
+        raise DiagnosticError(*(_out_of_reach(budget, extremes) for budget in refused))
 
 
-def _out_of_reach(budget: BudgetConstraint, found: Reach) -> Diagnostic:
+def _out_of_reach(budget: BudgetConstraint, extremes: Reach) -> Diagnostic:
+    limit = cost_text(budget.cost, budget.limit)
+    least = cost_text(budget.cost, extremes.smallest.of(budget.cost))
+    timed = budget.cost == "latency"
     return Diagnostic(
         "D228",
-        f"no member of the space has at most {budget.limit:,} {budget.cost}",
+        f"no member of the space has at most {limit} {'of ' if timed else ''}{budget.cost}",
         budget.span,
-        notes=(f"the smallest has {cost_of(found.smallest, budget.cost):,}",),
+        notes=(f"the {'fastest' if timed else 'smallest'} has {least}",),
         help="raise the budget, or make the space smaller: its width, or its number of cells",
     )

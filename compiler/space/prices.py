@@ -18,7 +18,8 @@ from bayesnas.compiler.space.choices import (
     dropped,
     member_space,
 )
-from bayesnas.compiler.space.members import Life, cost_of, exceeds, prune_to
+from bayesnas.compiler.space.latencies import check_priced
+from bayesnas.compiler.space.members import Life, exceeds, prune_to
 
 BINS = 2000  # steps in which `best_member` counts a budget
 TRIES = 8  # tighter budgets it tries where costs do not add up
@@ -40,7 +41,12 @@ class Prices:
 
     @classmethod
     def of(cls, graph: Graph, budgets: tuple[BudgetConstraint, ...]) -> Prices:
-        """The prices of a graph's candidates under these budgets."""
+        """The prices of a graph's candidates under these budgets.
+
+        Raises:
+            DiagnosticError: D611 (a budget of time, and no latencies are known).
+        """
+        check_priced(graph, budgets)
         prices = network_costs(graph)
         costs: dict[str, list[Cost]] = {
             group: [prices[edge.id] for edge in edges] for group, edges in graph.groups().items()
@@ -48,11 +54,11 @@ class Prices:
         whole = graph_cost(graph)
         allowances = []
         for budget in budgets:
-            searched = sum(cost_of(c, budget.cost) for found in costs.values() for c in found)
-            allowances.append(max(1, budget.limit - (cost_of(whole, budget.cost) - searched)))
+            searched = sum(c.of(budget.cost) for found in costs.values() for c in found)
+            allowances.append(max(1, budget.limit - (whole.of(budget.cost) - searched)))
         shares = {
             group: tuple(
-                sum(cost_of(c, budget.cost) for c in found) / rest
+                sum(c.of(budget.cost) for c in found) / rest
                 for budget, rest in zip(budgets, allowances, strict=True)
             )
             for group, found in costs.items()

@@ -110,9 +110,15 @@ _ARGUMENTS = (
         AFTER_AN_OPERATION,
     ),
     Rule(
+        r"budget \w+ <= (§ )?(?P<here>\d+(\.\d+)?( §)? ?"
+        r"(n[sS]|[mM]i?l?l?i?[sS]e?c?\w*|[uµμ]s\w*|[sS]ec\w*|min\w*))",
+        "`<here>` is no time",
+        "a time is written in `us`, `ms` or `s`: `5 ms`",
+    ),
+    Rule(
         r"budget \w+ <= (§ )?(?P<here>\d[\d.]*[eE]\+?\d+)",
         "`<here>` is no amount",
-        "write all digits, or a unit: `600K`, `3.5M` or `2G`",
+        "write all digits, or a unit: `600K`, `3.5M` or `2G`; of a time `5 ms`",
     ),
 )
 

@@ -49,7 +49,7 @@ STATEMENT = "a statement defines (`x = a : conv(3)`) or connects (`a -> b`)"
 MOTIF = "statements stand in a motif or network: `motif m(a) -> (b) { a -> b }`"
 LOOP = "write `for k in 0..4 { ... }`"
 CHAIN = "write `x = chain cell(a, b) times 6`"
-BUDGET = "write `budget parameters <= 3.5M` or `budget flops <= 600M`"
+BUDGET = "write `budget flops <= 600M`, or `parameters <= 3.5M`, or `latency <= 5 ms`"
 OPERATIONS = "`>>` puts one operation after the other, `|` separates candidates"
 NAME = "a name is letters (a to z), digits and `_`, begins with no digit, and is no keyword"
 TEXT = "texts stand in double quotes"
@@ -93,7 +93,7 @@ _NUMBERS = (
     Rule(
         r"budget \w+ <= § [\d.]+\w*",
         "<found> is no amount",
-        "write a whole number, or one with a unit: `600K`, `3.5M` or `2G`",
+        "write a whole number, or one with a unit: `600K`, `3.5M` or `2G`; a time as `5 ms`",
     ),
     Rule(
         r"§ \d+(\.\d+)?[KMG]\b",

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from pathlib import Path
+from typing import Final, TypeVar
 
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, memory_ran_out
 from bayesnas.runtime.network.free_memory import free_memory
 from bayesnas.runtime.network.memory import Footprint
+from bayesnas.runtime.network.together.ranks import world
+from bayesnas.runtime.runs.folder import AutoBatch, RunOptions, pick_device
+from bayesnas.runtime.runs.ownership import has_checkpoint, settings_of
 from bayesnas.runtime.runs.progress import say_note
 
+Settings = TypeVar("Settings", SearchSettings, TrainSettings)
+
+AUTO_MOST: Final = 256  # examples of a batch that is chosen, unless more are asked for
+AUTO_STEPS: Final = 20  # of an epoch, that it leaves at least
+_ROOM: Final = 0.9  # of what is free, that it may take
+_SMALL: Final = 32  # examples of a batch that is not rounded
+_EVEN: Final = 8
 _WORTH: Final = 0.9  # of what a step takes, that recomputing has to fall below to be advised
 
 
@@ -43,6 +55,11 @@ class Demand:
             other = Footprint.of(graph, recompute=True)
             recomputed = other if other.step < _WORTH * footprint.step else None
         return cls(footprint, settings.batch_size, free_memory(device), recomputed)
+
+    @property
+    def affordable(self) -> int:
+        """The largest batch up to the wanted one that should fit; one at least."""
+        return max(1, self._fitting(self.footprint, self.batch_size))
 
     def warning(self) -> str:
         """A remark where a step seems to take more than is free; else nothing."""
@@ -83,9 +100,56 @@ def size(count: int) -> str:
     return f"{count / 2**30:.1f} GiB" if count >= 0.95 * 2**30 else f"{count / 2**20:.0f} MiB"
 
 
+def fitted(settings: Settings, graph: Graph, examples: int, options: RunOptions) -> Settings:
+    """The settings with the largest batch that should fit, where that was asked for.
+
+    A note says which. It has no more examples than were asked for or, where none were, than the
+    settings have or than `AUTO_MOST` and an `AUTO_STEPS`-th of all. A run that goes on keeps its
+    own.
+
+    Args:
+        settings: of a search or a training.
+        graph: what the steps work on.
+        examples: to train on.
+        options: of the run.
+    """
+    if options.batch is None:
+        return settings
+    chosen = _chosen(settings, options.batch, graph, examples, options)
+    # Ranks have other devices, and the first has the folder: it decides for all.
+    return evolve(settings, batch_size=int(world().told(str(chosen).encode())))
+
+
+def _chosen(
+    settings: Settings, batch: AutoBatch, graph: Graph, examples: int, options: RunOptions
+) -> int:
+    """The batch size of `fitted`."""
+    begun = settings_of(options.out) if options.resume else None
+    if begun is not None:
+        kept = begun.get("settings", {}).get("batch_size")
+        return kept if isinstance(kept, int) else settings.batch_size
+    usual = max(settings.batch_size, min(AUTO_MOST, examples // AUTO_STEPS))
+    most, ranks = min(batch.most or usual, examples), world().size
+    demand = Demand.of(graph, settings, pick_device(options.device))
+    room = None if demand.free is None else int(_ROOM * demand.free)
+    fits = evolve(demand, free=room, batch_size=math.ceil(most / ranks)).affordable
+    count = _round(min(most, ranks * fits))
+    takes = size(demand.footprint.step_bytes(math.ceil(count / ranks)))
+    told = "nothing says what is free" if demand.free is None else f"{size(demand.free)} are free"
+    say_note(f"batch_size = {count}, of {most} at most: a step takes about {takes}, and {told}")
+    return count
+
+
+def _round(count: int) -> int:
+    """As kernels like it: a multiple of 8, where that is not much less."""
+    return count if count < _SMALL else count // _EVEN * _EVEN
+
+
 @contextmanager
-def watched(demand: Demand) -> Iterator[None]:
+def watched(demand: Demand, out: Path | None = None) -> Iterator[None]:
     """A remark before work in here that may not fit; where memory runs out, what helps.
+
+    ``out`` is the folder of the run, if there is one.
 
     Raises:
         DiagnosticError: D603 (status 1).
@@ -96,14 +160,20 @@ def watched(demand: Demand) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not memory_ran_out(error):
             raise
-        raise _ran_out(demand, str(error).splitlines()[:1]) from None
+        raise _ran_out(demand, str(error).splitlines()[:1], out) from None
 
 
-def _ran_out(demand: Demand, said: list[str]) -> DiagnosticError:
+def _ran_out(demand: Demand, said: list[str], out: Path | None) -> DiagnosticError:
     takes = size(demand.footprint.step_bytes(demand.batch_size))
     notes = [*said, f"a training step takes about {takes} with batch_size = {demand.batch_size}"]
     if demand.free is not None:
         notes.append(f"{size(demand.free)} were free when the work began")
+    if out is not None and has_checkpoint(out):
+        less = "" if demand.recomputed is None else ", or with `--option recompute=yes`"
+        notes.append(
+            "the last checkpoint is kept: `--resume` goes on from it, at the same batch_size, "
+            f"where more is free{less}"
+        )
     return DiagnosticError(
         Diagnostic("D603", "out of memory", notes=tuple(notes), help=demand.remedy()), status=1
     )

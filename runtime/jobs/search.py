@@ -17,6 +17,7 @@ from bayesnas.compiler.artifacts.figure import draw, write_figure
 from bayesnas.compiler.artifacts.gamma_report import gamma_report
 from bayesnas.compiler.artifacts.graph_file import Annotation, graph_to_json
 from bayesnas.compiler.graph.cost import Cost, graph_cost
+from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.pipeline import Compiled, compile_loaded
 from bayesnas.compiler.settings import (
     STRATEGIES,
@@ -41,7 +42,7 @@ from bayesnas.runtime.data.splits import HOLDOUT
 from bayesnas.runtime.jobs.course import Course
 from bayesnas.runtime.jobs.failures import explained, plugins_named, unlearned
 from bayesnas.runtime.jobs.gates import annotation_of, gate_rows, living_means, round_rows
-from bayesnas.runtime.jobs.memory import Demand, watched
+from bayesnas.runtime.jobs.memory import Demand, fitted, watched
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.space import Space
 from bayesnas.runtime.network.together.ranks import joined, world
@@ -52,6 +53,7 @@ from bayesnas.runtime.runs.interruption import Watch
 from bayesnas.runtime.runs.machine import machine_record
 from bayesnas.runtime.runs.ownership import (
     FOUND,
+    LATENCIES,
     MEMBERS,
     RESULT,
     ROUNDS,
@@ -94,8 +96,9 @@ class SearchResult:
     def record(self) -> dict[str, Any]:
         """As ``result.json`` has it: the score under its metric's name."""
         plain = asdict(self, filter=lambda field, _: field.name not in ("holdout", "task"))
+        costs = {"supernet": self.supernet.record(), "found": self.found.record()}
         score = self.task.entries("holdout", self.holdout)
-        return {**plain, **score, "learned": self.task.learned}
+        return {**plain, **costs, **score, "learned": self.task.learned}
 
 
 @plugins_named()
@@ -126,6 +129,8 @@ def _search(
     device: torch.device,
 ) -> SearchResult:
     data = load_data(options.data, space.searched.graph, options.data_options).to(device)
+    fit = round(len(data.train) * (1 - HOLDOUT))
+    settings = fitted(settings, space.searched.graph, fit, options)
     settings, data, census = settled(settings, data, space.searched, HOLDOUT)
     say_note(_unused(space, settings))
     extra = {"examples": census.record(), **space.record()}
@@ -133,7 +138,7 @@ def _search(
     examples = data.train.fingerprint()
     with (
         Run.begin("search", space.wanted, settings, options, examples, extra) as run,
-        watched(demand),
+        watched(demand, options.out),
         plugins_named(data),
     ):
         net = Supernet(
@@ -162,7 +167,7 @@ def _check_budgets(space: Space, prices: Prices, settings: SearchSettings) -> No
     """Refuse budgets that nothing meets, and what widths are not searched in.
 
     Raises:
-        DiagnosticError: D423 (a proxy), D604.
+        DiagnosticError: D418 (of latency), D423 (a proxy), D604.
     """
     members = member_space(space.wanted.graph)
     if not searches_widths(settings):
@@ -172,6 +177,10 @@ def _check_budgets(space: Space, prices: Prices, settings: SearchSettings) -> No
     if space.proxy:
         remedy = "leave it out: the channels of a smaller network are not those of the one wanted"
         check_idle(["--proxy"], "where widths are searched", remedy)
+    if any(budget.cost == "latency" for budget in prices.budgets):
+        message = "no budget of latency where widths are searched"
+        remedy = "bound `flops` or `parameters`: no table says how long layers of other widths take"
+        raise DiagnosticError(Diagnostic("D418", message, help=remedy))
     least = least_cost(members, prices, space.wanted.graph)
     if missed_by(least, prices.budgets):
         raise too_small(prices.budgets, least, status=2)
@@ -213,6 +222,8 @@ class _Search:
             self._restore(state)
         else:
             self.run.write_text("supernet.py", net.emitted.source)
+            if self.space.latencies is not None:
+                self.run.write_text(LATENCIES, self.space.latencies_text)
         self._tell("begin", asdict(self.settings))
         with run_progress(
             self.run.out, net.total_steps, "search", self.settings.batch_size, net.device
@@ -388,7 +399,7 @@ class _Search:
         result = SearchResult(
             strategy=self.settings.strategy,
             supernet=graph_cost(self.space.wanted.graph),
-            found=graph_cost(network.graph),
+            found=self._cost(network.graph),
             rounds=self.round,
             operations=len(self.net.gates.groups),
             operations_left=self._alive(),
@@ -410,6 +421,14 @@ class _Search:
             self.run.write_json(RESULT, result.record() | about)
         self._tell("end", result.record())
         return result
+
+    def _cost(self, network: Graph) -> Cost:
+        """What the found network costs; its time is that of the member, by the table."""
+        graph = self.space.wanted.graph
+        if graph.timing is None:
+            return graph_cost(network)
+        kept = self.net.gates.groups.keys() - self.removed.keys()
+        return evolve(graph_cost(network), latency=graph_cost(prune_to(graph, kept)).latency)
 
     def _check_refused(self) -> None:
         if self.refused:
@@ -439,7 +458,7 @@ class _Search:
         rows = []
         for standing in standings:
             cost = graph_cost(prune_to(graph, standing.member))
-            rows.append(standing.record() | asdict(cost))
+            rows.append(standing.record() | cost.record())
         self.run.write_lines(MEMBERS, rows)
         runners_up = dict(zip(RUNNERS_UP, self.strategy.runners_up(), strict=False))
         for name, member in runners_up.items():

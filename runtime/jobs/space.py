@@ -9,7 +9,10 @@ from attrs import frozen
 from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.space.choices import member_space
+from bayesnas.compiler.space.latencies import Latencies, check_priced
+from bayesnas.compiler.space.latency_file import latencies_json
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.runtime.runs.seals import text_hash
 
 
 @frozen
@@ -17,12 +20,14 @@ class Space:
     """What a search is given: the network that is wanted, and perhaps a smaller one to search in.
 
     ``proxy`` has the same choices at other numbers (width, cells); the supernet is made of it.
-    ``budgets`` stand over those of the spec that count the same.
+    ``budgets`` stand over those of the spec that count the same; ``latencies`` is the table that
+    the network is priced by, where a budget is of time.
     """
 
     wanted: Compiled
     proxy: Compiled | None = None
     budgets: tuple[BudgetConstraint, ...] = ()
+    latencies: Latencies | None = None
 
     @property
     def searched(self) -> Compiled:
@@ -40,13 +45,20 @@ class Space:
         return {
             "proxy": dict(self.proxy.values) if self.proxy else None,
             "budgets": {budget.cost: budget.limit for budget in self.limits},
+            "latencies_hash": None if self.latencies is None else text_hash(self.latencies_text),
         }
+
+    @property
+    def latencies_text(self) -> str:
+        """The table of latencies as a file holds it; nothing where there is none."""
+        return "" if self.latencies is None else latencies_json(self.latencies)
 
     def check(self) -> None:
         """Refuse what cannot be searched.
 
         Raises:
-            DiagnosticError: D431 (nothing to search), D435 (the proxy has other choices).
+            DiagnosticError: D431 (nothing to search), D435 (the proxy has other choices), D611 (a
+                budget of time, and no latencies).
         """
         network = self.wanted.network
         if not self.wanted.graph.searched():
@@ -58,6 +70,7 @@ class Space:
                     help="write `~>` where operations shall be chosen, or use `bayesnas train`",
                 )
             )
+        check_priced(self.wanted.graph, self.limits)
         if self.proxy and member_space(self.proxy.graph) != member_space(self.wanted.graph):
             raise DiagnosticError(
                 Diagnostic(

@@ -14,14 +14,16 @@ from bayesnas.compiler.emit.pytorch import emit_torch
 from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import TrainSettings
+from bayesnas.dsl.diagnostics import check_idle
 from bayesnas.runtime.data.augmentation import Extra
 from bayesnas.runtime.data.dataset import Batches, Data, Part
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.splits import split
 from bayesnas.runtime.jobs.failures import explained, no_better, plugins_named
-from bayesnas.runtime.jobs.memory import Demand, watched
+from bayesnas.runtime.jobs.memory import Demand, fitted, watched
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.trained import deployed_state, input_record, statistics_name
+from bayesnas.runtime.network.compiled import check_compiler
 from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.learning.learner import Learner
 from bayesnas.runtime.network.memory import TEST, AtOnce
@@ -114,11 +116,19 @@ def train(
 
     A supernet is trained with every gate at 1. With a start, the training goes on from that.
     Several processes of `torchrun` train together.
+
+    Raises:
+        DiagnosticError: D423, D613 (compiled steps of several processes, or without a compiler);
+            whatever data, folders and the work itself raise.
     """
     device = pick_device(options.device)
     with joined(device) as ranks:
+        if options.compiling and ranks.size > 1:
+            check_idle(["--compile"], "with several processes", "leave it out")
         if ranks.writes:
             check_out(options.out, options.resume, options.force, options.inputs(compiled))
+        if options.compiling:
+            check_compiler(device)
         return _train(compiled, settings, options, start, device)
 
 
@@ -133,6 +143,8 @@ def _train(
     data = load_data(options.data, compiled.graph, options.data_options).to(device)
     if compiled.graph.searched():
         say_note("a supernet is trained with every gate at 1")
+    fit = round(len(data.train) * (1 - settings.holdout))
+    settings = fitted(settings, compiled.graph, fit, options)
     settings, data, census = settled(settings, data, compiled, settings.holdout or None)
     extra = {"examples": census.record(), **tested_on(data), **(start.made if start else {})}
     examples = data.train.fingerprint()
@@ -140,7 +152,7 @@ def _train(
     with (
         Run.begin("train", compiled, settings, options, examples, extra) as run,
         explained(run, settings.learning_rate),
-        watched(demand),
+        watched(demand, options.out),
         plugins_named(data),
     ):
         at_once = AtOnce(demand.footprint, settings.batch_size)
@@ -175,7 +187,8 @@ class _Training:
         module, emitted = build(graph, origin, options.seed, layout=layout(graph, device))
         if start is not None:
             module.load_state_dict(start.state)
-        self.learner = Learner(module.to(device), emitted, graph, settings)
+        module.to(device)
+        self.learner = Learner(module, emitted, graph, settings, options.compiling)
         self.generator = torch.Generator().manual_seed(options.seed)
         torch.manual_seed(options.seed)  # for dropout
         fit, self.held = self._parts()

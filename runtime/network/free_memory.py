@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import torch
+from attrs import define
 
 _ROOT: Final = Path("/")
 
@@ -39,6 +40,51 @@ def used_memory(device: torch.device) -> int | None:
         return None
     most = getrusage(RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else 1024 * most
+
+
+@define
+class Peak:
+    """What a block takes of a device at most, bytes; None where nothing says so.
+
+    On Linux the system counts the whole process, in pages.
+    """
+
+    device: torch.device
+    taken: int | None = None
+    _before: int | None = None
+
+    def __enter__(self) -> Peak:
+        release_memory(self.device)
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+            self._before = torch.cuda.memory_allocated(self.device)
+        else:
+            self._before = _resident("VmRSS") if _forget_peak() else None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        cuda = self.device.type == "cuda"
+        most = used_memory(self.device) if cuda else _resident("VmHWM")
+        if self._before is not None and most is not None:
+            self.taken = max(0, most - self._before)
+
+
+def _forget_peak() -> bool:
+    """Let the system count the peak of this process anew, where it can."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", "utf-8")
+    except OSError:
+        return False
+    return True
+
+
+def _resident(name: str) -> int | None:
+    """A line of this process' status: memory that it has, or had at most."""
+    for line in _lines(_ROOT / "proc/self/status"):
+        key, _, amount = line.partition(":")
+        if key == name:
+            return 1024 * int(amount.split()[0])
+    return None
 
 
 def release_memory(device: torch.device) -> None:

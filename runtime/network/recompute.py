@@ -17,6 +17,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from bayesnas.compiler.emit.pytorch import Emitted
+from bayesnas.runtime.network.together.synchronised import again
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
@@ -67,7 +68,7 @@ def _twice(block: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def counted_once(block: nn.Module) -> Iterator[None]:
-    """Batch normalisation takes no note of the batches that it sees in here."""
+    """A forward pass in here is run again: batch normalisation takes no note of what it sees."""
     norms = [norm for norm in block.modules() if isinstance(norm, NORMS)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
@@ -75,7 +76,8 @@ def counted_once(block: nn.Module) -> Iterator[None]:
         if norm.num_batches_tracked is not None:
             norm.num_batches_tracked = norm.num_batches_tracked.clone()
     try:
-        yield
+        with again():
+            yield
     finally:
         for norm, (momentum, count) in zip(norms, before, strict=True):
             norm.momentum, norm.num_batches_tracked = momentum, count

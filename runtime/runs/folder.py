@@ -58,15 +58,23 @@ from bayesnas.runtime.runs.seals import (
 FORMAT: Final = 3
 _PLACES: Final = ("data", "data_paths", "data_root")  # what lies there is compared by its hash
 _MAY_DIFFER: Final = (
-    *("file", "copies", "spec", "device", "plugins", "versions", "examples"),
+    *("file", "copies", "spec", "device", "compile", "plugins", "versions", "examples"),
     *_PLACES,
 )
 _WORDS: Final = {
     "spec_hash": "spec",
     "data_hash": "data",
     "test_hash": "test part",
+    "latencies_hash": "table of latencies",
     "plugin_hash": "plugin",
 }
+
+
+@frozen
+class AutoBatch:
+    """The largest batch that fits is asked for; ``most`` examples, or as many as is usual."""
+
+    most: int | None = None
 
 
 @frozen
@@ -81,6 +89,8 @@ class RunOptions:
     force: bool = False
     data_options: DataOptions = field(factory=DataOptions)
     listeners: tuple[Listener, ...] = ()  # what is told of the run while it works
+    batch: AutoBatch | None = None  # in the place of the settings' batch size
+    compiling: bool = False  # whether steps of a training are compiled
 
     @property
     def data_name(self) -> str:
@@ -426,6 +436,7 @@ def run_record(
         **options.data_options.record(),
         "seed": options.seed,
         "device": options.device,
+        "compile": options.compiling,
         "settings": asdict(settings),
         "plugins": plugins,
         "plugin_hash": _plugin_hash(plugins),

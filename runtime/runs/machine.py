@@ -9,11 +9,16 @@ from typing import Final
 
 import torch
 
+from bayesnas.runtime.network.together.ranks import world
+
 _CPU_FILE: Final = Path("/proc/cpuinfo")
 
 
 def machine_record(device: torch.device) -> dict[str, str | int]:
-    """Its system and processor, and the device: what a time or a last digit may hang on."""
+    """Its system and processor, and the device: what a time or a last digit may hang on.
+
+    Of processes that work together, it is that of the first.
+    """
     about: dict[str, str | int] = {
         "system": f"{platform.system()} {platform.release()}",
         "processor": _processor(),
@@ -22,6 +27,8 @@ def machine_record(device: torch.device) -> dict[str, str | int]:
     }
     if device.type == "cuda":
         about["gpu"] = torch.cuda.get_device_name(device)
+    if (together := world().size) > 1:
+        about["processes"] = together
     return about
 
 

@@ -18,6 +18,7 @@ PREVIOUS: Final = "checkpoint.previous.pt"
 WEIGHTS: Final = "weights.pt"
 RESULT: Final = "result.json"
 FOUND: Final = "pruned.nas"
+LATENCIES: Final = "latencies.json"  # the table that a budget of time was priced by
 MEMBERS: Final = "members.jsonl"
 ROUNDS: Final = "rounds.jsonl"
 REPORT: Final = "report.html"
@@ -35,7 +36,7 @@ _WRITTEN: Final = (
     "history.jsonl",
     CHECKPOINT,
     PREVIOUS,
-    *(MEMBERS, *RUNNERS_UP, ROUNDS, REPORT, STATUS),
+    *(MEMBERS, *RUNNERS_UP, ROUNDS, LATENCIES, REPORT, STATUS),
     *("gates.jsonl", "supernet.py", FOUND, "graph.json", "gamma.json", "gamma.md"),
     *("search.svg", "search.dot", "pruned.svg", "pruned.dot"),
     *(WEIGHTS, "network.py"),

@@ -27,6 +27,7 @@ from bayesnas.compiler.space.prices import Prices, best_member
 from bayesnas.runtime.runs.reading import FLAG, Schema, both, listed, one_of, open_record
 from bayesnas.runtime.strategies.gaussian import Gaussian
 from bayesnas.runtime.strategies.interface import (
+    Looks,
     Problem,
     Removal,
     Strategy,
@@ -34,7 +35,7 @@ from bayesnas.runtime.strategies.interface import (
     judged,
 )
 from bayesnas.runtime.strategies.linear_algebra import cholesky, eigh
-from bayesnas.runtime.supernet.supernet import Supernet
+from bayesnas.runtime.supernet.supernet import RECALIBRATION, Supernet
 from bayesnas.runtime.tasks.bundle import Inputs
 
 PATIENCE: Final = 3  # rounds after which a choice that has not changed is taken; see `_watch`
@@ -76,6 +77,12 @@ class Look:
         posterior = laplace(mean, prior, g, H, len(net.fit_part))
         price = multiplier(space, tie.named(-g), problem.prices) * joint_prices(net, problem.prices)
         return cls(tie.numbers, mean, g, H, price, prior.diagonal(), posterior)
+
+    @staticmethod
+    def examples(problem: Problem) -> Looks:
+        """What a look takes."""
+        fit, few = len(problem.net.fit_part), problem.settings.curvature_examples
+        return Looks(min(RECALIBRATION, fit), min(SLOPE * few, fit), min(few, fit))
 
     @property
     def values(self) -> dict[str, float]:
@@ -319,6 +326,14 @@ class Evidence(Strategy):
         """Members drawn from the posterior of the gates, judged; the best stays."""
         members = self.drawn_members(look.posterior)
         return self.keep_only(judged(self.net, members), "judged")
+
+    def looks(self, rounds: int, trained: int) -> Looks:
+        """With one look a round."""
+        rest = super().looks(rounds, trained)
+        each = Look.examples(self.problem)
+        return Looks(
+            rest.forward + rounds * each.forward, rounds * each.gradient, rounds * each.curvature
+        )
 
     def finish(self) -> Removal:
         """What an early end still has to remove."""

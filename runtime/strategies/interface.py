@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Final
 from attrs import asdict, evolve, field, frozen
 from torch import Tensor
 
+from bayesnas.compiler.graph.cost import cost_text
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.compiler.space.choices import Member, MemberSpace, member_space
@@ -35,7 +36,7 @@ from bayesnas.runtime.runs.reading import (
 from bayesnas.runtime.strategies.gaussian import Gaussian
 from bayesnas.runtime.strategies.sampling import draw_members, thinned
 from bayesnas.runtime.strategies.widths import Widths
-from bayesnas.runtime.supernet.supernet import Supernet
+from bayesnas.runtime.supernet.supernet import RECALIBRATION, Supernet
 from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.interface import Score
 
@@ -118,6 +119,18 @@ class Problem:
         return self.net.graph
 
 
+@frozen
+class Looks:
+    """Examples that a search looks at besides those of its training steps.
+
+    ``forward``: without gradients; ``gradient`` and ``curvature``: for these in the gates.
+    """
+
+    forward: int = 0
+    gradient: int = 0
+    curvature: int = 0
+
+
 WATCHED: Final = 256  # examples that the score of a round takes; see `Strategy.score`
 
 
@@ -170,6 +183,24 @@ class Strategy(ABC):
         gates = self.gates()
         with self.net.recalibrated(gates, None if whole else WATCHED):
             return self.net.score(gates, None if whole else self.net.held_part.first(WATCHED))
+
+    def looks(self, rounds: int, trained: int) -> Looks:
+        """What all of a search will look at, foretold for `estimate`.
+
+        Args:
+            rounds: of updates.
+            trained: examples of all training steps together.
+        """
+        del trained
+        held, fit = len(self.net.held_part), len(self.net.fit_part)
+        watched = rounds * (min(WATCHED, held) + min(WATCHED, fit))
+        judged = min(self.draws, self.space.count())
+        return Looks(watched + (1 + judged) * self.judgement)
+
+    @property
+    def judgement(self) -> int:
+        """Examples that a judgement by all held-out ones takes, normalisation recalibrated."""
+        return len(self.net.held_part) + min(RECALIBRATION, len(self.net.fit_part))
 
     def gates(self) -> Tensor:
         """The gates [G] at which the supernet stands for what is left."""
@@ -306,7 +337,7 @@ def evidence_change(gradient: Tensor, curvature: Tensor, move: Tensor) -> float:
 def no_member(prices: Prices, status: int = 1) -> DiagnosticError:
     """D604: nothing was found inside the budgets; ``status`` 2 before any work."""
     budget = prices.budgets[0] if prices.budgets else None
-    said = " and ".join(f"{b.cost} <= {b.limit:,}" for b in prices.budgets)
+    said = " and ".join(f"{b.cost} <= {cost_text(b.cost, b.limit)}" for b in prices.budgets)
     return DiagnosticError(
         Diagnostic(
             "D604",

@@ -71,13 +71,13 @@ def check_families(names: Sequence[str]) -> None:
     """Refuse what is no family, and one that is named twice.
 
     Raises:
-        DiagnosticError: D611.
+        DiagnosticError: D614.
     """
     for name in names:
         if name not in FAMILIES:
             raise DiagnosticError(
                 Diagnostic(
-                    "D611",
+                    "D614",
                     f"no family of weights `{name}`",
                     notes=(f"there are {quote(FAMILIES)}",),
                     help=suggest(name, FAMILIES, "use some of them, as in `filter,shape`"),
@@ -85,7 +85,7 @@ def check_families(names: Sequence[str]) -> None:
             )
         if names.count(name) > 1:
             remedy = "name it once"
-            raise DiagnosticError(Diagnostic("D611", f"the family `{name}` twice", help=remedy))
+            raise DiagnosticError(Diagnostic("D614", f"the family `{name}` twice", help=remedy))
 
 
 def ordered(families: Sequence[str]) -> tuple[str, ...]:

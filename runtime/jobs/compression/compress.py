@@ -131,7 +131,7 @@ def step_budgets(
     last = [b.of(whole) if isinstance(b, Share) else b for b in budgets]
 
     def limit(budget: BudgetConstraint, step: int) -> int:
-        cost: int = getattr(whole, budget.cost)
+        cost = whole.of(budget.cost)
         share = min(1.0, budget.limit / max(1, cost))
         return budget.limit if step == steps else int(cost * share ** (step / steps))
 
@@ -213,9 +213,9 @@ class _Work:
         scores, sparsity = self.data.task.entries("test", removed), cut.sparsity()
         names = self.data.task.entry_names("test")
         told = {
-            "before": asdict(self.before) | {name: self.run.record[name] for name in names},
+            "before": self.before.record() | {name: self.run.record[name] for name in names},
             "steps": self.told,
-            "removed": asdict(after) | scores,
+            "removed": after.record() | scores,
             **({"sparsity": asdict(sparsity)} if sparsity else {}),
         }
         start = Start(
@@ -234,7 +234,7 @@ class _Work:
         entries = {
             f"trained_{n}": v for n, v in self.data.task.entries("test", result.test).items()
         }
-        self.told.append(asdict(after) | scores | entries)
+        self.told.append(after.record() | scores | entries)
         return result
 
     def _made(self, number: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from bayesnas.compiler.emit.pytorch import Emitted
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.runtime.data.dataset import Batches
+from bayesnas.runtime.network.compiled import CompiledCall
 from bayesnas.runtime.network.learning.drop_path import DropPath
 from bayesnas.runtime.network.learning.mixtures import mixed
 from bayesnas.runtime.network.learning.rates import learning_rate
@@ -46,18 +47,25 @@ class Learner:
         emitted: its source, which tells where its operations are.
         graph: what it was emitted from.
         settings: of the training.
+        compiling: whether its steps are compiled.
     """
 
     def __init__(
-        self, module: nn.Module, emitted: Emitted, graph: Graph, settings: TrainSettings
+        self,
+        module: nn.Module,
+        emitted: Emitted,
+        graph: Graph,
+        settings: TrainSettings,
+        compiling: bool = False,
     ) -> None:
         self.module, self.settings = module, settings
         self.optimizer = optimizer_of(module, settings)
         self.path = DropPath(module, emitted, graph, settings.drop_path)
         self.regulariser: Regulariser | None = None
         # Gradients of a replay are overwritten by the next: steps of one pass alone.
-        lasting = settings.accumulate == 1 and not settings.drop_path
+        lasting = settings.accumulate == 1 and not settings.drop_path and not compiling
         self._recording = Recording.of(module, graph, settings.batch_size) if lasting else None
+        self._steps = CompiledCall(module) if compiling else module
         self.average: AveragedModel | None = None
         if settings.average:
             mean = get_ema_multi_avg_fn(settings.average)  # type: ignore[no-untyped-call]
@@ -107,11 +115,11 @@ class Learner:
         return value
 
     def _outputs(self, inputs: Inputs) -> Tensor:
-        """As `predict`, on a GPU by a recorded pass."""
+        """As `predict`, on a GPU by a recorded pass, or by a compiled one."""
         recording = self._recording
         if recording is not None and (recording.has(inputs) or recording.record(inputs)):
             return recording(inputs)
-        return predict(self.module, inputs)
+        return predict(self._steps, inputs)
 
     def _step(self, rate: float) -> None:
         for group in self.optimizer.param_groups:

@@ -37,6 +37,16 @@ def parted(count: int) -> Iterator[Share]:
         _present = None
 
 
+@contextmanager
+def again() -> Iterator[None]:
+    """A backward pass, which PyTorch runs without what was caught, runs a forward pass in here."""
+    if _present is None:
+        yield
+    else:
+        with _Synchronised(_present):
+            yield
+
+
 def present(count: int) -> Share:
     """Of which batch the ``count`` examples are that a network sees now."""
     return Share(count) if _present is None else _present

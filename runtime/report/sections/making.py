@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
+from bayesnas.dsl.amounts import duration_text
 from bayesnas.runtime.data.registry import LEVELS
 from bayesnas.runtime.report.blocks import Code, Numbers, Section, Table
 from bayesnas.runtime.report.colours import coloured
 from bayesnas.runtime.report.files import RunFiles
+from bayesnas.runtime.runs.ownership import LATENCIES
 
 
 def command_of(run: RunFiles) -> str:
@@ -34,7 +36,10 @@ def command_of(run: RunFiles) -> str:
         words += ["--target", str(column)]
     if settings.get("level", LEVELS[0]) != LEVELS[0]:
         words += ["--level", str(settings["level"])]
+    words += ["--compile"] if settings.get("compile") else []
     words += _search_words(settings)
+    if settings.get("latencies_hash"):
+        words += ["--latencies", str(run.folder / LATENCIES)]
     given = run.compiled.settings(kind)
     default: Any = make_settings(SearchSettings, given)
     if kind == "train":
@@ -61,7 +66,8 @@ def _search_words(settings: Mapping[str, Any]) -> Iterator[str]:
     proxy, budgets = settings.get("proxy"), settings.get("budgets")
     if isinstance(budgets, dict):
         for name, limit in budgets.items():
-            yield from ("--budget", f"{name}={limit}")
+            amount = duration_text(limit) if name == "latency" else limit
+            yield from ("--budget", f"{name}={amount}")
     if isinstance(proxy, dict):
         for name, value in proxy.items():
             yield from ("--proxy", f"{name}={value}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from bayesnas.compiler.graph.cost import cost_text
 from bayesnas.runtime.report.blocks import (
     Block,
     Chart,
@@ -56,6 +57,8 @@ def _found(run: RunFiles) -> Section:
     for cost, title in (("parameters", "parameters"), ("flops", "FLOPs")):
         share = f" ({found[cost] / supernet[cost]:.0%} of the supernet's)" if supernet[cost] else ""
         facts.append((title, f"{found[cost]:,}{share}"))
+    if isinstance(time := found.get("latency"), int):
+        facts.append(("latency, the sum of operations", cost_text("latency", time)))
     facts.append(("operations kept", f"{result['operations_left']} of {result['operations']}"))
     for metric in metric_names(result, "holdout"):
         told = metric_told(metric, result[f"holdout_{metric}"])

@@ -19,7 +19,14 @@ from bayesnas.runtime.runs.reading import ANY_NUMBER, Schema, both, one_of, open
 from bayesnas.runtime.strategies.bayesnas.posterior import Layout, Posterior
 from bayesnas.runtime.strategies.bayesnas.pruning import Pruner
 from bayesnas.runtime.strategies.gaussian import Gaussian
-from bayesnas.runtime.strategies.interface import COLUMNS, Problem, Removal, Strategy, judged
+from bayesnas.runtime.strategies.interface import (
+    COLUMNS,
+    Looks,
+    Problem,
+    Removal,
+    Strategy,
+    judged,
+)
 from bayesnas.runtime.tasks.bundle import Inputs
 
 RETAINED_BY = 0.75  # share of the rounds after which `retain` holds; the rest trains what is left
@@ -84,6 +91,12 @@ class Published(Strategy):
         if number == rounds:
             self._finish_widths()
         return Removal({**removal.reasons, **last}) if settles else removal
+
+    def looks(self, rounds: int, trained: int) -> Looks:
+        """With the gradient of all examples and the curvature of some, every round."""
+        rest, fit = super().looks(rounds, trained), len(self.net.fit_part)
+        few = min(self.settings.curvature_examples, fit)
+        return Looks(rest.forward, rounds * fit, rounds * few)
 
     def _say_missed(self, residual: float, number: int) -> None:
         """Where (16) was not minimised; once a search."""

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import torch
+from attrs import evolve
 from torch import Tensor
 
 from bayesnas.compiler.space.choices import Member
@@ -31,6 +32,7 @@ from bayesnas.runtime.runs.reading import (
 )
 from bayesnas.runtime.strategies.evidence import Look
 from bayesnas.runtime.strategies.interface import (
+    Looks,
     Problem,
     Removal,
     Standing,
@@ -121,6 +123,18 @@ class Posterior(Strategy):
             self._concentrate(belief)
             return Removal()
         return self._choose(sources, belief, judged)
+
+    def looks(self, rounds: int, trained: int) -> Looks:
+        """With two looks; no more is judged than is trained, but for the fewest members."""
+        members = min(self.draws, self.space.count())
+        watched = super().looks(rounds, trained).forward - members * self.judgement
+        each, times = Look.examples(self.problem), 2 if rounds > 1 else 1
+        looks = Looks(times * each.forward, times * each.gradient, times * each.curvature)
+        spare = trained - watched - looks.forward - looks.gradient - looks.curvature
+        few = sum(min(EXAMPLES, len(part)) for part in (self.net.held_part, self.net.fit_part))
+        fewest = times * min(FEWEST, self.space.count()) * few
+        judged = max(fewest, min(members * self.judgement, spare))
+        return evolve(looks, forward=looks.forward + watched + judged)
 
     def _concentrate(self, belief: Belief) -> None:
         """Draw members that are to be trained more, each as often as it may be the best."""

@@ -36,7 +36,7 @@ def check_importance(name: str, families: Sequence[str] = ("channel",)) -> None:
     """Refuse what judges nothing, what is no family, and what does not judge these.
 
     Raises:
-        DiagnosticError: D610 (an importance), D611 (a family).
+        DiagnosticError: D610 (an importance), D614 (a family).
     """
     names = (*IMPORTANCES, *PRIORS)
     if name not in names:
@@ -50,4 +50,4 @@ def check_importance(name: str, families: Sequence[str] = ("channel",)) -> None:
     if others:
         remedy = f"judge by {quote([n for n in names if n not in _JUDGED], 'or')}"
         message = f"`{name}` judges the family `{_JUDGED[name]}` alone, not `{others[0]}`"
-        raise DiagnosticError(Diagnostic("D611", message, help=remedy))
+        raise DiagnosticError(Diagnostic("D614", message, help=remedy))

@@ -17,7 +17,7 @@ from support import graph_of, network
 from bayesnas.compiler.graph.cost import Cost, edge_cost, graph_cost
 from bayesnas.compiler.graph.model import BudgetConstraint, CostName, Graph
 from bayesnas.compiler.space.choices import Member, MemberSpace, dropped, member_space
-from bayesnas.compiler.space.members import cost_of, draw_member, exceeds, prune_to
+from bayesnas.compiler.space.members import draw_member, exceeds, prune_to
 from bayesnas.compiler.space.prices import BINS, Prices, best_member, chosen
 
 # Every operation is useful whatever else is kept, so that costs add up and all members live.
@@ -97,10 +97,10 @@ class Enumerated:
     costs: dict[Member, Cost]
 
     def limits(self, name: CostName) -> list[int]:
-        return sorted({cost_of(cost, name) for cost in self.costs.values()})
+        return sorted({cost.of(name) for cost in self.costs.values()})
 
     def fixed(self, name: CostName) -> int:
-        return sum(cost_of(edge_cost(e), name) for e in self.graph.edges() if e.gate is None)
+        return sum(edge_cost(e).of(name) for e in self.graph.edges() if e.gate is None)
 
     def fitting(self, *budgets: BudgetConstraint, narrow: bool = False) -> list[Member]:
         """Members inside the budgets; ``narrow``: whatever the rounding of prices to bins adds.
@@ -111,8 +111,7 @@ class Enumerated:
         for member, cost in self.costs.items():
             bins = len(member) / BINS * narrow
             if all(
-                cost_of(cost, b.cost) <= b.limit - bins * (b.limit - self.fixed(b.cost))
-                for b in budgets
+                cost.of(b.cost) <= b.limit - bins * (b.limit - self.fixed(b.cost)) for b in budgets
             ):
                 found.append(member)
         return found
@@ -172,7 +171,7 @@ def test_prices_are_shares_of_what_is_left(text: str) -> None:
         left = budget.limit - found.fixed(budget.cost)
         for member, cost in found.costs.items():
             share = sum(prices.shares[group][number] for group in member)
-            spent = cost_of(cost, budget.cost) - found.fixed(budget.cost)
+            spent = cost.of(budget.cost) - found.fixed(budget.cost)
             assert share * left == pytest.approx(spent, rel=1e-9)
 
 

@@ -257,12 +257,12 @@ STATEMENTS = {
     "budget parameters <= §3.5": (
         "D101",
         "`3.5` is no amount",
-        "write a whole number, or one with a unit: `600K`, `3.5M` or `2G`",
+        "write a whole number, or one with a unit: `600K`, `3.5M` or `2G`; a time as `5 ms`",
     ),
     "budget parameters <= §3.5m": (
         "D101",
         "`3.5m` is no amount",
-        "write a whole number, or one with a unit: `600K`, `3.5M` or `2G`",
+        "write a whole number, or one with a unit: `600K`, `3.5M` or `2G`; a time as `5 ms`",
     ),
     "budget §<= 3M": ("D101", "missing cost before `<=`", BUDGET),
     "budget parameters <§": ("D101", "missing amount before the end of the line", BUDGET),
@@ -843,10 +843,20 @@ HABITS = {
         "`*` repeats no operation",
         "write `skip >> skip`, or repeat a motif: `x = chain cell(a) times 6`",
     ),
+    "budget latency <= §5 msec": (
+        "D101",
+        "`5 msec` is no time",
+        "a time is written in `us`, `ms` or `s`: `5 ms`",
+    ),
+    "budget latency <= §20ns": (
+        "D101",
+        "`20ns` is no time",
+        "a time is written in `us`, `ms` or `s`: `5 ms`",
+    ),
     "budget flops <= §1e6": (
         "D101",
         "`1e6` is no amount",
-        "write all digits, or a unit: `600K`, `3.5M` or `2G`",
+        "write all digits, or a unit: `600K`, `3.5M` or `2G`; of a time `5 ms`",
     ),
     "a -> b\n  §[a] ~> c": ("D101", "several sources stand in braces", "write `{a} ~> c`"),
     "for §(k in 0..3) { }": (

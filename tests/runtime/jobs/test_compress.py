@@ -371,3 +371,15 @@ def test_what_cannot_be_read(
 
 def test_the_command_offers_every_importance() -> None:
     assert set(IMPORTANCES) == {*importance.IMPORTANCES, *PRIORS}
+
+
+def test_limits_of_channels_where_none_go(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["compress", str(whole), "-o", str(tmp_path / "out"), "--budget", "flops=50%"]
+    assert main([*command, "--family", "row,kernel", "--round-to", "4"]) == 2
+    assert "error[D423]: `--round-to` does nothing with `--family row,kernel`" in (
+        capsys.readouterr().err
+    )
+    assert main([*command, "--family", "rows"]) == 2
+    assert "no family of weights `rows`" in capsys.readouterr().err

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from living import packaged
+from attrs import evolve
+from living import packaged, striped, write_tiny
 
+from bayesnas.cli import main
+from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.jobs import memory
-from bayesnas.runtime.jobs.memory import Demand, watched
+from bayesnas.runtime.jobs.memory import Demand, fitted, watched
 from bayesnas.runtime.jobs.search import search
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.network import training
+from bayesnas.runtime.network.learning.learner import Learner
 from bayesnas.runtime.network.memory import Footprint
-from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.folder import AutoBatch, Run, RunOptions
 from bayesnas.runtime.supernet import supernet
 
+DIGITS = packaged("digits_cell")
 GIB = 2**30
 FOOTPRINT = Footprint(weights=GIB, step=GIB // 4, derivative=1, direction=1, forward=1)
 LEAN = Footprint(weights=GIB, step=GIB // 16, derivative=1, direction=1, forward=1)
@@ -106,3 +114,133 @@ def test_a_search_and_a_training_say_so(
 def test_other_failures_pass() -> None:
     with pytest.raises(RuntimeError, match="something else"), watched(Demand(FOOTPRINT, 1, None)):
         raise RuntimeError("something else")
+
+
+# ------------------------------------------------------------------------------ a batch that fits
+
+
+def room_for(examples: int) -> int:
+    """Free bytes into which a batch of so many examples of the digits' cells fits, and no more."""
+    return int(Footprint.of(DIGITS.graph).step_bytes(examples) / 0.9) + 1
+
+
+@pytest.mark.parametrize(
+    ("most", "size", "fits", "examples", "batch"),
+    [
+        (None, 64, 1000, 1000, 64),  # of the settings
+        (None, 64, 1000, 3000, 150 // 8 * 8),  # a twentieth of the examples
+        (None, 64, 1000, 10**6, 256),
+        (None, 64, 50, 10**6, 48),  # of the memory, in eights
+        (None, 64, 20, 10**6, 20),
+        (512, 64, 1000, 10**6, 512),
+        (16, 64, 1000, 10**6, 16),
+        (512, 64, 1000, 100, 96),  # of the examples
+        (None, 64, 0, 10**6, 1),
+    ],
+)
+def test_the_largest_batch_that_fits(
+    most: int | None,
+    size: int,
+    fits: int,
+    examples: int,
+    batch: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(memory, "free_memory", lambda _device: room_for(fits))
+    options = RunOptions("digits", tmp_path, device="cpu", batch=AutoBatch(most))
+    settings = fitted(TrainSettings(batch_size=size), DIGITS.graph, examples, options)
+    assert settings == TrainSettings(batch_size=batch)
+    assert capsys.readouterr().err.startswith(f"note: batch_size = {batch}, of ")
+
+
+def test_without_a_word_the_batch_stays(tmp_path: Path) -> None:
+    settings, options = TrainSettings(batch_size=7), RunOptions("digits", tmp_path, device="cpu")
+    assert fitted(settings, DIGITS.graph, 1000, options) == settings
+
+
+def test_a_run_goes_on_with_the_batch_it_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is free by then; the weights are those of a run without an end between."""
+    monkeypatch.chdir(tmp_path)
+    write_tiny(tmp_path)
+    striped(tmp_path / "data")
+    words = ["train", "tiny.nas", "--data", "folder:data", "--device", "cpu"]
+    words += ["--option", "epochs=2", "--batch-size", "auto:40"]
+    assert main([*words, "-o", "whole"]) == 0
+    monkeypatch.setattr(Run, "save_checkpoint", ended(Run.save_checkpoint))
+    with pytest.raises(EndedError):
+        main([*words, "-o", "parts"])
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(memory, "free_memory", lambda _device: 1)
+    assert main([*words, "-o", "parts", "--resume"]) == 0
+    settings = json.loads(Path("parts/settings.json").read_text("utf-8"))["settings"]
+    assert settings["batch_size"] == 40
+    one, other = (torch.load(f"{run}/weights.pt") for run in ("whole", "parts"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+class EndedError(BaseException):
+    """The process ends here."""
+
+
+def ended(save: Callable[[Run, Any], None]) -> Callable[[Run, Any], None]:
+    def once(run: Run, state: Any) -> None:
+        save(run, state)
+        raise EndedError
+
+    return once
+
+
+def test_memory_that_runs_out_leaves_the_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(learner: Learner, rate: float) -> None:
+        step(learner, rate)
+        if (out / "checkpoint.pt").exists():
+            raise MemoryError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes")
+
+    out, step = tmp_path / "run", Learner._step
+    monkeypatch.setattr(Learner, "_step", failing)
+    write_tiny(tmp_path)
+    options = RunOptions(f"folder:{striped(tmp_path / 'data')}", out, device="cpu")
+    with pytest.raises(DiagnosticError) as caught:
+        train(compile_spec(tmp_path / "tiny.nas"), TrainSettings(epochs=2, batch_size=8), options)
+    [found] = caught.value.diagnostics
+    assert found.code == "D603"
+    assert found.help == "pass `--option batch_size=4` (about 0 MiB)"
+    assert found.notes[-1] == (
+        "the last checkpoint is kept: `--resume` goes on from it, at the same batch_size, where "
+        "more is free"
+    )
+    monkeypatch.undo()
+    again = evolve(options, resume=True)
+    train(compile_spec(tmp_path / "tiny.nas"), TrainSettings(epochs=2, batch_size=8), again)
+    history = (out / "history.jsonl").read_text("utf-8").splitlines()
+    assert [json.loads(row)["epoch"] for row in history] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--batch-size", "many"], "D418", "cannot read `--batch-size many`"),
+        (["--batch-size", "auto:"], "D418", "cannot read `--batch-size auto:`"),
+        (["--batch-size=-3"], "D418", "cannot read `--batch-size -3`"),
+        (["--batch-size", "0"], "D231", "invalid value `0` of `batch_size`"),
+        (["--batch-size", "auto:0"], "D231", "invalid value `0` of `batch_size`"),
+        (
+            ["--batch-size", "8", "--option", "batch_size=8"],
+            "D423",
+            "`--option batch_size` does nothing beside `--batch-size`",
+        ),
+    ],
+)
+def test_batch_sizes_that_cannot_be(
+    words: list[str], code: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["train", "digits_cell", "--data", "digits", "-o", "no_run"]
+    assert main([*given, *words]) == 2
+    assert f"error[{code}]: {message}\n" in capsys.readouterr().err

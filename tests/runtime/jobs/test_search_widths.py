@@ -159,6 +159,7 @@ def test_what_has_gone_has_no_effect_and_stays_so(
     [
         (["--compress", "--proxy", "width=1"], "D423"),
         (["--compress", "--budget", "flops=10"], "D604"),
+        (["--compress", "--budget", "latency=1ms"], "D418"),
         (["--compress", "--strategy", "darts"], "D232"),
         (["--option", "compress=yes", "--strategy", "posterior"], "D232"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -101,6 +102,12 @@ def test_what_is_found_is_that_of_one_process(
     assert one == two
     rows = [lines(f / name / "gates.jsonl") for f in (alone, both[0])]
     same(*([{**row, "chance": None} for row in each] for each in rows))  # counts of draws
+
+
+def test_a_result_says_how_many_have_made_it(alone: Path, both: tuple[Path, str, str]) -> None:
+    texts = [(f / "train" / "result.json").read_text("utf-8") for f in (alone, both[0])]
+    machines = [json.loads(text)["machine"] for text in texts]
+    assert [machine.get("processes", 1) for machine in machines] == [1, 2]
 
 
 def test_processes_with_different_work_are_refused_by_one_voice(

@@ -363,6 +363,15 @@ def test_an_unknown_device(name: str) -> None:
     assert refusal(caught) == ("D412", f"no device `{name}` on this machine", 2)
 
 
+def test_one_device_for_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("RANK", "1"), ("WORLD_SIZE", "2"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(DiagnosticError) as caught:
+        pick_device("cuda:1")
+    what = "`cuda:1` is one device, and 2 processes were started"
+    assert refusal(caught) == ("D412", what, 2)
+
+
 def test_devices() -> None:
     assert pick_device("cpu") == torch.device("cpu")
     assert pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")

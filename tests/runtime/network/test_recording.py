@@ -117,7 +117,7 @@ def test_weights_of_what_is_left_out_rest(compiled: Compiled) -> None:
     gates = net.gates.at(dict.fromkeys(groups, 0.5))
     for step, (inputs, targets) in enumerate(net.batches(FIRST + 4)):
         net.keep(groups if step < FIRST + 2 else kept)
-        before = {n: w.clone() for n, w in net.module.named_parameters()}
+        before = {n: w.detach().clone() for n, w in net.module.named_parameters()}
         net.descend(inputs, targets, gates)
     moved = {n for n, w in net.module.named_parameters() if not torch.equal(w, before[n])}
     resting = {id(w) for group in set(groups) - kept for w in net._weights[group]}

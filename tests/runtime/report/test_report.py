@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from living import lines, striped, write_tiny
 
 from bayesnas.cli import main
@@ -142,6 +143,7 @@ def test_the_gates_of_every_round_are_kept(home: Path) -> None:
         assert len(alive) == row["alive"]
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU adds up in any order")
 def test_a_page_gives_the_command_that_makes_the_run_again(
     home: Path, pages: Mapping[str, str], tmp_path: Path
 ) -> None:

@@ -19,7 +19,7 @@ from bayesnas.compiler.graph.model import BudgetConstraint, CostName
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import STRATEGIES, SearchSettings
 from bayesnas.compiler.space.choices import Member, dropped, member_space
-from bayesnas.compiler.space.members import cost_of, prune_to
+from bayesnas.compiler.space.members import prune_to
 from bayesnas.compiler.space.prices import Prices
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.jobs import search as search_module
@@ -63,7 +63,7 @@ def left(out: Path) -> Member:
 
 
 def cost(member: Member, name: CostName = "parameters", space: Compiled = SPACE) -> int:
-    return cost_of(graph_cost(prune_to(space.graph, member)), name)
+    return graph_cost(prune_to(space.graph, member)).of(name)
 
 
 def living(space: Compiled = SPACE) -> list[Member]:
@@ -99,7 +99,7 @@ def test_a_member_inside_the_budget_is_found(
     assert result.found == graph_cost(prune_to(SPACE.graph, member))
     assert result.found == graph_cost(compile_spec(out / "pruned.nas").graph)
     for limit in limits:
-        assert cost_of(result.found, limit.cost) <= limit.limit
+        assert result.found.of(limit.cost) <= limit.limit
     assert result.strategy == name
     assert (result.images_trained > 0) == strategy_class(name).trains
     told = {g: row["round"] for row in lines(out / "history.jsonl") for g in row["removed"]}
@@ -210,7 +210,7 @@ def test_the_largest_is_the_largest_that_fits(
     result = run(Space(SPACE, budgets=limits), "largest", tmp_path / "o")
     sizes = [cost(m, cost_name) for m in living()]
     expected = max(size for size in sizes if limit is None or size <= limit)
-    assert cost_of(result.found, cost_name) == expected
+    assert result.found.of(cost_name) == expected
     assert (result.rounds, result.images_trained) == (1, 0)
 
 

@@ -133,7 +133,7 @@ def test_families_that_are_refused(importance: str, families: tuple[str, ...], t
     with pytest.raises(DiagnosticError) as caught:
         check_importance(importance, families)
     [diagnostic] = caught.value.diagnostics
-    assert (diagnostic.code, diagnostic.message) == ("D611", told)
+    assert (diagnostic.code, diagnostic.message) == ("D614", told)
     assert diagnostic.help
     check_importance("bayesnas", FAMILIES)
     assert "bayesnas" in PRIORS

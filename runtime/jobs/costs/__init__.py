@@ -1,0 +1,1 @@
+"""What work costs on this machine, measured before it is done."""
