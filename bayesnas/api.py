@@ -123,6 +123,8 @@ def search(
     data_root: str | Path | None = None,
     target: str | Sequence[str] = (),
     level: Level = "character",
+    stream: bool = False,
+    workers: int | None = None,
     listeners: Iterable[Listener] = (),
     **settings: int | float | str,
 ) -> Found:
@@ -150,6 +152,8 @@ def search(
         data_root: where that lies; by default ``data``.
         target: the columns of a table, ``"csv:FILE"``, that are predicted.
         level: what a token of a text, ``"text:FILE"``, is: ``"character"`` or ``"word"``.
+        stream: read image files when they are needed, even where all fit into memory.
+        workers: processes that decode image files; by default a core each.
         listeners: are called with an `Event` at the beginning, for every row of history.jsonl, and
             at the end.
         settings: of the search, over those of the spec: ``strategy="random", epochs=1``.
@@ -164,7 +168,9 @@ def search(
     budgets = parse_budgets([f"{cost}={limit}" for cost, limit in (budget or {}).items()])
     columns = (target,) if isinstance(target, str) else tuple(target)
     root = ROOT if data_root is None else Path(data_root)
-    given = DataOptions(resize, download, root, fit, target=columns, level=level)
+    given = DataOptions(
+        resize, download, root, fit, target=columns, level=level, stream=stream, workers=workers
+    )
     read = _reading(data, given, standardise)
     options = _options(data, out, seed, device, resume, force, read)
     options = evolve(options, listeners=tuple(listeners))
@@ -195,6 +201,8 @@ def train(
     data_root: str | Path | None = None,
     target: str | Sequence[str] = (),
     level: Level = "character",
+    stream: bool = False,
+    workers: int | None = None,
     recipe: str | Path | None = None,
     listeners: Iterable[Listener] = (),
     **settings: int | float | str,
@@ -220,6 +228,8 @@ def train(
         data_root: where that lies; by default ``data``.
         target: the columns of a table, ``"csv:FILE"``, that are predicted.
         level: what a token of a text, ``"text:FILE"``, is: ``"character"`` or ``"word"``.
+        stream: read image files when they are needed, even where all fit into memory.
+        workers: processes that decode image files; by default a core each.
         recipe: settings over those of the spec, by a recipe's name or file: ``"quick"``.
         listeners: are called with an `Event` at the beginning, for every row of history.jsonl, and
             at the end.
@@ -237,7 +247,9 @@ def train(
     compiled = _learning(network if isinstance(network, Compiled) else compile(network), objective)
     columns = (target,) if isinstance(target, str) else tuple(target)
     root = ROOT if data_root is None else Path(data_root)
-    given = DataOptions(resize, download, root, fit, target=columns, level=level)
+    given = DataOptions(
+        resize, download, root, fit, target=columns, level=level, stream=stream, workers=workers
+    )
     read = _reading(data, given, standardise)
     options = _options(data, out, seed, device, resume, force, read)
     options = evolve(options, listeners=tuple(listeners))

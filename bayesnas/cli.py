@@ -169,6 +169,11 @@ def _work_failed(error: BaseException) -> Diagnostic | None:
         remedy = "give it more memory, or a smaller network or less data"
         notes = tuple(str(error).splitlines()[:1])
         return Diagnostic("D603", "out of memory", notes=notes, help=remedy)
+    if "torch" in sys.modules:
+        from bayesnas.runtime.data.folders.decoding import died
+
+        if (ended := died(error)) is not None:
+            return ended.diagnostics[0]
     return None
 
 

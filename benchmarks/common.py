@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -118,15 +119,41 @@ def cifar_slice(train: int, test: int, size: int) -> Path:
     return path
 
 
-def _images(part: str, count: int, size: int) -> Iterator[tuple[np.ndarray, int]]:
+def cifar_folder(train: int, test: int) -> Path:
+    """The first ``train`` and ``test`` CIFAR-10 images of each class, as JPEG files for `folder:`.
+
+    Unpacked once, in the build folder.
+    """
+    folder = BUILD / f"cifar10-{train}-{test}"
+    if folder.exists():
+        return folder
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=BUILD) as beside:
+        for part, count in (("train", train), ("test", test)):
+            for name, files in _files(part).items():
+                at = Path(beside, "images", part, name)
+                at.mkdir(parents=True)
+                for file, data in sorted(files)[:count]:
+                    (at / file).write_bytes(data)
+        Path(beside, "images").rename(folder)
+    return folder
+
+
+def _files(part: str) -> dict[str, list[tuple[str, bytes]]]:
+    """All images of a part as JPEG files with their names, by class."""
+    by_class: dict[str, list[tuple[str, bytes]]] = {}
     with tarfile.open(need(CIFAR10)) as archive:
-        by_class: dict[str, list[tuple[str, bytes]]] = {}
         for entry in archive:
             path = Path(entry.name)
             if entry.isfile() and path.parts[-3] == part:
                 file = archive.extractfile(entry)
                 assert file is not None
                 by_class.setdefault(path.parts[-2], []).append((path.name, file.read()))
+    return by_class
+
+
+def _images(part: str, count: int, size: int) -> Iterator[tuple[np.ndarray, int]]:
+    by_class = _files(part)
     for label, name in enumerate(sorted(by_class)):
         for _, data in sorted(by_class[name])[:count]:
             image = Image.open(BytesIO(data)).convert("RGB")

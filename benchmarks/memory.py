@@ -33,7 +33,8 @@ from bayesnas.compiler.pipeline import Compiled, compile_loaded, compile_spec
 from bayesnas.compiler.settings import STRATEGIES, SearchSettings
 from bayesnas.dsl.diagnostics import Source
 from bayesnas.dsl.loader import load_text
-from bayesnas.runtime.data.dataset import Data, Part
+from bayesnas.runtime.data.dataset import Data
+from bayesnas.runtime.data.examples import Part
 from bayesnas.runtime.jobs.search import search
 from bayesnas.runtime.network.memory import TEST
 from bayesnas.runtime.network.training import evaluate

@@ -32,7 +32,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.metrics import accuracy_score, average_precision_score, r2_score
 
 import bayesnas
-from bayesnas.runtime.data.dataset import Data, Part
+from bayesnas.runtime.data.dataset import Data
+from bayesnas.runtime.data.examples import Part
 from benchmarks.common import finish
 
 TRAINING: Final[Mapping[str, Any]] = {

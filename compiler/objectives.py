@@ -36,6 +36,9 @@ class Kind:
     options: Mapping[str, Option] = field(factory=dict)
 
 
+AUXILIARY: Final = "auxiliary"
+_OF: Final = "of"  # its option: a word, not a number
+
 OBJECTIVES: Final[Mapping[str, Kind]] = {
     "classification": Kind(
         "one of some classes an example; of an output [C, H, W], one of C a pixel",
@@ -52,17 +55,27 @@ OBJECTIVES: Final[Mapping[str, Kind]] = {
         "numbers, with Gaussian noise; of an output [C, H, W], C a pixel",
         {"sigma": Option(1e-6, 1e6, "deviation of the noise, in deviations of the targets; 1")},
     ),
+    AUXILIARY: Kind("what another output learns, in training alone; `of` names that of several"),
 }
 
 
 @frozen
 class Objective:
-    """What one output learns, and what its loss counts in the sum over outputs."""
+    """What one output learns, and what its loss counts in the sum over outputs.
+
+    An auxiliary output learns what the output ``of`` learns; where it is empty, the only one.
+    """
 
     port: str
     name: str
     options: Mapping[str, float] = field(factory=dict)
     weight: float = 1.0
+    of: str = ""
+
+    @property
+    def auxiliary(self) -> bool:
+        """Whether the output is there for training alone."""
+        return self.name == AUXILIARY
 
     def __str__(self) -> str:
         """As a ``learn`` block has it: ``depth = regression(sigma = 0.5) * 0.1``."""
@@ -71,15 +84,17 @@ class Objective:
     @property
     def term(self) -> str:
         """Without its port."""
-        given = ", ".join(f"{name} = {_plain(value)}" for name, value in self.options.items())
+        said = [f"{_OF} = {self.of}"] if self.of else []
+        said += [f"{name} = {_plain(value)}" for name, value in self.options.items()]
+        given = ", ".join(said)
         weight = f" * {_plain(self.weight)}" if self.weight != 1 else ""
         return f"{self.name}({given}){weight}" if given else f"{self.name}{weight}"
 
     def entry(self, span: Span) -> tree.Objective:
         """As it stands in a syntax tree."""
-        options = tuple(
-            tree.Setting(name, _plain(value), span=span) for name, value in self.options.items()
-        )
+        said: dict[str, int | float | str] = {_OF: self.of} if self.of else {}
+        said |= {name: _plain(value) for name, value in self.options.items()}
+        options = tuple(tree.Setting(name, value, span=span) for name, value in said.items())
         weight = None if self.weight == 1 else _plain(self.weight)
         return tree.Objective(self.port, self.name, options, weight, span=span)
 
@@ -90,9 +105,11 @@ def _plain(value: float) -> int | float:
 
 def objective_of(entry: tree.Objective) -> Objective:
     """That of an entry which `check_objective` has let pass."""
-    options = {option.name: float(option.value) for option in entry.options}
+    said = {option.name: option.value for option in entry.options}
+    of = str(said.pop(_OF, ""))
+    options = {name: float(value) for name, value in said.items()}
     weight = 1.0 if entry.weight is None else float(entry.weight)
-    return Objective(entry.port, entry.name, options, weight)
+    return Objective(entry.port, entry.name, options, weight, of)
 
 
 def read_objective(text: str) -> Objective:
@@ -140,6 +157,11 @@ def check_objective(entry: tree.Objective) -> list[Diagnostic]:
 
 
 def _wrong_option(objective: str, given: tree.Setting) -> Diagnostic | None:
+    if objective == AUXILIARY and given.name == _OF:
+        if isinstance(given.value, str):
+            return None
+        message = f"invalid value `{given.value}` of `{_OF}`"
+        return Diagnostic("D234", message, given.span, help="write the name of an output")
     options = OBJECTIVES[objective].options
     if given.name not in options:
         remedy = suggest(given.name, options, f"its options are {quote(options)}")
@@ -182,7 +204,7 @@ def objectives_of(
 
     Raises:
         DiagnosticError: D234 (an option, or a weight, that does nothing), D235 (one is given for an
-            output that the network has not).
+            output that the network has not), D237 (an auxiliary output of nothing).
     """
     ports = [port.name for port in network.outputs]
     for objective in given:
@@ -193,13 +215,38 @@ def objectives_of(
     by_port = {entry.port: objective_of(entry) for entry in entries}
     by_port |= {objective.port: objective for objective in given}
     chosen = tuple(by_port[port] for port in ports if port in by_port)
-    idle = [d for objective in chosen for d in _idle(objective, network)]
-    if idle:
-        raise DiagnosticError(*idle)
+    lasting = [port for port in ports if port not in by_port or not by_port[port].auxiliary]
+    wrong = [d for o in chosen for d in _idle(o, network, lasting)]
+    wrong += [d for o in chosen for d in _baseless(o, network, lasting)]
+    if wrong:
+        raise DiagnosticError(*wrong)
     return chosen
 
 
-def _idle(objective: Objective, network: tree.Network) -> Iterator[Diagnostic]:
+def _baseless(
+    objective: Objective, network: tree.Network, lasting: Sequence[str]
+) -> Iterator[Diagnostic]:
+    """An auxiliary output that does not say what it learns; ``lasting`` are all others."""
+    if not objective.auxiliary or (len(lasting) == 1 and not objective.of):
+        return
+    if objective.of in lasting:
+        return
+    [port] = [port for port in network.outputs if port.name == objective.port]
+    remedy = f"write `{objective.port} = {AUXILIARY}({_OF} = {(*lasting, 'OUTPUT')[0]})`"
+    if not lasting:
+        message = f"no output of `{network.name}` is left when it is trained"
+        remedy = "say of one what it learns: all of them are auxiliary"
+    elif objective.of:
+        message = f"`{objective.port}` learns what `{objective.of}` does, which is no other output"
+        remedy = f"choose from {quote(lasting)}"
+    else:
+        message = f"`{objective.port}` does not say of which output it is an auxiliary one"
+    yield Diagnostic("D237", message, port.span, help=remedy)
+
+
+def _idle(
+    objective: Objective, network: tree.Network, lasting: Sequence[str]
+) -> Iterator[Diagnostic]:
     """What is said of an output and does nothing there."""
     [port] = [port for port in network.outputs if port.name == objective.port]
     options = OBJECTIVES[objective.name].options
@@ -208,6 +255,6 @@ def _idle(objective: Objective, network: tree.Network) -> Iterator[Diagnostic]:
             message = f"`{name}` does nothing for `{port.name}`, which is a vector"
             remedy = "leave it out: it is for a class a pixel, outputs [C, H, W]"
             yield Diagnostic("D234", message, port.span, help=remedy)
-    if objective.weight != 1 and len(network.outputs) == 1:
+    if objective.weight != 1 and list(lasting) == [objective.port]:
         message = f"a weight of `{port.name}`, the only output"
         yield Diagnostic("D234", message, port.span, help="leave it out: it weighs several outputs")

@@ -11,6 +11,7 @@ from attrs import evolve, frozen
 from bayesnas.compiler.collector import without_collector
 from bayesnas.compiler.expand.expansion import expand
 from bayesnas.compiler.expand.measure import measure
+from bayesnas.compiler.graph.auxiliary import without_auxiliary
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.graph.verify import verify
 from bayesnas.compiler.objectives import Objective, objectives_of
@@ -35,13 +36,18 @@ PASSES: Final[tuple[Callable[[Graph], Graph], ...]] = (
 
 @frozen
 class Compiled:
-    """A network with all that led to it."""
+    """A network with all that led to it.
+
+    ``graph`` is the network, ``training`` the same with its auxiliary outputs, if it has some: they
+    are there to be trained with, and nothing else knows of them.
+    """
 
     loaded: Loaded
     program: Program
     network: tree.Network
     values: Mapping[str, int]
     graph: Graph
+    training: Graph
 
     def settings(self, kind: str) -> dict[str, int | float | str]:
         """Entries of the spec's ``search`` or ``train`` block."""
@@ -51,10 +57,11 @@ class Compiled:
         """The same with these objectives of its outputs over those of the spec.
 
         Raises:
-            DiagnosticError: D234, D235 (they do not suit the network).
+            DiagnosticError: D234, D235, D237 (they do not suit the network).
         """
         chosen = objectives_of(self.network, self.program.objectives, objectives)
-        return evolve(self, graph=evolve(self.graph, objectives=chosen))
+        training = evolve(self.training, objectives=chosen)
+        return evolve(self, training=training, graph=without_auxiliary(training))
 
     def priced(self, latencies: Latencies | None) -> Compiled:
         """The same with the latencies of a table, if there is one.
@@ -107,5 +114,6 @@ def compile_resolved(
         graph = expand(program, chosen, values or {})  # may hold cycles, which are refused next
         for apply in PASSES:
             graph = verify(apply(graph), apply.__name__)
-        check_budgets(graph)
-    return Compiled(loaded, program, chosen, dict(values or {}), graph).learning(())
+        compiled = Compiled(loaded, program, chosen, dict(values or {}), graph, graph).learning(())
+        check_budgets(compiled.graph)
+    return compiled

@@ -48,7 +48,7 @@ STRATEGIES: Final[Mapping[str, StrategyEntry]] = {
     "darts": StrategyEntry("darts:Darts", _TRAINING),
     "magnitude": StrategyEntry("magnitude:Magnitude", (*_TRAINING, "gate_learning_rate")),
     "pgnas": StrategyEntry(
-        "pgnas:Pgnas", (*_TRAINING, "gate_learning_rate", "discretize", "draws")
+        "pgnas:Pgnas", (*_TRAINING, "gate_learning_rate", "discretize", "draws", "result")
     ),
     "largest": StrategyEntry("largest:Largest", ()),
 }
@@ -60,6 +60,7 @@ SCHEDULES = ("cosine", "cosine_epoch", "linear", "linear_tail", "exponential", "
 PRECISIONS = ("float32", "bfloat16")
 POLICIES = ("none", "trivial", "rand")
 CLASS_WEIGHTS = ("none", "balanced")
+RESULTS = ("scratch", "shared")
 
 
 def _number(default: float, least: float, most: float, about: str) -> Any:
@@ -100,6 +101,7 @@ class SearchSettings:
     )
     operation_drop: float = _number(0.3, 0, 1, "chance to leave an option out of a step")
     gate_learning_rate: float = _number(0.01, 0, 100, "of the architecture weights w")
+    result: str = _word("scratch", RESULTS, "shared: the network keeps the weights of the search")
     lambda_w: float = _number(0.01, 1e-9, 1000, "of (16), in units of the mean loss")
     dependency: str = _word("local", ("local", "recursive"), "which gamma expression")
     prune_fraction: float = _number(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import sys
 from contextlib import suppress
 from pathlib import Path
 from stat import S_IMODE
@@ -49,6 +50,16 @@ def sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def cache_folder() -> Path | None:
+    """Where things are kept that can be found out again; None for a user without a home."""
+    if base := os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA"):
+        return Path(base) / "bayesnas"
+    with suppress(RuntimeError):
+        parts = ("Library", "Caches") if sys.platform == "darwin" else (".cache",)
+        return Path.home().joinpath(*parts) / "bayesnas"
+    return None
 
 
 def half_written(path: Path) -> str | None:

@@ -123,7 +123,16 @@ def packaged_files(room: str) -> list[str]:
 
 def packaged_recipes() -> list[str]:
     """Names of the recipes that come with the package."""
-    return [PurePosixPath(path).stem for path in packaged_files("recipes")]
+    return _packaged("recipes")
+
+
+def packaged_networks() -> list[str]:
+    """Names of the networks that a cell can be put into: see `network_around`."""
+    return _packaged("networks")
+
+
+def _packaged(room: str) -> list[str]:
+    return [PurePosixPath(path).stem for path in packaged_files(room)]
 
 
 def recipe(name: str) -> tree.Spec:
@@ -132,19 +141,38 @@ def recipe(name: str) -> tree.Spec:
     Raises:
         DiagnosticError: D401 (no such recipe), D402 (unreadable), or the parser's.
     """
+    return parse(_named(name, "recipes", "recipe"))
+
+
+def network_around(name: str) -> Loaded:
+    """A network of a motif ``cell`` that is not defined there, with what it imports.
+
+    It is a file of one's own or, by name, of the packaged library.
+
+    Raises:
+        DiagnosticError: as `recipe` does.
+    """
+    source = _named(name, "networks", "network")
+    return load_text(source, Path(source.name).parent)
+
+
+def _named(name: str, room: str, what: str) -> Source:
+    """A file of one's own or, by name, of a room of the packaged library."""
     if os.path.exists(name):  # noqa: PTH110 - no error for a name no file can have
-        return parse(read_source(Path(name), what="a recipe"))
-    packaged = packaged_recipes()
+        return read_source(Path(name), what=f"a {what}")
+    packaged = _packaged(room)
     if name in packaged:
-        file = files("bayesnas.dsl").joinpath("library").joinpath("recipes").joinpath(f"{name}.nas")
-        return parse(Source(f"<library>/recipes/{name}.nas", file.read_text(encoding="utf-8")))
+        file = files("bayesnas.dsl").joinpath("library").joinpath(room).joinpath(f"{name}.nas")
+        return Source(f"<library>/{room}/{name}.nas", file.read_text(encoding="utf-8"))
     match = nearest(name, packaged)
     raise DiagnosticError(
         Diagnostic(
             "D401",
-            f"no recipe at `{name}`",
-            notes=(f"packaged recipes: {', '.join(packaged)}",),
-            help=f"did you mean `{match}`?" if match else "name a recipe's file, or a packaged one",
+            f"no {what} at `{name}`",
+            notes=(f"packaged {what}s: {', '.join(packaged)}",),
+            help=f"did you mean `{match}`?"
+            if match
+            else f"name a {what}'s file, or a packaged one",
         )
     )
 

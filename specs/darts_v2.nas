@@ -1,15 +1,8 @@
 # The cells that DARTS found by its second-order search (Liu, Simonyan, Yang, ICLR 2019: `DARTS_V2` of
-# the authors' genotypes.py) in their network for CIFAR-10: 20 cells of 36 channels. Trained from
-# scratch, so normalisations have scale and shift, and pools have none.
+# the authors' genotypes.py) in their network for CIFAR-10: 20 cells of 36 channels, and a head behind
+# the second reduction that learns too, in training alone.
+import "ops/darts_evaluation.nas"
 import "recipes/darts_cifar10.nas"
-
-op relu_conv_bn(kernel, width, stride = 1) = relu >> conv(kernel, width, stride) >> bn
-op reduce_bn(width = -1) = relu >> factorized_reduce(width) >> bn
-op preprocess(width, stride = 1) = if stride == 1 then relu_conv_bn(1, width) else reduce_bn(width)
-op sep_conv(kernel, stride = 1) =
-       relu >> depthwise_conv(kernel, stride) >> conv(1) >> bn
-    >> relu >> depthwise_conv(kernel) >> conv(1) >> bn
-op dil_conv(kernel) = relu >> depthwise_conv(kernel, 1, dilation = 2) >> conv(1) >> bn
 
 motif cell(before, last; width, stride = 1, lag = 1) -> (out) {
     a = before : preprocess(width, lag)
@@ -34,9 +27,14 @@ motif cell(before, last; width, stride = 1, lag = 1) -> (out) {
     out = concat(h)
 }
 
-network darts_v2(image: [3, 32, 32]; cells = 20, width = 36) -> (logits: [10]) {
+network darts_v2(
+    image: [3, 32, 32]; cells = 20, width = 36, classes = 10
+) -> (logits: [classes], auxiliary: [classes]) {
     stem = image : conv(3, 3 * width) >> bn
     body = tied chain cell(stem, stem; width = width) times cells
         reduce at cells // 3, 2 * cells // 3
-    body -> logits : global_avg_pool >> linear(10)
+    body -> logits : global_avg_pool >> linear(classes)
+    body[2 * cells // 3] -> auxiliary : head_cifar10(classes)
 }
+
+learn { auxiliary = auxiliary * 0.4 }

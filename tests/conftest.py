@@ -22,7 +22,7 @@ pytest.register_assert_rewrite("support", "living", "reference")
 
 settings.register_profile(
     "quick",
-    max_examples=50,
+    max_examples=30,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],

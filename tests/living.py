@@ -35,7 +35,8 @@ from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.space.choices import Member
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.dsl.printer import print_spec
-from bayesnas.runtime.data.dataset import Data, Part
+from bayesnas.runtime.data.dataset import Data
+from bayesnas.runtime.data.examples import Part
 from bayesnas.runtime.supernet.supernet import Score, Supernet
 from bayesnas.runtime.tasks.classification import Classification
 
@@ -66,8 +67,9 @@ OTHERS: dict[str, dict[str, int]] = {
 }
 
 
+@cache
 def packaged(name: str) -> Compiled:
-    """A spec of the package, small."""
+    """A spec of the package, small; nothing changes a compiled one."""
     return compile_spec(name, (PACKAGED | OTHERS)[name])
 
 
@@ -207,7 +209,10 @@ SAME = (
 
 def without_seconds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows of history.jsonl that are the same in every run of one seed."""
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+    return [
+        {name: value for name, value in row.items() if not name.startswith("seconds")}
+        for row in rows
+    ]
 
 
 def snapshot(folder: Path) -> dict[str, bytes | None]:

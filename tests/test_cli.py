@@ -576,6 +576,15 @@ def test_an_unknown_device(command: str, here: Path, run: Run, data: Path) -> No
 
 
 @pytest.mark.parametrize("command", ["search", "train"])
+@pytest.mark.parametrize("count", ["-1", "100000"])
+def test_no_processes(command: str, count: str, here: Path, run: Run, data: Path) -> None:
+    write_tiny(here)
+    ended = run(*work(command, "tiny.nas", f"folder:{data}"), "--workers", count)
+    assert_refused(ended, "D418", f"cannot use {count} processes")
+    assert "write a number from 0 to 256" in ended.err
+
+
+@pytest.mark.parametrize("command", ["search", "train"])
 def test_no_threads(command: str, here: Path, run: Run, data: Path) -> None:
     write_tiny(here)
     before = snapshot(here)

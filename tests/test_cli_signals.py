@@ -112,7 +112,8 @@ def test_a_process_that_is_terminated(tmp_path: Path) -> None:
     command += ["-o", "run", "--device", "cpu", "--option", "epochs=100000"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         while not (tmp_path / "run" / "checkpoint.pt").is_file():
-            assert process.poll() is None
+            with pytest.raises(subprocess.TimeoutExpired):  # it has not ended
+                process.wait(0.1)
         process.terminate()
         _, told = process.communicate()
     assert process.returncode == 1

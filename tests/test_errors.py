@@ -38,8 +38,10 @@ from bayesnas.compiler.slices.narrowing import narrowed_spec
 from bayesnas.dsl.diagnostics import DiagnosticError, render_all
 from bayesnas.dsl.tree_json import tree_from_json
 from bayesnas.runtime.data.arrays import data_of_arrays
+from bayesnas.runtime.data.folders.decoding import died
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs import export
+from bayesnas.runtime.jobs.comparison.cluster import Place
 from bayesnas.runtime.jobs.failures import explained, plugins_named
 from bayesnas.runtime.jobs.memory import Demand, watched
 from bayesnas.runtime.network import compiled
@@ -234,6 +236,11 @@ def packages_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     export.check_onnx()
 
 
+def machine_without_the_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.node", lambda: "node-7")
+    Place(folder, (), 1, Path("runs/sweep/compare.json"), "").enter()
+
+
 def export_that_differs() -> None:
     export.check_difference(0.03)
 
@@ -336,11 +343,18 @@ network net(text: [2, 8]) -> (next: [2, 8]) {
 """
 
 
+def decoding_that_dies() -> None:
+    error = died(RuntimeError("DataLoader worker (pid 41) is killed by signal: Killed. "))
+    assert error is not None
+    raise error
+
+
 PROVOKED: dict[str, Callable[..., None]] = {
     "D404": tree_of_another_format,
     "D421": graphviz_that_fails,
     "D436": packages_that_are_missing,
     "D437": export_that_differs,
+    "D448": machine_without_the_files,
     "D445": processes_with_other_seeds,
     "D446": command_of_one_process,
     "D517": model_that_reads_what_follows,
@@ -358,6 +372,7 @@ PROVOKED: dict[str, Callable[..., None]] = {
     "D614": family_that_there_is_not,
     "D615": process_that_is_gone,
     "D616": processes_that_came_apart,
+    "D617": decoding_that_dies,
 }
 
 

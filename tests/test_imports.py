@@ -28,7 +28,7 @@ ORDER: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("space",),
         ("emit", "artifacts"),
         ("slices",),
-        ("pipeline", "recipes", "targets"),
+        ("pipeline", "recipes", "targets", "grown"),
     ),
     "runtime": (
         ("tasks",),

@@ -87,6 +87,7 @@ REPAIRS: dict[str, Repair] = {
     "D234": Repair("smoothing = 2", "smoothing = 0.1"),
     "D235": Repair("logit =", "logits ="),
     "D236": Repair("latency <= 5\n", "latency <= 5 ms\n"),
+    "D237": Repair("of = logit)", "of = logits)"),
     "D301": Repair("linear(10)", "global_avg_pool >> linear(10)"),
     "D302": Repair("conv(3, 8)\n", "conv(3, 8) >> avg_pool(3, stride = 2)\n"),
     "D303": Repair("linear(3)", "linear(3) >> linear(10)"),
@@ -109,6 +110,7 @@ REPAIRS: dict[str, Repair] = {
     "D420": Repair("figure.jpg", "figure.dot"),
     "D422": Repair(" --set cells=4", "", "D403"),
     "D423": Repair(" --resize", ""),
+    "D424": Repair("nasbench201", "darts_cell"),
     "D430": Repair(
         "(y: [1, 8, 8]) {\n    image -> y : conv(3)",
         "(y: [10]) {\n    image -> y : global_avg_pool >> linear(10)",
@@ -156,6 +158,8 @@ NOT_TRIED = {
     "D432": "names another module, which is the user's",
     "D436": "installs a package",
     "D437": "a fault of ours: asks for a report",
+    "D447": "starts Ray: tests/runtime/jobs/test_cluster.py",
+    "D448": "the machine's file system",
     "D445": "starts processes on several machines",
     "D446": "starts several processes",
     "D502": "lays out picture files",
@@ -176,6 +180,7 @@ NOT_TRIED = {
     "D614": "made by a function, of a name in Python",
     "D615": "starts several processes",
     "D616": "starts several processes",
+    "D617": "the machine's memory",
     "D613": "the machine's compiler",
     "D605": "mends the Python of a plugin, which is the user's",
 }

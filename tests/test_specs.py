@@ -39,6 +39,8 @@ SPACES = {
     "nasbench201": (30, {"cells": 1, "width": 4}),
     "nasbench_macro": (25, {"width": 8}),
     "nasnet": (35, {"cells": 3, "width": 4}),
+    "pgnas_densenet121": (55, {"growth": 4, "p": 2, "q": 1, "r": 1, "s": 1, "classes": 4}),
+    "pgnas_resnet50": (45, {"width": 4, "p": 1, "q": 1, "r": 1, "s": 1, "classes": 4}),
     "proxylessnas": (40, {"classes": 10}),
     "sequence_tcn": (25, {}),
     "table": (25, {"outputs": 3}),
@@ -54,7 +56,14 @@ SPACES = {
 
 
 # Networks without a choice: the parameters of the authors' models, without auxiliary heads.
-NETWORKS = {"darts_v2": 3_349_342, "darts_v2_imagenet": 4_718_752}
+NETWORKS = {
+    "darts_v2": 3_349_342,
+    "darts_v2_imagenet": 4_718_752,
+    "bayesnas_cells": 2_575_702,
+    "bayesnas_imagenet": 4_008_928,
+    "treecell_a": 5_724_330,  # 5.7M, and 14.3M widened by 150
+    "shake_shake": 26_192_922,  # 26.2M
+}
 
 
 def test_every_packaged_spec_is_here() -> None:
@@ -64,6 +73,29 @@ def test_every_packaged_spec_is_here() -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_published_networks_have_the_published_parameters(name: str) -> None:
     assert graph_cost(graph_of(name)).parameters == NETWORKS[name]
+
+
+# Table 1 of BayesNAS: 2.59 +- 0.23, 3.10 +- 0.15 and 3.40 +- 0.62 million; what their code has.
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [("lambda_010", 2_575_702), ("lambda_007", 3_197_350), ("lambda_005", 2_512_198)],
+)
+def test_cells_of_bayesnas_have_the_parameters_of_their_code(name: str, parameters: int) -> None:
+    assert graph_cost(compile_spec("bayesnas_cells", network=name).graph).parameters == parameters
+
+
+def test_networks_of_posterior_guided_nas_have_the_published_parameters() -> None:
+    """SupNet-M and MI have 26.2 and 72.7 M; DenseNet-121 has 7,978,856 behind its own stem."""
+    wide = compile_spec("shake_shake", {"width": 160})
+    assert round(graph_cost(wide.graph).parameters / 1e6, 1) == 72.7
+    dense = graph_cost(compile_spec("pgnas_densenet121").graph).parameters
+    stem = 9 * (3 * 32 + 32 * 32 + 32 * 64) + 2 * (32 + 32 + 64)
+    assert dense - stem == 7_978_856 - (49 * 3 * 64 + 2 * 64)
+
+
+def test_wider_tree_cells_have_the_published_parameters() -> None:
+    wide = compile_spec("treecell_a", {"widening": 150})
+    assert round(graph_cost(wide.graph).parameters / 1e6, 1) == 14.3
 
 
 def test_a_published_network_is_trained_as_published() -> None:

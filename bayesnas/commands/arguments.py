@@ -186,6 +186,21 @@ def add_resize(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_stream(parser: argparse.ArgumentParser) -> None:
+    """Where images lie while they are worked with, and who decodes them."""
+    parser.add_argument(
+        "--stream",
+        action="store_true",
+        help="read image files when they are needed, even where all fit into memory",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes that decode image files; 0: none but the run's own; default a core each",
+    )
+
+
 def add_standardise(parser: argparse.ArgumentParser) -> None:
     """Whether inputs are standardised: for what learns from them; what has learned keeps it."""
     parser.add_argument(
@@ -236,6 +251,7 @@ def add_run(parser: argparse.ArgumentParser, kind: str) -> None:
     """All that a run of ``search`` or ``train`` takes."""
     add_spec(parser)
     add_data(parser, required=True)
+    add_stream(parser)
     add_standardise(parser)
     add_objective(parser)
     add_out_folder(parser, True, "the run's folder")

@@ -1,20 +1,27 @@
-"""``bayesnas count`` and ``bayesnas sample``: the discrete members of a space."""
+"""``bayesnas count``, ``sample`` and ``grow``: members of a space, and what becomes of one."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import Final
 
 from bayesnas.commands.arguments import (
     Command,
     add_latencies,
     add_out_file,
+    add_plugin,
     add_seed,
     add_spec,
+    completed,
 )
 from bayesnas.commands.tables import budget_rows, heading, number, table
 from bayesnas.commands.values import check_seed, parse_values, read_latencies
 from bayesnas.dsl.files import check_free, write_text
 from bayesnas.dsl.terminal import put, say, visible
+
+# Files of `dsl/library/networks/`, whose loader imports the parser.
+NETWORKS: Final = ("bayesnas_cifar10", "bayesnas_imagenet", "darts_cifar10", "darts_imagenet")
 
 
 def _add_count(parser: argparse.ArgumentParser) -> None:
@@ -92,3 +99,64 @@ def _sample(options: argparse.Namespace) -> int:
 
 
 SAMPLE = Command("sample", "Write a random member of a space as a spec.", _add_sample, _sample)
+
+
+def _networks() -> list[str]:
+    from bayesnas.dsl.loader import packaged_networks
+
+    return packaged_networks()
+
+
+def _add_grow(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "spec", metavar="SPEC", help="a .nas file, the folder of a search, or a packaged spec"
+    )
+    around = parser.add_argument(
+        "--as",
+        dest="around",
+        metavar="NETWORK",
+        required=True,
+        help=f"the network to put the cell into, or a file of one: {', '.join(NETWORKS)}",
+    )
+    completed(around, _networks)
+    parser.add_argument("--cell", metavar="NAME", default="", help="the motif; default the chain's")
+    parser.add_argument(
+        "--set",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a parameter of the new network, over its default; may be repeated",
+    )
+    parser.add_argument("--network", metavar="NAME", help="which network of SPEC has the cell")
+    add_out_file(parser, False, "file to write; default the terminal")
+    add_plugin(parser)
+
+
+def _grow(options: argparse.Namespace) -> int:
+    from bayesnas.compiler.graph.cost import graph_cost
+    from bayesnas.compiler.grown import grown
+    from bayesnas.compiler.pipeline import compile_spec
+
+    if options.out is not None:
+        check_free(options.out, options.force)
+    spec = Path(options.spec)
+    found = compile_spec(spec / "pruned.nas" if spec.is_dir() else spec, None, options.network)
+    new = grown(found, options.around, options.cell, parse_values(options.set))
+    cost = graph_cost(new.graph)
+    about = f"{cost.parameters:,} parameters, {cost.flops:,} FLOPs per example"
+    origin = visible(found.loaded.source.name.rsplit("/", 1)[-1])
+    head = (
+        f"# The cell of `{found.network.name}` of {origin} in `{new.network.name}`:\n# {about}.\n"
+    )
+    text = head + new.loaded.source.text
+    if options.out is None:
+        put(text)
+    else:
+        write_text(options.out, text)
+        say(f"written to {options.out}: {about}")
+    return 0
+
+
+GROW = Command(
+    "grow", "Put a found cell into the network it is trained in for a result.", _add_grow, _grow
+)

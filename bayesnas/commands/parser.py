@@ -25,6 +25,7 @@ COMMANDS: Final = (
     compiling.RENDER,
     counting.COUNT,
     counting.SAMPLE,
+    counting.GROW,
     measuring.MEASURE,
     estimating.ESTIMATE,
     searching.SEARCH,

@@ -29,7 +29,7 @@ def run_options(
     """The options of a run in the folder ``out``; data and device are those of the command line.
 
     Raises:
-        DiagnosticError: D418 (threads or seed that cannot be), D423 (an option does nothing).
+        DiagnosticError: D418 (a number or seed that cannot be), D423 (an option does nothing).
     """
     from bayesnas.runtime.data.registry import DataOptions, check_use
     from bayesnas.runtime.runs.folder import AutoBatch, RunOptions
@@ -44,6 +44,8 @@ def run_options(
         getattr(options, "standardise", "auto"),
         tuple(options.target),
         options.level,
+        stream=getattr(options, "stream", False),
+        workers=getattr(options, "workers", None),
     )
     check_use(options.data or "", data)
     told = listeners(getattr(options, "log", ()))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
-
-from attrs import evolve
 
 from bayesnas.commands.arguments import (
     Command,
@@ -19,6 +17,7 @@ from bayesnas.commands.arguments import (
     add_run,
     add_spec,
     add_standardise,
+    add_stream,
 )
 from bayesnas.commands.beside.reporting import say_report
 from bayesnas.commands.runs import batch_setting, run_options
@@ -28,6 +27,7 @@ from bayesnas.commands.values import (
     parse_budgets,
     parse_objectives,
     parse_seed,
+    parse_sweeps,
     parse_values,
     read_latencies,
     split_words,
@@ -41,11 +41,13 @@ from bayesnas.compiler.settings import (
     completed,
     make_settings,
 )
-from bayesnas.dsl.diagnostics import check_idle
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
 from bayesnas.dsl.terminal import say
 
 if TYPE_CHECKING:
     from bayesnas.compiler.pipeline import Compiled
+    from bayesnas.runtime.jobs.comparison.cluster import Cluster
+    from bayesnas.runtime.jobs.comparison.table import Entry
     from bayesnas.runtime.jobs.space import Space
 
 
@@ -162,6 +164,7 @@ SEARCH = Command(
 def _add_compare(parser: argparse.ArgumentParser) -> None:
     add_spec(parser)
     add_data(parser, required=True)
+    add_stream(parser)
     add_standardise(parser)
     add_objective(parser)
     add_out_folder(parser, True, "folder to write; what is finished there is not done again")
@@ -173,13 +176,37 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seeds", metavar="0,1,2", default="0,1,2", help="default %(default)s")
     add_option(parser, "search")
+    parser.add_argument(
+        "--sweep",
+        metavar="NAME=A,B",
+        action="append",
+        default=[],
+        help="a setting of the search that takes each of these values; may be repeated",
+    )
+    _add_cluster(parser)
     add_log(parser)
     add_space(parser)
 
 
+def _add_cluster(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="compute on Ray: `local` starts it here, HOST:PORT joins one; a task for each search",
+    )
+    parser.add_argument(
+        "--gpus-per-cell",
+        metavar="N",
+        type=float,
+        help="GPUs of each search on the cluster; default 1 where this machine has one, else 0",
+    )
+
+
 def _compare(options: argparse.Namespace) -> int:
     """Every strategy with every seed, found networks trained from scratch."""
-    from bayesnas.runtime.jobs.comparison import compare, summaries, write_comparison
+    from bayesnas.runtime.jobs.comparison.cells import make_cells
+    from bayesnas.runtime.jobs.comparison.compare import compare
+    from bayesnas.runtime.jobs.comparison.table import Entry, Failure, write_comparison
 
     space = space_of(options)
     _check_strategy(options.option, "--strategies")
@@ -190,25 +217,77 @@ def _compare(options: argparse.Namespace) -> int:
     settings = make_settings(
         SearchSettings, chosen_settings(space.wanted, "search", options.option)
     )
-    _check_use(options.option, strategies)
+    sweeps = parse_sweeps(options.sweep)
+    _check_sweeps(sweeps, options.option)
+    _check_use([*options.option, *options.sweep], strategies)
     schedule = make_settings(TrainSettings, chosen_settings(space.wanted, "train", ()))
     run = run_options(options, options.out, force=options.force)
-    runs = [
-        (evolve(settings, strategy=name), evolve(run, seed=seed))
-        for seed in seeds
-        for name in strategies
-    ]
-    entries = compare(space, runs, schedule)
-    figure = write_comparison(entries, options.out)
+    cells = make_cells(settings, run, strategies, seeds, sweeps)
+    outcomes = compare(space, cells, schedule, _cluster(options))
+    figure = write_comparison(outcomes, options.out)
+    if entries := [one for one in outcomes if isinstance(one, Entry)]:
+        _say_entries(entries, [*sweeps])
+        several = "s" if len(seeds) > 1 else ""
+        say(f"{len(seeds)} seed{several}, mean ± standard deviation; {figure}")
+        say_report([options.out], options.out)
+    failures = [one for one in outcomes if isinstance(one, Failure)]
+    for failure in failures:
+        say(f"failed: {failure.cell.name}: {failure.reason}")
+    if failures:
+        raise DiagnosticError(*(d for one in failures for d in one.told()), status=1)
+    return 0
+
+
+def _say_entries(entries: Sequence[Entry], swept: Sequence[str]) -> None:
+    """The table of a comparison."""
+    from bayesnas.runtime.jobs.comparison.table import summaries
+
     metric = f"test {entries[0].metric}"
     outputs = [f"{port} {name}" for port, (name, _) in entries[0].outputs.items()]
-    say(*columns(
-        ("strategy", metric, *outputs, "parameters", "FLOPs", "images trained", "seconds"),
-        [summary.texts() for summary in summaries(entries)],
-    ))  # fmt: skip
-    say(f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}, mean ± standard deviation; {figure}")
-    say_report([options.out], options.out)
-    return 0
+    costs = ("parameters", "FLOPs", "images trained", "seconds")
+    head = ("strategy", *swept, metric, *outputs, *costs)
+    say(*columns(head, [summary.texts(swept) for summary in summaries(entries)]))
+
+
+def _cluster(options: argparse.Namespace) -> Cluster | None:
+    """Where the cells are computed, if not here one after another.
+
+    Raises:
+        DiagnosticError: D418 (GPUs that cannot be), D423 (GPUs of no cluster).
+    """
+    gpus = options.gpus_per_cell
+    if options.cluster is None:
+        if gpus is not None:
+            remedy = "add `--cluster local`, or leave it out"
+            check_idle(["--gpus-per-cell"], "without `--cluster`", remedy)
+        return None
+    import torch
+
+    from bayesnas.runtime.jobs.comparison.cluster import Cluster
+
+    if gpus is None:
+        gpus = float(options.device != "cpu" and torch.cuda.is_available())
+    if not (0 < gpus < 1 or gpus in range(1025)):
+        remedy = "write a whole number, or a share of one GPU, as in `--gpus-per-cell 0.5`"
+        raise DiagnosticError(Diagnostic("D418", f"cannot use {gpus:g} GPUs", help=remedy))
+    return Cluster(options.cluster, gpus, options.threads or 1)
+
+
+def _check_sweeps(
+    sweeps: Mapping[str, Sequence[int | float | str]], options: Sequence[str]
+) -> None:
+    """Refuse a setting that is given twice.
+
+    Raises:
+        DiagnosticError: D423.
+    """
+    if "strategy" in sweeps:
+        remedy = "leave it out: `--strategies` says how to search"
+        check_idle(["--sweep strategy"], "beside `--strategies`", remedy)
+    for name in _names(options):
+        if name in sweeps:
+            remedy = "leave it out, or add its value to those of `--sweep`"
+            check_idle([f"--option {name}"], f"beside `--sweep {name}`", remedy)
 
 
 def _check_strategy(options: Sequence[str], named: str) -> None:

@@ -21,6 +21,7 @@ from bayesnas.commands.arguments import (
     add_resize,
     add_run,
     add_seed,
+    add_stream,
 )
 from bayesnas.commands.beside.reporting import say_report
 from bayesnas.commands.reports import (
@@ -155,6 +156,7 @@ def _add_compress(parser: argparse.ArgumentParser) -> None:
         help="a module of the emitted network that stays as it is; may be repeated",
     )
     add_data(parser, required=False, default="that of the training")
+    add_stream(parser)
     add_seed(parser)
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     add_option(parser, "train")
@@ -226,6 +228,7 @@ COMPRESS = Command(
 def _add_eval(parser: argparse.ArgumentParser) -> None:
     _add_trained_run(parser)
     add_data(parser, required=False, default="that of the training, its test part")
+    add_stream(parser)
     _add_csv(parser, "print a row for each class, with the confusion matrix, or target as CSV")
     add_plugin(parser)
 
@@ -271,7 +274,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from bayesnas.runtime.data.folder import Findings
+    from bayesnas.runtime.data.folders.listing import Findings
     from bayesnas.runtime.data.registry import DataOptions
     from bayesnas.runtime.jobs.failures import plugins_named
     from bayesnas.runtime.jobs.prediction import Fault, listed, predictions

@@ -8,7 +8,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from bayesnas.compiler.settings import check_setting
+from bayesnas.compiler.settings import SearchSettings, check_setting, make_settings
 from bayesnas.dsl.amounts import AMOUNT, DURATION, MAX_DIGITS, amount_value, is_duration
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle, quote, suggest
 
@@ -187,6 +187,24 @@ def parse_options(kind: str, options: Sequence[str]) -> dict[str, Any]:
         check_setting(kind, name, value, None)
         settings[name] = value
     return settings
+
+
+def parse_sweeps(texts: Sequence[str]) -> dict[str, list[int | float | str]]:
+    """``--sweep`` arguments: values of settings of a search, each once; of a name, the last hold.
+
+    Raises:
+        DiagnosticError: D418 (not ``NAME=A,B``), D230, D231.
+    """
+    sweeps = {}
+    for text in texts:
+        name, equals, words = (part.strip() for part in text.partition("="))
+        if not equals or not name or not words.strip(", "):
+            remedy = "write `--sweep NAME=A,B`, as in `--sweep lambda_w=0.005,0.01`"
+            raise DiagnosticError(Diagnostic("D418", f"cannot read `--sweep {text}`", help=remedy))
+        given = [f"{name}={word}" for word in split_words(words, "--sweep", f"{name}=1,2")]
+        settings = [make_settings(SearchSettings, parse_options("search", [one])) for one in given]
+        sweeps[name] = [*dict.fromkeys(getattr(one, name) for one in settings)]
+    return sweeps
 
 
 def _value(word: str) -> int | float | str:

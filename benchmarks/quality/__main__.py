@@ -82,7 +82,18 @@ def parsed() -> argparse.Namespace:
 def print_table(place: str, table: Table) -> None:
     """The strategies on one space and budget, for people; the best first."""
     print(f"\n{place}")
-    head = ("strategy", "test, %", "seeds", "better", "worst", "regret", "trained", "judged", "s")
+    head = (
+        "strategy",
+        "test, %",
+        "seeds",
+        "better",
+        "worst",
+        "regret",
+        "trained",
+        "judged",
+        "s",
+        "of it steps",
+    )
     print("".join(f"{name:>16}" for name in head))
     for name, row in sorted(table.items(), key=lambda item: -item[1]["mean"]):
         cells = (
@@ -95,6 +106,7 @@ def print_table(place: str, table: Table) -> None:
             f"{row['images_trained']:,.0f}",
             f"{row['images_judged']:,.0f}",
             f"{row['seconds']:.0f}",
+            f"{row['training']:.0%}",
         )
         print("".join(f"{cell:>16}" for cell in cells))
 

@@ -94,7 +94,8 @@ def run(job: Job) -> Row:
             Space(space.compiled, proxy, budgets), make_settings(SearchSettings, values), options
         )
         result = read_result(out, SEARCHED)
-        gates, members = (logged(out / name) for name in ("gates.jsonl", "members.jsonl"))
+        names = ("gates.jsonl", "members.jsonl", "history.jsonl")
+        gates, members, history = (logged(out / name) for name in names)
     member = frozenset(row["group"] for row in gates if row["removed_by"] in (None, "dead"))
     worths = [(space.worth(frozenset(m["member"])), m["loss"], m["error"]) for m in members]
     return key | {
@@ -104,6 +105,7 @@ def run(job: Job) -> Row:
         "images_trained": result["images_trained"],
         "images_judged": result["images_evaluated"],
         "seconds": result["seconds"],
+        "seconds_training": history[-1]["seconds_training"],
         "standings": [row for row in worths if row[0] is not None],
     }
 
@@ -188,4 +190,8 @@ def summary(rows: Sequence[Row], accuracies: Sequence[float]) -> Mapping[str, Ro
         }
         for cost in ("images_trained", "images_judged", "seconds"):
             table[name][cost] = fmean(row[cost] for row in group)
+        steps = [
+            row.get("seconds_training", 0.0) / row["seconds"] for row in group if row["seconds"]
+        ]
+        table[name]["training"] = fmean(steps) if steps else 0.0
     return table

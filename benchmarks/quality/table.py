@@ -39,7 +39,8 @@ from bayesnas.compiler.space.choices import Member, member_space
 from bayesnas.compiler.space.members import group_costs, prune_to
 from bayesnas.compiler.space.prices import Prices, best_member
 from bayesnas.dsl.files import write_text
-from bayesnas.runtime.data.dataset import Batches, Part
+from bayesnas.runtime.data.dataset import Batches
+from bayesnas.runtime.data.examples import Examples
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.learning.learner import Learner
@@ -184,7 +185,7 @@ def train_member(job: Job) -> dict[str, Any]:
     }
 
 
-def _split(part: Part, held: int) -> tuple[Part, Part]:
+def _split(part: Examples, held: int) -> tuple[Examples, Examples]:
     """Examples to train on, and ``held`` others; drawn without regard to classes."""
     order = torch.randperm(len(part), generator=torch.Generator().manual_seed(0))
     return part.subset(order[held:]), part.subset(order[:held])

@@ -68,7 +68,9 @@ class _Deriver:
             evolve(p, default=literal_number(values[p.name], p.span))
             for p in self._parameters(self.network)
         )
-        network = evolve(self.network, parameters=parameters, body=body)
+        lasting = {self.full.node(port).name for port in root.outputs}
+        outputs = tuple(port for port in self.network.outputs if port.name in lasting)
+        network = evolve(self.network, parameters=parameters, outputs=outputs, body=body)
         if self.terms is not None:
             inputs, outputs = (
                 tuple(map(self._sized, ports)) for ports in (network.inputs, network.outputs)

@@ -45,7 +45,7 @@ def graph_data(
         "budget": [
             {"cost": b.cost, "limit": b.limit, "place": place(b.span)} for b in graph.budgets
         ],
-        "learn": [asdict(objective) for objective in graph.objectives],
+        "learn": [asdict(o, filter=lambda a, _: a.name != "of") for o in graph.objectives],
     }
 
 

@@ -206,6 +206,9 @@ _WIDE_DEPTHWISE = Layer(
     lambda texts, rank: f"DepthwiseConv2d({_by_channel(texts, rank, 'padding')})",
     "DepthwiseConv2d",
 )
+_INNER_POOL = Layer(
+    lambda texts, rank: f"nn.AvgPool{rank}d({texts['kernel']}, stride={texts['stride']})"
+)
 _CHANNEL_NORM = Layer(_layer_norm, "ChannelNorm")
 
 
@@ -233,6 +236,11 @@ def wide_depthwise(numbers: Mapping[str, int], rank: int) -> Layer | None:
     square = rank == 2 and numbers["kernel"] == numbers["kernel_width"]
     slow = square and (numbers["kernel"] > 3 or numbers["dilation"] > 1)
     return _WIDE_DEPTHWISE if slow else None
+
+
+def inner_pool(numbers: Mapping[str, int], _rank: int) -> Layer | None:
+    """One whose windows lie inside the map."""
+    return None if numbers["padded"] else _INNER_POOL
 
 
 def norm_of_positions(_numbers: Mapping[str, int], rank: int) -> Layer | None:

@@ -93,6 +93,8 @@ def _check_across(name: str, side: str, shape: Shape, arguments: Arguments) -> N
 
 def pooled_shape(name: str, shape: Shape, arguments: Arguments) -> Shape:
     """Like `strided_shape`; windows of 2 may also stand side by side, without padding."""
+    if not arguments.get("padded", 1):
+        return _windows_shape(name, shape, arguments)
     if (arguments["kernel"], arguments["stride"]) != (2, 2):
         return strided_shape(name, shape, arguments)
     channels, *sizes = map_shape(name, shape, arguments)
@@ -102,6 +104,18 @@ def pooled_shape(name: str, shape: Shape, arguments: Arguments) -> Shape:
             (name, {"kernel": 3, "stride": 2}),
         )
     return channels, *(size // 2 for size in sizes)
+
+
+def _windows_shape(name: str, shape: Shape, arguments: Arguments) -> Shape:
+    """Windows that lie inside the map; what is left over at its end is read by none."""
+    channels, *sizes = map_shape(name, shape, arguments)
+    kernel, stride = arguments["kernel"], arguments["stride"]
+    if kernel > min(sizes):
+        raise ShapeError(
+            f"no window of {kernel} lies inside {' x '.join(map(str, sizes))}",
+            f"write `kernel = {min(sizes)}` or less, or leave `padded` out",
+        )
+    return channels, *((size - kernel) // stride + 1 for size in sizes)
 
 
 def conv_shape(shape: Shape, arguments: Arguments) -> Shape:

@@ -38,7 +38,8 @@ from bayesnas.runtime.data.conventions.labels import (
     label_notes,
     read_labels,
 )
-from bayesnas.runtime.data.dataset import Data, Part, Reading
+from bayesnas.runtime.data.dataset import Data, Reading
+from bayesnas.runtime.data.examples import Part
 from bayesnas.runtime.data.registry import STANDARDISE, Ports, Request, Standardise, check_word
 from bayesnas.runtime.data.splits import reserve_test, split_words
 from bayesnas.runtime.tasks.bundle import bundled, tensors

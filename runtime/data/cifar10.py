@@ -7,7 +7,8 @@ import warnings
 import torch
 
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.data.dataset import Data, Part
+from bayesnas.runtime.data.dataset import Data
+from bayesnas.runtime.data.examples import Part
 from bayesnas.runtime.data.registry import Request
 from bayesnas.runtime.tasks.classification import Classification
 

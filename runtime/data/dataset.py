@@ -1,7 +1,5 @@
-"""Data sets as tensors in memory: examples and targets, splits, batches, augmentation.
+"""Data sets: examples and targets, standardised, augmented, in batches.
 
-Inputs are [N, features], [N, channels, length] or [N, channels, height, width]; images are bytes.
-Those of a network of several inputs are a `Bundle` of such tensors, and so are their statistics.
 `Data.normalize` turns a batch into what networks see. The test part is for reporting alone:
 searches and trainings split the training part.
 """
@@ -9,7 +7,6 @@ searches and trainings split the training part.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from hashlib import sha256
 from typing import Any
 
 import torch
@@ -17,45 +14,10 @@ from attrs import evolve, field, frozen
 from torch import Tensor
 
 from bayesnas.runtime.data.augmentation import Extra, augmented, settled_augment
+from bayesnas.runtime.data.examples import CHUNK, Examples, nothing, numbers
 from bayesnas.runtime.data.registry import Ports, Standardise
-from bayesnas.runtime.tasks.bundle import Bundle, Inputs, mapped, tensors
+from bayesnas.runtime.tasks.bundle import Inputs, mapped, tensors
 from bayesnas.runtime.tasks.interface import Task
-
-
-@frozen
-class Part:
-    """Some examples: ``inputs`` [N, ...], bytes or floating point, ``targets`` [N, ...]."""
-
-    inputs: Inputs = field(eq=False, repr=False)
-    targets: Tensor = field(eq=False, repr=False)
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def subset(self, indices: Tensor) -> Part:
-        """The examples at these positions."""
-        return Part(self.inputs[indices], self.targets[indices])
-
-    def sample(self, count: int, generator: torch.Generator) -> Part:
-        """Some examples in random order, or all where there are fewer."""
-        order = torch.randperm(len(self), generator=generator)[:count]
-        return self.subset(order.to(self.targets.device))
-
-    def first(self, count: int) -> Part:
-        """The first examples, or all where there are fewer."""
-        return Part(self.inputs[:count], self.targets[:count])
-
-    def to(self, device: torch.device) -> Part:
-        """The same examples on another device."""
-        return Part(self.inputs.to(device), self.targets.to(device))
-
-    def fingerprint(self) -> str:
-        """A hash of the examples and targets: the same for the same numbers in the same order."""
-        digest = sha256()
-        for tensor in (*tensors(self.inputs), self.targets):
-            digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.cpu().contiguous().numpy().data)
-        return digest.hexdigest()
 
 
 @frozen
@@ -84,8 +46,8 @@ class Data:
 
     name: str
     task: Task
-    train: Part
-    test: Part
+    train: Examples
+    test: Examples
     mean: Inputs = field(eq=False)
     std: Inputs = field(eq=False)
     augment: str = "shift_flip"
@@ -99,14 +61,14 @@ class Data:
         cls,
         name: str,
         task: Task,
-        train: Part,
-        test: Part,
+        train: Examples,
+        test: Examples,
         augment: str = "shift_flip",
         note: str = "",
         reading: Reading | None = None,
     ) -> Data:
         """The data set of these parts, standardised by the training part alone."""
-        mean, std = statistics(train.inputs)
+        mean, std = train.statistics()
         task = task.fitted(train.targets)
         return cls(name, task, train, test, mean, std, augment, note, reading)
 
@@ -116,11 +78,10 @@ class Data:
 
     @classmethod
     def to_judge(
-        cls, name: str, task: Task, part: Part, note: str = "", reading: Reading | None = None
+        cls, name: str, task: Task, part: Examples, note: str = "", reading: Reading | None = None
     ) -> Data:
         """Undivided examples, for a network that standardises them itself."""
-        mean = mapped(_nothing, part.inputs)
-        std = mapped(torch.ones_like, mean)
+        mean, std = nothing(part.example)
         return cls(name, task, part, part, mean, std, "none", note, reading, undivided=True)
 
     def augmentation(self, augment: str) -> str:
@@ -129,7 +90,7 @@ class Data:
         Raises:
             DiagnosticError: D515 (it shifts or mirrors what is no image, or what targets lie on).
         """
-        shapes = [tuple(x.shape[1:]) for x in tensors(self.train.inputs)]
+        shapes = [tuple(x.shape[1:]) for x in tensors(self.train.example)]
         placed = self.task.placed
         return settled_augment(self.name, self.augment, augment, shapes, placed)
 
@@ -154,56 +115,11 @@ def _normalized(inputs: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return _laid_out((centred / std.view(-1, *around)).to(torch.float32))
 
 
-def _nothing(inputs: Tensor) -> Tensor:
-    """A mean of inputs [N, C, ...] that changes nothing: [C]."""
-    return torch.zeros(inputs.shape[1], dtype=statistics_type(inputs.dtype))
-
-
 def _laid_out(inputs: Tensor) -> Tensor:
     """Images as networks take them fastest: channels last in memory."""
     if inputs.dim() == 4:
         return inputs.contiguous(memory_format=torch.channels_last)
     return inputs
-
-
-def numbers(inputs: Tensor) -> Tensor:
-    """Bytes as shares of 255; other numbers as they are."""
-    return inputs.to(torch.float32).div_(255) if inputs.dtype == torch.uint8 else inputs
-
-
-def statistics(inputs: Inputs) -> tuple[Inputs, Inputs]:
-    """Mean and deviation [C] of each channel or feature of inputs [N, C, ...].
-
-    The deviation of a constant is 1, so that it stays a constant.
-    """
-    if not isinstance(inputs, Bundle):
-        return _statistics(inputs)
-    pairs = {port: _statistics(tensor) for port, tensor in inputs.ports.items()}
-    mean, std = (Bundle({port: pair[k] for port, pair in pairs.items()}) for k in (0, 1))
-    return mean, std
-
-
-def _statistics(inputs: Tensor) -> tuple[Tensor, Tensor]:
-    # Maps one channel at a time: all at once they are many times as large as their bytes.
-    parts = torch.split(inputs, 1, dim=1) if inputs.dim() > 2 else [inputs]
-    mean, std = (torch.cat(moments) for moments in zip(*map(_moments, parts), strict=True))
-    kind = statistics_type(inputs.dtype)
-    return mean.to(kind), std.to(kind)
-
-
-def _moments(inputs: Tensor) -> tuple[Tensor, Tensor]:
-    channels = numbers(inputs).transpose(0, 1).flatten(1)
-    if inputs.dtype != torch.uint8:  # anything may stand there: large offsets, large numbers
-        channels = channels.to(torch.float64)
-    mean = channels.mean(dim=1)
-    std = channels.std(dim=1, correction=min(1, channels.shape[1] - 1))
-    std[channels.amax(dim=1) == channels.amin(dim=1)] = 1
-    return mean, std
-
-
-def statistics_type(inputs: torch.dtype) -> torch.dtype:
-    """Of mean and deviation of inputs of that type: as fine as they are."""
-    return inputs if inputs.is_floating_point else torch.float32
 
 
 # ----------------------------------------------------------------------------------------- batches
@@ -220,7 +136,7 @@ class Batches:
     def __init__(
         self,
         data: Data,
-        part: Part,
+        part: Examples,
         size: int,
         augment: str,
         generator: torch.Generator,
@@ -249,40 +165,52 @@ class Batches:
 
         Where some were, ``order`` and the generator are those that they left.
         """
-        before = torch.Generator()
-        before.set_state(self.order)
-        positions = self._shuffled(before)
-        for number in range(taken, count):
-            place = number % len(self)
-            if place == 0:
+        positions = self._shuffled(self._before()) if taken % len(self) else None
+        while taken < count:
+            first = taken % len(self)
+            if first == 0 or positions is None:
                 self.order = self.generator.get_state()
                 positions = self._shuffled(self.generator)
-            start = place * self.size
-            chosen = self.part.subset(positions[start : start + self.size])
-            images = augmented(chosen.inputs, self.augment, self.generator)
-            inputs = self.data.normalize(self.extra.changed(images))
-            yield self.extra.blanked(inputs), chosen.targets
+            last = min(len(self), first + count - taken)
+            groups = [positions[n * self.size : (n + 1) * self.size] for n in range(first, last)]
+            for inputs, targets in self.part.batches(groups):
+                yield self._learned(inputs), targets
+            taken += len(groups)
+
+    def _learned(self, inputs: Inputs) -> Inputs:
+        """What a network sees of some examples in training."""
+        images = augmented(inputs, self.augment, self.generator)
+        return self.extra.blanked(self.data.normalize(self.extra.changed(images)))
+
+    def _before(self) -> torch.Generator:
+        """The generator as it was when the order of the present pass was drawn."""
+        before = torch.Generator()
+        before.set_state(self.order)
+        return before
 
     def _shuffled(self, generator: torch.Generator) -> Tensor:
         order = torch.randperm(len(self.part), generator=generator)
         return order.to(self.part.targets.device)
 
 
-def plain_batches(data: Data, part: Part, size: int) -> Iterator[tuple[Inputs, Tensor]]:
+def plain_batches(data: Data, part: Examples, size: int) -> Iterator[tuple[Inputs, Tensor]]:
     """Batches in order, as they are."""
-    for start in range(0, len(part), size):
-        stop = start + size
-        yield data.normalize(part.inputs[start:stop]), part.targets[start:stop]
+    for inputs, targets in part.in_order(size):
+        yield data.normalize(inputs), targets
 
 
-def raw_batches(part: Part, size: int) -> Iterator[tuple[Inputs, Tensor]]:
+def raw_batches(part: Examples, size: int) -> Iterator[tuple[Inputs, Tensor]]:
     """Batches in order, for a network that standardises its inputs itself."""
-    for start in range(0, len(part), size):
-        stop = start + size
-        yield mapped(_laid_out, part.inputs[start:stop]), part.targets[start:stop]
+    for inputs, targets in part.in_order(size):
+        yield mapped(_laid_out, inputs), targets
 
 
-def sameness_note(inputs: Inputs) -> str:
+def sameness_note(part: Examples) -> str:
     """A remark where the examples to train on are all the same."""
-    same = len(inputs) > 1 and all(torch.equal(x[1:], x[:-1]) for x in tensors(inputs))
+    first = tensors(part.example)
+    same = len(part) > 1 and all(
+        torch.equal(x, one.expand_as(x))
+        for inputs, _ in part.in_order(CHUNK)
+        for x, one in zip(tensors(inputs), first, strict=True)
+    )
     return "all examples to train on are the same: nothing can be learned of them" if same else ""

@@ -15,7 +15,8 @@ from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote, suggest
 from bayesnas.runtime.data.conventions.axes import rearranged, remedy
 from bayesnas.runtime.data.conventions.lookups import check_lookups
-from bayesnas.runtime.data.dataset import Data, Reading, statistics
+from bayesnas.runtime.data.dataset import Data, Reading
+from bayesnas.runtime.data.examples import CHUNK, Part
 from bayesnas.runtime.data.ports import aligned, as_learned, told
 from bayesnas.runtime.data.registry import DataOptions, Ports, Request, kinds, source_of
 from bayesnas.runtime.tasks.bundle import Bundle, bundled, by_port, tensors
@@ -31,10 +32,12 @@ def load_data(
     graph: Graph,
     options: DataOptions | None = None,
     learned: Task | None = None,
+    device: torch.device | None = None,
 ) -> Data:
     """The data set of that name, or the data given, read and checked for a network.
 
     Where the network has ``learned`` a task, the data is read to judge it (`Request.learned`).
+    What is meant for a ``device`` streams where it does not fit there either.
 
     Raises:
         DiagnosticError: D430 (an output for no task), D501 (unknown), D505 (shape), D506
@@ -44,13 +47,13 @@ def load_data(
     check_data(data)
     ports = Ports.of(graph)
     options = options or DataOptions()
-    data = _made(data, ports, options, learned)
+    data = _made(data, ports, options, learned, device)
     data = aligned(data, ports, graph)
     _check_outputs(data, graph)
     reading = data.reading
     if reading is not None:
         data = rearranged(data, ports.inputs)
-    shapes = [tuple(tensor.shape[1:]) for tensor in tensors(data.train.inputs)]
+    shapes = [tuple(tensor.shape[1:]) for tensor in tensors(data.train.example)]
     for node, own in zip(graph.root.inputs, shapes, strict=True):
         if own != graph.node(node).shape:
             raise _size_error(data, own, graph.node(node), fixed=learned is not None)
@@ -64,16 +67,22 @@ def load_data(
         data = change(data)
     if looked_up(graph):
         for part in (data.train, data.test):
-            given = tensors(data.normalize(part.inputs))
-            for node, numbers in zip(graph.root.inputs, given, strict=True):
-                check_lookups(graph, node, numbers, f"`{data.name}`")
+            for k, node in enumerate(graph.root.inputs):
+                given = (tensors(data.normalize(x))[k] for x, _ in part.in_order(CHUNK))
+                check_lookups(graph, node, given, f"`{data.name}`")
     return data
 
 
-def _made(data: str | Data, ports: Ports, options: DataOptions, learned: Task | None) -> Data:
+def _made(
+    data: str | Data,
+    ports: Ports,
+    options: DataOptions,
+    learned: Task | None,
+    device: torch.device | None,
+) -> Data:
     """The data as its source has it for a network of these ports."""
     if isinstance(data, str):
-        data = _load(data, ports, options, learned)
+        data = _load(data, ports, options, learned, device)
     elif (reading := data.reading) is not None and reading.again is not None and _open(data, ports):
         task, train, test = (getattr(reading.again(ports), n) for n in ("task", "train", "test"))
         data = evolve(data, task=task, train=train, test=test)
@@ -105,11 +114,17 @@ def check_data(data: object) -> None:
     raise DiagnosticError(Diagnostic("D501", message, help=remedy))
 
 
-def _load(name: str, ports: Ports, options: DataOptions, learned: Task | None) -> Data:
+def _load(
+    name: str,
+    ports: Ports,
+    options: DataOptions,
+    learned: Task | None,
+    device: torch.device | None,
+) -> Data:
     source = source_of(name)
     if source is not None:
         argument = name.partition(":")[2]
-        data = source.load(Request(name, argument, ports.shape, options, learned, ports))
+        data = source.load(Request(name, argument, ports.shape, options, learned, ports, device))
         return data if source.own is None else _called(data, name)
     raise unknown(name)
 
@@ -149,8 +164,8 @@ def _size_error(data: Data, own: Shape, node: Node, fixed: bool) -> DiagnosticEr
         advice = remedy(node.name, own, shape)
     if data.name.startswith("folder:"):
         advice += ", or pass `--resize` to fit the images to the spec"
-    port = f"`{node.name}` of " if isinstance(data.train.inputs, Bundle) else "examples of "
-    are = "is" if isinstance(data.train.inputs, Bundle) else "are"
+    port = f"`{node.name}` of " if isinstance(data.train.example, Bundle) else "examples of "
+    are = "is" if isinstance(data.train.example, Bundle) else "are"
     return DiagnosticError(
         Diagnostic(
             "D505",
@@ -188,7 +203,7 @@ def _read(data: Data, graph: Graph, reading: Reading) -> Data:
     """Arrays of one's own with their numbers standardised, or as they are where they are names."""
     if reading.standardise == "yes":
         return data
-    ports = dict(zip(by_port(data.train.inputs), graph.root.inputs, strict=True))
+    ports = dict(zip(by_port(data.train.example), graph.root.inputs, strict=True))
     if reading.standardise == "no":
         note = f"numbers of `{data.name}` are taken as they are, not standardised"
         return _plain(data, ports).noted(note)
@@ -237,7 +252,7 @@ def _plain(data: Data, ports: Collection[str]) -> Data:
     for port in ports:
         train[port], test[port] = train[port].to(torch.float32), test[port].to(torch.float32)
     parts = [
-        evolve(part, inputs=bundled(inputs))
+        Part(bundled(inputs), part.targets)
         for part, inputs in ((data.train, train), (data.test, test))
     ]
     return _unstandardised(evolve(data, train=parts[0], test=parts[1]), ports)
@@ -245,7 +260,7 @@ def _plain(data: Data, ports: Collection[str]) -> Data:
 
 def _standardised(data: Data) -> Data:
     """The data brought to mean 0 and deviation 1, whatever was to be done to it before."""
-    mean, std = statistics(data.train.inputs)
+    mean, std = data.train.statistics()
     return evolve(data, mean=mean, std=std)
 
 

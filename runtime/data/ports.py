@@ -9,7 +9,7 @@ from bayesnas.compiler.objectives import Objective
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span, quote
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.registry import Ports
-from bayesnas.runtime.tasks.bundle import Bundle
+from bayesnas.runtime.tasks.bundle import Bundle, Inputs, by_port
 from bayesnas.runtime.tasks.interface import Task
 from bayesnas.runtime.tasks.registry import task_of
 from bayesnas.runtime.tasks.several import Several
@@ -22,7 +22,7 @@ def aligned(data: Data, ports: Ports, graph: Graph) -> Data:
         DiagnosticError: D520 (a port has no data), D521 (data is of no port).
     """
     span = graph.node(graph.root.inputs[0]).span
-    inputs = data.train.inputs
+    inputs = data.train.example
     given = list(inputs.ports) if isinstance(inputs, Bundle) else []
     learned = [o.port for o in data.task.outputs] if isinstance(data.task, Several) else []
     for wanted, names, kind in ((ports.inputs, given, "input"), (ports.outputs, learned, "output")):
@@ -31,18 +31,12 @@ def aligned(data: Data, ports: Ports, graph: Graph) -> Data:
     if not isinstance(inputs, Bundle):
         return data
 
-    def ordered(bundle: Bundle) -> Bundle:
-        return Bundle({port: bundle.ports[port] for port in ports.inputs})
+    def ordered(given: Inputs) -> Inputs:
+        tensors = by_port(given)
+        return Bundle({port: tensors[port] for port in ports.inputs})
 
-    parts = [
-        evolve(part, inputs=ordered(part.inputs))
-        for part in (data.train, data.test)
-        if isinstance(part.inputs, Bundle)
-    ]
-    assert isinstance(data.mean, Bundle)
-    assert isinstance(data.std, Bundle)
-    mean, std = ordered(data.mean), ordered(data.std)
-    return evolve(data, train=parts[0], test=parts[1], mean=mean, std=std)
+    train, test = data.train.changed(ordered), data.test.changed(ordered)
+    return evolve(data, train=train, test=test, mean=ordered(data.mean), std=ordered(data.std))
 
 
 def _check_names(
@@ -112,7 +106,7 @@ def as_learned(data: Data, learned: Task) -> Data:
 def _with(data: Data, task: Task) -> Data:
     """Data whose targets are read as those of another task."""
     train, test = (
-        evolve(part, targets=task.targets(part.targets.cpu().numpy(), f"`{data.name}`"))
+        part.retargeted(task.targets(part.targets.cpu().numpy(), f"`{data.name}`"))
         for part in (data.train, data.test)
     )
     return evolve(data, task=task, train=train, test=test)

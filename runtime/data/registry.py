@@ -16,6 +16,8 @@ from bayesnas.compiler.operations.plugins import note_plugin
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, idle_option, quote
 
 if TYPE_CHECKING:
+    import torch
+
     from bayesnas.compiler.graph.model import Graph
     from bayesnas.compiler.objectives import Objective
     from bayesnas.compiler.operations.primitives import Shape
@@ -29,6 +31,7 @@ STANDARDISE: Final[tuple[Standardise, ...]] = get_args(Standardise)
 Level: TypeAlias = Literal["character", "word"]
 LEVELS: Final[tuple[Level, ...]] = get_args(Level)
 ROOT: Final = Path("data")
+MOST_WORKERS: Final = 256
 
 
 def check_word(name: str, value: object, words: Collection[object]) -> None:
@@ -46,6 +49,12 @@ def _one_of(*words: object) -> Callable[[object, Attribute[Any], object], None]:
     return lambda _, attribute, value: check_word(attribute.name, value, words)
 
 
+def _processes(_: object, __: Attribute[Any], count: int | None) -> None:
+    if count is not None and not 0 <= count <= MOST_WORKERS:
+        remedy = f"write a number from 0 to {MOST_WORKERS}, or leave `--workers` out"
+        raise DiagnosticError(Diagnostic("D418", f"cannot use {count} processes", help=remedy))
+
+
 @frozen
 class DataOptions:
     """How data may be had.
@@ -61,6 +70,8 @@ class DataOptions:
         target: the columns of a table that are predicted.
         level: what a token of a text is.
         columns: how the columns of a table became features for the network that is asked.
+        stream: image files are read when they are needed, even if they fit into memory.
+        workers: processes that decode them; None: a core each. Neither changes any number.
 
     Raises:
         DiagnosticError: D418 (a value that one of them does not take).
@@ -74,6 +85,8 @@ class DataOptions:
     target: tuple[str, ...] = ()
     level: Level = field(default="character", validator=_one_of(*LEVELS))
     columns: Sequence[Mapping[str, Any]] = ()
+    stream: bool = field(default=False, validator=_one_of(False, True))
+    workers: int | None = field(default=None, validator=_processes)
 
     @property
     def resizes(self) -> bool:
@@ -93,6 +106,12 @@ class DataOptions:
         return [option for option, is_ in given.items() if is_]
 
     @property
+    def streamed(self) -> list[str]:
+        """Options of the command line that say how image files are read, of those given."""
+        given = {"--stream": self.stream, "--workers": self.workers is not None}
+        return [option for option, is_ in given.items() if is_]
+
+    @property
     def given(self) -> dict[str, list[str]]:
         """Options of the command line that were given, by the trait of the sources they are for."""
         return {
@@ -100,6 +119,7 @@ class DataOptions:
             "fetches": self.fetched,
             "tabular": ["--target"] if self.target else [],
             "spells": ["--level"] if self.level != LEVELS[0] else [],
+            "streams": self.streamed,
         }
 
     def record(self) -> dict[str, Any]:
@@ -153,6 +173,7 @@ class Request:
         learned: what a network has learned that is to be judged on it. A source that can then has
             no training part, all its examples in the test part, and the classes of this task.
         ports: of the network.
+        device: that the data is meant for.
     """
 
     name: str
@@ -161,6 +182,7 @@ class Request:
     options: DataOptions
     learned: Task | None = None
     ports: Ports | None = None
+    device: torch.device | None = None
 
     @property
     def outputs(self) -> Shape:
@@ -191,8 +213,8 @@ class Source:
     """A kind of data: its word, what stands behind a colon, and the module that loads it.
 
     ``fits`` says that it has image files to be fitted, ``fetches`` that it can be downloaded,
-    ``tabular`` that it has columns to choose from, ``spells`` that it has tokens. ``own`` is the
-    function of a plugin.
+    ``tabular`` that it has columns to choose from, ``spells`` that it has tokens, ``streams`` that
+    it may be read when it is needed. ``own`` is the function of a plugin.
     """
 
     word: str
@@ -202,6 +224,7 @@ class Source:
     fetches: bool = False
     tabular: bool = False
     spells: bool = False
+    streams: bool = False
     own: Loader | None = None
 
     @property
@@ -223,7 +246,7 @@ SOURCES: Final = (
     Source("breast_cancer", "", "tables.bundled"),
     Source("wine", "", "tables.bundled"),
     Source("cifar10", "", "cifar10", fetches=True),
-    Source("folder", "PATH", "folders.source", fits=True),
+    Source("folder", "PATH", "folders.source", fits=True, streams=True),
     Source("npz", "FILE", "arrays"),
     Source("csv", "FILE", "tables.source", tabular=True),
     Source("text", "FILE", "texts.source", spells=True),

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from bayesnas.dsl.diagnostics import DiagnosticError
-from bayesnas.runtime.data.dataset import Part
+from bayesnas.runtime.data.examples import Examples
 from bayesnas.runtime.tasks.interface import Array, Task, wrong
 
 HOLDOUT: Final = 0.2  # share of the training part that judges a search and trains nothing
@@ -60,7 +60,9 @@ def dealt(strata: Array, fraction: float, order: Array) -> tuple[Array, Array]:
     return order[~out], order[out]
 
 
-def split(part: Part, task: Task, fraction: float, generator: torch.Generator) -> tuple[Part, Part]:
+def split(
+    part: Examples, task: Task, fraction: float, generator: torch.Generator
+) -> tuple[Examples, Examples]:
     """A random split by class: all but about a ``fraction``, and that; see `held_counts`."""
     order = torch.randperm(len(part), generator=generator).numpy()
     fit, held = (torch.from_numpy(p) for p in dealt(task.strata(part.targets), fraction, order))

@@ -87,20 +87,22 @@ class Course:
             "images_trained": COUNT,
             "images_evaluated": COUNT,
             "seconds": DURATION,
+            "seconds_training": DURATION,
         }
         entries = record(
             {
                 "round": rounds,
                 "losses": NUMBER,
                 "seconds": DURATION,
+                "seconds_training": DURATION,
                 "removed": table(pair(rounds, TEXT), groups),
                 "refused": listed(groups),
-                "history": listed(record(row)),
+                "history": listed(record(row, optional=("seconds_training",))),
                 "rounds": round_schema(rounds, groups),
                 "strategy": strategy.state_schema(),
                 "net": net.state_schema(),
                 **({} if widths is None else {"widths": widths.state_schema()}),
             },
-            optional=("rounds",),  # of runs that began before they were kept
+            optional=("rounds", "seconds_training"),  # of runs that began before they were kept
         )
         return both(entries, agreeing(self.fault))

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from bayesnas.dsl import __version__
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_packages
 from bayesnas.dsl.files import write_bytes
-from bayesnas.runtime.data.dataset import numbers, statistics_type
+from bayesnas.runtime.data.examples import numbers, statistics_type
 from bayesnas.runtime.data.registry import Ports
 from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.jobs.trained import AS_IT_IS, TrainedRun, buffer_names, statistics_name
@@ -167,7 +167,7 @@ def _examples(trained: TrainedRun) -> tuple[Inputs, str]:
     except DiagnosticError:
         return _like_data(trained), "random inputs, as the data of the run cannot be read here"
     chosen = torch.linspace(0, len(test) - 1, _CHECKED).long()  # of many classes
-    return test.inputs[chosen], f"{min(_CHECKED, len(test))} examples of the test part"
+    return test.subset(chosen).inputs, f"{min(_CHECKED, len(test))} examples of the test part"
 
 
 def _like_data(trained: TrainedRun) -> Inputs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from torch.nn.functional import embedding
 from bayesnas.compiler.operations.plugins import loaded_plugins
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, memory_ran_out, quote
 from bayesnas.runtime.data.dataset import Data
+from bayesnas.runtime.data.examples import CHUNK
+from bayesnas.runtime.data.folders.decoding import died
 from bayesnas.runtime.network.modules import EMITTED
 from bayesnas.runtime.runs.folder import Run
 from bayesnas.runtime.runs.ownership import has_checkpoint
@@ -21,6 +24,7 @@ from bayesnas.runtime.tasks.bundle import tensors
 from bayesnas.runtime.tasks.interface import Score, Task
 
 _LOPSIDED: Final = 1.5  # times the mean, the share of the largest class
+_ENDING: Final = ("D504", "D505", "D602", "D617")  # what ends a run in its midst
 _MEND: Final = (
     "mend the plugin, or what it is fed: inputs come as float32, standardised unless a note says "
     "that they stay as they are, or `--standardise no` is passed"
@@ -29,18 +33,25 @@ _MEND: Final = (
 
 @contextmanager
 def explained(run: Run, learning_rate: float) -> Iterator[None]:
-    """Divergence in here (D602) names a lower learning rate, and the checkpoint that is kept.
+    """Divergence in here (D602) names a lower learning rate; what ends a run, the checkpoint kept.
 
     Raises:
         DiagnosticError: what is raised in here.
     """
     try:
         yield
-    except DiagnosticError as error:
+    except (DiagnosticError, RuntimeError) as caught:
+        error = caught if isinstance(caught, DiagnosticError) else died(caught)
+        if error is None:
+            raise
         kept = f"the last good checkpoint is kept in `{run.out}`"
         notes = (kept,) if has_checkpoint(run.out) else ()
         remedy = lower_rate(learning_rate, "`--option learning_rate={}`")
-        raise remedied(error, remedy, *notes) from None
+        said = [
+            evolve(d, notes=(*d.notes, *notes)) if d.code in _ENDING else d
+            for d in remedied(error, remedy).diagnostics
+        ]
+        raise DiagnosticError(*said, status=error.status) from None
 
 
 @contextmanager
@@ -61,7 +72,7 @@ def plugins_named(data: Data | None = None) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         text = str(error)
         where = _in_plugin(error.__traceback__) or _behind_plugins(error.__traceback__, text)
-        if where is None or memory_ran_out(error):
+        if where is None or memory_ran_out(error) or died(error) is not None:
             raise
         who, place = where
         reason = ": ".join([type(error).__name__, *text.splitlines()[:1]])
@@ -118,8 +129,12 @@ class _Lookup:
 
 def _range(data: Data) -> tuple[float, float]:
     """The least and the largest number of all examples."""
-    parts = [x for part in (data.train, data.test) for x in tensors(part.inputs)]
-    return float(min(x.min() for x in parts)), float(max(x.max() for x in parts))
+    least, most = math.inf, -math.inf
+    for part in (data.train, data.test):
+        for inputs, _ in part.in_order(CHUNK):
+            least = min(least, *(float(x.min()) for x in tensors(inputs)))
+            most = max(most, *(float(x.max()) for x in tensors(inputs)))
+    return least, most
 
 
 def _in_plugin(trace: TracebackType | None) -> tuple[str, str] | None:
@@ -148,12 +163,9 @@ def lower_rate(learning_rate: float, place: str) -> str:
     return f"lower `learning_rate`, for instance {place.format(f'{learning_rate / 10:g}')}"
 
 
-def remedied(error: DiagnosticError, remedy: str, *notes: str) -> DiagnosticError:
-    """The same with this remedy and these notes where it tells of divergence (D602)."""
-    said = [
-        evolve(d, notes=(*d.notes, *notes), help=remedy) if d.code == "D602" else d
-        for d in error.diagnostics
-    ]
+def remedied(error: DiagnosticError, remedy: str) -> DiagnosticError:
+    """The same with this remedy where it tells of divergence (D602)."""
+    said = [evolve(d, help=remedy) if d.code == "D602" else d for d in error.diagnostics]
     return DiagnosticError(*said, status=error.status)
 
 

@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, memory_ran_out
-from bayesnas.runtime.network.free_memory import free_memory
+from bayesnas.runtime.data.free_memory import free_memory
 from bayesnas.runtime.network.memory import Footprint
 from bayesnas.runtime.network.together.ranks import world
 from bayesnas.runtime.runs.folder import AutoBatch, RunOptions, pick_device

@@ -15,9 +15,11 @@ from torch import Tensor
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle, quote
 from bayesnas.runtime.data.arrays import read_examples
-from bayesnas.runtime.data.dataset import Part, raw_batches
-from bayesnas.runtime.data.folder import Findings, Reader, check_shape, images_below, stacked
-from bayesnas.runtime.data.images import ImageError, Picture
+from bayesnas.runtime.data.dataset import raw_batches
+from bayesnas.runtime.data.examples import Part
+from bayesnas.runtime.data.folders.images import ImageError, Picture
+from bayesnas.runtime.data.folders.listing import Findings, images_below
+from bayesnas.runtime.data.folders.reading import Reader, check_shape, stacked
 from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.data.tables.source import read_rows
 from bayesnas.runtime.data.texts.source import read_end

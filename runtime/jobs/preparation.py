@@ -11,7 +11,7 @@ from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.graph.walks import looked_up
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, check_training
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.runtime.data.augmentation import Extra, augmentation_note
 from bayesnas.runtime.data.census import Census
 from bayesnas.runtime.data.dataset import Data, sameness_note
@@ -44,24 +44,29 @@ def settled(
     graph: Graph = compiled.graph
     origin: str = compiled.loaded.source.name
     training: TrainSettings | None = settings if isinstance(settings, TrainSettings) else None
+    trained: Graph = graph if training is None else compiled.training
     augment = data.augmentation(settings.augment)
     if training is not None:
         _check_training(training, data, graph)
     census: Census = Census.of(data, holdout, "search" if training is None else "training")
     examples: int = int(census.train.sum())
     with plugins_named(data):
-        example = data.normalize(data.train.inputs[:1])
-        check_batches(graph, origin, example, examples, settings.batch_size)
+        example = data.normalize(data.train.example)
+        check_batches(trained, origin, example, examples, settings.batch_size)
         if data.task.causal(graph) and not isinstance(example, Bundle):
             check_causal(graph, origin, example)
     weighted: bool = settings.class_weights == "balanced"
     for note in (
         data.note,
         *census.notes(weighted),
-        sameness_note(data.train.inputs),
+        sameness_note(data.train),
         augmentation_note(settings.augment, augment),
-        layout_note(graph, data.train.inputs.device),
-        *(() if training is None else course_notes(training, graph, examples)),
+        layout_note(graph, data.train.targets.device),
+        *(
+            (search_note(compiled),)
+            if training is None
+            else course_notes(training, graph, examples)
+        ),
     ):
         say_note(note)
     if weighted:
@@ -71,6 +76,13 @@ def settled(
     return evolve(settings, augment=augment), data, census
 
 
+def search_note(compiled: Compiled) -> str:
+    """What a search leaves out."""
+    if not (auxiliary := [o.port for o in compiled.training.objectives if o.auxiliary]):
+        return ""
+    return f"{quote(auxiliary)} is there for training alone: the search leaves it out"
+
+
 def _check_training(settings: TrainSettings, data: Data, graph: Graph) -> None:
     """Refuse settings of a training that do nothing, or cannot be done to its examples.
 
@@ -78,7 +90,7 @@ def _check_training(settings: TrainSettings, data: Data, graph: Graph) -> None:
         DiagnosticError: D232, D515.
     """
     check_training(settings)
-    example, placed = data.train.inputs[:1], data.task.placed
+    example, placed = data.train.example, data.task.placed
     Extra.of(settings).check(data.name, example, placed)
     check_mixtures(data.name, example, placed, settings.cutmix)
     check_names(data.name, looked_up(graph), settings.mixup)

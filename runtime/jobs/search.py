@@ -30,10 +30,9 @@ from bayesnas.compiler.settings import (
 from bayesnas.compiler.slices.figure import WIDTHS, draw_widths
 from bayesnas.compiler.slices.layers import layers_of
 from bayesnas.compiler.slices.narrowing import narrowed_spec
-from bayesnas.compiler.space.choices import member_space
 from bayesnas.compiler.space.members import dead_groups, prune_to
-from bayesnas.compiler.space.prices import Prices, best_member
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, check_idle, quote
+from bayesnas.compiler.space.prices import Prices
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, quote
 from bayesnas.dsl.loader import load_text
 from bayesnas.dsl.printer import print_spec
 from bayesnas.dsl.terminal import visible
@@ -44,7 +43,8 @@ from bayesnas.runtime.jobs.failures import explained, plugins_named, unlearned
 from bayesnas.runtime.jobs.gates import annotation_of, gate_rows, living_means, round_rows
 from bayesnas.runtime.jobs.memory import Demand, fitted, watched
 from bayesnas.runtime.jobs.preparation import settled
-from bayesnas.runtime.jobs.space import Space
+from bayesnas.runtime.jobs.shared import check_result, write_shared
+from bayesnas.runtime.jobs.space import Space, check_budgets
 from bayesnas.runtime.network.together.ranks import joined, world
 from bayesnas.runtime.network.training import absurd, check_score, check_weights
 from bayesnas.runtime.runs.events import Event, Kind, numbers_of, tell
@@ -63,13 +63,12 @@ from bayesnas.runtime.runs.ownership import (
 from bayesnas.runtime.runs.progress import Progress, Stopwatch, say_note
 from bayesnas.runtime.runs.seals import file_hash
 from bayesnas.runtime.runs.status import run_progress
-from bayesnas.runtime.strategies.interface import Problem, Standing, Strategy, no_member
+from bayesnas.runtime.strategies.interface import Problem, Standing, Strategy
 from bayesnas.runtime.strategies.linear_algebra import named_failures
 from bayesnas.runtime.strategies.registry import strategy_class
-from bayesnas.runtime.strategies.widths import Widths, least_cost, too_small
+from bayesnas.runtime.strategies.widths import Widths
 from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.tasks.interface import Score, Task
-from bayesnas.runtime.weights.choice import missed_by
 
 
 @frozen
@@ -112,8 +111,9 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
     if isinstance(space, Compiled):
         space = Space(space)
     space.check()
+    check_result(space, settings)
     prices = Prices.of(space.wanted.graph, space.limits)
-    _check_budgets(space, prices, settings)
+    check_budgets(space, prices, settings)
     device = pick_device(options.device)
     with joined(device) as ranks:
         if ranks.writes:
@@ -128,7 +128,8 @@ def _search(
     options: RunOptions,
     device: torch.device,
 ) -> SearchResult:
-    data = load_data(options.data, space.searched.graph, options.data_options).to(device)
+    read = options.data_options
+    data = load_data(options.data, space.searched.graph, read, device=device).to(device)
     fit = round(len(data.train) * (1 - HOLDOUT))
     settings = fitted(settings, space.searched.graph, fit, options)
     settings, data, census = settled(settings, data, space.searched, HOLDOUT)
@@ -163,29 +164,6 @@ def _search(
             return _Search(space, settings, options, net, strategy, run, course).go()
 
 
-def _check_budgets(space: Space, prices: Prices, settings: SearchSettings) -> None:
-    """Refuse budgets that nothing meets, and what widths are not searched in.
-
-    Raises:
-        DiagnosticError: D418 (of latency), D423 (a proxy), D604.
-    """
-    members = member_space(space.wanted.graph)
-    if not searches_widths(settings):
-        if best_member(members, {}, prices) is None:
-            raise no_member(prices, status=2)
-        return
-    if space.proxy:
-        remedy = "leave it out: the channels of a smaller network are not those of the one wanted"
-        check_idle(["--proxy"], "where widths are searched", remedy)
-    if any(budget.cost == "latency" for budget in prices.budgets):
-        message = "no budget of latency where widths are searched"
-        remedy = "bound `flops` or `parameters`: no table says how long layers of other widths take"
-        raise DiagnosticError(Diagnostic("D418", message, help=remedy))
-    least = least_cost(members, prices, space.wanted.graph)
-    if missed_by(least, prices.budgets):
-        raise too_small(prices.budgets, least, status=2)
-
-
 def _unused(space: Space, settings: SearchSettings) -> str:
     """A remark on settings of the spec that do nothing: they may be there for other strategies."""
     unused = unused_settings(space.wanted.settings("search"), (settings.strategy,))
@@ -207,6 +185,7 @@ class _Search:
     round: int = 0
     losses: float = 0.0  # sum over the steps of the round so far
     clock: Stopwatch = field(factory=Stopwatch)
+    training: Stopwatch = field(factory=Stopwatch)  # the part of it that are steps
     removed: dict[str, tuple[int, str]] = field(factory=dict)  # group -> round, reason
     refused: tuple[str, ...] = ()  # by the last round
     history: list[dict[str, Any]] = field(factory=list)
@@ -245,7 +224,9 @@ class _Search:
         """
         before, steps = self.course.phase(self.round, len(self.history))
         self.clock.start()
+        self.training.start()
         self.watch.follow(self._steps(steps, self.net.steps - before, progress), self._save_within)
+        self.training.count()
         total, self.losses = self.losses, 0.0
         return total / steps if steps else None
 
@@ -265,6 +246,7 @@ class _Search:
         """
         check_weights(self.net.module, f"step {self.net.steps} of the search")
         self.clock.count()
+        self.training.count()
         if not absurd(Score(loss, 0.0), self._chance()):
             self.run.save_checkpoint(self._state())
 
@@ -312,6 +294,7 @@ class _Search:
             "images_trained": self.net.trained,
             "images_evaluated": self.net.evaluated,
             "seconds": round(seconds, 3),
+            "seconds_training": round(self.training.seconds, 3),
         }
         self.history.append(row)
         gates = gate_rows(self.strategy, self.removed)
@@ -361,6 +344,7 @@ class _Search:
             "round": self.round,
             "losses": self.losses,
             "seconds": self.clock.seconds,
+            "seconds_training": self.training.seconds,
             "removed": {group: list(why) for group, why in self.removed.items()},
             "refused": list(self.refused),
             "history": self.history,
@@ -373,6 +357,7 @@ class _Search:
     def _restore(self, state: dict[str, Any]) -> None:
         self.round, self.losses = state["round"], state["losses"]
         self.clock.seconds = state["seconds"]
+        self.training.seconds = state.get("seconds_training", 0.0)
         self.history, self.refused = state["history"], tuple(state["refused"])
         self.rounds = state.get("rounds", [])
         self.removed = {group: (int(n), str(why)) for group, (n, why) in state["removed"].items()}
@@ -413,10 +398,12 @@ class _Search:
             figure=str(figure if advice is None else figure.with_suffix(".dot")),
             advice=advice,
         )
+        shared = self._shared(network)
         if self.run.writes:
             about = {
                 "found_hash": file_hash(self.run.out / FOUND),
                 "machine": machine_record(self.net.device),
+                **shared,
             }
             self.run.write_json(RESULT, result.record() | about)
         self._tell("end", result.record())
@@ -429,6 +416,13 @@ class _Search:
             return graph_cost(network)
         kept = self.net.gates.groups.keys() - self.removed.keys()
         return evolve(graph_cost(network), latency=graph_cost(prune_to(graph, kept)).latency)
+
+    def _shared(self, network: Compiled) -> dict[str, Any]:
+        """What is said of the found network with the weights of the search, if they are kept."""
+        if self.settings.result == "scratch":
+            return {}
+        member = self.net.gates.groups.keys() - self.removed.keys()
+        return {"shared": write_shared(self.run, self.net, member, network)}
 
     def _check_refused(self) -> None:
         if self.refused:

@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from bayesnas.compiler.emit.pytorch import emit_torch
 from bayesnas.compiler.graph.cost import graph_cost
+from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import check_idle
 from bayesnas.runtime.data.augmentation import Extra
-from bayesnas.runtime.data.dataset import Batches, Data, Part
+from bayesnas.runtime.data.dataset import Batches, Data
+from bayesnas.runtime.data.examples import Examples
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.splits import split
 from bayesnas.runtime.jobs.failures import explained, no_better, plugins_named
@@ -25,6 +27,7 @@ from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.trained import deployed_state, input_record, statistics_name
 from bayesnas.runtime.network.compiled import check_compiler
 from bayesnas.runtime.network.kernels import layout
+from bayesnas.runtime.network.learning.auxiliary import lasting_state
 from bayesnas.runtime.network.learning.learner import Learner
 from bayesnas.runtime.network.memory import TEST, AtOnce
 from bayesnas.runtime.network.modules import build
@@ -140,15 +143,15 @@ def _train(
     device: torch.device,
 ) -> TrainResult:
     say_note(edited(Path(compiled.loaded.source.name)))
-    data = load_data(options.data, compiled.graph, options.data_options).to(device)
+    data = load_data(options.data, compiled.graph, options.data_options, device=device).to(device)
     if compiled.graph.searched():
         say_note("a supernet is trained with every gate at 1")
     fit = round(len(data.train) * (1 - settings.holdout))
-    settings = fitted(settings, compiled.graph, fit, options)
+    settings = fitted(settings, trained_graph(compiled, start), fit, options)
     settings, data, census = settled(settings, data, compiled, settings.holdout or None)
     extra = {"examples": census.record(), **tested_on(data), **(start.made if start else {})}
     examples = data.train.fingerprint()
-    demand = Demand.of(compiled.graph, settings, device)
+    demand = Demand.of(trained_graph(compiled, start), settings, device)
     with (
         Run.begin("train", compiled, settings, options, examples, extra) as run,
         explained(run, settings.learning_rate),
@@ -159,6 +162,11 @@ def _train(
         for name, text in (start.texts if start else {}).items():
             run.write_text(name, text)
         return _Training(compiled, settings, options, data, run, device, at_once, start).fit()
+
+
+def trained_graph(compiled: Compiled, start: Start | None) -> Graph:
+    """What is trained: with auxiliary outputs, unless it goes on from weights, which have none."""
+    return compiled.training if start is None else compiled.graph
 
 
 def tested_on(data: Data) -> dict[str, str]:
@@ -183,10 +191,11 @@ class _Training:
         self.compiled, self.settings, self.options = compiled, settings, options
         self.at_once, self.start = at_once, start
         self.data, self.run, self.device = data, run, device
-        graph, origin = compiled.graph, compiled.loaded.source.name
+        graph, origin = trained_graph(compiled, start), compiled.loaded.source.name
         module, emitted = build(graph, origin, options.seed, layout=layout(graph, device))
         if start is not None:
             module.load_state_dict(start.state)
+        self.emitted = emitted
         module.to(device)
         self.learner = Learner(module, emitted, graph, settings, options.compiling)
         self.generator = torch.Generator().manual_seed(options.seed)
@@ -205,7 +214,7 @@ class _Training:
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None  # with `keep = best`: a score, and its weights
 
-    def _parts(self) -> tuple[Part, Part | None]:
+    def _parts(self) -> tuple[Examples, Examples | None]:
         """The examples that train, and those held out, if any."""
         train, share = self.data.train, self.settings.holdout
         if not share:
@@ -245,7 +254,7 @@ class _Training:
         if self.settings.keep == "best" and (
             self.best is None or score.quality >= self.best["quality"]
         ):
-            weights = {n: z.clone() for n, z in self.learner.judged.state_dict().items()}
+            weights = {n: z.clone() for n, z in self.learner.kept.state_dict().items()}
             self.best = {"quality": score.quality, "epoch": self.epoch, "model": weights}
         return task.entries("holdout", score)
 
@@ -356,13 +365,12 @@ class _Training:
 
     def _finish(self) -> TrainResult:
         cost, task = graph_cost(self.compiled.graph), self.data.task
-        module = self.learner.judged
         if self.best is not None:
-            module.load_state_dict(self.best["model"])
+            self.learner.kept.load_state_dict(self.best["model"])
             say_note(
                 f"the weights of epoch {self.best['epoch']} are kept: best on what is held out"
             )
-        tested = report(module, self.data, self.data.test, self.at_once.forward(TEST))
+        tested = report(self.learner.judged, self.data, self.data.test, self.at_once.forward(TEST))
         score = tested.score
         chance, count = task.chance(self.data.test.targets), len(self.data.test)
         check_score(score, chance, "test loss")
@@ -380,18 +388,20 @@ class _Training:
             str(self.device),
         )
         if self.run.writes:
-            self._write(result, module)
+            self._write(result)
         self._tell("end", result.record())
         return result
 
-    def _write(self, result: TrainResult, module: nn.Module) -> None:
+    def _write(self, result: TrainResult) -> None:
         """What a training leaves: weights, source, result."""
-        self.run.save(WEIGHTS, deployed_state(module, self.data))
         plain = emit_torch(  # for readers: without the schedule
             self.compiled.graph,
             self.compiled.loaded.source.name,
-            statistics=statistics_name(x.dtype for x in tensors(self.data.train.inputs)),
+            statistics=statistics_name(x.dtype for x in tensors(self.data.train.example)),
         )
+        kept, graph = self.learner.kept.state_dict(), self.compiled.graph
+        lasting = lasting_state(kept, self.emitted, graph, plain)
+        self.run.save(WEIGHTS, deployed_state(lasting, self.data))
         self.run.write_text("network.py", plain.source)
         about = {
             "class_name": plain.class_name,

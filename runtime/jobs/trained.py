@@ -17,7 +17,8 @@ from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
 from bayesnas.runtime.data.census import Census
 from bayesnas.runtime.data.conventions.lookups import check_lookups
-from bayesnas.runtime.data.dataset import Data, statistics_type
+from bayesnas.runtime.data.dataset import Data
+from bayesnas.runtime.data.examples import statistics_type
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.registry import DataOptions, Ports, check_use
 from bayesnas.runtime.data.splits import reserve_test
@@ -33,7 +34,7 @@ from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.reading import like_all, read_result
 from bayesnas.runtime.runs.schemas import DESCRIBED
 from bayesnas.runtime.runs.seals import check_file
-from bayesnas.runtime.tasks.bundle import bundled, by_port
+from bayesnas.runtime.tasks.bundle import Inputs, bundled, by_port
 from bayesnas.runtime.tasks.interface import Report, Task, wrong
 from bayesnas.runtime.tasks.registry import task_class
 
@@ -163,9 +164,12 @@ class TrainedRun:
         reading = self.reading(options or DataOptions())
         loaded = load_data(data, self.compiled.graph, reading, self.task)
         loaded.task.check_record(self.record, loaded.name)
-        given = by_port(loaded.test.inputs)
-        inputs = bundled({p: self.fitted(x, f"`{loaded.name}`", p) for p, x in given.items()})
-        loaded = evolve(loaded, task=self.task, test=evolve(loaded.test, inputs=inputs))
+
+        def fitted(inputs: Inputs) -> Inputs:
+            given = by_port(inputs)
+            return bundled({p: self.fitted(x, f"`{loaded.name}`", p) for p, x in given.items()})
+
+        loaded = evolve(loaded, task=self.task, test=loaded.test.changed(fitted))
         if not loaded.undivided:
             return loaded
         return self._without_trained(loaded, isinstance(data, str) and is_own(self.settings, data))
@@ -213,7 +217,7 @@ class TrainedRun:
         if not self.takes_pixels(port):
             graph = self.compiled.graph
             nodes = {graph.node(node).name: node for node in graph.root.inputs}
-            check_lookups(graph, nodes.get(port, graph.root.inputs[0]), inputs, place)
+            check_lookups(graph, nodes.get(port, graph.root.inputs[0]), [inputs], place)
             return inputs.to(getattr(torch, self.inputs[port]["dtype"]))
         if inputs.dtype == torch.uint8:
             return inputs
@@ -231,7 +235,7 @@ def input_record(data: Data) -> dict[str, Any]:
 
     It is ``input`` of a network of one input, else ``inputs`` by port.
     """
-    records = {port: _input_record(inputs) for port, inputs in by_port(data.train.inputs).items()}
+    records = {port: _input_record(inputs) for port, inputs in by_port(data.train.example).items()}
     if "" not in records:
         return {"inputs": records}
     columns = {"columns": list(data.columns)} if data.columns else {}
@@ -274,21 +278,21 @@ def buffer_names(port: str) -> tuple[str, str]:
     return f"{MEAN}{end}", f"{STD}{end}"
 
 
-def deployed_state(module: nn.Module, data: Data) -> dict[str, Tensor]:
+def deployed_state(weights: Mapping[str, Tensor], data: Data) -> dict[str, Tensor]:
     """The weights of a network that standardises its inputs itself, on the CPU.
 
     Args:
-        module: that was trained on standardised inputs.
+        weights: of the same, trained on standardised inputs.
         data: what it was trained on.
     """
-    inputs, means, stds = (by_port(x) for x in (data.train.inputs, data.mean, data.std))
+    inputs, means, stds = (by_port(x) for x in (data.train.example, data.mean, data.std))
     kind = getattr(torch, statistics_name(x.dtype for x in inputs.values()))
     state = {}
     for port, tensor in inputs.items():
         around = [1] * (tensor.dim() - 2)
         for name, statistic in zip(buffer_names(port), (means[port], stds[port]), strict=True):
             state[name] = statistic.to(kind).view(-1, *around)
-    state |= module.state_dict()
+    state |= weights
     return {name: tensor.cpu().contiguous() for name, tensor in state.items()}
 
 

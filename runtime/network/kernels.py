@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 
 from bayesnas.compiler.graph.model import Graph
-from bayesnas.dsl.files import write_text
+from bayesnas.dsl.files import cache_folder, write_text
 
 Channels: TypeAlias = tuple[int, int]  # in and out
 
@@ -153,13 +153,9 @@ def _processor() -> list[str]:
 
 def _kept(machine: Sequence[str]) -> Path | None:
     """The file that remembers what was found on such a machine; None without a home."""
+    folder = cache_folder()
     name = f"kernels-{sha256(json.dumps(machine).encode()).hexdigest()[:16]}.json"
-    if base := os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA"):
-        return Path(base) / "bayesnas" / name
-    with suppress(RuntimeError):
-        parts = ("Library", "Caches") if sys.platform == "darwin" else (".cache",)
-        return Path.home().joinpath(*parts) / "bayesnas" / name
-    return None
+    return None if folder is None else folder / name
 
 
 def _read(path: Path, machine: Sequence[str]) -> str | None:

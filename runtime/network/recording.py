@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bayesnas.compiler.graph.model import Graph
-from bayesnas.runtime.network.free_memory import free_memory
+from bayesnas.runtime.data.free_memory import free_memory
 from bayesnas.runtime.network.memory import Footprint
 from bayesnas.runtime.network.modules import predict_all
 from bayesnas.runtime.network.together.ranks import world

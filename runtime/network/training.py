@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.data.dataset import Data, Part, plain_batches, raw_batches
-from bayesnas.runtime.network.free_memory import release_memory
+from bayesnas.runtime.data.dataset import Data, plain_batches, raw_batches
+from bayesnas.runtime.data.examples import Examples
+from bayesnas.runtime.data.free_memory import release_memory
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.network.together.ranks import world
 from bayesnas.runtime.tasks.bundle import Inputs
@@ -103,7 +104,7 @@ def check_score(score: Score, chance: Score | None, what: str) -> None:
 def evaluate(
     module: nn.Module,
     data: Data,
-    part: Part,
+    part: Examples,
     at_once: int,
     gates: Tensor | None = None,
 ) -> Score:
@@ -115,13 +116,13 @@ def evaluate(
 
 
 @torch.no_grad()
-def report(module: nn.Module, data: Data, part: Part, at_once: int) -> Report:
+def report(module: nn.Module, data: Data, part: Examples, at_once: int) -> Report:
     """The same, and by class."""
     return _judged(module, data.task.report, part, plain_batches(data, part, at_once))
 
 
 @torch.no_grad()
-def report_raw(module: nn.Module, task: Task, part: Part, at_once: int) -> Report:
+def report_raw(module: nn.Module, task: Task, part: Examples, at_once: int) -> Report:
     """How good a network is that standardises its inputs itself, and by class."""
     return _judged(module, task.report, part, raw_batches(part, at_once))
 
@@ -129,7 +130,7 @@ def report_raw(module: nn.Module, task: Task, part: Part, at_once: int) -> Repor
 def _judged(
     module: nn.Module,
     judge: Callable[[Iterable[tuple[Tensor, Tensor]]], Judgement],
-    part: Part,
+    part: Examples,
     passes: Iterable[tuple[Inputs, Tensor]],
     gates: Tensor | None = None,
 ) -> Judgement:

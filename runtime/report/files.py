@@ -178,11 +178,15 @@ class RunFiles:
 
 @frozen
 class ComparisonFiles:
-    """A comparison's folder: ``record`` is ``compare.json``, ``entries`` is ``compare.csv``."""
+    """A comparison's folder: ``record`` is ``compare.json``.
+
+    ``entries`` are the rows of ``compare.csv`` that ended, ``failures`` the others.
+    """
 
     folder: Path
     record: Mapping[str, Any]
     entries: tuple[Mapping[str, Any], ...]
+    failures: tuple[Mapping[str, Any], ...]
     metric: str
 
     @classmethod
@@ -205,13 +209,23 @@ class ComparisonFiles:
             remedy = "finish it with the same command, without `--force`"
             message = f"no finished comparison in `{folder}`"
             raise DiagnosticError(Diagnostic("D415", message, help=remedy)) from None
-        entries = [{name: _number(text) for name, text in row.items()} for row in rows]
+        failures = tuple(row for row in rows if row.get("error"))
+        ended = [row for row in rows if not row.get("error")]
+        entries = [
+            {name: _number(text) for name, text in row.items() if name != "error"} for row in ended
+        ]
         metrics = [name for name in (rows[0] if rows else ()) if name and name.startswith("test_")]
         quality = metrics[0] if metrics else "test_"
         names = ("parameters", "flops", "images_trained", "images_evaluated", "seconds", "seed")
         entry = open_record({"strategy": TEXT, quality: NUMBER, **dict.fromkeys(names, NUMBER)})
         check_entries(entries, {**listed(entry), "minItems": 1}, path, RESTORE)
-        return cls(folder, record, tuple(entries), quality.removeprefix("test_"))
+        return cls(folder, record, tuple(entries), failures, quality.removeprefix("test_"))
+
+    @property
+    def swept(self) -> list[str]:
+        """The settings that its cells have otherwise, besides the strategy."""
+        search = self.record["search"]
+        return [name for name, value in search.items() if value is None and name != "strategy"]
 
     @property
     def name(self) -> str:

@@ -429,7 +429,7 @@ def run_record(
         "spec_hash": _spec_hash(compiled),
         "network": compiled.network.name,
         "values": dict(compiled.values),
-        "objectives": {o.port: o.term for o in compiled.graph.objectives},
+        "objectives": {o.port: o.term for o in compiled.training.objectives},
         "data": options.data_name,
         **data_places(options.data_name, options.data_options, options.out),
         "data_hash": data_hash,

@@ -15,7 +15,7 @@ from attrs import asdict, frozen
 
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import write_text
-from bayesnas.runtime.network.free_memory import used_memory
+from bayesnas.runtime.data.free_memory import used_memory
 from bayesnas.runtime.network.together.ranks import world
 from bayesnas.runtime.runs.ownership import RESULT, STATUS, has_checkpoint, is_held, settings_of
 from bayesnas.runtime.runs.progress import Pace, Progress

@@ -201,7 +201,7 @@ class Widths:
     def _look(self, view: View, gates: Tensor) -> tuple[Rows, Rows]:
         """What the loss gains without each channel, nats an example, and gamma of each."""
         net, subject, settings = self.net, view.subject, self.net.settings
-        part = net.fit_part.sample(settings.curvature_examples, self.generator)
+        part = net.fit_part.sample(settings.curvature_examples, self.generator).at_hand()
         g, H = of_channels(subject, net.data.task, net.passes(part, AT_ONCE), gates)
         alive = subject.joined(self.alive(view))
         sources = sources_of(view.slices)

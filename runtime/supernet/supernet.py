@@ -20,9 +20,10 @@ from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.settings import STRATEGIES, SearchSettings
 from bayesnas.compiler.space.choices import Member
 from bayesnas.dsl.diagnostics import quote
-from bayesnas.runtime.data.dataset import Batches, Data, Part, plain_batches
+from bayesnas.runtime.data.dataset import Batches, Data, plain_batches
+from bayesnas.runtime.data.examples import Examples
+from bayesnas.runtime.data.free_memory import release_memory
 from bayesnas.runtime.data.splits import HOLDOUT, split
-from bayesnas.runtime.network.free_memory import release_memory
 from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.learning.rates import cosine
 from bayesnas.runtime.network.memory import JUDGEMENT, AtOnce, Footprint
@@ -91,7 +92,8 @@ class Supernet:
         )
         self.generator = torch.Generator().manual_seed(seed)
         torch.manual_seed(seed)  # for dropout
-        self.fit_part, self.held_part = split(data.train, data.task, HOLDOUT, self.generator)
+        self.fit_part, held = split(data.train, data.task, HOLDOUT, self.generator)
+        self.held_part = held.at_hand()
         self._batches = Batches(
             data, self.fit_part, settings.batch_size, settings.augment, self.generator
         )
@@ -113,6 +115,7 @@ class Supernet:
         self.evaluated = 0  # images forward alone, or backward to the gates
         self.after_step: Callable[[], None] = lambda: None  # what a step of the weights ends with
         self._kept: frozenset[str] = frozenset(self.gates.groups)
+        self._first = self.fit_part.first(0)  # of the examples that train: see `_calibrating`
 
     # ------------------------------------------------------------------------------------- gates
 
@@ -217,21 +220,21 @@ class Supernet:
 
     # ------------------------------------------------------------------------------- derivatives
 
-    def sample(self, part: Part, count: int) -> Part:
-        """Some examples of a part, at random."""
-        return part.sample(count, self.generator)
+    def sample(self, part: Examples, count: int) -> Examples:
+        """Some examples of a part, at random, to be looked at more than once."""
+        return part.sample(count, self.generator).at_hand()
 
-    def passes(self, part: Part, size: int) -> Iterator[tuple[Inputs, Tensor]]:
+    def passes(self, part: Examples, size: int) -> Iterator[tuple[Inputs, Tensor]]:
         """Batches of a part for derivatives in something else than the gates."""
         self.evaluated += len(part)
         return self._in_order(part, min(size, self.at_once.derivative()))
 
-    def _in_order(self, part: Part, size: int) -> Iterator[tuple[Inputs, Tensor]]:
+    def _in_order(self, part: Examples, size: int) -> Iterator[tuple[Inputs, Tensor]]:
         """Batches of a part for a pass of another size than training steps."""
         release_memory(self.device)
         return plain_batches(self.data, part, size)
 
-    def gradient(self, gates: Tensor, part: Part) -> Tensor:
+    def gradient(self, gates: Tensor, part: Examples) -> Tensor:
         """Of the mean loss over a part in the gates [G], float64.
 
         Raises:
@@ -241,7 +244,7 @@ class Supernet:
         batches = self._in_order(part, self.at_once.derivative())
         return self._finite(gradient(self.module, self.data.task, batches, gates), "gradient")
 
-    def curvature(self, gates: Tensor, part: Part) -> Tensor:
+    def curvature(self, gates: Tensor, part: Examples) -> Tensor:
         """Of the mean loss over a part in the gates [G, G], float64, as the settings say.
 
         Raises:
@@ -302,7 +305,7 @@ class Supernet:
         for norm in norms:
             norm.reset_running_stats()
         self.module.train()
-        part = self.fit_part.first(examples)
+        part = self._calibrating(examples)
         size, seen = self.at_once.forward(JUDGEMENT), 0
         for inputs, _ in self._in_order(part, size):
             if len(inputs) > 1 or size == 1:
@@ -313,7 +316,13 @@ class Supernet:
                     predict(self.module, share.of(inputs), gates)
         self.evaluated += len(part)
 
-    def score(self, gates: Tensor, part: Part | None = None) -> Score:
+    def _calibrating(self, examples: int) -> Examples:
+        """The first training examples; they are asked for again and again."""
+        if examples > len(self._first):
+            self._first = self.fit_part.first(max(examples, RECALIBRATION)).at_hand()
+        return self._first.first(examples)
+
+    def score(self, gates: Tensor, part: Examples | None = None) -> Score:
         """What held-out examples say at these gates, normalisation in evaluation mode.
 
         All of them, unless some are given.
@@ -329,7 +338,7 @@ class Supernet:
         return score
 
     def judge_parts(
-        self, member: Member, parts: Sequence[Part], recalibration: int | None = None
+        self, member: Member, parts: Sequence[Examples], recalibration: int | None = None
     ) -> list[Score]:
         """The same on some parts, normalisation estimated from so many training examples."""
         before = self._kept

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 import torch
 from attrs import field, frozen
@@ -124,6 +124,14 @@ def inverse_shares(counts: Tensor) -> tuple[float, ...]:
 def numbers_on(values: Sequence[float], like: Tensor) -> Tensor:
     """The numbers as float64 [K] on the device of a tensor."""
     return torch.tensor(values, dtype=torch.float64, device=like.device)
+
+
+class Losing(Protocol):
+    """What has a loss: a task, or one with more to it."""
+
+    def loss(self, outputs: Tensor, targets: Tensor, reduction: Reduction = "mean") -> Tensor:
+        """The sum of the examples' losses, or that over their number: a scalar."""
+        ...
 
 
 def column_names(count: int, name: str = "y") -> tuple[str, ...]:

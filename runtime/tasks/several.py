@@ -174,6 +174,11 @@ class Several(Task):
             columns.append(column if weight is None else weight[:, None] * column)
         return torch.cat(columns, dim=1)
 
+    def part(self, port: str, targets: Tensor) -> tuple[Task, Tensor]:
+        """What the output of that name learns, and its targets among those of all."""
+        parts = zip(self.outputs, self._targets(targets), strict=True)
+        return next((o.task, part) for o, part in parts if o.port == port)
+
     # ------------------------------------------------------------------------------- the network
 
     def check(self, graph: Graph, data: str) -> None:

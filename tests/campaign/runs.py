@@ -37,7 +37,7 @@ from campaign.traps import Trap, after_checkpoints
 SECONDS: Final = 120  # after which a run hangs
 _LOADED: Final = (
     *("torch._dynamo", "matplotlib.backends.backend_svg", "matplotlib.figure"),
-    *("bayesnas.commands.parser", "bayesnas.runtime.jobs.comparison"),
+    *("bayesnas.commands.parser", "bayesnas.runtime.jobs.comparison.compare"),
     *("bayesnas.runtime.jobs.export", "bayesnas.runtime.strategies.registry"),
 )
 
@@ -212,7 +212,9 @@ def _timeless(data: Any) -> Any:
         return str(data.dtype), tuple(data.shape), sha256(plain.numpy().tobytes()).hexdigest()
     if isinstance(data, Mapping):
         return {
-            key: _timeless(value) for key, value in data.items() if key not in ("seconds", SEAL)
+            key: _timeless(value)
+            for key, value in data.items()
+            if key not in ("seconds", "seconds_training", SEAL)
         }
     if isinstance(data, list | tuple):
         return [_timeless(entry) for entry in data]

@@ -51,6 +51,8 @@ def test_an_entry_says_objective_options_and_weight() -> None:
         ("map = regression * 1e999", "D234", "the weight inf of `map`"),
         ("label = classification(ignored = 9)", "D234", "`ignored` does nothing for `label`"),
         ("map = regression; map = regression", "D201", "`map` is defined twice"),
+        ("map = auxiliary(of = 3)", "D234", "invalid value `3` of `of`"),
+        ("map = regression(of = label)", "D234", "`regression` has no option `of`"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(entries: str, code: str, message: str) -> None:
@@ -64,6 +66,40 @@ def test_what_is_wrong_is_said_with_its_place(entries: str, code: str, message: 
     assert found.span.line == (1 if "does nothing" in message else 6)
 
 
+@pytest.mark.parametrize(
+    ("entries", "code", "message"),
+    [
+        ("map = auxiliary; label = regression * 2", "D234", "a weight of `label`, the only output"),
+        ("map = auxiliary(of = map)", "D237", "`map` learns what `map` does, which is no other"),
+        ("map = auxiliary", "D237", "`map` is [4, 8, 8], and `label`, whose targets it learns"),
+        ("map = auxiliary; label = auxiliary", "D237", "no output of `two` is left"),
+    ],
+)
+def test_what_does_not_suit_the_network_is_said_at_the_port(
+    entries: str, code: str, message: str
+) -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        learning(entries)
+    first = caught.value.diagnostics[0]
+    assert first.code == code
+    assert message in first.message
+    assert first.help
+    assert first.span is not None
+    assert first.span.line == 1
+
+
+def test_what_an_auxiliary_output_alone_reads_is_said() -> None:
+    text = """\
+network n(x: [4], z: [4]) -> (y: [2], aux: [2]) {
+    x -> y : linear(2)
+    z -> aux : linear(2)
+}
+learn { aux = auxiliary }
+"""
+    with pytest.raises(DiagnosticError, match="`z` is read by an auxiliary output alone"):
+        compile_text(text)
+
+
 def test_a_weight_of_the_only_output_is_refused() -> None:
     text = "network n(x: [4]) -> (y: [2]) { x -> y : linear(2) }\nlearn { y = regression * 2 }"
     with pytest.raises(DiagnosticError, match="a weight of `y`, the only output"):
@@ -71,7 +107,12 @@ def test_a_weight_of_the_only_output_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "entry", ["map = regression(sigma = 0.123456789) * 1e-07", "map = multilabel"]
+    "entry",
+    [
+        "map = regression(sigma = 0.123456789) * 1e-07",
+        "map = multilabel",
+        "map = auxiliary(of = label) * 0.4",
+    ],
 )
 def test_an_objective_is_read_as_it_is_printed(entry: str) -> None:
     assert str(read_objective(entry)) == entry

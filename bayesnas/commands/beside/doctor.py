@@ -30,7 +30,7 @@ def _doctor(options: argparse.Namespace) -> int:
     """Everything, and 1 where something computes wrongly."""
     set_threads(options.threads)
     from bayesnas.commands.beside.selftest import self_test
-    from bayesnas.runtime.network.free_memory import free_memory
+    from bayesnas.runtime.data.free_memory import free_memory
     from bayesnas.runtime.runs.folder import pick_device
     from bayesnas.runtime.runs.machine import machine_record
 

@@ -212,12 +212,12 @@ def _of_folder(root: Path) -> Glance:
     Raises:
         DiagnosticError: D503 (none of them can be read), and what `Layout.of` raises.
     """
-    from bayesnas.runtime.data.folder import Findings, images_below
-    from bayesnas.runtime.data.layout import Layout
+    from bayesnas.runtime.data.folders.layout import Layout
+    from bayesnas.runtime.data.folders.listing import Files, Findings, images_below
 
     layout = Layout.of(root)
     files = [images_below(layout.train / name, Findings()) for name in layout.classes]
-    shape, resized, told = _fitted(layout.train, [path for paths in files for path in paths])
+    shape, resized, told = _fitted(layout.train, Files.joined(files))
     counts = tuple(map(len, files))
     return Glance(shape, len(files), layout.classes, sum(counts), counts, resized, told)
 
@@ -235,7 +235,7 @@ def _fitted(
     Raises:
         DiagnosticError: D503 (none of them can be read).
     """
-    from bayesnas.runtime.data.images import picture_size
+    from bayesnas.runtime.data.folders.images import picture_size
 
     seen = [size for path in _spread(files) if (size := picture_size(path)) is not None]
     if not seen:

@@ -1,5 +1,5 @@
 # How DARTS trains what it found on ImageNet (train_imagenet.py): 14 cells of 48 channels. Its
-# auxiliary head is not part of a recipe.
+# auxiliary head, of weight 0.4, is part of the network: networks/darts_imagenet.nas.
 train {
     epochs = 250
     batch_size = 128

@@ -10,7 +10,8 @@ from attrs import evolve, frozen
 from torch import Tensor
 
 from bayesnas.compiler.operations.primitives import Shape
-from bayesnas.runtime.data.dataset import Data, statistics
+from bayesnas.runtime.data.dataset import Data
+from bayesnas.runtime.data.examples import Part
 from bayesnas.runtime.tasks.bundle import bundled, by_port
 
 _COLOURS: Final = (1, 3, 4)  # channels of pictures: grey, colour, colour and transparency
@@ -80,10 +81,10 @@ def rearranged(data: Data, wanted: Mapping[str, Shape]) -> Data:
     if not moved:
         return data.noted(*notes)
     parts = [
-        evolve(part, inputs=bundled(inputs))
+        Part(bundled(inputs), part.targets)
         for part, inputs in ((data.train, train), (data.test, test))
     ]
-    mean, std = statistics(parts[0].inputs)
+    mean, std = parts[0].statistics()
     return evolve(data, train=parts[0], test=parts[1], mean=mean, std=std).noted(*notes)
 
 

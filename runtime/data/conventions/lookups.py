@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+
 from torch import Tensor
 
 from bayesnas.compiler.graph.model import Graph
@@ -9,25 +12,27 @@ from bayesnas.compiler.graph.walks import lookups
 from bayesnas.runtime.tasks.interface import wrong
 
 
-def check_lookups(graph: Graph, node: str, inputs: Tensor, place: str) -> None:
+def check_lookups(graph: Graph, node: str, inputs: Iterable[Tensor], place: str) -> None:
     """Refuse numbers that an `embedding` of the network has no row for.
 
     Args:
         graph: of the network.
         node: one of its inputs.
-        inputs: of that input, as the network sees them, [N, ...].
+        inputs: of that input, as the network sees them, in batches [N, ...].
         place: names them in diagnostics.
 
     Raises:
         DiagnosticError: D518.
     """
     rows = [dict(s.arguments)["words"] for s in lookups(graph, node) if s.primitive == "embedding"]
-    if not rows or not inputs.numel():
+    if not rows:
         return
-    least, most = float(inputs.min()), float(inputs.max())
-    if bool((inputs != inputs.floor()).any()):
-        remedy = "number what they name from 0, and pass `--standardise no`"
-        raise wrong(place, "D518", "has numbers that name no row of `embedding`", remedy)
+    least, most = math.inf, -math.inf
+    for batch in inputs:
+        if bool((batch != batch.floor()).any()):
+            remedy = "number what they name from 0, and pass `--standardise no`"
+            raise wrong(place, "D518", "has numbers that name no row of `embedding`", remedy)
+        least, most = min(least, float(batch.min())), max(most, float(batch.max()))
     if least < 0 or most >= min(rows):
         span = f"{least:,.0f} to {most:,.0f}"
         what = f"has numbers from {span}, and `embedding` has {min(rows):,} rows"

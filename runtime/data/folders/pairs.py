@@ -13,23 +13,19 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import torch
 from attrs import frozen
-from torch import Tensor
 
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle, quote
 from bayesnas.runtime.data.arrays import data_of_parts
 from bayesnas.runtime.data.dataset import Data
-from bayesnas.runtime.data.folder import (
-    Findings,
-    Reader,
-    check_shape,
-    images_below,
-    stacked,
-    unreadable,
-)
-from bayesnas.runtime.data.images import ImageError, read_map
-from bayesnas.runtime.data.layout import ROLES
+from bayesnas.runtime.data.folders.images import ImageError, read_map
+from bayesnas.runtime.data.folders.layout import ROLES
+from bayesnas.runtime.data.folders.listing import Findings, Labelled, images_below
+from bayesnas.runtime.data.folders.reading import check_shape, unreadable
+from bayesnas.runtime.data.folders.survey import survey
 from bayesnas.runtime.data.registry import FITS, Request
+from bayesnas.runtime.tasks.bundle import by_port
 from bayesnas.runtime.tasks.interface import Array
 
 _IMAGES: Final = ("images", "image", "imgs", "inputs")
@@ -86,23 +82,25 @@ def load(request: Request) -> Data:
 
     Raises:
         DiagnosticError: D502 (no such folders), D503, D504 (images cannot be read), D505 (their
-            shape), D522 (pairs), and what is wrong with the targets.
+            shape), D522 (pairs), D423 (they are to be streamed), and what is wrong with the
+            targets.
     """
     check_shape(request.shape)
+    check_idle(request.options.streamed, "with masks", "leave it out: they are read into memory")
     root, findings, said = Path(request.argument), Findings(), []
     parts = paired_parts(root)
     if request.learned is not None:
         judged = next(role for role in ("test", "val", "train") if role in parts)
         parts, said = {"train": parts[judged]}, [f"`{parts[judged].images}` is judged"]
     names = {"train": "", "test": "_test", "val": "_val"}
-    read = {role: _read(request, pairs.files(findings), findings) for role, pairs in parts.items()}
-    deep = any(image.is_floating_point() for images, _ in read.values() for image in images)
-    regression = request.objective == "regression"
-    maps = _alike([targets for _, targets in read.values()], regression)
+    files = {role: pairs.files(findings) for role, pairs in parts.items()}
+    images = survey(request, [_images(pairs) for pairs in files.values()], findings, streams=False)
+    targets = [_targets(request, pairs) for pairs in files.values()]
+    maps = _alike(targets, request.objective == "regression")
     arrays: dict[str, Array] = {}
-    for (role, (images, _)), targets in zip(read.items(), maps.arrays, strict=True):
-        arrays["x" + names[role]] = stacked(images, request.shape, deep).numpy()
-        arrays["y" + names[role]] = targets
+    for role, part, numbers in zip(files, images.parts, maps.arrays, strict=True):
+        arrays["x" + names[role]] = by_port(part.inputs)[""].numpy()
+        arrays["y" + names[role]] = numbers
     notes = [*said, *maps.notes, *findings.texts()]
     return data_of_parts(request, arrays, notes)
 
@@ -184,16 +182,17 @@ def _key(path: Path, folder: Path) -> str:
 # ------------------------------------------------------------------------------------- the numbers
 
 
-def _read(
-    request: Request, files: Sequence[tuple[Path, Path]], findings: Findings
-) -> tuple[list[Tensor], list[Array]]:
-    """The images and the targets of a part; each target [H, W] or [3, H, W].
+def _images(files: Sequence[tuple[Path, Path]]) -> Labelled:
+    """The images of a part; what belongs to them is read by itself."""
+    return Labelled([image for image, _ in files], np.arange(len(files)), torch.zeros(len(files)))
+
+
+def _targets(request: Request, files: Sequence[tuple[Path, Path]]) -> list[Array]:
+    """The targets of a part, each [H, W] or [3, H, W].
 
     Raises:
         DiagnosticError: D504, D505.
     """
-    reader = Reader(request.shape, request.options, findings)
-    images = reader.read_all([image for image, _ in files], request)
     targets, broken = [], []
     size = request.shape[1:] if request.options.resizes else None
     for _, path in files:
@@ -212,7 +211,7 @@ def _read(
                     help="pass `--resize` to fit images and masks to the network",
                 )
             )
-    return images, targets
+    return targets
 
 
 def _by(target: Array) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from bayesnas.runtime.data import folder
 from bayesnas.runtime.data.dataset import Data
-from bayesnas.runtime.data.folders import pairs
+from bayesnas.runtime.data.folders import classes, pairs
 from bayesnas.runtime.data.registry import Request
 
 
@@ -12,6 +11,6 @@ def load(request: Request) -> Data:
     """What the folder holds, read for the network's output.
 
     Raises:
-        DiagnosticError: what `folder.load` and `pairs.load` raise.
+        DiagnosticError: what `classes.load` and `pairs.load` raise.
     """
-    return pairs.load(request) if len(request.outputs) > 1 else folder.load(request)
+    return pairs.load(request) if len(request.outputs) > 1 else classes.load(request)

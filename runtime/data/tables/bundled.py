@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from bayesnas.runtime.data.dataset import Data, Part
+from bayesnas.runtime.data.dataset import Data
+from bayesnas.runtime.data.examples import Part
 from bayesnas.runtime.data.registry import Request
 from bayesnas.runtime.data.splits import reserve_test
 from bayesnas.runtime.tasks.classification import Classification

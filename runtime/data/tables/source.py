@@ -16,7 +16,8 @@ from torch import Tensor
 
 from bayesnas.dsl.diagnostics import quote
 from bayesnas.runtime.data.conventions.files import parts_of
-from bayesnas.runtime.data.dataset import Data, Part
+from bayesnas.runtime.data.dataset import Data
+from bayesnas.runtime.data.examples import Part
 from bayesnas.runtime.data.registry import Request
 from bayesnas.runtime.data.splits import reserve_test, split_words
 from bayesnas.runtime.data.tables.columns import MOST, UNKNOWN, Categories, Preparation

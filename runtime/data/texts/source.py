@@ -19,7 +19,8 @@ from torch import Tensor
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.conventions.files import parts_of
-from bayesnas.runtime.data.dataset import Data, Part
+from bayesnas.runtime.data.dataset import Data
+from bayesnas.runtime.data.examples import Part
 from bayesnas.runtime.data.registry import Request
 from bayesnas.runtime.data.splits import TEST_SHARE
 from bayesnas.runtime.data.texts.tokens import Vocabulary, split_text

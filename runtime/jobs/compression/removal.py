@@ -16,7 +16,8 @@ from bayesnas.compiler.settings import TrainSettings
 from bayesnas.compiler.slices.counts import Kept, kept_cost
 from bayesnas.compiler.slices.groups import Slices, coupled_slices, sources_of
 from bayesnas.compiler.slices.groups import Tensor as SlicedTensor
-from bayesnas.runtime.data.dataset import Data, Part, plain_batches
+from bayesnas.runtime.data.dataset import Data, plain_batches
+from bayesnas.runtime.data.examples import Examples
 from bayesnas.runtime.jobs.compression.cut import Cut, Found, module_of
 from bayesnas.runtime.jobs.trained import MEAN, STD, TrainedRun
 from bayesnas.runtime.network.modules import predict
@@ -209,7 +210,7 @@ class Removal:
     def _subject(self, state: Mapping[str, Tensor], family: str) -> Subject:
         module = module_of(self.compiled, state)
         generator = torch.Generator().manual_seed(self.judge.seed)
-        part = self.data.train.sample(EXAMPLES, generator)
+        part = self.data.train.sample(EXAMPLES, generator).at_hand()
         return self.subject(module, generator, family, partial(self._losses, module, part))
 
     def subject(
@@ -227,7 +228,7 @@ class Removal:
             return subject
         return pieces_of(family, subject, self.prices.uses, self.judge.limits.layers)
 
-    def _losses(self, module: nn.Module, part: Part) -> Iterator[Tensor]:
+    def _losses(self, module: nn.Module, part: Examples) -> Iterator[Tensor]:
         for inputs, targets in plain_batches(self.data, part, self.run.batch_size):
             yield self.data.task.loss(predict(module, inputs), targets)
 

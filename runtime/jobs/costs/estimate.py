@@ -21,6 +21,7 @@ from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.compiler.space.prices import Prices
 from bayesnas.runtime.data.augmentation import Extra
 from bayesnas.runtime.data.dataset import Batches, Data
+from bayesnas.runtime.data.free_memory import Peak, free_memory
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.splits import HOLDOUT
 from bayesnas.runtime.jobs.costs.members import biggest, network_of
@@ -29,7 +30,6 @@ from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.jobs.memory import Demand, watched
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.space import Space
-from bayesnas.runtime.network.free_memory import Peak, free_memory
 from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.learning.learner import Learner
 from bayesnas.runtime.network.memory import JUDGEMENT, TEST, AtOnce
@@ -142,7 +142,7 @@ def estimate(
 
 
 def _data(options: RunOptions, compiled: Compiled, device: torch.device) -> Data:
-    return load_data(options.data, compiled.graph, options.data_options).to(device)
+    return load_data(options.data, compiled.graph, options.data_options, device=device).to(device)
 
 
 def _biggest(space: Space) -> Compiled:

@@ -15,6 +15,7 @@ from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.runtime.data.dataset import Batches
 from bayesnas.runtime.network.compiled import CompiledCall
+from bayesnas.runtime.network.learning.auxiliary import Auxiliary
 from bayesnas.runtime.network.learning.drop_path import DropPath
 from bayesnas.runtime.network.learning.mixtures import mixed
 from bayesnas.runtime.network.learning.rates import learning_rate
@@ -59,6 +60,7 @@ class Learner:
         compiling: bool = False,
     ) -> None:
         self.module, self.settings = module, settings
+        self.auxiliary = Auxiliary.of(graph)
         self.optimizer = optimizer_of(module, settings)
         self.path = DropPath(module, emitted, graph, settings.drop_path)
         self.regulariser: Regulariser | None = None
@@ -73,7 +75,12 @@ class Learner:
 
     @property
     def judged(self) -> nn.Module:
-        """The network that is judged and kept: the running mean, or the network itself."""
+        """The network that is judged: `kept`, without auxiliary outputs."""
+        return self.auxiliary.judged(self.kept)
+
+    @property
+    def kept(self) -> nn.Module:
+        """The network that is kept: the running mean, or the network itself."""
         return self.module if self.average is None else self.average.module
 
     def epoch(self, batches: Batches, epoch: int, taken: int = 0) -> Iterator[float]:
@@ -106,7 +113,7 @@ class Learner:
         with parted(len(targets)) as share:
             with precisely(settings.precision, inputs.device):
                 outputs = self._outputs(share.of(mixture.inputs))
-            loss_of = partial(share.loss, batches.data.task)
+            loss_of = partial(share.loss, self.auxiliary.joined(batches.data.task))
             loss = mixture.loss(loss_of, wide(outputs), targets)
             value = check_loss(world().sum(loss.detach().clone()), place)
             penalty = self.regulariser.penalty() if self.regulariser else None

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.network.together.launch import launch
 from bayesnas.runtime.tasks.bundle import Bundle
-from bayesnas.runtime.tasks.interface import Task
+from bayesnas.runtime.tasks.interface import Losing
 
 Batch = TypeVar("Batch", bound=Tensor | Bundle)
 Result = TypeVar("Result")
@@ -74,7 +74,7 @@ class Share:
         """What its rows add to sums over the ranks."""
         return sums if self.counts else torch.zeros_like(sums)
 
-    def loss(self, task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, task: Losing, outputs: Tensor, targets: Tensor) -> Tensor:
         """What its rows add to the mean loss of the batch: a scalar.
 
         Args:

@@ -12,7 +12,8 @@ from attrs import field, frozen
 from torch import Tensor
 
 from bayesnas.dsl.diagnostics import DiagnosticError
-from bayesnas.runtime.data.dataset import Part, raw_batches
+from bayesnas.runtime.data.dataset import raw_batches
+from bayesnas.runtime.data.examples import Examples
 from bayesnas.runtime.jobs.trained import TrainedRun
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.report.blocks import (
@@ -59,13 +60,13 @@ class _Answers:
     """A network's outputs [N, ...] for a part, and the loss of each example [N], on the CPU."""
 
     trained: TrainedRun
-    part: Part
+    part: Examples
     outputs: Tensor = field(eq=False, repr=False)
     losses: Tensor = field(eq=False, repr=False)
 
     @classmethod
     @torch.no_grad()
-    def of(cls, trained: TrainedRun, part: Part) -> _Answers:
+    def of(cls, trained: TrainedRun, part: Examples) -> _Answers:
         """Of a trained network."""
         losses, outputs = [], []
         for inputs, targets in raw_batches(part, trained.at_once):
@@ -113,12 +114,12 @@ class _Answers:
         about = (
             "The test examples of the largest loss: often mislabelled, cut off, or of a rare kind."
         )
-        images = next(filter(_are_images, tensors(part.inputs)), None)
+        images = next(filter(_are_images, tensors(part.subset(torch.tensor(order)).inputs)), None)
         if images is None:
             return [Numbers("Worst examples", about, table)]
         pictures = [
             Picture(f"is {truth}, answer {name} ({number(value):.3g})", address=_address(image))
-            for image, (_, truth, name, value, _) in zip(images[order], rows, strict=True)
+            for image, (_, truth, name, value, _) in zip(images, rows, strict=True)
         ]
         return [Gallery("Worst examples", about, tuple(pictures), table)]
 

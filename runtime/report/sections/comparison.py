@@ -15,6 +15,7 @@ from bayesnas.runtime.report.metrics import larger_is_better, metric_scale, metr
 from bayesnas.runtime.report.sections.layers import COSTS
 
 _CONFIDENCE: Final = 0.95
+_NUMBERS: Final = ("parameters", "flops", "images_trained", "seconds")
 
 
 def comparison_sections(files: ComparisonFiles) -> list[Section]:
@@ -22,7 +23,13 @@ def comparison_sections(files: ComparisonFiles) -> list[Section]:
     scale, _ = metric_scale(files.metric)
     quality = f"test_{files.metric}"
     rows: list[dict[str, Any]] = [
-        {**entry, "quality": scale * entry[quality]} for entry in files.entries
+        {
+            **entry,
+            "quality": scale * entry[quality],
+            "searched by": entry["strategy"],
+            "strategy": _name(entry, files.swept),
+        }
+        for entry in files.entries
     ]
     by_strategy: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
@@ -30,17 +37,10 @@ def comparison_sections(files: ComparisonFiles) -> list[Section]:
     sign = -1 if larger_is_better(files.metric) else 1
     order = sorted(by_strategy, key=lambda name: sign * _mean(by_strategy[name], "quality"))
     title = metric_title(files.metric, "test")
-    columns = (
-        "strategy",
-        "seed",
-        "quality",
-        "parameters",
-        "flops",
-        "images_trained",
-        "images_evaluated",
-        "seconds",
-    )
-    table = Table.of("runs", columns, [[row[c] for c in columns] for row in rows])
+    numbers = ("quality", *_NUMBERS[:3], "images_evaluated", "seconds")
+    names = ("searched by", *files.swept, "seed", *numbers)
+    columns = ("strategy", *names[1:])
+    table = Table.of("runs", columns, [[row.get(name, "") for name in names] for row in rows])
     about = "A dot for each seed over its strategy's box: the middle half, and the median."
     costs = tuple(_against_cost(rows, order, cost, name, files.metric) for cost, name in COSTS)
     cost_about = (
@@ -48,7 +48,8 @@ def comparison_sections(files: ComparisonFiles) -> list[Section]:
         "front."
     )
     blocks: tuple[Block, ...] = (
-        _summary(by_strategy, order, title),
+        _summary(by_strategy, order, title, files.swept),
+        *_failures(files),
         Words(tuple(significance(by_strategy, order, files.metric))),
         Chart("Over the seeds", about, (_boxes(rows, order, title),), table),
         Chart("Cost against quality", cost_about, costs, table, wide=False),
@@ -117,19 +118,37 @@ def _half_width(values: Sequence[float]) -> float:
     return quantile * stdev(values) / math.sqrt(len(values))
 
 
+def _name(entry: Mapping[str, Any], swept: Sequence[str]) -> str:
+    """A strategy with the settings that were swept, those that it uses."""
+    used = (f"{name} = {entry[name]}" for name in swept if entry.get(name, "") != "")
+    return ", ".join([entry["strategy"], *used])
+
+
+def _failures(files: ComparisonFiles) -> list[Numbers]:
+    """The cells that did not end, in a table, if there are any."""
+    if not files.failures:
+        return []
+    names = ("strategy", *files.swept, "seed", "error")
+    rows = [[row.get(name, "") for name in names] for row in files.failures]
+    about = "The same command, without `--force`, goes on with these."
+    return [Numbers("Failed", about, Table.of("failures", names, rows))]
+
+
 def _summary(
-    entries: Mapping[str, Sequence[Mapping[str, Any]]], order: Sequence[str], title: str
+    entries: Mapping[str, Sequence[Mapping[str, Any]]],
+    order: Sequence[str],
+    title: str,
+    swept: Sequence[str],
 ) -> Numbers:
-    names = ("quality", "parameters", "flops", "images_trained", "seconds")
     rows: list[tuple[Cell, ...]] = []
     for strategy in order:
         runs = entries[strategy]
         spread = stdev(run["quality"] for run in runs) if len(runs) > 1 else 0.0
-        mean, *others = (_mean(runs, name) for name in names)
-        rows.append(
-            (strategy, len(runs), f"{mean:.2f} ± {spread:.2f}", *(f"{v:,.0f}" for v in others))
-        )
-    columns = ("strategy", "seeds", title, "parameters", "FLOPs", "images trained", "seconds")
+        start = [runs[0][name] for name in ("searched by", *swept)]
+        quality = f"{_mean(runs, 'quality'):.2f} ± {spread:.2f}"
+        rows.append((*start, len(runs), quality, *(f"{_mean(runs, n):,.0f}" for n in _NUMBERS)))
+    columns = ("strategy", *swept, "seeds", title, "parameters", "FLOPs", "images trained")
+    columns += ("seconds",)
     about = "Means over the seeds, the quality with its standard deviation; the best first."
     return Numbers("In a table", about, Table.of("strategies", columns, rows))
 

@@ -41,9 +41,11 @@ def command_of(run: RunFiles) -> str:
     if settings.get("latencies_hash"):
         words += ["--latencies", str(run.folder / LATENCIES)]
     given = run.compiled.settings(kind)
-    default: Any = make_settings(SearchSettings, given)
+    default: Any
     if kind == "train":
         default = make_settings(TrainSettings, given)
+    else:
+        default = make_settings(SearchSettings, given)
     for name, value in settings.get("settings", {}).items():
         if getattr(default, name, value) != value:
             words += [

@@ -71,7 +71,7 @@ class Pruner:
         if not self.fits(gone | groups):
             return False
         gone |= groups
-        reasons.update(dict.fromkeys(groups, reason))
+        reasons.update(dict.fromkeys(sorted(groups), reason))  # sets have another order each time
         return True
 
     def _gamma(self, gamma: Tensor, group: str) -> float:
@@ -98,7 +98,8 @@ class Pruner:
             limit = count + math.ceil((len(arrivals) - count) * (1 - progress))
             living = [c for c in arrivals if self._groups_in(c) - gone]
             strength = {
-                c.id: sum(self._gamma(gamma, g) for g in self._groups_in(c) - gone) for c in living
+                c.id: sum(self._gamma(gamma, g) for g in sorted(self._groups_in(c) - gone))
+                for c in living
             }
             living.sort(key=lambda c: strength[c.id])
             result += living[: max(0, len(living) - limit)]

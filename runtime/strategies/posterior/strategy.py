@@ -20,7 +20,7 @@ from torch import Tensor
 
 from bayesnas.compiler.space.choices import Member
 from bayesnas.compiler.space.prices import best_member
-from bayesnas.runtime.data.dataset import Part
+from bayesnas.runtime.data.examples import Examples
 from bayesnas.runtime.runs.reading import (
     NUMBER,
     Schema,
@@ -182,7 +182,7 @@ class Posterior(Strategy):
             belief = look_at(promising)
         return belief, judged
 
-    def _terms(self, count: int) -> tuple[list[Part], int]:
+    def _terms(self, count: int) -> tuple[list[Examples], int]:
         """Equal parts of held-out examples, and how many examples normalisation takes.
 
         They take what is left of as many images as were trained on, `EXAMPLES` of each at least.

@@ -65,6 +65,7 @@ GRID: Mapping[str, tuple[int, ...]] = {
     "percent": (0, 30, 100),
     "kernel_width": (SAME, 1, 3),
     "causal": (0, 1),
+    "padded": (0, 1),
     "exponent": (0, 3),
     "size": (1, 3, 8),
     "size_width": (SAME, 5),

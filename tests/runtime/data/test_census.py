@@ -7,7 +7,8 @@ import torch
 
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.data.census import Census
-from bayesnas.runtime.data.dataset import Data, Part
+from bayesnas.runtime.data.dataset import Data
+from bayesnas.runtime.data.examples import Part
 from bayesnas.runtime.data.splits import split
 from bayesnas.runtime.tasks.classification import Classification
 

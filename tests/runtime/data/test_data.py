@@ -16,15 +16,10 @@ from torch import Tensor
 
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.data import images as image_files
 from bayesnas.runtime.data.augmentation import augmented
-from bayesnas.runtime.data.dataset import (
-    Batches,
-    Data,
-    Part,
-    plain_batches,
-    sameness_note,
-)
+from bayesnas.runtime.data.dataset import Batches, Data, plain_batches, sameness_note
+from bayesnas.runtime.data.examples import Part
+from bayesnas.runtime.data.folders import images as image_files
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.registry import DataOptions
 
@@ -636,5 +631,6 @@ def test_auto_is_what_suits_the_data(digits: Data) -> None:
 @pytest.mark.parametrize(("count", "said"), [(1, False), (2, True), (9, True)])
 def test_examples_that_are_all_the_same_are_told(count: int, said: bool) -> None:
     same = torch.rand(1, 3, 4, 4).expand(count, -1, -1, -1)
-    assert bool(sameness_note(same)) == said
-    assert sameness_note(same + torch.arange(count).view(-1, 1, 1, 1)) == ""
+    other = same + torch.arange(count).view(-1, 1, 1, 1)
+    assert bool(sameness_note(Part(same, torch.zeros(count)))) == said
+    assert sameness_note(Part(other, torch.zeros(count))) == ""

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bayesnas.dsl.diagnostics import DiagnosticError
-from bayesnas.runtime.data.dataset import Part
+from bayesnas.runtime.data.examples import Part
 from bayesnas.runtime.data.splits import dealt, held_counts, reserve_test, split
 from bayesnas.runtime.tasks.classification import Classification
 

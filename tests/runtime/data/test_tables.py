@@ -14,7 +14,7 @@ from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.dataset import Data
-from bayesnas.runtime.data.folder import Findings
+from bayesnas.runtime.data.folders.listing import Findings
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.registry import DataOptions, Request
 from bayesnas.runtime.data.tables.columns import Preparation

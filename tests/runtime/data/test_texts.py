@@ -14,7 +14,7 @@ from support import assert_style, compile_text, graph_of
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.data.folder import Findings
+from bayesnas.runtime.data.folders.listing import Findings
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.registry import DataOptions, Ports, Request
 from bayesnas.runtime.data.texts.source import load

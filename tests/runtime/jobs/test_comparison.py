@@ -17,6 +17,8 @@ from bayesnas.cli import main
 from bayesnas.commands.values import parse_budgets
 from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.runtime.network.training import diverged
+from bayesnas.runtime.report.files import ComparisonFiles
+from bayesnas.runtime.report.sections.comparison import comparison_sections
 from bayesnas.runtime.strategies.magnitude import Magnitude
 
 LOOSE = CELLS.replace("tied chain", "chain")  # each cell chooses for itself
@@ -120,6 +122,41 @@ def test_compare_goes_on_after_a_warm_up(here: Path, data: Path) -> None:
         assert compare(data, *arguments) == 1
     assert compare(data, *arguments) == 0
     assert (here / "out/compare.csv").is_file()
+
+
+def test_settings_are_swept(here: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By strategies that use them; more values may come, and what failed stands on the page."""
+    strategies = ("--strategies", "magnitude,largest", "--seeds", "0", "--sweep", "epochs=1")
+    assert compare(data, *strategies, "--sweep", "learning_rate=0.05") == 0
+    names = ["magnitude-epochs=1.0-learning_rate=0.05-0", "largest-0"]
+    assert {path.name for path in (here / "out").iterdir() if path.is_dir()} == {*names}
+    done = times(path for name in names for path in (here / "out" / name).rglob("*"))
+    capsys.readouterr()
+    assert compare(data, *strategies, "--sweep", "learning_rate=0.05,1e-3,0.05") == 0
+    assert times(path for name in names for path in (here / "out" / name).rglob("*")) == done
+    head, *rest = capsys.readouterr().out.splitlines()
+    assert head.split()[:4] == ["strategy", "epochs", "learning_rate", "test"]
+    rows = {tuple(line.partition("%")[0].split()[:-1]) for line in rest[:3]}
+    assert rows == {("largest",), ("magnitude", "1.0", "0.05"), ("magnitude", "1.0", "0.001")}
+    assert compare(data, *strategies) == 2
+    assert "error[D414]: the comparison in `out` was begun otherwise" in capsys.readouterr().err
+
+    path = here / "out/compare.csv"
+    text = path.read_text("utf-8").replace("seconds\n", "seconds,error\n")
+    fault = 'magnitude,1.0,9.0,0,,,,,,,"D602: the loss is nan, at last"\n'
+    path.write_text(text + fault, "utf-8")
+    [section, _] = comparison_sections(ComparisonFiles.open(here / "out"))
+    tables = {b.table.name: b.table.records for b in section.blocks if hasattr(b, "table")}
+    swept = [(row["strategy"], row["epochs"], row["learning_rate"]) for row in tables["strategies"]]
+    assert sorted(swept, key=str) == [
+        ("largest", "", ""),
+        ("magnitude", 1.0, 0.001),
+        ("magnitude", 1.0, 0.05),
+    ]
+    assert len(tables["runs"]) == 3
+    [failure] = tables["failures"]
+    assert failure["learning_rate"] == "9.0"
+    assert failure["error"] == "D602: the loss is nan, at last"
 
 
 def test_compare_tidies_up_after_a_training_killed_at_its_end(here: Path, data: Path) -> None:
@@ -326,12 +363,12 @@ BAD_ARGUMENTS = {
     "budget": (
         ["--budget", "flops"],
         "D418", "cannot read `--budget flops`",
-        "write `--budget flops=60M` or `--budget parameters=500K`",
+        "write `--budget flops=60M`, or `parameters=500K`, or `latency=5ms`",
     ),
     "unit of a budget": (
         ["--budget", "flops=60X"],
         "D418", "cannot read `--budget flops=60X`",
-        "write `--budget flops=60M` or `--budget parameters=500K`",
+        "write `--budget flops=60M`, or `parameters=500K`, or `latency=5ms`",
     ),
     "cost of a budget": (
         ["--budget", "flop=60M"],
@@ -339,7 +376,8 @@ BAD_ARGUMENTS = {
     ),
     "unknown cost": (
         ["--budget", "seconds=60"],
-        "D418", "cannot read `--budget seconds=60`", "a budget is of `parameters` or `flops`",
+        "D418", "cannot read `--budget seconds=60`",
+        "a budget is of `parameters`, `flops` or `latency`",
     ),
     "proxy": (
         ["--proxy", "width"],

@@ -110,8 +110,18 @@ def run_file(file: Path, inputs: Tensor) -> Tensor:
     return torch.from_numpy(session.run(None, {"input": inputs.numpy()})[0])
 
 
-@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
-@pytest.mark.parametrize("name", sorted((PACKAGED | OTHERS).keys() - {"siamese"}))  # two inputs
+# ONNX is written from what the other file holds; the network of most modules alone, `hierarchical`,
+# takes long in it. `siamese` has two inputs, and `nasnet` nothing that `darts_cell` has not.
+EXPORTED = [
+    *(
+        (name, ".onnx")
+        for name in sorted((PACKAGED | OTHERS).keys() - {"siamese", "nasnet", "hierarchical"})
+    ),
+    *((name, ".pt2") for name in (*PACKAGED, "hierarchical")),
+]
+
+
+@pytest.mark.parametrize(("name", "suffix"), EXPORTED)
 def test_members_of_packaged_specs(name: str, suffix: str) -> None:
     graph = packaged(name).graph
     _, member = draw_member(graph, 0)

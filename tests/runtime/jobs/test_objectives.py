@@ -12,7 +12,7 @@ from support import compile_text
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
 from bayesnas.runtime.data.arrays import data_of_arrays
-from bayesnas.runtime.data.folder import Findings
+from bayesnas.runtime.data.folders.listing import Findings
 from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.jobs.export import TOLERANCE, export
 from bayesnas.runtime.jobs.prediction import Prediction, predictions

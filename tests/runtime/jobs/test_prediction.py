@@ -21,7 +21,7 @@ from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import DiagnosticError, Source
 from bayesnas.dsl.loader import load_text
 from bayesnas.runtime.data.dataset import Data
-from bayesnas.runtime.data.folder import Findings
+from bayesnas.runtime.data.folders.listing import Findings
 from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.jobs.prediction import Fault, Prediction, listed, predictions
 from bayesnas.runtime.jobs.train import train

@@ -19,7 +19,8 @@ from bayesnas.compiler.pipeline import Compiled, compile_loaded, compile_spec
 from bayesnas.compiler.settings import SearchSettings, make_settings
 from bayesnas.dsl.diagnostics import DiagnosticError, Source
 from bayesnas.dsl.loader import load_text
-from bayesnas.runtime.data.dataset import Data, Part
+from bayesnas.runtime.data.dataset import Data
+from bayesnas.runtime.data.examples import Part
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs import search as search_module
 from bayesnas.runtime.jobs.search import SearchResult, search

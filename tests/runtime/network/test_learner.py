@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from bayesnas.compiler.emit.pytorch import Emitted
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.settings import TrainSettings
-from bayesnas.runtime.data.dataset import Batches, Data, Part
+from bayesnas.runtime.data.dataset import Batches, Data
+from bayesnas.runtime.data.examples import Part
 from bayesnas.runtime.network.learning.drop_path import droppable
 from bayesnas.runtime.network.learning.learner import Learner, optimizer_of
 from bayesnas.runtime.network.learning.mixtures import mixed

@@ -15,8 +15,9 @@ from torch import nn
 
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.settings import CURVATURES, SearchSettings
-from bayesnas.runtime.data.dataset import Data, Part
-from bayesnas.runtime.network.free_memory import free_memory
+from bayesnas.runtime.data.dataset import Data
+from bayesnas.runtime.data.examples import Part
+from bayesnas.runtime.data.free_memory import free_memory
 from bayesnas.runtime.network.memory import JUDGEMENT, AtOnce, Footprint
 from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.tasks.classification import Classification
@@ -27,12 +28,12 @@ SPECS = ["darts_cell", "digits_cell", "nasbench201", "multiscale", "sequence_tcn
 COUNT = 60
 
 
-def supernet(graph: Graph, batch_size: int, **settings: Any) -> Supernet:
+def supernet(graph: Graph, batch_size: int, count: int = COUNT, **settings: Any) -> Supernet:
     generator = torch.Generator().manual_seed(0)
     shape = graph.node(graph.root.inputs[0]).shape or ()
     [classes] = graph.node(graph.root.outputs[0]).shape or ()
-    inputs = torch.randint(0, 256, (COUNT, *shape), generator=generator, dtype=torch.uint8)
-    part = Part(inputs, torch.arange(COUNT) % classes)
+    inputs = torch.randint(0, 256, (count, *shape), generator=generator, dtype=torch.uint8)
+    part = Part(inputs, torch.arange(count) % classes)
     task = Classification(tuple(str(n) for n in range(classes)))
     data = Data.of("images", task, part, part, augment="none")
     return Supernet(graph, "spec", data, SearchSettings(batch_size=batch_size, **settings), 3, CPU)
@@ -97,12 +98,13 @@ def test_no_pass_takes_more_than_a_step(name: str) -> None:
 
 
 @pytest.mark.parametrize("recompute", ["no", "yes"])
-@pytest.mark.parametrize("batch_size", [1, 2, 16, 1000])
+@pytest.mark.parametrize("batch_size", [1, 16, 1000])
 def test_modules_see_no_more_examples_at_once_than_a_step_has_room_for(
     batch_size: int, recompute: str
 ) -> None:
-    net = supernet(packaged("darts_cell").graph, batch_size, recompute=recompute)
-    footprint, work = net.at_once.footprint, passes(net, COUNT)
+    count = min(COUNT, 24 * batch_size)  # one at a time takes its time
+    net = supernet(packaged("digits_cell").graph, batch_size, count, recompute=recompute)
+    footprint, work = net.at_once.footprint, passes(net, count)
     del work["step"]
     seen: list[int] = []
 

@@ -15,7 +15,8 @@ from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import SearchSettings
 from bayesnas.compiler.space.choices import member_space
-from bayesnas.runtime.data.dataset import Data, Part
+from bayesnas.runtime.data.dataset import Data
+from bayesnas.runtime.data.examples import Part
 from bayesnas.runtime.network.recompute import blocks
 from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.tasks.classification import Classification

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from bayesnas.compiler.settings import STRATEGIES, SearchSettings
 from bayesnas.compiler.space.choices import Member, member_space
 from bayesnas.compiler.space.members import prune_to
-from bayesnas.runtime.data.dataset import Data, Part
+from bayesnas.runtime.data.dataset import Data
+from bayesnas.runtime.data.examples import Part
 from bayesnas.runtime.jobs.search import search
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.runs.folder import RunOptions

@@ -13,7 +13,7 @@ from support import graph_of
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.data.dataset import Data
-from bayesnas.runtime.data.images import read_map
+from bayesnas.runtime.data.folders.images import read_map
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.tasks.pixel_numbers import PixelRegression

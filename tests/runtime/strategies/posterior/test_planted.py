@@ -11,7 +11,8 @@ from support import compile_text
 from torch import Tensor
 
 from bayesnas.compiler.settings import SearchSettings
-from bayesnas.runtime.data.dataset import Data, Part
+from bayesnas.runtime.data.dataset import Data
+from bayesnas.runtime.data.examples import Part
 from bayesnas.runtime.jobs import search as search_module
 from bayesnas.runtime.jobs.search import search
 from bayesnas.runtime.jobs.space import Space

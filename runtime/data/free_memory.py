@@ -11,6 +11,7 @@ from typing import Final
 import torch
 from attrs import define
 
+SHARE: Final = 0.25  # of free memory, that data may take: networks need some as well
 _ROOT: Final = Path("/")
 
 
@@ -28,6 +29,15 @@ def free_memory(device: torch.device, root: Path = _ROOT) -> int | None:
         return None
     known = [*_available(root), *_in_groups(root)]
     return max(0, min(known)) if known else None
+
+
+def fits(size: int, *devices: torch.device) -> bool:
+    """Whether data of so many bytes is `SHARE` at most of what is free here and on each device.
+
+    What nobody knows is taken to be enough.
+    """
+    known = [free_memory(device) for device in (torch.device("cpu"), *devices)]
+    return all(free is None or size <= SHARE * free for free in known)
 
 
 def used_memory(device: torch.device) -> int | None:

@@ -8,7 +8,7 @@ from typing import Final
 from attrs import frozen
 
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
-from bayesnas.runtime.data.images import ENDINGS
+from bayesnas.runtime.data.folders.images import ENDINGS
 
 _SHOWN: Final = 5  # of many folders
 ROLES: Final = {  # what parts are called

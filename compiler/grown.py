@@ -1,0 +1,201 @@
+"""A cell that a search has found, in the network that it is trained in for a result.
+
+Such a network is text with a motif ``cell`` that it does not define (`dsl/library/networks`). The
+spec that comes of both holds every operation it needs, so that it can be read and changed alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from attrs import evolve
+
+from bayesnas.compiler.artifacts.derive import literal_number
+from bayesnas.compiler.pipeline import Compiled, compile_loaded
+from bayesnas.compiler.program.definitions import OperationLike, called_names, walk
+from bayesnas.dsl import tree
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, quote
+from bayesnas.dsl.loader import Loaded, load_text, network_around
+from bayesnas.dsl.printer import print_spec
+
+CELL = "cell"  # what networks call the motif that they do not define
+SEARCHED = "<library>/ops/darts.nas"  # operations as they are searched: networks have their own
+
+
+def grown(
+    found: Compiled, around: str, cell: str = "", values: Mapping[str, int] | None = None
+) -> Compiled:
+    """The network called ``around`` with a cell of another one.
+
+    Args:
+        found: the network with the cell.
+        around: a packaged network, or a file of one.
+        cell: the motif; empty: the one that the network makes its chain of.
+        values: numbers that become defaults of the network's parameters.
+
+    Raises:
+        DiagnosticError: D424 (it has no such cell, or that does not fit), and what is wrong with
+            the file.
+    """
+    outer = network_around(around)
+    network = _network_of(outer)
+    motif = cell or _cell_of(found)
+    if motif not in found.program.motifs:
+        message = f"`{found.network.name}` has no motif `{motif}`"
+        raise _no_cell(message, f"choose from {quote(found.program.motifs)}")
+    motifs = _motifs_from(found, motif)
+    network = evolve(network, body=tuple(_renamed(network.body, motif)))
+    operations = _operations(found, outer, [*motifs, network])
+    others = tuple(
+        d for d in outer.main.definitions if not isinstance(d, tree.Import | tree.Network)
+    )
+    recipes = [
+        d
+        for d in outer.main.definitions
+        if isinstance(d, tree.Import) and d.path.startswith("recipes/")
+    ]
+    spec = tree.Spec((*recipes, *operations, *motifs, network, *others), span=outer.main.span)
+    compiled = _compiled(spec, motif, network.name, values or {})
+    numbers = dict(compiled.graph.root.parameters)
+    sized = evolve(
+        network,
+        parameters=tuple(
+            evolve(p, default=literal_number(numbers[p.name], p.span))
+            if isinstance(p, tree.Parameter)
+            else p
+            for p in network.parameters
+        ),
+    )
+    definitions = tuple(sized if d is network else d for d in spec.definitions)
+    return _compiled(evolve(spec, definitions=definitions), motif, network.name, {})
+
+
+def _network_of(outer: Loaded) -> tree.Network:
+    networks = [d for d in outer.main.definitions if isinstance(d, tree.Network)]
+    if len(networks) == 1 and any(_calls(s) == CELL for s in walk(networks[0].body)):
+        return networks[0]
+    message = f"`{outer.source.name}` is no network around a cell"
+    remedy = f"write one network that makes instances or a chain of `{CELL}`, without that motif"
+    raise DiagnosticError(Diagnostic("D424", message, help=remedy))
+
+
+def _calls(statement: tree.Statement) -> str | None:
+    """The motif that a statement makes instances of."""
+    return statement.motif if isinstance(statement, tree.Instantiation | tree.Chain) else None
+
+
+def _cell_of(found: Compiled) -> str:
+    """The motif that the network makes its one chain of.
+
+    Raises:
+        DiagnosticError: D424 (no chain, or chains of several).
+    """
+    chains = (s.motif for s in walk(found.network.body) if isinstance(s, tree.Chain))
+    motifs = list(dict.fromkeys(chains))
+    if len(motifs) == 1:
+        return motifs[0]
+    what = f"chains of {quote(motifs)}" if motifs else "no chain of one cell"
+    raise _no_cell(f"`{found.network.name}` has {what}", "name the motif: `--cell NAME`")
+
+
+def _motifs_from(found: Compiled, motif: str) -> list[tree.Motif]:
+    """The motif and all that it is made of, in the order of the spec."""
+    motifs, used, waiting = found.program.motifs, set[str](), [motif]
+    while waiting:
+        name = waiting.pop()
+        if name in motifs and name not in used:
+            used.add(name)
+            waiting += _motif_names(motifs[name])
+    return [definition for name, definition in motifs.items() if name in used]
+
+
+def _motif_names(motif: tree.Motif) -> Iterator[str]:
+    for parameter in motif.parameters:
+        if isinstance(parameter, tree.MotifParameter) and parameter.default:
+            yield parameter.default
+    for statement in walk(motif.body):
+        if isinstance(statement, tree.Instantiation | tree.Chain):
+            yield statement.motif
+            for argument in statement.arguments:
+                if isinstance(argument.value, tree.Name):
+                    yield argument.value.name
+
+
+def _renamed(body: Iterable[tree.Statement], motif: str) -> Iterator[tree.Statement]:
+    """Statements with that motif for `CELL`."""
+    for statement in body:
+        match statement:
+            case tree.Instantiation(motif=name) | tree.Chain(motif=name) if name == CELL:
+                yield evolve(statement, motif=motif)
+            case tree.Loop():
+                yield evolve(statement, body=tuple(_renamed(statement.body, motif)))
+            case tree.Branch():
+                then, otherwise = statement.then, statement.otherwise
+                yield evolve(
+                    statement,
+                    then=tuple(_renamed(then, motif)),
+                    otherwise=tuple(_renamed(otherwise, motif)),
+                )
+            case _:
+                yield statement
+
+
+def _operations(
+    found: Compiled, outer: Loaded, graphs: Iterable[tree.Motif | tree.Network]
+) -> list[OperationLike]:
+    """Definitions of all operations in use: those of the cell, unless they are for searches."""
+    own = {
+        d.name: d
+        for d in outer.definitions()
+        if isinstance(d, tree.OperationDefinition | tree.ChoiceDefinition)
+    }
+    theirs = {
+        name: definition
+        for name, definition in found.program.operations.items()
+        if not (definition.span.source.name == SEARCHED and name in own)
+    }
+    every = own | theirs
+    used, waiting = set[str](), [n for graph in graphs for n in _operation_names(graph)]
+    while waiting:
+        name = waiting.pop()
+        if name in every and name not in used:
+            used.add(name)
+            waiting += called_names(every[name].body)
+    return [definition for name, definition in every.items() if name in used]
+
+
+def _operation_names(graph: tree.Motif | tree.Network) -> Iterator[str]:
+    for statement in walk(graph.body):
+        match statement:
+            case tree.Transform(operation=term) | tree.Connect(operation=term) if term is not None:
+                yield from called_names(term)
+            case _:
+                pass
+
+
+def _compiled(spec: tree.Spec, motif: str, network: str, values: Mapping[str, int]) -> Compiled:
+    """The spec as it is printed, compiled.
+
+    Raises:
+        DiagnosticError: D410 (a value for no parameter), D424 (the cell does not fit).
+    """
+    source = Source(f"{network}.nas", print_spec(spec))
+    try:
+        return compile_loaded(load_text(source, Path("/")), values)
+    except DiagnosticError as error:
+        if any(d.code == "D410" for d in error.diagnostics):
+            raise
+        first = error.diagnostics[0]
+        raise DiagnosticError(
+            Diagnostic(
+                "D424",
+                f"`{motif}` does not fit into the network `{network}`",
+                notes=(f"there, {first.code}: {first.message}",),
+                help="it makes cells as `cell(before, last; width, stride = 1, lag = 1) -> (out)`",
+            )
+        ) from None
+
+
+def _no_cell(message: str, remedy: str) -> DiagnosticError:
+    return DiagnosticError(Diagnostic("D424", message, help=remedy))

@@ -1,0 +1,75 @@
+"""The weights that a found network shares with the supernet it was found in."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TypeAlias
+
+from torch import Tensor
+
+from bayesnas.compiler.emit.pytorch import Emitted
+from bayesnas.compiler.graph.model import Graph
+from bayesnas.runtime.supernet.supernet import Supernet
+
+State: TypeAlias = Mapping[str, Tensor]
+Ends: TypeAlias = tuple[str, str]
+
+
+def shared_state(
+    net: Supernet, member: Collection[str], graph: Graph, emitted: Emitted, names: Collection[str]
+) -> dict[str, Tensor]:
+    """Parameters and statistics of a network that is a member of a supernet.
+
+    Normalisation has the statistics of the member alone. Operations between the same two nodes
+    come in the same order in both, and so do the tensors of an operation.
+
+    Args:
+        net: the supernet, trained.
+        member: the groups of its gates that stay.
+        graph: of the network, compiled from its spec.
+        emitted: its source.
+        names: of its state.
+    """
+    net.keep(member)
+    gates = net.gates.at(dict.fromkeys(member, 1.0))
+    with net.recalibrated(gates):
+        whole = {name: tensor.detach().clone() for name, tensor in net.module.state_dict().items()}
+    given = _tensors(_paths_in_supernet(net, member), whole)
+    wanted = _tensors(_paths(graph, emitted), names)
+    state = {}
+    for ends, new in wanted.items():
+        for name, old in zip(new, given[ends], strict=True):
+            assert name.rpartition(".")[2] == old.rpartition(".")[2], "the network is another"
+            state[name] = whole[old]
+    return state
+
+
+def _paths_in_supernet(net: Supernet, member: Collection[str]) -> dict[Ends, list[str]]:
+    """Where the modules of operations are, by the nodes that these are between."""
+    paths: dict[Ends, list[str]] = {}
+    for connection in net.graph.all_connections():
+        at = paths.setdefault((connection.source, connection.target), [])
+        for edge in connection.edges:
+            if edge.gate is None:
+                at += [net.emitted.operations[edge.id]] if edge.id in net.emitted.operations else []
+            elif edge.gate.group in member:
+                path, candidate = net.emitted.gates[edge.gate.number]
+                at.append(f"{path}.candidates.{candidate}")
+    return paths
+
+
+def _paths(graph: Graph, emitted: Emitted) -> dict[Ends, list[str]]:
+    """The same of a network without searched edges."""
+    paths: dict[Ends, list[str]] = {}
+    for edge in graph.edges():
+        if edge.id in emitted.operations:
+            paths.setdefault((edge.source, edge.target), []).append(emitted.operations[edge.id])
+    return paths
+
+
+def _tensors(paths: Mapping[Ends, list[str]], names: Collection[str]) -> dict[Ends, list[str]]:
+    """The names of a state under these paths, in its order."""
+    return {
+        ends: [name for path in under for name in names if name.startswith(f"{path}.")]
+        for ends, under in paths.items()
+    }

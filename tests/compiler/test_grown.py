@@ -1,0 +1,152 @@
+"""Found cells in the networks that they are trained in for a result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from support import compile_text
+
+from bayesnas import cli
+from bayesnas.commands.counting import NETWORKS
+from bayesnas.compiler.graph.cost import graph_cost
+from bayesnas.compiler.grown import grown
+from bayesnas.compiler.pipeline import Compiled, compile_spec
+from bayesnas.dsl.diagnostics import DiagnosticError
+from bayesnas.dsl.loader import packaged_networks
+from bayesnas.runtime.network.modules import build
+
+HEADS = {"cifar10": 476_426, "imagenet": 1_260_776}
+
+
+def test_all_networks_are_named_on_the_command_line() -> None:
+    assert list(NETWORKS) == packaged_networks()
+
+
+@pytest.mark.parametrize(
+    ("spec", "around"),
+    [
+        ("darts_v2", "darts_cifar10"),
+        ("darts_v2_imagenet", "darts_imagenet"),
+        ("bayesnas_cells", "bayesnas_cifar10"),
+        ("bayesnas_imagenet", "bayesnas_imagenet"),
+    ],
+)
+def test_a_published_cell_grows_into_its_published_network(spec: str, around: str) -> None:
+    own = compile_spec(spec)
+    new = grown(own, around)
+    assert graph_cost(new.graph) == graph_cost(own.graph)
+    assert new.settings("train") == own.settings("train")
+    assert new.training.objectives == own.training.objectives
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_the_head_of_the_authors(kind: str) -> None:
+    new = grown(compile_spec("darts_v2"), f"darts_{kind}")
+    head = graph_cost(new.training).parameters - graph_cost(new.graph).parameters
+    assert head == HEADS[kind]
+    [objective] = new.training.objectives
+    assert str(objective) == "auxiliary = auxiliary * 0.4"
+    edges = [e for e in new.training.edges() if e.target == "auxiliary"]
+    width, size = (576, 8) if kind == "cifar10" else (768, 7)
+    assert new.training.node(edges[0].source).shape == (width, size, size)
+
+
+def found_cell() -> Compiled:
+    """A member of the DARTS space, small."""
+    return compile_text(
+        """\
+import "ops/darts.nas"
+op mine(kernel) = conv(kernel) >> bn(affine = 0)
+motif inner(x; width) -> (out) {
+    out = x : mine(3)
+}
+motif cell(before, last; width, stride = 1, lag = 1) -> (out) {
+    a = before : preprocess(width, lag)
+    b = last : preprocess(width)
+    node h[2]
+    {a, b} -> h[0] : pool_max(3, stride)
+    a -> h[1] : sep_conv(3, stride)
+    c = inner(h[0]; width = width)
+    out = concat(h, c)
+}
+network found(image: [3, 32, 32]; cells = 3, width = 4) -> (logits: [10]) {
+    stem = image : conv(3, 3 * width) >> bn
+    body = tied chain cell(stem, stem; width = width) times cells reduce at 1
+    body -> logits : global_avg_pool >> linear(10)
+}
+train { epochs = 3 }
+"""
+    )
+
+
+def test_it_has_the_operations_and_the_recipe_of_results() -> None:
+    new = grown(found_cell(), "darts_cifar10", values={"cells": 6, "width": 8, "classes": 3})
+    text = new.loaded.source.text
+    assert "op pool_max(kernel, stride = 1) = max_pool(kernel, stride)\n" in text
+    assert "op mine(kernel) = conv(kernel) >> bn(affine = 0)\n" in text
+    assert "cells = 6, width = 8, classes = 3" in text
+    assert 'import "recipes/darts_cifar10.nas"' in text
+    assert 'import "ops' not in text
+    assert new.settings("train")["epochs"] == 600
+    module, _ = build(new.training, "grown.nas", 0)
+    outputs = module.eval()(torch.zeros(2, 3, 32, 32))
+    assert [tuple(y.shape) for y in outputs] == [(2, 3), (2, 3)]
+
+
+def test_the_command_takes_the_folder_of_a_search(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["sample", "darts_cell", "--set", "cells=3", "-o", str(tmp_path / "pruned.nas")]
+    assert cli.main(command) == 0
+    out = str(tmp_path / "net.nas")
+    assert cli.main(["grow", str(tmp_path), "--as", "darts_cifar10", "-o", out]) == 0
+    assert cli.main(["check", out]) == 0
+    assert compile_spec(out).graph.root.parameters == (
+        ("cells", 20),
+        ("width", 36),
+        ("classes", 10),
+    )
+    capsys.readouterr()
+    assert cli.main(["grow", str(tmp_path), "--as", "darts_cifar10"]) == 0
+    assert capsys.readouterr().out == Path(out).read_text("utf-8")
+
+
+def test_a_network_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.nas"
+    text = """\
+network mine(image: [3, 8, 8]; width = 4) -> (logits: [2]) {
+    a = image : conv(3, width)
+    b = cell(a, a; width = width)
+    b -> logits : global_avg_pool >> linear(2)
+}
+"""
+    path.write_text(text, "utf-8")
+    assert grown(found_cell(), str(path)).network.name == "mine"
+    path.write_text(text.replace("cell(a, a", "other(a, a"), "utf-8")
+    with pytest.raises(DiagnosticError, match="is no network around a cell"):
+        grown(found_cell(), str(path))
+
+
+@pytest.mark.parametrize(
+    ("spec", "cell", "message"),
+    [
+        ("nasbench201", "", "`cell` does not fit into the network `darts_cifar10`"),
+        ("densenet", "", "`densenet` has no chain of one cell"),
+        ("darts_cell", "sell", "`darts` has no motif `sell`"),
+    ],
+)
+def test_what_has_no_such_cell(spec: str, cell: str, message: str) -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        grown(compile_spec(spec), "darts_cifar10", cell)
+    [found] = caught.value.diagnostics
+    assert (found.code, found.help is not None) == ("D424", True)
+    assert message in found.message
+
+
+def test_numbers_and_networks_that_are_none() -> None:
+    with pytest.raises(DiagnosticError, match="has no parameter `depth`"):
+        grown(found_cell(), "darts_cifar10", values={"depth": 2})
+    with pytest.raises(DiagnosticError, match="no network at `darts_cifar`"):
+        grown(found_cell(), "darts_cifar")

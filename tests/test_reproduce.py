@@ -1,0 +1,121 @@
+"""The page on published numbers: its commands followed at a small size, its tables computed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bayesnas.cli import main
+from bayesnas.compiler.graph.cost import graph_cost
+from bayesnas.compiler.pipeline import compile_spec
+from bayesnas.compiler.recipes import recipe_settings
+
+PAGE = (Path(__file__).parents[1] / "docs/reproduce.md").read_text("utf-8")
+IMAGES = {"cifar10": 50_000, "imagenet": 1_281_167}
+
+# What makes a command small; the rest of it is as the page has it.
+SMALL = {
+    "search": (
+        "--set cells=3 --set width=4",
+        "batch_size=16 rounds=1 warmup_epochs=0.5 epochs=0.5",
+    ),
+    "grow": ("--set cells=3 --set width=4 --set classes=10", ""),
+    "train": ("", "epochs=1 batch_size=8"),
+    "compress": ("", "epochs=1"),
+}
+SPECS = {
+    "treecell_pyramidnet": "--set blocks=1 --set widening=6",
+    "treecell_a": "--set blocks=1 --set widening=6 --set classes=10",
+    "bayesnas_cells": "--set cells=3 --set width=4",
+    "pgnas_densenet121": "--set growth=4 --set p=1 --set q=1 --set r=1 --set s=1 --set classes=10",
+    "shake_shake": "--set width=4 --set blocks=1",
+}
+SECTIONS = ("BayesNAS, table 1", "BayesNAS, table 2", "DARTS", "Posterior-guided NAS")
+
+
+def rows() -> list[list[str]]:
+    found = re.findall(r"^\| (?:DARTS|BayesNAS).*\|$", PAGE, re.M)
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in found]
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: row[0])
+def test_rows_are_what_their_specs_cost(row: list[str]) -> None:
+    _, published, spec, parameters, flops, training = row
+    name, _, network = spec.strip("`").partition(" --network ")
+    compiled = compile_spec(name, network=network or None)
+    cost = graph_cost(compiled.graph)
+    assert (f"{cost.parameters:,}", f"{cost.flops:,}") == (parameters, flops)
+    where = "imagenet" if "imagenet" in name else "cifar10"
+    epochs = float(compiled.settings("train")["epochs"])
+    assert float(training) == pytest.approx(3 * cost.flops * IMAGES[where] * epochs, rel=0.005)
+    assert "%" in published
+
+
+def test_hours_for_scale_are_those_of_the_rows() -> None:
+    [row] = re.findall(r"^\| 1 x 10\^12.*$", PAGE, re.M)
+    hours = [float(cell) for cell in re.findall(r"([\d.]+) h", row)]
+    costs = {name[0]: float(name[-1]) for name in rows()}
+    wanted = ["DARTS, CIFAR-10", "BayesNAS table 1, lambda_w = 0.01", "DARTS, ImageNet"]
+    assert hours == [pytest.approx(costs[name] / 1e12 / 3600, rel=0.01) for name in wanted]
+
+
+def test_the_cost_of_a_search_is_that_of_its_spec() -> None:
+    compiled = compile_spec("darts_cell")
+    settings = {name: float(compiled.settings("search")[name]) for name in ("rounds", "epochs")}
+    passes = float(compiled.settings("search")["warmup_epochs"])
+    passes += settings["rounds"] * settings["epochs"]
+    flops = graph_cost(compiled.graph).flops
+    assert f"3 x {flops:,} x {passes:g} x" in PAGE
+    assert float("5.4e14") == pytest.approx(3 * flops * passes * 40_000, rel=0.01)
+
+
+def test_networks_have_the_recipes_that_the_page_gives() -> None:
+    for name in ("darts_cifar10", "darts_imagenet"):
+        assert re.search(rf"^\| `{name}` .* \| {name} \|$", PAGE, re.M)
+        assert recipe_settings(name)["epochs"] in (600, 250)
+
+
+def section(title: str) -> list[str]:
+    [body] = re.findall(rf"^## {re.escape(title)}\n(.*?)(?=^## )", PAGE, re.M | re.DOTALL)
+    return re.findall(r"^ {4}bayesnas (.*)$", body, re.M)
+
+
+def small(command: str) -> list[str]:
+    """The words of a command at a small size, on images of noise."""
+    words = shlex.split(command.replace("--device cuda", "").replace("--fit crop", ""))
+    text = " ".join(words).replace("cifar10 ", "npz:small.npz ", 1) if words[0] != "grow" else ""
+    words = shlex.split(text) if text else words
+    words = ["npz:large.npz" if word == "folder:imagenet" else word for word in words]
+    more, options = SMALL.get(words[0], ("", ""))
+    given = {word.partition("=")[0] for word in words}
+    spec = SPECS.get(words[1], more)
+    chosen = [o for o in options.split() if o.partition("=")[0] not in given or "epochs" in o]
+    if "bayesnas" in words:
+        chosen += ["curvature_examples=4", "curvature=fisher_empirical"]
+    if "pgnas_densenet121" in words:
+        chosen.append("draws=2")
+    return [*words, *spec.split(), *(w for o in chosen for w in ("--option", o))]
+
+
+def test_the_page_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("bayesnas.compiler.artifacts.figure.has_dot", lambda: False)
+    random = np.random.default_rng(0)
+    for name, side, count in (("small", 32, 40), ("large", 224, 20)):
+        arrays = {}
+        for part, number in (("", count), ("_test", 10)):
+            shape = (number, side, side, 3)
+            arrays[f"x{part}"] = random.integers(0, 256, shape, dtype=np.uint8)
+            arrays[f"y{part}"] = np.arange(number) % 10
+        np.savez(tmp_path / f"{name}.npz", **arrays)
+    commands = [command for title in SECTIONS for command in section(title)]
+    for command in dict.fromkeys(commands):  # two tables begin with one search
+        assert main(small(command)) == 0, command
+    trainings = [c for c in commands if c.startswith(("train", "compress")) or "shared" in c]
+    results = [command.partition(" -o ")[2].split()[0] for command in trainings]
+    assert len(results) == 10
+    assert all(Path(folder, "weights.pt").is_file() for folder in results)
