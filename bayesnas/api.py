@@ -23,6 +23,7 @@ from bayesnas.compiler.settings import (
     TrainSettings,
     check_setting,
     check_use,
+    completed,
     make_settings,
 )
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
@@ -334,7 +335,7 @@ def _settings(
     kind = "search" if cls is SearchSettings else "train"
     for name, value in given.items():
         check_setting(kind, name, value, None)
-    settings = make_settings(cls, {**compiled.settings(kind), **given})
+    settings = make_settings(cls, completed({**compiled.settings(kind), **given}))
     if isinstance(settings, SearchSettings):
         check_use(given, (settings.strategy,))
     return settings

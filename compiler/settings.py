@@ -34,7 +34,7 @@ _TRAINING = (
 )  # fmt: skip
 _CURVATURE = ("curvature", "curvature_examples")
 _POSTERIOR = (*_TRAINING, *_CURVATURE, "discretize", "draws")
-_PUBLISHED = ("gate_learning_rate", "lambda_w", "dependency", "prune_fraction")
+_PUBLISHED = ("gate_learning_rate", "lambda_w", "dependency", "prune_fraction", "compress")
 
 # A strategy is a file in `runtime/strategies/` and a line here.
 STRATEGIES: Final[Mapping[str, StrategyEntry]] = {
@@ -42,7 +42,7 @@ STRATEGIES: Final[Mapping[str, StrategyEntry]] = {
         "posterior.strategy:Posterior",
         (*_TRAINING, *_CURVATURE, "draws", "operation_drop", "wanted_epochs"),
     ),
-    "evidence": StrategyEntry("evidence:Evidence", (*_POSTERIOR, "operation_drop")),
+    "evidence": StrategyEntry("evidence:Evidence", (*_POSTERIOR, "operation_drop", "compress")),
     "bayesnas": StrategyEntry("bayesnas.published:Published", (*_POSTERIOR, *_PUBLISHED)),
     "random": StrategyEntry("random_members:RandomChoice", (*_TRAINING, "draws")),
     "darts": StrategyEntry("darts:Darts", _TRAINING),
@@ -52,6 +52,7 @@ STRATEGIES: Final[Mapping[str, StrategyEntry]] = {
     ),
     "largest": StrategyEntry("largest:Largest", ()),
 }
+COMPRESSING: Final = "bayesnas"  # searches widths, where no strategy is named
 CURVATURES = ("ggn", "ggn_diagonal", "fisher_monte_carlo", "fisher_empirical", "hessian")
 AUGMENTATIONS = ("auto", "none", "flip", "shift", "shift_flip")
 OPTIMIZERS = ("sgd", "adamw")
@@ -105,6 +106,9 @@ class SearchSettings:
     dependency: str = _word("local", ("local", "recursive"), "which gamma expression")
     prune_fraction: float = _number(
         0.25, 0, 1, "largest share of the living operations removed in one round"
+    )
+    compress: str = _word(
+        "no", ("yes", "no"), "yes: widths are searched as well; by bayesnas, unless told otherwise"
     )
 
 
@@ -255,6 +259,17 @@ def check_use(names: Iterable[str], strategies: Collection[str]) -> None:
             for name in unused
         )
     )
+
+
+def searches_widths(settings: SearchSettings) -> bool:
+    """Whether the strategy is asked to, and can."""
+    return settings.compress == "yes" and settings.strategy in users("compress")
+
+
+def completed(values: Mapping[str, int | float | str]) -> dict[str, int | float | str]:
+    """Settings of a search with the strategy that they ask for, where they name none."""
+    by = {"strategy": COMPRESSING} if values.get("compress") == "yes" else {}
+    return {**by, **values}
 
 
 def make_settings(cls: type[S], values: Mapping[str, int | float | str]) -> S:

@@ -294,11 +294,15 @@ def budget_that_no_removal_meets() -> None:
     slices = coupled_slices(compiled.graph)
     scores = {strand: torch.ones(strand.size) for strand in slices.removable}
     budget = BudgetConstraint("parameters", 10)
-    within(compiled, slices, Ranking(scores, Limits(round_to=4)), [budget])
+    within(compiled.graph, slices, Ranking(scores, Limits(round_to=4)), [budget])
 
 
 def importance_that_there_is_not() -> None:
     check_importance("magnitud")
+
+
+def family_that_there_is_not() -> None:
+    check_importance("magnitude", ("filter", "kernal"))
 
 
 def processes_with_other_seeds() -> None:
@@ -365,6 +369,7 @@ PROVOKED: dict[str, Callable[..., None]] = {
     "D608": layer_that_there_is_not,
     "D609": budget_that_no_removal_meets,
     "D610": importance_that_there_is_not,
+    "D614": family_that_there_is_not,
     "D615": process_that_is_gone,
     "D616": processes_that_came_apart,
     "D617": decoding_that_dies,

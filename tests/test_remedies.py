@@ -180,6 +180,7 @@ NOT_TRIED = {
     "D608": "made by a function, of a network at work",
     "D609": "made by a function, of a network at work",
     "D610": "made by a function, of a name in Python",
+    "D614": "made by a function, of a name in Python",
     "D615": "starts several processes",
     "D616": "starts several processes",
     "D617": "the machine's memory",

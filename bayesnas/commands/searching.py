@@ -38,6 +38,7 @@ from bayesnas.compiler.settings import (
     TrainSettings,
     check_setting,
     check_use,
+    completed,
     make_settings,
 )
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
@@ -59,6 +60,11 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
 def add_strategy(parser: argparse.ArgumentParser) -> None:
     """How a search judges."""
     parser.add_argument("--strategy", metavar="NAME", help=f"one of {', '.join(STRATEGIES)}")
+    parser.add_argument(
+        "--compress",
+        action="store_true",
+        help="search the widths of layers as well: `--option compress=yes`",
+    )
 
 
 def add_space(parser: argparse.ArgumentParser) -> None:
@@ -113,9 +119,12 @@ def settings_of(options: argparse.Namespace, compiled: Compiled) -> SearchSettin
         _check_strategy(options.option, "--strategy")
         check_setting("search", "strategy", options.strategy, None)
         values["strategy"] = options.strategy
-    settings = make_settings(SearchSettings, values | batch_setting(options))
+    if options.compress:
+        values["compress"] = "yes"
+    settings = make_settings(SearchSettings, completed(values | batch_setting(options)))
     batch = ["batch_size"] if getattr(options, "batch_size", None) else []
-    _check_use([*options.option, *batch], (settings.strategy,))
+    widths = ["compress"] if options.compress else []
+    _check_use([*options.option, *batch, *widths], (settings.strategy,))
     return settings
 
 

@@ -41,6 +41,7 @@ from bayesnas.commands.values import (
     parse_options,
     parse_shares,
     parse_values,
+    split_words,
 )
 from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
@@ -50,8 +51,10 @@ from bayesnas.dsl.terminal import put, say
 # The names of `runtime/weights/importance.py` and `priors/registry.py`, which import torch.
 IMPORTANCES: Final = (
     *("magnitude", "taylor", "norm_scale", "random"),
-    *("bayesnas", "pgnas", "group_lasso"),
+    *("bayesnas", "pgnas", "group_lasso", "normal_jeffreys", "variational_dropout"),
 )
+# Those of `runtime/weights/families.py`.
+FAMILIES: Final = (*("channel", "filter", "shape", "kernel", "row", "column", "block", "weight"),)
 # Files of `dsl/library/recipes/`, whose loader imports the parser.
 RECIPES: Final = (
     "darts_cifar10",
@@ -131,6 +134,12 @@ def _add_compress(parser: argparse.ArgumentParser) -> None:
         help="how channels are judged; default %(default)s",
     )
     parser.add_argument(
+        "--family",
+        metavar="A,B",
+        default="channel",
+        help=f"whose groups go, some of {', '.join(FAMILIES)}; default %(default)s",
+    )
+    parser.add_argument(
         "--steps", type=int, default=1, metavar="N", help="removals, with training between them"
     )
     parser.add_argument(
@@ -165,7 +174,11 @@ def _compress(options: argparse.Namespace) -> int:
             message, remedy = f"`{name}` is {count}", f"write `{name} 1` or more"
             raise DiagnosticError(Diagnostic("D418", message, help=remedy))
     limits = Limits(options.least, options.round_to, tuple(options.keep))
-    wanted = Compression(parse_shares(options.budget), options.importance, limits, options.steps)
+    _check_limits(options)
+    families = (*split_words(options.family, "--family", "filter,shape"),)
+    wanted = Compression(
+        parse_shares(options.budget), options.importance, limits, options.steps, families
+    )
     values = parse_options("train", options.option)
     run = run_options(options, options.out, options.seed, options.resume, options.force)
     result = compress(options.run, wanted, values, run)
@@ -178,6 +191,11 @@ def _compress(options: argparse.Namespace) -> int:
         ("before", *cost_texts(result.before)),
         ("after", *cost_texts(result.after)),
     ]))  # fmt: skip
+    if (sparse := result.sparsity) is not None:
+        say(
+            f"{sparse.nonzero:,} of {sparse.weights:,} weights are not zero; {sparse.flops:,} "
+            "FLOPs if zeros were skipped, which they are not"
+        )
     task, trained = result.trained.task, result.trained
     say(
         f"test {task.told(result.removed)} after the removal, "
@@ -186,6 +204,20 @@ def _compress(options: argparse.Namespace) -> int:
     say(f"weights: {options.out / 'weights.pt'}; {options.out / 'compressed.nas'}; {result.figure}")
     say_report([options.out], options.out)
     return 0
+
+
+def _check_limits(options: argparse.Namespace) -> None:
+    """Refuse limits of channels where none go.
+
+    Raises:
+        DiagnosticError: D423.
+    """
+    if {"channel", "filter"} & {*options.family.replace(" ", "").split(",")}:
+        return
+    given = [name for name in ("least", "round_to") if getattr(options, name) != 1]
+    remedy = "leave it out: it is of channels, of the families `channel` and `filter`"
+    names = [f"--{name.replace('_', '-')}" for name in given]
+    check_idle(names, f"with `--family {options.family}`", remedy)
 
 
 COMPRESS = Command(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-from bayesnas.compiler.graph.cost import Cost
+from bayesnas.compiler.graph.cost import Cost, sum_of
 from bayesnas.compiler.graph.model import Graph, Stage
 from bayesnas.compiler.graph.scans import turns
 from bayesnas.compiler.graph.sharing import owner_edges
@@ -46,9 +46,21 @@ def kept_numbers(stage: Stage, channels: StageChannels, kept: Kept) -> dict[str,
 
 def kept_cost(graph: Graph, slices: Slices, kept: Kept) -> Cost:
     """What the network costs once channels are gone, without making it."""
-    parameters = flops = 0
+    return sum_of(kept_costs(graph, slices, kept).values())
+
+
+def kept_costs(graph: Graph, slices: Slices, kept: Kept) -> dict[str, Cost]:
+    """What each edge adds to that, by id.
+
+    Args:
+        graph: the network, or some of its edges.
+        slices: of the network.
+        kept: channels that stay.
+    """
+    result = {}
     owners, times = owner_edges(graph), turns(graph)
     for edge in graph.edges():
+        parameters = flops = 0
         for number, stage in enumerate(primitives_of(edge.operation.stages)):
             primitive, channels = PRIMITIVES[stage.primitive], slices.stages[edge.id, number]
             assert stage.input_shape is not None, "asked before shape inference"
@@ -59,4 +71,5 @@ def kept_cost(graph: Graph, slices: Slices, kept: Kept) -> Cost:
             if owners[edge.id] == edge.id:
                 parameters += primitive.weights(source, arguments)
             flops += primitive.flops(source, target, arguments) * times[edge.scope]
-    return Cost(parameters, flops)
+        result[edge.id] = Cost(parameters, flops)
+    return result

@@ -6,26 +6,18 @@ from collections.abc import Sequence
 from html import escape
 from typing import Final
 
-from attrs import frozen
+from bayesnas.compiler.slices.layers import Layer
 
+WIDTHS: Final = "widths.svg"  # in the folder of a run
 LENGTH: Final = 240  # points, of the widest layer's bar
 HEIGHT: Final = 12
 KEPT, GONE = "#3b6ea5", "#dfe5ec"
 
 
-@frozen
-class Width:
-    """A layer's channels, 1 or more, and how many of them are left."""
-
-    layer: str
-    channels: int
-    kept: int
-
-
-def draw_widths(widths: Sequence[Width]) -> str:
+def draw_widths(layers: Sequence[Layer]) -> str:
     """Bars of all layers in the DOT language, the removed part pale, in the order given."""
-    widest = max((width.channels for width in widths), default=1)
-    rows = "\n".join(_row(width, LENGTH / widest) for width in widths)
+    widest = max((layer.channels for layer in layers), default=1)
+    rows = "\n".join(_row(layer, LENGTH / widest) for layer in layers)
     rows = rows or "<tr><td>no layer has a width</td></tr>"
     return (
         'digraph widths {\nnode [shape=plain fontname="Helvetica" fontsize=10]\n'
@@ -34,13 +26,13 @@ def draw_widths(widths: Sequence[Width]) -> str:
     )
 
 
-def _row(width: Width, point: float) -> str:
-    gone = width.channels - width.kept
-    rest = LENGTH - width.channels * point  # invisible, so that all bars begin in one line
+def _row(layer: Layer, point: float) -> str:
+    gone = layer.channels - layer.channels_kept
+    rest = LENGTH - layer.channels * point  # invisible, so that all bars begin in one line
     bars = "".join(
         f'<td fixedsize="true" width="{round(length)}" height="{HEIGHT}"{color}></td>'
         for length, color in (
-            (width.kept * point, f' bgcolor="{KEPT}"'),
+            (layer.channels_kept * point, f' bgcolor="{KEPT}"'),
             (gone * point, f' bgcolor="{GONE}"'),
             (rest, ""),
         )
@@ -48,6 +40,6 @@ def _row(width: Width, point: float) -> str:
     )
     bar = f'<table border="0" cellspacing="0" cellpadding="0"><tr>{bars}</tr></table>'
     return (
-        f'<tr><td align="right">{escape(width.layer)} </td><td align="left">{bar}</td>'
-        f'<td align="left"> {width.kept:,} of {width.channels:,}</td></tr>'
+        f'<tr><td align="right">{escape(layer.layer)} </td><td align="left">{bar}</td>'
+        f'<td align="left"> {layer.channels_kept:,} of {layer.channels:,}</td></tr>'
     )

@@ -98,6 +98,17 @@ def coupled_slices(graph: Graph) -> Slices:
     return Slices(strands, nodes, tuple(tensors), stages)
 
 
+def sources_of(slices: Slices) -> Mapping[Strand, tuple[Strand, ...]]:
+    """Of each strand, those that are read by what makes its channels; none of an input's."""
+    result: dict[Strand, dict[Strand, None]] = {strand: {} for strand in slices.strands}
+    for stage in slices.stages.values():
+        read = dict.fromkeys(run.strand for run in stage.source)
+        for made in (run.strand for run in stage.target):
+            if made not in read:  # what takes each channel by itself makes none
+                result[made] |= read
+    return {strand: (*read,) for strand, read in result.items()}
+
+
 class _Walk:
     """Strands of nodes and stages, in the order of the data."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from bayesnas.compiler.artifacts.derive import derive_spec, literal_number
-from bayesnas.compiler.graph.model import AnyStage, ParallelStage, Stage
+from bayesnas.compiler.graph.model import AnyStage, Graph, ParallelStage, Stage
 from bayesnas.compiler.operations.primitives import PRIMITIVES
 from bayesnas.compiler.slices.counts import Kept, kept_count, kept_numbers
 from bayesnas.compiler.slices.groups import Slices
@@ -20,26 +20,30 @@ if TYPE_CHECKING:
     from bayesnas.compiler.pipeline import Compiled
 
 
-def narrowed_spec(compiled: Compiled, slices: Slices, kept: Kept) -> tree.Spec:
+def narrowed_spec(
+    compiled: Compiled, slices: Slices, kept: Kept, member: Graph | None = None
+) -> tree.Spec:
     """The spec of a network with the channels that stay, without parameters.
 
     Args:
-        compiled: a network without searched edges.
-        slices: of its graph.
+        compiled: a network without searched edges, or a space.
+        slices: of the network's graph.
         kept: channels that stay, in order; each at most once.
+        member: what is left of the space, if it is one: whose slices they are.
 
     Raises:
         DiagnosticError: D606 (status 1) if a layer were left without channels, D607 if the network
             has searched edges.
     """
-    if compiled.graph.searched():
+    if member is None and compiled.graph.searched():
         raise DiagnosticError(_searched(compiled))
+    graph = compiled.graph if member is None else member
     _check_left(slices, kept)
     terms = {
         edge.id: _Writer(slices, kept, edge.id, compiled.network.span).term(edge.operation.stages)
-        for edge in compiled.graph.edges()
+        for edge in graph.edges()
     }
-    return derive_spec(compiled, compiled.graph, terms)
+    return derive_spec(compiled, graph, terms)
 
 
 def _check_left(slices: Slices, kept: Kept) -> None:

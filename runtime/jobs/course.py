@@ -76,6 +76,7 @@ class Course:
     def checkpoint_schema(self, strategy: Strategy, settings: SearchSettings) -> Schema:
         """What a search saves."""
         net = strategy.net
+        widths = strategy.problem.widths
         rounds, groups = between(0, settings.rounds), one_of(net.gates.groups)
         row = {
             "round": rounds,
@@ -100,6 +101,7 @@ class Course:
                 "rounds": round_schema(rounds, groups),
                 "strategy": strategy.state_schema(),
                 "net": net.state_schema(),
+                **({} if widths is None else {"widths": widths.state_schema()}),
             },
             optional=("rounds", "seconds_training"),  # of runs that began before they were kept
         )

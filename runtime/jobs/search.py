@@ -19,10 +19,19 @@ from bayesnas.compiler.artifacts.graph_file import Annotation, graph_to_json
 from bayesnas.compiler.graph.cost import Cost, graph_cost
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.pipeline import Compiled, compile_loaded
-from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings, unused_settings
-from bayesnas.compiler.space.choices import member_space
+from bayesnas.compiler.settings import (
+    STRATEGIES,
+    SearchSettings,
+    TrainSettings,
+    make_settings,
+    searches_widths,
+    unused_settings,
+)
+from bayesnas.compiler.slices.figure import WIDTHS, draw_widths
+from bayesnas.compiler.slices.layers import layers_of
+from bayesnas.compiler.slices.narrowing import narrowed_spec
 from bayesnas.compiler.space.members import dead_groups, prune_to
-from bayesnas.compiler.space.prices import Prices, best_member
+from bayesnas.compiler.space.prices import Prices
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, quote
 from bayesnas.dsl.loader import load_text
 from bayesnas.dsl.printer import print_spec
@@ -35,7 +44,7 @@ from bayesnas.runtime.jobs.gates import annotation_of, gate_rows, living_means, 
 from bayesnas.runtime.jobs.memory import Demand, fitted, watched
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.shared import check_result, write_shared
-from bayesnas.runtime.jobs.space import Space
+from bayesnas.runtime.jobs.space import Space, check_budgets
 from bayesnas.runtime.network.together.ranks import joined, world
 from bayesnas.runtime.network.training import absurd, check_score, check_weights
 from bayesnas.runtime.runs.events import Event, Kind, numbers_of, tell
@@ -54,9 +63,10 @@ from bayesnas.runtime.runs.ownership import (
 from bayesnas.runtime.runs.progress import Progress, Stopwatch, say_note
 from bayesnas.runtime.runs.seals import file_hash
 from bayesnas.runtime.runs.status import run_progress
-from bayesnas.runtime.strategies.interface import Problem, Standing, Strategy, no_member
+from bayesnas.runtime.strategies.interface import Problem, Standing, Strategy
 from bayesnas.runtime.strategies.linear_algebra import named_failures
 from bayesnas.runtime.strategies.registry import strategy_class
+from bayesnas.runtime.strategies.widths import Widths
 from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.tasks.interface import Score, Task
 
@@ -103,8 +113,7 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
     space.check()
     check_result(space, settings)
     prices = Prices.of(space.wanted.graph, space.limits)
-    if best_member(member_space(space.wanted.graph), {}, prices) is None:
-        raise no_member(prices, status=2)
+    check_budgets(space, prices, settings)
     device = pick_device(options.device)
     with joined(device) as ranks:
         if ranks.writes:
@@ -142,7 +151,13 @@ def _search(
             device,
         )
         recipe = make_settings(TrainSettings, space.wanted.settings("train"))
-        problem = Problem(net, prices, settings, options.seed, recipe.epochs)
+        widths = None
+        if searches_widths(settings):
+            uses = "lambda_w" in STRATEGIES[settings.strategy].settings
+            lambda_w = settings.lambda_w if uses else 1 / len(net.fit_part)
+            widths = Widths(net, prices, prices.budgets, lambda_w, options.seed)
+            prices = prices.unlimited()
+        problem = Problem(net, prices, settings, options.seed, recipe.epochs, widths)
         strategy = strategy_class(settings.strategy)(problem)
         course = Course.of(strategy, settings)
         with explained(run, settings.learning_rate):
@@ -234,6 +249,11 @@ class _Search:
         self.training.count()
         if not absurd(Score(loss, 0.0), self._chance()):
             self.run.save_checkpoint(self._state())
+
+    @property
+    def widths(self) -> Widths | None:
+        """What decides on channels, if anything does."""
+        return self.strategy.problem.widths
 
     @property
     def _last(self) -> bool:
@@ -331,6 +351,7 @@ class _Search:
             "rounds": self.rounds,
             "strategy": self.strategy.state(),
             "net": self.net.state(),
+            **({} if self.widths is None else {"widths": self.widths.state()}),
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
@@ -342,6 +363,8 @@ class _Search:
         self.removed = {group: (int(n), str(why)) for group, (n, why) in state["removed"].items()}
         self.strategy.restore(state["strategy"])
         self.net.restore(state["net"])
+        if self.widths is not None:
+            self.widths.restore(state["widths"], self.strategy.space.candidates())
 
     # ------------------------------------------------------------------------------------- result
 
@@ -354,6 +377,7 @@ class _Search:
         self._write_members()
         figure, advice = self.run.out / "pruned.svg", None
         if self.run.writes:
+            self._write_widths()
             advice = self._write_artifacts()
             write_figure(draw(network.graph), figure)
         task = self.net.data.task
@@ -435,6 +459,17 @@ class _Search:
             self.run.write_text(name, self._spec_of(member - {*dead_groups(graph, member)}))
         say_note(_undecided(standings[0], runners_up))
 
+    def _write_widths(self) -> None:
+        """Write what was decided of channels."""
+        if self.widths is None:
+            return
+        view = self.widths.view(frozenset(self.net.gates.groups.keys() - self.removed.keys()))
+        kept = self.widths.kept(view)
+        layers = (*layers_of(view.graph, view.slices, kept, self.widths.paths).values(),)
+        self.run.write_lines("layers.jsonl", [layer.record() for layer in layers])
+        self.run.write_lines("slices.jsonl", self.widths.told(view))
+        write_figure(draw_widths(layers), self.run.out / WIDTHS)
+
     def _write_artifacts(self) -> str | None:
         """Write what tells of the search; advice where the figure could not be drawn."""
         graph, annotation = self.space.wanted.graph, self._annotation()
@@ -452,8 +487,12 @@ class _Search:
     def _spec_of(self, groups: Collection[str]) -> str:
         """The spec of the wanted network with these operations alone."""
         wanted = self.space.wanted
-        text = print_spec(derive_spec(wanted, prune_to(wanted.graph, groups)))
-        return self._header(len(groups)) + text
+        if self.widths is None:
+            spec = derive_spec(wanted, prune_to(wanted.graph, groups))
+        else:
+            view = self.widths.view(frozenset(groups))
+            spec = narrowed_spec(wanted, view.slices, self.widths.kept(view), view.graph)
+        return self._header(len(groups)) + print_spec(spec)
 
     def _header(self, operations: int) -> str:
         name = Path(self.space.wanted.loaded.source.name).name

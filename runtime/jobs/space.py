@@ -8,11 +8,16 @@ from attrs import frozen
 
 from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.pipeline import Compiled
+from bayesnas.compiler.settings import SearchSettings, searches_widths
 from bayesnas.compiler.space.choices import member_space
 from bayesnas.compiler.space.latencies import Latencies, check_priced
 from bayesnas.compiler.space.latency_file import latencies_json
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.compiler.space.prices import Prices, best_member
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
 from bayesnas.runtime.runs.seals import text_hash
+from bayesnas.runtime.strategies.interface import no_member
+from bayesnas.runtime.strategies.widths import least_cost, too_small
+from bayesnas.runtime.weights.choice import missed_by
 
 
 @frozen
@@ -80,3 +85,26 @@ class Space:
                     help="let `--proxy` change widths, sizes and tied cells alone",
                 )
             )
+
+
+def check_budgets(space: Space, prices: Prices, settings: SearchSettings) -> None:
+    """Refuse budgets that nothing meets, and what widths are not searched in.
+
+    Raises:
+        DiagnosticError: D418 (of latency), D423 (a proxy), D604.
+    """
+    members = member_space(space.wanted.graph)
+    if not searches_widths(settings):
+        if best_member(members, {}, prices) is None:
+            raise no_member(prices, status=2)
+        return
+    if space.proxy:
+        remedy = "leave it out: the channels of a smaller network are not those of the one wanted"
+        check_idle(["--proxy"], "where widths are searched", remedy)
+    if any(budget.cost == "latency" for budget in prices.budgets):
+        message = "no budget of latency where widths are searched"
+        remedy = "bound `flops` or `parameters`: no table says how long layers of other widths take"
+        raise DiagnosticError(Diagnostic("D418", message, help=remedy))
+    least = least_cost(members, prices, space.wanted.graph)
+    if missed_by(least, prices.budgets):
+        raise too_small(prices.budgets, least, status=2)

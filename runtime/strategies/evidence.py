@@ -22,7 +22,7 @@ import torch
 from attrs import evolve, frozen
 from torch import Tensor
 
-from bayesnas.compiler.space.choices import MemberSpace
+from bayesnas.compiler.space.choices import Member, MemberSpace
 from bayesnas.compiler.space.prices import Prices, best_member
 from bayesnas.runtime.runs.reading import FLAG, Schema, both, listed, one_of, open_record
 from bayesnas.runtime.strategies.gaussian import Gaussian
@@ -223,7 +223,12 @@ class Evidence(Strategy):
 
     @property
     def draws(self) -> int:
-        """Unasked, none where several operations may stay: what is drawn is a discrete member."""
+        """Unasked, none where several operations may stay: what is drawn is a discrete member.
+
+        None where widths are searched, which say which member is best with its channels.
+        """
+        if self.problem.widths is not None:
+            return 0
         asked = self.settings.discretize == "yes" or self.settings.draws
         return super().draws if asked else 0
 
@@ -246,9 +251,21 @@ class Evidence(Strategy):
         self._report_changes(look)
         changes = look.changes(self.space)
         before = self.space.candidates()
+        member = self._narrow({group: -c for group, c in changes.items()}, rounds - number + 1)
+        if member is not None:  # it stays, whatever else does
+            changes = {option: c for option, c in changes.items() if option not in member}
         self._remove(changes, self._due(number, rounds), look)
-        self._watch(changes)
+        if self.problem.widths is None:
+            self._watch(changes)
+        elif number == rounds:
+            self._settle(member)
         return Removal(dict.fromkeys(sorted(before - self.space.candidates()), "evidence"))
+
+    def _settle(self, member: Member | None) -> None:
+        """The member with its channels, where widths are searched."""
+        if member is not None and self.settings.discretize == "yes":
+            self.space = self.space.only(member)
+        self._finish_widths()
 
     def _report_changes(self, look: Look) -> None:
         changes = look.unpriced().changes(self.space)

@@ -35,6 +35,7 @@ from bayesnas.runtime.runs.reading import (
 )
 from bayesnas.runtime.strategies.gaussian import Gaussian
 from bayesnas.runtime.strategies.sampling import draw_members, thinned
+from bayesnas.runtime.strategies.widths import Widths
 from bayesnas.runtime.supernet.supernet import RECALIBRATION, Supernet
 from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.interface import Score
@@ -101,7 +102,8 @@ class Problem:
     """What a strategy is given.
 
     ``prices`` are those of the network that is wanted; the supernet may be a smaller one.
-    ``train_epochs`` are those of its training, by the spec.
+    ``train_epochs`` are those of its training, by the spec. ``widths`` decides on channels, where
+    those are searched as well: then budgets are its own, and ``prices`` have none.
     """
 
     net: Supernet
@@ -109,6 +111,7 @@ class Problem:
     settings: SearchSettings
     seed: int
     train_epochs: int = TrainSettings().epochs
+    widths: Widths | None = None
 
     @property
     def graph(self) -> Graph:
@@ -222,6 +225,26 @@ class Strategy(ABC):
     def runners_up(self) -> list[Member]:
         """Members that the data do not tell from the one that stays, the best first."""
         return [s.member for s in self.standings[1:] if s.better >= UNDECIDED]
+
+    def _narrow(self, worth: Mapping[str, float], left: int) -> Member | None:
+        """Channels go, if they are searched; the member that is best with its channels.
+
+        Args:
+            worth: of the groups that are left, what the log evidence loses without each.
+            left: rounds, this one among them.
+        """
+        if self.problem.widths is None:
+            return None
+        self.net.keep(self.space.candidates())
+        with self.net.recalibrated(self.gates()):
+            return self.problem.widths.update(self.space, worth, self.gates(), left)
+
+    def _finish_widths(self) -> None:
+        """The channels of what stays, if they are searched."""
+        if self.problem.widths is not None:
+            self.net.keep(self.space.candidates())
+            with self.net.recalibrated(self.gates()):
+                self.problem.widths.settle(self.space.candidates(), self.gates())
 
     def settle(self, values: Mapping[str, float], reason: str) -> Removal:
         """Everything goes but the member of the largest sum of values inside the budgets.

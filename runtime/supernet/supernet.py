@@ -7,7 +7,7 @@ compared by what they cost.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from math import prod
@@ -113,6 +113,7 @@ class Supernet:
         self.total_steps = 1  # of the whole search, for the learning rate
         self.trained = 0  # images forward and backward for the weights
         self.evaluated = 0  # images forward alone, or backward to the gates
+        self.after_step: Callable[[], None] = lambda: None  # what a step of the weights ends with
         self._kept: frozenset[str] = frozenset(self.gates.groups)
         self._first = self.fit_part.first(0)  # of the examples that train: see `_calibrating`
 
@@ -165,6 +166,7 @@ class Supernet:
             self._spare_pruned()
         nn.utils.clip_grad_norm_(self.module.parameters(), 5.0)
         self.optimizer.step()
+        self.after_step()
         self.optimizer.zero_grad(set_to_none=True)  # now: they would lie about in other passes
         self.steps += 1
         self.trained += len(targets)
@@ -221,6 +223,11 @@ class Supernet:
     def sample(self, part: Examples, count: int) -> Examples:
         """Some examples of a part, at random, to be looked at more than once."""
         return part.sample(count, self.generator).at_hand()
+
+    def passes(self, part: Examples, size: int) -> Iterator[tuple[Inputs, Tensor]]:
+        """Batches of a part for derivatives in something else than the gates."""
+        self.evaluated += len(part)
+        return self._in_order(part, min(size, self.at_once.derivative()))
 
     def _in_order(self, part: Examples, size: int) -> Iterator[tuple[Inputs, Tensor]]:
         """Batches of a part for a pass of another size than training steps."""

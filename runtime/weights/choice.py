@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import inf
 from typing import TypeAlias
 
 from attrs import frozen
 from torch import Tensor
 
 from bayesnas.compiler.graph.cost import Cost
-from bayesnas.compiler.graph.model import BudgetConstraint, CostName
+from bayesnas.compiler.graph.model import BudgetConstraint, CostName, Graph
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.slices.counts import kept_cost
 from bayesnas.compiler.slices.groups import Slices
@@ -76,7 +77,7 @@ class Ranking:
     """Channels by their scores, the highest first; equal ones as they lie.
 
     Args:
-        scores: of every channel that may go.
+        scores: of every channel that may go; those of -inf have gone before, and never stay.
         limits: what stays besides.
     """
 
@@ -84,7 +85,7 @@ class Ranking:
         self.limits = limits
         rows = {strand: row.tolist() for strand, row in scores.items()}
         self.channels = sorted(
-            ((strand, k) for strand, row in rows.items() for k in range(len(row))),
+            ((s, k) for s, row in rows.items() for k in range(len(row)) if row[k] > -inf),
             key=lambda channel: -rows[channel[0]][channel[1]],
         )
         self.orders: dict[Strand, list[int]] = {strand: [] for strand in rows}
@@ -97,7 +98,7 @@ class Ranking:
         for strand, _ in self.channels[:count]:
             wanted[strand] += 1
         return {
-            strand: sorted(order[: self._rounded(wanted[strand], strand.size)])
+            strand: sorted(order[: self._rounded(wanted[strand], len(order))])
             for strand, order in self.orders.items()
         }
 
@@ -107,35 +108,44 @@ class Ranking:
 
 
 def within(
-    compiled: Compiled, slices: Slices, ranking: Ranking, budgets: Sequence[BudgetConstraint]
+    graph: Graph, slices: Slices, ranking: Ranking, budgets: Sequence[BudgetConstraint]
 ) -> dict[Strand, list[int]]:
     """As many channels of a ranking as fit the budgets, which the network then costs exactly.
 
     Raises:
         DiagnosticError: D609 (status 1) if the limits do not let it become as small.
     """
+    missed = missed_by(kept_cost(graph, slices, ranking.kept(0)), budgets)
+    if missed is not None:
+        raise DiagnosticError(_unmet(graph, slices, ranking, missed), status=1)
+    return fitting(graph, slices, ranking, budgets)
+
+
+def missed_by(cost: Cost, budgets: Sequence[BudgetConstraint]) -> BudgetConstraint | None:
+    """The first of the budgets that are not met, if any."""
+    return next((b for b in budgets if getattr(cost, b.cost) > b.limit), None)
+
+
+def fitting(
+    graph: Graph, slices: Slices, ranking: Ranking, budgets: Sequence[BudgetConstraint]
+) -> dict[Strand, list[int]]:
+    """The same where it is known that the budgets can be met."""
 
     def over(count: int) -> BudgetConstraint | None:
-        cost = kept_cost(compiled.graph, slices, ranking.kept(count))
-        return next((b for b in budgets if getattr(cost, b.cost) > b.limit), None)
+        return missed_by(kept_cost(graph, slices, ranking.kept(count)), budgets)
 
-    missed = over(0)
-    if missed is not None:
-        raise DiagnosticError(_unmet(compiled, slices, ranking, missed), status=1)
-    fitting, beyond = 0, len(ranking.channels) + 1
-    while beyond - fitting > 1:  # what is kept costs more, the more of it there is
-        middle = (fitting + beyond) // 2
+    enough, beyond = 0, len(ranking.channels) + 1
+    while beyond - enough > 1:  # what is kept costs more, the more of it there is
+        middle = (enough + beyond) // 2
         if over(middle) is None:
-            fitting = middle
+            enough = middle
         else:
             beyond = middle
-    return ranking.kept(fitting)
+    return ranking.kept(enough)
 
 
-def _unmet(
-    compiled: Compiled, slices: Slices, ranking: Ranking, budget: BudgetConstraint
-) -> Diagnostic:
-    least: int = getattr(kept_cost(compiled.graph, slices, ranking.kept(0)), budget.cost)
+def _unmet(graph: Graph, slices: Slices, ranking: Ranking, budget: BudgetConstraint) -> Diagnostic:
+    least: int = getattr(kept_cost(graph, slices, ranking.kept(0)), budget.cost)
     what = "parameters" if budget.cost == "parameters" else "FLOPs"
     limits = ranking.limits
     stay = f" and {quote(limits.layers)} as they are" if limits.layers else ""

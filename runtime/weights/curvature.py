@@ -12,7 +12,8 @@ That is one backward pass a batch, and no example's own gradient is held.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.interface import Task
+from bayesnas.runtime.weights.subject import Subject, group_sums
 
 
 def diagonal(
@@ -36,22 +38,76 @@ def diagonal(
         batches: inputs [N, ...] and targets [N, ...]; many small ones say more than a large one.
         generator: on the CPU, of the signs.
     """
-    training, weights = module.training, dict(module.named_parameters())
+    weights = dict(module.named_parameters())
     totals = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     count = 0
-    try:
-        module.eval()
+    with _evaluating(module):
         for inputs, targets in batches:
             outputs = predict(module, inputs)
             direction = _direction(task, outputs.detach(), targets, generator)
-            slopes = torch.autograd.grad(outputs, [*weights.values()], direction, allow_unused=True)
-            for total, slope in zip(totals.values(), slopes, strict=True):
-                if slope is not None:
-                    total += slope.square()
+            for name, slope in _slopes(outputs, weights, direction).items():
+                totals[name] += slope.square()
             count += len(inputs)
+    return {name: total / max(count, 1) for name, total in totals.items()}
+
+
+def of_channels(
+    subject: Subject,
+    task: Task,
+    batches: Iterable[tuple[Inputs, Tensor]],
+    gates: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Gradient and curvature of the mean loss in gates of value 1 on the channels [C], float64.
+
+    Such a gate multiplies a channel where it is read. The curvature is the diagonal of
+    Gauss-Newton, estimated as that of weights is; both are on the CPU.
+
+    Args:
+        subject: the network and its channels; its generator draws the signs.
+        task: what it learns.
+        batches: inputs [N, ...] and targets [N, ...]; many small ones say more than a large one.
+        gates: of its operations [G], if it is a supernet.
+    """
+    weights = dict(subject.module.named_parameters())
+
+    def along_gates(slopes: Mapping[str, Tensor]) -> Tensor:
+        products = {name: weights[name].detach() * slope for name, slope in slopes.items()}
+        return subject.joined(group_sums(subject, products, readers=True)).double().cpu()
+
+    size = sum(strand.size for strand in subject.strands)
+    gradient, curvature = torch.zeros(2, size, dtype=torch.float64)
+    count = 0
+    with _evaluating(subject.module):
+        for inputs, targets in batches:
+            outputs = predict(subject.module, inputs, gates)
+            loss = task.loss(outputs, targets) * len(inputs)
+            gradient += along_gates(_slopes(loss, weights, torch.ones_like(loss), keep=True))
+            direction = _direction(task, outputs.detach(), targets, subject.generator)
+            curvature += along_gates(_slopes(outputs, weights, direction)).square()
+            count += len(inputs)
+    return gradient / max(count, 1), curvature / max(count, 1)
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Normalisation in evaluation mode, or examples mix."""
+    training = module.training
+    try:
+        module.eval()
+        yield
     finally:
         module.train(training)
-    return {name: total / max(count, 1) for name, total in totals.items()}
+
+
+def _slopes(
+    outputs: Tensor, weights: Mapping[str, Tensor], direction: Tensor, keep: bool = False
+) -> dict[str, Tensor]:
+    """What is pulled back to the weights that take part, by their names."""
+    slopes = torch.autograd.grad(
+        outputs, [*weights.values()], direction, retain_graph=keep, allow_unused=True
+    )
+    pairs = zip(weights, slopes, strict=True)
+    return {name: slope for name, slope in pairs if slope is not None}
 
 
 def _direction(task: Task, outputs: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:

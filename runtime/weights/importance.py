@@ -17,15 +17,15 @@ def magnitude(subject: Subject) -> Scores:
     """Root mean square of all that goes with a channel, in units of its strand's mean."""
     with torch.no_grad():
         weights = dict(subject.module.named_parameters())
-        squares = group_sums(subject, {name: w.detach() ** 2 for name, w in weights.items()})
-        counts = group_sums(subject, {name: torch.ones_like(w) for name, w in weights.items()})
+        squares = subject.all_sums({name: w.detach() ** 2 for name, w in weights.items()})
+        counts = subject.all_sums({name: torch.ones_like(w) for name, w in weights.items()})
     return by_mean({s: (squares[s] / counts[s].clamp(min=1)).sqrt() for s in subject.strands})
 
 
 def taylor(subject: Subject) -> Scores:
-    """What the loss changes by to first order without a channel, in units of its strand's mean.
+    """What the loss changes by to first order without a group, in units of its strand's mean.
 
-    The channel is taken out where it is read, as by a gate (Molchanov et al. 2019); of the changes
+    A channel is taken out where it is read, as by a gate (Molchanov et al. 2019); of the changes
     on several batches it is the root of the sum of squares.
     """
     weights = dict(subject.module.named_parameters())
@@ -35,7 +35,7 @@ def taylor(subject: Subject) -> Scores:
         with torch.no_grad():
             pairs = zip(weights.items(), grads, strict=True)
             products = {name: w * grad for (name, w), grad in pairs if grad is not None}
-            for strand, row in group_sums(subject, products, readers=True).items():
+            for strand, row in subject.sums(products).items():
                 totals[strand] = totals.get(strand, torch.zeros_like(row)) + row**2
     return by_mean({strand: row.sqrt() for strand, row in totals.items()})
 

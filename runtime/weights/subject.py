@@ -24,6 +24,7 @@ class Subject:
         module: the network; its mode and its weights are left as they are.
         sliced: its tensors that hold something of a channel.
         strands: whose channels are scored.
+        readers: whether the group of a channel is all that reads it, or all that makes it.
         losses: mean losses of the module on batches that it has learned from; a new pass each time
             that it is called. Those who look at weights alone do not ask.
         generator: of what is drawn, on the CPU.
@@ -34,6 +35,19 @@ class Subject:
     strands: Sequence[Strand]
     losses: Callable[[], Iterable[Tensor]] = field(repr=False, default=tuple)
     generator: torch.Generator = field(factory=torch.Generator, repr=False)
+    readers: bool = True
+
+    def sums(self, values: Values) -> Rows:
+        """Sums of values of some parameters over each group, [groups] a strand."""
+        return group_sums(self, values, self.readers)
+
+    def all_sums(self, values: Values) -> Rows:
+        """The same over all that goes with a channel, what makes it and what reads it."""
+        return group_sums(self, values)
+
+    def spread(self, rows: Mapping[Strand, Tensor]) -> dict[str, Tensor]:
+        """Of each parameter with groups, their numbers where they are, to broadcast."""
+        return spread(self, rows)
 
     def rows(self, value: float = 0.0) -> Rows:
         """A number for each channel, in the type and on the device of the weights."""
@@ -84,20 +98,20 @@ def by_mean(scores: Mapping[Strand, Tensor]) -> Rows:
 
 
 @torch.no_grad()
-def scale_readers(subject: Subject, factors: Mapping[Strand, Tensor]) -> None:
-    """Multiply all that reads a channel by its factor [channels], in place."""
+def scale_groups(subject: Subject, factors: Mapping[Strand, Tensor]) -> None:
+    """Multiply each group by its factor, in place."""
     weights = dict(subject.module.named_parameters())
-    for name, values in spread(subject, factors).items():
+    for name, values in subject.spread(factors).items():
         weights[name].mul_(values)
 
 
 def spread(subject: Subject, rows: Mapping[Strand, Tensor]) -> dict[str, Tensor]:
-    """Of each parameter that reads channels, their numbers where they are read, to broadcast."""
+    """Of each parameter in the groups of channels, their numbers where they lie, to broadcast."""
     weights, result = dict(subject.module.named_parameters()), {}
     for tensor in subject.sliced:
         for k, axis in enumerate(tensor.axes):
             if (
-                k != tensor.maker
+                (k != tensor.maker) == subject.readers
                 and tensor.name in weights
                 and any(run.strand in rows for run in axis)
             ):

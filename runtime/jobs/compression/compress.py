@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from attrs import asdict, evolve, field, frozen
 from torch import nn
@@ -14,10 +14,12 @@ from bayesnas.compiler.artifacts.figure import write_figure
 from bayesnas.compiler.graph.cost import Cost, graph_cost
 from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.settings import TrainSettings, make_settings
-from bayesnas.compiler.slices.figure import Width, draw_widths
+from bayesnas.compiler.slices.figure import WIDTHS, draw_widths
+from bayesnas.compiler.slices.layers import Layer
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.loading import load_data
-from bayesnas.runtime.jobs.compression.removal import Cut, Judge, Layer, Removal, own_weights
+from bayesnas.runtime.jobs.compression.cut import Cut, Sparsity
+from bayesnas.runtime.jobs.compression.removal import Judge, Removal, own_weights
 from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.jobs.train import Start, TrainResult, train
 from bayesnas.runtime.jobs.trained import TrainedRun
@@ -26,10 +28,10 @@ from bayesnas.runtime.runs.ownership import COMPRESSED, STEPS, check_out, set_as
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.tasks.interface import Score
 from bayesnas.runtime.weights.choice import Limits, Share
+from bayesnas.runtime.weights.families import ordered
 from bayesnas.runtime.weights.priors.interface import Prior
 from bayesnas.runtime.weights.priors.registry import PRIORS, check_importance
-
-FIGURE: Final = "widths.svg"
+from bayesnas.runtime.weights.priors.several import Held
 
 
 @frozen
@@ -40,6 +42,7 @@ class Compression:
         budgets: what the smaller network may cost, as amounts or as shares.
         importance: a name of `IMPORTANCES` or `PRIORS`.
         limits: what stays whatever the scores say.
+        families: names of `FAMILIES`, whose groups go.
         steps: removals, each followed by its share of the training; 1 or more.
     """
 
@@ -47,6 +50,7 @@ class Compression:
     importance: str = "magnitude"
     limits: Limits = field(factory=Limits)
     steps: int = 1
+    families: tuple[str, ...] = ("channel",)
 
 
 @frozen
@@ -63,6 +67,7 @@ class CompressResult:
     removed: Score
     trained: TrainResult
     figure: Path
+    sparsity: Sparsity | None = None
 
 
 @plugins_named()
@@ -87,7 +92,8 @@ def compress(
             (data or its options), D607 (a supernet), D608 (no such layer), D609 (the budget cannot
             be met), D610 (no such importance), and what `train` raises.
     """
-    check_importance(wanted.importance)
+    check_importance(wanted.importance, wanted.families)
+    wanted = evolve(wanted, families=ordered(wanted.families))
     check_out(options.out, options.resume, options.force, [folder])
     run = TrainedRun.open(folder)
     data, options = _with_data(run, options)
@@ -163,11 +169,13 @@ class _Work:
         run, limits = self.run, self.wanted.limits
         for number, due in enumerate(budgets, start=1):
             last = number == len(budgets)
-            judge = Judge(self.wanted.importance, limits, due, self.options.seed)
+            judge = Judge(
+                self.wanted.importance, limits, due, self.options.seed, self.wanted.families
+            )
             removal = Removal(run, judge, self.data)
             cut = self._judged(removal, number) if self.learns else removal.judged()
             self.layers = cut.layers(self.layers)
-            removed = cut.score()
+            removed = cut.score(self.data, run.at_once)
             out = self.options.out if last else self._place(str(number))
             trained = self._train(cut, removed, number, out, last)
             if not last:
@@ -188,7 +196,7 @@ class _Work:
 
     def _judged(self, removal: Removal, number: int) -> Cut:
         """The removal by what the network says of its channels, trained under a prior."""
-        removal.kept(removal.strands_alike())  # that the budget cannot be met is said at once
+        removal.check()  # that the budget cannot be met is said at once
         make, priors = removal.prior(), list[Prior]()
 
         def prior(module: nn.Module, data: Data, settings: TrainSettings) -> Prior:
@@ -202,12 +210,13 @@ class _Work:
 
     def _train(self, cut: Cut, removed: Score, number: int, out: Path, last: bool) -> TrainResult:
         after = graph_cost(cut.narrowed.compiled.graph)
-        scores = self.data.task.entries("test", removed)
+        scores, sparsity = self.data.task.entries("test", removed), cut.sparsity()
         names = self.data.task.entry_names("test")
         told = {
             "before": self.before.record() | {name: self.run.record[name] for name in names},
             "steps": self.told,
             "removed": after.record() | scores,
+            **({"sparsity": asdict(sparsity)} if sparsity else {}),
         }
         start = Start(
             cut.narrowed.state,
@@ -215,9 +224,10 @@ class _Work:
             {
                 COMPRESSED: cut.narrowed.text,
                 "layers.jsonl": _lines(layer.record() for layer in self.layers.values()),
-                "slices.jsonl": cut.rows(),
+                "slices.jsonl": _lines(cut.rows()),
             },
             {"compression": told},
+            _held(cut) if cut.masked else None,
         )
         settings = self.rest if last else self.settings
         result = train(cut.narrowed.compiled, settings, self._options(out), start)
@@ -239,21 +249,25 @@ class _Work:
                 "limits": {**asdict(wanted.limits), "layers": list(wanted.limits.layers)},
                 "steps": wanted.steps,
                 "step": number,
+                **({} if wanted.families == ("channel",) else {"families": [*wanted.families]}),
             }
         }
 
     def _result(self, cut: Cut, removed: Score, trained: TrainResult) -> CompressResult:
         layers = (*self.layers.values(),)
-        figure = self.options.out / FIGURE
-        advice = write_figure(
-            draw_widths([Width(x.layer, x.channels, x.channels_kept) for x in layers]), figure
-        )
+        figure = self.options.out / WIDTHS
+        advice = write_figure(draw_widths(layers), figure)
         if advice is not None:
             say_note(advice)
             figure = figure.with_suffix(".dot")
         after = graph_cost(cut.narrowed.compiled.graph)
-        return CompressResult(self.before, after, layers, removed, trained, figure)
+        return CompressResult(self.before, after, layers, removed, trained, figure, cut.sparsity())
 
 
-def _lines(rows: Iterator[Mapping[str, Any]]) -> str:
+def _held(cut: Cut) -> Callable[[nn.Module, Data, TrainSettings], Prior]:
+    """What keeps masked weights at zero while what is left trains on."""
+    return lambda module, *_: Held(module, cut.weights)
+
+
+def _lines(rows: Iterable[Mapping[str, Any]]) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)

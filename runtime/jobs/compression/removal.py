@@ -1,63 +1,51 @@
-"""Which channels of a trained run's network go, and what is left of it."""
+"""Which weights of a trained run's network go, and what is left of it."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 import torch
-from attrs import asdict, evolve, field, frozen
+from attrs import evolve, frozen
 from torch import Tensor, nn
 
-from bayesnas.compiler.graph.cost import graph_cost
+from bayesnas.compiler.graph.cost import Cost, graph_cost
 from bayesnas.compiler.graph.model import BudgetConstraint
-from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import TrainSettings
-from bayesnas.compiler.slices.counts import Kept, kept_cost, kept_count
-from bayesnas.compiler.slices.groups import Slices, coupled_slices
+from bayesnas.compiler.slices.counts import Kept, kept_cost
+from bayesnas.compiler.slices.groups import Slices, coupled_slices, sources_of
 from bayesnas.compiler.slices.groups import Tensor as SlicedTensor
-from bayesnas.compiler.slices.ties import Strand
 from bayesnas.runtime.data.dataset import Data, plain_batches
 from bayesnas.runtime.data.examples import Examples
+from bayesnas.runtime.jobs.compression.cut import Cut, Found, module_of
 from bayesnas.runtime.jobs.trained import MEAN, STD, TrainedRun
-from bayesnas.runtime.network.kernels import layout
-from bayesnas.runtime.network.modules import build, predict
-from bayesnas.runtime.network.training import evaluate
+from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.tasks.bundle import Inputs
-from bayesnas.runtime.tasks.interface import Score
 from bayesnas.runtime.weights.choice import Limits, Ranking, Scores, free_strands, within
+from bayesnas.runtime.weights.families import (
+    STRUCTURED,
+    Pieces,
+    Prices,
+    Weighing,
+    masks,
+    pieces_of,
+)
 from bayesnas.runtime.weights.importance import IMPORTANCES
 from bayesnas.runtime.weights.priors.interface import Prior, Problem
 from bayesnas.runtime.weights.priors.registry import PRIORS
-from bayesnas.runtime.weights.removal import Narrowed, narrow, renamed, sliced_tensors, state_paths
+from bayesnas.runtime.weights.priors.several import Several, parts_of
+from bayesnas.runtime.weights.removal import (
+    masked,
+    narrow,
+    sliced_tensors,
+    state_paths,
+)
 from bayesnas.runtime.weights.subject import Rows, Subject
 
 EXAMPLES = 1024  # of the training part, that gradients are taken on
 CURVED = 192  # of them, anew for every update, that curvature is taken on
 CURVED_AT_ONCE = 16
-
-
-@frozen
-class Layer:
-    """What has become of a layer: channels that come in and go out, before and after."""
-
-    layer: str
-    operation: str
-    inputs: int
-    inputs_kept: int
-    channels: int
-    channels_kept: int
-
-    @property
-    def share(self) -> float:
-        """Of its connections from channel to channel, what is left."""
-        return self.inputs_kept * self.channels_kept / max(1, self.inputs * self.channels)
-
-    def record(self) -> dict[str, str | int | float]:
-        """A row of ``layers.jsonl``."""
-        return asdict(self) | {"share": round(self.share, 4)}
 
 
 def own_weights(run: TrainedRun) -> dict[str, Tensor]:
@@ -68,22 +56,44 @@ def own_weights(run: TrainedRun) -> dict[str, Tensor]:
 
 @frozen
 class Judge:
-    """What judges channels: a name of `IMPORTANCES` or `PRIORS`, and what bounds its choice."""
+    """What judges groups of weights, and what bounds its choice.
+
+    Args:
+        importance: a name of `IMPORTANCES` or `PRIORS`.
+        limits: of channels.
+        budgets: what the smaller network may cost.
+        seed: of what is drawn.
+        families: names of `FAMILIES`; those whose groups are removed come before those that are
+            masked, and each saves the same share.
+    """
 
     importance: str
     limits: Limits
     budgets: tuple[BudgetConstraint, ...]
     seed: int
+    families: tuple[str, ...] = ("channel",)
+
+    def due(self, number: int, whole: Cost) -> tuple[BudgetConstraint, ...]:
+        """Budgets once so many of the families have had their turn."""
+
+        def limit(budget: BudgetConstraint) -> int:
+            cost: int = getattr(whole, budget.cost)
+            share = min(1.0, budget.limit / max(1, cost))
+            if number == len(self.families):
+                return budget.limit
+            return max(budget.limit, int(cost * share ** (number / len(self.families))))
+
+        return tuple(evolve(budget, limit=limit(budget)) for budget in self.budgets)
 
 
 class Removal:
-    """Which channels of a run's network go, and what is left.
+    """Which weights of a run's network go, and what is left.
 
-    It works on the CPU, where the same weights and examples give the same channels.
+    It works on the CPU, where the same weights and examples give the same groups.
 
     Args:
         run: a training.
-        judge: of its channels.
+        judge: of its weights.
         data: what it has learned.
     """
 
@@ -92,12 +102,16 @@ class Removal:
         self.slices: Slices = coupled_slices(self.compiled.graph)
         self.state = own_weights(run)
         self.strands = free_strands(self.compiled, self.slices, judge.limits.layers)
-        self.columns: Mapping[str, Rows] = {}
+        self.whole = graph_cost(self.compiled.graph)
+        self.paths = state_paths(self.compiled)
+        parameters = {n for n, _ in run.network.named_parameters()}
+        self.weights = {name: w for name, w in self.state.items() if name in parameters}
+        self.prices = Prices.of(self.compiled.graph, self.weights, self.paths)
 
     # ------------------------------------------------------------------------------- what goes
 
     def prior(self) -> Callable[[nn.Module, Data, TrainSettings], Prior]:
-        """What makes the prior that a training judges channels by."""
+        """What makes the prior that a training judges its weights by."""
         return partial(_prior, self)
 
     def judged(self, prior: Prior | None = None, state: Mapping[str, Tensor] | None = None) -> Cut:
@@ -107,54 +121,134 @@ class Removal:
             DiagnosticError: D607 (a supernet), D609 (the budget cannot be met).
         """
         state = self.state if state is None else state
-        if prior is None:
-            scores, columns = IMPORTANCES[self.judge.importance](self._subject(state)), {}
-        else:
-            scores, columns = prior.scores(), dict(prior.columns())
-        kept = self.kept(scores)
+        parts = [None] * len(self.judge.families) if prior is None else parts_of(prior)
+        found, stay = list[Found](), dict[str, Tensor]()
+        kept: Kept = {}
+        for number, (family, part) in enumerate(zip(self.judge.families, parts, strict=True)):
+            due = self.judge.due(number + 1, self.whole)
+            group = self._found(family, part, state)
+            if isinstance(group.subject, Pieces):
+                present = self._present(state, kept, stay)
+                weighing = Weighing(group.subject, self._left(kept), present)
+                group.stays = weighing.fitting(group.scores, due)
+                for name, mask in masks(group.subject, group.stays).items():
+                    stay[name] = mask * stay.get(name, 1.0)
+            else:
+                kept = self.kept(_without(group.scores, kept), due)
+                group.stays = _rows(group.subject, kept)
+            found.append(group)
+        state = {name: w * stay[name] if name in stay else w for name, w in state.items()}
         narrowed = narrow(self.compiled, state, self.slices, kept)
-        return Cut(self, scores, columns, kept, narrowed)
+        return Cut(self.compiled, self.slices, found, kept, narrowed, self.judge.limits.layers)
 
-    def kept(self, scores: Scores) -> Kept:
+    def _found(self, family: str, prior: Prior | None, state: Mapping[str, Tensor]) -> Found:
+        if prior is not None:
+            return Found(family, prior.subject, prior.scores(), dict(prior.columns()))
+        subject = self._subject(state, family)
+        return Found(family, subject, IMPORTANCES[self.judge.importance](subject), {})
+
+    def kept(self, scores: Scores, budgets: Sequence[BudgetConstraint]) -> Kept:
         """Channels that stay by these scores."""
         ranking = Ranking(scores, self.judge.limits)
-        return within(self.compiled, self.slices, ranking, self.judge.budgets)
+        return within(self.compiled.graph, self.slices, ranking, budgets)
 
-    def strands_alike(self) -> Scores:
-        """Scores that tell no channel from another."""
-        return {strand: torch.ones(strand.size) for strand in self.strands}
+    def check(self) -> None:
+        """Refuse a budget that cannot be met, before anything is judged.
 
-    def excess(self, kept: Kept) -> float:
-        """What a network of these channels has still to save, as a share of what all have to."""
-        cost = kept_cost(self.compiled.graph, self.slices, kept)
-        whole = graph_cost(self.compiled.graph)
+        Raises:
+            DiagnosticError: D609.
+        """
+        for number, family in enumerate(self.judge.families):
+            due = self.judge.due(number + 1, self.whole)
+            subject = self._subject(self.state, family)
+            ones = {s: torch.ones(s.size) for s in subject.strands}
+            if not isinstance(subject, Pieces):
+                self.kept(ones, due)
+            elif len(self.judge.families) == 1:
+                weighing = Weighing(subject, self.prices, self._present(self.state, {}, {}))
+                weighing.fitting(ones, due)
+
+    def _present(
+        self, state: Mapping[str, Tensor], kept: Kept, stay: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Of each weight tensor, 1 where a weight is left."""
+        whole = self._survivors(kept)
+        return {
+            name: whole[name] * (state[name] != 0) * stay.get(name, 1.0)
+            for name in self.prices.uses
+        }
+
+    def _survivors(self, kept: Kept) -> dict[str, Tensor]:
+        """Of all tensors, 1 where a number is in the network of these channels."""
+        ones = {name: torch.ones_like(z, dtype=torch.float32) for name, z in self.state.items()}
+        return masked(self.compiled, ones, self.slices, kept)
+
+    def _left(self, kept: Kept) -> Prices:
+        """Prices in the network of these channels."""
+        whole, uses = self._survivors(kept), self.prices.uses
+        rest = sum(int(whole[name].sum()) for name in self.weights if name not in uses)
+        return Prices(rest, uses)
+
+    def excess(self, cost: Cost) -> float:
+        """What a network has still to save for one family, as a share of what it has to save."""
+        budgets = self.judge.due(1, self.whole)
 
         def share(budget: BudgetConstraint) -> float:
             now: int = getattr(cost, budget.cost)
-            first: int = getattr(whole, budget.cost)
+            first: int = getattr(self.whole, budget.cost)
             return (now - budget.limit) / max(1, first - budget.limit)
 
-        return max(map(share, self.judge.budgets), default=0.0)
+        return max(map(share, budgets), default=0.0)
 
-    def _subject(self, state: Mapping[str, Tensor]) -> Subject:
-        module = _module(self.compiled, state)
+    def cost_of(self, subject: Subject) -> Callable[[Kept], Cost]:
+        """What a network of some groups of a subject costs."""
+        if not isinstance(subject, Pieces):
+            return lambda kept: kept_cost(self.compiled.graph, self.slices, kept)
+        weighing = Weighing(subject, self.prices, self._present(self.state, {}, {}))
+        return lambda kept: weighing.cost(_rows(subject, kept))
+
+    def _subject(self, state: Mapping[str, Tensor], family: str) -> Subject:
+        module = module_of(self.compiled, state)
         generator = torch.Generator().manual_seed(self.judge.seed)
         part = self.data.train.sample(EXAMPLES, generator).at_hand()
-        return self.subject(module, generator, partial(self._losses, module, part))
+        return self.subject(module, generator, family, partial(self._losses, module, part))
 
     def subject(
         self,
         module: nn.Module,
         generator: torch.Generator,
+        family: str,
         losses: Callable[[], Iterator[Tensor]] = lambda: iter(()),
     ) -> Subject:
-        """A network of the run's with the channels that may go."""
+        """A network of the run's with the groups of a family."""
         sliced = (*sliced_tensors(self.compiled, self.slices),)
-        return Subject(module, sliced, self.strands, losses, generator)
+        readers = family != "filter"
+        subject = Subject(module, sliced, self.strands, losses, generator, readers)
+        if family in STRUCTURED:
+            return subject
+        return pieces_of(family, subject, self.prices.uses, self.judge.limits.layers)
 
     def _losses(self, module: nn.Module, part: Examples) -> Iterator[Tensor]:
         for inputs, targets in plain_batches(self.data, part, self.run.batch_size):
             yield self.data.task.loss(predict(module, inputs), targets)
+
+
+def _rows(subject: Subject, kept: Kept) -> Rows:
+    """Which groups stay."""
+    rows = {s: torch.zeros(s.size, dtype=torch.bool) for s in subject.strands}
+    for strand, row in rows.items():
+        row[[*kept.get(strand, range(strand.size))]] = True
+    return rows
+
+
+def _without(scores: Scores, kept: Kept) -> Scores:
+    """Scores by which what has gone does not come back."""
+    result = {}
+    for strand, row in scores.items():
+        stays = torch.zeros(strand.size, dtype=torch.bool)
+        stays[[*kept.get(strand, range(strand.size))]] = True
+        result[strand] = torch.where(stays, row.cpu(), -torch.inf)
+    return result
 
 
 def reads(tensor: SlicedTensor) -> bool:
@@ -171,105 +265,24 @@ def _prior(removal: Removal, module: nn.Module, data: Data, settings: TrainSetti
 
     examples = len(data.train) - round(settings.holdout * len(data.train))
     batches_each = math.ceil(examples / settings.batch_size)
-    paths = state_paths(removal.compiled)
+    paths = removal.paths
     reading = {t.place for t in removal.slices.tensors if reads(t)}
-    problem = Problem(
-        removal.subject(module, generator),
-        data.task,
-        batches,
-        examples,
-        settings.weight_decay,
-        {paths[place]: removal.slices.stages[place].source for place in reading},
-        settings.epochs * math.ceil(batches_each / settings.accumulate),
-        removal.excess,
-    )
-    return PRIORS[removal.judge.importance](problem)
 
-
-@frozen
-class Cut:
-    """A removal that is decided.
-
-    Args:
-        removal: what it is of.
-        scores: of the channels that may go.
-        columns: what else was found of them.
-        kept: those that stay.
-        narrowed: what is left.
-    """
-
-    removal: Removal = field(repr=False)
-    scores: Scores = field(repr=False)
-    columns: Mapping[str, Rows] = field(repr=False)
-    kept: Kept = field(repr=False)
-    narrowed: Narrowed
-
-    def score(self) -> Score:
-        """How good the smaller network is on the test part, before it is trained on."""
-        module = _module(self.narrowed.compiled, self.narrowed.state)
-        data = self.removal.data
-        return evaluate(module, data, data.test, self.removal.run.at_once)
-
-    def layers(self, before: Mapping[str, Layer] | None = None) -> dict[str, Layer]:
-        """What becomes of each layer that has a width, by its path in the smaller network.
-
-        ``before`` is that of the removal before this one, whose names and counts go on.
-        """
-        removal, before = self.removal, before or {}
-        paths = state_paths(removal.compiled)
-        names = renamed(removal.compiled, self.narrowed.compiled)
-        edges = {edge.id: edge for edge in removal.compiled.graph.edges()}
-        layers = {}
-        for place, stage in removal.slices.stages.items():
-            if stage.numbers:
-                path = paths[place]
-                inputs, channels = sum(map(len, stage.source)), sum(map(len, stage.target))
-                label = edges[place[0]].operation.label
-                first = before.get(path, Layer(path, label, inputs, 0, channels, 0))
-                layers[names[path]] = evolve(
-                    first,
-                    inputs_kept=kept_count(stage.source, self.kept),
-                    channels_kept=kept_count(stage.target, self.kept),
-                )
-        return layers
-
-    def layers_kept(self) -> tuple[str, ...]:
-        """The layers of the limits, by the names of their primitives in the smaller network."""
-        names = renamed(self.removal.compiled, self.narrowed.compiled)
-        kept = self.removal.judge.limits.layers
-        return tuple(
-            new
-            for old, new in names.items()
-            if any(old == layer or old.startswith(f"{layer}.") for layer in kept)
+    def prior(family: str) -> Prior:
+        subject = removal.subject(module, generator, family)
+        cost = removal.cost_of(subject)
+        problem = Problem(
+            subject,
+            data.task,
+            batches,
+            examples,
+            settings.weight_decay,
+            {paths[place]: removal.slices.stages[place].source for place in reading},
+            settings.epochs * math.ceil(batches_each / settings.accumulate),
+            lambda kept: removal.excess(cost(kept)),
+            sources_of(removal.slices) if family in STRUCTURED else {},
         )
+        return PRIORS[removal.judge.importance](problem)
 
-    def rows(self) -> str:
-        """``slices.jsonl``: each channel that may go, its score, and whether it stays."""
-        numbers = {strand: n for n, strand in enumerate(self.removal.slices.strands)}
-        return "".join(
-            json.dumps(
-                {
-                    "strand": numbers[strand],
-                    "channel": k,
-                    "score": score,
-                    "kept": k in stay,
-                    **{name: float(rows[strand][k]) for name, rows in self.columns.items()},
-                }
-            )
-            + "\n"
-            for strand, row in self.scores.items()
-            for stay in [_members(self.kept, strand)]
-            for k, score in enumerate(row.tolist())
-        )
-
-
-def _members(kept: Kept, strand: Strand) -> frozenset[int]:
-    return frozenset(kept.get(strand, range(strand.size)))
-
-
-def _module(compiled: Compiled, state: Mapping[str, Tensor]) -> nn.Module:
-    """A network with these weights, in evaluation mode."""
-    name = compiled.loaded.source.name
-    module, _ = build(compiled.graph, name, 0, layout=layout(compiled.graph, torch.device("cpu")))
-    module.load_state_dict(state)
-    return module.eval()
+    parts = [prior(family) for family in removal.judge.families]
+    return parts[0] if len(parts) == 1 else Several(parts)

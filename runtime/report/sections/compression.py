@@ -1,4 +1,4 @@
-"""The section of a compression: what went, and what that cost and saved."""
+"""The section of a compression: what went, and what that cost and saved; widths of a search."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def compression(run: RunFiles) -> list[Section]:
     some = "" if len(layers) <= _MOST else f" The first {_MOST} of {len(layers)} are drawn."
     about = f"The channels that each layer puts out, before and after the compression.{some}"
     blocks: tuple[Block, ...] = (*_steps(run), Chart("Widths", about, (spec,), table))
-    return [Section("The compression", (), blocks)]
+    return [Section("The widths" if run.made == "search" else "The compression", (), blocks)]
 
 
 def _steps(run: RunFiles) -> list[Numbers]:

@@ -22,6 +22,7 @@ from bayesnas.runtime.report.colours import coloured
 from bayesnas.runtime.report.drawings import drawing
 from bayesnas.runtime.report.files import Row, RunFiles
 from bayesnas.runtime.report.metrics import metric_names, metric_scale, metric_title, metric_told
+from bayesnas.runtime.report.sections.compression import compression
 from bayesnas.runtime.report.sections.gates import gate_blocks
 from bayesnas.runtime.report.sections.layers import layer_costs
 from bayesnas.runtime.report.sections.members import member_section
@@ -36,6 +37,8 @@ def search_sections(run: RunFiles) -> list[Section]:
     sections = [_found(run)]
     if history := run.rows["history.jsonl"]:
         sections.append(Section("The course of the search", (), tuple(_course(history))))
+    if run.rows["layers.jsonl"]:
+        sections += compression(run)
     if gates := gate_blocks(run):
         sections.append(Section("The gates", (), tuple(gates)))
     if members := run.rows[MEMBERS]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bayesnas.compiler.passes.gamma import Dependency, derive_gamma
+from bayesnas.compiler.space.choices import Member
 from bayesnas.compiler.space.prices import best_member
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.reading import ANY_NUMBER, Schema, both, one_of, open_record, table
@@ -83,9 +84,13 @@ class Published(Strategy):
             min(1.0, number / (RETAINED_BY * rounds)),
         )
         self._remove(removal.reasons)
-        if number < rounds or settings.discretize == "no":
-            return removal
-        return Removal({**removal.reasons, **self._last()})
+        worth = {group: -change for group, change in changes.items()}
+        member = self._narrow(worth, rounds - number + 1)
+        settles = number == rounds and settings.discretize == "yes"
+        last = self._last(member) if settles else {}
+        if number == rounds:
+            self._finish_widths()
+        return Removal({**removal.reasons, **last}) if settles else removal
 
     def looks(self, rounds: int, trained: int) -> Looks:
         """With the gradient of all examples and the curvature of some, every round."""
@@ -121,9 +126,11 @@ class Published(Strategy):
         self.posterior.remove(gate for group in groups for gate in self.net.gates.groups[group])
         self.posterior.fix_gauge()
 
-    def _last(self) -> Mapping[str, str]:
+    def _last(self, member: Member | None) -> Mapping[str, str]:
         """What goes besides after the last round, where one member shall be left."""
-        if self.draws:
+        if member is not None:
+            last = self.keep_only(member, "evidence")
+        elif self.draws:
             last = self._draw()
         else:
             gates = self.net.gates

@@ -32,11 +32,14 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from bayesnas.runtime.runs.reading import TORCH_STATE, Schema, both, like, open_record
+from bayesnas.compiler.slices.ties import Strand
+from bayesnas.runtime.runs.reading import TORCH_STATE, Schema, like, open_record
+from bayesnas.runtime.runs.reading import both as all_of
 from bayesnas.runtime.weights.curvature import diagonal
+from bayesnas.runtime.weights.gated import arriving, both
 from bayesnas.runtime.weights.priors.interface import Problem
 from bayesnas.runtime.weights.priors.sparse import TINY, GroupLasso
-from bayesnas.runtime.weights.subject import Rows, Subject, by_mean, group_sums, spread
+from bayesnas.runtime.weights.subject import Rows, Subject
 
 ROUNDS: Final = 60  # of the fixed point, which halves the logarithm of its error or better
 
@@ -70,10 +73,10 @@ def relevance(subject: Subject, H: Mapping[str, Tensor]) -> Relevance:
     weights = {name: w.detach() for name, w in subject.module.named_parameters()}
 
     def total(values: Mapping[str, Tensor]) -> Tensor:
-        return subject.joined(group_sums(subject, values, readers=True))
+        return subject.joined(subject.sums(values))
 
     def at_weights(gamma: Tensor) -> Mapping[str, Tensor]:
-        return spread(subject, subject.split(gamma))
+        return subject.spread(subject.split(gamma))
 
     norms = total({name: w.square() for name, w in weights.items()}).sqrt()
     gamma, omega = torch.ones_like(norms), norms
@@ -118,8 +121,21 @@ class BayesNas(GroupLasso):
         return super().weights() * subject.joined({s: r / means[s] for s, r in omega.items()})
 
     def worth(self) -> Tensor:
-        """gamma, in units of its strand's mean."""
-        return self.subject.joined(by_mean(self.subject.split(self.gamma)))
+        """gamma by (8): of a channel, of what makes it and of what it makes, in one unit.
+
+        That is the mean of the strand's living channels: scales of layers are arbitrary.
+        """
+        subject, sources = self.subject, self.problem.sources
+        sinks: dict[Strand, list[Strand]] = {strand: [] for strand in subject.strands}
+        for made, read in sources.items():
+            for strand in read:
+                sinks.setdefault(strand, []).append(made)
+        rows = subject.split(self.gamma)
+        s = subject.joined(
+            {k: r / r[r > 0].mean() if (r > 0).any() else r for k, r in rows.items()}
+        )
+        worth = both(s, arriving(subject, s, sources))
+        return both(worth, arriving(subject, s, sinks))
 
     def columns(self) -> Mapping[str, Rows]:
         """gamma with its error bar as well."""
@@ -136,7 +152,7 @@ class BayesNas(GroupLasso):
         """With what `state` adds."""
         row = like(self.gamma)
         own = open_record({"gamma": row, "error": row, "generator": TORCH_STATE})
-        return both(super().state_schema(), own)
+        return all_of(super().state_schema(), own)
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Back to what `state` gave."""

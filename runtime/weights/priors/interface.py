@@ -7,14 +7,14 @@ has no effect, and where a normalisation follows its maker the maker's scale has
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import field, frozen
 from torch import Tensor
 
 from bayesnas.compiler.slices.counts import Kept
-from bayesnas.compiler.slices.ties import Channels
+from bayesnas.compiler.slices.ties import Channels, Strand
 from bayesnas.runtime.runs.reading import Schema
 from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.interface import Task
@@ -36,6 +36,7 @@ class Problem:
         steps: of the whole training.
         excess: of a network of these channels alone: 1 if nothing is saved of what has to be, 0 or
             less if it is as small as is wanted.
+        sources: of each strand, those that make its channels, where groups are of channels.
     """
 
     subject: Subject
@@ -46,6 +47,7 @@ class Problem:
     inputs: Mapping[str, Channels] = field(repr=False)
     steps: int
     excess: Callable[[Kept], float] = field(repr=False)
+    sources: Mapping[Strand, Sequence[Strand]] = field(factory=dict, repr=False)
 
 
 class Prior(ABC):

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote, suggest
+from bayesnas.runtime.weights.families import check_families
 from bayesnas.runtime.weights.importance import IMPORTANCES
 from bayesnas.runtime.weights.priors.bayesnas import BayesNas
 from bayesnas.runtime.weights.priors.dropout import Dropout
 from bayesnas.runtime.weights.priors.interface import Prior
+from bayesnas.runtime.weights.priors.normal_jeffreys import NormalJeffreys, VariationalDropout
 from bayesnas.runtime.weights.priors.sparse import GroupLasso
 
 PRIORS: Final[Mapping[str, type[Prior]]] = {
     "bayesnas": BayesNas,
     "pgnas": Dropout,
     "group_lasso": GroupLasso,
+    "normal_jeffreys": NormalJeffreys,
+    "variational_dropout": VariationalDropout,
 }
 
 
-def check_importance(name: str) -> None:
-    """Refuse what judges no channels.
+# The families of those that do not judge all.
+_JUDGED: Final = {
+    "norm_scale": "channel",
+    "pgnas": "channel",
+    "normal_jeffreys": "channel",
+    "variational_dropout": "weight",
+}
+
+
+def check_importance(name: str, families: Sequence[str] = ("channel",)) -> None:
+    """Refuse what judges nothing, what is no family, and what does not judge these.
 
     Raises:
-        DiagnosticError: D610.
+        DiagnosticError: D610 (an importance), D614 (a family).
     """
     names = (*IMPORTANCES, *PRIORS)
     if name not in names:
@@ -32,3 +45,9 @@ def check_importance(name: str) -> None:
         raise DiagnosticError(
             Diagnostic("D610", f"no importance `{name}`", notes=notes, help=remedy)
         )
+    check_families(families)
+    others = [family for family in families if family != _JUDGED.get(name, family)]
+    if others:
+        remedy = f"judge by {quote([n for n in names if n not in _JUDGED], 'or')}"
+        message = f"`{name}` judges the family `{_JUDGED[name]}` alone, not `{others[0]}`"
+        raise DiagnosticError(Diagnostic("D614", message, help=remedy))

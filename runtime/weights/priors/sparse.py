@@ -18,7 +18,7 @@ from bayesnas.compiler.slices.counts import Kept
 from bayesnas.runtime.runs.reading import COUNT, NUMBER, Schema, between, like, open_record
 from bayesnas.runtime.weights.choice import Scores
 from bayesnas.runtime.weights.priors.interface import Prior, Problem
-from bayesnas.runtime.weights.subject import Rows, by_mean, group_sums, scale_readers
+from bayesnas.runtime.weights.subject import Rows, by_mean, scale_groups
 
 STRONGEST: Final = 1e6  # times as strong as at first, a penalty may become
 COURSE: Final = 0.7  # of a training, after which the network is to be as small as is wanted
@@ -70,7 +70,7 @@ class Sparse(Prior):
         """||w_g|| of all channels [C]."""
         with torch.no_grad():
             weights = dict(self.subject.module.named_parameters())
-            squares = group_sums(self.subject, {n: w.square() for n, w in weights.items()}, True)
+            squares = self.subject.sums({n: w.square() for n, w in weights.items()})
             return self.subject.joined(squares).sqrt()
 
     @abstractmethod
@@ -85,7 +85,7 @@ class Sparse(Prior):
         norms = self._norms()
         alive = (self.norms > 0).to(norms)
         factors = alive if self.done else alive * self._shrunk(alive * norms, rate)
-        scale_readers(self.subject, self.subject.split(factors))
+        scale_groups(self.subject, self.subject.split(factors))
         self.norms = norms * factors
         self.lived[self.norms > 0] = self.steps / self.problem.steps
         if not self.done:

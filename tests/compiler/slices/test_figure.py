@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
-from bayesnas.compiler.slices.figure import GONE, KEPT, LENGTH, Width, draw_widths
+from bayesnas.compiler.slices.figure import GONE, KEPT, LENGTH, draw_widths
+from bayesnas.compiler.slices.layers import Layer
 
 
 def test_bars_are_as_long_as_layers_are_wide() -> None:
-    dot = draw_widths([Width("stem.0", 16, 4), Width("a & b", 32, 32), Width("c", 8, 0)])
+    widths = [("stem.0", 16, 4), ("a & b", 32, 32), ("c", 8, 0)]
+    dot = draw_widths([Layer(name, "conv", 1, 1, before, after) for name, before, after in widths])
     rows = [row for row in dot.splitlines() if row.startswith("<tr>")]
     bars = [re.findall(r'width="(\d+)" height="\d+"(?: bgcolor="(.{7})")?', row) for row in rows]
     assert [sum(int(length) for length, _ in row) for row in bars] == [LENGTH] * 3

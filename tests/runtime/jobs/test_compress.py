@@ -66,7 +66,10 @@ def compressed(whole: Path, out: Path, wanted: Compression = HALF, **more: bool)
     return compress(whole, wanted, {}, RunOptions("", out, 2, "cpu", **more))
 
 
-@pytest.mark.parametrize("name", [*importance.IMPORTANCES, *PRIORS])
+OF_CHANNELS = [n for n in (*importance.IMPORTANCES, *PRIORS) if n != "variational_dropout"]
+
+
+@pytest.mark.parametrize("name", OF_CHANNELS)
 def test_a_run_is_made_smaller_and_stays_a_run(name: str, whole: Path, tmp_path: Path) -> None:
     before, out = snapshot(whole), tmp_path / "half"
     result = compressed(whole, out, Compression((Share("flops", 50),), name))
@@ -93,6 +96,72 @@ def test_a_run_is_made_smaller_and_stays_a_run(name: str, whole: Path, tmp_path:
     assert f"{rows[2]['channels_kept']} of 6" in (out / "widths.dot").read_text("utf-8")
     again = compressed(out, tmp_path / "quarter")
     assert again.after.flops <= result.after.flops // 2
+
+
+@pytest.mark.parametrize(
+    ("importance", "families"),
+    [
+        ("magnitude", ("row",)),
+        ("taylor", ("block", "filter")),
+        ("bayesnas", ("filter",)),
+        ("group_lasso", ("weight",)),
+        ("variational_dropout", ("weight",)),
+        ("bayesnas", ("filter", "shape", "kernel")),
+    ],
+)
+def test_families_of_weights(
+    importance: str, families: tuple[str, ...], whole: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    wanted = Compression((Share("flops", 50),), importance, families=families)
+    result = compressed(whole, out, wanted)
+    limit = result.before.flops // 2
+    about = json.loads((out / "result.json").read_text("utf-8"))
+    state = torch.load(out / "weights.pt", weights_only=True)
+    rows = lines(out / "layers.jsonl")
+    if families == ("filter",):
+        assert result.sparsity is None
+        assert result.after.flops <= limit
+        assert "weights" not in rows[0]
+        return
+    sparsity = result.sparsity
+    assert sparsity is not None
+    assert about["compression"]["sparsity"]["nonzero"] == sparsity.nonzero < sparsity.weights
+    assert sparsity.flops <= limit < result.after.flops
+    assert (result.after == result.before) == ("filter" not in families)
+    counted = [(row["weights"], row["nonzero"]) for row in rows]
+    assert tuple(map(sum, zip(*counted, strict=True))) == (sparsity.weights, sparsity.nonzero)
+    weights = {row["layer"]: state[f"{row['layer']}.weight"] for row in rows}
+    for row in rows:  # held while the rest trained on
+        assert int((weights[row["layer"]] != 0).sum()) == row["nonzero"]
+    slices = lines(out / "slices.jsonl")
+    assert {row.get("family", families[0]) for row in slices} == {*families}
+    assert {row["kept"] for row in slices} == {True, False}
+    assert ("gamma" in slices[0]) == (importance == "bayesnas")
+
+
+def test_a_masked_compression_goes_on_where_it_stopped(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = Compression((Share("parameters", 30),), "bayesnas", families=("filter", "weight"))
+    first = compressed(whole, tmp_path / "whole", wanted)
+    saved, count = Run.save_checkpoint, 0
+
+    def stopped(self: Run, state: dict[str, Any]) -> None:
+        nonlocal count
+        saved(self, state)
+        count += 1
+        if count in (1, 2):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "save_checkpoint", stopped)
+        for again in (False, True):
+            with pytest.raises(KeyboardInterrupt):
+                compressed(whole, tmp_path / "cut", wanted, resume=again)
+    second = compressed(whole, tmp_path / "cut", wanted, resume=True)
+    assert second.sparsity == first.sparsity
+    assert second.trained.test == first.trained.test
 
 
 def test_several_steps_end_where_one_does(whole: Path, tmp_path: Path) -> None:
@@ -306,3 +375,15 @@ def test_what_cannot_be_read(
 
 def test_the_command_offers_every_importance() -> None:
     assert set(IMPORTANCES) == {*importance.IMPORTANCES, *PRIORS}
+
+
+def test_limits_of_channels_where_none_go(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["compress", str(whole), "-o", str(tmp_path / "out"), "--budget", "flops=50%"]
+    assert main([*command, "--family", "row,kernel", "--round-to", "4"]) == 2
+    assert "error[D423]: `--round-to` does nothing with `--family row,kernel`" in (
+        capsys.readouterr().err
+    )
+    assert main([*command, "--family", "rows"]) == 2
+    assert "no family of weights `rows`" in capsys.readouterr().err

@@ -44,7 +44,7 @@ def setup(text: str = TEXT, limits: Limits | None = None) -> tuple[Compiled, Sli
 def test_as_much_stays_as_the_budget_allows(cost: CostName, share: float) -> None:
     compiled, slices, ranking = setup()
     limit = int(share * getattr(graph_cost(compiled.graph), cost))
-    kept = within(compiled, slices, ranking, [BudgetConstraint(cost, limit)])
+    kept = within(compiled.graph, slices, ranking, [BudgetConstraint(cost, limit)])
     assert getattr(kept_cost(compiled.graph, slices, kept), cost) <= limit
     count = sum(map(len, kept.values()))
     if share < 1:
@@ -97,7 +97,7 @@ def test_a_layer_that_there_is_not() -> None:
 def test_a_budget_that_cannot_be_met() -> None:
     compiled, slices, ranking = setup(limits=Limits(least=2, round_to=4, layers=("y",)))
     with pytest.raises(DiagnosticError) as caught:
-        within(compiled, slices, ranking, [BudgetConstraint("parameters", 100)])
+        within(compiled.graph, slices, ranking, [BudgetConstraint("parameters", 100)])
     [diagnostic] = caught.value.diagnostics
     assert (diagnostic.code, caught.value.status) == ("D609", 1)
     assert diagnostic.message == "no removal of channels leaves at most 100 parameters"

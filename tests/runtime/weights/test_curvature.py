@@ -6,10 +6,15 @@ from itertools import product
 
 import pytest
 import torch
+from support import compile_text
 from torch import Tensor, nn
 
+from bayesnas.compiler.slices.groups import coupled_slices
+from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.tasks.classification import Classification
-from bayesnas.runtime.weights.curvature import diagonal
+from bayesnas.runtime.weights.curvature import diagonal, of_channels
+from bayesnas.runtime.weights.removal import sliced_tensors
+from bayesnas.runtime.weights.subject import Subject
 
 TASK = Classification(("a", "b", "c"))
 
@@ -82,3 +87,49 @@ def test_examples_count_by_their_weights() -> None:
     for k in range(2):
         for name, h in draws[k].items():
             torch.testing.assert_close(draws[2 + k][name], float(counts[k]) * h)
+
+
+READ = """\
+network net(x: [3]) -> (logits: [3]) {
+    h = x : linear(2) >> bn >> relu
+    j = h : linear(2)
+    k = sum(h, j)
+    k -> logits : linear(3)
+}
+"""
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_derivatives_in_channels_are_those_of_gates_where_they_are_read(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = compile_text(READ)
+    module, _ = build(compiled.graph, "net.nas", 0)
+    module.double().eval()
+    slices = coupled_slices(compiled.graph)
+    subject = Subject(module, (*sliced_tensors(compiled, slices),), slices.removable)
+    inputs = torch.randn(2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    targets = torch.tensor([0, 2])
+    gates = torch.ones(2, dtype=torch.float64, requires_grad=True)
+    readers = [m for m in module.modules() if isinstance(m, nn.Linear)][1:]
+    assert [tuple(m.weight.shape) for m in readers] == [(2, 2), (3, 2)]
+    hooks = [m.register_forward_pre_hook(lambda _, z: (z[0] * gates,)) for m in readers]
+    g = torch.zeros(2, dtype=torch.float64)
+    H = torch.zeros(2, dtype=torch.float64)
+    for z, y in zip(inputs, targets, strict=True):
+        outputs = module(z[None])
+        g += torch.autograd.grad(TASK.loss(outputs, y[None]), gates, retain_graph=True)[0] / 2
+        rows = [torch.autograd.grad(o, gates, retain_graph=True)[0] for o in outputs[0]]
+        J, p = torch.stack(rows), outputs[0].detach().softmax(0)
+        H += (J.T @ (torch.diag(p) - torch.outer(p, p)) @ J).diagonal() / 2
+    for hook in hooks:
+        hook.remove()
+    batches = [*zip(inputs.split(at_once), targets.split(at_once), strict=True)]
+    mean, count = torch.zeros_like(H), 0
+    for signs in product((0, 1), repeat=3 * at_once):
+        drawn = torch.tensor(signs).view(at_once, 3)
+        monkeypatch.setattr(torch, "randint", lambda *_, drawn=drawn, **__: drawn)
+        gradient, curvature = of_channels(subject, TASK, batches)
+        mean, count = mean + curvature, count + 1
+    torch.testing.assert_close(gradient, g, rtol=1e-10, atol=1e-14)
+    torch.testing.assert_close(mean / count, H, rtol=1e-10, atol=1e-14)

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from attrs import evolve
 from problems import EXAMPLES, problem, silence
 
 from bayesnas.compiler.slices.counts import kept_places
@@ -93,3 +94,24 @@ def test_what_the_data_do_not_feel_has_a_penalty_by_weight_decay_alone() -> None
     felt = {name: h + EXAMPLES * given.decay for name, h in flat.items()}
     determined = given.subject.split(relevance(given.subject, felt).determined)[first]
     assert (determined[[0, 2, 3, 4]] > 0).all()
+
+
+def test_gamma_of_a_channel_follows_from_those_before_and_behind_it() -> None:
+    """(8) by a loop, in units of the living channels of each strand."""
+    _, slices, given = problem()
+    first, second = slices.removable
+    prior = BayesNas(evolve(given, sources={first: (second,), second: (first,)}))
+    rows = {
+        first: [0.2, 0.0, 0.4, 0.6, 0.8],
+        second: [3.0, 1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0],
+    }
+    prior.gamma = given.subject.joined({s: torch.tensor(r).double() for s, r in rows.items()})
+    worth = given.subject.split(prior.worth())
+    s = {k: [g / (0.5 if k is first else 2.0) for g in row] for k, row in rows.items()}
+    for strand, other in ((first, second), (second, first)):
+        for k, own in enumerate(s[strand]):
+            total = sum(s[other])
+            expected = 1 / (1 / own + 2 / total) if own else 0.0
+            assert float(worth[strand][k]) == pytest.approx(expected)
+    prior.gamma = given.subject.joined({first: torch.zeros(5), second: torch.ones(10)}).double()
+    assert not prior.worth().any()  # what is made of nothing says nothing

@@ -1,0 +1,372 @@
+"""The widths of a supernet's layers, searched with its operations.
+
+A channel has a gate of value 1 where it is read (`runtime/weights/gated.py`), and the same updates
+as operations have. A budget counts what is left of both: of the member of the most evidence, as
+many channels as fit stay, those of the most evidence an amount. Operations are paid for only where
+no widths make that member cheap enough: beside its substitutes none is worth much, and at the
+price of channels the cheapest would stay. Budgets of rounds fall by equal shares to what is wanted.
+Without a budget channels go by entropy, as operations do.
+
+A channel that has gone reads zero everywhere, and is held there: the weights are the state.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import torch
+from attrs import evolve, frozen
+from torch import Tensor
+
+from bayesnas.compiler.emit.paths import module_paths
+from bayesnas.compiler.graph.cost import Cost
+from bayesnas.compiler.graph.model import BudgetConstraint, Graph
+from bayesnas.compiler.slices.counts import Kept, kept_cost, kept_costs
+from bayesnas.compiler.slices.groups import Slices, coupled_slices, sources_of
+from bayesnas.compiler.slices.ties import Strand
+from bayesnas.compiler.space.choices import Member, MemberSpace
+from bayesnas.compiler.space.members import dead_groups, prune_to
+from bayesnas.compiler.space.prices import Prices, best_member
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.runtime.runs.reading import (
+    ANY_NUMBER,
+    COUNT,
+    TORCH_STATE,
+    Schema,
+    listed,
+    record,
+    table,
+)
+from bayesnas.runtime.strategies.bayesnas.updates import entropy
+from bayesnas.runtime.supernet.supernet import Supernet
+from bayesnas.runtime.weights.choice import Limits, Ranking, fitting, missed_by
+from bayesnas.runtime.weights.curvature import of_channels
+from bayesnas.runtime.weights.gated import believed
+from bayesnas.runtime.weights.removal import Sliced
+from bayesnas.runtime.weights.subject import Rows, Subject, group_sums, spread
+
+AT_ONCE: Final = 16  # examples of a pass for the curvature: many small ones say more
+TINY: Final = 1e-12
+PRICES: Final = 24  # of operations that are tried after none, up to where nothing else counts
+
+
+@frozen
+class View:
+    """What is left of a supernet, and the channels of that."""
+
+    graph: Graph
+    slices: Slices
+    subject: Subject
+
+    def kept(self, alive: Rows) -> Kept:
+        """The channels that are there."""
+        return {strand: row.nonzero()[:, 0].tolist() for strand, row in alive.items()}
+
+
+class Widths:
+    """Decides which channels of a supernet go.
+
+    Args:
+        net: the supernet; what has gone is held at zero in its steps from now on.
+        prices: of its candidates, without budgets.
+        budgets: what the found network may cost.
+        lambda_w: the likelihood counts as 1 / lambda_w examples.
+        seed: of the examples that derivatives are taken on.
+    """
+
+    def __init__(
+        self,
+        net: Supernet,
+        prices: Prices,
+        budgets: Sequence[BudgetConstraint],
+        lambda_w: float,
+        seed: int,
+    ) -> None:
+        self.lambda_w = lambda_w
+        self.net, self.prices, self.budgets = net, prices.unlimited(), tuple(budgets)
+        self.paths = module_paths(net.graph, net.emitted.operations)
+        self.generator = torch.Generator().manual_seed(seed + 1)
+        self.rows: list[dict[str, float]] = []  # what was found of each channel last
+        self.settled: list[list[int]] = []  # channels that stay, strand by strand, at last
+        self.masks: dict[str, Tensor] = {}
+        net.after_step = self.hold
+
+    # -------------------------------------------------------------------------------- what is left
+
+    def view(self, groups: Member) -> View:
+        """What is left of the supernet with these operations."""
+        graph = prune_to(self.net.graph, groups)
+        slices = coupled_slices(graph)
+        shapes = {name: weight.shape for name, weight in self.net.module.named_parameters()}
+        sliced = tuple(s for s in self._sliced(slices) if _fits(s, shapes.get(s.name)))
+        subject = Subject(self.net.module, sliced, slices.removable, generator=self.generator)
+        return View(graph, slices, subject)
+
+    def _sliced(self, slices: Slices) -> Iterator[Sliced]:
+        for tensor in slices.tensors:
+            name = f"{self.paths[tensor.place]}.{tensor.name}"
+            yield Sliced(name, tensor.axes, tensor.place, tensor.maker)
+
+    def alive(self, view: View) -> Rows:
+        """Which channels are there: those that something but zero reads, or that nothing reads."""
+        subject = view.subject
+        weights = {name: w.detach() for name, w in self.net.module.named_parameters()}
+        sizes = group_sums(subject, {name: w.abs() for name, w in weights.items()}, readers=True)
+        counts = group_sums(
+            subject, {name: torch.ones_like(w) for name, w in weights.items()}, readers=True
+        )
+        return {s: ((sizes[s] > 0) | (counts[s] == 0)).cpu() for s in subject.strands}
+
+    def _cut(self, view: View, kept: Kept) -> None:
+        """Channels that do not stay read zero from now on."""
+        rows = {}
+        for strand in view.subject.strands:
+            rows[strand] = torch.zeros(strand.size)
+            rows[strand][[*kept.get(strand, range(strand.size))]] = 1.0
+        for name, mask in spread(view.subject, rows).items():
+            self.masks[name] = mask * self.masks.get(name, 1.0)
+        self.hold()
+
+    @torch.no_grad()
+    def hold(self) -> None:
+        """What has gone reads zero."""
+        weights = dict(self.net.module.named_parameters())
+        for name, mask in self.masks.items():
+            weights[name].mul_(mask)
+
+    # ----------------------------------------------------------------------------------- decisions
+
+    def update(
+        self, space: MemberSpace, worth: Mapping[str, float], gates: Tensor, left: int
+    ) -> Member | None:
+        """Some channels go; the member that is best with its channels, under budgets.
+
+        Args:
+            space: what is left of the supernet.
+            worth: of its groups, what the log evidence loses without each, nats an example.
+            gates: of the supernet [G].
+            left: rounds, this one among them.
+
+        Raises:
+            DiagnosticError: D604 (status 1) if no member was found inside the budgets.
+        """
+        view = self.view(space.candidates())
+        losses, gamma = self._look(view, gates)
+        if not self.budgets:
+            self._cut(view, self._by_entropy(view, gamma))
+            return None
+        budgets = self._course(space, worth, view, left)
+        member, kept = self._joint(space, worth, view, losses, budgets)
+        self._cut(view, kept)
+        return member
+
+    def settle(self, groups: Member, gates: Tensor) -> None:
+        """The channels of what stays, each for itself where it was tied before.
+
+        What is left of the budgets goes to channels that had gone: they are learned anew.
+        """
+        if not self.budgets:
+            return
+        view = self.view(groups - {*dead_groups(self.net.graph, groups)})
+        losses, _ = self._look(view, gates)
+        alive = self.alive(view)
+        scores = self._scores(view, view.graph, alive, losses)
+        for strand, row in scores.items():
+            row[~alive[strand]] = _late(row[alive[strand]], int((~alive[strand]).sum()))
+        kept = fitting(view.graph, view.slices, Ranking(scores, Limits()), self.budgets)
+        self._cut(view, kept)
+        self.settled = [[*kept[strand]] for strand in view.subject.strands]
+
+    def told(self, view: View) -> list[dict[str, Any]]:
+        """Of each channel of what stays: its strand and number, whether it stays, what was found.
+
+        That is of the last look, and nothing where that was of other channels.
+        """
+        kept, numbers = self.kept(view), {s: n for n, s in enumerate(view.slices.strands)}
+        names = [(s, k) for s in view.subject.strands for k in range(s.size)]
+        rows = self.rows if len(self.rows) == len(names) else [{} for _ in names]
+        return [
+            {"strand": numbers[s], "channel": k, **row, "kept": k in kept[s]}
+            for (s, k), row in zip(names, rows, strict=True)
+        ]
+
+    def kept(self, view: View) -> Kept:
+        """The channels that the found network has."""
+        if not self.settled:
+            return view.kept(self.alive(view))
+        return dict(zip(view.subject.strands, self.settled, strict=True))
+
+    def _look(self, view: View, gates: Tensor) -> tuple[Rows, Rows]:
+        """What the loss gains without each channel, nats an example, and gamma of each."""
+        net, subject, settings = self.net, view.subject, self.net.settings
+        part = net.fit_part.sample(settings.curvature_examples, self.generator).at_hand()
+        g, H = of_channels(subject, net.data.task, net.passes(part, AT_ONCE), gates)
+        alive = subject.joined(self.alive(view))
+        sources = sources_of(view.slices)
+        belief = believed(subject, (g, H), alive, sources, self.lambda_w)
+        losses = -g + H / 2
+        columns = zip(losses.tolist(), belief.gamma.tolist(), belief.error.tolist(), strict=True)
+        self.rows = [
+            {"score": loss, "gamma": gamma, "gamma_error": error} for loss, gamma, error in columns
+        ]
+        return subject.split(losses), subject.split(belief.gamma)
+
+    def _by_entropy(self, view: View, gamma: Rows) -> Kept:
+        """Without those of no positive entropy, the smallest gamma first, as many as may go."""
+        alive = self.alive(view)
+        living = {s: int(row.sum()) for s, row in alive.items()}
+        most = math.floor(self.net.settings.prune_fraction * sum(living.values()))
+        low = [
+            (float(gamma[s][k]), n, s, k)
+            for n, s in enumerate(view.subject.strands)
+            for k in alive[s].nonzero()[:, 0].tolist()
+            if entropy(gamma[s][k]) <= 0
+        ]
+        gone: set[tuple[Strand, int]] = set()
+        for _, _, strand, k in sorted(low, key=lambda row: row[:2]):
+            if len(gone) < most and living[strand] > 1:
+                living[strand] -= 1
+                gone.add((strand, k))
+        return {
+            s: [k for k in row.nonzero()[:, 0].tolist() if (s, k) not in gone]
+            for s, row in alive.items()
+        }
+
+    def _course(
+        self, space: MemberSpace, worth: Mapping[str, float], view: View, left: int
+    ) -> tuple[BudgetConstraint, ...]:
+        """Budgets of this round: costs fall by equal shares."""
+        best = next(self._members(space, worth, {}))
+        kept = view.kept(self.alive(view))
+        cost = kept_cost(prune_to(self.net.graph, best), view.slices, kept)
+
+        def limit(budget: BudgetConstraint) -> int:
+            now: int = getattr(cost, budget.cost)
+            share = min(1.0, budget.limit / max(1, now))
+            return max(budget.limit, int(now * share ** (1 / left)))
+
+        return tuple(evolve(budget, limit=limit(budget)) for budget in self.budgets)
+
+    def _joint(
+        self,
+        space: MemberSpace,
+        worth: Mapping[str, float],
+        view: View,
+        losses: Rows,
+        budgets: Sequence[BudgetConstraint],
+    ) -> tuple[Member, Kept]:
+        """The member of the most evidence that fits at some widths, and its channels."""
+        alive = self.alive(view)
+        costs = kept_costs(view.graph, view.slices, view.kept(alive))
+        prices = {
+            group: sum(_share(costs[edge.id], budgets) for edge in edges)
+            for group, edges in view.graph.groups().items()
+        }
+        for member in self._members(space, worth, prices):
+            graph = prune_to(self.net.graph, member)
+            ranking = Ranking(self._scores(view, graph, alive, losses), Limits())
+            if not missed_by(kept_cost(graph, view.slices, ranking.kept(0)), budgets):
+                return member, fitting(graph, view.slices, ranking, budgets)
+        raise too_small(self.budgets, least_cost(space, self.prices, self.net.graph))
+
+    def _members(
+        self, space: MemberSpace, worth: Mapping[str, float], prices: Mapping[str, float]
+    ) -> Iterator[Member]:
+        """The member of the most evidence, then those at rising prices; all where several stay."""
+        if self.net.settings.discretize == "no":
+            yield frozenset(space.candidates())
+            return
+        top = max(map(abs, worth.values()), default=0.0) or 1.0
+        dear = max(prices.values(), default=0.0) or 1.0
+        for k in range(PRICES + 1):
+            scale = top / dear * 2.0 ** (k - PRICES / 2) if k else 0.0
+            options = {*space.candidates(), *space.options()}  # and to drop connections
+            values = {o: worth.get(o, 0.0) - scale * prices.get(o, 0.0) for o in options}
+            if (member := best_member(space, values, self.prices)) is not None:
+                yield member
+
+    def _scores(self, view: View, graph: Graph, alive: Rows, losses: Rows) -> Rows:
+        """The evidence of channels for what they cost; those that cost nothing stay."""
+        kept = view.kept(alive)
+        whole = kept_cost(graph, view.slices, kept)
+        scores = {}
+        for strand in view.subject.strands:
+            fewer = kept_cost(graph, view.slices, {**kept, strand: kept[strand][1:]})
+            saved = Cost(whole.parameters - fewer.parameters, whole.flops - fewer.flops)
+            price = _share(saved, self.budgets)
+            score = losses[strand] / price if price else torch.full_like(losses[strand], 1e30)
+            scores[strand] = torch.where(alive[strand], score, -torch.inf)
+        return scores
+
+    # ------------------------------------------------------------------------------- interruption
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds besides the weights, which say what has gone."""
+        return {
+            "generator": self.generator.get_state(),
+            "rows": self.rows,
+            "settled": self.settled,
+        }
+
+    def state_schema(self) -> Schema:
+        """What `state` gives."""
+        rows, settled = listed(table(ANY_NUMBER)), listed(listed(COUNT))
+        return record({"generator": TORCH_STATE, "rows": rows, "settled": settled})
+
+    def restore(self, state: Mapping[str, Any], groups: Member) -> None:
+        """Back to what `state` gave, once the weights are back; ``groups`` are left."""
+        self.generator.set_state(state["generator"].cpu())
+        self.rows, self.settled = state["rows"], state["settled"]
+        view = self.view(groups)
+        self._cut(view, view.kept(self.alive(view)))
+
+
+def _fits(sliced: Sliced, shape: torch.Size | None) -> bool:
+    """Whether a tensor has the channels that its axes say: a buffer, or a part, has not."""
+    if shape is None:
+        return False
+    pairs = zip(sliced.axes, shape, strict=False)
+    return all(not axis or sum(map(len, axis)) == size for axis, size in pairs)
+
+
+def _share(cost: Cost, budgets: Sequence[BudgetConstraint]) -> float:
+    """Of the budget that it takes most of."""
+    return max((getattr(cost, b.cost) / max(1, b.limit) for b in budgets), default=0.0)
+
+
+def _late(scores: Tensor, count: int) -> Tensor:
+    """Of so many channels that had gone, in the order of their coming back [count], below 0.
+
+    Strands of the highest mean score come first, and each less soon with every channel it gets.
+    """
+    mean = scores.mean().clamp(TINY, 1 / TINY)
+    return -(torch.arange(count).to(scores) + 1) / mean
+
+
+def least_cost(space: MemberSpace, prices: Prices, graph: Graph) -> Cost:
+    """What a cheap member costs with one channel of every strand."""
+    slices = coupled_slices(graph)
+    kept = {strand: [0] for strand in slices.removable}
+    costs = kept_costs(graph, slices, kept)
+    values = {
+        group: -float(sum(costs[edge.id].flops + costs[edge.id].parameters for edge in edges))
+        for group, edges in graph.groups().items()
+    }
+    member = best_member(space, values, prices.unlimited())
+    assert member is not None, "a space without members has been refused"
+    return kept_cost(prune_to(graph, member), slices, kept)
+
+
+def too_small(budgets: Sequence[BudgetConstraint], least: Cost, status: int = 1) -> DiagnosticError:
+    """D604: no member fits, however narrow; ``status`` 2 before any work."""
+    said = " and ".join(f"{b.cost} <= {b.limit:,}" for b in budgets)
+    notes = (
+        f"budget: {said}",
+        f"a cheap member with one channel everywhere has {least.parameters:,} parameters and "
+        f"{least.flops:,} FLOPs",
+    )
+    message = "no member of the space is inside the budget, however narrow"
+    diagnostic = Diagnostic("D604", message, budgets[0].span, notes=notes, help="raise the budget")
+    return DiagnosticError(diagnostic, status=status)

@@ -1,0 +1,213 @@
+"""Operations and widths searched together, end to end: budgets, files, resuming, refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from attrs import evolve
+from living import lines, striped, without_seconds, write_tiny
+from support import assert_style
+
+from bayesnas.cli import main
+from bayesnas.compiler.graph.cost import graph_cost
+from bayesnas.compiler.graph.model import BudgetConstraint, CostName, Timing
+from bayesnas.compiler.pipeline import Compiled, compile_spec
+from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
+from bayesnas.dsl.diagnostics import DiagnosticError
+from bayesnas.runtime.jobs import search as search_module
+from bayesnas.runtime.jobs.search import SearchResult, search
+from bayesnas.runtime.jobs.space import Space
+from bayesnas.runtime.jobs.train import train
+from bayesnas.runtime.report.page import write_report
+from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.strategies.widths import Widths
+from bayesnas.runtime.supernet.supernet import Supernet
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return striped(tmp_path_factory.mktemp("striped"))
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+    return compile_spec(write_tiny(tmp_path_factory.mktemp("spec")), {"width": 4})
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Graphviz takes longer than these searches."""
+    monkeypatch.setattr("bayesnas.compiler.artifacts.figure.has_dot", lambda: False)
+
+
+def run(
+    space: Compiled,
+    folder: Path,
+    out: Path,
+    budgets: dict[CostName, int] | None = None,
+    resume: bool = False,
+    **settings: float | str,
+) -> SearchResult:
+    joint: dict[str, float | str] = {"strategy": "bayesnas", "compress": "yes"}
+    joint |= {"curvature_examples": 16}
+    chosen = make_settings(SearchSettings, {**space.settings("search"), **joint, **settings})
+    options = RunOptions(f"folder:{folder}", out, seed=3, device="cpu", resume=resume)
+    limits = tuple(BudgetConstraint(cost, limit) for cost, limit in (budgets or {}).items())
+    return search(Space(space, budgets=limits), chosen, options)
+
+
+def test_a_cell_with_its_own_widths_is_found(space: Compiled, folder: Path, tmp_path: Path) -> None:
+    whole = graph_cost(space.graph)
+    limit = graph_cost(compile_spec(write_tiny(tmp_path), {"width": 2}).graph).flops // 2
+    result = run(space, folder, tmp_path / "run", {"flops": limit})
+    found = compile_spec(tmp_path / "run" / "pruned.nas")
+    assert graph_cost(found.graph) == result.found
+    assert 0.7 * limit < result.found.flops <= limit < whole.flops / 4
+    assert not found.graph.searched()
+    layers = lines(tmp_path / "run" / "layers.jsonl")
+    assert layers[0]["channels"] == 4
+    assert sum(row["channels_kept"] for row in layers) < sum(row["channels"] for row in layers)
+    slices = lines(tmp_path / "run" / "slices.jsonl")
+    assert {row["kept"] for row in slices} == {True, False}
+    assert all(row["gamma"] >= 0 for row in slices)
+    page = tmp_path / "page.html"
+    write_report([tmp_path / "run"], page)
+    assert "The widths" in page.read_text("utf-8")
+    trained = train(
+        found,
+        TrainSettings(epochs=1, batch_size=16),
+        RunOptions(f"folder:{folder}", tmp_path / "train", 1, "cpu"),
+    )
+    assert trained.flops == result.found.flops
+
+
+def test_without_a_budget_channels_go_by_entropy(
+    space: Compiled, folder: Path, tmp_path: Path
+) -> None:
+    result = run(space, folder, tmp_path, lambda_w=1000, prune_fraction=0.3)
+    slices = lines(tmp_path / "slices.jsonl")
+    assert 0 < sum(row["kept"] for row in slices) < len(slices)
+    assert graph_cost(compile_spec(tmp_path / "pruned.nas").graph) == result.found
+
+
+def test_several_operations_may_stay(space: Compiled, folder: Path, tmp_path: Path) -> None:
+    result = run(space, folder, tmp_path, {"flops": 6000}, discretize="no", lambda_w=1e-6)
+    assert result.found.flops <= 6000
+    assert result.operations_left > 4
+
+
+def test_an_interrupted_search_ends_alike(
+    space: Compiled, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(space, folder, tmp_path / "whole", {"flops": 6000})
+    update = search_module._Search._update
+
+    def stopped(self: search_module._Search, rounds: int) -> dict[str, str]:
+        if self.round == 2:
+            raise KeyboardInterrupt
+        return update(self, rounds)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(search_module._Search, "_update", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            run(space, folder, tmp_path / "cut", {"flops": 6000})
+    again = run(space, folder, tmp_path / "cut", {"flops": 6000}, resume=True)
+    assert again.found == whole.found
+    for name in ("pruned.nas", "slices.jsonl", "layers.jsonl"):
+        assert (tmp_path / "cut" / name).read_text() == (tmp_path / "whole" / name).read_text()
+    ends = [without_seconds(lines(tmp_path / name / "history.jsonl")) for name in ("whole", "cut")]
+    assert ends[0] == ends[1]
+
+
+def test_what_has_gone_has_no_effect_and_stays_so(
+    space: Compiled, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[Widths, Supernet]] = []
+    settle = Widths.settle
+
+    def kept(self: Widths, groups: frozenset[str], gates: torch.Tensor) -> None:
+        seen.append((self, self.net))
+        settle(self, groups, gates)
+
+    monkeypatch.setattr(Widths, "settle", kept)
+    run(space, folder, tmp_path, {"flops": 6000})
+    [(widths, net)] = seen
+    module, (inputs, targets) = net.module.eval(), net.held_batch(4)
+    gates = torch.ones(len(net.gates))
+    view = widths.view(frozenset(net.gates.groups))
+    before = module(inputs, gates)
+    gone = {s: ~row for s, row in widths.alive(view).items()}
+    assert any(bool(row.any()) for row in gone.values())
+    weights = dict(module.named_parameters())
+    for sliced in view.subject.sliced:  # the filters of what has gone may be anything
+        start = 0
+        for one in sliced.axes[sliced.maker] if len(sliced.axes) > 1 else ():
+            if one.strand in gone and one.stretch == 1:
+                places = start + gone[one.strand].nonzero()[:, 0]
+                weights[sliced.name].data.movedim(sliced.maker, 0)[places] += 7.0
+            start += len(one)
+    torch.testing.assert_close(module(inputs, gates), before)
+    net.descend(inputs, targets, gates)
+    after = widths.alive(view)
+    assert all(torch.equal(~gone[s], after[s]) for s in gone)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--compress", "--proxy", "width=1"], "D423"),
+        (["--compress", "--budget", "flops=10"], "D604"),
+        (["--compress", "--strategy", "darts"], "D232"),
+        (["--option", "compress=yes", "--strategy", "posterior"], "D232"),
+    ],
+)
+def test_refusals(
+    arguments: list[str],
+    code: str,
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    spec = write_tiny(tmp_path)
+    command = ["search", str(spec), "--data", f"folder:{folder}", "-o", str(tmp_path / "out")]
+    assert main([*command, *arguments]) == 2
+    told = capsys.readouterr().err
+    assert f"error[{code}]" in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_line_takes_a_strategy_that_can(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = write_tiny(tmp_path)
+    command = ["search", str(spec), "--data", f"folder:{folder}", "-o", str(tmp_path / "out")]
+    options = ["--option", "rounds=1", "--option", "epochs=0", "--option", "warmup_epochs=1"]
+    assert main([*command, "--compress", "--budget", "parameters=1K", *options]) == 0
+    assert "`bayesnas`" in capsys.readouterr().out
+    settings = json.loads((tmp_path / "out" / "settings.json").read_text("utf-8"))["settings"]
+    assert (settings["strategy"], settings["compress"]) == ("bayesnas", "yes")
+
+
+def test_too_narrow_is_said_with_what_there_is(
+    space: Compiled, folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        run(space, folder, tmp_path, {"parameters": 20})
+    [diagnostic] = caught.value.diagnostics
+    assert_style(diagnostic)
+    assert diagnostic.message == "no member of the space is inside the budget, however narrow"
+    assert "budget: parameters <= 20" in diagnostic.notes
+
+
+def test_no_table_prices_other_widths(space: Compiled, folder: Path, tmp_path: Path) -> None:
+    timing = Timing({edge.id: 1 for edge in space.graph.edges()}, {}, 1)
+    timed = evolve(space, graph=evolve(space.graph, timing=timing))
+    with pytest.raises(DiagnosticError) as caught:
+        run(timed, folder, tmp_path / "out", {"latency": 10_000})
+    [diagnostic] = caught.value.diagnostics
+    assert (diagnostic.code, caught.value.status) == ("D418", 2)
+    assert diagnostic.message == "no budget of latency where widths are searched"
+    assert not (tmp_path / "out").exists()
