@@ -94,7 +94,7 @@ def _slices(compilation: Compilation) -> Texts:
     from bayesnas.compiler.slices.report import slices_text
 
     graph = compilation.graph
-    paths = module_paths(graph, emit_torch(graph, compilation.origin))
+    paths = module_paths(graph, emit_torch(graph, compilation.origin).operations)
     return {"slices.txt": slices_text(graph, coupled_slices(graph), paths)}
 
 

@@ -286,6 +286,10 @@ class _Builder(Transformer[Token, tree.Spec]):
         targets, tie, (name, inputs, arguments) = children
         return tree.Instantiation(targets, name, inputs, arguments, tie, span=self.span(meta))
 
+    def scan(self, meta: Meta, children: list[Any]) -> tree.Scan:
+        targets, tie, (name, inputs, arguments), *starts = children
+        return tree.Scan(targets, name, inputs, arguments, tuple(starts), tie, span=self.span(meta))
+
     def chain(self, meta: Meta, children: list[Any]) -> tree.Chain:
         targets, tie, (name, inputs, arguments), length, reductions = children
         return tree.Chain(

@@ -122,6 +122,12 @@ class _Printer:
             case tree.Instantiation():
                 head = f"{_references(statement.targets)} = {_tie(statement)}{statement.motif}("
                 return self.with_list(head, *_given(statement), ")", indent)
+            case tree.Scan():
+                head = (
+                    f"{_references(statement.targets)} = {_tie(statement)}scan {statement.motif}("
+                )
+                starts = f") from {_references(statement.starts)}"
+                return self.with_list(head, *_given(statement), starts, indent)
             case tree.Chain():
                 return self.chain(statement, indent)
             case tree.Loop():
@@ -292,7 +298,7 @@ def _declared(declared: tree.Declared) -> str:
     return f"{declared.name}[{print_expression(declared.size)}]"
 
 
-def _tie(statement: tree.Instantiation | tree.Chain) -> str:
+def _tie(statement: tree.MotifCall) -> str:
     match statement.tie:
         case None:
             return ""
@@ -304,7 +310,7 @@ def _tie(statement: tree.Instantiation | tree.Chain) -> str:
             assert_never(statement.tie)
 
 
-def _given(statement: tree.Instantiation | tree.Chain) -> tuple[list[_Item], list[_Item]]:
+def _given(statement: tree.MotifCall) -> tuple[list[_Item], list[_Item]]:
     """The inputs and the arguments of a motif."""
     inputs: list[_Item] = [(given, print_reference(given)) for given in statement.inputs]
     arguments: list[_Item] = [(given, _argument(given)) for given in statement.arguments]

@@ -219,6 +219,19 @@ class Instantiation:
 
 
 @frozen
+class Scan:
+    """``y, h = scan cell(series; width = 16) from start``: a motif at each position of series."""
+
+    targets: tuple[Reference, ...]
+    motif: str
+    inputs: tuple[Reference, ...]
+    arguments: tuple[Argument, ...]
+    starts: tuple[Reference, ...]
+    tie: Sharing | None = None
+    span: Span = field(eq=False, repr=False, kw_only=True)
+
+
+@frozen
 class Chain:
     """``y = tied chain cell(a, b; width = 16) times n reduce at i, j``."""
 
@@ -289,12 +302,14 @@ class Budget:
     span: Span = field(eq=False, repr=False, kw_only=True)
 
 
+MotifCall: TypeAlias = Instantiation | Scan | Chain
 Statement: TypeAlias = (
     NodeDeclaration
     | Merge
     | Transform
     | Connect
     | Instantiation
+    | Scan
     | Chain
     | Loop
     | Branch

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 KEYWORDS = {
     "import", "op", "choice", "motif", "network", "search", "train", "learn", "node", "for", "in",
-    "if", "then", "else", "chain", "times", "reduce", "at", "tied", "shared", "retain", "into",
-    "sum", "concat", "product", "and", "or", "not", "budget",
+    "if", "then", "else", "scan", "from", "chain", "times", "reduce", "at", "tied", "shared",
+    "retain", "into", "sum", "concat", "product", "and", "or", "not", "budget",
 }  # fmt: skip

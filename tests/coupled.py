@@ -83,6 +83,23 @@ network net(x: [4, 3]) -> (y: [3]) {
     both -> y : series(3) >> global_avg_pool >> linear(9) >> highway(1) >> linear(3)
 }
 """
+SCAN = """
+motif step(x, mask, before; width) -> (shown, after) {
+    kept = product(before, mask)
+    both = concat(x, kept)
+    a = both : linear(6) >> tanh
+    after = a : linear(width) >> tanh
+    shown = a : linear(3)
+}
+network net(x: [4, 3]) -> (y: [3]) {
+    a = x : conv(1, 6)
+    start = x : zeros(5)
+    mask = start : complement
+    shown, states = scan step(a, mask; width = 5) from start
+    both = concat(shown, states)
+    both -> y : global_avg_pool >> linear(3)
+}
+"""
 WORDS = """
 network net(x: [5]) -> (y: [3]) {
     x -> y : sigmoid >> embedding(4, 6) >> position >> conv(3) >> global_avg_pool >> linear(3)
@@ -92,4 +109,5 @@ TEXTS = {name: network(body) for name, body in BODIES.items()} | {
     "vectors": FLAT,
     "words": WORDS,
     "steps": STEPS,
+    "scan": SCAN,
 }

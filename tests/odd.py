@@ -222,4 +222,36 @@ ODD = {
             all = concat(h)
             all -> y : series(4)
         }""",
+    "scans": """
+        motif word(a, b) -> (c, d) {
+            e = a : series(2)
+            f = scan sound(e; width = 2) from b
+            g = f : pick(1)
+            d = sum(g, b)
+            wide = d : linear(4)
+            c = product(wide, a)
+        }
+        motif sound(a, b; width) -> (c) {
+            d = concat(a, b)
+            node h
+            d ~> h : linear(width) >> tanh | linear(width)
+            c = h : linear(1)
+        }
+        motif step(x, m, h, k; width) -> (q, i, o) {
+            z = concat(x, h, m)
+            i = k : sigmoid
+            z ~> o : linear(width) >> bn | linear(width) >> relu
+            {h, o} ~> q : skip | linear(width)
+            retain 1 into q
+        }
+        network net(s: [4, 3], t: [4, 3]) -> (y: [4, 3], z: [4], r: [4, 3]) {
+            zero = s : zeros(1)
+            mean = t : global_avg_pool
+            p, _p = scan word(s) from zero
+            q, _i, o = shared scan step(s, mean; width = 4) from mean, mean
+            w, i, _o = shared scan step(q, mean; width = 4) from mean, mean
+            y = sum(p, w)
+            r = sum(o, t)
+            i -> z : pick(2)
+        }""",
 }

@@ -13,16 +13,62 @@ from living import known_weight
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from bayesnas.compiler.graph.model import AnyStage, Edge, Graph, ParallelStage
+from bayesnas.compiler.graph.model import AnyStage, Edge, Graph, Instance, ParallelStage
+from bayesnas.compiler.passes.inference import topological_of
 
 
 def run_graph(graph: Graph, inputs: Sequence[Tensor], gates: Tensor) -> list[Tensor]:
     """The network's outputs in evaluation mode; ``gates`` [G], or [N, G]."""
     values: dict[str, Tensor] = dict(zip(graph.root.inputs, inputs, strict=True))
-    for identifier in graph.topological():
-        if identifier not in values:
-            values[identifier] = _node(graph, identifier, values, gates)
+    _run(graph, topological_of(graph), values, gates, "")
     return [values[output] for output in graph.root.outputs]
+
+
+def _run(
+    graph: Graph, order: Sequence[str], values: dict[str, Tensor], gates: Tensor, inside: str
+) -> None:
+    """Values of the nodes in `order`, all inside one scan or the network, with those given."""
+    for identifier in order:
+        if identifier in values:
+            continue
+        scan = _scan_of(graph, graph.node(identifier).scope, inside)
+        if scan is None or identifier in scan.inputs:
+            values[identifier] = _node(graph, identifier, values, gates)
+        elif identifier in scan.outputs:
+            values |= _scanned(graph, scan, order, values, gates)
+
+
+def _scan_of(graph: Graph, path: str | None, inside: str) -> Instance | None:
+    """The outermost scan that a scope lies in, seen from inside another."""
+    found = None
+    while path is not None and path != inside:
+        if graph.instances[path].states is not None:
+            found = graph.instances[path]
+        path = graph.instances[path].parent
+    return found
+
+
+def _scanned(
+    graph: Graph,
+    scan: Instance,
+    order: Sequence[str],
+    values: Mapping[str, Tensor],
+    gates: Tensor,
+) -> dict[str, Tensor]:
+    """The outputs of a scan, position by position, as series [N, C, L]."""
+    states = dict(scan.states or ())
+    given = {port: values[port] for port in scan.inputs}
+    series = {port: z for port, z in given.items() if z.dim() == 3}
+    nodes = [n for n in order if _scan_of(graph, graph.node(n).scope, "") is not None]
+    nodes = [n for n in nodes if f"{graph.node(n).scope}.".startswith(f"{scan.path}.")]
+    made: dict[str, list[Tensor]] = {port: [] for port in scan.outputs}
+    for t in range(next(iter(series.values())).shape[2]):
+        local = given | {port: z[:, :, t] for port, z in series.items()}
+        _run(graph, nodes, local, gates, scan.path)
+        for port, several in made.items():
+            several.append(local[port])
+        given |= {start: local[end] for start, end in states.items()}
+    return {port: torch.stack(several, dim=2) for port, several in made.items()}
 
 
 def _node(graph: Graph, identifier: str, values: Mapping[str, Tensor], gates: Tensor) -> Tensor:
@@ -207,6 +253,14 @@ def _linear(z: Tensor, a: Mapping[str, int]) -> Tensor:
     return result + known_weight("bias", (a["width"],)) if a["bias"] else result
 
 
+def _unembedding(z: Tensor, a: Mapping[str, int]) -> Tensor:
+    """By the vectors of `_words`."""
+    scores = torch.einsum("nc...,wc->nw...", z, _words({**a, "width": z.shape[1]}))
+    if a["bias"]:
+        scores = scores + known_weight("bias", (a["words"],)).view(-1, *[1] * (z.dim() - 2))
+    return scores
+
+
 def _upsample(z: Tensor, a: Mapping[str, int]) -> Tensor:
     for dimension in range(2, z.dim()):
         z = z.repeat_interleave(a["factor"], dim=dimension)
@@ -229,6 +283,7 @@ OPERATIONS: Mapping[str, Callable[[Tensor, Mapping[str, int]], Tensor]] = {
     "attention": _attention,
     "position": lambda z, a: z + known_weight("weight", (z.shape[1], a["length"])).view(z[0].shape),
     "embedding": lambda z, a: torch.stack([_words(a)[row.long()].T for row in z]),
+    "unembedding": _unembedding,
     "pick": lambda z, a: z[..., a["index"]],
     "series": lambda z, a: torch.stack(z.chunk(a["length"], dim=1), dim=2),
     "zeros": lambda z, a: 0 * z.flatten(1)[:, :1].expand(-1, a["width"]),

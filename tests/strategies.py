@@ -91,6 +91,15 @@ _simple_statements = st.one_of(
         _ties,
     ),
     _node(
+        tree.Scan,
+        _some(references),
+        names,
+        _some(references),
+        _some(arguments, 2, 0),
+        _some(references),
+        _ties,
+    ),
+    _node(
         tree.Chain,
         _some(references),
         names,
@@ -164,6 +173,12 @@ class _Data:
     same: tuple[str, ...]
     align: str
     last: str
+    choice: str = "two"
+
+    def definition(self) -> str:
+        """The choice of that name."""
+        first, second, *_ = self.same
+        return f"choice {self.choice}(width) = {first} | {second} >> bn | skip"
 
 
 _MAP_OPERATIONS = (
@@ -192,7 +207,7 @@ _VECTOR_OPERATIONS = (
 )
 _IMAGE = _Data("[4, 8, 8]", _MAP_OPERATIONS, "conv(1, width, {})", "global_avg_pool >> linear(3)")
 _SERIES = _Data("[4, 8]", _MAP_OPERATIONS, "conv(1, width, {})", "global_avg_pool >> linear(3)")
-_VECTOR = _Data("[4]", _VECTOR_OPERATIONS, "linear(width)", "linear(3)")
+_VECTOR = _Data("[4]", _VECTOR_OPERATIONS, "linear(width)", "linear(3)", "pair")
 
 
 @frozen
@@ -206,9 +221,17 @@ class _MotifText:
 
 @st.composite
 def _flows(
-    draw: st.DrawFn, data: _Data, start: list[str], motifs: list[_MotifText], most: int
+    draw: st.DrawFn,
+    data: _Data,
+    start: list[str],
+    motifs: list[_MotifText],
+    most: int,
+    turn: _MotifText | None = None,
 ) -> tuple[list[str], list[str]]:
-    """Statements that read the nodes of ``start``, and the nodes that nothing reads yet."""
+    """Statements that read the nodes of ``start``, and the nodes that nothing reads yet.
+
+    ``turn`` is a motif that series may be scanned by.
+    """
     lines: list[str] = []
     nodes, unread = list(start), list(start)
 
@@ -226,6 +249,7 @@ def _flows(
     for step in range(draw(st.integers(1, most))):
         kinds = ["list", "fixed", "searched", "searched", "merge", "concat"]
         kinds += ["instance"] * 2 * bool(motifs) + ["weighed"] * (data is not _VECTOR)
+        kinds += ["recurrent"] * 3 * bool(turn)
         kind = draw(st.sampled_from(kinds))
         name = f"{kind[0]}{step}"
         if kind == "list":
@@ -248,6 +272,19 @@ def _flows(
             [one, other] = pick(2)
             mean = f"{name}_mean = {one} : global_avg_pool"
             add([name], mean, f"{name} = product({name}_mean, {other})")
+        elif kind == "recurrent" and turn is not None:
+            states = draw(st.integers(1, min(turn.inputs - 1, turn.outputs)))
+            read = pick(turn.inputs - states)
+            if len(read) > 1 and draw(st.booleans()):
+                add([], f"{name}_mean = {read[1]} : global_avg_pool >> linear(width)")
+                read[1] = f"{name}_mean"
+            starts = ", ".join([f"{name}_start"] * states)
+            made = [f"{name}_{k}" for k in range(turn.outputs)]
+            call = f"scan turn({', '.join(read)}; width = width) from {starts}"
+            zeros = f"{name}_start = {pick(1)[0]} : zeros(width)"
+            add([], zeros, f"{', '.join(made)} = {draw(st.sampled_from(['', *_TIES]))}{call}")
+            joined = f"{name}_all = sum({', '.join(made)})"
+            add([name], joined, f"{name} = {name}_all : conv(1, width)")
         elif kind == "concat":
             wide = f"{name}_wide = concat({', '.join(pick(2))})"
             add([name], wide, f"{name} = {name}_wide : {data.align.format(1)}")
@@ -263,10 +300,11 @@ def _flows(
 def _candidates(draw: st.DrawFn, data: _Data) -> str:
     plain = [operation for operation in data.same if not operation.startswith("if")]
     options = draw(st.lists(st.sampled_from(plain), min_size=1, max_size=3))
-    return draw(st.sampled_from(["two(width)", " | ".join(options)]))
+    return draw(st.sampled_from([f"{data.choice}(width)", " | ".join(options)]))
 
 
 _TIES = ("tied ", "shared ")
+_TURNS = [_MotifText("", 2, 1, ""), _MotifText("", 2, 2, ""), _MotifText("", 3, 3, "")]
 
 
 @st.composite
@@ -332,9 +370,11 @@ def _chains(draw: st.DrawFn, motif: _MotifText) -> list[str]:
 
 
 @st.composite
-def _networks(draw: st.DrawFn, data: _Data, name: str, motifs: list[_MotifText]) -> str:
+def _networks(
+    draw: st.DrawFn, data: _Data, name: str, motifs: list[_MotifText], turn: _MotifText | None
+) -> str:
     lines = draw(st.sampled_from([[], [], ["budget parameters <= 9.5M", "budget flops <= 90G"]]))
-    made, unread = draw(_flows(data, ["image"], motifs, 2))
+    made, unread = draw(_flows(data, ["image"], motifs, 2, turn))
     stem = f"stem = sum({', '.join(unread)})"
     chain = draw(_chains(draw(st.sampled_from(motifs))))
     head = f"network {name}(image: {data.shape}; width = 4) -> (logits: [3])"
@@ -349,8 +389,10 @@ def spaces(draw: st.DrawFn) -> str:
     bud = draw(_motif_texts(data, "bud", [], leaf))
     cell = draw(_motif_texts(data, "cell", [leaf, bud], None))
     motifs = [leaf, bud, cell]
+    turn = None
+    if data is _SERIES:
+        turn = draw(_motif_texts(_VECTOR, "turn", [], draw(st.sampled_from(_TURNS))))
     names = draw(st.sampled_from([["net"], ["net"], ["net", "second"]]))
-    networks = [draw(_networks(data, name, motifs)) for name in names]
-    first, second, *_ = data.same
-    choice = f"choice two(width) = {first} | {second} >> bn | skip"
-    return "\n\n".join([choice, *(m.text for m in motifs), *networks]) + "\n"
+    networks = [draw(_networks(data, name, motifs, turn)) for name in names]
+    choices = [data.definition(), *([_VECTOR.definition()] if turn else [])]
+    return "\n\n".join([*choices, *(m.text for m in [*motifs, turn] if m), *networks]) + "\n"

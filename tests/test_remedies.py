@@ -88,10 +88,13 @@ REPAIRS: dict[str, Repair] = {
     "D235": Repair("logit =", "logits ="),
     "D236": Repair("latency <= 5\n", "latency <= 5 ms\n"),
     "D237": Repair("of = logit)", "of = logits)"),
+    "D238": Repair("from start, start", "from start", "D212"),
     "D301": Repair("linear(10)", "global_avg_pool >> linear(10)"),
     "D302": Repair("conv(3, 8)\n", "conv(3, 8) >> avg_pool(3, stride = 2)\n"),
     "D303": Repair("linear(3)", "linear(3) >> linear(10)"),
     "D304": Repair("b = shared block(a)", "b = tied block(a)"),
+    "D305": Repair("zeros(4)", "zeros(8)"),
+    "D306": Repair("unembedding(20)", "conv(1, 20)"),
     "D401": Repair("check cell.nas", "check digits_cell"),
     "D402": Repair("check cell.nas", "check digits_cell"),
     "D403": Repair(

@@ -268,6 +268,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
         "--top", type=int, metavar="K", default=1, help="the K likeliest; default %(default)s"
     )
     _add_csv(parser, "print file, example, rank and answer as CSV")
+    add_out_folder(parser, False, "write what is said of each pixel as images into this folder")
     add_resize(parser)
     add_device(parser)
     add_plugin(parser)
@@ -277,6 +278,7 @@ def _predict(options: argparse.Namespace) -> int:
     from bayesnas.runtime.data.folders.listing import Findings
     from bayesnas.runtime.data.registry import DataOptions
     from bayesnas.runtime.jobs.failures import plugins_named
+    from bayesnas.runtime.jobs.maps import MapFolder
     from bayesnas.runtime.jobs.prediction import Fault, listed, predictions
     from bayesnas.runtime.jobs.trained import TrainedRun
     from bayesnas.runtime.runs.progress import Progress, say_note
@@ -288,19 +290,30 @@ def _predict(options: argparse.Namespace) -> int:
     trained = TrainedRun.open(options.run, options.device)
     reading = DataOptions(resize=options.resize, fit=options.fit)
     findings, faults = Findings(), []
+    folder = None
+    if options.out is not None:
+        if not trained.task.has_maps:
+            check_idle(["--out"], "here", "leave it out: the network says nothing of single pixels")
+        folder = MapFolder.of(options.out, options.force)
     work = listed(options.files, findings)
     bar = Progress(len(work), "predict", "file", same=sys.stdout.isatty())
     with bar as progress, plugins_named():
-        found = predictions(trained, work, reading, options.top, progress.skip, findings)
+        maps = folder is not None
+        found = predictions(trained, work, reading, options.top, progress.skip, findings, maps)
         if options.csv:
             put(csv_text([("file", "example", "rank", *trained.task.answer_columns)]))
         for outcome in found:
             if isinstance(outcome, Fault):
                 faults.append(outcome)
-            elif options.csv:
+                continue
+            if folder is not None:
+                folder.write(outcome)
+            if options.csv:
                 put(csv_text(prediction_rows(outcome)))
             else:
                 say(prediction_line(outcome, trained.task))
+    if folder is not None:
+        say_note(f"{folder.count:,} maps are in `{folder.folder}`")
     say_note("; ".join(findings.texts()))  # at the end, since images are read on the way
     if faults:
         raise unread(faults)

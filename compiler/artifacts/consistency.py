@@ -101,6 +101,12 @@ def _ports(graph: Graph) -> Iterator[str]:
         for role, named in (("input", instance.inputs), ("output", instance.outputs)):
             if sorted(roles.get((path, role), [])) != sorted(named):
                 yield f"the {role}s of `{path}` are not its nodes of that role"
+        starts, ends = ([pair[k] for pair in instance.states or ()] for k in (0, 1))
+        if starts and not path:
+            yield "the network is a scan"
+        for ports, named in ((starts, instance.inputs), (ends, instance.outputs)):
+            if len({*ports}) < len(ports) or not {*ports} <= {*named}:
+                yield f"the states of `{path}` are not inputs and outputs of it"
 
 
 # ------------------------------------------------------------------------------------- edges

@@ -16,6 +16,7 @@ from attrs import evolve, field, frozen
 
 from bayesnas.compiler.graph.model import Graph, Instance, Residual
 from bayesnas.compiler.program.definitions import called_names
+from bayesnas.compiler.program.names import given_nodes
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Span
 
@@ -141,8 +142,15 @@ class _Deriver:
     def variant(self, path: str) -> _Variant:
         """What the instance has become, its dead ports left out."""
         instance = self.full.instances[path]
-        inputs, outputs = self._ports(instance.inputs), self._ports(instance.outputs)
+        inputs, outputs = self._ports(instance.inputs), self._ports(self.results(path))
         return _Variant(instance.motif, inputs, outputs, self._body(instance))
+
+    def results(self, path: str) -> tuple[str, ...]:
+        """The outputs of an instance as it writes them: those of a scan that are states last."""
+        outputs = self.full.instances[path].outputs
+        left = self.pruned.instances.get(path)
+        states = [end for _, end in (left.states if left else None) or ()]
+        return (*(port for port in outputs if port not in states), *states)
 
     def _ports(self, ports: Iterable[str]) -> tuple[str, ...]:
         return tuple(self.full.node(p).name for p in ports if p in self.pruned.network)
@@ -157,13 +165,14 @@ class _Deriver:
                 name = f"{variant.motif}_{count}"
             self.names[variant] = name
             original = self.program.motifs[variant.motif]
+            ports = {port.name: port for port in original.outputs}
             self.motifs.append(
                 evolve(
                     original,
                     name=name,
                     parameters=self._parameters(original),
                     inputs=tuple(p for p in original.inputs if p.name in variant.inputs),
-                    outputs=tuple(p for p in original.outputs if p.name in variant.outputs),
+                    outputs=tuple(ports[name] for name in variant.outputs),
                     body=variant.body,
                 )
             )
@@ -225,7 +234,7 @@ class _BodyDeriver:
                 laid = zip(residual.edges, residual.terms, alive, strict=True)
                 terms = [self.deriver.operation(edge, term) for edge, term, a in laid if a]
                 yield from self._connection(statement, terms)
-            case tree.Instantiation() as statement:
+            case tree.Instantiation() | tree.Scan() as statement:
                 yield from self._instantiation(statement, residual.instances[0])
             case tree.Chain() as statement:
                 yield from self._chain(statement, residual.instances)
@@ -281,7 +290,9 @@ class _BodyDeriver:
             declared = tree.Declared(target.name, span=target.span)
             yield tree.NodeDeclaration((declared,), span=target.span)
 
-    def _instantiation(self, statement: tree.Instantiation, path: str) -> Iterator[tree.Statement]:
+    def _instantiation(
+        self, statement: tree.Instantiation | tree.Scan, path: str
+    ) -> Iterator[tree.Statement]:
         instance = self.deriver.full.instances[path]
         for target, port in zip(statement.targets, instance.outputs, strict=True):
             if port not in self.deriver.pruned.network and self._is_alive(target):
@@ -290,15 +301,27 @@ class _BodyDeriver:
             return
         variant = self.deriver.variant(path)
         alive = self.deriver.pruned.network
-        inputs = zip(statement.inputs, instance.inputs, strict=True)
-        targets = zip(statement.targets, instance.outputs, strict=True)
+        targets = dict(zip(instance.outputs, statement.targets, strict=True))
         yield evolve(
-            statement,
+            self._with_given(statement, instance),
             motif=self.deriver.name(variant),
-            inputs=tuple(self._literal(r) for r, port in inputs if port in alive),
-            targets=tuple(r for r, port in targets if port in alive),
+            targets=tuple(targets[p] for p in self.deriver.results(path) if p in alive),
             arguments=self.deriver.arguments(statement.arguments),
         )
+
+    def _with_given(
+        self, statement: tree.Instantiation | tree.Scan, instance: Instance
+    ) -> tree.Instantiation | tree.Scan:
+        """The call with what is left of the references that it gives."""
+        alive, count = self.deriver.pruned.network, len(statement.inputs)
+        given = [
+            self._literal(reference) if port in alive else None
+            for reference, port in zip(given_nodes(statement), instance.inputs, strict=True)
+        ]
+        inputs, starts = (tuple(filter(None, part)) for part in (given[:count], given[count:]))
+        if isinstance(statement, tree.Scan):
+            return evolve(statement, inputs=inputs, starts=starts)
+        return evolve(statement, inputs=inputs)
 
     def _chain(self, statement: tree.Chain, paths: tuple[str, ...]) -> Iterator[tree.Statement]:
         folded = self.folded[statement.targets[0].name]

@@ -125,6 +125,7 @@ def _instance(instance: Instance) -> dict[str, Any]:
         "outputs": list(instance.outputs),
         "chain": instance.chain,
         **({"shared": True} if instance.shared else {}),
+        **({} if instance.states is None else {"states": [*map(list, instance.states)]}),
     }
 
 
@@ -234,6 +235,7 @@ def _read_instance(data: Mapping[str, Any]) -> Instance:
         tuple(data["outputs"]),
         chain=data["chain"],
         shared=data.get("shared", False),
+        states=tuple((start, end) for start, end in data["states"]) if "states" in data else None,
     )
 
 

@@ -14,6 +14,7 @@ from bayesnas.compiler.emit.names import RESERVED, TAKEN, identifier, unique
 from bayesnas.compiler.emit.source import Family, ModuleSource, Value, call_source, list_source
 from bayesnas.compiler.emit.texts import INDENT, LINE, joined, place_comment, wrapped
 from bayesnas.compiler.graph.model import Connection, Graph, Instance
+from bayesnas.compiler.graph.scans import series_of, ways_back
 from bayesnas.compiler.graph.sharing import owners
 from bayesnas.compiler.graph.walks import scope_graphs
 from bayesnas.dsl.diagnostics import Span
@@ -292,6 +293,9 @@ class _BodyWriter:
         name = _local(child.path, self.instance.path)
         attribute = self._module(child) if child.shared else self._own(child, name)
         self.children[child.path] = attribute
+        if child.states is not None:
+            self._scan(child, attribute)
+            return
         arguments = [
             self.variables[source_of(self.graph, child, i)] for i in range(len(child.inputs))
         ]
@@ -299,6 +303,41 @@ class _BodyWriter:
             arguments.append(self._gates(*self.bodies.ranges[child.path]))
         outputs = self._outputs(child, name)
         self._assign(outputs, f"self.{attribute}({', '.join(arguments)})", 2)
+
+    def _scan(self, scan: Instance, attribute: str) -> None:
+        """A loop over the positions of series: lists of what each makes, stacked to series."""
+        graph, series, back = self.graph, series_of(self.graph, scan), ways_back(self.graph)
+        given = {
+            port: self.variables[source_of(graph, scan, k)] for k, port in enumerate(scan.inputs)
+        }
+        states = [start for start, _ in scan.states or ()]
+        held = {port: self._variable(graph.node(port).name) for port in (*series, *states)}
+        self._assign_each([held[port] for port in states], [given[port] for port in states])
+        made = {
+            port: held[back[port]] if port in back else self._variable(graph.node(port).name)
+            for port in scan.outputs
+        }
+        kept = {
+            port: self._variable(f"{identifier(graph.node(port).name)}_list")
+            for port in scan.outputs
+            if graph.outgoing(port)
+        }
+        self.lines += [f"{BODY}{several} = []" for several in kept.values()]
+        turns = [f"{given[port]}.unbind(dim=2)" for port in series]
+        over = turns[0] if len(turns) == 1 else f"zip({', '.join(turns)})"
+        head = f"{BODY}for {', '.join(held[port] for port in series)} in "
+        self.lines += wrapped(head, over, level=2, tail=":")
+        arguments = [held.get(port, given[port]) for port in scan.inputs]
+        if scan.path in self.bodies.ranges:
+            arguments.append(self._gates(*self.bodies.ranges[scan.path]))
+        call = f"self.{attribute}({', '.join(arguments)})"
+        self._assign([made[port] for port in scan.outputs], call, 3)
+        for port, several in kept.items():
+            self.lines += wrapped(f"{BODY}{INDENT}", f"{several}.append({made[port]})", level=3)
+        for port, several in kept.items():
+            self.variables[port] = self._variable(graph.node(graph.outgoing(port)[0].target).name)
+            call = f"torch.stack({several}, dim=2)"
+            self.lines += wrapped(f"{BODY}{self.variables[port]} = ", call, level=2)
 
     def _own(self, child: Instance, name: str) -> str:
         """The attribute of a child that is a module of its own."""
@@ -411,6 +450,8 @@ class _BodyWriter:
 
 def _follows(one: Instance, other: Instance) -> bool:
     """Whether one is the next in a list after another of its motif: ``h[3]`` after ``h[2]``."""
+    if one.states is not None or other.states is not None:
+        return False
     (name, number), after = _numbered(one.path), _numbered(other.path)
     return one.motif == other.motif and number is not None and after == (name, number + 1)
 

@@ -6,9 +6,11 @@ from collections.abc import Hashable, Iterable, Sequence
 
 from bayesnas.compiler.emit.bodies import BODY, Attribute, Bodies, Body, Made, statistics_names
 from bayesnas.compiler.emit.names import camel, unique
+from bayesnas.compiler.emit.paths import module_paths
 from bayesnas.compiler.emit.source import Value, spread, unify
-from bayesnas.compiler.emit.texts import INDENT, LINE, wrapped
+from bayesnas.compiler.emit.texts import INDENT, LINE, place_comment, wrapped
 from bayesnas.compiler.graph.model import Graph, Instance
+from bayesnas.compiler.graph.tied_weights import tied_weights
 
 _Member = tuple[Instance, Body]
 
@@ -76,6 +78,17 @@ class Classes:
             path = parent
         return result
 
+    def _ties(self) -> list[str]:
+        """Weights that are those of another module; they begin small, as vectors and as weights."""
+        lines = []
+        paths = module_paths(self.graph, self.operation_paths())
+        for edge, place, [(_, partner)] in tied_weights(self.graph):
+            one, other = _attribute(paths[place]), _attribute(paths[partner])
+            text = f"{BODY}self.{one}.weight = "
+            lines += wrapped(text, f"self.{other}.weight", place_comment(edge.span), 2)
+            lines.append(f"{BODY}nn.init.uniform_(self.{one}.weight, -0.1, 0.1)")
+        return lines
+
     def _depth(self, instance: Instance) -> int:
         depth = 0
         while instance.parent is not None:
@@ -107,8 +120,20 @@ class Classes:
             self.helpers |= {"standardised" if len(instance.inputs) == 1 else "standardised_by"}
         for attribute, text in zip(body.attributes, texts, strict=True):
             lines += wrapped(f"{BODY}self.{attribute.name} = ", text, attribute.comment, 2)
+        if instance.path == "":
+            lines += self._ties()
         forward = _forward(self.graph, instance, body, standardises is not None)
         return "\n".join([*lines, "", *forward, ""])
+
+
+def _attribute(path: str) -> str:
+    """A module's path as Python has it: ``next.0`` is ``next[0]``."""
+    result, before = "", ""
+    for part in path.split("."):
+        item = f"[{part}]" if part.isdigit() else f".{part}"
+        result += f'["{part}"]' if before == "candidates" else item
+        before = part
+    return result.removeprefix(".")
 
 
 def _class_doc(members: Sequence[_Member]) -> str:

@@ -7,22 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from bayesnas.compiler.emit.pytorch import Emitted
 from bayesnas.compiler.emit.stages import stage_numbers
 from bayesnas.compiler.emit.texts import split
 from bayesnas.compiler.graph.model import AnyStage, Graph, ParallelStage, Stage
 from bayesnas.compiler.operations.primitives import PRIMITIVES, rank
 
 
-def module_paths(graph: Graph, emitted: Emitted) -> Mapping[tuple[str, int], str]:
+def module_paths(graph: Graph, operations: Mapping[str, str]) -> Mapping[tuple[str, int], str]:
     """The path of each primitive's module, by its edge and its number in that.
+
+    ``operations`` are those of `Emitted`.
 
     The parameters of a primitive are named ``path.weight`` and alike; primitives in edges that are
     identities have no path.
     """
     result = {}
     for edge in graph.edges():
-        path, operation = emitted.operations.get(edge.id), edge.operation
+        path, operation = operations.get(edge.id), edge.operation
         if path is None:
             continue
         always = operation.definition is not None and not operation.is_identity

@@ -10,7 +10,7 @@ from attrs import frozen
 from bayesnas.compiler.expand.scopes import Motiflike, Scope, Selection, Unrolled, total, wrong
 from bayesnas.compiler.program.definitions import OperationLike, Program
 from bayesnas.compiler.program.evaluate import LARGEST, evaluate
-from bayesnas.compiler.program.names import MotifCall, check_call, wrong_count
+from bayesnas.compiler.program.names import check_call, wrong_count
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import DiagnosticError, quote, suggest
 
@@ -20,29 +20,36 @@ class Row:
     """The instances that a call makes: one, or the links of a chain in their order.
 
     ``links`` gives the values of an instance's parameters, and how many in a row have them.
-    ``numbers`` are those among them that the call writes.
+    ``numbers`` are those among them that the call writes. ``starts`` are a scan's first states.
     """
 
-    call: MotifCall
+    call: tree.MotifCall
     unrolled: Unrolled
     motif: tree.Motif
     motifs: Mapping[str, tree.Motif]  # those passed to it
     inputs: list[Selection]
+    starts: list[Selection]
     targets: list[Selection]
     reductions: AbstractSet[int]
     numbers: Mapping[str, int]
     links: Iterable[tuple[dict[str, int], int]]
 
+    @property
+    def given(self) -> list[Selection]:
+        """What is given to the inputs of the motif, in their order."""
+        return [*self.inputs, *self.starts]
+
     def __len__(self) -> int:
         return len(self.targets[0])
 
 
-def row_of(program: Program, scope: Scope, call: MotifCall, unrolled: Unrolled) -> Row | None:
+def row_of(program: Program, scope: Scope, call: tree.MotifCall, unrolled: Unrolled) -> Row | None:
     """What a call makes; None where nodes it defines are missing, which has been said.
 
     Raises:
         DiagnosticError: D204, D211, D212 or D219 (a passed motif that does not fit), D212 (another
-            number of inputs than the motif has), D220, D221 or D223 (numbers).
+            number of inputs than the motif has), D220, D221 or D223 (numbers), D238 (more states
+            than outputs).
     """
     values = unrolled.values
     motif = called_motif(program, scope, call)
@@ -51,9 +58,12 @@ def row_of(program: Program, scope: Scope, call: MotifCall, unrolled: Unrolled) 
     if targets and isinstance(call, tree.Chain):
         reductions = reductions_of(call, len(targets[0]), values)
     inputs = scope.lookups(call.inputs, values)
-    if total(inputs) != len(motif.inputs):
-        count = wrong_count("inputs", motif, motif.inputs, total(inputs), call.span)
-        raise DiagnosticError(count)
+    starts = scope.lookups(call.starts, values) if isinstance(call, tree.Scan) else []
+    given = total(inputs) + total(starts)
+    if given != len(motif.inputs):
+        raise DiagnosticError(wrong_count("inputs", motif, motif.inputs, given, call.span))
+    if total(starts) > len(motif.outputs):
+        raise _stateless(motif, total(starts), call)
     if not targets:
         return None
     numbers, motifs = arguments(program, scope, call, motif, values)
@@ -61,10 +71,23 @@ def row_of(program: Program, scope: Scope, call: MotifCall, unrolled: Unrolled) 
     row = links(motif, numbers, len(targets[0]), reductions)
     if isinstance(call.tie, tree.Share):
         row = list(row)  # they are compared before they are made
-    return Row(call, unrolled, motif, motifs, inputs, targets, reductions, numbers, row)
+    return Row(call, unrolled, motif, motifs, inputs, starts, targets, reductions, numbers, row)
 
 
-def called_motif(program: Program, scope: Scope, call: MotifCall) -> tree.Motif:
+def _stateless(motif: tree.Motif, states: int, call: tree.MotifCall) -> DiagnosticError:
+    ports = quote(p.name for p in motif.inputs[-states:])
+    outputs = quote(p.name for p in motif.outputs)
+    count = f"{len(motif.outputs)} output{'s' if len(motif.outputs) > 1 else ''}"
+    return wrong(
+        "D238",
+        f"a scan of `{motif.name}` begins with {states} states, and it has {count}",
+        call.span,
+        f"give `{motif.name}` an output for each: the last ones are the next states",
+        f"its states come in as {ports}; its outputs are {outputs}",
+    )
+
+
+def called_motif(program: Program, scope: Scope, call: tree.MotifCall) -> tree.Motif:
     """The motif that is called; one that was passed is checked now."""
     passed = scope.motifs.get(call.motif)
     if passed is None:
@@ -73,7 +96,7 @@ def called_motif(program: Program, scope: Scope, call: MotifCall) -> tree.Motif:
     return passed
 
 
-def _targets(scope: Scope, call: MotifCall, values: Mapping[str, int]) -> list[Selection]:
+def _targets(scope: Scope, call: tree.MotifCall, values: Mapping[str, int]) -> list[Selection]:
     """The nodes each output goes to, link by link; none where they are not as declared."""
     if isinstance(call, tree.Chain):
         length = scope.lists.get(call.targets[0].name, 0)
@@ -85,7 +108,11 @@ def _targets(scope: Scope, call: MotifCall, values: Mapping[str, int]) -> list[S
 
 
 def arguments(
-    program: Program, scope: Scope, call: MotifCall, motif: tree.Motif, values: Mapping[str, int]
+    program: Program,
+    scope: Scope,
+    call: tree.MotifCall,
+    motif: tree.Motif,
+    values: Mapping[str, int],
 ) -> tuple[dict[str, int], dict[str, tree.Motif]]:
     """What a call gives: numbers as written, and every motif the called one asks for."""
     kinds = {p.name: p for p in motif.parameters}
@@ -106,7 +133,7 @@ def arguments(
     return numbers, motifs
 
 
-def _passed(program: Program, name: str, call: MotifCall) -> tree.Motif:
+def _passed(program: Program, name: str, call: tree.MotifCall) -> tree.Motif:
     if name not in program.motifs:
         remedy = suggest(name, program.motifs, "pass the name of a motif")
         raise wrong("D211", f"unknown motif `{name}`", call.span, remedy)

@@ -16,7 +16,14 @@ from bayesnas.compiler.expand.calls import Row, network_values
 from bayesnas.compiler.expand.connections import Connections
 from bayesnas.compiler.expand.instances import check_alike, group_of, literal_call
 from bayesnas.compiler.expand.parts import Parts, Place
-from bayesnas.compiler.expand.scopes import Bundle, Selection, element, number_literal, wrong
+from bayesnas.compiler.expand.scopes import (
+    Bundle,
+    Selection,
+    element,
+    number_literal,
+    total,
+    wrong,
+)
 from bayesnas.compiler.expand.walk import Named, Walk
 from bayesnas.compiler.graph.model import (
     BudgetConstraint,
@@ -129,7 +136,12 @@ class _Expander(Walk[Place]):
     # ------------------------------------------------------------------------------- instances
 
     def instantiate(
-        self, scope: Place, parent: str | None, chain: str | None, shared: bool = False
+        self,
+        scope: Place,
+        parent: str | None,
+        chain: str | None,
+        shared: bool = False,
+        states: int = 0,
     ) -> Instance:
         graph = scope.graph
         self.parts.spend(1, graph.span)
@@ -148,6 +160,7 @@ class _Expander(Walk[Place]):
             tuple(scope.body),
             chain,
             shared,
+            tuple(zip(inputs[-states:], outputs[-states:], strict=True)) if states else None,
         )
         self.parts.instances[scope.path] = instance
         return instance
@@ -174,7 +187,7 @@ class _Expander(Walk[Place]):
         if shared:
             check_alike(row, scope.shared.setdefault(row.motif.name, row))
         columns = [target.names() for target in row.targets]
-        states = [identifier for _, identifier in scope.nodes(row.inputs)]
+        states = [identifier for _, identifier in scope.nodes(row.given)]
         edges: list[str] = []
         paths: list[str] = []
         links = (values for values, count in row.links for _ in range(count))
@@ -189,7 +202,7 @@ class _Expander(Walk[Place]):
                 scope.identifier(local),
                 group_of(scope, row, k, local),
             )
-            instance = self.instantiate(inner, scope.path, chain, shared)
+            instance = self.instantiate(inner, scope.path, chain, shared, total(row.starts))
             read = zip(states, instance.inputs, strict=True)
             written = zip(instance.outputs, outputs, strict=True)
             edges += [

@@ -8,7 +8,6 @@ from bayesnas.compiler.expand.calls import Row
 from bayesnas.compiler.expand.parts import Place
 from bayesnas.compiler.expand.scopes import symbols, wrong
 from bayesnas.compiler.program.evaluate import evaluate, substitute
-from bayesnas.compiler.program.names import MotifCall
 from bayesnas.dsl import tree
 
 
@@ -34,7 +33,7 @@ def group_of(place: Place, row: Row, k: int, local: str) -> str:
     return group
 
 
-def literal_call(row: Row) -> MotifCall:
+def literal_call(row: Row) -> tree.MotifCall:
     """The call without loop variables; motifs are bound and left out of its arguments."""
     names = symbols(row.unrolled)
     inputs = tuple(literal for selection in row.inputs for literal, _ in selection.nodes())
@@ -50,6 +49,9 @@ def literal_call(row: Row) -> MotifCall:
             length=substitute(call.length, names),
             reductions=tuple(substitute(r, names) for r in call.reductions),
         )
+    if isinstance(call, tree.Scan):
+        starts = tuple(literal for selection in row.starts for literal, _ in selection.nodes())
+        call = evolve(call, starts=starts)
     targets = tuple(literal for selection in row.targets for literal, _ in selection.nodes())
     # What is left of the instance is its own, unless it is one module with others.
     tie = call.tie if isinstance(call.tie, tree.Share) else None

@@ -21,6 +21,7 @@ Simple: TypeAlias = (
     | tree.Transform
     | tree.Connect
     | tree.Instantiation
+    | tree.Scan
     | tree.Chain
     | tree.Retain
     | tree.Budget

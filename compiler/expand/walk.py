@@ -18,7 +18,6 @@ from bayesnas.compiler.expand.scopes import Bundle, Scope, Selection, Unrolled, 
 from bayesnas.compiler.program.definitions import Program
 from bayesnas.compiler.program.evaluate import evaluate
 from bayesnas.compiler.program.limits import MAX_DEPTH, too_deep
-from bayesnas.compiler.program.names import MotifCall
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 
@@ -148,7 +147,7 @@ class Walk(ABC, Generic[S]):
                 self._define(scope, unrolled, target, merge)
             case tree.Transform(target=target):
                 self._define(scope, unrolled, target)
-            case tree.Instantiation(targets=targets):
+            case tree.Instantiation(targets=targets) | tree.Scan(targets=targets):
                 for target in targets:
                     self._define(scope, unrolled, target)
             case tree.Chain():
@@ -206,7 +205,7 @@ class Walk(ABC, Generic[S]):
                 pass
             case tree.Merge() | tree.Transform() | tree.Connect():
                 self.connect(scope, bundle_of(scope, statement, unrolled))
-            case tree.Instantiation() | tree.Chain():
+            case tree.Instantiation() | tree.Scan() | tree.Chain():
                 self._call(scope, unrolled, statement)
             case tree.Retain():
                 self._retain(scope, statement, values)
@@ -231,7 +230,7 @@ class Walk(ABC, Generic[S]):
             raise wrong("D222", message, limit.span, f"allow {'1 us' if timed else '1'} or more")
         self.budget(statement, most)
 
-    def _call(self, scope: S, unrolled: Unrolled, call: MotifCall) -> None:
+    def _call(self, scope: S, unrolled: Unrolled, call: tree.MotifCall) -> None:
         row = row_of(self.program, scope, call, unrolled)
         if row is None:
             return

@@ -9,6 +9,7 @@ from typing import Final
 from attrs import evolve, frozen
 
 from bayesnas.compiler.graph.model import AnyStage, CostName, Edge, Graph, ParallelStage
+from bayesnas.compiler.graph.scans import is_scanned, turns
 from bayesnas.compiler.graph.sharing import is_shared, owner_edges
 from bayesnas.compiler.operations.primitives import PRIMITIVES
 from bayesnas.dsl.amounts import duration_text
@@ -65,19 +66,27 @@ def edge_costs(edges: Iterable[Edge]) -> list[Cost]:
 
 
 def network_costs(graph: Graph) -> dict[str, Cost]:
-    """What each edge adds to the network, by id: a shared module has its parameters once."""
+    """What each edge adds to the network, by id: a shared module has its parameters once.
+
+    What lies in a scan runs once a position.
+    """
     edges = graph.edges()
     costs = dict(zip((edge.id for edge in edges), edge_costs(edges), strict=True))
+    times = turns(graph)
+    for edge in edges if is_scanned(graph) else ():
+        costs[edge.id] = evolve(costs[edge.id], flops=costs[edge.id].flops * times[edge.scope])
     if is_shared(graph):
-        for edge, owner in owner_edges(graph).items():
-            if edge != owner:
-                costs[edge] = Cost(0, costs[edge].flops)
+        for name, owner in owner_edges(graph).items():
+            if name != owner:
+                costs[name] = Cost(0, costs[name].flops)
     timing = graph.timing
     if timing is not None:  # what follows is a call of an operation, shared or not
         arriving = Counter(edge.target for edge in edges)
         for one in edges:
             merge = timing.arrivals.get(one.target, 0) if arriving[one.target] > 1 else 0
-            costs[one.id] = evolve(costs[one.id], latency=timing.edges[one.id] + merge)
+            costs[one.id] = evolve(
+                costs[one.id], latency=(timing.edges[one.id] + merge) * times[one.scope]
+            )
     return costs
 
 

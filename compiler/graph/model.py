@@ -173,7 +173,9 @@ class Instance:
     """A motif at work: the root is the network, whose path is empty.
 
     ``group_path`` is ``path`` with tied siblings folded together; ``chain`` names the chain it is
-    a link of. Instances of one motif and parent that are ``shared`` are one module.
+    a link of. Instances of one motif and parent that are ``shared`` are one module. One with
+    ``states`` is a scan: it runs at each position of the series that come in, and each of these
+    inputs holds what its output was at the position before.
     """
 
     path: str
@@ -186,6 +188,7 @@ class Instance:
     body: tuple[Residual, ...] = field(default=(), eq=False, repr=False)
     chain: str | None = None
     shared: bool = False
+    states: tuple[tuple[str, str], ...] | None = None
 
 
 @frozen

@@ -8,6 +8,7 @@ import networkx as nx
 from attrs import evolve
 
 from bayesnas.compiler.graph.model import AnyStage, Graph, Node, ParallelStage, Stage
+from bayesnas.compiler.graph.scans import halted, ways_back
 from bayesnas.compiler.graph.sharing import uneven
 from bayesnas.compiler.operations.primitives import PRIMITIVES
 
@@ -17,10 +18,11 @@ _PASSING = ("skip", "flatten")  # the numbers stay what they were
 def drop_dead(graph: Graph) -> Graph:
     """The graph of nodes on a way from an input to an output; empty instances are left out.
 
-    What is dead in one call of a shared module goes from all that are left.
+    What is dead in one call of a shared module goes from all that are left, and a scan that lacks
+    what it takes goes as well.
     """
     kept = _living(graph)
-    while lost := uneven(kept):
+    while lost := uneven(kept) | set(halted(kept)):
         edges = {edge.id for edge in kept.edges()} - lost
         kept = _living(kept.subgraph({node.id for node in kept.nodes()}, edges))
     return kept
@@ -32,7 +34,17 @@ def _living(graph: Graph) -> Graph:
         [port for port in ports if port in network]
         for ports in (graph.root.inputs, graph.root.outputs)
     )
-    alive = reach(network.successors, inputs) & reach(network.predecessors, outputs)
+    back = ways_back(graph)
+    forth = {start: end for end, start in back.items()}
+
+    def following(node: str) -> Iterable[str]:
+        return (*network.successors(node), back[node]) if node in back else network.successors(node)
+
+    def leading(node: str) -> Iterable[str]:
+        before = network.predecessors(node)
+        return (*before, forth[node]) if forth.get(node) in network else before
+
+    alive = reach(following, inputs) & reach(leading, outputs)
     scopes = {node.scope for node in graph.nodes() if node.id in alive}
     if len(alive) == len(network) and len(scopes) == len(graph.instances):
         return graph
@@ -42,6 +54,9 @@ def _living(graph: Graph) -> Graph:
             instance,
             inputs=tuple(i for i in instance.inputs if i in alive),
             outputs=tuple(o for o in instance.outputs if o in alive),
+            states=None
+            if instance.states is None
+            else tuple(pair for pair in instance.states if pair[0] in alive),
         )
         for path, instance in graph.instances.items()
         if path in scopes

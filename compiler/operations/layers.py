@@ -183,6 +183,16 @@ POSITION = Layer(
 EMBEDDING = Layer(
     lambda texts, _rank: f"TokenEmbedding({texts['words']}, {texts['width']})", "TokenEmbedding"
 )
+_DROPPING_EMBEDDING = Layer(
+    lambda texts, _rank: (
+        f"DroppingEmbedding({texts['words']}, {texts['width']}, {texts['drop']} / 100)"
+    ),
+    "DroppingEmbedding",
+)
+UNEMBEDDING = Layer(
+    lambda texts, _rank: f"Unembedding({texts['words']}, bias={_flag(texts['bias'])})",
+    "Unembedding",
+)
 RESIZE = Layer(_resize)
 CHUNK = Layer(lambda texts, _rank: f"Chunk({texts['index']}, {texts['parts']})", "Chunk")
 CHANNEL_SHUFFLE = Layer(lambda texts, _rank: f"nn.ChannelShuffle({texts['groups']})")
@@ -191,6 +201,7 @@ FLATTEN = fixed("nn.Flatten()")
 LINEAR = Layer(_linear)
 DROPOUT = Layer(lambda texts, _rank: f"nn.Dropout({texts['percent']} / 100)")
 
+_LOCKED_DROPOUT = Layer(lambda texts, rank: f"nn.Dropout{rank}d({texts['percent']} / 100)")
 _SUBSAMPLED_CONV = Layer(
     lambda texts, rank: f"SubsampledConv2d({_convolution(texts, rank, 'padding')})",
     "SubsampledConv2d",
@@ -225,6 +236,16 @@ def special_conv(numbers: Mapping[str, int], rank: int) -> Layer | None:
 def special_depthwise(numbers: Mapping[str, int], _rank: int) -> Layer | None:
     """One that is causal."""
     return _CAUSAL_DEPTHWISE if numbers["causal"] else None
+
+
+def special_embedding(numbers: Mapping[str, int], _rank: int) -> Layer | None:
+    """One that drops words."""
+    return _DROPPING_EMBEDDING if numbers["drop"] else None
+
+
+def special_dropout(numbers: Mapping[str, int], rank: int) -> Layer | None:
+    """One that zeroes a channel at all positions at once."""
+    return _LOCKED_DROPOUT if numbers["locked"] and rank else None
 
 
 def wide_depthwise(numbers: Mapping[str, int], rank: int) -> Layer | None:

@@ -291,6 +291,16 @@ def embedding_shape(shape: Shape, arguments: Arguments) -> Shape:
     return arguments["width"], shape[0]
 
 
+def unembedding_shape(shape: Shape, arguments: Arguments) -> Shape:
+    """What `unembedding` makes: a score for each word, at each position of a series."""
+    if rank(shape) > 1:
+        raise ShapeError(
+            f"`unembedding` needs a vector or a series [features, length], got {list(shape)}",
+            "put `flatten` or `global_avg_pool` before it",
+        )
+    return arguments["words"], *shape[1:]
+
+
 def linear_shape(shape: Shape, arguments: Arguments) -> Shape:
     """What `linear` makes."""
     if rank(shape) != 0:

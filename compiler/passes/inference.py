@@ -7,8 +7,10 @@ once more with the `Changes` that it would bring.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 from typing import TypeAlias
 
+import networkx as nx
 from attrs import evolve, field, frozen
 
 from bayesnas.compiler.graph.model import (
@@ -21,7 +23,9 @@ from bayesnas.compiler.graph.model import (
     Operation,
     ParallelStage,
     Stage,
+    topological,
 )
+from bayesnas.compiler.graph.scans import is_scanned, ways_back
 from bayesnas.compiler.operations.primitives import PRIMITIVES, Shape, ShapeError, complete
 from bayesnas.compiler.program.evaluate import LARGEST
 from bayesnas.compiler.program.limits import about
@@ -106,7 +110,29 @@ class WrongOutput:
         return self.output.id
 
 
-Problem: TypeAlias = RefusedStage | Disagreement | WrongOutput
+@frozen
+class WrongScan:
+    """What a scan is given, or makes, is not what it takes."""
+
+    port: Node
+    edge: Edge
+    message: str
+    remedy: str
+
+    code = "D305"
+
+    @property
+    def span(self) -> Span | None:
+        """The place that is marked."""
+        return self.edge.span
+
+    @property
+    def node(self) -> str:
+        """The node that does without a shape."""
+        return self.port.id
+
+
+Problem: TypeAlias = RefusedStage | Disagreement | WrongOutput | WrongScan
 
 
 class Inference:
@@ -121,10 +147,12 @@ class Inference:
         # By id of an operation and of stages, which many edges share, and what comes in.
         self.known: dict[tuple[int, int, Shape], tuple[Operation, Shape]] = {}
         self.problems: list[Problem] = []
+        self.lengths: dict[str, int] = {}  # of the series that each scan reads, by its path
+        self.back = ways_back(graph)
 
     def run(self) -> Inference:
         """Itself, when all nodes have been visited."""
-        for identifier in self.graph.topological():
+        for identifier in topological_of(self.graph):
             self._visit(self.graph.node(identifier))
         return self
 
@@ -147,6 +175,9 @@ class Inference:
         if node.scope == "" and node.role == "output" and declared not in (None, shape):
             self.problems.append(WrongOutput(node, declared or (), shape))
             return
+        if problem := self._returned(node, shape):
+            self.problems.append(problem)
+            return
         self.shapes[node.id] = shape
 
     def _edge(self, edge: Edge) -> Shape | None:
@@ -157,9 +188,70 @@ class Inference:
             problem = RefusedStage(edge, refused.stage, refused.error, refused.branch)
             self.problems.append(problem)
             return None
+        if edge.scope != self.graph.node(edge.source).scope or self._enters(edge):
+            crossed = self._crossed(edge, shape)
+            if isinstance(crossed, WrongScan):
+                self.problems.append(crossed)
+                return None
+            if crossed != shape:
+                passed = Stage("skip", (), None, shape, crossed)
+                operation, shape = evolve(operation, stages=(passed,)), crossed
         self.edges[edge.id] = edge.with_operation(operation)
         self.results[edge.id] = shape
         return shape
+
+    def _enters(self, edge: Edge) -> bool:
+        return self.graph.node(edge.target).scope != edge.scope
+
+    def _crossed(self, edge: Edge, shape: Shape) -> Shape | WrongScan:
+        """What an edge into or out of an instance brings: of a series one position, and back."""
+        inward = self._enters(edge)
+        port = self.graph.node(edge.target if inward else edge.source)
+        scan = self.graph.instances[port.scope]
+        if scan.states is None:
+            return shape
+        if not inward:
+            return (*shape, self.lengths[scan.path])
+        motif, state = scan.motif, port.id in {start for start, _ in scan.states}
+        if len(shape) == 1:
+            return shape
+        if state or len(shape) == 3:
+            what = "a state is a vector [features]" if state else "a scan reads series or vectors"
+            remedy = (
+                "begin with a vector: `series : zeros(width)`"
+                if state
+                else ("make a series of it, or leave the scan out")
+            )
+            message = f"{what}, and {list(shape)} comes to `{port.name}` of `{motif}`"
+            return WrongScan(port, edge, message, remedy)
+        length = self.lengths.setdefault(scan.path, shape[1])
+        if length != shape[1]:
+            message = f"a scan of `{motif}` reads series of {length} and of {shape[1]} positions"
+            return WrongScan(port, edge, message, "give it series of one length")
+        return shape[:1]
+
+    def _returned(self, node: Node, shape: Shape) -> WrongScan | None:
+        """What is wrong with the output of a scan: it is no vector, or not as its state began."""
+        scan = self.graph.instances[node.scope]
+        if scan.states is None or node.role != "output":
+            return None
+        edge = self.graph.incoming(scan.inputs[0])[0]  # one of the call
+        if scan.path not in self.lengths:
+            message = f"a scan of `{scan.motif}` reads no series"
+            remedy = "give it a series [features, length] between its parentheses"
+            return WrongScan(node, edge, message, remedy)
+        if len(shape) != 1:
+            message = f"`{node.name}` of `{scan.motif}` is {list(shape)} at each position of a scan"
+            return WrongScan(node, edge, message, "end the motif with a vector [features]")
+        start = self.back.get(node.id)
+        if start is not None and self.shapes.get(start, shape) != shape:
+            began = list(self.shapes[start])
+            message = (
+                f"the state `{self.graph.node(start).name}` of `{scan.motif}` begins as {began}"
+                f" and comes back as {list(shape)} by `{node.name}`"
+            )
+            return WrongScan(node, edge, message, f"begin with {list(shape)}, or end with {began}")
+        return None
 
     def _operation(
         self, operation: Operation, stages: Stages, shape: Shape
@@ -197,6 +289,17 @@ class Inference:
                 self.problems.append(Disagreement(node, merge, first, edge, one, two))
                 return False
         return True
+
+
+def topological_of(graph: Graph) -> list[str]:
+    """The nodes in an order in which all inputs of a scan stand before its outputs."""
+    if not is_scanned(graph):
+        return graph.topological()
+    order = nx.DiGraph(graph.network)
+    for scan in graph.instances.values():
+        if scan.states is not None:
+            order.add_edges_from(product(scan.inputs, scan.outputs))
+    return topological(order)
 
 
 def agree(merge: Merge, one: Shape, two: Shape) -> bool:

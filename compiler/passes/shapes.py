@@ -12,12 +12,15 @@ from attrs import evolve
 
 from bayesnas.compiler.graph.model import Edge, Graph, Stage
 from bayesnas.compiler.graph.sharing import unlike
+from bayesnas.compiler.graph.tied_weights import Place, tied_weights
+from bayesnas.compiler.graph.walks import primitives_of
 from bayesnas.compiler.passes.inference import (
     Disagreement,
     Inference,
     Problem,
     RefusedStage,
     WrongOutput,
+    WrongScan,
 )
 from bayesnas.compiler.passes.remedies import Remedies, arrow
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
@@ -30,7 +33,8 @@ def infer_shapes(graph: Graph) -> Graph:
 
     Raises:
         DiagnosticError: D301 (an operation refuses its input), D302 (arrivals do not fit), D303
-            (an output is not as declared), D304 (shared instances read other channels).
+            (an output is not as declared), D304 (shared instances read other channels), D305 (what
+            a scan is given or makes).
     """
     inference = Inference(graph).run()
     if inference.problems:
@@ -44,7 +48,34 @@ def infer_shapes(graph: Graph) -> Graph:
     shaped = graph.rebuild(nodes, edges)
     if apart := next(unlike(shaped), None):
         raise DiagnosticError(_apart(shaped, *apart))
+    if untied := [_untied(shaped, edge) for edge, _, found in tied_weights(shaped) if _no(found)]:
+        raise DiagnosticError(*untied)
     return shaped
+
+
+def _no(partners: list[tuple[Edge, Place]]) -> bool:
+    """Whether weights cannot be had: of none, of several, or of what a search may remove."""
+    return len(partners) != 1 or partners[0][0].gate is not None
+
+
+def _untied(graph: Graph, edge: Edge) -> Diagnostic:
+    stages = [s for s in primitives_of(edge.operation.stages) if s.primitive == "unembedding"]
+    size = dict(stages[0].arguments)["words"], (stages[0].input_shape or (0,))[0]
+    there = [
+        "`embedding({words}, {width})`".format(**dict(stage.arguments))
+        for one in graph.edges()
+        for stage in primitives_of(one.operation.stages)
+        if stage.primitive == "embedding"
+    ]
+    return Diagnostic(
+        "D306",
+        f"`unembedding` of {size[0]} words reads {size[1]} features, and takes the weights of the"
+        " one embedding of that size",
+        edge.span,
+        notes=(f"the network has {', '.join(there) or 'no embedding'}",),
+        help=f"look words up on one fixed edge with `embedding({size[0]}, {size[1]})`, or score"
+        f" them by weights of their own: `conv(1, {size[0]})`",
+    )
 
 
 def _apart(graph: Graph, one: Edge, other: Edge) -> Diagnostic:
@@ -69,6 +100,8 @@ def _diagnostic(graph: Graph, problem: Problem, remedies: Remedies) -> Diagnosti
             return _disagreement(graph, problem, remedies.of_arrivals(problem))
         case WrongOutput():
             return _wrong_output(graph, problem, remedies.of_output(problem))
+        case WrongScan():
+            return Diagnostic("D305", problem.message, problem.span, help=problem.remedy)
 
 
 def _refused(graph: Graph, problem: RefusedStage, remedy: str) -> Diagnostic:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import networkx as nx
 
 from bayesnas.compiler.graph.model import Edge, Graph, topological
+from bayesnas.compiler.graph.scans import ways_back
 from bayesnas.compiler.graph.walks import drop_dead, reach, scope_graphs
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 
@@ -68,11 +69,13 @@ def _cycles(graph: Graph) -> list[Diagnostic]:
 def _loose_ends(graph: Graph) -> list[Diagnostic]:
     """Nodes that nothing reaches, or that lead to no output of their own motif.
 
-    Feeding another instance counts as leading on, so that a motif may ignore one of its inputs.
+    Feeding another instance counts as leading on, so that a motif may ignore one of its inputs, and
+    what a scan carries has use without a reader.
     """
     ports = [p for i in graph.instances.values() for p in (*i.outputs, *i.inputs) if i.path]
     network = graph.network
-    useful = reach(network.predecessors, (*ports, *graph.root.outputs))
+    carried = (name for end in ways_back(graph) for name in network.successors(end))
+    useful = reach(network.predecessors, (*ports, *carried, *graph.root.outputs))
     errors = []
     for node in graph.nodes():
         motif = graph.instances[node.scope]

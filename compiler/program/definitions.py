@@ -65,7 +65,7 @@ def declarations(body: Iterable[tree.Statement]) -> Iterator[tuple[str, Declarat
             case tree.Merge(target=target) | tree.Transform(target=target):
                 if target.index is None:
                     yield target.name, Declaration(False, target.span)
-            case tree.Instantiation(targets=targets):
+            case tree.Instantiation(targets=targets) | tree.Scan(targets=targets):
                 for target in targets:
                     if target.index is None:
                         yield target.name, Declaration(False, target.span)

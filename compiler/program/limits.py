@@ -92,7 +92,7 @@ def too_large(
 
 
 def too_deep(
-    call: tree.Instantiation | tree.Chain, motif: tree.Motif, inside: tree.Motif | tree.Network
+    call: tree.MotifCall, motif: tree.Motif, inside: tree.Motif | tree.Network
 ) -> DiagnosticError:
     """D224 at the instance that lies one level too deep."""
     message = f"motifs nest deeper than {MAX_DEPTH} levels"

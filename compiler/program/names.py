@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias
 
 from typing_extensions import assert_never
 
@@ -12,8 +11,6 @@ from bayesnas.compiler.operations.primitives import PRIMITIVES
 from bayesnas.compiler.program.definitions import Program
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Diagnostic, Findings, Span, nearest, quote, suggest
-
-MotifCall: TypeAlias = tree.Instantiation | tree.Chain
 
 
 class Checker:
@@ -170,10 +167,10 @@ class Checker:
             message = f"`{name}` needs a value for {quote(missing)}"
             self.error("D204", message, span, "", f"write `{missing[0]} = ...`", takes)
 
-    def call(self, call: MotifCall, motif: tree.Motif, uncounted: bool = False) -> None:
+    def call(self, call: tree.MotifCall, motif: tree.Motif, uncounted: bool = False) -> None:
         """Whether a call fits its motif; ``uncounted``: how many inputs shows on expansion."""
         if not uncounted:
-            self._count("inputs", motif, motif.inputs, len(call.inputs), call.span)
+            self._count("inputs", motif, motif.inputs, len(given_nodes(call)), call.span)
         self._count("outputs", motif, motif.outputs, len(call.targets), call.span)
         formals = {p.name: p.default is None for p in motif.parameters}
         if any(argument.name is None for argument in call.arguments):
@@ -217,7 +214,7 @@ class Checker:
             self.error("D219", message, chain.span, "", remedy)
 
 
-def check_call(program: Program, call: MotifCall, motif: tree.Motif) -> None:
+def check_call(program: Program, call: tree.MotifCall, motif: tree.Motif) -> None:
     """Refuse a call that does not fit a motif known only now, being passed as a parameter.
 
     Its inputs are counted as they are expanded.
@@ -228,6 +225,11 @@ def check_call(program: Program, call: MotifCall, motif: tree.Motif) -> None:
     findings = Findings()
     Checker(program, findings).call(call, motif, uncounted=True)
     findings.refuse()
+
+
+def given_nodes(call: tree.MotifCall) -> tuple[tree.Reference, ...]:
+    """What a call gives to the inputs of its motif, in their order: of a scan, its states last."""
+    return (*call.inputs, *call.starts) if isinstance(call, tree.Scan) else call.inputs
 
 
 def _counted(ports: tuple[tree.Port, ...], noun: str) -> str:

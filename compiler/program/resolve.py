@@ -150,7 +150,7 @@ def _recursion(program: Program) -> list[Diagnostic]:
         name: [
             s.motif
             for s in walk(d.body)
-            if isinstance(s, tree.Instantiation | tree.Chain) and s.motif in program.motifs
+            if isinstance(s, tree.MotifCall) and s.motif in program.motifs
         ]
         for name, d in program.motifs.items()
     }

@@ -10,7 +10,7 @@ from bayesnas.compiler.graph.model import CostName
 from bayesnas.compiler.operations import aliases
 from bayesnas.compiler.operations.primitives import PRIMITIVES
 from bayesnas.compiler.program.definitions import Declaration, declarations
-from bayesnas.compiler.program.names import Checker, MotifCall
+from bayesnas.compiler.program.names import Checker, given_nodes
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Span, quote, suggest
 from bayesnas.dsl.printer import print_reference
@@ -85,7 +85,7 @@ class BodyChecker:
                 checker.term(operation, names, False)
             case tree.Connect():
                 self._connect(statement, names)
-            case tree.Instantiation():
+            case tree.Instantiation() | tree.Scan():
                 self._motif(statement, names)
             case tree.Chain():
                 self._chain(statement, names)
@@ -149,10 +149,10 @@ class BodyChecker:
         for reduction in statement.reductions:
             self.checker.expression(reduction, names)
 
-    def _motif(self, statement: MotifCall, names: set[str]) -> None:
+    def _motif(self, statement: tree.MotifCall, names: set[str]) -> None:
         for target in statement.targets:
             self._defined(target, names)
-        self._references(statement.inputs, names)
+        self._references(given_nodes(statement), names)
         if isinstance(statement.tie, tree.Tie) and statement.tie.index is not None:
             self.checker.expression(statement.tie.index, names)
         passed = {p.name for p in self.graph.parameters if isinstance(p, tree.MotifParameter)}
@@ -165,7 +165,7 @@ class BodyChecker:
             self._arguments(statement.arguments, None, known, names)
         else:
             self._arguments(statement.arguments, motif, known, names)
-            self.checker.call(statement, motif, self._whole_lists(statement.inputs))
+            self.checker.call(statement, motif, self._whole_lists(given_nodes(statement)))
 
     def _unknown_motif(self, name: str, motifs: set[str], span: Span, edge: str) -> None:
         remedy = aliases.merge_help(name) or suggest(name, motifs, "define it with `motif`")
@@ -265,7 +265,7 @@ def _declared(reference: tree.Reference) -> str:
             return f"{reference.name}[n]"
 
 
-def _edge(statement: MotifCall) -> str:
+def _edge(statement: tree.MotifCall) -> str:
     """What was meant for a motif as the head of an edge: `y = x`."""
     ends = (*statement.targets[:1], *statement.inputs[:1])
     return " = ".join(print_reference(end) for end in ends)

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from bayesnas.compiler.graph.cost import Cost, sum_of
 from bayesnas.compiler.graph.model import Graph, Stage
+from bayesnas.compiler.graph.scans import turns
 from bayesnas.compiler.graph.sharing import owner_edges
 from bayesnas.compiler.graph.walks import primitives_of
 from bayesnas.compiler.operations.primitives import PRIMITIVES
@@ -57,7 +58,7 @@ def kept_costs(graph: Graph, slices: Slices, kept: Kept) -> dict[str, Cost]:
         kept: channels that stay.
     """
     result = {}
-    owners = owner_edges(graph)
+    owners, times = owner_edges(graph), turns(graph)
     for edge in graph.edges():
         parameters = flops = 0
         for number, stage in enumerate(primitives_of(edge.operation.stages)):
@@ -69,6 +70,6 @@ def kept_costs(graph: Graph, slices: Slices, kept: Kept) -> dict[str, Cost]:
             arguments = kept_numbers(stage, channels, kept)
             if owners[edge.id] == edge.id:
                 parameters += primitive.weights(source, arguments)
-            flops += primitive.flops(source, target, arguments)
+            flops += primitive.flops(source, target, arguments) * times[edge.scope]
         result[edge.id] = Cost(parameters, flops)
     return result

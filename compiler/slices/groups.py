@@ -13,7 +13,9 @@ from typing import TypeAlias
 from attrs import evolve, field, frozen
 
 from bayesnas.compiler.graph.model import AnyStage, Graph, ParallelStage, Stage
+from bayesnas.compiler.graph.scans import ways_back
 from bayesnas.compiler.graph.sharing import owner_edges
+from bayesnas.compiler.graph.tied_weights import tied_weights
 from bayesnas.compiler.operations.coupling import Axis, Coupling
 from bayesnas.compiler.operations.primitives import PRIMITIVES
 from bayesnas.compiler.slices.ties import Channels, Run, Strand, fix, resolved, tie
@@ -74,6 +76,11 @@ def coupled_slices(graph: Graph) -> Slices:
     walk = _Walk(graph)
     for identifier in graph.topological():
         walk.node(identifier)
+    for end, start in ways_back(graph).items():
+        tie(walk.nodes[start], walk.nodes[end])
+    for _, _, partners in tied_weights(graph):
+        for _, place in partners:
+            fix(walk.stages[place].target, "words are scored by them as well")
     nodes = {name: resolved(channels) for name, channels in walk.nodes.items()}
     tensors = [evolve(one, axes=tuple(map(resolved, one.axes))) for one in walk.tensors]
     runs = [run for channels in nodes.values() for run in channels]

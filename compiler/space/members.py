@@ -12,6 +12,7 @@ from attrs import frozen
 from bayesnas.compiler.graph.cost import Cost, cost_text, graph_cost, network_costs, sum_of
 from bayesnas.compiler.graph.model import BudgetConstraint, CostName, Graph
 from bayesnas.compiler.graph.prune import prune_graph
+from bayesnas.compiler.graph.scans import is_scanned
 from bayesnas.compiler.graph.sharing import is_shared
 from bayesnas.compiler.passes.shapes import infer_shapes
 from bayesnas.compiler.space.choices import Member, MemberSpace, SearchedConnection, member_space
@@ -110,7 +111,7 @@ class Life:
 
     def __init__(self, graph: Graph, space: MemberSpace) -> None:
         self.space = space
-        self.shared = graph if is_shared(graph) else None
+        self.whole = graph if is_shared(graph) or is_scanned(graph) else None
         self.inputs, self.outputs = graph.root.inputs, graph.root.outputs
         self.following: _Arcs = {}
         self.leading: _Arcs = {}
@@ -127,8 +128,8 @@ class Life:
 
     def alive(self, member: Member) -> bool:
         """Whether what `prune_graph` leaves of the member is a network."""
-        if self.shared is not None:  # what dies in one call dies in all: no walk tells
-            return _is_network(self.shared, member)
+        if self.whole is not None:  # what dies in one call dies in all, or with a state
+            return _is_network(self.whole, member)
         reached = _reached(self.following, self.inputs, member, self.factors)
         if not reached.issuperset(self.outputs):
             return False
@@ -232,7 +233,7 @@ def reach(graph: Graph) -> Reach:
     members = dict.fromkeys(member for pair in extremes.values() for member in pair)  # often alike
     exact = _additive(graph)
     # Mostly a member costs what its groups do, and what is fixed.
-    if exact and not life.factors and not is_shared(graph) and graph.timing is None:
+    if exact and not life.factors and life.whole is None and graph.timing is None:
         fixed = [prices[edge.id] for edge in graph.edges() if edge.gate is None]
         costs = {m: sum_of((*fixed, *(groups[g] for g in m))) for m in members}
     else:
@@ -258,7 +259,8 @@ def _extremes(life: Life, costs: Mapping[str, int]) -> tuple[Member, Member]:
     most: set[str] = set()
     for arriving, kept in space.nodes():
         low = sorted((cheapest(c) for c in arriving), key=lambda g: costs[g])
-        high = sorted((dearest(c) for c in arriving), key=lambda g: -costs[g])
+        # Of those that cost the same the later ones: by them more of the others live.
+        high = sorted((dearest(c) for c in reversed(arriving)), key=lambda g: -costs[g])
         least.update(low[: kept or 0])
         most.update(high[: len(high) if kept is None else kept])
     order = sorted(space.connections, key=lambda c: costs[cheapest(c)])

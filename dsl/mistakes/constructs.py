@@ -13,6 +13,7 @@ from bayesnas.dsl.mistakes.rules import (
     MOTIF,
     NAME,
     OPERATIONS,
+    SCAN,
     Rule,
 )
 
@@ -284,6 +285,25 @@ _CHAINS = (
         r"= (TIE )?(?P<here>(?P<motif>\w+) \( LINE \)) § times",
         "missing `chain` before `<motif>`",
         "write `chain <here> times ...`",
+    ),
+    Rule(
+        r"scan \w+ \( LINE \) § ",
+        "a scan without states to begin with: missing `from` before <next>",
+        SCAN,
+        "from",
+    ),
+    Rule(r"scan (\w+ )§", "`scan` runs a motif over its inputs", SCAN, "("),
+    Rule(r"scan § (?P<tie>TIE)", "<found> stands behind `scan`", "write `<tie> scan ...`"),
+    Rule(r"from (REF , )*§ \{", "braces round the states of a scan", SCAN),
+    Rule(
+        r"from (REF , )*(?P<state>REF) § :",
+        "an operation after `from`, where nodes stand",
+        "define it before: `start = <state> : ...`, and write `from start`",
+    ),
+    Rule(
+        r"= (TIE )?(?P<here>(?P<motif>\w+) \( LINE \)) § from",
+        "missing `scan` before `<motif>`",
+        "write `scan <here> from ...`",
     ),
     Rule(r"= (TIE )?§ times", "missing `chain` before `times`", CHAIN),
     Rule(r"§ at\b", "missing `reduce` before `at`", "write `reduce at 2, 4`", "reduce"),

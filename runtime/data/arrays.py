@@ -138,10 +138,11 @@ def data_of_parts(request: Request, arrays: Mapping[str, Array], notes: Sequence
     return _data(request.name, given, request.options.standardise, request.ports)
 
 
-def read_examples(path: Path, shape: Shape, port: str = "") -> tuple[Tensor, str]:
+def read_examples(path: Path, shape: Shape, port: str = "", single: str = "") -> tuple[Tensor, str]:
     """The examples [N, *shape] in an .npy file, or those in an .npz file; what was done to them.
 
-    Of a network of several inputs, those of one ``port``, after which their array is called.
+    Of a network of several inputs, those of one ``port``, after which their array is called; of a
+    ``single`` one it may be.
 
     One example without the axis of examples is taken as well; axes are moved as for a training.
     Bytes stay bytes.
@@ -157,7 +158,7 @@ def read_examples(path: Path, shape: Shape, port: str = "") -> tuple[Tensor, str
             remedy = "save an .npz file with an array for each input"
             raise wrong(place, "D511", f"holds a single array, not `{port}`", remedy)
         if isinstance(file, np.lib.npyio.NpzFile):
-            key = port or examples_key(place, file.files)
+            key = port or (single if single in file.files else examples_key(place, file.files))
             if key not in file.files:
                 remedy = f"save the examples by port: `numpy.savez(FILE, {port}=...)`"
                 raise wrong(place, "D511", f"has no array `{port}`", remedy)

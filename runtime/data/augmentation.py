@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Final
+from typing import Final, TypeAlias
 
 import torch
 from attrs import frozen
@@ -23,6 +23,8 @@ _MEANINGS: Final = {
     "shift": "images are moved by up to an eighth",
     "shift_flip": "images are moved by up to an eighth and mirrored",
 }
+# What is done to maps; the number is what comes in at the border of those that are not mixed.
+_Move: TypeAlias = Callable[[Tensor, float | None], Tensor]
 _OFF: Final = {"crop": 1, "policy": "none", "color_jitter": 0, "cutout": 0, "erase": 0}
 HUE: Final = 0.5  # hue's share of `color_jitter`, as DARTS has it
 
@@ -32,7 +34,8 @@ def settled_augment(
 ) -> str:
     """What an ``augment`` setting means for a data set called ``name``, whose own is ``auto``.
 
-    ``shapes`` are those of one example of every input; ``placed`` says that targets lie on images.
+    ``shapes`` are those of one example of every input; ``placed`` says that targets lie on images
+    and cannot move with them, being of another size.
 
     Raises:
         DiagnosticError: D515 (it shifts or mirrors what is no image, or what targets lie on).
@@ -62,22 +65,51 @@ def augmentation_note(given: str, augment: str) -> str:
     return f"augment = {augment}, unless told otherwise: {_MEANINGS[augment]}"
 
 
+class Movement:
+    """How the images of one batch are moved, drawn once for all maps of one size.
+
+    Args:
+        kind: images are shifted by up to an eighth or mirrored or both.
+        crop: least share of the area that is cut out and enlarged to the whole; 1: none.
+        generator: of shifts and mirrors; crops are drawn by PyTorch's own.
+    """
+
+    def __init__(self, kind: str, crop: float, generator: torch.Generator) -> None:
+        self.kind, self.crop, self.generator = kind, crop, generator
+        self.drawn: dict[torch.Size, list[_Move]] = {}
+
+    @property
+    def still(self) -> bool:
+        """Whether nothing moves."""
+        return self.kind == "none" and self.crop == 1
+
+    def images(self, inputs: Inputs) -> Inputs:
+        """Inputs, those that are images [N, C, H, W] moved."""
+        if self.still:
+            return inputs
+        return _of_images(lambda images: self(images, None), inputs)
+
+    def __call__(self, maps: Tensor, fill: float | None) -> Tensor:
+        """Maps [N, C, H, W] moved as the images of their size.
+
+        ``fill`` is what comes in at the border of maps whose numbers may not be mixed; of images,
+        None, it is 0.
+        """
+        size = maps.shape[2:]
+        if size not in self.drawn:
+            moves = [] if self.kind == "none" else [_move(maps, self.kind, self.generator)]
+            self.drawn[size] = moves + ([] if self.crop == 1 else [_crop(maps, self.crop)])
+        for move in self.drawn[size]:
+            maps = move(maps, fill)
+        return maps
+
+
 def augmented(inputs: Inputs, kind: str, generator: torch.Generator) -> Inputs:
     """Images [N, C, H, W] shifted by up to an eighth or mirrored or both, as ``kind`` says.
 
     What is no image stays as it is; images of one size that belong together move together.
     """
-    if kind == "none":
-        return inputs
-    moves: dict[torch.Size, Callable[[Tensor], Tensor]] = {}
-
-    def moved(images: Tensor) -> Tensor:
-        size = images.shape[2:]
-        if size not in moves:
-            moves[size] = _move(images, kind, generator)
-        return moves[size](images)
-
-    return _of_images(moved, inputs)
+    return Movement(kind, 1.0, generator).images(inputs)
 
 
 def _of_images(change: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
@@ -85,11 +117,11 @@ def _of_images(change: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
     return mapped(lambda x: change(x) if x.dim() == 4 else x, inputs)
 
 
-def _move(images: Tensor, kind: str, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
+def _move(images: Tensor, kind: str, generator: torch.Generator) -> _Move:
     """What is done to these images and to others of their size that belong to them."""
     if kind == "flip":
         flipped = torch.rand(len(images), 1, 1, 1, generator=generator).to(images.device) < 0.5
-        return lambda images: torch.where(flipped, images.flip(3), images)
+        return lambda images, _fill: torch.where(flipped, images.flip(3), images)
     count, _, height, width = images.shape
     device = images.device
     reach = max(1, height // 8), max(1, width // 8)
@@ -103,13 +135,41 @@ def _move(images: Tensor, kind: str, generator: torch.Generator) -> Callable[[Te
         columns = torch.where(mirrored, columns.flip(1), columns)
     examples = torch.arange(count, device=device)[:, None, None]
 
-    def move(images: Tensor) -> Tensor:
-        padded = torch.nn.functional.pad(images, (reach[1], reach[1], reach[0], reach[0]))
+    def move(images: Tensor, fill: float | None) -> Tensor:
+        around = (reach[1], reach[1], reach[0], reach[0])
+        padded = torch.nn.functional.pad(images, around, value=fill or 0)
         # Advanced indices around the slice put the channels last.
         chosen = padded[examples, :, rows[:, :, None], columns[:, None, :]]
         return chosen.permute(0, 3, 1, 2)
 
     return move
+
+
+def _crop(images: Tensor, least: float) -> _Move:
+    """Each image cut out by itself, and enlarged; numbers that may not be mixed are the nearest."""
+    from torchvision.transforms import v2
+
+    size = list(images.shape[2:])
+    cut = v2.RandomResizedCrop(size, scale=(least, 1.0), antialias=True)
+    windows = [cut.make_params([image]) for image in images]
+
+    def move(images: Tensor, fill: float | None) -> Tensor:
+        if fill is None:
+            pairs = zip(images, windows, strict=True)
+            cropped = v2.functional.resized_crop
+            return torch.stack([cropped(one, **w, size=size, antialias=True) for one, w in pairs])
+        return torch.stack([_nearest(one, **w) for one, w in zip(images, windows, strict=True)])
+
+    return move
+
+
+def _nearest(one: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
+    """A window of a map [C, H, W] enlarged to the whole, each place as the nearest one in it."""
+    rows, columns = (
+        first + (torch.arange(size, device=one.device) + 0.5).mul(part / size).long()
+        for first, part, size in ((top, height, one.shape[1]), (left, width, one.shape[2]))
+    )
+    return one[:, rows[:, None], columns]
 
 
 @frozen
@@ -149,7 +209,7 @@ class Extra:
         Args:
             name: of the data, for the diagnostic.
             inputs: its inputs [N, ...], or the first of them.
-            placed: whether targets lie on images.
+            placed: whether targets lie on images and cannot move with them.
 
         Raises:
             DiagnosticError: D515.
@@ -176,18 +236,13 @@ class Extra:
         if self.cutout >= 2 * max(shape[1:], default=1):
             raise _refused(["cutout"], f"blanks all of images of {shape[1]} x {shape[2]} pixels")
 
-    def changed(self, inputs: Inputs) -> Inputs:
-        """Inputs as the data have them, images [N, C, H, W] cut out and recoloured."""
-        if self.crop == 1 and not _transforms(self):
+    def recoloured(self, inputs: Inputs) -> Inputs:
+        """Inputs as the data have them, images [N, C, H, W] recoloured."""
+        if not _transforms(self):
             return inputs
-        return _of_images(lambda x: torch.stack([self._changed(image) for image in x]), inputs)
+        return _of_images(lambda x: torch.stack([self._recoloured(image) for image in x]), inputs)
 
-    def _changed(self, image: Tensor) -> Tensor:
-        if self.crop < 1:
-            from torchvision.transforms import v2
-
-            size = (image.shape[1], image.shape[2])
-            image = v2.RandomResizedCrop(size, scale=(self.crop, 1.0), antialias=True)(image)
+    def _recoloured(self, image: Tensor) -> Tensor:
         for transform in _transforms(self):
             image = transform(image)
         return image

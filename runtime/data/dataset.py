@@ -13,7 +13,7 @@ import torch
 from attrs import evolve, field, frozen
 from torch import Tensor
 
-from bayesnas.runtime.data.augmentation import Extra, augmented, settled_augment
+from bayesnas.runtime.data.augmentation import Extra, Movement, settled_augment
 from bayesnas.runtime.data.examples import CHUNK, Examples, nothing, numbers
 from bayesnas.runtime.data.registry import Ports, Standardise
 from bayesnas.runtime.tasks.bundle import Inputs, mapped, tensors
@@ -91,8 +91,14 @@ class Data:
             DiagnosticError: D515 (it shifts or mirrors what is no image, or what targets lie on).
         """
         shapes = [tuple(x.shape[1:]) for x in tensors(self.train.example)]
-        placed = self.task.placed
-        return settled_augment(self.name, self.augment, augment, shapes, placed)
+        auto = "none" if self.task.placed else self.augment
+        return settled_augment(self.name, auto, augment, shapes, self.stays)
+
+    @property
+    def stays(self) -> bool:
+        """Whether targets lie on images that they cannot move with: theirs are of another size."""
+        sizes = {tuple(x.shape[2:]) for x in tensors(self.train.example) if x.dim() == 4}
+        return self.task.placed and not self.task.map_sizes <= sizes
 
     def to(self, device: torch.device) -> Data:
         """The same data on another device."""
@@ -174,13 +180,16 @@ class Batches:
             last = min(len(self), first + count - taken)
             groups = [positions[n * self.size : (n + 1) * self.size] for n in range(first, last)]
             for inputs, targets in self.part.batches(groups):
-                yield self._learned(inputs), targets
+                yield self._learned(inputs, targets)
             taken += len(groups)
 
-    def _learned(self, inputs: Inputs) -> Inputs:
-        """What a network sees of some examples in training."""
-        images = augmented(inputs, self.augment, self.generator)
-        return self.extra.blanked(self.data.normalize(self.extra.changed(images)))
+    def _learned(self, inputs: Inputs, targets: Tensor) -> tuple[Inputs, Tensor]:
+        """What a network sees of some examples in training, and what it learns of them."""
+        movement = Movement(self.augment, self.extra.crop, self.generator)
+        images = self.extra.recoloured(movement.images(inputs))
+        if not movement.still:
+            targets = self.data.task.moved(targets, movement)
+        return self.extra.blanked(self.data.normalize(images)), targets
 
     def _before(self) -> torch.Generator:
         """The generator as it was when the order of the present pass was drawn."""

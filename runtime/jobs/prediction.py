@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import torch
-from attrs import frozen
+from attrs import field, frozen
 from torch import Tensor
 
 from bayesnas.compiler.operations.primitives import Shape
@@ -26,7 +26,7 @@ from bayesnas.runtime.data.texts.source import read_end
 from bayesnas.runtime.jobs.trained import TrainedRun
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.tasks.bundle import Inputs, bundled
-from bayesnas.runtime.tasks.interface import wrong
+from bayesnas.runtime.tasks.interface import Map, wrong
 
 _TABLES: Final = frozenset({".csv", ".tsv", ".parquet"})
 _TEXTS: Final = frozenset({".txt", ".text", ".md", ".xz"})
@@ -39,12 +39,14 @@ Answers: TypeAlias = Sequence[tuple[str, float]]
 class Prediction:
     """What the network says of an example, as `Task.answers` has it.
 
-    ``example`` counts the examples of a file of arrays from 0; None for an image.
+    ``example`` counts the examples of a file of arrays from 0; None for an image. ``maps`` are
+    those of `Task.maps`, where they were asked for.
     """
 
     file: Path
     example: int | None
     answers: Answers
+    maps: Mapping[str, Map] = field(factory=dict, eq=False, repr=False)
 
 
 @frozen
@@ -59,6 +61,14 @@ class Fault:
 Outcome: TypeAlias = Prediction | Fault
 
 
+@frozen
+class Wanted:
+    """What is asked of each example: so many answers at most, and its maps or not."""
+
+    top: int = 1
+    maps: bool = False
+
+
 def predictions(
     trained: TrainedRun,
     work: Sequence[Path | Fault],
@@ -66,6 +76,7 @@ def predictions(
     top: int,
     done: Callable[[int], None],
     findings: Findings,
+    maps: bool = False,
 ) -> Iterator[Outcome]:
     """Of every example in some files, in order.
 
@@ -78,6 +89,7 @@ def predictions(
         top: how many answers an example has at most.
         done: is told how many files were read.
         findings: what was done to images and arrays is added to it on the way.
+        maps: whether predictions have maps.
 
     Raises:
         DiagnosticError: D423 (images are to be fitted, and there are only arrays), D505 (images for
@@ -91,7 +103,7 @@ def predictions(
         check_idle(options.fitted, "with arrays", remedy)
     shape = tuple(next(iter(trained.inputs.values()))["shape"])
     reader = Reader(shape, trained.reading(options), findings)
-    return _predicted(trained, work, reader, top, done)
+    return _predicted(trained, work, reader, Wanted(top, maps), done)
 
 
 def listed(files: Sequence[Path], findings: Findings) -> list[Path | Fault]:
@@ -157,7 +169,7 @@ def _predicted(
     trained: TrainedRun,
     work: Sequence[Path | Fault],
     reader: Reader,
-    top: int,
+    wanted: Wanted,
     done: Callable[[int], None],
 ) -> Iterator[Outcome]:
     def kind(item: Path | Fault) -> str:
@@ -172,14 +184,14 @@ def _predicted(
             if word == "fault":
                 yield from (item for item in batch if isinstance(item, Fault))
             elif word == "array":
-                yield from _of_array(trained, files[0], top, reader.findings)
+                yield from _of_array(trained, files[0], wanted, reader.findings)
             else:
-                yield from _of_images(trained, files, reader, top)
+                yield from _of_images(trained, files, reader, wanted)
             done(len(batch))
 
 
 def _of_images(
-    trained: TrainedRun, files: Sequence[Path], reader: Reader, top: int
+    trained: TrainedRun, files: Sequence[Path], reader: Reader, wanted: Wanted
 ) -> Iterator[Outcome]:
     results = [
         _fitting(file, picture, trained.shape, reader.findings)
@@ -187,7 +199,7 @@ def _of_images(
     ]
     pictures = [result for result in results if isinstance(result, Tensor)]
     deep = any(picture.is_floating_point() for picture in pictures)
-    answers = _answers(trained, stacked(pictures, trained.shape, deep), top)
+    answers = _answers(trained, stacked(pictures, trained.shape, deep), wanted)
     for file, result in zip(files, results, strict=True):
         yield result if isinstance(result, Fault) else _outcome(file, None, next(answers))
 
@@ -205,14 +217,16 @@ def _fitting(
     return Fault(file, f"it is {list(own)}, the network takes {list(shape)}", size=True)
 
 
-def _of_array(trained: TrainedRun, file: Path, top: int, findings: Findings) -> Iterator[Outcome]:
+def _of_array(
+    trained: TrainedRun, file: Path, wanted: Wanted, findings: Findings
+) -> Iterator[Outcome]:
     try:
         inputs, remark = _examples(trained, file)
     except DiagnosticError as error:
         yield Fault(file, error.diagnostics[0].message.removeprefix(f"`{file}` "))
         return
     findings.arrays.update([remark] if remark else ())
-    for number, answers in enumerate(_answers(trained, inputs, top)):
+    for number, answers in enumerate(_answers(trained, inputs, wanted)):
         yield _outcome(file, number, answers)
 
 
@@ -242,27 +256,35 @@ def _of_port(
     if file.suffix.lower() in _TEXTS:
         return read_end(file, trained.task, about["shape"][0]), ""
     if file.suffix.lower() not in _TABLES:
-        return read_examples(file, tuple(about["shape"]), port)
+        graph = trained.compiled.graph
+        single = "" if port else graph.node(graph.root.inputs[0]).name
+        return read_examples(file, tuple(about["shape"]), port, single)
     if (columns := about.get("columns")) is None:
         remedy = "save the examples as an array, `.npy`"
         raise wrong(f"`{file}`", "D516", "is a table, and the run was trained on none", remedy)
     return read_rows(file, columns)
 
 
-def _outcome(file: Path, number: int | None, answers: Answers | None) -> Outcome:
-    if answers is not None:
-        return Prediction(file, number, answers)
+def _outcome(
+    file: Path, number: int | None, said: tuple[Answers, Mapping[str, Map]] | None
+) -> Outcome:
+    if said is not None:
+        return Prediction(file, number, *said)
     where = "" if number is None else f" for example {number} (counted from 0)"
     return Fault(file, f"the network's outputs{where} are not finite")
 
 
-def _answers(trained: TrainedRun, inputs: Inputs, top: int) -> Iterator[Answers | None]:
-    """Of each example; None where outputs are not finite."""
+def _answers(
+    trained: TrainedRun, inputs: Inputs, wanted: Wanted
+) -> Iterator[tuple[Answers, Mapping[str, Map]] | None]:
+    """Of each example, with its maps; None where outputs are not finite."""
     part = Part(inputs, torch.zeros(len(inputs)))
     device = next(trained.network.buffers()).device  # it has those of its inputs at least
     for batch, _ in raw_batches(part, trained.at_once):
         with torch.no_grad():
             outputs = predict(trained.network, batch.to(device)).cpu()
         finite = outputs.isfinite().all(dim=1).tolist()
-        for good, answers in zip(finite, trained.task.answers(outputs, top), strict=True):
-            yield answers if good else None
+        answers = trained.task.answers(outputs, wanted.top)
+        maps = trained.task.maps(outputs) if wanted.maps else [dict[str, Map]() for _ in outputs]
+        for good, own, seen in zip(finite, answers, maps, strict=True):
+            yield (own, seen) if good else None

@@ -91,7 +91,7 @@ def _check_training(settings: TrainSettings, data: Data, graph: Graph) -> None:
     """
     check_training(settings)
     example, placed = data.train.example, data.task.placed
-    Extra.of(settings).check(data.name, example, placed)
+    Extra.of(settings).check(data.name, example, data.stays)
     check_mixtures(data.name, example, placed, settings.cutmix)
     check_names(data.name, looked_up(graph), settings.mixup)
 

@@ -129,7 +129,7 @@ def _search(
     device: torch.device,
 ) -> SearchResult:
     read = options.data_options
-    data = load_data(options.data, space.searched.graph, read, device=device).to(device)
+    data = load_data(options.data, space.searched.graph, read, None, device).to(device)
     fit = round(len(data.train) * (1 - HOLDOUT))
     settings = fitted(settings, space.searched.graph, fit, options)
     settings, data, census = settled(settings, data, space.searched, HOLDOUT)

@@ -143,7 +143,7 @@ def _train(
     device: torch.device,
 ) -> TrainResult:
     say_note(edited(Path(compiled.loaded.source.name)))
-    data = load_data(options.data, compiled.graph, options.data_options, device=device).to(device)
+    data = load_data(options.data, compiled.graph, options.data_options, None, device).to(device)
     if compiled.graph.searched():
         say_note("a supernet is trained with every gate at 1")
     fit = round(len(data.train) * (1 - settings.holdout))

@@ -23,6 +23,7 @@ from bayesnas.compiler.emit.stages import (
     stage_numbers,
 )
 from bayesnas.compiler.graph.model import Edge, Graph, Stage
+from bayesnas.compiler.graph.scans import turns
 from bayesnas.compiler.operations.primitives import Shape
 
 NUMBER: Final = 4  # bytes, float32
@@ -50,6 +51,10 @@ class Tensors:
     gated: set[Key] = field(factory=set)  # those that depend on some gate
     step: dict[Key, int] = field(factory=dict)  # what a training step keeps
     derivative: dict[Key, int] = field(factory=dict)  # what a derivative in the gates keeps
+    turns: dict[str, int] = field(init=False)  # how often each instance runs
+
+    def __attrs_post_init__(self) -> None:
+        self.turns = turns(self.graph)
 
     @classmethod
     def of(cls, graph: Graph) -> Tensors:
@@ -118,7 +123,7 @@ class Tensors:
                 self._keep(key)
 
     def _make(self, key: Key, shape: Shape, scope: str) -> Key:
-        self.sizes[key] = NUMBER * prod(shape)
+        self.sizes[key] = NUMBER * prod(shape) * self.turns[scope]
         self.scopes[key] = scope
         return key
 

@@ -86,7 +86,7 @@ class Widths:
     ) -> None:
         self.lambda_w = lambda_w
         self.net, self.prices, self.budgets = net, prices.unlimited(), tuple(budgets)
-        self.paths = module_paths(net.graph, net.emitted)
+        self.paths = module_paths(net.graph, net.emitted.operations)
         self.generator = torch.Generator().manual_seed(seed + 1)
         self.rows: list[dict[str, float]] = []  # what was found of each channel last
         self.settled: list[list[int]] = []  # channels that stay, strand by strand, at last

@@ -11,7 +11,7 @@ is of one port; `Several` joins those of all.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 import torch
@@ -139,6 +139,19 @@ def column_names(count: int, name: str = "y") -> tuple[str, ...]:
     return (name,) if count == 1 else tuple(f"{name}{k}" for k in range(count))
 
 
+@frozen(eq=False)
+class Map:
+    """What a network says of the places of an image.
+
+    ``values`` are numbers of ``classes``, whole numbers [H, W]; or float64 [C, H, W] in the units
+    of the targets. ``bytes`` says that these are shares of 255.
+    """
+
+    values: Array
+    classes: tuple[str, ...] = ()
+    bytes: bool = False
+
+
 class Task(ABC):
     """What is learned of the targets of a data set; frozen, and equal where it is the same."""
 
@@ -167,8 +180,24 @@ class Task(ABC):
 
     @property
     def placed(self) -> bool:
-        """Whether targets tell of places in the inputs, which then may not be moved."""
+        """Whether targets tell of places in the inputs, which then may not be moved alone."""
         return False
+
+    @property
+    def map_sizes(self) -> set[tuple[int, ...]]:
+        """Sizes (H, W) of the targets that lie on images, which move with those of their size."""
+        return set()
+
+    def moved(
+        self,
+        targets: Tensor,
+        move: Callable[[Tensor, float], Tensor],  # noqa: ARG002
+    ) -> Tensor:
+        """Targets [N, ...], those that lie on images moved as these were.
+
+        ``move`` takes maps [N, C, H, W], and what comes in at the border.
+        """
+        return targets
 
     def of_output(self, shape: Shape) -> Self:  # noqa: ARG002
         """The same for a network's output of this shape, where the targets leave that open."""
@@ -302,6 +331,18 @@ class Task(ABC):
 
         The likeliest comes first. ``answer_columns`` says what they are.
         """
+
+    def maps(self, outputs: Tensor) -> list[dict[str, Map]]:
+        """What a network says of the places of each example, by the port of an output.
+
+        The name is empty where there is one output. Tasks of no images have no maps.
+        """
+        return [{} for _ in outputs]
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether it has `maps`."""
+        return False
 
     def answer_texts(self, answers: Sequence[tuple[str, float]]) -> list[str]:
         """The `answers` of an example for people: ``cat 97.31%``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -17,6 +17,7 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.tasks.interface import (
     Array,
     Factors,
+    Map,
     Score,
     Task,
     numbers_on,
@@ -74,6 +75,15 @@ class PixelRegression(Task):
     def placed(self) -> bool:
         """A map lies on its image."""
         return True
+
+    @property
+    def map_sizes(self) -> set[tuple[int, ...]]:
+        """That of the maps."""
+        return {self.size}
+
+    def moved(self, targets: Tensor, move: Callable[[Tensor, float], Tensor]) -> Tensor:
+        """Maps; what comes in is not known."""
+        return move(targets, math.nan) if self.has_maps else targets
 
     @classmethod
     def of_targets(
@@ -192,10 +202,27 @@ class PixelRegression(Task):
 
     def answers(self, outputs: Tensor, top: int) -> list[list[tuple[str, float]]]:  # noqa: ARG002
         """The mean of each channel, in its own unit."""
-        maps = outputs.detach().to(torch.float64).reshape(len(outputs), len(self.mean), -1)
-        scale, shift = (numbers_on(one, maps) for one in (self.deviation, self.mean))
-        means = maps.mean(dim=2) * scale + shift
+        means = self._in_units(outputs).mean(dim=2)
         return [[(str(k), value) for k, value in enumerate(row)] for row in means.tolist()]
+
+    def _in_units(self, outputs: Tensor) -> Tensor:
+        """Float64 [N, C, P], in the units of the targets."""
+        maps = outputs.detach().to(torch.float64).reshape(len(outputs), len(self.mean), -1)
+        scale, shift = (numbers_on(one, maps)[:, None] for one in (self.deviation, self.mean))
+        return maps * scale + shift
+
+    @property
+    def has_maps(self) -> bool:
+        """Of images, not of series."""
+        return len(self.size) == 2
+
+    def maps(self, outputs: Tensor) -> list[dict[str, Map]]:
+        """The numbers of each pixel."""
+        if not self.has_maps:
+            return super().maps(outputs)
+        values = self._in_units(outputs).reshape(len(outputs), -1, *self.size).cpu().numpy()
+        shares = self.peak == 1 and all(0 <= one <= 1 for one in self.mean)
+        return [{"": Map(one, bytes=shares)} for one in values]
 
     @classmethod
     def answer_text(cls, number: float) -> str:

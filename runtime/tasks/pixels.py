@@ -7,7 +7,7 @@ example is the mean over its places, so that images of any size are learned at t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,6 +23,7 @@ from bayesnas.runtime.tasks.confusion import Confusion
 from bayesnas.runtime.tasks.interface import (
     Array,
     Factors,
+    Map,
     Reduction,
     Report,
     Score,
@@ -89,6 +90,15 @@ class PixelClassification(Task):
     def placed(self) -> bool:
         """A mask lies on its image."""
         return True
+
+    @property
+    def map_sizes(self) -> set[tuple[int, ...]]:
+        """That of the masks."""
+        return {self.size}
+
+    def moved(self, targets: Tensor, move: Callable[[Tensor, float], Tensor]) -> Tensor:
+        """Masks; what comes in counts for nothing."""
+        return move(targets[:, None], self.ignored)[:, 0] if self.has_maps else targets
 
     @classmethod
     def of_targets(
@@ -254,6 +264,18 @@ class PixelClassification(Task):
             [(name, share) for name, share in row if share > 0]
             for row in likeliest(shares, self.classes, top)
         ]
+
+    @property
+    def has_maps(self) -> bool:
+        """Of images, not of series."""
+        return len(self.size) == 2
+
+    def maps(self, outputs: Tensor) -> list[dict[str, Map]]:
+        """The likeliest class of each pixel."""
+        if not self.has_maps:
+            return super().maps(outputs)
+        chosen = self._maps(outputs).argmax(dim=1).reshape(-1, *self.size)
+        return [{"": Map(one, self.classes)} for one in chosen.cpu().numpy()]
 
     def _softmax(self, outputs: Tensor) -> Tensor:
         return self._maps(outputs.detach().to(torch.float64)).softmax(dim=1)

@@ -7,7 +7,7 @@ that is downstream sees outputs [N, K] and targets [N, T] as for a single task.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from math import prod
 from typing import Any, ClassVar
@@ -19,7 +19,7 @@ from torch.nn.functional import pad
 
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
-from bayesnas.runtime.tasks.interface import Array, Factors, Reduction, Report, Score, Task
+from bayesnas.runtime.tasks.interface import Array, Factors, Map, Reduction, Report, Score, Task
 from bayesnas.runtime.tasks.registry import task_class
 
 
@@ -156,6 +156,18 @@ class Several(Task):
         return any(output.task.placed for output in self.outputs)
 
     @property
+    def map_sizes(self) -> set[tuple[int, ...]]:
+        """Those of all of them."""
+        return {size for output in self.outputs for size in output.task.map_sizes}
+
+    def moved(self, targets: Tensor, move: Callable[[Tensor, float], Tensor]) -> Tensor:
+        """Those of each output."""
+        if not self.placed:
+            return targets
+        parts = zip(self.outputs, self._targets(targets), strict=True)
+        return self.joined(output.task.moved(part, move) for output, part in parts)
+
+    @property
     def learned(self) -> Mapping[str, str]:
         """The objective and the weight of each output."""
         return {o.port: f"{o.task.objective} * {o.weight:g}" for o in self.outputs}
@@ -280,6 +292,19 @@ class Several(Task):
             for rows in [o.task.answers(part, top)]
         ]
         return [[*chain.from_iterable(rows)] for rows in zip(*each, strict=True)]
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether any of them is."""
+        return any(output.task.has_maps for output in self.outputs)
+
+    def maps(self, outputs: Tensor) -> list[dict[str, Map]]:
+        """Those of each output, by its name."""
+        result: list[dict[str, Map]] = [{} for _ in outputs]
+        for output, part in zip(self.outputs, self._outputs(outputs), strict=True):
+            for maps, own in zip(result, output.task.maps(part), strict=True):
+                maps.update((output.port, one) for one in own.values())
+        return result
 
     def answer_texts(self, answers: Sequence[tuple[str, float]]) -> list[str]:
         """Each as its own task has it."""

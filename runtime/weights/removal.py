@@ -57,7 +57,7 @@ class Sliced:
 def state_paths(compiled: Compiled) -> Mapping[Place, str]:
     """Where in the emitted network each primitive is."""
     emitted = emit_torch(compiled.graph, compiled.loaded.source.name)
-    return module_paths(compiled.graph, emitted)
+    return module_paths(compiled.graph, emitted.operations)
 
 
 def sliced_tensors(compiled: Compiled, slices: Slices) -> Iterator[Sliced]:

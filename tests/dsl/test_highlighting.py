@@ -49,6 +49,7 @@ motif opera(a; motif m = n, motif o, k) -> (b, d) {
     g = sum(); g = product(a)
     b = tied chain m(a; k = 1) times 3 reduce at 1, 2
     c = shared m(a; k = 1)
+    c, d = tied scan m(a, g; k = 1) from h[0], g
     retain 2 into h[k]
     budget parameters <= 3.5M
     budget flops <= 600 * k

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bayesnas.runtime.jobs.costs.estimate import Estimate, Phase
 
 _BYTES: Final = {
-    "": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
+    "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
     "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40,
 }  # fmt: skip
 
@@ -110,13 +110,19 @@ def _lines(result: Estimate) -> list[str]:
     rows = [_column(phase) for phase in result.phases]
     largest = "largest batch" if free is None else f"largest batch in {size(free)}"
     for row, phase in zip(rows, result.phases, strict=True):
-        row[largest] = "not known" if phase.largest_batch is None else f"{phase.largest_batch:,}"
+        row[largest] = _batch(phase.largest_batch)
     heads = ("", *(f"{phase.work}: {phase.network}" for phase in result.phases))
     return [
         f"  {result.examples:,} examples to train, {result.tested:,} to test; {where}",
         "",
         *columns(heads, [(name, *(row[name] for row in rows)) for name in rows[0]]),
     ]
+
+
+def _batch(count: int | None) -> str:
+    if count is None:
+        return "not known"
+    return f"{count:,}" if count else "none fits"
 
 
 def _column(phase: Phase) -> dict[str, str]:

@@ -89,6 +89,10 @@ class Canvas:
         self._edge(source, middle, arrowhead="none", headport="n", **style, **tails, **told)
         self._edge(middle, target, tailport="s", **style, **heads, **told)
 
+    def back(self, source: str, target: str) -> None:
+        """A line to a box above, where what leaves this one comes in a position later."""
+        self._edge(source, target, style="dotted", constraint="false")
+
     @property
     def count(self) -> int:
         """How many lines there are."""

@@ -152,11 +152,15 @@ def _form(instance: Instance, contents: Contents, numbers: Mapping[str, int]) ->
     return (
         instance.motif,
         kind_of(instance),
+        instance.states is None,
         tuple(
             (node.name, node.role, node.merge, node.id in contents.alive)
             for node in contents.nodes.get(instance.path, ())
         ),
-        tuple((child.motif, kind_of(child), looks[numbers[child.path]]) for child in children),
+        tuple(
+            (child.motif, kind_of(child), looks[numbers[child.path]], child.states is None)
+            for child in children
+        ),
         tuple(
             (
                 local[connection.source],

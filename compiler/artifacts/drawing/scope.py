@@ -55,6 +55,8 @@ class ScopeFigure:
         for connection in self._connections:
             if not {connection.source, connection.target} & places.keys():
                 self._connection(connection)
+        for start, end in self.instance.states or ():
+            self.canvas.back(identifier(end), identifier(start))
 
     @property
     def _connections(self) -> list[Connection]:

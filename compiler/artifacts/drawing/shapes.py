@@ -11,6 +11,7 @@ from bayesnas.compiler.artifacts.drawing.looks import Contents, kind_of
 from bayesnas.compiler.artifacts.drawing.strokes import GONE, PALE
 from bayesnas.compiler.artifacts.drawing.words import compressed, identifier, size, sizes
 from bayesnas.compiler.graph.model import Graph, Node
+from bayesnas.compiler.graph.scans import length_of
 
 _INPUT, _OUTPUT, _MOTIF = "#dbe9f6", "#e3f1e4", "#fdf0d0"  # corners and marks tell them as well
 _MERGES: Final = {"sum": "+", "concat": "concat", "product": "×"}
@@ -63,11 +64,12 @@ def _record(box: Box, graph: Graph) -> str:
     names = compressed(member.path.removeprefix(start) for member in box.members)
     kind = f", {kind_of(first)}" if kind_of(first) else ""
     times = f" × {len(box.members)}" if len(box.members) > 1 else ""
+    loop, length = ("", ()) if first.states is None else ("↻ ", (length_of(graph, first),))
     outputs = [
-        [graph.node(member.outputs[k]).shape for member in box.members]
+        [(*(graph.node(member.outputs[k]).shape or ()), *length) for member in box.members]
         for k in range(len(first.outputs))
     ]
-    words = [", ".join(names), f"{first.motif}{kind}{times}", *map(sizes, outputs)]
+    words = [", ".join(names), f"{loop}{first.motif}{kind}{times}", *map(sizes, outputs)]
     rows = ["\\n".join(_escaped(word) for word in words if word)]
     if len(first.inputs) > 1:
         rows.insert(0, _ports(first.inputs, graph))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -60,3 +62,31 @@ class TokenEmbedding(nn.Embedding):
     def forward(self, z: Tensor) -> Tensor:
         """z: [N, L], whole numbers; what leaves is [N, C, L]."""
         return super().forward(z.long()).transpose(1, 2)
+
+
+class DroppingEmbedding(TokenEmbedding):
+    """An embedding that forgets a share of all words in each batch (Merity et al. 2018)."""
+
+    def __init__(self, words: int, width: int, share: float) -> None:
+        super().__init__(words, width)
+        self.share = share
+
+    def forward(self, z: Tensor) -> Tensor:
+        """z: [N, L], whole numbers; what leaves is [N, C, L]."""
+        words = self.weight.new_ones(self.num_embeddings)
+        kept = nn.functional.dropout(words, self.share, self.training)
+        return super().forward(z) * kept[z.long()][:, None]
+
+
+class Unembedding(nn.Module):
+    """How much words are like a vector; `weight` is that of an embedding, and set after."""
+
+    def __init__(self, words: int, bias: bool) -> None:
+        super().__init__()
+        self.register_parameter("weight", None)
+        self.bias = nn.Parameter(torch.zeros(words)) if bias else None
+
+    def forward(self, z: Tensor) -> Tensor:
+        """z: [N, C, ...]; what leaves is [N, words, ...]."""
+        vectors: Any = self.weight
+        return nn.functional.linear(z.movedim(1, -1), vectors, self.bias).movedim(-1, 1)

@@ -142,7 +142,7 @@ def estimate(
 
 
 def _data(options: RunOptions, compiled: Compiled, device: torch.device) -> Data:
-    return load_data(options.data, compiled.graph, options.data_options, device=device).to(device)
+    return load_data(options.data, compiled.graph, options.data_options, None, device).to(device)
 
 
 def _biggest(space: Space) -> Compiled:

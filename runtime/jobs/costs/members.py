@@ -15,9 +15,14 @@ from bayesnas.dsl.printer import print_spec
 
 
 def biggest(prices: Prices) -> Member | None:
-    """The member of most FLOPs inside the budgets; None if none was found."""
-    graph = prices.graph
-    return best_member(member_space(graph), group_costs(graph, "flops"), prices)
+    """The member of most FLOPs inside the budgets; None if none was found.
+
+    Of operations that cost the same it takes later ones, by which more of the others live.
+    """
+    costs = group_costs(prices.graph, "flops")
+    ties = 1 / (1 + len(costs)) ** 2
+    values = {group: cost + k * ties for k, (group, cost) in enumerate(costs.items())}
+    return best_member(member_space(prices.graph), values, prices)
 
 
 def network_of(space: Compiled, member: Member) -> Compiled:

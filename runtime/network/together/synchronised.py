@@ -99,18 +99,24 @@ def _normalised(
 
 def _moments(z: Tensor, count: float) -> tuple[Tensor, Tensor]:
     """Mean and variance [C] of each channel over all ranks' numbers, float64."""
-    kind = z.dtype if z.dtype == torch.float64 else torch.float32
-    moments = torch.var_mean(z.to(kind), _others(z), correction=0)
-    variance, mean = (moment.to(torch.float64) for moment in moments)
-    own = z.numel() / z.shape[1]
+    z = _wide(z)
+    own, axes = z.numel() / z.shape[1], [0, *range(2, z.dim())]
+    mean = z.sum(axes) / own  # by hand: `torch.var_mean` is slow channels last
+    variance = (z - _placed(mean, z)).square_().sum(axes) / own
+    mean, variance = mean.to(torch.float64), variance.to(torch.float64)
     sums = world().sum(torch.cat([own * mean, own * (variance + mean.square())])) / count
     mean, square = sums.chunk(2)
     return mean, (square - mean.square()).clamp_min(0)
 
 
-def _others(z: Tensor) -> list[int]:
-    """All axes but that of the channels."""
-    return [0, *range(2, z.dim())]
+def _wide(z: Tensor) -> Tensor:
+    """In 32 bits at least."""
+    return z.float() if z.dtype in (torch.bfloat16, torch.float16) else z
+
+
+def _placed(channels: Tensor, z: Tensor) -> Tensor:
+    """[C] as it meets z: [N, C, ...]."""
+    return channels.to(z.dtype).view(1, -1, *[1] * (z.dim() - 2))
 
 
 class _Normalised(torch.autograd.Function):
@@ -128,31 +134,36 @@ class _Normalised(torch.autograd.Function):
         eps: float,
     ) -> Tensor:
         """z: [N, C, ...]; the rest [C]."""
-        kind = z.dtype if z.dtype == torch.float64 else torch.float32
-        ctx.save_for_backward(z, weight, mean.to(kind), (variance + eps).rsqrt().to(kind))
-        ctx.count = count
+        kind = torch.float64 if z.dtype == torch.float64 else torch.float32
         weight = None if weight is None else weight.to(kind)
         bias = None if bias is None else bias.to(kind)
         mean, variance = mean.to(kind), variance.to(kind)
+        ctx.save_for_backward(z, weight, mean, variance)
+        ctx.count, ctx.eps = count, eps
         return functional.batch_norm(z, mean, variance, weight, bias, False, 0.0, eps)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of z, and of weight and bias as far as this rank's rows go."""
-        [g], (z, weight, mean, scale) = gradients, ctx.saved_tensors
-        shape = [1, -1, *[1] * (z.dim() - 2)]
-        g = g.to(mean.dtype)
-        normal = (z.to(mean.dtype) - mean.view(shape)) * scale.view(shape)
-        slopes = g.sum(_others(z)), (g * normal).sum(_others(z))
-        of_z = None
-        if ctx.needs_input_grad[0]:
-            sums = world().sum(torch.cat(slopes).to(torch.float64)) / ctx.count
-            shift, tilt = (part.to(mean.dtype).view(shape) for part in sums.chunk(2))
-            of_z = (g - shift - normal * tilt) * scale.view(shape)
-            of_z = (of_z if weight is None else of_z * weight.view(shape)).to(z.dtype)
-        own = [slopes[1] if ctx.needs_input_grad[1] else None]
-        own += [slopes[0] if ctx.needs_input_grad[2] else None]
-        return of_z, *own, None, None, None, None
+        """Gradients of z, and of weight and bias as far as this rank's rows go.
+
+        PyTorch's for fixed moments, and what the moments themselves move by.
+        """
+        [g], (z, weight, mean, variance) = gradients, ctx.saved_tensors
+        wide, weight = _wide(z), torch.ones_like(mean) if weight is None else weight
+        scale = (variance + ctx.eps).rsqrt()
+        fixed = (mean, variance, mean, scale, False, ctx.eps, [True] * 3)
+        of_z, tilt, shift = torch.ops.aten.native_batch_norm_backward(
+            g.to(wide.dtype), wide, weight, *fixed
+        )
+        own = tilt if ctx.needs_input_grad[1] else None, shift if ctx.needs_input_grad[2] else None
+        if not ctx.needs_input_grad[0]:
+            return None, *own, None, None, None, None
+        sums = world().sum(torch.cat([shift, tilt]).to(torch.float64)) / ctx.count
+        shift, tilt = sums.chunk(2)
+        slope = weight * scale**2 * tilt
+        moved = weight * scale * shift - slope * mean
+        of_z.sub_(_placed(moved, wide)).addcmul_(wide, _placed(slope, wide), value=-1)
+        return of_z.to(z.dtype), *own, None, None, None, None
 
 
 # ----------------------------------------------------------------------------------------- dropout

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from bayesnas.compiler.graph.cost import edge_costs
+from bayesnas.compiler.graph.cost import network_costs
 from bayesnas.compiler.graph.model import Edge, Graph
 from bayesnas.runtime.report.blocks import Cell, Chart, Table
 from bayesnas.runtime.report.charts import bars
@@ -23,8 +23,9 @@ def layer_costs(networks: Mapping[str, Graph], name: str = "layers") -> Chart:
     """
     rows: list[tuple[Cell, ...]] = []
     for network, graph in networks.items():
-        edges = graph.edges()
-        for edge, price in zip(edges, edge_costs(edges), strict=True):
+        prices = network_costs(graph)
+        for edge in graph.edges():
+            price = prices[edge.id]
             if price.parameters or price.flops:
                 place = (_part(edge), _layer(edge), edge.operation.label)
                 rows.append((network, *place, price.parameters, price.flops))

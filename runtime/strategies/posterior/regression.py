@@ -96,5 +96,6 @@ def _posterior(gram: Tensor, projected: Tensor, variances: Tensor, noise: float)
     """Of coefficients with independent priors, from x^T x [K, K] and x^T y [K]."""
     half = variances.sqrt()
     values, vectors = eigh(half[:, None] * gram * half / noise, "the precision of the sources")
-    root = half[:, None] * (vectors / (1 + values.clamp_min(0)).sqrt())
+    # The symmetric root: eigenvectors of equal values are any, and draws would hang on rounding.
+    root = half[:, None] * (vectors / (1 + values.clamp_min(0)).sqrt() @ vectors.T)
     return Gaussian(root @ (root.T @ projected) / noise, root)

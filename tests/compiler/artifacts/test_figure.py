@@ -19,6 +19,7 @@ from bayesnas.compiler.artifacts.figure import draw, has_dot
 from bayesnas.compiler.artifacts.graph_file import Annotation
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.graph.prune import prune_graph
+from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.dsl.printer import print_spec
 
 DOT = draw(graph_of(network("x ~> y : conv(3) | skip")))
@@ -269,3 +270,11 @@ def test_names_are_no_markup() -> None:
     assert complaints(dot) == (0, "")
     assert any(label.startswith("<b>&amp; {x|y}: one weight each for <i>") for label in labels(dot))
     assert "<i>fit(8)</i>" in labels(dot)
+
+
+def test_a_scan_has_a_loop_and_a_way_back() -> None:
+    dot = draw(compile_spec("darts_rnn").graph)
+    assert any("↻ cell" in label and "32×35" in label for label in labels(dot))
+    [back] = [line for line in dot.splitlines() if "constraint=false" in line]
+    assert "after" in back
+    assert "before" in back

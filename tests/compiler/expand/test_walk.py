@@ -16,7 +16,7 @@ from bayesnas.compiler.program.limits import Size
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Span
 
-STEP = "motif step(a) -> (b) { a -> b : relu }\n"
+STEP = "motif step(a) -> (b) { a -> b : relu }\nmotif turn(a, b) -> (c) { c = sum(a, b) }\n"
 REST = "\nx -> y"
 # Each kind of statement, and what one more of it makes: nodes, edges, instances, retained, turns.
 KINDS: dict[type, tuple[str, tuple[int, int, int, int, int]]] = {
@@ -25,6 +25,7 @@ KINDS: dict[type, tuple[str, tuple[int, int, int, int, int]]] = {
     tree.Transform: ("h = x : relu", (1, 1, 0, 0, 0)),
     tree.Connect: ("x ~> y : relu | skip", (0, 2, 0, 0, 0)),
     tree.Instantiation: ("h = step(x)", (3, 3, 1, 0, 0)),
+    tree.Scan: ("h = scan turn(x) from x", (4, 5, 1, 0, 0)),
     tree.Chain: ("h = chain step(x) times 2", (6, 6, 2, 0, 0)),
     tree.Loop: ("for k in 0..3 { }", (0, 0, 0, 0, 3)),
     tree.Branch: ("if 1 { x -> y }", (0, 1, 0, 0, 0)),

@@ -17,7 +17,7 @@ from torch import nn
 
 from bayesnas.compiler.emit.preludes import layers as preludes
 from bayesnas.compiler.emit.preludes import recurrence, tokens
-from bayesnas.compiler.emit.preludes.tokens import SelfAttention
+from bayesnas.compiler.emit.preludes.tokens import SelfAttention, Unembedding
 from bayesnas.compiler.operations.primitives import (
     PRIMITIVES,
     SAME,
@@ -42,6 +42,7 @@ RANKS: Mapping[str, set[int]] = {  # of what each primitive takes; the others ta
     "attention": {1, 2},
     "position": {1, 2},
     "embedding": {0},
+    "unembedding": {0, 1},
     "pick": {1},
     "series": {0},
     "max_pool": {1, 2},
@@ -77,6 +78,8 @@ GRID: Mapping[str, tuple[int, ...]] = {
     "values": (SAME, 6),
     "length": (SAME, 3, 8),
     "words": (1, 7),
+    "drop": (0, 30),
+    "locked": (0, 1),
     "activation": (0, 1, 2, 3),
 }
 EXAMPLES = 2
@@ -143,6 +146,8 @@ def multiply_accumulates(module: nn.Module, images: torch.Tensor) -> int:
             positions = prod(images.shape[2:])
             features = layer.keys.out_features + layer.values.out_features
             counts.append(positions**2 * features)
+        elif isinstance(layer, Unembedding):
+            counts.append(prod(images.shape[2:]) * layer.weight.numel())
     module(images)
     return sum(counts)
 
@@ -156,9 +161,12 @@ def test_inferred_is_what_torch_does(name: str) -> None:
         numbers = {"channels": shape[0], **arguments}
         module = module_of(source(primitive, shape, numbers), {})
         images = torch.zeros(EXAMPLES, *shape)
+        weights = sum(p.numel() for p in module.parameters())
+        for layer in module.modules():
+            if isinstance(layer, Unembedding):  # whose weight is that of an embedding
+                layer.weight = nn.Parameter(torch.zeros(arguments["words"], shape[0]))
         where = f"{name} {arguments} on {shape}"
         assert module(images).shape == (EXAMPLES, *inferred), where
-        weights = sum(p.numel() for p in module.parameters())
         assert primitive.weights(shape, arguments) == weights, where
         flops = primitive.flops(shape, inferred, arguments)
         assert flops == multiply_accumulates(module, images), where

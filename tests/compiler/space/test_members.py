@@ -217,3 +217,14 @@ def test_amounts(written: str, limit: int) -> None:
         assert graph_of(text).budgets[0].limit == limit
     else:
         assert refused(text)[0].message == "a budget of 0 flops"
+
+
+def test_the_largest_member_found_is_no_smaller_than_one_that_lives_by_itself() -> None:
+    """Of two connections of the same price, the later one keeps what comes before it alive."""
+    graph = graph_of(
+        network(
+            "    node h[2]\n    x ~> h[0] : conv(3) | skip\n"
+            "    {x, h[0]} ~> h[1] : conv(3) | skip\n    retain 1 into h\n    y = h[1] : relu"
+        )
+    )
+    assert reach(graph).largest.parameters == 2 * 144

@@ -18,6 +18,7 @@ from bayesnas.dsl.mistakes.rules import (
     MOTIF,
     NAME,
     OPERATIONS,
+    SCAN,
     STATEMENT,
     TEXT,
     regex,
@@ -86,6 +87,29 @@ STATEMENTS = {
     "x = chain m(a) §x 3": ("D101", "missing `times` before `x`", CHAIN),
     "x = §m(a) times 3": ("D101", "missing `chain` before `m`", "write `chain m(a) times ...`"),
     "x = chain m §times 3": ("D101", "`chain` repeats a motif with its inputs", CHAIN),
+    "x = scan m(a)§": (
+        "D101",
+        "a scan without states to begin with: missing `from` before the end of the line",
+        SCAN,
+    ),
+    "x = scan m(a) §times 3": (
+        "D101",
+        "a scan without states to begin with: missing `from` before `times`",
+        SCAN,
+    ),
+    "x = scan m §from a": ("D101", "`scan` runs a motif over its inputs", SCAN),
+    "x = scan §shared m(a) from b": (
+        "D101",
+        "`shared` stands behind `scan`",
+        "write `shared scan ...`",
+    ),
+    "x = scan m(a) from §{b, c}": ("D101", "braces round the states of a scan", SCAN),
+    "x = scan m(a) from b §: zeros(4)": (
+        "D101",
+        "an operation after `from`, where nodes stand",
+        "define it before: `start = b : ...`, and write `from start`",
+    ),
+    "x = §m(a) from b": ("D101", "missing `scan` before `m`", "write `scan m(a) from ...`"),
     "x = chain m(a) times 3 reduce §1, 2": (
         "D101",
         "missing `at` before `1`",

@@ -9,9 +9,12 @@ import torch
 
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import DiagnosticError
-from bayesnas.runtime.data.augmentation import Extra, augmented, cut_out, settled_augment
+from bayesnas.runtime.data.augmentation import Extra, Movement, augmented, cut_out, settled_augment
 from bayesnas.runtime.network.learning.mixtures import check_mixtures, check_names
 from bayesnas.runtime.tasks.bundle import Bundle
+from bayesnas.runtime.tasks.pixel_numbers import PixelRegression
+from bayesnas.runtime.tasks.pixels import PixelClassification
+from bayesnas.runtime.tasks.several import Output, Several
 
 IMAGES = torch.randint(1, 256, (64, 3, 12, 10), generator=torch.Generator().manual_seed(0)).to(
     torch.uint8
@@ -46,7 +49,8 @@ def test_each_image_is_changed_by_itself(extra: Extra) -> None:
     """Given a batch, torchvision draws once for all of it."""
     torch.manual_seed(0)
     same = IMAGES[:1].expand(16, -1, -1, -1)
-    changed = extra.changed(same)
+    moved = Movement("none", extra.crop, torch.Generator()).images(same)
+    changed = torch.as_tensor(extra.recoloured(moved))
     assert (changed.shape, changed.dtype) == (same.shape, torch.uint8)
     assert len(torch.unique(changed.flatten(1), dim=0)) > 4
 
@@ -54,7 +58,7 @@ def test_each_image_is_changed_by_itself(extra: Extra) -> None:
 def test_nothing_unasked() -> None:
     extra, inputs = Extra.of(TrainSettings()), torch.rand(3, 2, 4, 4)
     assert extra == Extra()
-    assert extra.changed(IMAGES) is IMAGES
+    assert extra.recoloured(IMAGES) is IMAGES
     assert extra.blanked(inputs) is inputs
     extra.check("d", torch.zeros(1, 5))
 
@@ -109,8 +113,35 @@ def test_images_that_belong_together_move_together_and_others_stay() -> None:
         assert torch.equal(row, rows)
 
 
+@pytest.mark.parametrize(("kind", "crop"), [("flip", 1.0), ("shift_flip", 1.0), ("none", 0.4)])
+def test_masks_and_maps_move_with_their_images(kind: str, crop: float) -> None:
+    """An image that holds the labels themselves says where each should have gone."""
+    torch.manual_seed(0)
+    blocks = torch.randint(0, 3, (6, 4, 4)).repeat_interleave(4, 1).repeat_interleave(4, 2)
+    images = (100 * blocks[:, None]).to(torch.uint8)
+    maps = blocks[:, None].to(torch.float32)
+    size = (16, 16)
+    classes = PixelClassification(("a", "b", "c"), size, ignored=7)
+    numbers = PixelRegression(size, (0.0,), (1.0,), 2.0)
+    outputs = [("mask", classes, blocks), ("map", numbers, maps)]
+    joint = Several(tuple(Output(p, t, 1.0, 48, t_.shape[1:], t_.dtype) for p, t, t_ in outputs))
+    movement = Movement(kind, crop, torch.Generator().manual_seed(0))
+    moved = torch.as_tensor(movement.images(images))
+    assert not torch.equal(moved, images)
+    targets = joint.moved(Several.joined([blocks, maps]), movement)
+    mask, height = targets.view(6, 2, *size).unbind(dim=1)
+    assert torch.equal(mask.long(), classes.moved(blocks, movement))
+    inside = mask != 7
+    assert torch.equal(inside, ~height.isnan())
+    assert torch.equal(mask[inside], height[inside])
+    assert bool(inside.all()) == (kind != "shift_flip")
+    assert bool((moved[:, 0][~inside] == 0).all())
+    near = (moved[:, 0].double() - 100 * mask).abs()[inside] < 50
+    assert near.double().mean() > (0.999 if crop == 1 else 0.9)  # enlarged images have soft edges
+
+
 def test_what_targets_lie_on_is_not_moved() -> None:
-    assert settled_augment("d", "shift_flip", "auto", [(1, 8, 8)], placed=True) == "none"
+    assert settled_augment("d", "none", "auto", [(1, 8, 8)], placed=True) == "none"
     with pytest.raises(DiagnosticError, match="targets of `d` lie on them and would stay"):
         settled_augment("d", "none", "shift", [(1, 8, 8)], placed=True)
     with pytest.raises(DiagnosticError, match="`cutmix` puts rectangles of images into others"):

@@ -101,6 +101,7 @@ def test_a_training_leaves_the_network_without_it(capsys: pytest.CaptureFixture[
     np.save("x.npy", np.zeros((1, 8, 8), np.uint8))
     assert cli.main(["predict", "run", "x.npy"]) == 0
     assert cli.main(["export", "run", "-o", "net.pt2"]) == 0
+    assert cli.main(["report", "run"]) == 0
 
 
 def test_its_weight_is_an_objective_of_the_command_too() -> None:

@@ -12,6 +12,7 @@ from living import OTHERS, packaged
 import bayesnas
 from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.graph.model import Graph
+from bayesnas.compiler.graph.scans import is_scanned
 from bayesnas.compiler.graph.sharing import is_shared
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.runtime.data.dataset import Data
@@ -63,5 +64,5 @@ def test_a_recurrent_cell_is_searched_on_a_text(
     bayesnas.search(space, f"text:{tmp_path / 't.txt'}", out, strategy="bayesnas", **FEW)
     assert "perplexity" in (out / "history.jsonl").read_text("utf-8")
     graph = compile_spec(out / "pruned.nas").graph
-    assert is_shared(graph)
+    assert is_scanned(graph)
     assert not graph.searched()

@@ -94,7 +94,7 @@ def test_the_column_is_written(
 ) -> None:
     """By every strategy that knows it, of every gate that lived to be looked at."""
     monkeypatch.setattr("bayesnas.compiler.artifacts.figure.has_dot", lambda: False)
-    monkeypatch.setattr(search_module, "load_data", lambda *_: images())
+    monkeypatch.setattr(search_module, "load_data", lambda *_, **__: images())
     settings = SearchSettings(
         strategy=strategy, warmup_epochs=1, rounds=2, epochs=1, batch_size=16, draws=1
     )

@@ -39,7 +39,7 @@ def cost(member: Member) -> int:
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pictures, and data at hand."""
     monkeypatch.setattr("bayesnas.compiler.artifacts.figure.has_dot", lambda: False)
-    monkeypatch.setattr(search_module, "load_data", lambda *_: images())
+    monkeypatch.setattr(search_module, "load_data", lambda *_, **__: images())
 
 
 QUICK: dict[str, float | str] = {

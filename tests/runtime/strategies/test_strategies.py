@@ -46,7 +46,7 @@ def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def _at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_module, "load_data", lambda *_: images())
+    monkeypatch.setattr(search_module, "load_data", lambda *_, **__: images())
 
 
 def run(

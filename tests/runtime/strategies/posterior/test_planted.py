@@ -94,7 +94,7 @@ def found(
 ) -> str:
     """The spec that a search ends with."""
     monkeypatch.setattr("bayesnas.compiler.artifacts.figure.has_dot", lambda: False)
-    monkeypatch.setattr(search_module, "load_data", lambda *_: data)
+    monkeypatch.setattr(search_module, "load_data", lambda *_, **__: data)
     settings = SearchSettings(
         strategy="posterior", warmup_epochs=2, rounds=4, epochs=epochs, batch_size=32, draws=12,
         learning_rate=0.05, curvature_examples=128, augment="none",

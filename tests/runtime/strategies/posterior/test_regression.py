@@ -60,6 +60,18 @@ def test_draws_have_the_posteriors_mean_and_variance() -> None:
     torch.testing.assert_close(draws.var(dim=0), moved.square().sum(dim=1), rtol=0.06, atol=1e-9)
 
 
+def test_draws_do_not_hang_on_the_last_digit() -> None:
+    """Three targets leave two of five directions as the prior has them: any turn of them is one."""
+    inputs, targets, _ = problem(3, 0.5)
+    moved = inputs * (1 + 1e-14 * torch.randn_like(inputs))
+    elsewhere = problem(4, 0.5, seed=1)[0]
+    one, other = (
+        regress(x, BLOCKS, targets).draws(elsewhere, 20, torch.Generator().manual_seed(0))
+        for x in (inputs, moved)
+    )
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-8)
+
+
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_few_targets_and_targets_all_alike(count: int) -> None:
     inputs, targets, _ = problem(count, 0.3)
