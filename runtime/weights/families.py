@@ -28,6 +28,7 @@ from torch import Tensor
 
 from bayesnas.compiler.graph.cost import Cost
 from bayesnas.compiler.graph.model import BudgetConstraint, Graph
+from bayesnas.compiler.graph.scans import turns
 from bayesnas.compiler.graph.walks import primitives_of
 from bayesnas.compiler.operations.primitives import PRIMITIVES
 from bayesnas.compiler.slices.groups import Place
@@ -141,6 +142,7 @@ class Prices:
     def of(cls, graph: Graph, state: Values, paths: Mapping[Place, str]) -> Prices:
         """Of the parameters of a network, by name; modules that run twice are paid for twice."""
         flops: dict[str, int] = {}
+        times = turns(graph)
         for edge in graph.edges():
             for number, stage in enumerate(primitives_of(edge.operation.stages)):
                 if (edge.id, number) not in paths:
@@ -150,7 +152,7 @@ class Prices:
                 primitive, arguments = PRIMITIVES[stage.primitive], dict(stage.arguments)
                 path = paths[edge.id, number]
                 cost = primitive.flops(stage.input_shape, stage.output_shape, arguments)
-                flops[path] = flops.get(path, 0) + cost
+                flops[path] = flops.get(path, 0) + cost * times[edge.scope]
         own = {
             path: [n for n, w in state.items() if _is_weight(n, path) and w.dim() > 1]
             for path, cost in flops.items()
