@@ -25,6 +25,7 @@ _Arcs: TypeAlias = dict[str, list[tuple[str, tuple[str, ...] | None]]]
 DRAWS = 200
 _TRIES = 200  # connections that the smallest member is tried without
 _WORK = 4_000_000  # connections that are read in all these tries together
+_DRAWN = 100  # random members, where the cheapest or dearest options make none
 
 
 def prune_to(graph: Graph, member: Collection[str]) -> Graph:
@@ -227,11 +228,13 @@ def reach(graph: Graph) -> Reach:
         group = edge.searched_gate.group
         groups[group] = sum_of((groups.get(group, Cost(0, 0)), prices[edge.id]))
     names = [name for name in get_args(CostName) if name != "latency" or graph.timing is not None]
-    extremes = {
-        name: _extremes(life, {g: cost.of(name) for g, cost in groups.items()}) for name in names
-    }
+    extremes, exact = {}, _additive(graph)
+    for name in names:
+        costs_of = {g: cost.of(name) for g, cost in groups.items()}
+        pair = _extremes(life, costs_of)
+        extremes[name] = _living(life, pair[0], costs_of), _living(life, pair[1], costs_of, -1)
+        exact = exact and extremes[name] == pair
     members = dict.fromkeys(member for pair in extremes.values() for member in pair)  # often alike
-    exact = _additive(graph)
     # Mostly a member costs what its groups do, and what is fixed.
     if exact and not life.factors and life.whole is None and graph.timing is None:
         fixed = [prices[edge.id] for edge in graph.edges() if edge.gate is None]
@@ -266,6 +269,19 @@ def _extremes(life: Life, costs: Mapping[str, int]) -> tuple[Member, Member]:
     order = sorted(space.connections, key=lambda c: costs[cheapest(c)])
     smallest = life.thin(life.revive(frozenset(least), order, cheapest), reversed(order))
     return smallest, frozenset(most)
+
+
+def _living(life: Life, member: Member, costs: Mapping[str, int], sign: int = 1) -> Member:
+    """The member if it lives; else the cheapest of random ones that do, the dearest by ``sign`` -1.
+
+    A node that keeps so many connections may keep none by which an input, or a series, arrives.
+    """
+    if life.alive(member):
+        return member
+    random = Random(0)
+    drawn = filter(life.alive, [life.space.draw(random) for _ in range(_DRAWN)])
+    whole = frozenset(life.space.candidates())
+    return min(drawn, key=lambda m: sign * sum(costs[g] for g in m), default=whole)
 
 
 def _additive(graph: Graph) -> bool:

@@ -12,7 +12,7 @@ OPERATION_NAMES = (
     "skip", "conv", "depthwise_conv", "transposed_conv", "factorized_reduce", "bn",
     "layer_norm", "group_norm", "layer_scale", "max_pool", "avg_pool", "pad_channels",
     "upsample", "resize", "chunk", "channel_shuffle", "attention", "position", "embedding",
-    "global_avg_pool", "flatten", "linear", "dropout", "relu", "relu6", "leaky_relu",
+    "unembedding", "global_avg_pool", "flatten", "linear", "dropout", "relu", "relu6", "leaky_relu",
     "silu", "hard_swish", "gelu", "tanh", "sigmoid", "pick", "series", "zeros", "complement",
     "highway",
 )  # fmt: skip

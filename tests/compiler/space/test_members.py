@@ -228,3 +228,25 @@ def test_the_largest_member_found_is_no_smaller_than_one_that_lives_by_itself() 
         )
     )
     assert reach(graph).largest.parameters == 2 * 144
+
+
+def test_a_scan_that_may_choose_its_state_alone_has_members_that_read_the_series() -> None:
+    """The cheapest options make no member: then another stands for the cheapest."""
+    graph = compile_text("""\
+motif turn(x, h) -> (out) {
+    node y
+    {x, h} ~> y : linear(4) | bn
+    retain 1 into y
+    out = sum(y)
+}
+
+network net(image: [4, 8]) -> (logits: [3]) {
+    budget parameters <= 9.5M
+    start = image : zeros(4)
+    out = scan turn(image) from start
+    out -> logits : global_avg_pool >> linear(3)
+}
+""").graph
+    extremes = reach(graph)
+    assert not extremes.exact
+    assert 0 < extremes.smallest.parameters <= extremes.largest.parameters

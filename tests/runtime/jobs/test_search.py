@@ -307,8 +307,8 @@ class UntouchedPart(Part):
 def test_the_test_part_is_never_touched(
     space: Compiled, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def guarded(*arguments: object, device: torch.device) -> Data:
-        data = load_data(*arguments, device=device)  # type: ignore[arg-type]
+    def guarded(*arguments: object) -> Data:
+        data = load_data(*arguments)  # type: ignore[arg-type]
         return evolve(data, test=UntouchedPart(data.test.inputs, data.test.targets))
 
     monkeypatch.setattr(search_module, "load_data", guarded)

@@ -29,7 +29,9 @@ from bayesnas.runtime.supernet.supernet import Supernet
 SPACE = compile_text(CELLS)
 ALL = fields_dict(SearchSettings).keys()
 # What the search itself reads, for every strategy that trains.
-OF_THE_SEARCH = {"strategy", "warmup_epochs", "rounds", "epochs", "class_weights"}
+OF_THE_SEARCH = {
+    *("strategy", "warmup_epochs", "rounds", "epochs", "class_weights", "compress", "result")
+}
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
