@@ -120,6 +120,8 @@ def settings_of(options: argparse.Namespace, compiled: Compiled) -> SearchSettin
         check_setting("search", "strategy", options.strategy, None)
         values["strategy"] = options.strategy
     if options.compress:
+        if any(given.partition("=")[0].strip() == "compress" for given in options.option):
+            check_idle(["--option compress"], "beside `--compress`", "pass one of the two")
         values["compress"] = "yes"
     settings = make_settings(SearchSettings, completed(values | batch_setting(options)))
     batch = ["batch_size"] if getattr(options, "batch_size", None) else []
@@ -220,6 +222,9 @@ def _compare(options: argparse.Namespace) -> int:
     sweeps = parse_sweeps(options.sweep)
     _check_sweeps(sweeps, options.option)
     _check_use([*options.option, *options.sweep], strategies)
+    if "shared" in (settings.result, *sweeps.get("result", ())):
+        where = "in a comparison, which trains all that is found from scratch"
+        check_idle(["result = shared"], where, "leave it out, and `search` with it")
     schedule = make_settings(TrainSettings, chosen_settings(space.wanted, "train", ()))
     run = run_options(options, options.out, force=options.force)
     cells = make_cells(settings, run, strategies, seeds, sweeps)

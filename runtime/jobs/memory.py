@@ -46,15 +46,20 @@ class Demand:
 
     @classmethod
     def of(
-        cls, graph: Graph, settings: SearchSettings | TrainSettings, device: torch.device
+        cls,
+        graph: Graph,
+        settings: SearchSettings | TrainSettings,
+        device: torch.device,
+        examples: int | None = None,
     ) -> Demand:
-        """Of the work on a network, before it begins."""
+        """Of the work on a network, before it begins; no batch has more than all ``examples``."""
         twice = isinstance(settings, SearchSettings) and settings.recompute == "yes"
         footprint, recomputed = Footprint.of(graph, twice), None
         if isinstance(settings, SearchSettings) and not twice:
             other = Footprint.of(graph, recompute=True)
             recomputed = other if other.step < _WORTH * footprint.step else None
-        return cls(footprint, settings.batch_size, free_memory(device), recomputed)
+        batch = settings.batch_size if examples is None else min(settings.batch_size, examples)
+        return cls(footprint, batch, free_memory(device), recomputed)
 
     @property
     def affordable(self) -> int:

@@ -135,7 +135,7 @@ def _search(
     settings, data, census = settled(settings, data, space.searched, HOLDOUT)
     say_note(_unused(space, settings))
     extra = {"examples": census.record(), **space.record()}
-    demand = Demand.of(space.searched.graph, settings, device)
+    demand = Demand.of(space.searched.graph, settings, device, len(data.train))
     examples = data.train.fingerprint()
     with (
         Run.begin("search", space.wanted, settings, options, examples, extra) as run,

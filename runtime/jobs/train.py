@@ -151,7 +151,7 @@ def _train(
     settings, data, census = settled(settings, data, compiled, settings.holdout or None)
     extra = {"examples": census.record(), **tested_on(data), **(start.made if start else {})}
     examples = data.train.fingerprint()
-    demand = Demand.of(trained_graph(compiled, start), settings, device)
+    demand = Demand.of(trained_graph(compiled, start), settings, device, len(data.train))
     with (
         Run.begin("train", compiled, settings, options, examples, extra) as run,
         explained(run, settings.learning_rate),

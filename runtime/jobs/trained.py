@@ -314,13 +314,15 @@ def _unfit(
 
 
 def _no_training(folder: Path) -> DiagnosticError:
-    """D415; there is the run of another command."""
+    """D415; there is the run of another command, which may have weights (`result = shared`)."""
+    shared = (folder / "weights.pt").exists()
+    keeping = "its `weights.pt` loads into its `network.py`; otherwise " if shared else ""
     return DiagnosticError(
         Diagnostic(
             "D415",
             f"the run in `{folder}` is a search, not a training",
-            help=f"train what it found, `{folder / 'pruned.nas'}`, with `bayesnas train`, and name "
-            "the folder of that run",
+            help=f"{keeping}train what it found, `{folder / 'pruned.nas'}`, with "
+            "`bayesnas train`, and name the folder of that run",
         )
     )
 

@@ -148,10 +148,11 @@ def _unmet(graph: Graph, slices: Slices, ranking: Ranking, budget: BudgetConstra
     least: int = getattr(kept_cost(graph, slices, ranking.kept(0)), budget.cost)
     what = "parameters" if budget.cost == "parameters" else "FLOPs"
     limits = ranking.limits
+    channels = "channel" if limits.least == 1 else "channels"
     stay = f" and {quote(limits.layers)} as they are" if limits.layers else ""
     note = (
-        f"with {limits.least} channels of each strand, in steps of {limits.round_to}{stay}, it has "
-        f"{least:,}"
+        f"with {limits.least} {channels} of each strand, in steps of {limits.round_to}{stay}, "
+        f"it has {least:,}"
     )
     message = f"no removal of channels leaves at most {budget.limit:,} {what}"
     return Diagnostic("D609", message, notes=(note,), help="raise the budget, or keep fewer layers")

@@ -79,7 +79,7 @@ def _check_no_search(options: argparse.Namespace) -> None:
     Raises:
         DiagnosticError: D423.
     """
-    names = ("strategy", "budget", "proxy", "latencies")
+    names = ("strategy", "budget", "proxy", "latencies", "compress")
     given = [f"--{name}" for name in names if getattr(options, name)]
     if given:
         check_idle(given, "with a network that has nothing to search", "leave it out")

@@ -137,12 +137,13 @@ class Summary:
         """A row of the table, with columns of the settings that were ``swept``."""
         task = self.task
         quality = task.quality_text(self.mean("quality"))
-        deviation = f"{abs(task.scale) * self.deviation('quality'):.2f}"
+        if len(self.entries) > 1:
+            quality += f" ± {abs(task.scale) * self.deviation('quality'):.2f}"
         names = ("parameters", "flops", "images_trained", "seconds")
         return (
             self.strategy,
             *(str(self.swept.get(name, "")) for name in swept),
-            f"{quality} ± {deviation}",
+            quality,
             *map(self._output_text, self.entries[0].outputs),
             *(f"{self.mean(name):,.0f}" for name in names),
         )

@@ -56,7 +56,7 @@ class Phase:
         work: ``search`` or ``training``.
         network: what it works on, in words.
         cost: of that.
-        batch_size: as the settings have it.
+        batch_size: as the settings have it, or all examples if they are fewer.
         step_bytes: of a step, told from shapes.
         measured_bytes: of one that was done; None where nothing says so, or none that large fits.
         step_seconds: of a step of each kind: of a search's warm-up and of its rounds.
@@ -167,7 +167,7 @@ def _search(
 ) -> Phase:
     graph, origin = space.searched.graph, space.searched.loaded.source.name
     settings, data, _ = settled(settings, data, space.searched, HOLDOUT)
-    demand = Demand.of(graph, settings, device)
+    demand = Demand.of(graph, settings, device, len(data.train))
     tried = evolve(settings, batch_size=demand.affordable)
     with watched(evolve(demand, batch_size=tried.batch_size)), plugins_named(data):
         net = Supernet(graph, origin, data, tried, options.seed, device)
@@ -206,7 +206,7 @@ def _training(
 ) -> Phase:
     graph, origin = compiled.graph, compiled.loaded.source.name
     settings, data, _ = settled(settings, data, compiled, settings.holdout or None)
-    demand = Demand.of(graph, settings, device)
+    demand = Demand.of(graph, settings, device, len(data.train))
     tried = evolve(settings, batch_size=demand.affordable)
     with watched(evolve(demand, batch_size=tried.batch_size)), plugins_named(data):
         module, emitted = build(graph, origin, options.seed, layout=layout(graph, device))

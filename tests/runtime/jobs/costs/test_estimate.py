@@ -124,7 +124,7 @@ def test_what_is_printed(
     assert main([*words, "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["search"]["cost"]["parameters"] == graph_cost(SPACE.graph).parameters
-    assert record["training"]["batch_size"] == 128  # of the recipe
+    assert record["training"]["batch_size"] == 48  # all there are; 128 by the recipe
     assert {*home.rglob("*")} == before
 
 
