@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 import torch
@@ -56,10 +57,16 @@ class Recording:
         """Whether such a pass is recorded."""
         return _shape(_given(inputs, gates)) in self._passes
 
-    def record(self, inputs: Inputs, gates: Tensor | None = None) -> bool:
+    def record(
+        self,
+        inputs: Inputs,
+        gates: Tensor | None = None,
+        within: AbstractContextManager[None] | None = None,
+    ) -> bool:
         """Record such a pass, if it comes often and there is room for it; whether it is recorded.
 
         The network stays as it was. What cannot be recorded is warned of, and not tried again.
+        ``within`` is entered while the pass is recorded, and only then.
         """
         given = _given(inputs, gates)
         shape = _shape(given)
@@ -69,7 +76,8 @@ class Recording:
         free = free_memory(given[0].device)
         if free is not None and free < ROOM * self.step_bytes:
             return False
-        self._record(shape, given)
+        with within or nullcontext():
+            self._record(shape, given)
         return shape in self._passes
 
     def __call__(self, inputs: Inputs, gates: Tensor | None = None) -> Tensor:
@@ -90,11 +98,9 @@ class Recording:
         buffers = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
         random = torch.cuda.get_rng_state(device)
         samples = tuple(z.detach().clone().requires_grad_(z.requires_grad) for z in given)
-        kind = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else None
+        low = _low()
         try:
-            with torch.autocast(
-                "cuda", kind or torch.bfloat16, enabled=kind is not None, cache_enabled=False
-            ):
+            with torch.autocast("cuda", low, enabled=low is not None, cache_enabled=False):
                 self._passes[shape] = torch.cuda.make_graphed_callables(  # type: ignore[assignment]
                     _Pass(self.module).train(), samples, allow_unused_input=True
                 )
@@ -127,5 +133,9 @@ def _given(inputs: Inputs, gates: Tensor | None) -> tuple[Tensor, ...]:
 
 def _shape(given: tuple[Tensor, ...]) -> str:
     """What passes have alike that can be replayed for each other."""
-    kind = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else None
-    return f"{[(tuple(z.shape), z.dtype, z.requires_grad) for z in given]} {kind}"
+    return f"{[(tuple(z.shape), z.dtype, z.requires_grad) for z in given]} {_low()}"
+
+
+def _low() -> torch.dtype | None:
+    """What autocast computes in here, if it does."""
+    return torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else None

@@ -129,6 +129,16 @@ class Supernet:
                 pruned.symmetric_difference_update({candidate})
         self._kept = kept
 
+    @contextmanager
+    def _keeping(self, groups: Collection[str]) -> Iterator[None]:
+        """The same for a while."""
+        before = self._kept
+        self.keep(groups)
+        try:
+            yield
+        finally:
+            self.keep(before)
+
     # ---------------------------------------------------------------------------------- training
 
     def batches(self, steps: int, taken: int = 0) -> Iterator[tuple[Inputs, Tensor]]:
@@ -189,11 +199,8 @@ class Supernet:
             return predict(self.module, inputs, gates), False
         present = gates * self.gates.at(dict.fromkeys(self._kept, 1.0))
         if not self._recording.has(inputs, present):
-            before = self._kept
-            self.keep(self.gates.groups)
-            recorded = self._recording.record(inputs, present)
-            self.keep(before)
-            if not recorded:
+            whole = self._keeping(self.gates.groups)
+            if not self._recording.record(inputs, present, whole):
                 return predict(self.module, inputs, gates), False
         return self._recording(inputs, present), True
 
@@ -341,14 +348,9 @@ class Supernet:
         self, member: Member, parts: Sequence[Examples], recalibration: int | None = None
     ) -> list[Score]:
         """The same on some parts, normalisation estimated from so many training examples."""
-        before = self._kept
-        self.keep(member)
         gates = self.gates.at(dict.fromkeys(member, 1.0))
-        try:
-            with self.recalibrated(gates, recalibration):
-                return [self.score(gates, part) for part in parts]
-        finally:
-            self.keep(before)
+        with self._keeping(member), self.recalibrated(gates, recalibration):
+            return [self.score(gates, part) for part in parts]
 
     # ------------------------------------------------------------------------------ interruption
 
