@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
+from statistics import fmean, stdev
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -31,6 +32,12 @@ MACRO_TABLE = SHARED / "nas-bench-macro.csv"
 def finish(benchmark: str, **figures: Any) -> None:
     """Print the line of JSON that every benchmark ends with."""
     print(json.dumps({"benchmark": benchmark, "machine": machine(), **figures}))
+
+
+def percent(values: list[float]) -> str:
+    """Mean and deviation in percent."""
+    deviation = stdev(values) if len(values) > 1 else 0.0
+    return f"{100 * fmean(values):.2f} ± {100 * deviation:.2f} %"
 
 
 def machine() -> dict[str, Any]:

@@ -26,7 +26,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any, Final
 
 import torch
@@ -45,7 +45,7 @@ from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import evaluate
 from bayesnas.runtime.runs.folder import RunOptions
 from bayesnas.runtime.weights.choice import Share
-from benchmarks.common import BUILD, ROOT, append, cifar_slice, finish, logged
+from benchmarks.common import BUILD, ROOT, append, cifar_slice, finish, logged, percent
 
 try:
     import torch_pruning
@@ -303,19 +303,13 @@ def main() -> None:
         print(f"\n| {name} | {' | '.join(f'1/{ratio}' for ratio in options.ratios)} |")
         print(f"|---|{'---|' * len(options.ratios)}")
         for method in dict.fromkeys(m for n, m, _ in scores if n == name):
-            cells = [shown(scores[name, method, ratio]) for ratio in options.ratios]
+            cells = [percent(scores[name, method, ratio]) for ratio in options.ratios]
             print(f"| {method} | {' | '.join(cells)} |")
     finish(
         "compression",
         quick=options.quick,
         scores=[[*key, fmean(values), len(values)] for key, values in scores.items()],
     )
-
-
-def shown(values: list[float]) -> str:
-    """Mean and deviation in percent."""
-    deviation = stdev(values) if len(values) > 1 else 0.0
-    return f"{100 * fmean(values):.2f} ± {100 * deviation:.2f} %"
 
 
 if __name__ == "__main__":

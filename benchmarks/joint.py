@@ -27,7 +27,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any, Final
 
 import torch
@@ -42,7 +42,7 @@ from bayesnas.runtime.jobs.search import search
 from bayesnas.runtime.jobs.space import Space
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.runs.folder import RunOptions
-from benchmarks.common import BUILD, ROOT, append, cifar_slice, finish, logged
+from benchmarks.common import BUILD, ROOT, append, cifar_slice, finish, logged, percent
 
 LOG: Final = BUILD / "joint.jsonl"
 STRATEGIES: Final = ("bayesnas",)  # `evidence` searches widths as well
@@ -188,19 +188,13 @@ def main() -> None:
     print(f"| | | {' | '.join(options.tasks)} |\n|---|---|{'---|' * len(options.tasks)}")
     for strategy in options.strategies:
         for method in options.methods:
-            cells = [shown(scores[strategy, method, task]) for task in options.tasks]
+            cells = [percent(scores[strategy, method, task]) for task in options.tasks]
             print(f"| {strategy} | {method} | {' | '.join(cells)} |")
     finish(
         "joint",
         quick=options.quick,
         scores=[[*key, fmean(values), len(values)] for key, values in scores.items()],
     )
-
-
-def shown(values: list[float]) -> str:
-    """Mean and deviation in percent."""
-    deviation = stdev(values) if len(values) > 1 else 0.0
-    return f"{100 * fmean(values):.2f} ± {100 * deviation:.2f} %"
 
 
 if __name__ == "__main__":

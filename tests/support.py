@@ -39,6 +39,24 @@ KEYWORDS = sorted(set(re.findall(r'"([a-z]+)"', GRAMMAR)))
 # ------------------------------------------------------------------------------ from text
 
 
+# A tied chain of cells, in each of which a node keeps one connection, beside a searched edge.
+TIED = """\
+motif cell(x) -> (y) {
+    s = x : conv(1)
+    node h[2]
+    s ~> h[0] : conv(5) | conv(3) | skip
+    {x, s, h[0]} ~> h[1] : conv(3) | skip
+    retain 1 into h
+    y = sum(h)
+}
+network net(x: [4, 8, 8]) -> (y: [4, 8, 8]) {
+    h = tied chain cell(x) times 2
+    x ~> y : conv(3) | skip
+    h -> y : skip
+}
+"""
+
+
 def parse_text(text: str) -> tree.Spec:
     return parse(Source("spec.nas", text))
 

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 from attrs import evolve
 from living import PACKAGED, packaged
-from support import compile_text, graph_of, network
+from support import TIED, compile_text, graph_of, network
 
 from bayesnas.compiler.artifacts.derive import derive_spec
 from bayesnas.compiler.graph.cost import Cost, graph_cost
@@ -37,21 +37,6 @@ FREE = """\
     x ~> h[0] : conv(5) | conv(3) | skip
     {x, h[0]} ~> h[1] : conv(3) | relu >> conv(1)
     y = product(h)"""
-TIED = """\
-motif cell(x) -> (y) {
-    s = x : conv(1)
-    node h[2]
-    s ~> h[0] : conv(5) | conv(3) | skip
-    {x, s, h[0]} ~> h[1] : conv(3) | skip
-    retain 1 into h
-    y = sum(h)
-}
-network net(x: [4, 8, 8]) -> (y: [4, 8, 8]) {
-    h = tied chain cell(x) times 2
-    x ~> y : conv(3) | skip
-    h -> y : skip
-}
-"""
 CONCAT = """\
     c = concat()
     {s, d} ~> c : conv(1) | skip

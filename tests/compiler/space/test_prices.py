@@ -12,7 +12,7 @@ from attrs import frozen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import spaces
-from support import graph_of, network
+from support import TIED, graph_of, network
 
 from bayesnas.compiler.graph.cost import Cost, edge_cost, graph_cost
 from bayesnas.compiler.graph.model import BudgetConstraint, CostName, Graph
@@ -37,21 +37,6 @@ FREE = """\
     {x, h[0]} ~> h[1] : conv(3) | skip
     h[1] ~> h[2] : conv(7) | conv(1)
     y = sum(h)"""
-TIED = """\
-motif cell(x) -> (y) {
-    s = x : conv(1)
-    node h[2]
-    s ~> h[0] : conv(5) | conv(3) | skip
-    {x, s, h[0]} ~> h[1] : conv(3) | skip
-    retain 1 into h
-    y = sum(h)
-}
-network net(x: [4, 8, 8]) -> (y: [4, 8, 8]) {
-    h = tied chain cell(x) times 2
-    x ~> y : conv(3) | skip
-    h -> y : skip
-}
-"""
 TWO_RESOLUTIONS = """\
 network net(x: [4, 8, 8]) -> (y: [4, 2, 2]) {
     node h[2], l[2]
