@@ -65,7 +65,7 @@ READING: Final[Mapping[str, Any]] = {
     "gradient_clip": 0.25,
 }
 LSTM: Final = """
-motif lstm(x, before, cell; width) -> (hidden, carried) {{
+motif lstm(x, before, cell; width) -> (hidden, carried) {
     read = x : linear(4 * width)
     kept = before : linear(4 * width)
     gates = sum(read, kept)
@@ -78,7 +78,9 @@ motif lstm(x, before, cell; width) -> (hidden, carried) {{
     carried = sum(old, new)
     shown = carried : tanh
     hidden = product(o, shown)
-}}
+}
+"""
+PLAIN: Final = """
 network plain(text: [35]; words = {words}, width = {width}) -> (next: [words, 35]) {{
     read = text : embedding(words, width) >> dropout(20, locked = 1)
     start = read : zeros(width)
@@ -177,7 +179,7 @@ def long_short_term(words: int, parameters: int) -> str:
     """An LSTM of about so many parameters: 8 w^2 + (words + 8) w + words of width w."""
     half = (words + 8) / 16
     width = max(2, round(sqrt(half**2 + (parameters - words) / 8) - half))
-    return LSTM.format(words=words, width=width)
+    return LSTM + PLAIN.format(words=words, width=width)
 
 
 def data_of(subject: Subject) -> Data:

@@ -46,3 +46,9 @@ def plugin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
     for name in set(sys.modules) - modules:
         if name in plugins:
             del sys.modules[name]
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Graphviz, which takes longer than small searches."""
+    monkeypatch.setattr("bayesnas.compiler.artifacts.figure.has_dot", lambda: False)

@@ -19,22 +19,11 @@ from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.space.members import draw_member
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.dsl.printer import print_spec
+from benchmarks.tasks import LSTM as LSTM_MOTIF
 
-LSTM = """
-motif lstm(x, before, cell; width) -> (hidden, carried) {
-    read = x : linear(4 * width)
-    kept = before : linear(4 * width)
-    gates = sum(read, kept)
-    i = gates : chunk(0, 4) >> sigmoid
-    f = gates : chunk(1, 4) >> sigmoid
-    g = gates : chunk(2, 4) >> tanh
-    o = gates : chunk(3, 4) >> sigmoid
-    old = product(f, cell)
-    new = product(i, g)
-    carried = sum(old, new)
-    shown = carried : tanh
-    hidden = product(o, shown)
-}
+LSTM = (
+    LSTM_MOTIF
+    + """
 network net(sequence: [3, 5]; width = 4, steps = 5) -> (states: [4, 5], last: [4]) {
     start = sequence : zeros(width)
     h, c = scan lstm(sequence; width = width) from start, start
@@ -42,6 +31,7 @@ network net(sequence: [3, 5]; width = 4, steps = 5) -> (states: [4, 5], last: [4
     c -> last : pick(steps - 1)
 }
 """
+)
 GRU = """
 motif gru(x, before; width) -> (hidden) {
     read = x : linear(3 * width)

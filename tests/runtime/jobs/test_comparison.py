@@ -24,9 +24,7 @@ from bayesnas.runtime.strategies.magnitude import Magnitude
 LOOSE = CELLS.replace("tied chain", "chain")  # each cell chooses for itself
 
 
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bayesnas.compiler.artifacts.figure.has_dot", lambda: False)
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 @pytest.fixture(scope="module")

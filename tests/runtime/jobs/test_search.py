@@ -42,10 +42,7 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
     return compile_spec(write_tiny(tmp_path_factory.mktemp("spec")))
 
 
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Graphviz takes longer than these searches."""
-    monkeypatch.setattr("bayesnas.compiler.artifacts.figure.has_dot", lambda: False)
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 def run(

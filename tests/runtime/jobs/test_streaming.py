@@ -23,9 +23,7 @@ from bayesnas.runtime.runs.folder import RunOptions
 MIXED = {"augment": "shift_flip", "cutout": 3, "mixup": 0.2, "holdout": 0.25, "keep": "best"}
 
 
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bayesnas.compiler.artifacts.figure.has_dot", lambda: False)
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 @pytest.fixture(scope="module")

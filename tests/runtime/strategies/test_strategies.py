@@ -39,9 +39,7 @@ SPACE = compile_text(CELLS)
 LIMIT = 250  # of parameters; members have from 63 to more than 600
 
 
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bayesnas.compiler.artifacts.figure.has_dot", lambda: False)
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 @pytest.fixture
