@@ -172,17 +172,6 @@ def test_a_search_writes_weights_beside_what_it_found(
     )
 
 
-def test_what_was_found_is_that_of_the_weights(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    command = "search digits_cell --data digits --set cells=1 --strategy random --option draws=1"
-    options = [w for o in ("warmup_epochs=0", "rounds=1", "epochs=0") for w in ("--option", o)]
-    out = tmp_path / "run"
-    assert cli.main([*command.split(), *options, "-o", str(out)]) == 0
-    assert cli.main(["eval", str(out)]) == 2
-    assert f"error[D415]: the search in `{out}` kept no weights" in capsys.readouterr().err
-
-
 def test_weights_of_a_proxy_are_not_those_of_the_network(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
