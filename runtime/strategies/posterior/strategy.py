@@ -1,11 +1,10 @@
 """The strategy `posterior`: members are judged, and one posterior joins all that is known of them.
 
-In the warm-up random parts of the space learn, then one member a step. After half of the rounds and
-after the last come the derivatives at the mean of the gates and the losses of the steps, as
-`Sources`; members are judged by shared weights on held-out examples, some at random and then those
-that draws from the posterior say are best (Thompson, *Biometrika* 1933; Zhou et al., AAAI 2020).
-From half-way on those that may be the best are trained more. What stays is the judged member of the
-least mean of the posterior.
+In the warm-up random parts of the space learn, then parts and single members by turns. After the
+last round come the derivatives at the mean of the gates and the losses of the steps, as `Sources`;
+members are judged by shared weights on held-out examples, some at random and then those that draws
+from the posterior say are best (Thompson, *Biometrika* 1933; Zhou et al., AAAI 2020). What stays is
+the judged member of the least mean of the posterior.
 """
 
 from __future__ import annotations
@@ -54,9 +53,6 @@ BATCH: Final = 4  # members judged before the posterior is taken anew
 FEWEST: Final = 6  # members that are judged at least, where there are so many
 EXAMPLES: Final = 128  # that a judgement takes at least, held out and for normalisation
 PARTS: Final = 8  # of the held-out examples: how their losses differ tells the error of a judgement
-EARLY: Final = 0.3  # share of the judgements that come half-way
-FOCUS: Final = 200  # draws of members to train more
-UNIFORM: Final = 0.3  # share of the steps after them whose member is any
 DRAWS: Final = 2000  # of the losses, for chances
 CLOSE: Final = 0.01  # of the loss: members that near to the best are as good
 
@@ -68,28 +64,23 @@ class Posterior(Strategy):
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
-        self.members: list[list[int]] = []  # of every step of the search, the numbers of its groups
+        self.members: list[list[int]] = []  # of every step that trained one, its groups' numbers
         self.losses: list[float] = []
-        self.focus: list[list[int]] = []  # groups of members drawn half-way, to be trained more
 
     # ---------------------------------------------------------------------------------- training
 
     def step(self, inputs: Inputs, targets: Tensor, searching: bool) -> float:
-        """A random part of the space learns in the warm-up, then one member."""
-        if not searching:
+        """A random part of the space learns in the warm-up, then a member every second step.
+
+        Parts keep the mean of the gates, where the derivatives are taken, a network that works.
+        """
+        if not searching or self.net.steps % 2:
             return self.learn_part(inputs, targets)
-        member = self._member()
+        member = random_member(self.space, self.problem.prices, self.random)
         loss = self.learn_member(inputs, targets, member)
         self.members.append(sorted(self.net.gates.numbers[group] for group in member))
         self.losses.append(loss)
         return loss
-
-    def _member(self) -> Member:
-        """Any member, or one that the posterior drew half-way."""
-        if self.focus and self.random.random() >= UNIFORM:
-            names = list(self.net.gates.groups)
-            return frozenset(names[n] for n in self.random.choice(self.focus))
-        return random_member(self.space, self.problem.prices, self.random)
 
     def _training_effects(self) -> Tensor:
         """What each group does to the loss of the later half of the members' steps [R]."""
@@ -108,8 +99,8 @@ class Posterior(Strategy):
         return max(0, self.net.trained - self.net.evaluated - last)
 
     def update(self, number: int, rounds: int) -> Removal:
-        """Members are judged half-way and after the last round; then the best of all stays."""
-        if number not in (rounds // 2, rounds):
+        """Members are judged after the last round, and the best of all stays."""
+        if number < rounds:
             return Removal()
         reference = self._reference()
         if len(reference) == 1:
@@ -117,30 +108,19 @@ class Posterior(Strategy):
         look = Look.at(self.space, self.problem)
         capacity = Capacity.of(self.problem.prices.graph, self.net.gates.numbers)
         sources = Sources.of(capacity, look, self._training_effects(), reference)
-        share = EARLY if number < rounds else 1 - EARLY
-        belief, judged = self._judge(sources, reference, share)
-        if number < rounds:
-            self._concentrate(belief)
-            return Removal()
+        belief, judged = self._judge(sources, reference)
         return self._choose(sources, belief, judged)
 
     def looks(self, rounds: int, trained: int) -> Looks:
-        """With two looks; no more is judged than is trained, but for the fewest members."""
+        """With a look; no more is judged than is trained, but for the fewest members."""
         members = min(self.draws, self.space.count())
         watched = super().looks(rounds, trained).forward - members * self.judgement
-        each, times = Look.examples(self.problem), 2 if rounds > 1 else 1
-        looks = Looks(times * each.forward, times * each.gradient, times * each.curvature)
+        looks = Look.examples(self.problem)
         spare = trained - watched - looks.forward - looks.gradient - looks.curvature
         few = sum(min(EXAMPLES, len(part)) for part in (self.net.held_part, self.net.fit_part))
-        fewest = times * min(FEWEST, self.space.count()) * few
+        fewest = min(FEWEST, self.space.count()) * few
         judged = max(fewest, min(members * self.judgement, spare))
         return evolve(looks, forward=looks.forward + watched + judged)
-
-    def _concentrate(self, belief: Belief) -> None:
-        """Draw members that are to be trained more, each as often as it may be the best."""
-        best = belief.losses(FOCUS, self.net.generator).argmin(dim=1).tolist()
-        numbers = self.net.gates.numbers
-        self.focus = [sorted(numbers[group] for group in belief.members[n]) for n in best]
 
     def _reference(self) -> list[Member]:
         """Random members inside the budgets, or all of them in random order, each once."""
@@ -155,11 +135,11 @@ class Posterior(Strategy):
         return list(dict.fromkeys(drawn))
 
     def _judge(
-        self, sources: Sources, reference: list[Member], share: float
+        self, sources: Sources, reference: list[Member]
     ) -> tuple[Belief, dict[Member, Tensor]]:
-        """Judge a share of the members due, any first, then those that draws say are best."""
+        """Judge members, any first, then those that draws say are best."""
         affordable = self._spare() // (2 * EXAMPLES)
-        count = max(FEWEST, min(round(share * self.draws), affordable))
+        count = max(FEWEST, min(self.draws, affordable))
         parts, recalibration = self._terms(min(count, len(reference)))
         pool = list(reference)
         judged: dict[Member, Tensor] = {}
@@ -262,20 +242,19 @@ class Posterior(Strategy):
 
     def state(self) -> dict[str, Any]:
         """With all members and losses so far."""
-        own = {"members": self.members, "losses": self.losses, "focus": self.focus}
+        own = {"members": self.members, "losses": self.losses}
         return super().state() | own
 
     def state_schema(self) -> Schema:
         """With what `state` adds."""
         groups = listed(between(0, len(self.net.gates.groups) - 1))
-        own = {"members": listed(groups), "losses": listed(NUMBER), "focus": listed(groups)}
+        own = {"members": listed(groups), "losses": listed(NUMBER)}
         return both(super().state_schema(), open_record(own), agreeing(_miscounted))
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Back to what `state` gave."""
         super().restore(state)
         self.members, self.losses = state["members"], state["losses"]
-        self.focus = state["focus"]
 
 
 def _promising(
