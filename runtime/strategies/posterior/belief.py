@@ -15,7 +15,7 @@ chosen.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import torch
@@ -23,6 +23,7 @@ from attrs import frozen
 from torch import Tensor
 
 from bayesnas.compiler.space.choices import Member
+from bayesnas.runtime.strategies.posterior.judgements import Judgements
 from bayesnas.runtime.strategies.posterior.regression import Regression, regress
 from bayesnas.runtime.strategies.posterior.sources import OPERATIONS, Sources, table
 
@@ -60,11 +61,11 @@ class Belief:
         cls,
         sources: Sources,
         members: Sequence[Member],
-        judged: Mapping[Member, Tensor],
+        judged: Judgements,
         reference: int,
         doublings: float,
     ) -> Belief:
-        """From the losses of judged members on P equal parts of the held-out examples, [P] each.
+        """From the losses of judged members on held-out examples.
 
         Args:
             sources: what is known besides.
@@ -76,11 +77,10 @@ class Belief:
         inputs = sources.scores(table(members, sources.numbers))
         places = {member: n for n, member in enumerate(members)}
         rows = torch.tensor([places[member] for member in judged])
-        parts = torch.stack(list(judged.values()))
-        losses, sampled = parts.mean(dim=1), sampling_variance(parts)
+        losses, sampled = judged.losses, judged.variances
         regression = regress(inputs[rows], sources.blocks, losses)
-        own = max(regression.noise - sampled, 0.0)  # variance of r
-        share = own / (own + sampled) if own > 0 else 0.0
+        own = max(regression.noise - float(sampled.mean()), 0.0)  # variance of r
+        share = own / (own + sampled) if own > 0 else torch.zeros_like(sampled)
         fitted = regression.mean(inputs)
         residual, variance = torch.zeros_like(fitted), torch.full_like(fitted, own)
         residual[rows] = share * (losses - fitted[rows])
@@ -121,22 +121,6 @@ class Belief:
         """
         slopes = sources.slopes(at)
         return self.drift * slopes[:, 0] - slopes @ coefficients
-
-
-def sampling_variance(parts: Tensor) -> float:
-    """Of a member's mean loss, beside what all members have alike, as the examples are drawn.
-
-    The mean square of what a sum of members and parts leaves, by the number of parts. It is 0 where
-    there is one part or one member, which leave nothing to tell it by.
-
-    Args:
-        parts: losses of J members on P parts of the examples [J, P].
-    """
-    rows, columns = parts.shape
-    if rows < 2 or columns < 2:
-        return 0.0
-    left = parts - parts.mean(dim=0) - parts.mean(dim=1, keepdim=True) + parts.mean()
-    return float(left.square().sum()) / ((rows - 1) * (columns - 1)) / columns
 
 
 def _normal(generator: torch.Generator, *shape: int) -> Tensor:

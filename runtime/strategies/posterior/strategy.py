@@ -10,7 +10,7 @@ the judged member of the least mean of the posterior.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import torch
@@ -40,6 +40,7 @@ from bayesnas.runtime.strategies.interface import (
 )
 from bayesnas.runtime.strategies.posterior.belief import Belief
 from bayesnas.runtime.strategies.posterior.effects import LEAST, effects
+from bayesnas.runtime.strategies.posterior.judgements import Judgements
 from bayesnas.runtime.strategies.posterior.sources import Capacity, Sources, indicators, table
 from bayesnas.runtime.supernet.supernet import RECALIBRATION
 from bayesnas.runtime.tasks.bundle import Inputs
@@ -52,7 +53,8 @@ RANDOM: Final = 0.4  # share of the judged members that are any
 BATCH: Final = 4  # members judged before the posterior is taken anew
 FEWEST: Final = 6  # members that are judged at least, where there are so many
 EXAMPLES: Final = 128  # that a judgement takes at least, held out and for normalisation
-PARTS: Final = 8  # of the held-out examples: how their losses differ tells the error of a judgement
+FINALISTS: Final = 0.25  # share of the judged members that half of the images go to
+PARTS: Final = 4  # of the held-out examples: how their losses differ tells the error of a judgement
 DRAWS: Final = 2000  # of the losses, for chances
 CLOSE: Final = 0.01  # of the loss: members that near to the best are as good
 
@@ -134,53 +136,68 @@ class Posterior(Strategy):
         )
         return list(dict.fromkeys(drawn))
 
-    def _judge(
-        self, sources: Sources, reference: list[Member]
-    ) -> tuple[Belief, dict[Member, Tensor]]:
-        """Judge members, any first, then those that draws say are best."""
+    def _judge(self, sources: Sources, reference: list[Member]) -> tuple[Belief, Judgements]:
+        """Judge members, any first, then those that draws say are best; finalists on more."""
         affordable = self._spare() // (2 * EXAMPLES)
-        count = max(FEWEST, min(self.draws, affordable))
-        parts, recalibration = self._terms(min(count, len(reference)))
+        count = min(max(FEWEST, min(self.draws, affordable)), len(reference))
+        parts, rest, recalibration = self._terms(count)
         pool = list(reference)
-        judged: dict[Member, Tensor] = {}
+        judged = Judgements(examples=max(1, len(rest)) / sum(map(len, parts)))
+
+        def believed() -> Belief:
+            return Belief.of(sources, pool, judged, len(reference), self._doublings())
 
         def look_at(members: list[Member]) -> Belief:
             for member in members:
-                scores = self.net.judge_parts(member, parts, recalibration)
-                losses = [score.loss for score in scores]
-                judged[member] = torch.tensor(losses, dtype=torch.float64)
-            return Belief.of(sources, pool, judged, len(reference), self._doublings())
+                judged.first[member] = self._losses(member, parts, recalibration)
+            return believed()
 
-        belief = look_at(pool[: min(len(pool), max(FEWEST, round(RANDOM * count)))])
-        while len(judged) < min(count, len(reference)):
+        belief = look_at(pool[: max(FEWEST, round(RANDOM * count))])
+        while len(judged) < count:
             pool = self._widened(sources, belief, reference, judged)
-            belief = look_at([])
+            belief = believed()
             due = min(BATCH, count - len(judged))
             promising = _promising(belief, judged, due, self.net.generator)
             if not promising:
                 break
             belief = look_at(promising)
+        if len(rest):
+            for member in _best(belief, judged)[: _finalists(count)]:
+                judged.again[member] = self._losses(member, [rest], recalibration)
+            belief = believed()
         return belief, judged
 
-    def _terms(self, count: int) -> tuple[list[Examples], int]:
-        """Equal parts of held-out examples, and how many examples normalisation takes.
+    def _losses(self, member: Member, parts: Sequence[Examples], recalibration: int) -> Tensor:
+        """Of a member by shared weights, on each part [P]."""
+        scores = self.net.judge_parts(member, parts, recalibration)
+        return torch.tensor([score.loss for score in scores], dtype=torch.float64)
 
-        They take what is left of as many images as were trained on, `EXAMPLES` of each at least.
+    def _terms(self, count: int) -> tuple[list[Examples], Examples, int]:
+        """Equal parts of held-out examples, others for finalists, and how many for normalisation.
+
+        They take what is left of as many images as were trained on, `EXAMPLES` of each at least:
+        half of it is the finalists', where not every member can be judged on all examples.
         """
-        each = self._spare() // count
-        recalibration = min(RECALIBRATION, max(EXAMPLES, each // 3))
-        size = min(len(self.net.held_part), max(EXAMPLES, each - recalibration))
+        spare, held = self._spare(), self.net.held_part
+        each = spare // count
+        if each < len(held) + min(RECALIBRATION, len(self.net.fit_part)):
+            each //= 2
+        recalibration = min(RECALIBRATION, max(EXAMPLES, each // 2))
+        size = min(len(held), max(EXAMPLES, each - recalibration))
         parts = min(PARTS, size)
-        held = self.net.sample(self.net.held_part, size - size % parts)
-        order = torch.arange(len(held), device=self.net.device)
-        return [held.subset(order[n::parts]) for n in range(parts)], recalibration
+        size -= size % parts
+        more = (spare - count * (size + recalibration)) // _finalists(count) - recalibration
+        sample = self.net.sample(held, min(len(held), size + max(0, more)))
+        order = torch.arange(len(sample), device=self.net.device)
+        first = [sample.subset(order[n:size:parts]) for n in range(parts)]
+        return first, sample.subset(order[size:]), recalibration
 
     def _widened(
         self,
         sources: Sources,
         belief: Belief,
         reference: list[Member],
-        judged: Mapping[Member, Tensor],
+        judged: Judgements,
     ) -> list[Member]:
         """The reference, what was judged, and the best members of functions that were drawn."""
         if len(reference) == self.space.count():
@@ -205,10 +222,10 @@ class Posterior(Strategy):
         images = epochs * (len(self.net.fit_part) + len(self.net.held_part))
         return max(0.0, math.log2(images / max(1, self.net.trained)))
 
-    def _choose(self, sources: Sources, belief: Belief, judged: Mapping[Member, Tensor]) -> Removal:
-        mean = belief.mean
-        rows = [n for n, member in enumerate(belief.members) if member in judged]
-        rows.sort(key=lambda n: float(mean[n]))
+    def _choose(self, sources: Sources, belief: Belief, judged: Judgements) -> Removal:
+        mean, held_out = belief.mean, dict(zip(judged, judged.losses.tolist(), strict=True))
+        places = {member: n for n, member in enumerate(belief.members)}
+        rows = [places[member] for member in _best(belief, judged)]
         best = rows[0]
         losses = belief.losses(DRAWS, self.net.generator)
         least = losses.min(dim=1, keepdim=True).values
@@ -220,7 +237,7 @@ class Posterior(Strategy):
         for n in rows:
             member = belief.members[n]
             numbers = (float(v[n]) for v in (mean, error, chance, close, better))
-            self.standings.append(Standing(member, float(judged[member].mean()), *numbers))
+            self.standings.append(Standing(member, held_out[member], *numbers))
         self._report(sources, belief, chance)
         return self.keep_only(belief.members[best], "posterior")
 
@@ -257,8 +274,20 @@ class Posterior(Strategy):
         self.members, self.losses = state["members"], state["losses"]
 
 
+def _finalists(count: int) -> int:
+    """How many of so many judged members are judged again."""
+    return max(1, round(FINALISTS * count))
+
+
+def _best(belief: Belief, judged: Judgements) -> list[Member]:
+    """The judged members, that of the least mean of the posterior first."""
+    mean = belief.mean
+    places = {member: n for n, member in enumerate(belief.members)}
+    return sorted(judged, key=lambda member: float(mean[places[member]]))
+
+
 def _promising(
-    belief: Belief, judged: Mapping[Member, Tensor], count: int, generator: torch.Generator
+    belief: Belief, judged: Judgements, count: int, generator: torch.Generator
 ) -> list[Member]:
     """Different members not judged yet: the best of the mean, then the best of draws."""
     functions = [belief.mean[None], belief.judgements(8 * count, generator)]

@@ -16,7 +16,8 @@ from bayesnas.compiler.space.members import prune_to
 from bayesnas.compiler.space.prices import Prices
 from bayesnas.runtime.strategies.evidence import Look
 from bayesnas.runtime.strategies.gaussian import Gaussian
-from bayesnas.runtime.strategies.posterior.belief import DOUBLING, WIDEST, Belief, sampling_variance
+from bayesnas.runtime.strategies.posterior.belief import DOUBLING, WIDEST, Belief
+from bayesnas.runtime.strategies.posterior.judgements import Judgements, sampling_variance
 from bayesnas.runtime.strategies.posterior.sources import OPERATIONS, Capacity, Sources, table
 
 SPACE = compile_text("""
@@ -51,12 +52,12 @@ def sources(seed: int = 0) -> Sources:
     return Sources.of(CAPACITY, look, training, MEMBERS)
 
 
-def judged(members: list[Member], noise: float = 0.0, seed: int = 0) -> dict[Member, Tensor]:
+def judged(members: list[Member], noise: float = 0.0, seed: int = 0) -> Judgements:
     """Losses on four parts that fall with capacity."""
     generator = torch.Generator().manual_seed(seed)
     losses = 2 - 0.1 * CAPACITY.doublings(table(members, GROUPS))
     errors = noise * torch.randn(len(members), 4, generator=generator, dtype=torch.float64)
-    return dict(zip(members, losses[:, None] + errors, strict=True))
+    return Judgements(dict(zip(members, losses[:, None] + errors, strict=True)))
 
 
 def test_capacity_is_the_logarithm_of_the_members_cost() -> None:
@@ -105,7 +106,7 @@ def test_a_source_that_does_not_vary_says_nothing() -> None:
 def test_what_is_judged_without_noise_is_believed() -> None:
     looked = judged(MEMBERS[::3])
     belief = Belief.of(sources(), MEMBERS, looked, len(MEMBERS), 0.0)
-    losses = {m: float(v.mean()) for m, v in judged(MEMBERS).items()}
+    losses = dict(zip(MEMBERS, judged(MEMBERS).losses.tolist(), strict=True))
     for member, mean in zip(MEMBERS, belief.mean.tolist(), strict=True):
         slack = 1e-6 if member in looked else 0.05
         assert mean == pytest.approx(losses[member], abs=slack)
@@ -124,12 +125,31 @@ def test_the_sampling_variance_is_that_of_the_mean() -> None:
     assert sampling_variance(torch.randn(5, 1)) == sampling_variance(torch.randn(1, 8)) == 0
 
 
+def test_finalists_are_told_apart_better_and_not_shifted() -> None:
+    """Hard examples are no fault of the finalists, and more of them lessen the error."""
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.linspace(1, 1.2, len(MEMBERS), dtype=torch.float64)
+    noise = torch.randn(len(MEMBERS), 8, generator=generator, dtype=torch.float64)
+    parts = truth[:, None] + 0.1 * noise
+    finalists = MEMBERS[: len(MEMBERS) // 2]
+    once = Judgements(dict(zip(MEMBERS, parts, strict=True)))
+    hard = {m: 0.7 + truth[n : n + 1] for n, m in enumerate(finalists)}
+    twice = Judgements(once.first, hard, examples=9.0)
+    count = len(finalists)
+    torch.testing.assert_close(twice.losses[count:], once.losses[count:])
+    torch.testing.assert_close(twice.losses[:count].mean(), once.losses[:count].mean())
+    errors = [(j.losses - truth)[:count].std() for j in (once, twice)]
+    assert float(errors[1]) == pytest.approx(float(errors[0]) / 10, rel=1e-6)
+    torch.testing.assert_close(twice.variances[:count], once.variances[:count] / 10)
+    torch.testing.assert_close(twice.variances[count:], once.variances[count:])
+
+
 def test_capacity_gains_with_every_doubling_of_the_images() -> None:
     members = list(MEMBERS)
     Random(0).shuffle(members)
     generator = torch.Generator().manual_seed(0)
     losses = torch.randn(len(members), 1, generator=generator, dtype=torch.float64)
-    looked = dict(zip(members, losses.expand(-1, 2), strict=True))
+    looked = Judgements(dict(zip(members, losses.expand(-1, 2), strict=True)))
     capacity = CAPACITY.doublings(table(members, GROUPS))
     beliefs = [
         Belief.of(sources(), members, looked, len(members), k) for k in (-1.0, 0.0, 1.0, 7.0)
