@@ -83,7 +83,8 @@ class TrainedRun:
         kind = statistics_name(getattr(torch, one["dtype"]) for one in _inputs(record).values())
         device = pick_device(str(device))
         graph, origin = compiled.graph, compiled.loaded.source.name
-        module, _ = build(graph, origin, 0, scheduled, kind, layout(graph, device))
+        carrying = settings.get("settings", {}).get("carry_state") == "yes"
+        module, _ = build(graph, origin, 0, scheduled, kind, layout(graph, device), carrying)
         # What is not finite is named below.
         state = run.weights(like_all(module.state_dict(), finite=False), device)
         if (reason := _unfit(state, record, compiled)) is not None:
