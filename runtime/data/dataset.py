@@ -41,7 +41,7 @@ class Data:
     ``augment`` is what ``augment = auto`` means for it; ``note`` is what its user should know.
     ``undivided`` examples are only to be judged: ``train`` and ``test`` are all there are.
     ``reading`` is there until axes and numbers are read for a network (`load_data`).
-    ``columns`` are how those of a table have become features, plain values for files.
+    ``columns`` are how those of a table have become inputs, by port, plain values for files.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Data:
     note: str = ""
     reading: Reading | None = None
     undivided: bool = False
-    columns: Sequence[Mapping[str, Any]] = ()
+    columns: Mapping[str, Sequence[Mapping[str, Any]]] = field(factory=dict)
 
     @classmethod
     def of(
