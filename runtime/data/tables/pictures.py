@@ -45,10 +45,7 @@ class Pictures:
             DiagnosticError: D504 (files that cannot be read), D505 (images of another shape), D513
                 (a row that names none), D516 (no such column).
         """
-        names = [str(name) for name in table.column(self.name, _USE)]
-        if "" in names:
-            what = f"names no image in `{self.name}`, example {names.index('')} (counted from 0)"
-            raise wrong(table.place, "D513", what, "name one in each row, or leave the row out")
+        names = self.names(table)
         read = Reader(self.shape, self.options, done).read([folder / name for name in names])
         pairs = list(zip(names, read, strict=True))
         if broken := [f"`{name}`: {one}" for name, one in pairs if isinstance(one, ImageError)]:
@@ -61,6 +58,18 @@ class Pictures:
             done.remarks.update(picture.remarks)
         deep = any(picture.pixels.is_floating_point() for picture in pictures)
         return stacked([picture.pixels for picture in pictures], self.shape, deep)
+
+    def names(self, table: Table) -> list[str]:
+        """The paths in the rows.
+
+        Raises:
+            DiagnosticError: D513 (a row that has none), D516 (no such column).
+        """
+        names = [str(name) for name in table.column(self.name, _USE)]
+        if "" in names:
+            what = f"names no image in `{self.name}`, example {names.index('')} (counted from 0)"
+            raise wrong(table.place, "D513", what, "name one in each row, or leave the row out")
+        return names
 
     def _other_size(self, name: str, own: Shape, one_size: bool) -> DiagnosticError:
         remedy = "pass `--resize` to fit the images to the network"
@@ -87,7 +96,8 @@ def picture_columns(
     It is called as the port; or else it is the one column that names images, for a single port.
 
     Raises:
-        DiagnosticError: D505 (an image of other channels than files have), D520 (no column).
+        DiagnosticError: D505 (an image of other channels than files have), D513 (a row that names
+            none), D520 (no column).
     """
     found: dict[str, Pictures] = {}
     ports = [port for port, shape in inputs.items() if len(shape) == 3]
@@ -108,6 +118,7 @@ def picture_columns(
                 )
             )
         found[port] = Pictures(name, inputs[port], options)
+        found[port].names(table)
     return found
 
 
