@@ -78,13 +78,16 @@ class CommandParser(argparse.ArgumentParser):
 
     def _unknown_option(self, option: str) -> Diagnostic:
         names = {name: action for action in self._actions for name in action.option_strings}
-        settings = fields_dict(KINDS[str(names["--option"].const)]) if "--option" in names else {}
         setting = option.lstrip("-").replace("-", "_")
         remedy = f"`{self.prog} --help` lists its options"
         if near := nearest(option, names):
             remedy = f"did you mean `{near}`?"
-        elif setting in settings:
-            remedy = f"write `--option {setting}=VALUE`: it is a setting"
+        elif given := [
+            name
+            for name in ("--option", "--train-option")
+            if name in names and setting in fields_dict(KINDS[str(names[name].const)])
+        ]:
+            remedy = f"write `{given[0]} {setting}=VALUE`: it is a setting"
         elif "--set" in names:
             remedy += "; a parameter of the network is given as `--set NAME=VALUE`"
         return self.diagnostic(f"`{self.prog}` has no option `{option}`", remedy)

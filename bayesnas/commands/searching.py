@@ -14,6 +14,7 @@ from bayesnas.commands.arguments import (
     add_objective,
     add_option,
     add_out_folder,
+    add_recipe,
     add_run,
     add_spec,
     add_standardise,
@@ -185,6 +186,8 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="a setting of the search that takes each of these values; may be repeated",
     )
+    add_option(parser, "train", "--train-option")
+    add_recipe(parser)
     _add_cluster(parser)
     add_log(parser)
     add_space(parser)
@@ -225,7 +228,10 @@ def _compare(options: argparse.Namespace) -> int:
     if "shared" in (settings.result, *sweeps.get("result", ())):
         where = "in a comparison, which trains all that is found from scratch"
         check_idle(["result = shared"], where, "leave it out, and `search` with it")
-    schedule = make_settings(TrainSettings, chosen_settings(space.wanted, "train", ()))
+    training = chosen_settings(
+        space.wanted, "train", options.train_option, options.recipe, "--train-option"
+    )
+    schedule = make_settings(TrainSettings, training)
     run = run_options(options, options.out, force=options.force)
     cells = make_cells(settings, run, strategies, seeds, sweeps)
     outcomes = compare(space, cells, schedule, _cluster(options))

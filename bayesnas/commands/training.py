@@ -18,6 +18,7 @@ from bayesnas.commands.arguments import (
     add_out_file,
     add_out_folder,
     add_plugin,
+    add_recipe,
     add_resize,
     add_run,
     add_seed,
@@ -55,15 +56,6 @@ IMPORTANCES: Final = (
 )
 # Those of `runtime/weights/families.py`.
 FAMILIES: Final = (*("channel", "filter", "shape", "kernel", "row", "column", "block", "weight"),)
-# Files of `dsl/library/recipes/`, whose loader imports the parser.
-RECIPES: Final = (
-    "darts_cifar10",
-    "darts_imagenet",
-    "pc_darts_imagenet",
-    "pyramidnet",
-    "quick",
-    "torchvision_new",
-)
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
@@ -73,15 +65,6 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "--compile",
         action="store_true",
         help="let PyTorch compile the steps: minutes before the first, each faster from then on",
-    )
-
-
-def add_recipe(parser: argparse.ArgumentParser) -> None:
-    """A recipe of a training."""
-    parser.add_argument(
-        "--recipe",
-        metavar="NAME",
-        help="settings of a recipe, or of a file of one: " + ", ".join(RECIPES),
     )
 
 

@@ -13,13 +13,13 @@ from bayesnas.commands.arguments import (
     add_data,
     add_objective,
     add_option,
+    add_recipe,
     add_spec,
     add_standardise,
 )
 from bayesnas.commands.runs import run_options
 from bayesnas.commands.searching import add_space, add_strategy, settings_of, space_of
 from bayesnas.commands.tables import columns, heading
-from bayesnas.commands.training import add_recipe
 from bayesnas.commands.values import chosen_settings
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
@@ -128,10 +128,9 @@ def _batch(count: int | None) -> str:
 
 
 def _column(phase: Phase) -> dict[str, str]:
+    from bayesnas.compiler.graph.cost import cost_text
     from bayesnas.runtime.jobs.memory import size
     from bayesnas.runtime.runs.progress import duration
-
-    from bayesnas.compiler.graph.cost import cost_text
 
     measured = phase.measured_bytes
     times = [

@@ -135,7 +135,7 @@ class Work:
         try:
             train(found, self.schedule, options)
         except DiagnosticError as error:  # `--option` is of the search
-            place = "`learning_rate = {}` in the `train` block of the spec"
+            place = "`--train-option learning_rate={}`"
             raise remedied(error, lower_rate(self.schedule.learning_rate, place)) from None
 
     def _check_search(self, settings: SearchSettings, options: RunOptions) -> None:
