@@ -118,7 +118,10 @@ class _Answers:
         if images is None:
             return [Numbers("Worst examples", about, table)]
         pictures = [
-            Picture(f"is {truth}, answer {name} ({number(value):.3g})", address=_address(image))
+            Picture(
+                f"is {truth}, answer {' '.join(task.answer_texts([(str(name), number(value))]))}",
+                address=_address(image),
+            )
             for image, (_, truth, name, value, _) in zip(images, rows, strict=True)
         ]
         return [Gallery("Worst examples", about, tuple(pictures), table)]

@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Final
+from urllib.parse import quote
 
-from bayesnas.runtime.report.blocks import Block, Cell, Chart, Code, Numbers, Section, Table, Words
+from bayesnas.runtime.report.blocks import (
+    Block,
+    Cell,
+    Chart,
+    Code,
+    Links,
+    Numbers,
+    Section,
+    Table,
+    Words,
+)
 from bayesnas.runtime.report.charts import Spec, axis, colour, dot, figure, front, layer, tooltip
 from bayesnas.runtime.report.colours import coloured
 from bayesnas.runtime.report.files import ComparisonFiles
 from bayesnas.runtime.report.metrics import larger_is_better, metric_scale, metric_title
 from bayesnas.runtime.report.sections.layers import COSTS
+from bayesnas.runtime.runs.ownership import REPORT
 
 _CONFIDENCE: Final = 0.95
 _NUMBERS: Final = ("parameters", "flops", "images_trained", "seconds")
 
 
-def comparison_sections(files: ComparisonFiles) -> list[Section]:
-    """All of them."""
+def comparison_sections(files: ComparisonFiles, place: Path | None = None) -> list[Section]:
+    """All of them, with links from the folder ``place``, in which the page will lie."""
     scale, _ = metric_scale(files.metric)
     quality = f"test_{files.metric}"
     rows: list[dict[str, Any]] = [
@@ -53,6 +67,7 @@ def comparison_sections(files: ComparisonFiles) -> list[Section]:
         Words(tuple(significance(by_strategy, order, files.metric))),
         Chart("Over the seeds", about, (_boxes(rows, order, title),), table),
         Chart("Cost against quality", cost_about, costs, table, wide=False),
+        *([] if place is None else _pages(files, rows, place)),
     )
     spec = str(files.record["spec"])
     settings = [
@@ -122,6 +137,19 @@ def _name(entry: Mapping[str, Any], swept: Sequence[str]) -> str:
     """A strategy with the settings that were swept, those that it uses."""
     used = (f"{name} = {entry[name]}" for name in swept if entry.get(name, "") != "")
     return ", ".join([entry["strategy"], *used])
+
+
+def _pages(
+    files: ComparisonFiles, rows: Sequence[Mapping[str, Any]], place: Path
+) -> list[Links]:
+    """Links to the page of each search and its training, of those that are there."""
+    links = []
+    for cell, row in zip(files.cells, rows, strict=True):
+        if cell.parent == files.folder and (page := cell / REPORT).is_file():
+            address = Path(os.path.relpath(page, place)).as_posix()
+            links.append((f"{row['strategy']}, seed {row['seed']}", quote(address)))
+    about = "The search and the training of each, on pages in the folder of the comparison."
+    return [Links("Run by run", about, tuple(links))] if links else []
 
 
 def _failures(files: ComparisonFiles) -> list[Numbers]:

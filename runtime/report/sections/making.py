@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
 from bayesnas.dsl.amounts import duration_text
@@ -13,6 +13,8 @@ from bayesnas.runtime.report.blocks import Code, Numbers, Section, Table
 from bayesnas.runtime.report.colours import coloured
 from bayesnas.runtime.report.files import RunFiles
 from bayesnas.runtime.runs.ownership import LATENCIES
+
+_LINE: Final = 90  # characters of a command that stand on one
 
 
 def command_of(run: RunFiles) -> str:
@@ -55,6 +57,13 @@ def command_of(run: RunFiles) -> str:
     for plugin in settings["plugins"]:
         words += ["--plugin", plugin]
     return shlex.join(words)
+
+
+def _broken(command: str) -> str:
+    """A long command over several lines, an option each, as a shell takes it."""
+    if len(command) <= _LINE:
+        return command
+    return command.replace(" -", " \\\n    -")
 
 
 def _data(settings: Mapping[str, Any]) -> str:
@@ -113,7 +122,7 @@ def making(run: RunFiles) -> Section:
         "How it was made",
         tuple(facts),
         (
-            Code("The command again, into the folder NEW", command_of(run)),
+            Code("The command again, into the folder NEW", _broken(command_of(run))),
             Numbers(
                 "Settings",
                 "Those of the run, in full.",

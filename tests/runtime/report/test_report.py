@@ -107,7 +107,7 @@ def test_every_figure_has_words_and_its_numbers_as_a_table(
     assert len(charts) == len(page.specs) > 0
     assert all(a["role"] == "img" and a["aria-label"] for a in charts)
     assert all(a["alt"] for a in page.all("img"))
-    figures = pages[name].split("<figure>")[1:]
+    figures = re.split(r"<figure[^>]*>", pages[name])[1:]
     assert all("<table>" in figure and "data:text/csv" in figure for figure in figures)
     for spec in page.specs:
         assert json.loads(spec)["layer"]
@@ -147,7 +147,7 @@ def test_the_gates_of_every_round_are_kept(home: Path) -> None:
 def test_a_page_gives_the_command_that_makes_the_run_again(
     home: Path, pages: Mapping[str, str], tmp_path: Path
 ) -> None:
-    found = re.search(r"<code>(bayesnas search .*?)</code>", pages["search"])
+    found = re.search(r"<code>(bayesnas search .*?)</code>", pages["search"], re.DOTALL)
     assert found is not None
     words = [word.replace("NEW", str(tmp_path / "new")) for word in shlex.split(found[1])]
     assert main(words[1:]) == 0
