@@ -97,7 +97,7 @@ def _search(options: argparse.Namespace) -> int:
     result = search(space, settings, run)
     say(
         f"searched in {result.seconds:.0f} s by `{result.strategy}`, "
-        f"{result.images_trained:,} images trained on; {options.out / 'pruned.nas'}:"
+        f"{result.images_trained:,} examples trained on; {options.out / 'pruned.nas'}:"
     )
     say(*columns(("", *cost_heads(result.found), "operations"), [
         ("supernet", *cost_texts(result.supernet), f"{result.operations:,}"),
@@ -255,7 +255,7 @@ def _say_entries(entries: Sequence[Entry], swept: Sequence[str]) -> None:
 
     metric = f"test {entries[0].metric}"
     outputs = [f"{port} {name}" for port, (name, _) in entries[0].outputs.items()]
-    costs = ("parameters", "FLOPs", "images trained", "seconds")
+    costs = ("parameters", "FLOPs", "examples trained on", "seconds")
     head = ("strategy", *swept, metric, *outputs, *costs)
     say(*columns(head, [summary.texts(swept) for summary in summaries(entries)]))
 

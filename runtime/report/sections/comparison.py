@@ -183,7 +183,7 @@ def _summary(
         start = [runs[0][name] for name in ("searched by", *swept)]
         quality = f"{_mean(runs, 'quality'):.2f} ± {spread:.2f}"
         rows.append((*start, len(runs), quality, *(round(_mean(runs, n)) for n in _NUMBERS)))
-    columns = ("strategy", *swept, "seeds", title, "parameters", "FLOPs", "images trained")
+    columns = ("strategy", *swept, "seeds", title, "parameters", "FLOPs", "examples trained on")
     columns += ("seconds of search",)
     about = "Means over the seeds, the quality with its standard deviation; the best first."
     return Numbers("In a table", about, Table.of("strategies", columns, rows))
