@@ -108,7 +108,7 @@ def found(
 def test_an_identity_that_is_best_stays_though_it_costs_nothing(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = found(BLURRED, fine(), tmp_path / "o", monkeypatch, seed)
+    spec = found(BLURRED, fine(), tmp_path / "o", monkeypatch, seed, epochs=2)
     assert "skip" in spec
     assert "max_pool(5)" not in spec
 
