@@ -116,32 +116,23 @@ def parse_shares(texts: Sequence[str]) -> tuple[BudgetConstraint | Share, ...]:
     Raises:
         DiagnosticError: D418 (neither, no share from above 0 to 100 %, or none at all).
     """
+    from bayesnas.compiler.graph.model import CostName
     from bayesnas.runtime.weights.choice import Share
 
+    costs = get_args(CostName)
+    share = rf"\s*({'|'.join(costs)})\s*<?=\s*(\d{{1,3}}(?:\.\d{{1,9}})?)\s*%\s*"
     result: list[BudgetConstraint | Share] = []
     for text in texts:
-        match = re.fullmatch(r"\s*(flops|parameters)\s*<?=\s*(\d{1,3}(?:\.\d{1,9})?)\s*%\s*", text)
+        match = re.fullmatch(share, text)
         if match is None and "%" not in text:
-            result += map(_of_channels, parse_budgets([text]))
+            result += parse_budgets([text])
         elif match is None or not 0 < float(match[2]) <= 100:
             remedy = "write a share above 0 and up to 100, as in `--budget flops=50%`"
             raise DiagnosticError(Diagnostic("D418", f"cannot read `--budget {text}`", help=remedy))
         else:
-            result.append(Share("flops" if match[1] == "flops" else "parameters", float(match[2])))
+            [cost] = [name for name in costs if name == match[1]]
+            result.append(Share(cost, float(match[2])))
     return tuple(result)
-
-
-def _of_channels(budget: BudgetConstraint) -> BudgetConstraint:
-    """Refuse a budget that fewer channels cannot be held to.
-
-    Raises:
-        DiagnosticError: D418.
-    """
-    if budget.cost == "latency":
-        message = "no budget of latency for `compress`"
-        remedy = "write `--budget flops=50%`: no table says how long layers of other widths take"
-        raise DiagnosticError(Diagnostic("D418", message, help=remedy))
-    return budget
 
 
 def _check_digits(number: str, option: str) -> None:
@@ -152,7 +143,11 @@ def _check_digits(number: str, option: str) -> None:
 
 
 def chosen_settings(
-    compiled: Compiled, kind: str, options: Sequence[str], recipe: str | None = None
+    compiled: Compiled,
+    kind: str,
+    options: Sequence[str],
+    recipe: str | None = None,
+    option: str = "--option",
 ) -> dict[str, Any]:
     """The spec's settings, with a recipe's and then those of ``--option`` over them.
 
@@ -161,6 +156,7 @@ def chosen_settings(
         kind: search or train.
         options: of the command line.
         recipe: a recipe's name or file.
+        option: what they are given by.
 
     Raises:
         DiagnosticError: D401 (no such recipe), D418 (not ``name=value``), D230, D231.
@@ -168,11 +164,11 @@ def chosen_settings(
     from bayesnas.compiler.recipes import recipe_settings
 
     chosen = recipe_settings(recipe) if recipe else {}
-    return {**compiled.settings(kind), **chosen, **parse_options(kind, options)}
+    return {**compiled.settings(kind), **chosen, **parse_options(kind, options, option)}
 
 
-def parse_options(kind: str, options: Sequence[str]) -> dict[str, Any]:
-    """``--option`` arguments; ``kind`` is search or train.
+def parse_options(kind: str, options: Sequence[str], option: str = "--option") -> dict[str, Any]:
+    """``--option`` arguments, or another option's; ``kind`` is search or train.
 
     Raises:
         DiagnosticError: D418 (not ``name=value``), D230, D231.
@@ -181,8 +177,8 @@ def parse_options(kind: str, options: Sequence[str]) -> dict[str, Any]:
     for text in options:
         name, equals, word = (part.strip() for part in text.partition("="))
         if not equals or not word or not name:
-            remedy = f"write `--option NAME=VALUE`; `bayesnas {kind} SPEC --option help` lists them"
-            raise DiagnosticError(Diagnostic("D418", f"cannot read `--option {text}`", help=remedy))
+            remedy = f"write `{option} NAME=VALUE`; `bayesnas {kind} SPEC --option help` lists them"
+            raise DiagnosticError(Diagnostic("D418", f"cannot read `{option} {text}`", help=remedy))
         value = _value(word)
         check_setting(kind, name, value, None)
         settings[name] = value
