@@ -23,7 +23,7 @@ from bayesnas.runtime.jobs.compression.removal import Judge, Removal, own_weight
 from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.jobs.train import Start, TrainResult, train
 from bayesnas.runtime.jobs.trained import TrainedRun
-from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.folder import RunOptions, pick_device
 from bayesnas.runtime.runs.ownership import COMPRESSED, STEPS, check_out, set_aside, settings_of
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.tasks.interface import Score
@@ -98,7 +98,7 @@ def compress(
     run = TrainedRun.open(folder)
     data, options = _with_data(run, options)
     settings = make_settings(TrainSettings, {**run.settings.get("settings", {}), **values})
-    work = _Work(run, wanted, settings, options, data)
+    work = _Work(run, wanted, settings, options, data.to(pick_device(options.device)))
     try:
         return work.go()
     except KeyboardInterrupt as error:

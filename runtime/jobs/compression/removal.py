@@ -89,12 +89,11 @@ class Judge:
 class Removal:
     """Which weights of a run's network go, and what is left.
 
-    It works on the CPU, where the same weights and examples give the same groups.
-
     Args:
         run: a training.
         judge: of its weights.
-        data: what it has learned.
+        data: what it has learned, on the device where channels are judged. Groups that are masked
+            are judged on the CPU.
     """
 
     def __init__(self, run: TrainedRun, judge: Judge, data: Data) -> None:
@@ -208,10 +207,12 @@ class Removal:
         return lambda kept: weighing.cost(_rows(subject, kept))
 
     def _subject(self, state: Mapping[str, Tensor], family: str) -> Subject:
-        module = module_of(self.compiled, state)
+        data = self.data if family in STRUCTURED else self.data.to(torch.device("cpu"))
+        module = module_of(self.compiled, state, data.device)
         generator = torch.Generator().manual_seed(self.judge.seed)
-        part = self.data.train.sample(EXAMPLES, generator).at_hand()
-        return self.subject(module, generator, family, partial(self._losses, module, part))
+        part = data.train.sample(EXAMPLES, generator).at_hand()
+        losses = partial(self._losses, module, data, part)
+        return self.subject(module, generator, family, losses)
 
     def subject(
         self,
@@ -228,9 +229,9 @@ class Removal:
             return subject
         return pieces_of(family, subject, self.prices.uses, self.judge.limits.layers)
 
-    def _losses(self, module: nn.Module, part: Examples) -> Iterator[Tensor]:
-        for inputs, targets in plain_batches(self.data, part, self.run.batch_size):
-            yield self.data.task.loss(predict(module, inputs), targets)
+    def _losses(self, module: nn.Module, data: Data, part: Examples) -> Iterator[Tensor]:
+        for inputs, targets in plain_batches(data, part, self.run.batch_size):
+            yield data.task.loss(predict(module, inputs), targets)
 
 
 def _rows(subject: Subject, kept: Kept) -> Rows:
