@@ -89,15 +89,15 @@ def ours(cell: Cell) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         options = RunOptions("", Path(folder) / "run", cell.seed, cell.device)
         result = compress(cell.base, wanted, cell.about.more, options)
-        small, run = TrainedRun.open(options.out), TrainedRun.open(cell.base)
-        example = torch.zeros(AT_ONCE, *small.shape)
+        run, small = TrainedRun.open(cell.base), plain(TrainedRun.open(options.out))
+        example = torch.zeros(AT_ONCE, *run.shape)
         return {
             "removed": result.removed.quality,
             "trained": result.trained.test.quality,
-            "macs": multiply_accumulates(small.network, example[:1]),
+            "macs": multiply_accumulates(small, example[:1]),
             "parameters": result.after.parameters,
             "before": run.record["test_accuracy"],
-            "faster": faster(run.network, small.network, example),
+            "faster": faster(plain(run), small, example),
         }
 
 
@@ -129,11 +129,19 @@ def theirs(cell: Cell) -> Row:
         "macs": multiply_accumulates(smaller, example[:1]),
         "parameters": sum(weight.numel() for weight in smaller.parameters()),
         "before": run.record["test_accuracy"],
-        "faster": faster(run.network, smaller.cpu(), torch.zeros(AT_ONCE, *run.shape)),
+        "faster": faster(plain(run), smaller.cpu(), torch.zeros(AT_ONCE, *run.shape)),
     }
 
 
 METHODS: Final[Mapping[str, Callable[[Cell], Row]]] = {"bayesnas": ours, "torch-pruning": theirs}
+
+
+def plain(run: TrainedRun) -> nn.Module:
+    """Its network, which does not standardise its inputs, on the CPU."""
+    graph = run.compiled.graph
+    module, _ = build(graph, "net", 0, layout=layout(graph, torch.device("cpu")))
+    module.load_state_dict(own_weights(run))
+    return module
 
 
 def fit(learner: Learner, data: Data, seed: int) -> None:
