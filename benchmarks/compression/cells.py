@@ -21,8 +21,7 @@ from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.runtime.data.dataset import Batches, Data
 from bayesnas.runtime.jobs.compression.compress import Compression, compress
-from bayesnas.runtime.jobs.compression.removal import own_weights
-from bayesnas.runtime.jobs.trained import TrainedRun
+from bayesnas.runtime.jobs.trained import TrainedRun, own_weights
 from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.learning.learner import Learner
 from bayesnas.runtime.network.modules import build
@@ -97,6 +96,7 @@ def ours(cell: Cell) -> Row:
             "macs": multiply_accumulates(small, example[:1]),
             "parameters": result.after.parameters,
             "before": run.record["test_accuracy"],
+            "weights": run.record["weights_hash"],
             "faster": faster(plain(run), small, example),
         }
 
@@ -112,7 +112,7 @@ def theirs(cell: Cell) -> Row:
     module.to(device)
     whole = graph_cost(graph).flops
     example = torch.zeros(2, *run.shape, device=device)
-    settings = make_settings(TrainSettings, {**run.settings["settings"], **cell.about.more})
+    settings = make_settings(TrainSettings, {**run.training, **cell.about.more})
     if cell.importance == "group norm":
         first = evolve(settings, epochs=settings.epochs // 2)
         settings = evolve(settings, epochs=settings.epochs - first.epochs)
@@ -129,6 +129,7 @@ def theirs(cell: Cell) -> Row:
         "macs": multiply_accumulates(smaller, example[:1]),
         "parameters": sum(weight.numel() for weight in smaller.parameters()),
         "before": run.record["test_accuracy"],
+        "weights": run.record["weights_hash"],
         "faster": faster(plain(run), smaller.cpu(), torch.zeros(AT_ONCE, *run.shape)),
     }
 

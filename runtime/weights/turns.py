@@ -1,7 +1,7 @@
 """`evidence`: channels go one after another, the least loss for what is saved first.
 
 A gate of value 1 on each channel, where it is read, scales all that reads it. With g the gradient
-of the mean loss in the gates and H its Gauss-Newton matrix, the loss rises without the channels S by
+of the mean loss in the gates and H its Gauss-Newton matrix, without the channels S the loss rises by
 
     sum_(c in S) (H_cc / 2 - g_c) + sum_(c < d in S) H_cd
 
@@ -17,7 +17,7 @@ slope of a loss that falls with a power of the width, and it is divided by what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from math import ceil, inf, log2
 from typing import Final
 
@@ -177,3 +177,6 @@ class Turns:
         """By the loss of what went, those that stay after all others, by their own rises [C]."""
         own = (V.square().sum(0) / 2 - g).clamp_min(TINY)
         return torch.where(self.alive, self.risen + own, self.went)
+
+
+TURNS: Final[Mapping[str, Callable[[Trial], Scores]]] = {"evidence": evidence}

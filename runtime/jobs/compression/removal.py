@@ -19,7 +19,7 @@ from bayesnas.compiler.slices.groups import Tensor as SlicedTensor
 from bayesnas.runtime.data.dataset import Data, plain_batches
 from bayesnas.runtime.data.examples import Examples
 from bayesnas.runtime.jobs.compression.cut import Cut, Found, module_of
-from bayesnas.runtime.jobs.trained import MEAN, STD, TrainedRun
+from bayesnas.runtime.jobs.trained import TrainedRun, own_weights
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.weights.choice import Limits, Ranking, Scores, free_strands, within
@@ -42,16 +42,11 @@ from bayesnas.runtime.weights.removal import (
     state_paths,
 )
 from bayesnas.runtime.weights.subject import Rows, Subject
+from bayesnas.runtime.weights.turns import TURNS, Trial
 
 EXAMPLES = 1024  # of the training part, that gradients are taken on
 CURVED = 192  # of them, anew for every update, that curvature is taken on
 CURVED_AT_ONCE = 16
-
-
-def own_weights(run: TrainedRun) -> dict[str, Tensor]:
-    """What a run's network has learned, without what it standardises its inputs by."""
-    state = run.network.state_dict()
-    return {name: t for name, t in state.items() if not name.startswith((MEAN, STD))}
 
 
 @frozen
@@ -125,7 +120,7 @@ class Removal:
         kept: Kept = {}
         for number, (family, part) in enumerate(zip(self.judge.families, parts, strict=True)):
             due = self.judge.due(number + 1, self.whole)
-            group = self._found(family, part, state)
+            group = self._found(family, part, state, due)
             if isinstance(group.subject, Pieces):
                 present = self._present(state, kept, stay)
                 weighing = Weighing(group.subject, self._left(kept), present)
@@ -140,11 +135,39 @@ class Removal:
         narrowed = narrow(self.compiled, state, self.slices, kept)
         return Cut(self.compiled, self.slices, found, kept, narrowed, self.judge.limits.layers)
 
-    def _found(self, family: str, prior: Prior | None, state: Mapping[str, Tensor]) -> Found:
+    def _found(
+        self,
+        family: str,
+        prior: Prior | None,
+        state: Mapping[str, Tensor],
+        due: Sequence[BudgetConstraint],
+    ) -> Found:
         if prior is not None:
             return Found(family, prior.subject, prior.scores(), dict(prior.columns()))
-        subject = self._subject(state, family)
-        return Found(family, subject, IMPORTANCES[self.judge.importance](subject), {})
+        subject, name = self._subject(state, family), self.judge.importance
+        if name in TURNS:
+            return Found(family, subject, TURNS[name](self._trial(subject, state, due)), {})
+        return Found(family, subject, IMPORTANCES[name](subject), {})
+
+    def _trial(
+        self, subject: Subject, state: Mapping[str, Tensor], due: Sequence[BudgetConstraint]
+    ) -> Trial:
+        """A network whose channels go one after another, until it costs what is due."""
+        part, cost = self._part(self.data), self.cost_of(subject)
+
+        def leave(kept: Kept) -> None:
+            left = masked(self.compiled, state, self.slices, kept)
+            subject.module.load_state_dict(left)
+
+        return Trial(
+            subject,
+            self.data.task,
+            lambda: plain_batches(self.data, part, CURVED_AT_ONCE),
+            lambda kept: self.excess(cost(kept)),
+            min(budget.limit / max(1, self.whole.of(budget.cost)) for budget in due),
+            self.judge.limits.least,
+            leave,
+        )
 
     def kept(self, scores: Scores, budgets: Sequence[BudgetConstraint]) -> Kept:
         """Channels that stay by these scores."""
@@ -209,10 +232,14 @@ class Removal:
     def _subject(self, state: Mapping[str, Tensor], family: str) -> Subject:
         data = self.data if family in STRUCTURED else self.data.to(torch.device("cpu"))
         module = module_of(self.compiled, state, data.device)
+        losses = partial(self._losses, module, data, self._part(data))
         generator = torch.Generator().manual_seed(self.judge.seed)
-        part = data.train.sample(EXAMPLES, generator).at_hand()
-        losses = partial(self._losses, module, data, part)
         return self.subject(module, generator, family, losses)
+
+    def _part(self, data: Data) -> Examples:
+        """The examples that gradients are taken on."""
+        generator = torch.Generator().manual_seed(self.judge.seed)
+        return data.train.sample(EXAMPLES, generator).at_hand()
 
     def subject(
         self,
