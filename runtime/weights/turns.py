@@ -1,7 +1,7 @@
 """`evidence`: channels go one after another, the least loss for what is saved first.
 
 A gate of value 1 on each channel, where it is read, scales all that reads it. With g the gradient
-of the mean loss in the gates and H its Gauss-Newton matrix, without the channels S the loss rises by
+of the mean loss in the gates and H its Gauss-Newton matrix, the loss rises without channels S by
 
     sum_(c in S) (H_cc / 2 - g_c) + sum_(c < d in S) H_cd
 

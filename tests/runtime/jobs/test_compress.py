@@ -212,7 +212,7 @@ def test_limits_hold(whole: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "steps", "stops"),
-    [("magnitude", 1, 1), ("magnitude", 2, 3), ("bayesnas", 1, 2), ("pgnas", 2, 3)],
+    [("evidence", 1, 1), ("magnitude", 2, 3), ("bayesnas", 1, 2), ("pgnas", 2, 3)],
 )
 def test_an_interrupted_run_goes_on(
     name: str, steps: int, stops: int, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
