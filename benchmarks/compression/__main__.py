@@ -15,7 +15,7 @@ at once. What fails is counted. Seeds from 10 on are for development, 0 to 2 for
 
 What was measured stays in build/benchmarks/compression.jsonl and is not measured again;
 `--unfinished` prints what there is. `--quick` compresses ResNet-8 once with one seed by two methods
-(a minute).
+(a minute of 2 cores).
 """
 
 from __future__ import annotations

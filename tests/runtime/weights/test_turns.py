@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from support import compile_text
@@ -83,7 +85,7 @@ def test_costs_fall_by_equal_shares() -> None:
     assert dues(1.0) == []
     costs = [1.0, *(0.125 + excess * 0.875 for excess in dues(0.125))]
     assert len(costs) == 10
-    ratios = [after / before for before, after in zip(costs, costs[1:], strict=False)]
+    ratios = [after / before for before, after in pairwise(costs)]
     assert ratios == pytest.approx([0.5 ** (1 / 3)] * 9)
     assert costs[-1] == 0.125
 
