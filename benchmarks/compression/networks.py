@@ -23,8 +23,8 @@ from benchmarks.common import BUILD, ROOT, cifar_slice
 SPECS: Final = ROOT / "benchmarks" / "networks"
 LENET: Final = {"epochs": 20, "learning_rate": 0.02, "augment": "shift"}
 LENET_MORE: Final = {"epochs": 10, "learning_rate": 0.01}
-LARGE: Final = {"epochs": 20, "learning_rate": 0.1, "batch_size": 128}
-LARGE_MORE: Final = {"epochs": 8, "learning_rate": 0.05}
+LARGE: Final = {"epochs": 15, "learning_rate": 0.1, "batch_size": 128}
+LARGE_MORE: Final = {"epochs": 6, "learning_rate": 0.05}
 
 
 @frozen

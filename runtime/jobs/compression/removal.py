@@ -48,6 +48,7 @@ from bayesnas.runtime.weights.turns import TURNS, Trial
 EXAMPLES = 1024  # of the training part, that gradients are taken on
 CURVED = 192  # of them, anew for every update, that curvature is taken on
 CURVED_AT_ONCE = 16
+IN_TURNS = 512  # of them, that derivatives are taken on while channels go in turns
 
 
 @frozen
@@ -158,7 +159,7 @@ class Removal:
         self, subject: Subject, state: Mapping[str, Tensor], due: Sequence[BudgetConstraint]
     ) -> Trial:
         """A network whose channels go one after another, until it costs what is due."""
-        part, cost = self._part(self.data), self.cost_of(subject)
+        part, cost = self._part(self.data).first(IN_TURNS), self.cost_of(subject)
 
         def leave(kept: Kept) -> None:
             left = masked(self.compiled, state, self.slices, kept)

@@ -84,9 +84,9 @@ def test_nothing_goes_where_nothing_has_to() -> None:
 def test_costs_fall_by_equal_shares() -> None:
     assert dues(1.0) == []
     costs = [1.0, *(0.125 + excess * 0.875 for excess in dues(0.125))]
-    assert len(costs) == 10
+    assert len(costs) == 7
     ratios = [after / before for before, after in pairwise(costs)]
-    assert ratios == pytest.approx([0.5 ** (1 / 3)] * 9)
+    assert ratios == pytest.approx([0.5**0.5] * 6)
     assert costs[-1] == 0.125
 
 
