@@ -8,7 +8,7 @@ of the mean loss in the gates and H its Gauss-Newton matrix, the loss rises with
 so that of channels that stand for each other one can go cheaply, not both. H is estimated as V^T V,
 a row of V for each small batch, with signs drawn at random (`curvature.py`), and never written out.
 Derivatives hold near where they are taken: they are taken anew, normalisations' statistics too,
-each time that costs have fallen by three tenths. What goes next is what adds least for what it saves.
+each time that costs have fallen by three tenths. The next to go adds least for what it saves.
 """
 
 from __future__ import annotations
