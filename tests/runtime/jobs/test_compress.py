@@ -32,6 +32,7 @@ from bayesnas.runtime.runs.folder import Run, RunOptions
 from bayesnas.runtime.weights import importance
 from bayesnas.runtime.weights.choice import Limits, Share
 from bayesnas.runtime.weights.priors.registry import PRIORS
+from bayesnas.runtime.weights.turns import TURNS
 
 NET = """\
 network net(image: [1, 8, 8]; width = 6) -> (logits: [3]) {
@@ -374,7 +375,7 @@ def test_what_cannot_be_read(
 
 
 def test_the_command_offers_every_importance() -> None:
-    assert set(IMPORTANCES) == {*importance.IMPORTANCES, *PRIORS}
+    assert set(IMPORTANCES) == {*importance.IMPORTANCES, *TURNS, *PRIORS}
 
 
 def test_limits_of_channels_where_none_go(
