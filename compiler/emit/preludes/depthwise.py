@@ -46,11 +46,8 @@ class Depthwise(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of z and the weight, where they are needed; g: like what leaves.
-
-        Under autocast it has 16 bits, and z and the weight may have 32.
-        """
-        z, weight = (saved.to(g.dtype) for saved in ctx.saved_tensors)
+        """Gradients of z and the weight, where they are needed; g: like what leaves."""
+        z, weight = (saved.to(g.dtype) for saved in ctx.saved_tensors)  # autocast's are mixed
         gradients: list[Tensor | None] = [None, None]
         if ctx.needs_input_grad[0]:
             gradients[0] = input_gradient(g, z, weight, ctx.stride, ctx.dilation)
