@@ -71,7 +71,7 @@ class _Windows:
             DiagnosticError: D512 (fewer tokens than a window and the next).
         """
         if len(numbers) <= self.length:
-            what = f"has {len(numbers):,} tokens, and a window and what follows has "
+            what = f"has {len(numbers):,} token{'s' * (len(numbers) != 1)}, and a window and what follows has "
             remedy = "give a longer text, or declare a shorter window"
             raise wrong(place, "D512", f"{what}{self.length + 1:,}", remedy)
         starts = np.arange(0, len(numbers) - self.length, self.step(len(numbers)))
