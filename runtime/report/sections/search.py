@@ -70,7 +70,8 @@ def _found(run: RunFiles) -> Section:
         told = metric_told(metric, result[f"holdout_{metric}"])
         facts.append((f"held-out {worded(metric)}", told))
     shared = result.get("shared")
-    for metric in metric_names(shared, "test") if isinstance(shared, dict) else ():
+    shared = shared if isinstance(shared, dict) else {}
+    for metric in metric_names(shared, "test"):
         name = f"test {worded(metric)}, weights of the search"
         facts.append((name, metric_told(metric, shared[f"test_{metric}"])))
     facts.append(("examples trained on", f"{result['images_trained']:,}"))
