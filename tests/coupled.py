@@ -87,7 +87,7 @@ network net(x: [4, 3]) -> (y: [3]) {
     q = a : pick(2)
     h = x : zeros(6)
     both = concat(p, q, h)
-    both -> y : series(3) >> global_avg_pool >> linear(9) >> highway(1) >> linear(3)
+    both -> y : series(3) >> matrix(5) >> global_avg_pool >> linear(9) >> highway(1) >> linear(3)
 }
 """
 SCAN = """

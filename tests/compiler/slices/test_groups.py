@@ -192,7 +192,7 @@ def test_no_more_go_together_than_must() -> None:
         "branches alone": [6],
         "vectors": [5, 6],
         "words": [6, 6],
-        "steps": [6, 3],
+        "steps": [6, 5, 3],
         "scan": [6, 5, 6, 3],  # a state and what it begins with are one strand
     }
 
