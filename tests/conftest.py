@@ -1,8 +1,10 @@
 """Settings of hypothesis: reproducible by default, `HYPOTHESIS_PROFILE=deep` to hunt."""
 
+import gc
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +32,20 @@ settings.register_profile(
 settings.register_profile("deep", settings.get_profile("quick"), max_examples=2000)
 settings.register_profile("deep", settings.get_profile("deep"), derandomize=False, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by then stays: the collector would walk it again and again (a tenth)."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Folders that are made for who names none lie with those of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("temporary")))
+        yield
 
 
 @pytest.fixture
