@@ -150,6 +150,7 @@ REPAIRS: dict[str, Repair] = {
         "$ bayesnas sample spec.nas --latencies latency.json",
     ),
     "D612": Repair(" --set width=16", ""),
+    "D618": Repair(" --set width=8", ""),
 }
 
 # Whose remedy is no text of the example, and why it is not tried here.

@@ -74,6 +74,12 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="let PyTorch compile the steps: minutes before the first, each faster from then on",
     )
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        metavar="RUN",
+        help="begin with the weights of a run of the same network, in place of fresh ones",
+    )
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
@@ -95,7 +101,12 @@ def _train(options: argparse.Namespace) -> int:
     chosen |= batch_setting(options)
     run = run_options(options, options.out, options.seed, options.resume, options.force)
     run = evolve(run, compiling=options.compile)
-    result = train(compiled, make_settings(TrainSettings, chosen), run)
+    start = None
+    if options.weights is not None:
+        from bayesnas.runtime.jobs.shared import start_from
+
+        start = start_from(options.weights, compiled)
+    result = train(compiled, make_settings(TrainSettings, chosen), run, start)
     say(
         f"test {result.task.told(result.test)} of {result.test_examples:,} examples, "
         f"{result.parameters:,} parameters, {result.flops:,} FLOPs, {result.seconds:.0f} s"
@@ -113,8 +124,9 @@ TRAIN = Command(
 
 
 def _add_trained_run(parser: argparse.ArgumentParser) -> None:
-    """The folder of a training."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="a folder that `train` wrote")
+    """The folder of a run that has weights."""
+    about = "a folder that `train` wrote, or a `search` that keeps weights"
+    parser.add_argument("run", type=Path, metavar="RUN", help=about)
 
 
 def _add_compress(parser: argparse.ArgumentParser) -> None:

@@ -419,10 +419,14 @@ class _Search:
 
     def _shared(self, network: Compiled) -> dict[str, Any]:
         """What is said of the found network with the weights of the search, if they are kept."""
-        if self.settings.result == "scratch":
+        if self.settings.result == "scratch" and self.widths is None:
             return {}
-        member = self.net.gates.groups.keys() - self.removed.keys()
-        return {"shared": write_shared(self.run, self.net, member, network)}
+        member = frozenset(self.net.gates.groups.keys() - self.removed.keys())
+        channels = None
+        if self.widths is not None:
+            view = self.widths.view(member)
+            channels = view.slices, self.widths.kept(view)
+        return {"shared": write_shared(self.run, self.net, member, network, channels)}
 
     def _check_refused(self) -> None:
         if self.refused:

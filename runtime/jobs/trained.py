@@ -12,7 +12,7 @@ from attrs import evolve, field, frozen
 from torch import Tensor, nn
 
 from bayesnas.compiler.graph.model import Graph
-from bayesnas.compiler.pipeline import Compiled
+from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
 from bayesnas.runtime.data.census import Census
@@ -28,11 +28,11 @@ from bayesnas.runtime.network.memory import TEST, AtOnce, Footprint
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import non_finite, report_raw
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
-from bayesnas.runtime.runs.ownership import RESULT, WEIGHTS
+from bayesnas.runtime.runs.ownership import FOUND, RESULT, WEIGHTS
 from bayesnas.runtime.runs.places import is_own, moved, own_data
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.reading import like_all, read_result
-from bayesnas.runtime.runs.schemas import DESCRIBED
+from bayesnas.runtime.runs.schemas import DESCRIBED, SHARED
 from bayesnas.runtime.runs.seals import check_file
 from bayesnas.runtime.tasks.bundle import Inputs, bundled, by_port
 from bayesnas.runtime.tasks.interface import Report, Task, wrong
@@ -47,14 +47,15 @@ _BYTES: Final = "0 to 255 as uint8, 0 to 1 as floating point"
 
 @frozen
 class TrainedRun:
-    """A run that `train` has finished.
+    """A run that `train` has finished, or a search that kept the weights of what it found.
 
     Args:
         folder: of the run.
         settings: its ``settings.json``.
-        compiled: its spec.
+        compiled: the spec of its network.
         network: in evaluation mode; takes inputs as the data have them, bytes as shares of 255.
-        record: its ``result.json``: what `Task.record` and `input_record` said.
+        record: its ``result.json``, of a search what stands under ``shared``: what `Task.record`
+            and `input_record` said.
         task: what it has learned.
     """
 
@@ -73,13 +74,15 @@ class TrainedRun:
         """The run in a folder; its network is emitted by its schedule, or plainly.
 
         Raises:
-            DiagnosticError: D415, D416 (no trained run there), and what `Run.open` raises.
+            DiagnosticError: D415, D416 (no weights there), and what `Run.open` raises.
         """
         folder = Path(folder)
         run, settings, compiled = Run.open(folder)
-        if settings["command"] != "train":
-            raise _no_training(folder)
-        record = read_result(folder, DESCRIBED)
+        record: Mapping[str, Any]
+        if settings["command"] == "train":
+            record = read_result(folder, DESCRIBED)
+        else:
+            record, compiled = _shared(run)
         kind = statistics_name(getattr(torch, one["dtype"]) for one in _inputs(record).values())
         device = pick_device(str(device))
         graph, origin = compiled.graph, compiled.loaded.source.name
@@ -105,6 +108,14 @@ class TrainedRun:
     def inputs(self) -> Mapping[str, Mapping[str, Any]]:
         """What is recorded of each input; that of a network of one has no name."""
         return _inputs(self.record)
+
+    @property
+    def training(self) -> Mapping[str, int | float | str]:
+        """Settings of its training; of a search, those of the spec for the training to come."""
+        if self.settings["command"] == "search":
+            return self.compiled.settings("train")
+        settings: Mapping[str, int | float | str] = self.settings.get("settings", {})
+        return settings
 
     @property
     def batch_size(self) -> int:
@@ -230,6 +241,12 @@ class TrainedRun:
         raise wrong(place, "D513", what, f"save pixels {_BYTES}")
 
 
+def own_weights(run: TrainedRun) -> dict[str, Tensor]:
+    """What a run's network has learned, without what it standardises its inputs by."""
+    state = run.network.state_dict()
+    return {name: t for name, t in state.items() if not name.startswith((MEAN, STD))}
+
+
 def input_record(data: Data) -> dict[str, Any]:
     """What the network of a training takes, for its ``result.json``.
 
@@ -313,18 +330,25 @@ def _unfit(
     return None
 
 
-def _no_training(folder: Path) -> DiagnosticError:
-    """D415; there is the run of another command, which may have weights (`result = shared`)."""
-    shared = (folder / "weights.pt").exists()
-    keeping = "its `weights.pt` loads into its `network.py`; otherwise " if shared else ""
-    return DiagnosticError(
-        Diagnostic(
-            "D415",
-            f"the run in `{folder}` is a search, not a training",
-            help=f"{keeping}train what it found, `{folder / 'pruned.nas'}`, with "
-            "`bayesnas train`, and name the folder of that run",
+def _shared(run: Run) -> tuple[Mapping[str, Any], Compiled]:
+    """What a search says of the weights that it kept, and the network that they are of.
+
+    Raises:
+        DiagnosticError: D415 (it kept none), D416 (what it found is not as it wrote it).
+    """
+    folder, found = run.out, run.out / FOUND
+    result = read_result(folder, SHARED)
+    if "shared" not in result:
+        raise DiagnosticError(
+            Diagnostic(
+                "D415",
+                f"the search in `{folder}` kept no weights of what it found",
+                help=f"train that, `{found}`, with `bayesnas train`, and name the folder of that "
+                "run; searches with `--compress` or `result = shared` keep theirs",
+            )
         )
-    )
+    check_file(found, result["found_hash"], RESULT)
+    return result["shared"], compile_spec(found)
 
 
 def load_network(folder: str | Path, device: str = "cpu") -> nn.Module:

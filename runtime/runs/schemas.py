@@ -151,6 +151,9 @@ DESCRIBED: Final = both(
     ),
 )
 
+# Of a search's ``result.json``, what it says of the weights that it may have kept.
+SHARED: Final = open_record({"found_hash": TEXT, "shared": DESCRIBED}, optional=("shared",))
+
 
 def tested(metric: str) -> Schema:
     """Of a training's ``result.json``, its score by the metric that it names."""

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TypeAlias
 
+import torch
 from torch import Tensor
 
+from bayesnas.compiler.emit.paths import module_paths
 from bayesnas.compiler.emit.pytorch import Emitted
 from bayesnas.compiler.graph.model import Graph
+from bayesnas.compiler.slices.counts import Kept, kept_places
+from bayesnas.compiler.slices.groups import Slices
+from bayesnas.compiler.slices.survival import Places, surviving
+from bayesnas.compiler.space.members import prune_to
 from bayesnas.runtime.supernet.supernet import Supernet
 
 State: TypeAlias = Mapping[str, Tensor]
@@ -16,12 +22,18 @@ Ends: TypeAlias = tuple[str, str]
 
 
 def shared_state(
-    net: Supernet, member: Collection[str], graph: Graph, emitted: Emitted, names: Collection[str]
+    net: Supernet,
+    member: Collection[str],
+    graph: Graph,
+    emitted: Emitted,
+    names: Collection[str],
+    channels: tuple[Slices, Kept] | None = None,
 ) -> dict[str, Tensor]:
     """Parameters and statistics of a network that is a member of a supernet.
 
-    Normalisation has the statistics of the member alone. Operations between the same two nodes
-    come in the same order in both, and so do the tensors of an operation.
+    Statistics of normalisation are those of the supernet, which fit no member: `calibrate` the
+    network. Operations between the same two nodes come in the same order in both, and so do the
+    tensors of an operation.
 
     Args:
         net: the supernet, trained.
@@ -29,19 +41,44 @@ def shared_state(
         graph: of the network, compiled from its spec.
         emitted: its source.
         names: of its state.
+        channels: the slices of the member, and those that the network has, if not all.
     """
-    net.keep(member)
-    gates = net.gates.at(dict.fromkeys(member, 1.0))
-    with net.recalibrated(gates):
-        whole = {name: tensor.detach().clone() for name, tensor in net.module.state_dict().items()}
+    places = _places(net, member, channels)
+    whole = {name: tensor.detach().clone() for name, tensor in net.module.state_dict().items()}
     given = _tensors(_paths_in_supernet(net, member), whole)
     wanted = _tensors(_paths(graph, emitted), names)
     state = {}
     for ends, new in wanted.items():
         for name, old in zip(new, given[ends], strict=True):
             assert name.rpartition(".")[2] == old.rpartition(".")[2], "the network is another"
-            state[name] = whole[old]
+            state[name] = _cut(whole[old], places.get(old, ()))
     return state
+
+
+def _places(
+    net: Supernet, member: Collection[str], channels: tuple[Slices, Kept] | None
+) -> dict[str, tuple[Places, ...]]:
+    """Of tensors of the supernet, what a member has along each axis; nothing is all of it."""
+    paths = module_paths(net.graph, net.emitted.operations)
+    left = surviving(net.graph, prune_to(net.graph, member))
+    result = {f"{paths[place]}.{name}": axes for (place, name), axes in left.items()}
+    if channels is None:
+        return result
+    slices, kept = channels
+    for tensor in slices.tensors:
+        name = f"{paths[tensor.place]}.{tensor.name}"
+        stay = [kept_places(axis, kept) for axis in tensor.axes]
+        if name in result:
+            stay = [[whole[k] for k in own] for whole, own in zip(result[name], stay, strict=True)]
+        result[name] = (*stay,)
+    return result
+
+
+def _cut(tensor: Tensor, places: tuple[Places, ...]) -> Tensor:
+    for axis, stay in enumerate(places):
+        if stay and len(stay) < tensor.shape[axis]:
+            tensor = tensor.index_select(axis, torch.tensor(stay, device=tensor.device))
+    return tensor
 
 
 def _paths_in_supernet(net: Supernet, member: Collection[str]) -> dict[Ends, list[str]]:

@@ -290,10 +290,11 @@ class Supernet:
 
         Running averages mix the sub-networks of many steps; they fit no one of them.
         """
-        norms = [m for m in self.module.modules() if isinstance(m, NORMS)]
+        norms = _norms(self.module)
         before = [(m.momentum, {k: v.clone() for k, v in m.named_buffers()}) for m in norms]
         try:
-            self._estimate(norms, gates, RECALIBRATION if examples is None else examples)
+            count = RECALIBRATION if examples is None else examples
+            self._estimate(self.module, gates, count)
             yield
         finally:
             for norm, (momentum, buffers) in zip(norms, before, strict=True):
@@ -301,17 +302,20 @@ class Supernet:
                 for name, value in norm.named_buffers():
                     value.copy_(buffers[name])
 
+    def calibrate(self, network: nn.Module) -> None:
+        """Estimate the statistics of a network that has weights of this one, from its examples."""
+        self._estimate(network, None, RECALIBRATION)
+
     @torch.no_grad()
-    def _estimate(
-        self, norms: Collection[nn.BatchNorm1d | nn.BatchNorm2d], gates: Tensor, examples: int
-    ) -> None:
-        """Set the statistics of the norms to their mean over batches at these gates.
+    def _estimate(self, module: nn.Module, gates: Tensor | None, examples: int) -> None:
+        """Set the statistics of batch normalisation to their mean over batches at these gates.
 
         Each batch counts by its examples, so that it matters little how they are dealt.
         """
+        norms = _norms(module)
         for norm in norms:
             norm.reset_running_stats()
-        self.module.train()
+        module.train()
         part = self._calibrating(examples)
         size, seen = self.at_once.forward(JUDGEMENT), 0
         for inputs, _ in self._in_order(part, size):
@@ -320,7 +324,7 @@ class Supernet:
                 for norm in norms:
                     norm.momentum = len(inputs) / seen
                 with parted(len(inputs)) as share:
-                    predict(self.module, share.of(inputs), gates)
+                    predict(module, share.of(inputs), gates)
         self.evaluated += len(part)
 
     def _calibrating(self, examples: int) -> Examples:
@@ -394,3 +398,7 @@ class Supernet:
         self.generator.set_state(state["generator"].cpu())
         self._batches.order = state["order"].cpu()
         torch.set_rng_state(state["dropout"].cpu())
+
+
+def _norms(module: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d]:
+    return [m for m in module.modules() if isinstance(m, NORMS)]

@@ -47,7 +47,7 @@ class Depthwise(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of z and the weight, where they are needed; g: like what leaves."""
-        z, weight = ctx.saved_tensors
+        z, weight = (saved.to(g.dtype) for saved in ctx.saved_tensors)  # autocast's are mixed
         gradients: list[Tensor | None] = [None, None]
         if ctx.needs_input_grad[0]:
             gradients[0] = input_gradient(g, z, weight, ctx.stride, ctx.dilation)

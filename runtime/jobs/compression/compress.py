@@ -19,10 +19,10 @@ from bayesnas.compiler.slices.layers import Layer
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.compression.cut import Cut, Sparsity
-from bayesnas.runtime.jobs.compression.removal import Judge, Removal, own_weights
+from bayesnas.runtime.jobs.compression.removal import Judge, Removal
 from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.jobs.train import Start, TrainResult, train
-from bayesnas.runtime.jobs.trained import TrainedRun
+from bayesnas.runtime.jobs.trained import TrainedRun, own_weights
 from bayesnas.runtime.runs.folder import RunOptions
 from bayesnas.runtime.runs.ownership import COMPRESSED, STEPS, check_out, set_aside, settings_of
 from bayesnas.runtime.runs.progress import say_note
@@ -97,7 +97,7 @@ def compress(
     check_out(options.out, options.resume, options.force, [folder])
     run = TrainedRun.open(folder)
     data, options = _with_data(run, options)
-    settings = make_settings(TrainSettings, {**run.settings.get("settings", {}), **values})
+    settings = make_settings(TrainSettings, {**run.training, **values})
     work = _Work(run, wanted, settings, options, data)
     try:
         return work.go()

@@ -19,7 +19,7 @@ from bayesnas.compiler.slices.groups import Tensor as SlicedTensor
 from bayesnas.runtime.data.dataset import Data, plain_batches
 from bayesnas.runtime.data.examples import Examples
 from bayesnas.runtime.jobs.compression.cut import Cut, Found, module_of
-from bayesnas.runtime.jobs.trained import MEAN, STD, TrainedRun
+from bayesnas.runtime.jobs.trained import TrainedRun, own_weights
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.weights.choice import Limits, Ranking, Scores, free_strands, within
@@ -46,12 +46,6 @@ from bayesnas.runtime.weights.subject import Rows, Subject
 EXAMPLES = 1024  # of the training part, that gradients are taken on
 CURVED = 192  # of them, anew for every update, that curvature is taken on
 CURVED_AT_ONCE = 16
-
-
-def own_weights(run: TrainedRun) -> dict[str, Tensor]:
-    """What a run's network has learned, without what it standardises its inputs by."""
-    state = run.network.state_dict()
-    return {name: t for name, t in state.items() if not name.startswith((MEAN, STD))}
 
 
 @frozen

@@ -250,13 +250,13 @@ def test_a_search_is_not_resumed_with_other_settings(
     assert snapshot(done[0]) == before
 
 
-def test_a_search_is_no_training(done: tuple[Path, SearchResult]) -> None:
+def test_a_search_that_kept_no_weights(done: tuple[Path, SearchResult]) -> None:
     with pytest.raises(DiagnosticError) as caught:
         load_network(done[0])
     [found] = caught.value.diagnostics
     assert (found.code, found.message) == (
         "D415",
-        f"the run in `{done[0]}` is a search, not a training",
+        f"the search in `{done[0]}` kept no weights of what it found",
     )
     assert str(done[0] / "pruned.nas") in (found.help or "")
 

@@ -18,13 +18,16 @@ from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.jobs import search as search_module
+from bayesnas.runtime.jobs.compression.compress import Compression, compress
 from bayesnas.runtime.jobs.search import SearchResult, search
 from bayesnas.runtime.jobs.space import Space
 from bayesnas.runtime.jobs.train import train
+from bayesnas.runtime.jobs.trained import evaluate_run
 from bayesnas.runtime.report.page import write_report
 from bayesnas.runtime.runs.folder import RunOptions
 from bayesnas.runtime.strategies.widths import Widths
 from bayesnas.runtime.supernet.supernet import Supernet
+from bayesnas.runtime.weights.choice import Share
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +73,16 @@ def test_a_cell_with_its_own_widths_is_found(space: Compiled, folder: Path, tmp_
     slices = lines(tmp_path / "run" / "slices.jsonl")
     assert {row["kept"] for row in slices} == {True, False}
     assert all(row["gamma"] >= 0 for row in slices)
+    told = json.loads((tmp_path / "run" / "result.json").read_text("utf-8"))["shared"]
+    report, _ = evaluate_run(RunOptions("", tmp_path / "run", device="cpu"))
+    assert report.score.loss == pytest.approx(told["test_loss"])
+    again = compress(
+        tmp_path / "run",
+        Compression((Share("flops", 50),)),
+        {"epochs": 1},
+        RunOptions("", tmp_path / "half", 1, "cpu"),
+    )
+    assert again.before == result.found
     page = tmp_path / "page.html"
     write_report([tmp_path / "run"], page)
     assert "The widths" in page.read_text("utf-8")

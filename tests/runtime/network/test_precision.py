@@ -8,6 +8,7 @@ from living import TINY, images
 from support import compile_text
 from torch import Tensor
 
+from bayesnas.compiler.emit.preludes.depthwise import DepthwiseConv2d
 from bayesnas.compiler.settings import SearchSettings
 from bayesnas.runtime.network.precision import exactly
 from bayesnas.runtime.supernet.curvature import ggn
@@ -58,3 +59,24 @@ def test_derivatives_ask_a_gpu_for_all_digits() -> None:
     with exactly():
         assert (matmul.fp32_precision, conv.fp32_precision) == ("ieee", "ieee")
     assert (matmul.fp32_precision, conv.fp32_precision) == before
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "dilation"),
+    [(3, 1, 1), (5, 1, 1), (5, 2, 1), (3, 1, 2), (3, 2, 2), (5, 2, 3), (7, 2, 1)],
+)
+def test_depthwise_convolutions_learn_in_16_bits(kernel: int, stride: int, dilation: int) -> None:
+    padding = dilation * (kernel // 2)
+    layer = DepthwiseConv2d(
+        4, 4, kernel, stride, padding, dilation, groups=4, bias=False, dtype=torch.float32
+    )
+    z = torch.randn(2, 4, 9, 9).contiguous(memory_format=torch.channels_last).requires_grad_()
+
+    def gradients(enabled: bool) -> list[Tensor]:
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            y = layer(z)
+        return list(torch.autograd.grad(y.float().square().sum(), [z, layer.weight]))
+
+    for low, exact in zip(gradients(True), gradients(False), strict=True):
+        assert low.dtype == torch.float32
+        assert (low - exact).norm() < 0.02 * exact.norm()
