@@ -65,6 +65,18 @@ def plugin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
 
 
 @pytest.fixture
+def few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first 300 digits: what is trained on all of them says no more."""
+    from sklearn.datasets import load_digits
+    from sklearn.utils import Bunch
+
+    whole = load_digits()
+    parts = {name: whole[name][:300] for name in ("data", "images", "target")}
+    few = Bunch(**{**whole, **parts})
+    monkeypatch.setattr("sklearn.datasets.load_digits", lambda: few)
+
+
+@pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without Graphviz, which takes longer than small searches."""
     monkeypatch.setattr("bayesnas.compiler.artifacts.figure.has_dot", lambda: False)
