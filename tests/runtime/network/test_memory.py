@@ -88,9 +88,8 @@ def test_the_estimate_is_near_what_is_measured(name: str) -> None:
         assert 1 / 1.5 < expected / held[what] < (1.5 if what == "step" else 2.5), what
 
 
-@pytest.mark.parametrize("name", ["digits_cell", "nasbench201"])
-def test_no_pass_takes_more_than_a_step(name: str) -> None:
-    net = supernet(packaged(name).graph, 8)
+def test_no_pass_takes_more_than_a_step() -> None:
+    net = supernet(packaged("digits_cell").graph, 8)
     work = passes(net, 12)
     held = step_peak(net, work.pop("step"))
     for what, call in work.items():
@@ -102,7 +101,7 @@ def test_no_pass_takes_more_than_a_step(name: str) -> None:
 def test_modules_see_no_more_examples_at_once_than_a_step_has_room_for(
     batch_size: int, recompute: str
 ) -> None:
-    count = min(COUNT, 24 * batch_size)  # one at a time takes its time
+    count = min(COUNT, 12 * batch_size)  # one at a time takes its time
     net = supernet(packaged("digits_cell").graph, batch_size, count, recompute=recompute)
     footprint, work = net.at_once.footprint, passes(net, count)
     del work["step"]
