@@ -145,6 +145,11 @@ class TrainSettings:
     class_weights: str = _word("none", CLASS_WEIGHTS, "balanced: rare classes count like others")
     holdout: float = _number(0.0, 0, 0.9, "share of the training part that is held out and watched")
     keep: str = _word("last", ("last", "best"), "best: the weights that were best on the held-out")
+    carry_state: str = _word(
+        "no",
+        ("yes", "no"),
+        "yes: scans of a text go on from window to window, in training and tests",
+    )
     precision: str = _word("float32", PRECISIONS, "of products and convolutions in training steps")
 
 

@@ -278,7 +278,29 @@ def graphs() -> list[str]:
     ]
     head = "network n(x: [4, 8, 8]) -> (y: [4, 8, 8])"
     learn = "learn { y = classification(smoothing = 0.5, ignored = 3) }"
-    return [graph_to_json(graph_of(f"{motifs}\n{head} {{\n{body}\n}}\n{learn}")) for body in bodies]
+    read = """
+        motif turn(a, b) -> (c) {
+            both = concat(a, b)
+            node d
+            both ~> d : linear(4) | linear(4) >> tanh
+            c = sum(d)
+        }
+        motif side(a) -> (b) {
+            node c
+            a ~> c : conv(1, 4) | conv(3, 4)
+            b = c : global_avg_pool
+        }
+        network n(x: [4, 3], z: [4, 3]) -> (y: [4, 3], v: [4]) {
+            s = shared side(x)
+            t = shared side(z)
+            h = tied scan turn(x) from s
+            k = tied scan turn(z) from t
+            {h, k} -> y
+            {s, t} -> v
+        }
+        learn { y = regression(sigma = 0.5) * 2 }"""
+    specs = [f"{motifs}\n{head} {{\n{body}\n}}\n{learn}" for body in bodies]
+    return [graph_to_json(graph_of(spec)) for spec in [*specs, read]]
 
 
 _json = st.recursive(

@@ -56,6 +56,7 @@ OTHERS: dict[str, dict[str, int]] = {
     "nasbench201": {"cells": 1, "width": 4},
     "nasbench_macro": {"width": 8},
     "nasnet": {"cells": 3, "width": 4},
+    "quick_images": {"width": 4},
     "sequence_tcn": {"blocks": 3, "width": 8},
     "table": {},
     "siamese": {"width": 8, "nodes": 2},

@@ -2,7 +2,8 @@
 
 `specs` draws arbitrary syntax trees, sensible or not: for the laws of printing and parsing.
 `spaces` draws the text of a valid search space: motifs inside motifs, tied or passed to each other,
-chains that reduce, budgets; its networks read images, series or vectors.
+chains that reduce, scans, budgets, objectives; its networks read images, series or vectors, one or
+two of them, and say one thing or two.
 """
 
 from __future__ import annotations
@@ -371,14 +372,36 @@ def _chains(draw: st.DrawFn, motif: _MotifText) -> list[str]:
 
 @st.composite
 def _networks(
-    draw: st.DrawFn, data: _Data, name: str, motifs: list[_MotifText], turn: _MotifText | None
+    draw: st.DrawFn,
+    data: _Data,
+    name: str,
+    motifs: list[_MotifText],
+    turn: _MotifText | None,
+    two: bool,
 ) -> str:
+    """One that has one input and one output, or ``two`` of each."""
     lines = draw(st.sampled_from([[], [], ["budget parameters <= 9.5M", "budget flops <= 90G"]]))
-    made, unread = draw(_flows(data, ["image"], motifs, 2, turn))
+    inputs = ["image", "other"][: 1 + two]
+    made, unread = draw(_flows(data, inputs, motifs, 2, turn))
     stem = f"stem = sum({', '.join(unread)})"
     chain = draw(_chains(draw(st.sampled_from(motifs))))
-    head = f"network {name}(image: {data.shape}; width = 4) -> (logits: [3])"
-    return _block(head, [*lines, *made, stem, *chain, f"last -> logits : {data.last}"])
+    ports = ", ".join(f"{port}: {data.shape}" for port in inputs)
+    outputs = ", ".join(["logits: [3]", "numbers: [3]"][: 1 + two])
+    ends = [f"last -> logits : {data.last}", f"stem -> numbers : {data.last}"][: 1 + two]
+    head = f"network {name}({ports}; width = 4) -> ({outputs})"
+    return _block(head, [*lines, *made, stem, *chain, *ends])
+
+
+_LEARNED = (
+    "",
+    "learn { logits = classification(smoothing = 0.1) }",
+    "learn { logits = regression(sigma = 0.5) }",
+)
+_LEARNED_OF_TWO = (
+    *_LEARNED,
+    "learn { numbers = regression * 0.5 }",
+    "learn { logits = multilabel; numbers = auxiliary * 0.4 }",
+)
 
 
 @st.composite
@@ -393,6 +416,9 @@ def spaces(draw: st.DrawFn) -> str:
     if data is _SERIES:
         turn = draw(_motif_texts(_VECTOR, "turn", [], draw(st.sampled_from(_TURNS))))
     names = draw(st.sampled_from([["net"], ["net"], ["net", "second"]]))
-    networks = [draw(_networks(data, name, motifs, turn)) for name in names]
+    two = draw(st.booleans())
+    networks = [draw(_networks(data, name, motifs, turn, two)) for name in names]
+    learned = draw(st.sampled_from(_LEARNED_OF_TWO if two else _LEARNED))
     choices = [data.definition(), *([_VECTOR.definition()] if turn else [])]
-    return "\n\n".join([*choices, *(m.text for m in [*motifs, turn] if m), *networks]) + "\n"
+    texts = [m.text for m in [*motifs, turn] if m]
+    return "\n\n".join(filter(None, [*choices, *texts, *networks, learned])) + "\n"

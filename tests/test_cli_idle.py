@@ -14,7 +14,8 @@ from bayesnas.cli import main
 SHORT = "--device cpu --option epochs=1"
 OWN = "without `--data`: the run's own data is read as in its training"
 OTHER = "leave it out, or name other data with `--data`"
-FITS, FETCHES = "leave it out: it is for `folder:PATH`", "leave it out: it is for `cifar10`"
+FITS = "leave it out: it is for `folder:PATH` or `csv:FILE`"
+STREAMS, FETCHES = "leave it out: it is for `folder:PATH`", "leave it out: it is for `cifar10`"
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +49,8 @@ IDLE = {
     "search tiny.nas -o o --data npz:x.npz --fit pad": ("--fit", "with `npz:x.npz`", FITS),
     "search tiny.nas -o o --data digits --download": ("--download", "with `digits`", FETCHES),
     "compare tiny.nas -o o --data digits --data-root x": ("--data-root", "with `digits`", FETCHES),
-    "train tiny.nas -o o --data digits --stream": ("--stream", "with `digits`", FITS),
-    "compare tiny.nas -o o --data npz:x.npz --workers 2": ("--workers", "with `npz:x.npz`", FITS),
+    "train tiny.nas -o o --data digits --stream": ("--stream", "with `digits`", STREAMS),
+    "compare tiny.nas -o o --data npz:x.npz --workers 2": ("--workers", "with `npz:x.npz`", STREAMS),
     "train tiny.nas -o run --data folder:data --resume --force": (
         "--force", "beside `--resume`",
         "leave one out: `--resume` goes on with the run there, `--force` replaces it",

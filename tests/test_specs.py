@@ -43,6 +43,7 @@ SPACES = {
     "pgnas_densenet121": (55, {"growth": 4, "p": 2, "q": 1, "r": 1, "s": 1, "classes": 4}),
     "pgnas_resnet50": (45, {"width": 4, "p": 1, "q": 1, "r": 1, "s": 1, "classes": 4}),
     "proxylessnas": (40, {"classes": 10}),
+    "quick_images": (40, {"width": 4}),
     "sequence_tcn": (25, {"blocks": 3, "width": 8}),
     "table": (25, {"outputs": 3}),
     "siamese": (30, {"width": 8, "nodes": 2}),

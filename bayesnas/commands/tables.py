@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import log10
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import fields_dict
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bayesnas.compiler.graph.cost import Cost
     from bayesnas.compiler.graph.model import Graph
     from bayesnas.compiler.pipeline import Compiled
+    from bayesnas.compiler.space.latencies import Whole
 
 _LONGEST = 24  # digits of a count that is written out
 
@@ -59,6 +60,24 @@ def cost_texts(cost: Cost) -> tuple[str, ...]:
 def cost_heads(cost: Cost) -> tuple[str, ...]:
     """The heads of `cost_texts`."""
     return ("parameters", "FLOPs", *(() if cost.latency is None else ("latency",)))
+
+
+WHOLES: Final = ("member", "sum", "measured", "error")
+
+
+def whole_rows(wholes: Iterable[Whole]) -> list[tuple[str, ...]]:
+    """Rows under `WHOLES`: networks measured whole, and the sums of their operations."""
+    from bayesnas.compiler.graph.cost import cost_text
+
+    return [
+        (
+            whole.member,
+            cost_text("latency", whole.sum),
+            cost_text("latency", whole.whole),
+            f"{whole.error:+.1%}",
+        )
+        for whole in wholes
+    ]
 
 
 def heading(compiled: Compiled) -> str:

@@ -34,7 +34,7 @@ from bayesnas.commands.reports import (
     unread,
 )
 from bayesnas.commands.runs import batch_setting, run_options, set_threads
-from bayesnas.commands.tables import columns, cost_texts
+from bayesnas.commands.tables import WHOLES, columns, cost_heads, cost_texts, whole_rows
 from bayesnas.commands.values import (
     chosen_settings,
     parse_objectives,
@@ -137,7 +137,8 @@ def _add_compress(parser: argparse.ArgumentParser) -> None:
         metavar="COST=LIMIT",
         action="append",
         required=True,
-        help="what the smaller network may cost: flops=50%%, parameters=20K; may be repeated",
+        help="what the smaller network may cost: flops=50%%, parameters=20K, latency=2ms; may be "
+        "repeated",
     )
     parser.add_argument(
         "--importance",
@@ -199,10 +200,12 @@ def _compress(options: argparse.Namespace) -> int:
          *map(str, (layer.channels, layer.channels_kept)), f"{layer.share:.0%}")
         for layer in result.layers
     ]))  # fmt: skip
-    say(*columns(("", "parameters", "FLOPs"), [
+    say(*columns(("", *cost_heads(result.before)), [
         ("before", *cost_texts(result.before)),
         ("after", *cost_texts(result.after)),
     ]))  # fmt: skip
+    if result.wholes:
+        say(*columns(WHOLES, whole_rows(result.wholes)))
     if (sparse := result.sparsity) is not None:
         say(
             f"{sparse.nonzero:,} of {sparse.weights:,} weights are not zero; {sparse.flops:,} "

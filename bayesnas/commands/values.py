@@ -116,32 +116,23 @@ def parse_shares(texts: Sequence[str]) -> tuple[BudgetConstraint | Share, ...]:
     Raises:
         DiagnosticError: D418 (neither, no share from above 0 to 100 %, or none at all).
     """
+    from bayesnas.compiler.graph.model import CostName
     from bayesnas.runtime.weights.choice import Share
 
+    costs = get_args(CostName)
+    share = rf"\s*({'|'.join(costs)})\s*<?=\s*(\d{{1,3}}(?:\.\d{{1,9}})?)\s*%\s*"
     result: list[BudgetConstraint | Share] = []
     for text in texts:
-        match = re.fullmatch(r"\s*(flops|parameters)\s*<?=\s*(\d{1,3}(?:\.\d{1,9})?)\s*%\s*", text)
+        match = re.fullmatch(share, text)
         if match is None and "%" not in text:
-            result += map(_of_channels, parse_budgets([text]))
+            result += parse_budgets([text])
         elif match is None or not 0 < float(match[2]) <= 100:
             remedy = "write a share above 0 and up to 100, as in `--budget flops=50%`"
             raise DiagnosticError(Diagnostic("D418", f"cannot read `--budget {text}`", help=remedy))
         else:
-            result.append(Share("flops" if match[1] == "flops" else "parameters", float(match[2])))
+            [cost] = [name for name in costs if name == match[1]]
+            result.append(Share(cost, float(match[2])))
     return tuple(result)
-
-
-def _of_channels(budget: BudgetConstraint) -> BudgetConstraint:
-    """Refuse a budget that fewer channels cannot be held to.
-
-    Raises:
-        DiagnosticError: D418.
-    """
-    if budget.cost == "latency":
-        message = "no budget of latency for `compress`"
-        remedy = "write `--budget flops=50%`: no table says how long layers of other widths take"
-        raise DiagnosticError(Diagnostic("D418", message, help=remedy))
-    return budget
 
 
 def _check_digits(number: str, option: str) -> None:

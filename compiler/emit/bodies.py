@@ -14,7 +14,7 @@ from bayesnas.compiler.emit.names import RESERVED, TAKEN, identifier, unique
 from bayesnas.compiler.emit.source import Family, ModuleSource, Value, call_source, list_source
 from bayesnas.compiler.emit.texts import INDENT, LINE, joined, place_comment, wrapped
 from bayesnas.compiler.graph.model import Connection, Graph, Instance
-from bayesnas.compiler.graph.scans import series_of, ways_back
+from bayesnas.compiler.graph.scans import carried_scans, series_of, ways_back
 from bayesnas.compiler.graph.sharing import owners
 from bayesnas.compiler.graph.walks import scope_graphs
 from bayesnas.dsl.diagnostics import Span
@@ -80,11 +80,13 @@ class Made:
 class Bodies:
     """The bodies of a graph's instances; children come before what they stand in.
 
-    ``classes`` are those of the instances whose bodies are settled, by path.
+    ``classes`` are those of the instances whose bodies are settled, by path; ``carried`` are the
+    scans whose states go on from call to call.
     """
 
-    def __init__(self, graph: Graph, sources: EdgeSources) -> None:
+    def __init__(self, graph: Graph, sources: EdgeSources, carrying: bool = False) -> None:
         self.graph = graph
+        self.carried = frozenset(carried_scans(graph) if carrying else ())
         self.sources = sources
         self.scopes = scope_graphs(graph)
         self.ranges = gate_ranges(graph)
@@ -312,7 +314,11 @@ class _BodyWriter:
         }
         states = [start for start, _ in scan.states or ()]
         held = {port: self._variable(graph.node(port).name) for port in (*series, *states)}
-        self._assign_each([held[port] for port in states], [given[port] for port in states])
+        carriers = {port: self._carrier(scan, attribute, port) for port in states}
+        begun = [
+            f"{carriers[port]}({given[port]})" if carriers[port] else given[port] for port in states
+        ]
+        self._assign_each([held[port] for port in states], begun)
         made = {
             port: held[back[port]] if port in back else self._variable(graph.node(port).name)
             for port in scan.outputs
@@ -334,10 +340,23 @@ class _BodyWriter:
         self._assign([made[port] for port in scan.outputs], call, 3)
         for port, several in kept.items():
             self.lines += wrapped(f"{BODY}{INDENT}", f"{several}.append({made[port]})", level=3)
+        for port, carrier in carriers.items():
+            if carrier:
+                self.lines.append(f"{BODY}{carrier}.keep({held[port]})")
         for port, several in kept.items():
             self.variables[port] = self._variable(graph.node(graph.outgoing(port)[0].target).name)
             call = f"torch.stack({several}, dim=2)"
             self.lines += wrapped(f"{BODY}{self.variables[port]} = ", call, level=2)
+
+    def _carrier(self, scan: Instance, attribute: str, port: str) -> str:
+        """What carries a state of a scan from call to call; empty where nothing does."""
+        if scan.path not in self.bodies.carried:
+            return ""
+        node = self.graph.node(port)
+        width = (node.shape or ())[0]
+        source = call_source("Carried", "Carried", ("width",), (width,))
+        self.helpers.add("Carried")
+        return f"self.{self._attribute(f'{attribute}_{node.name}', source, self._span(scan))}"
 
     def _own(self, child: Instance, name: str) -> str:
         """The attribute of a child that is a module of its own."""

@@ -41,7 +41,11 @@ class Emitted:
 
 @without_collector
 def emit_torch(
-    graph: Graph, origin: str, plan: Schedule | None = None, statistics: str | None = None
+    graph: Graph,
+    origin: str,
+    plan: Schedule | None = None,
+    statistics: str | None = None,
+    carrying: bool = False,
 ) -> Emitted:
     """PyTorch source of a graph whose shapes are known; ``origin`` says where it comes from.
 
@@ -52,11 +56,13 @@ def emit_torch(
     bytes as shares of 255: it standardises them itself, by its buffers ``input_mean`` and
     ``input_std`` of that type, [C, 1, 1] for images and [C] for vectors; of several inputs by
     ``input_mean_PORT`` and ``input_std_PORT``. They are 0 and 1 until they are loaded.
+
+    A network that is ``carrying`` has a `Carried` for each state of `carried_scans`.
     """
     modules = imported_modules(graph)
     taken = TAKEN | {module.partition(".")[0] for module in modules}
     edges = EdgeSources(graph, plan, taken)
-    classes = Classes(Bodies(graph, edges), statistics)
+    classes = Classes(Bodies(graph, edges, carrying), statistics)
     definitions = classes.definitions(taken | edges.functions.taken)
     helpers = helper_source(edges.functions.helpers() | classes.helpers)
     source = "".join(

@@ -106,8 +106,13 @@ def graph_cost(graph: Graph) -> Cost:
     timing = graph.timing
     if timing is None:
         return total
+    times, scopes = turns(graph), {edge.target: edge.scope for edge in graph.edges()}
     arriving = Counter(edge.target for edge in graph.edges())
-    first = sum(timing.arrivals.get(node, 0) for node, count in arriving.items() if count > 1)
+    first = sum(
+        timing.arrivals.get(node, 0) * times[scopes[node]]
+        for node, count in arriving.items()
+        if count > 1
+    )
     return evolve(total, latency=(total.latency or 0) + timing.call - first)
 
 

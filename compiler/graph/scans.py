@@ -23,6 +23,20 @@ def ways_back(graph: Graph) -> dict[str, str]:
     return {end: start for start, end in pairs}
 
 
+def carried_scans(graph: Graph) -> Iterator[str]:
+    """Scans, by path, that a call of the network runs once: their states may go on in the next.
+
+    One that stands in a shared motif may run for several series, one in a scan at every position.
+    """
+    once = set()
+    for path, instance in graph.instances.items():  # parents first
+        if instance.parent is None or instance.parent in once:
+            if instance.states:
+                yield path
+            elif not instance.shared:
+                once.add(path)
+
+
 def series_of(graph: Graph, scan: Instance) -> list[str]:
     """The inputs of a scan that read a series; all but its states before shapes are known."""
     states = {start for start, _ in scan.states or ()}

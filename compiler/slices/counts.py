@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from math import sqrt
 from typing import TypeAlias
 
+from attrs import evolve
+
 from bayesnas.compiler.graph.cost import Cost, sum_of
-from bayesnas.compiler.graph.model import Graph, Stage
+from bayesnas.compiler.graph.model import Edge, Graph, Stage
 from bayesnas.compiler.graph.scans import turns
 from bayesnas.compiler.graph.sharing import owner_edges
 from bayesnas.compiler.graph.walks import primitives_of
 from bayesnas.compiler.operations.primitives import PRIMITIVES
 from bayesnas.compiler.slices.groups import Slices, StageChannels
+from bayesnas.compiler.slices.pace import Pace
 from bayesnas.compiler.slices.ties import Channels, Run, Strand
 
 Kept: TypeAlias = Mapping[Strand, Sequence[int]]  # channels that stay; of other strands, all
@@ -44,9 +49,57 @@ def kept_numbers(stage: Stage, channels: StageChannels, kept: Kept) -> dict[str,
     return {**dict(stage.arguments), **counted}
 
 
+def kept_stage(stage: Stage, channels: StageChannels, kept: Kept) -> Stage:
+    """A primitive with the numbers and shapes that it has once channels are gone."""
+    assert stage.input_shape is not None, "asked before shape inference"
+    assert stage.output_shape is not None, "asked before shape inference"
+    return evolve(
+        stage,
+        arguments=tuple(kept_numbers(stage, channels, kept).items()),
+        input_shape=(kept_count(channels.source, kept), *stage.input_shape[1:]),
+        output_shape=(kept_count(channels.target, kept), *stage.output_shape[1:]),
+    )
+
+
 def kept_cost(graph: Graph, slices: Slices, kept: Kept) -> Cost:
-    """What the network costs once channels are gone, without making it."""
-    return sum_of(kept_costs(graph, slices, kept).values())
+    """What the network costs once channels are gone, without making it.
+
+    With a latency where the slices have a `Pace`.
+    """
+    cost = sum_of(kept_costs(graph, slices, kept).values())
+    if slices.pace is None:
+        return cost
+    return evolve(cost, latency=_latency(slices.pace, graph, slices, kept))
+
+
+def _latency(pace: Pace, graph: Graph, slices: Slices, kept: Kept) -> int:
+    times, scopes = turns(graph), {edge.target: edge.scope for edge in graph.edges()}
+    arriving = Counter(edge.target for edge in graph.edges())
+    total = float(pace.call)
+    for edge in graph.edges():
+        if edge.id in pace.edges:
+            share = edge_share(edge, slices, kept)
+            total += pace.edges[edge.id].at(share) * times[edge.scope]
+    for node, count in arriving.items():
+        if node in pace.arrivals:
+            share = axis_share(slices.nodes[node], kept)
+            total += pace.arrivals[node].at(share) * (count - 1) * times[scopes[node]]
+    return round(total)
+
+
+def edge_share(edge: Edge, slices: Slices, kept: Kept) -> float:
+    """How wide an operation still is: its primitives' mean of what comes in and what goes out."""
+    shares = [
+        sqrt(axis_share(channels.source, kept) * axis_share(channels.target, kept))
+        for number, _ in enumerate(primitives_of(edge.operation.stages))
+        for channels in [slices.stages[edge.id, number]]
+    ]
+    return sum(shares) / len(shares)
+
+
+def axis_share(channels: Channels, kept: Kept) -> float:
+    """Of the places of an axis, what stays."""
+    return kept_count(channels, kept) / max(1, sum(map(len, channels)))
 
 
 def kept_costs(graph: Graph, slices: Slices, kept: Kept) -> dict[str, Cost]:
@@ -63,11 +116,10 @@ def kept_costs(graph: Graph, slices: Slices, kept: Kept) -> dict[str, Cost]:
         parameters = flops = 0
         for number, stage in enumerate(primitives_of(edge.operation.stages)):
             primitive, channels = PRIMITIVES[stage.primitive], slices.stages[edge.id, number]
-            assert stage.input_shape is not None, "asked before shape inference"
-            assert stage.output_shape is not None, "asked before shape inference"
-            source = (kept_count(channels.source, kept), *stage.input_shape[1:])
-            target = (kept_count(channels.target, kept), *stage.output_shape[1:])
-            arguments = kept_numbers(stage, channels, kept)
+            left = kept_stage(stage, channels, kept)
+            source, target, arguments = left.input_shape, left.output_shape, dict(left.arguments)
+            assert source is not None
+            assert target is not None
             if owners[edge.id] == edge.id:
                 parameters += primitive.weights(source, arguments)
             flops += primitive.flops(source, target, arguments) * times[edge.scope]

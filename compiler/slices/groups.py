@@ -18,6 +18,7 @@ from bayesnas.compiler.graph.sharing import owner_edges
 from bayesnas.compiler.graph.tied_weights import tied_weights
 from bayesnas.compiler.operations.coupling import Axis, Coupling
 from bayesnas.compiler.operations.primitives import PRIMITIVES
+from bayesnas.compiler.slices.pace import Pace
 from bayesnas.compiler.slices.ties import Channels, Run, Strand, fix, resolved, tie
 
 # An edge, and the number of the stage in it: among all of its primitives, in order.
@@ -58,12 +59,14 @@ class Slices:
         nodes: the channels of each node, by id.
         tensors: what belongs to them, in the order of the edges.
         stages: the channels of each primitive.
+        pace: what the network takes at fewer channels, if that was measured.
     """
 
     strands: tuple[Strand, ...]
     nodes: Mapping[str, Channels]
     tensors: tuple[Tensor, ...]
     stages: Mapping[Place, StageChannels] = field(repr=False)
+    pace: Pace | None = field(repr=False, default=None)
 
     @property
     def removable(self) -> tuple[Strand, ...]:

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from bayesnas.compiler.artifacts.derive import derive_spec, literal_number
-from bayesnas.compiler.graph.model import AnyStage, Graph, ParallelStage, Stage
+from bayesnas.compiler.graph.model import AnyStage, Edge, Graph, ParallelStage, Stage
 from bayesnas.compiler.operations.primitives import PRIMITIVES
-from bayesnas.compiler.slices.counts import Kept, kept_count, kept_numbers
+from bayesnas.compiler.slices.counts import Kept, kept_count, kept_numbers, kept_stage
 from bayesnas.compiler.slices.groups import Slices
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span
@@ -44,6 +44,35 @@ def narrowed_spec(
         for edge in graph.edges()
     }
     return derive_spec(compiled, graph, terms)
+
+
+def narrowed_graph(graph: Graph, slices: Slices, kept: Kept) -> Graph:
+    """A network's graph with the channels that stay, the same nodes and edges."""
+    nodes = []
+    for node in graph.nodes():
+        shape = node.shape
+        if shape is not None and node.id in slices.nodes:
+            shape = (kept_count(slices.nodes[node.id], kept), *shape[1:])
+        nodes.append(evolve(node, shape=shape))
+    edges = [
+        evolve(edge, operation=evolve(edge.operation, stages=_narrowed(edge, slices, kept)))
+        for edge in graph.edges()
+    ]
+    return graph.rebuild(nodes, edges)
+
+
+def _narrowed(edge: Edge, slices: Slices, kept: Kept) -> tuple[AnyStage, ...]:
+    numbers = count()
+
+    def narrowed(stages: Sequence[AnyStage]) -> tuple[AnyStage, ...]:
+        return tuple(
+            ParallelStage(tuple(map(narrowed, stage.branches)))
+            if isinstance(stage, ParallelStage)
+            else kept_stage(stage, slices.stages[edge.id, next(numbers)], kept)
+            for stage in stages
+        )
+
+    return narrowed(edge.operation.stages)
 
 
 def _check_left(slices: Slices, kept: Kept) -> None:

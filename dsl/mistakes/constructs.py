@@ -7,6 +7,7 @@ from bayesnas.dsl.mistakes.rules import (
     AFTER_AN_OPERATION,
     AT_A_STATEMENT,
     AT_THE_TOP,
+    BOTH,
     CHAIN,
     CONDITION,
     LOOP,
@@ -279,6 +280,7 @@ _LISTS = (
 )
 
 _CHAINS = (
+    Rule(r"scan § chain|chain § scan", BOTH, "make a motif of the one, and name it in the other"),
     Rule(r"chain \w+ \( LINE \) § (x|\*)", "missing `times` before <next>", CHAIN, "times"),
     Rule(r"chain (\w+ )§", "`chain` repeats a motif with its inputs", CHAIN, "("),
     Rule(

@@ -41,7 +41,7 @@ class Data:
     ``augment`` is what ``augment = auto`` means for it; ``note`` is what its user should know.
     ``undivided`` examples are only to be judged: ``train`` and ``test`` are all there are.
     ``reading`` is there until axes and numbers are read for a network (`load_data`).
-    ``columns`` are how those of a table have become features, plain values for files.
+    ``columns`` are how those of a table have become inputs, by port, plain values for files.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Data:
     note: str = ""
     reading: Reading | None = None
     undivided: bool = False
-    columns: Sequence[Mapping[str, Any]] = ()
+    columns: Mapping[str, Sequence[Mapping[str, Any]]] = field(factory=dict)
 
     @classmethod
     def of(
@@ -118,11 +118,16 @@ class Data:
 def _normalized(inputs: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     around = [1] * (inputs.dim() - 2)
     centred = numbers(inputs) - mean.view(-1, *around)
-    return _laid_out((centred / std.view(-1, *around)).to(torch.float32))
+    return _laid((centred / std.view(-1, *around)).to(torch.float32))
 
 
-def _laid_out(inputs: Tensor) -> Tensor:
-    """Images as networks take them fastest: channels last in memory."""
+def laid_out(inputs: Inputs) -> Inputs:
+    """Inputs for a network that standardises them itself, in memory as it takes them fastest."""
+    return mapped(_laid, inputs)
+
+
+def _laid(inputs: Tensor) -> Tensor:
+    """Images channels last."""
     if inputs.dim() == 4:
         return inputs.contiguous(memory_format=torch.channels_last)
     return inputs
@@ -202,6 +207,33 @@ class Batches:
         return order.to(self.part.targets.device)
 
 
+class Streams(Batches):
+    """Batches of windows of a text: each row goes on where it ended in the batch before.
+
+    The text is parted into as many stretches of equal length as a batch has rows; of what is left
+    over, less than a batch, nothing is learned.
+    """
+
+    def __init__(
+        self,
+        data: Data,
+        part: Examples,
+        size: int,
+        augment: str,
+        generator: torch.Generator,
+        extra: Extra | None = None,
+    ) -> None:
+        super().__init__(data, part, min(size, len(part)), augment, generator, extra)
+
+    def __len__(self) -> int:
+        """How many one pass has."""
+        return len(self.part) // self.size
+
+    def _shuffled(self, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+        order = torch.arange(self.size * len(self)).view(self.size, -1).T.flatten()
+        return order.to(self.part.targets.device)
+
+
 def plain_batches(data: Data, part: Examples, size: int) -> Iterator[tuple[Inputs, Tensor]]:
     """Batches in order, as they are."""
     for inputs, targets in part.in_order(size):
@@ -211,7 +243,7 @@ def plain_batches(data: Data, part: Examples, size: int) -> Iterator[tuple[Input
 def raw_batches(part: Examples, size: int) -> Iterator[tuple[Inputs, Tensor]]:
     """Batches in order, for a network that standardises its inputs itself."""
     for inputs, targets in part.in_order(size):
-        yield mapped(_laid_out, inputs), targets
+        yield laid_out(inputs), targets
 
 
 def sameness_note(part: Examples) -> str:

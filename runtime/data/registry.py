@@ -69,7 +69,7 @@ class DataOptions:
             numbers that the network looks up as they are.
         target: the columns of a table that are predicted.
         level: what a token of a text is.
-        columns: how the columns of a table became features for the network that is asked.
+        columns: how the columns of a table became inputs of the network that is asked, by port.
         stream: image files are read when they are needed, even if they fit into memory.
         workers: processes that decode them; None: a core each. Neither changes any number.
 
@@ -84,7 +84,7 @@ class DataOptions:
     standardise: Standardise = field(default="auto", validator=_one_of(*STANDARDISE))
     target: tuple[str, ...] = ()
     level: Level = field(default="character", validator=_one_of(*LEVELS))
-    columns: Sequence[Mapping[str, Any]] = ()
+    columns: Mapping[str, Sequence[Mapping[str, Any]]] = field(factory=dict)
     stream: bool = field(default=False, validator=_one_of(False, True))
     workers: int | None = field(default=None, validator=_processes)
 
@@ -248,7 +248,7 @@ SOURCES: Final = (
     Source("cifar10", "", "cifar10", fetches=True),
     Source("folder", "PATH", "folders.source", fits=True, streams=True),
     Source("npz", "FILE", "arrays"),
-    Source("csv", "FILE", "tables.source", tabular=True),
+    Source("csv", "FILE", "tables.source", tabular=True, fits=True),
     Source("text", "FILE", "texts.source", spells=True),
 )
 KINDS: Final = tuple(source.kind for source in SOURCES)

@@ -184,7 +184,7 @@ def _predicted(
             if word == "fault":
                 yield from (item for item in batch if isinstance(item, Fault))
             elif word == "array":
-                yield from _of_array(trained, files[0], wanted, reader.findings)
+                yield from _of_array(trained, files[0], wanted, reader)
             else:
                 yield from _of_images(trained, files, reader, wanted)
             done(len(batch))
@@ -217,20 +217,18 @@ def _fitting(
     return Fault(file, f"it is {list(own)}, the network takes {list(shape)}", size=True)
 
 
-def _of_array(
-    trained: TrainedRun, file: Path, wanted: Wanted, findings: Findings
-) -> Iterator[Outcome]:
+def _of_array(trained: TrainedRun, file: Path, wanted: Wanted, reader: Reader) -> Iterator[Outcome]:
     try:
-        inputs, remark = _examples(trained, file)
+        inputs, remark = _examples(trained, file, reader)
     except DiagnosticError as error:
         yield Fault(file, error.diagnostics[0].message.removeprefix(f"`{file}` "))
         return
-    findings.arrays.update([remark] if remark else ())
+    reader.findings.arrays.update([remark] if remark else ())
     for number, answers in enumerate(_answers(trained, inputs, wanted)):
         yield _outcome(file, number, answers)
 
 
-def _examples(trained: TrainedRun, file: Path) -> tuple[Inputs, str]:
+def _examples(trained: TrainedRun, file: Path, reader: Reader) -> tuple[Inputs, str]:
     """The examples in a file, and what was done to them.
 
     Raises:
@@ -239,7 +237,7 @@ def _examples(trained: TrainedRun, file: Path) -> tuple[Inputs, str]:
     """
     place, remarks, inputs = f"`{file}`", [], {}
     for port, about in trained.inputs.items():
-        found, remark = _of_port(trained, file, about, port)
+        found, remark = _of_port(trained, file, about, port, reader)
         inputs[port] = trained.fitted(found, place, port)
         remarks.append(f"`{port}`: {remark}" if port and remark else remark)
     counts = {port: len(tensor) for port, tensor in inputs.items()}
@@ -250,7 +248,7 @@ def _examples(trained: TrainedRun, file: Path) -> tuple[Inputs, str]:
 
 
 def _of_port(
-    trained: TrainedRun, file: Path, about: Mapping[str, Any], port: str
+    trained: TrainedRun, file: Path, about: Mapping[str, Any], port: str, reader: Reader
 ) -> tuple[Tensor, str]:
     """The examples of one input in a file, and what was done to them."""
     if file.suffix.lower() in _TEXTS:
@@ -262,7 +260,8 @@ def _of_port(
     if (columns := about.get("columns")) is None:
         remedy = "save the examples as an array, `.npy`"
         raise wrong(f"`{file}`", "D516", "is a table, and the run was trained on none", remedy)
-    return read_rows(file, columns)
+    shape = tuple(about["shape"])
+    return read_rows(file, columns, shape, reader.options, reader.findings)
 
 
 def _outcome(

@@ -16,6 +16,7 @@ from bayesnas.runtime.data.augmentation import Extra, augmentation_note
 from bayesnas.runtime.data.census import Census
 from bayesnas.runtime.data.dataset import Data, sameness_note
 from bayesnas.runtime.jobs.failures import plugins_named
+from bayesnas.runtime.network.carrying import check_carrying
 from bayesnas.runtime.network.causality import check_causal
 from bayesnas.runtime.network.kernels import layout_note
 from bayesnas.runtime.network.learning.drop_path import droppable
@@ -48,6 +49,7 @@ def settled(
     augment = data.augmentation(settings.augment)
     if training is not None:
         _check_training(training, data, graph)
+        check_carrying(training, data.task, graph, data.name)
     census: Census = Census.of(data, holdout, "search" if training is None else "training")
     examples: int = int(census.train.sum())
     with plugins_named(data):

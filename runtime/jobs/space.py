@@ -103,7 +103,9 @@ def check_budgets(space: Space, prices: Prices, settings: SearchSettings) -> Non
         check_idle(["--proxy"], "where widths are searched", remedy)
     if any(budget.cost == "latency" for budget in prices.budgets):
         message = "no budget of latency where widths are searched"
-        remedy = "bound `flops` or `parameters`: no table says how long layers of other widths take"
+        remedy = (
+            "bound `flops` or `parameters`, and what is found by `compress --budget latency=2ms`"
+        )
         raise DiagnosticError(Diagnostic("D418", message, help=remedy))
     least = least_cost(members, prices, space.wanted.graph)
     if missed_by(least, prices.budgets):

@@ -17,7 +17,7 @@ from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import check_idle
 from bayesnas.runtime.data.augmentation import Extra
-from bayesnas.runtime.data.dataset import Batches, Data
+from bayesnas.runtime.data.dataset import Batches, Data, Streams
 from bayesnas.runtime.data.examples import Examples
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.splits import split
@@ -192,7 +192,9 @@ class _Training:
         self.at_once, self.start = at_once, start
         self.data, self.run, self.device = data, run, device
         graph, origin = trained_graph(compiled, start), compiled.loaded.source.name
-        module, emitted = build(graph, origin, options.seed, layout=layout(graph, device))
+        self.carrying = settings.carry_state == "yes"
+        kind = layout(graph, device)
+        module, emitted = build(graph, origin, options.seed, layout=kind, carrying=self.carrying)
         if start is not None:
             module.load_state_dict(start.state)
         self.emitted = emitted
@@ -202,7 +204,8 @@ class _Training:
         torch.manual_seed(options.seed)  # for dropout
         fit, self.held = self._parts()
         size, extra = settings.batch_size, Extra.of(settings)
-        self.batches = Batches(data, fit, size, settings.augment, self.generator, extra)
+        make_batches = Streams if self.carrying else Batches
+        self.batches = make_batches(data, fit, size, settings.augment, self.generator, extra)
         make = start.prior if start is not None else None
         self.prior = make(self.learner.module, data, settings) if make is not None else None
         self.learner.regulariser = self.prior
@@ -219,6 +222,10 @@ class _Training:
         train, share = self.data.train, self.settings.holdout
         if not share:
             return train, None
+        if self.carrying:  # the end of the text
+            places = torch.arange(len(train), device=train.targets.device)
+            first = len(train) - round(share * len(train))
+            return train.subset(places[:first]), train.subset(places[first:])
         return split(train, self.data.task, share, self.generator)
 
     def fit(self) -> TrainResult:
@@ -326,6 +333,7 @@ class _Training:
         weights = like_all(self.learner.module.state_dict())
         best = record({"quality": NUMBER, "epoch": COUNT, "model": weights})
         learner = {"model": weights, "optimizer": like_optimizer(self.learner.optimizer)}
+        learner["carried"] = like_all(self.learner.states.tensors())
         if self.learner.average is not None:
             learner["average"] = like_all(self.learner.average.state_dict())
         entries = record(

@@ -22,6 +22,7 @@ from bayesnas.runtime.data.examples import statistics_type
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.registry import DataOptions, Ports, check_use
 from bayesnas.runtime.data.splits import reserve_test
+from bayesnas.runtime.data.tables.pictures import named
 from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.network.kernels import layout, layout_note
 from bayesnas.runtime.network.memory import TEST, AtOnce, Footprint
@@ -86,7 +87,8 @@ class TrainedRun:
         kind = statistics_name(getattr(torch, one["dtype"]) for one in _inputs(record).values())
         device = pick_device(str(device))
         graph, origin = compiled.graph, compiled.loaded.source.name
-        module, _ = build(graph, origin, 0, scheduled, kind, layout(graph, device))
+        carrying = settings.get("settings", {}).get("carry_state") == "yes"
+        module, _ = build(graph, origin, 0, scheduled, kind, layout(graph, device), carrying)
         # What is not finite is named below.
         state = run.weights(like_all(module.state_dict(), finite=False), device)
         if (reason := _unfit(state, record, compiled)) is not None:
@@ -131,7 +133,10 @@ class TrainedRun:
     def takes_pixels(self, port: str = "") -> bool:
         """Whether an input is bytes, or shares of their full scale; else numbers of any scale."""
         kind = str(self.settings["data"]).partition(":")[0]
-        return self.inputs[port]["dtype"] == "uint8" or kind == "folder"
+        about = self.inputs[port]
+        return (
+            about["dtype"] == "uint8" or kind == "folder" or bool(named(about.get("columns", ())))
+        )
 
     def own_reading(self, options: DataOptions) -> tuple[str, DataOptions]:
         """What names the run's own data from here, and how it was read."""
@@ -190,7 +195,7 @@ class TrainedRun:
         resized = self.settings["resize"]
         fit = options.fit or (self.settings["fit"] if resized else None)
         target = options.target or tuple(self.settings.get("target", ()))
-        columns = self.inputs.get("", {}).get("columns", ())
+        columns = {p: one["columns"] for p, one in self.inputs.items() if "columns" in one}
         resize = options.resize or resized
         return evolve(options, resize=resize, fit=fit, target=target, columns=columns)
 
@@ -253,10 +258,9 @@ def input_record(data: Data) -> dict[str, Any]:
     It is ``input`` of a network of one input, else ``inputs`` by port.
     """
     records = {port: _input_record(inputs) for port, inputs in by_port(data.train.example).items()}
-    if "" not in records:
-        return {"inputs": records}
-    columns = {"columns": list(data.columns)} if data.columns else {}
-    return {"input": {**records[""], **columns}}
+    for port, columns in data.columns.items():
+        records[port]["columns"] = list(columns)
+    return {"input": records[""]} if "" in records else {"inputs": records}
 
 
 def _input_record(inputs: Tensor) -> dict[str, Any]:

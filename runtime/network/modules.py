@@ -35,16 +35,18 @@ def build(
     scheduled: bool = True,
     statistics: str | None = None,
     layout: torch.memory_format = torch.channels_last,
+    carrying: bool = False,
 ) -> tuple[nn.Module, Emitted]:
     """The network with fresh weights; the same seed gives the same weights on every device.
 
     It is emitted by its schedule, or plainly: the same function of the same parameters. With
     ``statistics`` it standardises its inputs itself, as `emit_torch` says. A network whose layout
-    is contiguous is plain: schedules are made of kernels that want channels last.
+    is contiguous is plain: schedules are made of kernels that want channels last. With
+    ``carrying`` it can carry its states from call to call (`network/carrying.py`).
     """
     contiguous = layout is torch.contiguous_format
     plan = schedule(graph) if scheduled and not contiguous else None
-    emitted = emit_torch(graph, origin, plan, statistics)
+    emitted = emit_torch(graph, origin, plan, statistics, carrying)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = load_source(emitted)

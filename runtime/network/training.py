@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.data.dataset import Data, plain_batches, raw_batches
+from bayesnas.runtime.data.dataset import Data, laid_out
 from bayesnas.runtime.data.examples import Examples
 from bayesnas.runtime.data.free_memory import release_memory
+from bayesnas.runtime.network.carrying import States, judged_rows, stretches
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.network.together.ranks import world
 from bayesnas.runtime.tasks.bundle import Inputs
@@ -112,32 +113,42 @@ def evaluate(
 
     It looks at ``at_once`` examples at a time, which changes nothing but time and memory.
     """
-    return _judged(module, data.task.score, part, plain_batches(data, part, at_once), gates)
+    return _judged(module, data.task.score, part, at_once, data.normalize, gates)
 
 
 @torch.no_grad()
 def report(module: nn.Module, data: Data, part: Examples, at_once: int) -> Report:
     """The same, and by class."""
-    return _judged(module, data.task.report, part, plain_batches(data, part, at_once))
+    return _judged(module, data.task.report, part, at_once, data.normalize)
 
 
 @torch.no_grad()
 def report_raw(module: nn.Module, task: Task, part: Examples, at_once: int) -> Report:
     """How good a network is that standardises its inputs itself, and by class."""
-    return _judged(module, task.report, part, raw_batches(part, at_once))
+    return _judged(module, task.report, part, at_once, laid_out)
 
 
 def _judged(
     module: nn.Module,
     judge: Callable[[Iterable[tuple[Tensor, Tensor]]], Judgement],
     part: Examples,
-    passes: Iterable[tuple[Inputs, Tensor]],
+    at_once: int,
+    seen: Callable[[Inputs], Inputs],
     gates: Tensor | None = None,
 ) -> Judgement:
-    was_training = module.training
+    """``seen`` makes of a batch what the network takes; a carried state is carried on."""
+    was_training, states = module.training, States.of(module)
     module.eval()
     release_memory(part.targets.device)
-    judgement = judge(_predictions(module, passes, gates))
+    batches = part.in_order(at_once)
+    rows = 0
+    if states.carriers:
+        rows = judged_rows(len(part), at_once)
+        device = part.targets.device
+        batches = part.batches([places.to(device) for places in stretches(len(part), rows)])
+    with states.elsewhere(rows):
+        passes = ((seen(inputs), targets) for inputs, targets in batches)
+        judgement = judge(_predictions(module, passes, gates))
     module.train(was_training)
     return judgement
 

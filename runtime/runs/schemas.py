@@ -97,13 +97,14 @@ TRAINED: Final = open_record(
 
 _NUMBERS: Final = record({"name": TEXT, "median": NUMBER, "marked": FLAG})
 _CATEGORIES: Final = record({"name": TEXT, "categories": NAMES, "numbered": FLAG})
+_PICTURES: Final = record({"name": TEXT, "picture": FLAG})
 _INPUT: Final = open_record(
     {
         "shape": listed(COUNT),
         "layout": TEXT,
         "dtype": {"enum": _TYPES},
         "scale": TEXT,
-        "columns": listed({"anyOf": [_NUMBERS, _CATEGORIES]}),  # of a table
+        "columns": listed({"anyOf": [_NUMBERS, _CATEGORIES, _PICTURES]}),  # of a table
     },
     optional=("columns",),
 )

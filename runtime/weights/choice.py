@@ -9,7 +9,7 @@ from typing import TypeAlias
 from attrs import frozen
 from torch import Tensor
 
-from bayesnas.compiler.graph.cost import Cost
+from bayesnas.compiler.graph.cost import Cost, cost_text
 from bayesnas.compiler.graph.model import BudgetConstraint, CostName, Graph
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.slices.counts import kept_cost
@@ -30,8 +30,7 @@ class Share:
 
     def of(self, whole: Cost) -> BudgetConstraint:
         """The budget of a network that costs ``whole`` before."""
-        amount: int = getattr(whole, self.cost)
-        return BudgetConstraint(self.cost, max(1, int(amount * self.percent / 100)))
+        return BudgetConstraint(self.cost, max(1, int(whole.of(self.cost) * self.percent / 100)))
 
 
 @frozen
@@ -123,7 +122,7 @@ def within(
 
 def missed_by(cost: Cost, budgets: Sequence[BudgetConstraint]) -> BudgetConstraint | None:
     """The first of the budgets that are not met, if any."""
-    return next((b for b in budgets if getattr(cost, b.cost) > b.limit), None)
+    return next((b for b in budgets if cost.of(b.cost) > b.limit), None)
 
 
 def fitting(
@@ -145,14 +144,15 @@ def fitting(
 
 
 def _unmet(graph: Graph, slices: Slices, ranking: Ranking, budget: BudgetConstraint) -> Diagnostic:
-    least: int = getattr(kept_cost(graph, slices, ranking.kept(0)), budget.cost)
-    what = "parameters" if budget.cost == "parameters" else "FLOPs"
+    least = kept_cost(graph, slices, ranking.kept(0)).of(budget.cost)
     limits = ranking.limits
     channels = "channel" if limits.least == 1 else "channels"
     stay = f" and {quote(limits.layers)} as they are" if limits.layers else ""
     note = (
         f"with {limits.least} {channels} of each strand, in steps of {limits.round_to}{stay}, "
-        f"it has {least:,}"
+        f"it {'takes' if budget.cost == 'latency' else 'has'} {cost_text(budget.cost, least)}"
     )
-    message = f"no removal of channels leaves at most {budget.limit:,} {what}"
+    limit = cost_text(budget.cost, budget.limit)
+    what = {"latency": "", "flops": " FLOPs"}.get(budget.cost, f" {budget.cost}")
+    message = f"no removal of channels leaves at most {limit}{what}"
     return Diagnostic("D609", message, notes=(note,), help="raise the budget, or keep fewer layers")

@@ -81,7 +81,7 @@ def glance(name: str, options: DataOptions, outputs: Sequence[str] = ()) -> Glan
     if source is None:
         raise unknown(name)
     argument = name.partition(":")[2]
-    if source.fits:
+    if source.streams:
         return _of_pairs(Path(argument)) if paired(Path(argument)) else _of_folder(Path(argument))
     if source.spells:
         ports = Ports({"tokens": (_WINDOW,)}, {"next": (0, _WINDOW)})

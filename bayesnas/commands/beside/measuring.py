@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from bayesnas.commands.arguments import Command, add_device, add_out_file, add_spec
 from bayesnas.commands.runs import set_threads
-from bayesnas.commands.tables import columns, heading
+from bayesnas.commands.tables import WHOLES, columns, heading, whole_rows
 from bayesnas.commands.values import parse_values
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import check_free, write_text
@@ -54,8 +54,6 @@ def _measure(options: argparse.Namespace) -> int:
 
 def _lines(latencies: Latencies, graph: Graph) -> list[str]:
     """The table for people: the slowest operations, and members against the sums of theirs."""
-    from bayesnas.compiler.graph.cost import cost_text
-
     about, rows = latencies.about, _operations(latencies, graph)
     threads = f"{about['threads']} thread{'' if about['threads'] == 1 else 's'}"
     where = about.get("gpu") or f"{about['processor']}, {threads}"
@@ -67,16 +65,7 @@ def _lines(latencies: Latencies, graph: Graph) -> list[str]:
     ]
     if len(rows) > _SHOWN:
         lines.append(f"and {len(rows) - _SHOWN} faster ones")
-    wholes = [
-        (
-            whole.member,
-            cost_text("latency", whole.sum),
-            cost_text("latency", whole.whole),
-            f"{whole.error:+.1%}",
-        )
-        for whole in latencies.wholes
-    ]
-    return [*lines, "", *columns(("member", "sum", "measured", "error"), wholes)]
+    return [*lines, "", *columns(WHOLES, whole_rows(latencies.wholes))]
 
 
 def _operations(latencies: Latencies, graph: Graph) -> list[tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 
@@ -64,3 +65,29 @@ class Highway(nn.Module):
         s, c, g = z.chunk(3, dim=1)
         opened: Tensor = s + c.sigmoid() * (self.activation(g) - s)
         return opened
+
+
+class Carried(nn.Module):
+    """A state that goes on where the last call ended, in calls while `carries` is set.
+
+    Rows of a call are the first ones of `state`, which has as many as any call; where it is
+    `fresh`, a call begins as if there had been none.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.carries = False
+        self.state: Tensor = nn.Buffer(torch.zeros(1, width), persistent=False)
+        self.fresh: Tensor = nn.Buffer(torch.ones((), dtype=torch.bool), persistent=False)
+
+    def forward(self, start: Tensor) -> Tensor:
+        """start: [N, width], what the state is at the first call."""
+        if not self.carries:
+            return start
+        return torch.where(self.fresh.clone(), start, self.state[: len(start)])
+
+    def keep(self, state: Tensor) -> None:
+        """state: [N, width], what the next call goes on from; no gradient goes back there."""
+        if self.carries:
+            self.state[: len(state)].copy_(state.detach())
+            self.fresh.fill_(False)

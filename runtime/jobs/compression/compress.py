@@ -16,19 +16,30 @@ from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.compiler.slices.figure import WIDTHS, draw_widths
 from bayesnas.compiler.slices.layers import Layer
+from bayesnas.compiler.space.latencies import Whole
+from bayesnas.compiler.space.latency_file import latencies_json, read_latencies
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.compression.cut import Cut, Sparsity
+from bayesnas.runtime.jobs.compression.pacing import Clock
 from bayesnas.runtime.jobs.compression.removal import Judge, Removal
 from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.jobs.train import Start, TrainResult, train
 from bayesnas.runtime.jobs.trained import TrainedRun, own_weights
-from bayesnas.runtime.runs.folder import RunOptions
-from bayesnas.runtime.runs.ownership import COMPRESSED, STEPS, check_out, set_aside, settings_of
+from bayesnas.runtime.runs.folder import RunOptions, pick_device
+from bayesnas.runtime.runs.ownership import (
+    COMPRESSED,
+    LATENCIES,
+    STEPS,
+    check_out,
+    set_aside,
+    settings_of,
+)
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.tasks.interface import Score
 from bayesnas.runtime.weights.choice import Limits, Share
-from bayesnas.runtime.weights.families import ordered
+from bayesnas.runtime.weights.families import MASKED, ordered
 from bayesnas.runtime.weights.priors.interface import Prior
 from bayesnas.runtime.weights.priors.registry import PRIORS, check_importance
 from bayesnas.runtime.weights.priors.several import Held
@@ -52,13 +63,19 @@ class Compression:
     steps: int = 1
     families: tuple[str, ...] = ("channel",)
 
+    @property
+    def timed(self) -> bool:
+        """Whether a budget is of latency."""
+        return any(budget.cost == "latency" for budget in self.budgets)
+
 
 @frozen
 class CompressResult:
     """A compression: costs, layers, and scores on the test part.
 
     ``removed`` is the score before what is left was trained on, ``trained`` what that ended with;
-    ``figure`` is the picture of the widths, or the text it is drawn from.
+    ``figure`` is the picture of the widths, or the text it is drawn from; ``wholes`` are the
+    networks before and after, measured whole, where a budget was of latency.
     """
 
     before: Cost
@@ -68,6 +85,7 @@ class CompressResult:
     trained: TrainResult
     figure: Path
     sparsity: Sparsity | None = None
+    wholes: tuple[Whole, ...] = ()
 
 
 @plugins_named()
@@ -94,6 +112,7 @@ def compress(
     """
     check_importance(wanted.importance, wanted.families)
     wanted = evolve(wanted, families=ordered(wanted.families))
+    _check_timed(wanted)
     check_out(options.out, options.resume, options.force, [folder])
     run = TrainedRun.open(folder)
     data, options = _with_data(run, options)
@@ -106,6 +125,19 @@ def compress(
             raise
         said = f"`--resume` goes on with the run in `{options.out}`"
         raise KeyboardInterrupt(said) from error
+
+
+def _check_timed(wanted: Compression) -> None:
+    """Refuse to make a network faster by masks, which no kernel skips.
+
+    Raises:
+        DiagnosticError: D609.
+    """
+    masks = [family for family in wanted.families if family in MASKED]
+    if masks and wanted.timed:
+        message = f"no mask makes a network faster, and `{masks[0]}` ends in one"
+        remedy = "bound `flops` or `parameters`, or remove channels: `--family channel`"
+        raise DiagnosticError(Diagnostic("D609", message, help=remedy))
 
 
 def _with_data(run: TrainedRun, options: RunOptions) -> tuple[Data, RunOptions]:
@@ -159,29 +191,55 @@ class _Work:
         # Of weights that are kept otherwise none would be exactly zero.
         self.judging = evolve(self.settings, average=0.0, keep="last")
         self.rest = evolve(settings, epochs=max(1, settings.epochs - (parts - 1) * each))
+        self.clock: Clock | None = None  # of the removal at hand
         self.layers: dict[str, Layer] = {}
         self.told: list[dict[str, Any]] = []
 
     def go(self) -> CompressResult:
         if self.options.force and (self.learns or self.wanted.steps > 1):
             set_aside(self.options.out)  # now: what goes on with the steps is not to meet it
-        budgets = step_budgets(self.before, self.wanted.budgets, self.wanted.steps)
         run, limits = self.run, self.wanted.limits
-        for number, due in enumerate(budgets, start=1):
-            last = number == len(budgets)
+        for number in range(1, self.wanted.steps + 1):
+            last = number == self.wanted.steps
+            self.clock = self._clock(run, limits, number)
+            if self.clock is not None and number == 1:
+                self.before = evolve(self.before, latency=self.clock.takes({}))
+            due = step_budgets(self.before, self.wanted.budgets, self.wanted.steps)[number - 1]
             judge = Judge(
                 self.wanted.importance, limits, due, self.options.seed, self.wanted.families
             )
-            removal = Removal(run, judge, self.data)
+            removal = Removal(run, judge, self.data, self.clock)
             cut = self._judged(removal, number) if self.learns else removal.judged()
             self.layers = cut.layers(self.layers)
             removed = cut.score(self.data, run.at_once)
-            out = self.options.out if last else self._place(str(number))
-            trained = self._train(cut, removed, number, out, last)
+            trained = self._train(cut, removed, number, self._out(number), last)
             if not last:
                 limits = evolve(limits, layers=cut.layers_kept())
-                run = TrainedRun.open(out)
+                run = TrainedRun.open(self._out(number))
         return self._result(cut, removed, trained)
+
+    def _out(self, number: int) -> Path:
+        """Where what is left after a removal is trained."""
+        return self.options.out if number == self.wanted.steps else self._place(str(number))
+
+    def _clock(self, run: TrainedRun, limits: Limits, number: int) -> Clock | None:
+        """Times of the run's operations, where a budget asks; as they were where it is resumed."""
+        if not self.wanted.timed:
+            return None
+        files = [out / LATENCIES for out in (self._out(number), self._place(f"{number}_judged"))]
+        begun = [file for file in files if self.options.resume and file.is_file()]
+        table = read_latencies(begun[0]) if begun else None
+        device = pick_device(self.options.device)
+        return Clock.of(run.compiled, limits.layers, device, table)
+
+    def _times(self) -> dict[str, str]:
+        """The file of all that was measured for a removal, if anything was."""
+        return {} if self.clock is None else {LATENCIES: latencies_json(self.clock.table)}
+
+    def _after(self, cut: Cut) -> Cost:
+        """What is left costs."""
+        cost = graph_cost(cut.narrowed.compiled.graph)
+        return cost if self.clock is None else evolve(cost, latency=self.clock.takes(cut.kept))
 
     def _place(self, name: str) -> Path:
         return self.options.out / STEPS / name
@@ -204,12 +262,12 @@ class _Work:
             return priors[0]
 
         out = self._place(f"{number}_judged")
-        start = Start(removal.state, self._made(number), {}, {}, prior)
+        start = Start(removal.state, self._made(number), self._times(), {}, prior)
         train(removal.compiled, self.judging, self._options(out), start)
         return removal.judged(priors[0], own_weights(TrainedRun.open(out)))
 
     def _train(self, cut: Cut, removed: Score, number: int, out: Path, last: bool) -> TrainResult:
-        after = graph_cost(cut.narrowed.compiled.graph)
+        after, wholes = self._after(cut), self._wholes(cut) if last else ()
         scores, sparsity = self.data.task.entries("test", removed), cut.sparsity()
         names = self.data.task.entry_names("test")
         told = {
@@ -217,6 +275,7 @@ class _Work:
             "steps": self.told,
             "removed": after.record() | scores,
             **({"sparsity": asdict(sparsity)} if sparsity else {}),
+            **({"latency": [asdict(w) | {"error": w.error} for w in wholes]} if wholes else {}),
         }
         start = Start(
             cut.narrowed.state,
@@ -225,6 +284,7 @@ class _Work:
                 COMPRESSED: cut.narrowed.text,
                 "layers.jsonl": _lines(layer.record() for layer in self.layers.values()),
                 "slices.jsonl": _lines(cut.rows()),
+                **self._times(),
             },
             {"compression": told},
             _held(cut) if cut.masked else None,
@@ -260,8 +320,22 @@ class _Work:
         if advice is not None:
             say_note(advice)
             figure = figure.with_suffix(".dot")
-        after = graph_cost(cut.narrowed.compiled.graph)
-        return CompressResult(self.before, after, layers, removed, trained, figure, cut.sparsity())
+        return CompressResult(
+            self.before,
+            self._after(cut),
+            layers,
+            removed,
+            trained,
+            figure,
+            cut.sparsity(),
+            self._wholes(cut),
+        )
+
+    def _wholes(self, cut: Cut) -> tuple[Whole, ...]:
+        """The networks before and after, measured whole, where a budget asks."""
+        if self.clock is None:
+            return ()
+        return self.clock.wholes(self.run.compiled.graph, cut.kept)
 
 
 def _held(cut: Cut) -> Callable[[nn.Module, Data, TrainSettings], Prior]:

@@ -10,7 +10,7 @@ import torch
 from attrs import evolve, frozen
 from torch import Tensor, nn
 
-from bayesnas.compiler.graph.cost import Cost, graph_cost
+from bayesnas.compiler.graph.cost import Cost
 from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.compiler.slices.counts import Kept, kept_cost
@@ -19,6 +19,7 @@ from bayesnas.compiler.slices.groups import Tensor as SlicedTensor
 from bayesnas.runtime.data.dataset import Data, plain_batches
 from bayesnas.runtime.data.examples import Examples
 from bayesnas.runtime.jobs.compression.cut import Cut, Found, module_of
+from bayesnas.runtime.jobs.compression.pacing import Clock
 from bayesnas.runtime.jobs.trained import TrainedRun, own_weights
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.tasks.bundle import Inputs
@@ -89,14 +90,18 @@ class Removal:
         run: a training.
         judge: of its weights.
         data: what it has learned.
+        clock: times of its operations, where a budget is of latency.
     """
 
-    def __init__(self, run: TrainedRun, judge: Judge, data: Data) -> None:
+    def __init__(
+        self, run: TrainedRun, judge: Judge, data: Data, clock: Clock | None = None
+    ) -> None:
         self.run, self.compiled, self.judge, self.data = run, run.compiled, judge, data
-        self.slices: Slices = coupled_slices(self.compiled.graph)
+        self.clock = clock
+        self.slices: Slices = clock.slices if clock else coupled_slices(self.compiled.graph)
         self.state = own_weights(run)
         self.strands = free_strands(self.compiled, self.slices, judge.limits.layers)
-        self.whole = graph_cost(self.compiled.graph)
+        self.whole = kept_cost(self.compiled.graph, self.slices, {})
         self.paths = state_paths(self.compiled)
         parameters = {n for n, _ in run.network.named_parameters()}
         self.weights = {name: w for name, w in self.state.items() if name in parameters}
@@ -143,6 +148,11 @@ class Removal:
 
     def kept(self, scores: Scores, budgets: Sequence[BudgetConstraint]) -> Kept:
         """Channels that stay by these scores."""
+        choose = partial(self._chosen, scores)
+        return choose(budgets) if self.clock is None else self.clock.fitting(choose, budgets)
+
+    def _chosen(self, scores: Scores, budgets: Sequence[BudgetConstraint]) -> Kept:
+        """The same by the pace alone."""
         ranking = Ranking(scores, self.judge.limits)
         return within(self.compiled.graph, self.slices, ranking, budgets)
 
@@ -157,7 +167,7 @@ class Removal:
             subject = self._subject(self.state, family)
             ones = {s: torch.ones(s.size) for s in subject.strands}
             if not isinstance(subject, Pieces):
-                self.kept(ones, due)
+                self._chosen(ones, due)
             elif len(self.judge.families) == 1:
                 weighing = Weighing(subject, self.prices, self._present(self.state, {}, {}))
                 weighing.fitting(ones, due)

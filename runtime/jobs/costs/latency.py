@@ -70,21 +70,72 @@ def measure(compiled: Compiled, device: torch.device, batch: int) -> Latencies:
     bench = _Bench(compiled, device, batch)
     works = dict(works_of(compiled.graph))
     members = dict(_members(compiled.graph))
-    calls: dict[Hashable, Call] = {_CALL: bench.nothing()}
-    calls |= {work: bench.alone(work, edge) for work, edge in works.items()}
-    calls |= {name: bench.member(member) for name, member in members.items()}
-    measured = turns(calls, device)
-    call = measured[_CALL]
-    operations = {work: _less(measured[work], call) for work in works}
-    table = Latencies("the table", bench.about(), batch, call, operations)
+    table, wholes = _measured(bench, works, {n: bench.member(m) for n, m in members.items()})
     graph = table.priced(compiled.graph)
     sums = {n: graph_cost(graph if m is None else prune_to(graph, m)) for n, m in members.items()}
-    wholes = [Whole(name, sums[name].of("latency"), measured[name].median) for name in members]
-    return evolve(table, wholes=tuple(wholes))
+    told = (Whole(name, sums[name].of("latency"), wholes[name].median) for name in members)
+    return evolve(table, wholes=(*told,))
 
 
-def turns(calls: Mapping[T, Call], device: torch.device) -> dict[T, Measured]:
-    """Nanoseconds of each call: all run in turn, some times to warm up and up to `RUNS` times."""
+@plugins_named()
+def measure_networks(
+    compiled: Compiled,
+    networks: Mapping[str, Graph],
+    whole: bool,
+    device: torch.device,
+    table: Latencies | None = None,
+) -> Latencies:
+    """The latencies of a network's operations at several widths, an example at a time.
+
+    Args:
+        compiled: the network.
+        networks: its graph at those widths, without gates, by name.
+        whole: whether each of them is measured whole as well.
+        device: what runs.
+        table: what has been measured before, and is not again.
+
+    Raises:
+        DiagnosticError: what the modules of plugins raise.
+    """
+    bench = _Bench(compiled, device, 1)
+    works = {work: edge for graph in networks.values() for work, edge in works_of(graph)}
+    if table is not None:
+        works = {work: edge for work, edge in works.items() if work not in table.operations}
+        if not works and not whole:
+            return table
+    calls = {n: bench.network(graph) for n, graph in networks.items()} if whole else {}
+    more, wholes = _measured(bench, works, calls, whole or table is None)
+    if table is not None:
+        more = evolve(table, operations={**table.operations, **more.operations})
+    told = (
+        Whole(name, graph_cost(more.priced(networks[name])).of("latency"), wholes[name].median)
+        for name in calls
+    )
+    return evolve(more, wholes=(*more.wholes, *told))
+
+
+def _measured(
+    bench: _Bench,
+    works: Mapping[Work, Edge | None],
+    networks: Mapping[str, Call],
+    telling: bool = True,
+) -> tuple[Latencies, Mapping[str, Measured]]:
+    """A table of operations, and what networks take beside it, by name."""
+    calls: dict[Hashable, Call] = {_CALL: bench.nothing()}
+    calls |= {work: bench.alone(work, edge) for work, edge in works.items()}
+    calls.update(networks)
+    measured = turns(calls, bench.device, telling)
+    call = measured[_CALL]
+    operations = {work: _less(measured[work], call) for work in works}
+    table = Latencies("the table", bench.about(), bench.batch, call, operations)
+    return table, {name: measured[name] for name in networks}
+
+
+def turns(calls: Mapping[T, Call], device: torch.device, telling: bool = True) -> dict[T, Measured]:
+    """Nanoseconds of each call: all run in turn, some times to warm up and up to `RUNS` times.
+
+    Unless ``telling`` is off, a note says where other work has disturbed them.
+    """
     times: dict[T, list[int]] = {key: [] for key in calls}
     begun, worked = time.perf_counter(), time.process_time()
     with torch.inference_mode(), Progress(_WARM_UP + RUNS, "measure", "run") as progress:
@@ -97,7 +148,7 @@ def turns(calls: Mapping[T, Call], device: torch.device) -> dict[T, Measured]:
                 if run >= _WARM_UP:
                     times[key].append(taken)
             progress.step()
-    if device.type == "cpu":
+    if telling and device.type == "cpu":
         say_note(busy((time.process_time() - worked) / (time.perf_counter() - begun)))
     return {key: _quartiles(values) for key, values in times.items()}
 
@@ -171,19 +222,19 @@ class _Bench:
 
     def nothing(self) -> Call:
         """The call of a network that returns its input."""
-        return self._network(_alone(("sum", ((1,),)), None))
+        return self.network(_alone(("sum", ((1,),)), None))
 
     def alone(self, work: Work, edge: Edge | None) -> Call:
         """An operation by itself, that of an edge; or a merge."""
-        return self._network(_alone(work, edge))
+        return self.network(_alone(work, edge))
 
     def member(self, member: Member | None) -> Call:
         """A member as the network that `train` would train."""
         if member is None:
-            return self._network(self.compiled.graph)
-        return self._network(network_of(self.compiled, member).graph)
+            return self.network(self.compiled.graph)
+        return self.network(network_of(self.compiled, member).graph)
 
-    def _network(self, graph: Graph) -> Call:
+    def network(self, graph: Graph) -> Call:
         """A forward pass of a network that has no gates any more."""
         origin, form = self.compiled.loaded.source.name, layout(graph, self.device)
         module, _ = build(graph, origin, 0, scheduled=False, layout=form)

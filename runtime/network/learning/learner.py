@@ -14,6 +14,7 @@ from bayesnas.compiler.emit.pytorch import Emitted
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.runtime.data.dataset import Batches
+from bayesnas.runtime.network.carrying import States
 from bayesnas.runtime.network.compiled import CompiledCall
 from bayesnas.runtime.network.learning.auxiliary import Auxiliary
 from bayesnas.runtime.network.learning.drop_path import DropPath
@@ -68,6 +69,8 @@ class Learner:
         lasting = settings.accumulate == 1 and not settings.drop_path and not compiling
         self._recording = Recording.of(module, graph, settings.batch_size) if lasting else None
         self._steps = CompiledCall(module) if compiling else module
+        self.states = States.of(module)
+        self.states.make_room(settings.batch_size)  # before the network is copied or recorded
         self.average: AveragedModel | None = None
         if settings.average:
             mean = get_ema_multi_avg_fn(settings.average)  # type: ignore[no-untyped-call]
@@ -97,6 +100,8 @@ class Learner:
         """
         self.module.train()
         self.path.at(epoch / self.settings.epochs)
+        if not taken:
+            self.states.begin()
         count, due = len(batches), self.settings.accumulate
         for k, (inputs, targets) in enumerate(batches.series(count, taken), start=taken):
             together = min(due, count - k // due * due)  # batches of this step
@@ -111,7 +116,7 @@ class Learner:
         settings = self.settings
         mixture = mixed(inputs, settings.mixup, settings.cutmix)
         with parted(len(targets)) as share:
-            with precisely(settings.precision, inputs.device):
+            with precisely(settings.precision, inputs.device), self.states.carried():
                 outputs = self._outputs(share.of(mixture.inputs))
             loss_of = partial(share.loss, self.auxiliary.joined(batches.data.task))
             loss = mixture.loss(loss_of, wide(outputs), targets)
@@ -149,6 +154,7 @@ class Learner:
         return {
             "model": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "carried": self.states.tensors(),
             **average,
         }
 
@@ -156,6 +162,7 @@ class Learner:
         """Back to what `state` gave."""
         self.module.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.states.restore(state["carried"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
 

@@ -10,6 +10,7 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, render
 from bayesnas.dsl.mistakes import explain as syntax_errors
 from bayesnas.dsl.mistakes.explain import RULES
 from bayesnas.dsl.mistakes.rules import (
+    BOTH,
     BUDGET,
     CHAIN,
     CONDITION,
@@ -23,6 +24,8 @@ from bayesnas.dsl.mistakes.rules import (
     TEXT,
     regex,
 )
+
+LAYERS = "make a motif of the one, and name it in the other"
 
 # Bodies of a motif, by what they are told: code, message and help; the mark stands at the place.
 STATEMENTS = {
@@ -98,6 +101,8 @@ STATEMENTS = {
         SCAN,
     ),
     "x = scan m §from a": ("D101", "`scan` runs a motif over its inputs", SCAN),
+    "x = scan §chain m(a) from b times 2": ("D101", BOTH, LAYERS),
+    "x = chain §scan m(a) from b times 2": ("D101", BOTH, LAYERS),
     "x = scan §shared m(a) from b": (
         "D101",
         "`shared` stands behind `scan`",

@@ -91,7 +91,7 @@ def test_new_rows_become_what_those_of_the_training_did(tmp_path: Path) -> None:
     prepared, _ = Preparation.fitted(table, ["age", "town"], 0)
     rows = tmp_path / "new.csv"
     rows.write_text("town;more;age\n1;y;\n2;y;50\nBonn;y;NA\n", encoding="utf-8")
-    inputs, remark = read_rows(rows, prepared.record())
+    inputs, remark = read_rows(rows, prepared.record(), (), DataOptions(), Findings())
     assert inputs.tolist() == [[31, 1, 0, 0, 0], [50, 0, 0, 0, 0], [31, 1, 0, 1, 0]]
     assert remark == "entries that are no category of the training: `town` 2"
 

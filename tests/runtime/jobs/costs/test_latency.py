@@ -150,8 +150,3 @@ def test_budgets_in_the_wrong_unit(
     assert main(["search", "digits_cell", "--data", "digits", "-o", "x", "--budget", budget]) == 2
     told = capsys.readouterr().err
     assert f"error[D418]: cannot read `--budget {budget}`: {message}\n" in told
-
-
-def test_a_compression_has_no_budget_of_latency(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["compress", "run", "-o", "x", "--budget", "latency=5ms"]) == 2
-    assert "error[D418]: no budget of latency for `compress`\n" in capsys.readouterr().err

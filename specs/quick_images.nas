@@ -1,0 +1,42 @@
+# Small networks for pictures of 32 x 32 that two CPU cores train within an hour. Each of three stages
+# halves the picture at its entry, so that little is computed at full size; there are no depthwise
+# convolutions, which cost little on paper and much time on a CPU.
+import "recipes/quick.nas"
+
+op convolution(kernel, width, stride = 1) = conv(kernel, width, stride) >> bn >> gelu
+op pooled(kernel, width) = conv(kernel, width) >> max_pool(3, 2) >> bn >> gelu
+
+choice entry(width) =
+    pooled(3, width) | pooled(1, width) | convolution(3, width, 2) | convolution(5, width, 2)
+choice inner(width) = convolution(3, width) | convolution(1, width) | max_pool(3) | skip
+
+motif stage(x; width) -> (out) {
+    node a, b, c
+    x ~> a : entry(width)
+    a ~> b : inner(width)
+    {a, b} ~> c : inner(width)
+    retain 1 into a, b
+    retain 2 into c
+    out = sum(c)
+}
+
+network quick_images(image: [3, 32, 32]; width = 32, classes = 10) -> (logits: [classes]) {
+    stem = image : conv(3, width) >> bn >> gelu
+    fine = stage(stem; width = width)
+    half = stage(fine; width = 3 * width)
+    coarse = stage(half; width = 4 * width)
+    coarse -> logits : global_avg_pool >> linear(classes)
+    budget parameters <= 600K
+    budget flops <= 45M
+}
+
+search {
+    warmup_epochs = 3
+    rounds = 6
+    epochs = 1
+    batch_size = 128
+    learning_rate = 0.1
+    augment = shift_flip
+}
+
+train { epochs = 45; augment = shift_flip; label_smoothing = 0.1 }
