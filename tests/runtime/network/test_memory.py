@@ -101,7 +101,7 @@ def test_no_pass_takes_more_than_a_step() -> None:
 def test_modules_see_no_more_examples_at_once_than_a_step_has_room_for(
     batch_size: int, recompute: str
 ) -> None:
-    count = min(COUNT, 12 * batch_size)  # one at a time takes its time
+    count = min(COUNT, 24 * batch_size)  # one at a time takes its time
     net = supernet(packaged("digits_cell").graph, batch_size, count, recompute=recompute)
     footprint, work = net.at_once.footprint, passes(net, count)
     del work["step"]
