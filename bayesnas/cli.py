@@ -6,13 +6,12 @@ Exit status: 0 done, 1 the work failed, 2 the input is wrong.
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager
 
 from bayesnas.commands.arguments import SettingsAsked
 from bayesnas.commands.parser import bayesnas_parser, compile_parser
@@ -30,34 +29,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from argcomplete import autocomplete
 
         autocomplete(parser)
-    try:
-        with _one_refusal():
-            options = parser.parse_args(arguments)
-    except SettingsAsked as asked:
-        options = argparse.Namespace(command=_show_settings, kind=asked.kind)
-    return _run(options)
+    return _run(parser, arguments)
 
 
 def compile_main(arguments: Sequence[str] | None = None) -> int:
     """The command ``bayesnas-compile``: ``bayesnas compile`` under its own name."""
     accept_any_text(sys.stdout, sys.stderr)
-    return _run(compile_parser().parse_args(arguments))
+    return _run(compile_parser(), arguments)
 
 
-def _show_settings(options: argparse.Namespace) -> int:
-    say(*settings_table(options.kind))
-    return 0
-
-
-def _run(options: argparse.Namespace) -> int:
+def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
     # Threads that spin while they wait stall each other on a busy machine; torch reads this once.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    command: Callable[[argparse.Namespace], int] = options.command
     try:
+        with silenced():
+            options = parser.parse_args(arguments)
+        command: Callable[[argparse.Namespace], int] = options.command
         with _terminable(), silenced():
             check_together(options)
             _load_plugins(getattr(options, "plugin", ()))
             return command(options)
+    except SettingsAsked as asked:
+        with silenced():
+            say(*settings_table(asked.kind))
+        return 0
     except BrokenPipeError:
         sys.stderr.close()
         return 1
@@ -93,11 +88,10 @@ def check_together(options: argparse.Namespace) -> None:
     started = launch()
     if started.size == 1 or getattr(options, "together", False):
         return
-    name = getattr(options, "name", "--option help")
     raise DiagnosticError(
         Diagnostic(
             "D446",
-            f"`{name}` is the work of one process, and {started.size} were started",
+            f"`{options.name}` is the work of one process, and {started.size} were started",
             help="run it without `torchrun`; `search` and `train` are what several do together",
         )
     )
@@ -110,22 +104,6 @@ def _first_to_fail() -> bool:
     from bayesnas.runtime.network.together import ranks
 
     return ranks.first_to_fail()
-
-
-@contextmanager
-def _one_refusal() -> Iterator[None]:
-    """Arguments are parsed in here: what is wrong with them is said once."""
-    if launch().size == 1:
-        yield
-        return
-    said = io.StringIO()
-    try:
-        with silenced(), redirect_stderr(said):
-            yield
-    except SystemExit as refused:
-        if refused.code and _first_to_fail():
-            tell(said.getvalue().rstrip("\n"))
-        raise
 
 
 # ------------------------------------------------------------------------------- failures

@@ -72,7 +72,12 @@ def grown(
 
 
 def _network_of(outer: Loaded) -> tree.Network:
-    networks = [d for d in outer.main.definitions if isinstance(d, tree.Network)]
+    definitions = outer.main.definitions
+    if any(isinstance(d, tree.Motif) and d.name == CELL for d in definitions):
+        message = f"`{outer.source.name}` has a motif `{CELL}` of its own"
+        remedy = f"take `motif {CELL}` out of it: the found one comes in its place"
+        raise DiagnosticError(Diagnostic("D424", message, help=remedy))
+    networks = [d for d in definitions if isinstance(d, tree.Network)]
     if len(networks) == 1 and any(_calls(s) == CELL for s in walk(networks[0].body)):
         return networks[0]
     message = f"`{outer.source.name}` is no network around a cell"
@@ -178,23 +183,33 @@ def _compiled(spec: tree.Spec, motif: str, network: str, values: Mapping[str, in
     """The spec as it is printed, compiled.
 
     Raises:
-        DiagnosticError: D410 (a value for no parameter), D424 (the cell does not fit).
+        DiagnosticError: D410 (a value for no parameter), D424 (the cell or a value does not fit).
     """
-    source = Source(f"{network}.nas", print_spec(spec))
+    loaded = load_text(Source(f"{network}.nas", print_spec(spec)), Path("/"))
     try:
-        return compile_loaded(load_text(source, Path("/")), values)
+        return compile_loaded(loaded, values)
     except DiagnosticError as error:
         if any(d.code == "D410" for d in error.diagnostics):
             raise
         first = error.diagnostics[0]
-        raise DiagnosticError(
-            Diagnostic(
-                "D424",
-                f"`{motif}` does not fit into the network `{network}`",
-                notes=(f"there, {first.code}: {first.message}",),
-                help="it makes cells as `cell(before, last; width, stride = 1, lag = 1) -> (out)`",
-            )
-        ) from None
+        notes = (f"there, {first.code}: {first.message}",)
+        fits = bool(values) and _compiles(loaded)
+    message = f"`{motif}` does not fit into the network `{network}`"
+    remedy = "it makes cells as `cell(before, last; width, stride = 1, lag = 1) -> (out)`"
+    if fits:
+        given = [f"{name} = {value}" for name, value in values.items()]
+        message = f"the network `{network}` cannot be with {quote(given)}"
+        remedy = "give another value, or leave `--set` out"
+    raise DiagnosticError(Diagnostic("D424", message, notes=notes, help=remedy))
+
+
+def _compiles(loaded: Loaded) -> bool:
+    """Whether a network can be, with its defaults."""
+    try:
+        compile_loaded(loaded)
+    except DiagnosticError:
+        return False
+    return True
 
 
 def _no_cell(message: str, remedy: str) -> DiagnosticError:

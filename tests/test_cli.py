@@ -604,29 +604,6 @@ def test_a_seed_that_is_too_large(command: str, here: Path, run: Run, data: Path
     assert snapshot(here) == before
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        [],
-        ["cook"],
-        ["compile"],
-        ["check"],
-        ["search", "digits_cell"],
-        ["train", "digits_cell", "--data", "digits"],
-        ["train", "digits_cell", "--data", "digits", "-o", "run", "--seed", "many"],
-        ["compile", "digits_cell", "--colour"],
-    ],
-)
-def test_arguments_that_do_not_parse(
-    arguments: list[str], here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == 2
-    assert "usage: bayesnas" in capsys.readouterr().err
-    assert snapshot(here) == {}
-
-
 @pytest.mark.parametrize("command", ["search", "train"])
 def test_a_run_that_is_there(command: str, here: Path, run: Run, data: Path) -> None:
     write_tiny(here)

@@ -50,7 +50,9 @@ IDLE = {
     "search tiny.nas -o o --data digits --download": ("--download", "with `digits`", FETCHES),
     "compare tiny.nas -o o --data digits --data-root x": ("--data-root", "with `digits`", FETCHES),
     "train tiny.nas -o o --data digits --stream": ("--stream", "with `digits`", STREAMS),
-    "compare tiny.nas -o o --data npz:x.npz --workers 2": ("--workers", "with `npz:x.npz`", STREAMS),
+    "compare tiny.nas -o o --data npz:x.npz --workers 2": (
+        "--workers", "with `npz:x.npz`", STREAMS,
+    ),
     "train tiny.nas -o run --data folder:data --resume --force": (
         "--force", "beside `--resume`",
         "leave one out: `--resume` goes on with the run there, `--force` replaces it",

@@ -102,6 +102,7 @@ REPAIRS: dict[str, Repair] = {
         "$ bayesnas compile digits_cell --set cells=1 -o DIR --emit graph\n"
         "$ bayesnas compile DIR/graph.json -o out --emit dot",
     ),
+    "D405": Repair("--sett", "--set"),
     "D410": Repair("witdh=16", "width=16"),
     "D411": Repair("; width)", "; width = 8)"),
     "D412": Repair("--device abacus", "--device cpu"),

@@ -48,20 +48,20 @@ SEARCHES: Final[Mapping[str, Mapping[str, float | str]]] = {
 STOP: Final = 5  # the step after which `stopped` is
 
 
-def training(space: Compiled, name: str) -> Job:
+def training(space: Compiled, name: str, device: str = "cpu") -> Job:
     settings = make_settings(TrainSettings, {**space.settings("train"), **TRAININGS[name]})
-    return lambda out, resume: train(space, settings, options(out, resume))
+    return lambda out, resume: train(space, settings, options(out, resume, device))
 
 
-def searching(space: Compiled, strategy: str) -> Job:
+def searching(space: Compiled, strategy: str, device: str = "cpu") -> Job:
     given = {"strategy": strategy, "rounds": 2, "draws": 2, "batch_size": 16, "epochs": 0.5}
     values = {**space.settings("search"), **given, **SEARCHES[strategy]}
     settings = make_settings(SearchSettings, values)
-    return lambda out, resume: search(space, settings, options(out, resume))
+    return lambda out, resume: search(space, settings, options(out, resume, device))
 
 
-def options(out: Path, resume: bool) -> RunOptions:
-    return RunOptions(images(61), out, seed=3, device="cpu", resume=resume)
+def options(out: Path, resume: bool, device: str) -> RunOptions:
+    return RunOptions(images(61), out, seed=3, device=device, resume=resume)
 
 
 @contextmanager

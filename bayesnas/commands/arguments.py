@@ -5,11 +5,21 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from attrs import frozen
 
 from bayesnas.runtime.data.registry import FITS, KINDS, LEVELS, STANDARDISE
+
+# Files of `dsl/library/recipes/`, whose loader imports the parser.
+RECIPES: Final = (
+    "darts_cifar10",
+    "darts_imagenet",
+    "pc_darts_imagenet",
+    "pyramidnet",
+    "quick",
+    "torchvision_new",
+)
 
 
 @frozen
@@ -126,15 +136,24 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="default %(default)s")
 
 
-def add_option(parser: argparse.ArgumentParser, kind: str) -> None:
+def add_option(parser: argparse.ArgumentParser, kind: str, name: str = "--option") -> None:
     """Settings of ``search`` or ``train``, whichever ``kind`` is."""
     parser.add_argument(
-        "--option",
+        name,
         metavar="NAME=VALUE",
         action=_OptionAction,
         const=kind,
         default=[],
-        help=f"a {kind} setting, over the spec's; `--option help` lists them",
+        help=f"a {kind} setting, over the spec's; `{name} help` lists them",
+    )
+
+
+def add_recipe(parser: argparse.ArgumentParser) -> None:
+    """A recipe of a training."""
+    parser.add_argument(
+        "--recipe",
+        metavar="NAME",
+        help="settings of a recipe, or of a file of one: " + ", ".join(RECIPES),
     )
 
 
@@ -150,19 +169,29 @@ def add_objective(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_data(parser: argparse.ArgumentParser, required: bool, default: str = "") -> None:
-    """The data, how it is read, and the device it is put on; its ``default`` in words, if any."""
+def add_data(
+    parser: argparse.ArgumentParser, required: bool, default: str = "", arrays: bool = False
+) -> None:
+    """The data, how it is read, and the device it is put on.
+
+    Args:
+        parser: gets the arguments.
+        required: whether there must be data.
+        default: what is taken where there is none, in words.
+        arrays: whether the columns to predict may be arrays.
+    """
     about = f"one of {', '.join(KINDS)}, or of a plugin" + (
         f"; default {default}" if default else ""
     )
     data = parser.add_argument("--data", required=required, metavar="DATA", help=about)
+    column = "the column of a table to predict" + (", or array of npz:FILE" if arrays else "")
     completed(data, lambda: [kind.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ") for kind in KINDS])
     parser.add_argument(
         "--target",
         action="append",
         default=[],
         metavar="COLUMN",
-        help="the column of a table to predict; may be repeated; init: an array of npz:FILE too",
+        help=f"{column}; may be repeated",
     )
     parser.add_argument(
         "--level", choices=LEVELS, default=LEVELS[0], help="tokens of a text; default %(default)s"

@@ -17,6 +17,7 @@ from bayesnas.commands.arguments import (
 )
 from bayesnas.commands.tables import budget_rows, heading, number, table
 from bayesnas.commands.values import check_seed, parse_values, read_latencies
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import check_free, write_text
 from bayesnas.dsl.terminal import put, say, visible
 
@@ -132,6 +133,27 @@ def _add_grow(parser: argparse.ArgumentParser) -> None:
     add_plugin(parser)
 
 
+def _searched(spec: Path) -> Path:
+    """The file of a found network: that of a search, of its folder.
+
+    Raises:
+        DiagnosticError: D415 (no search has ended in the folder).
+    """
+    from bayesnas.runtime.runs.ownership import FOUND, settings_of
+
+    if not spec.is_dir() or (spec / FOUND).is_file():
+        return spec / FOUND if spec.is_dir() else spec
+    settings = settings_of(spec) or {}
+    message, remedy = f"no search in `{spec}`", "name the folder that `bayesnas search` wrote"
+    if settings.get("command") == "search":
+        message = f"the search in `{spec}` has not ended"
+        remedy = "finish it: the same command with `--resume`"
+    elif settings:
+        message += ", which is the folder of a training"
+        remedy += f", or the spec that was trained: `{spec / str(settings['file'])}`"
+    raise DiagnosticError(Diagnostic("D415", message, help=remedy))
+
+
 def _grow(options: argparse.Namespace) -> int:
     from bayesnas.compiler.graph.cost import graph_cost
     from bayesnas.compiler.grown import grown
@@ -139,8 +161,7 @@ def _grow(options: argparse.Namespace) -> int:
 
     if options.out is not None:
         check_free(options.out, options.force)
-    spec = Path(options.spec)
-    found = compile_spec(spec / "pruned.nas" if spec.is_dir() else spec, None, options.network)
+    found = compile_spec(_searched(Path(options.spec)), None, options.network)
     new = grown(found, options.around, options.cell, parse_values(options.set))
     cost = graph_cost(new.graph)
     about = f"{cost.parameters:,} parameters, {cost.flops:,} FLOPs per example"

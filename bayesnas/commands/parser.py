@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from typing import Final, NoReturn
+from typing import Final
 
 import bayesnas
 from bayesnas.commands import (
     compiling,
     counting,
-    demo,
     formatting,
     searching,
     training,
 )
-from bayesnas.commands.beside import doctor, estimating, init, measuring, reporting, status
-from bayesnas.dsl.terminal import visible
+from bayesnas.commands.beside import demo, doctor, estimating, init, measuring, reporting, status
+from bayesnas.commands.refusals import CommandParser
 
 COMMANDS: Final = (
     init.INIT,
@@ -52,17 +51,9 @@ examples:
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """Of one command or of all; what it quotes of wrong arguments steers no terminal."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print usage and message; exit status 2."""
-        super().error(visible(message))
-
-
 def bayesnas_parser() -> argparse.ArgumentParser:
     """The arguments of ``bayesnas``; ``command`` of what it parses is the command's `run`."""
-    parser = _Parser(
+    parser = CommandParser(
         "bayesnas",
         description="Neural architecture search spaces as text: compile, search, train.",
         epilog=_EXAMPLES,
@@ -79,6 +70,6 @@ def bayesnas_parser() -> argparse.ArgumentParser:
 
 def compile_parser() -> argparse.ArgumentParser:
     """The arguments of ``bayesnas-compile``."""
-    parser = _Parser("bayesnas-compile", description=compiling.COMPILE.about)
+    parser = CommandParser("bayesnas-compile", description=compiling.COMPILE.about)
     compiling.COMPILE.fill(parser)
     return parser

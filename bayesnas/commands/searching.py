@@ -14,6 +14,7 @@ from bayesnas.commands.arguments import (
     add_objective,
     add_option,
     add_out_folder,
+    add_recipe,
     add_run,
     add_spec,
     add_standardise,
@@ -96,7 +97,7 @@ def _search(options: argparse.Namespace) -> int:
     result = search(space, settings, run)
     say(
         f"searched in {result.seconds:.0f} s by `{result.strategy}`, "
-        f"{result.images_trained:,} images trained on; {options.out / 'pruned.nas'}:"
+        f"{result.images_trained:,} examples trained on; {options.out / 'pruned.nas'}:"
     )
     say(*columns(("", *cost_heads(result.found), "operations"), [
         ("supernet", *cost_texts(result.supernet), f"{result.operations:,}"),
@@ -185,6 +186,8 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="a setting of the search that takes each of these values; may be repeated",
     )
+    add_option(parser, "train", "--train-option")
+    add_recipe(parser)
     _add_cluster(parser)
     add_log(parser)
     add_space(parser)
@@ -225,7 +228,10 @@ def _compare(options: argparse.Namespace) -> int:
     if "shared" in (settings.result, *sweeps.get("result", ())):
         where = "in a comparison, which trains all that is found from scratch"
         check_idle(["result = shared"], where, "leave it out, and `search` with it")
-    schedule = make_settings(TrainSettings, chosen_settings(space.wanted, "train", ()))
+    training = chosen_settings(
+        space.wanted, "train", options.train_option, options.recipe, "--train-option"
+    )
+    schedule = make_settings(TrainSettings, training)
     run = run_options(options, options.out, force=options.force)
     cells = make_cells(settings, run, strategies, seeds, sweeps)
     outcomes = compare(space, cells, schedule, _cluster(options))
@@ -249,7 +255,7 @@ def _say_entries(entries: Sequence[Entry], swept: Sequence[str]) -> None:
 
     metric = f"test {entries[0].metric}"
     outputs = [f"{port} {name}" for port, (name, _) in entries[0].outputs.items()]
-    costs = ("parameters", "FLOPs", "images trained", "seconds")
+    costs = ("parameters", "FLOPs", "examples trained on", "seconds")
     head = ("strategy", *swept, metric, *outputs, *costs)
     say(*columns(head, [summary.texts(swept) for summary in summaries(entries)]))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,7 @@ from bayesnas.commands.arguments import (
     add_out_file,
     add_out_folder,
     add_plugin,
+    add_recipe,
     add_resize,
     add_run,
     add_seed,
@@ -55,15 +57,6 @@ IMPORTANCES: Final = (
 )
 # Those of `runtime/weights/families.py`.
 FAMILIES: Final = (*("channel", "filter", "shape", "kernel", "row", "column", "block", "weight"),)
-# Files of `dsl/library/recipes/`, whose loader imports the parser.
-RECIPES: Final = (
-    "darts_cifar10",
-    "darts_imagenet",
-    "pc_darts_imagenet",
-    "pyramidnet",
-    "quick",
-    "torchvision_new",
-)
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
@@ -79,15 +72,6 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="RUN",
         help="begin with the weights of a run of the same network, in place of fresh ones",
-    )
-
-
-def add_recipe(parser: argparse.ArgumentParser) -> None:
-    """A recipe of a training."""
-    parser.add_argument(
-        "--recipe",
-        metavar="NAME",
-        help="settings of a recipe, or of a file of one: " + ", ".join(RECIPES),
     )
 
 
@@ -293,7 +277,7 @@ def _predict(options: argparse.Namespace) -> int:
     from bayesnas.runtime.data.folders.listing import Findings
     from bayesnas.runtime.data.registry import DataOptions
     from bayesnas.runtime.jobs.failures import plugins_named
-    from bayesnas.runtime.jobs.maps import MapFolder
+    from bayesnas.runtime.jobs.maps import LIST, MapFolder
     from bayesnas.runtime.jobs.prediction import Fault, listed, predictions
     from bayesnas.runtime.jobs.trained import TrainedRun
     from bayesnas.runtime.runs.progress import Progress, say_note
@@ -312,8 +296,10 @@ def _predict(options: argparse.Namespace) -> int:
         folder = MapFolder.of(options.out, options.force)
     work = listed(options.files, findings)
     bar = Progress(len(work), "predict", "file", same=sys.stdout.isatty())
-    with bar as progress, plugins_named():
+    with bar as progress, plugins_named(), ExitStack() as ended:
         maps = folder is not None
+        if folder is not None:
+            ended.callback(folder.write_list)  # of what there is, whatever happens on the way
         found = predictions(trained, work, reading, options.top, progress.skip, findings, maps)
         if options.csv:
             put(csv_text([("file", "example", "rank", *trained.task.answer_columns)]))
@@ -328,7 +314,8 @@ def _predict(options: argparse.Namespace) -> int:
             else:
                 say(prediction_line(outcome, trained.task))
     if folder is not None:
-        say_note(f"{folder.count:,} maps are in `{folder.folder}`")
+        told = f"`{LIST}` there says which file is of what"
+        say_note(f"{folder.count:,} maps are in `{folder.folder}`; {told}")
     say_note("; ".join(findings.texts()))  # at the end, since images are read on the way
     if faults:
         raise unread(faults)

@@ -143,7 +143,11 @@ def _check_digits(number: str, option: str) -> None:
 
 
 def chosen_settings(
-    compiled: Compiled, kind: str, options: Sequence[str], recipe: str | None = None
+    compiled: Compiled,
+    kind: str,
+    options: Sequence[str],
+    recipe: str | None = None,
+    option: str = "--option",
 ) -> dict[str, Any]:
     """The spec's settings, with a recipe's and then those of ``--option`` over them.
 
@@ -152,6 +156,7 @@ def chosen_settings(
         kind: search or train.
         options: of the command line.
         recipe: a recipe's name or file.
+        option: what they are given by.
 
     Raises:
         DiagnosticError: D401 (no such recipe), D418 (not ``name=value``), D230, D231.
@@ -159,11 +164,11 @@ def chosen_settings(
     from bayesnas.compiler.recipes import recipe_settings
 
     chosen = recipe_settings(recipe) if recipe else {}
-    return {**compiled.settings(kind), **chosen, **parse_options(kind, options)}
+    return {**compiled.settings(kind), **chosen, **parse_options(kind, options, option)}
 
 
-def parse_options(kind: str, options: Sequence[str]) -> dict[str, Any]:
-    """``--option`` arguments; ``kind`` is search or train.
+def parse_options(kind: str, options: Sequence[str], option: str = "--option") -> dict[str, Any]:
+    """``--option`` arguments, or another option's; ``kind`` is search or train.
 
     Raises:
         DiagnosticError: D418 (not ``name=value``), D230, D231.
@@ -172,8 +177,8 @@ def parse_options(kind: str, options: Sequence[str]) -> dict[str, Any]:
     for text in options:
         name, equals, word = (part.strip() for part in text.partition("="))
         if not equals or not word or not name:
-            remedy = f"write `--option NAME=VALUE`; `bayesnas {kind} SPEC --option help` lists them"
-            raise DiagnosticError(Diagnostic("D418", f"cannot read `--option {text}`", help=remedy))
+            remedy = f"write `{option} NAME=VALUE`; `bayesnas {kind} SPEC --option help` lists them"
+            raise DiagnosticError(Diagnostic("D418", f"cannot read `{option} {text}`", help=remedy))
         value = _value(word)
         check_setting(kind, name, value, None)
         settings[name] = value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import csv
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,8 @@ from bayesnas.dsl.files import check_empty, write_bytes
 from bayesnas.runtime.jobs.prediction import Prediction
 from bayesnas.runtime.tasks.interface import Array, Map
 
+LIST: Final = "maps.csv"  # in the folder of the maps
+_COLUMNS: Final = ("file", "example", "output", "map")
 _GOLDEN: Final = 0.618033988749895  # turns of hue from class to class, so that few are alike
 _MODES: Final = {1: "L", 3: "RGB"}
 
@@ -28,12 +31,13 @@ class MapFolder:
     Classes are PNG files whose pixels are the numbers of classes, with a colour each; bytes are
     shades or RGB. Other numbers are shades of 16 bits from the least to the greatest of the map,
     and stand beside it as they are, in their own units, as ``.npy`` [C, H, W]. Texts in the PNG say
-    what is what.
+    what is what. `LIST` has a line for each file written: of which file and example it is.
     """
 
     folder: Path
     names: dict[str, int] = field(factory=dict)
     count: int = 0
+    lines: list[tuple[str, int, str, str]] = field(factory=list)
 
     @classmethod
     def of(cls, folder: Path, force: bool) -> MapFolder:
@@ -51,11 +55,19 @@ class MapFolder:
         if prediction.example is not None:
             stem += f"_{prediction.example}"
         stem = self._free(stem)
+        of = str(prediction.file), prediction.example or 0
         for port, one in prediction.maps.items():
             name = f"{stem}_{port}" if port else stem
             for end, data in _files(one):
                 write_bytes(self.folder / f"{name}{end}", data)
+                self.lines.append((*of, port, f"{name}{end}"))
             self.count += 1
+
+    def write_list(self) -> None:
+        """Write which file is of what, of all that was written so far."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([_COLUMNS, *self.lines])
+        write_bytes(self.folder / LIST, text.getvalue().encode("utf-8", "surrogateescape"))
 
     def _free(self, name: str) -> str:
         """The name, or one with a number where a file of that name came before."""

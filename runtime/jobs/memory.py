@@ -132,7 +132,9 @@ def _chosen(
     begun = settings_of(options.out) if options.resume else None
     if begun is not None:
         kept = begun.get("settings", {}).get("batch_size")
-        return kept if isinstance(kept, int) else settings.batch_size
+        count = kept if isinstance(kept, int) else settings.batch_size
+        say_note(f"batch_size = {count}, with which the run was begun: `--resume` keeps it")
+        return count
     usual = max(settings.batch_size, min(AUTO_MOST, examples // AUTO_STEPS))
     most, ranks = min(batch.most or usual, examples), world().size
     demand = Demand.of(graph, settings, pick_device(options.device))

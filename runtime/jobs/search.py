@@ -470,6 +470,7 @@ class _Search:
         view = self.widths.view(frozenset(self.net.gates.groups.keys() - self.removed.keys()))
         kept = self.widths.kept(view)
         layers = (*layers_of(view.graph, view.slices, kept, self.widths.paths).values(),)
+        say_note(self.widths.remark(layers))
         self.run.write_lines("layers.jsonl", [layer.record() for layer in layers])
         self.run.write_lines("slices.jsonl", self.widths.told(view))
         write_figure(draw_widths(layers), self.run.out / WIDTHS)

@@ -121,7 +121,17 @@ class Words:
     texts: tuple[str, ...]
 
 
-Block: TypeAlias = Chart | Drawings | Gallery | Numbers | Code | Words
+@frozen
+class Links:
+    """Names and addresses of other pages."""
+
+    kind: ClassVar[str] = "links"
+    title: str
+    about: str
+    links: tuple[tuple[str, str], ...]
+
+
+Block: TypeAlias = Chart | Drawings | Gallery | Numbers | Code | Words | Links
 
 
 @frozen

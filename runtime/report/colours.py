@@ -25,4 +25,4 @@ def style() -> str:
         HtmlFormatter(style=name, nobackground=True).get_style_defs(".code")  # type: ignore[no-untyped-call]
         for name in ("default", "github-dark")
     )
-    return f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}"
+    return f"{light}\n@media screen and (prefers-color-scheme: dark) {{\n{dark}\n}}"

@@ -12,6 +12,7 @@ from attrs import field, frozen
 
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.runtime.jobs.comparison.cells import cell_folder
 from bayesnas.runtime.runs.folder import Run
 from bayesnas.runtime.runs.ownership import FOUND, MEMBERS, RESULT, ROUNDS, RUNNERS_UP, settings_of
 from bayesnas.runtime.runs.reading import (
@@ -226,6 +227,19 @@ class ComparisonFiles:
         """The settings that its cells have otherwise, besides the strategy."""
         search = self.record["search"]
         return [name for name, value in search.items() if value is None and name != "strategy"]
+
+    @property
+    def cells(self) -> list[Path]:
+        """The folders of those that ended, in the order of the entries."""
+        return [
+            self.folder
+            / cell_folder(
+                entry["strategy"],
+                {name: entry[name] for name in self.swept if entry.get(name, "") != ""},
+                entry["seed"],
+            )
+            for entry in self.entries
+        ]
 
     @property
     def name(self) -> str:

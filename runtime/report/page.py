@@ -22,6 +22,7 @@ from bayesnas.runtime.report.sections.making import making
 from bayesnas.runtime.report.sections.search import search_sections
 from bayesnas.runtime.report.sections.several import several_sections
 from bayesnas.runtime.report.sections.training import training_sections
+from bayesnas.runtime.runs.ownership import REPORT, RESULT
 
 _ASSETS: Final = files("bayesnas.runtime.report").joinpath("assets")
 _SCRIPTS: Final = ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js", "page.js")
@@ -43,21 +44,40 @@ def write_report(folders: Sequence[Path], out: Path) -> None:
         DiagnosticError: D415, D416 (no run, or one that is not as it was written), and what opening
             their specs raises.
     """
-    write_text(out, report_page(folders))
-
-
-def report_page(folders: Sequence[Path]) -> str:
-    """The page as HTML; see `write_report`."""
     runs = [open_files(folder) for folder in folders]
-    parts = [_part(run) for run in runs]
+    for run in runs:
+        if isinstance(run, ComparisonFiles):
+            _write_cells(run)
+    write_text(out, report_page(folders, out.parent))
+
+
+def _write_cells(files: ComparisonFiles) -> None:
+    """A page of each search and its training, where there is none that is newer."""
+    for cell in files.cells:
+        runs, page = [cell / "search", cell / "train"], cell / REPORT
+        results = [run / RESULT for run in runs]
+        if cell.parent != files.folder or not all(result.is_file() for result in results):
+            continue
+        latest = max(result.stat().st_mtime_ns for result in results)
+        if not page.is_file() or page.stat().st_mtime_ns < latest:
+            write_text(page, report_page(runs))
+
+
+def report_page(folders: Sequence[Path], place: Path | None = None) -> str:
+    """The page as HTML; see `write_report`.
+
+    ``place`` is the folder that it will lie in: links to other pages start there.
+    """
+    runs = [open_files(folder) for folder in folders]
+    parts = [_part(run, place) for run in runs]
     if len(runs) > 1:
         parts.insert(0, Part("All runs", tuple(several_sections(runs))))
     return _rendered(parts)
 
 
-def _part(run: RunFiles | ComparisonFiles) -> Part:
+def _part(run: RunFiles | ComparisonFiles, place: Path | None) -> Part:
     if isinstance(run, ComparisonFiles):
-        return Part(run.name, tuple(comparison_sections(run)))
+        return Part(run.name, tuple(comparison_sections(run, place)))
     sections = search_sections(run) if run.made == "search" else training_sections(run)
     return Part(run.name, (*sections, making(run)))
 

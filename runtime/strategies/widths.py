@@ -25,6 +25,7 @@ from bayesnas.compiler.graph.cost import Cost
 from bayesnas.compiler.graph.model import BudgetConstraint, Graph
 from bayesnas.compiler.slices.counts import Kept, kept_cost, kept_costs
 from bayesnas.compiler.slices.groups import Slices, coupled_slices, sources_of
+from bayesnas.compiler.slices.layers import Layer
 from bayesnas.compiler.slices.ties import Strand
 from bayesnas.compiler.space.choices import Member, MemberSpace
 from bayesnas.compiler.space.members import dead_groups, prune_to
@@ -197,6 +198,17 @@ class Widths:
         if not self.settled:
             return view.kept(self.alive(view))
         return dict(zip(view.subject.strands, self.settled, strict=True))
+
+    def remark(self, layers: Sequence[Layer]) -> str:
+        """What is said where no layer has lost a channel; the empty text else."""
+        if any(layer.channels_kept < layer.channels for layer in layers):
+            return ""
+        if self.budgets:
+            return "no channel went: what was found is inside the budget with all of them"
+        return (
+            "no channel went: without a budget those go whose gamma falls to nothing, and none "
+            "did; `--budget flops=AMOUNT` or `parameters=AMOUNT` asks for a smaller network"
+        )
 
     def _look(self, view: View, gates: Tensor) -> tuple[Rows, Rows]:
         """What the loss gains without each channel, nats an example, and gamma of each."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -150,3 +151,46 @@ def test_numbers_and_networks_that_are_none() -> None:
         grown(found_cell(), "darts_cifar10", values={"depth": 2})
     with pytest.raises(DiagnosticError, match="no network at `darts_cifar`"):
         grown(found_cell(), "darts_cifar")
+
+
+def test_folders_without_a_finished_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, command in (("train", "train"), ("search", "search"), ("empty", None)):
+        Path(name).mkdir()
+        if command:
+            record = {"command": command, "file": "spec.nas", "versions": {"bayesnas": "0"}}
+            Path(name, "settings.json").write_text(json.dumps(record), "utf-8")
+    said = {}
+    for name in ("train", "search", "empty"):
+        assert cli.main(["grow", name, "--as", "darts_cifar10"]) == 2
+        said[name] = capsys.readouterr().err.splitlines()
+    folder = "name the folder that `bayesnas search` wrote"
+    assert said["train"] == [
+        "error[D415]: no search in `train`, which is the folder of a training",
+        f"  = help: {folder}, or the spec that was trained: `train/spec.nas`",
+    ]
+    assert said["search"] == [
+        "error[D415]: the search in `search` has not ended",
+        "  = help: finish it: the same command with `--resume`",
+    ]
+    assert said["empty"] == ["error[D415]: no search in `empty`", f"  = help: {folder}"]
+
+
+def test_a_value_that_the_network_cannot_have_is_named() -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        grown(found_cell(), "darts_cifar10", values={"cells": 0})
+    [said] = caught.value.diagnostics
+    assert said.message == "the network `darts_cifar10` cannot be with `cells = 0`"
+    assert said.help == "give another value, or leave `--set` out"
+
+
+def test_a_file_with_a_cell_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "net.nas"
+    path.write_text(found_cell().loaded.source.text, "utf-8")
+    with pytest.raises(DiagnosticError) as caught:
+        grown(found_cell(), str(path))
+    [said] = caught.value.diagnostics
+    assert said.message == f"`{path}` has a motif `cell` of its own"
+    assert said.help == "take `motif cell` out of it: the found one comes in its place"

@@ -13,13 +13,13 @@ from bayesnas.commands.arguments import (
     add_data,
     add_objective,
     add_option,
+    add_recipe,
     add_spec,
     add_standardise,
 )
 from bayesnas.commands.runs import run_options
 from bayesnas.commands.searching import add_space, add_strategy, settings_of, space_of
 from bayesnas.commands.tables import columns, heading
-from bayesnas.commands.training import add_recipe
 from bayesnas.commands.values import chosen_settings
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
@@ -27,6 +27,8 @@ from bayesnas.dsl.terminal import put, say
 
 if TYPE_CHECKING:
     from bayesnas.runtime.jobs.costs.estimate import Estimate, Phase
+
+LATENCY: Final = "latency, sum of operations"
 
 _BYTES: Final = {
     "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
@@ -115,7 +117,7 @@ def _lines(result: Estimate) -> list[str]:
     return [
         f"  {result.examples:,} examples to train, {result.tested:,} to test; {where}",
         "",
-        *columns(heads, [(name, *(row[name] for row in rows)) for name in rows[0]]),
+        *columns(heads, [(name, *(row.get(name, "-") for row in rows)) for name in rows[0]]),
     ]
 
 
@@ -126,18 +128,22 @@ def _batch(count: int | None) -> str:
 
 
 def _column(phase: Phase) -> dict[str, str]:
+    from bayesnas.compiler.graph.cost import cost_text
     from bayesnas.runtime.jobs.memory import size
     from bayesnas.runtime.runs.progress import duration
 
     measured = phase.measured_bytes
     times = [
-        f"{1000 * seconds:.3g} ms"
+        f"{seconds:.3g} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
         for seconds, count in zip(phase.step_seconds, phase.steps, strict=True)
         if count
     ]
+    time = phase.cost.latency
+    latency = {} if time is None else {LATENCY: cost_text("latency", time)}
     return {
         "parameters": f"{phase.cost.parameters:,}",
         "FLOPs of an example": f"{phase.cost.flops:,}",
+        **latency,
         "batch size": f"{phase.batch_size:,}",
         "memory of a step": size(phase.step_bytes),
         "the same, measured": "-" if measured is None else size(measured),

@@ -32,7 +32,7 @@ _REDUCED: Final = 8  # pixels of the shorter side, from which cells halve it
 
 def _add_init(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where space.nas is written")
-    add_data(parser, required=True)
+    add_data(parser, required=True, arrays=True)
     add_force(parser)
 
 

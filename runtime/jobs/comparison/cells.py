@@ -36,6 +36,11 @@ def named(strategy: str, swept: Mapping[str, Value]) -> str:
     return ", ".join([strategy, *(f"{name} = {value}" for name, value in swept.items())])
 
 
+def cell_folder(strategy: str, swept: Mapping[str, Value], seed: int) -> str:
+    """The folder of both runs of a cell, below that of its comparison."""
+    return "-".join([strategy, *(f"{name}={value}" for name, value in swept.items()), str(seed)])
+
+
 @frozen
 class Cell:
     """One search and the training of what it found.
@@ -61,8 +66,7 @@ class Cell:
     @property
     def folder(self) -> Path:
         """Of both runs."""
-        swept = (f"{name}={value}" for name, value in self.swept.items())
-        return self.options.out / "-".join([self.strategy, *swept, str(self.options.seed)])
+        return self.options.out / cell_folder(self.strategy, self.swept, self.options.seed)
 
 
 def make_cells(
@@ -135,7 +139,7 @@ class Work:
         try:
             train(found, self.schedule, options)
         except DiagnosticError as error:  # `--option` is of the search
-            place = "`learning_rate = {}` in the `train` block of the spec"
+            place = "`--train-option learning_rate={}`"
             raise remedied(error, lower_rate(self.schedule.learning_rate, place)) from None
 
     def _check_search(self, settings: SearchSettings, options: RunOptions) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -125,10 +125,32 @@ def _check(space: Space, cells: Sequence[Cell], schedule: TrainSettings) -> None
             Diagnostic(
                 "D414",
                 f"the comparison in `{options.out}` was begun otherwise",
-                notes=(f"`{_RECORD}` there holds its space, data and settings",),
+                notes=(*_differences(begun, record),),
                 help="choose another folder, or pass `--force` to begin anew",
             )
         )
+
+
+def _differences(begun: Mapping[str, Any], record: Mapping[str, Any]) -> Iterator[str]:
+    """What two comparisons have otherwise, in a sentence each."""
+    for name, new in record.items():
+        old = begun[name]
+        if old == new:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):
+            for key in [key for key in {**old, **new} if old.get(key) != new.get(key)]:
+                yield f"{name}: `{key}` was {_value(old, key)}, now {_value(new, key)}"
+        elif name == "spec":
+            yield "the spec is another one"
+        else:
+            yield f"`{name}` was {old}, now {new}"
+
+
+def _value(values: Mapping[str, Any], name: str) -> str:
+    """A value of a record in words."""
+    if name not in values:
+        return "not given"
+    return "swept" if values[name] is None else str(values[name])
 
 
 def _begin(space: Space, cells: Sequence[Cell], schedule: TrainSettings) -> None:

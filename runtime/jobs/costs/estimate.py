@@ -17,19 +17,21 @@ from attrs import asdict, evolve, frozen
 from bayesnas.compiler.graph.cost import Cost, graph_cost
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.pipeline import Compiled
-from bayesnas.compiler.settings import SearchSettings, TrainSettings
+from bayesnas.compiler.settings import SearchSettings, TrainSettings, searches_widths
+from bayesnas.compiler.space.choices import Member
 from bayesnas.compiler.space.prices import Prices
 from bayesnas.runtime.data.augmentation import Extra
 from bayesnas.runtime.data.dataset import Batches, Data
 from bayesnas.runtime.data.free_memory import Peak, free_memory
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.splits import HOLDOUT
-from bayesnas.runtime.jobs.costs.members import biggest, network_of
+from bayesnas.runtime.jobs.costs.members import biggest, latency_of, network_of
 from bayesnas.runtime.jobs.course import Course
 from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.jobs.memory import Demand, watched
 from bayesnas.runtime.jobs.preparation import settled
-from bayesnas.runtime.jobs.space import Space
+from bayesnas.runtime.jobs.shared import check_result
+from bayesnas.runtime.jobs.space import Space, check_budgets
 from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.learning.learner import Learner
 from bayesnas.runtime.network.memory import JUDGEMENT, TEST, AtOnce
@@ -129,14 +131,18 @@ def estimate(
     device = pick_device(options.device)
     free = free_memory(device) if memory is None else memory
     phases: list[Phase] = []
-    network, words = space.wanted, "the network"
+    network, words, latency = space.wanted, "the network", None
     if network.graph.searched():
-        space.check()
+        prices = _prices(space, search)
         data = _data(options, space.searched, device)
-        phases.append(_search(space, search, options, data, free, device))
-        network, words = _biggest(space), "the biggest member"
+        phases.append(_search(space, prices, search, options, data, free, device))
+        member = _biggest(prices)
+        network, words = network_of(space.wanted, member), "the biggest member"
+        words += ", all channels" if searches_widths(search) else ""
+        latency = latency_of(space.wanted, member)
     data = _data(options, network, device)
-    phases.append(_training(network, words, train, options, data, free, device))
+    phase = _training(network, words, train, options, data, free, device)
+    phases.append(evolve(phase, cost=evolve(phase.cost, latency=latency)))
     counts = len(data.train), len(data.test)
     return Estimate(tuple(phases), free, *counts, machine_record(device))
 
@@ -145,13 +151,29 @@ def _data(options: RunOptions, compiled: Compiled, device: torch.device) -> Data
     return load_data(options.data, compiled.graph, options.data_options, None, device).to(device)
 
 
-def _biggest(space: Space) -> Compiled:
-    """The member of most FLOPs inside the budgets."""
+def _prices(space: Space, settings: SearchSettings) -> Prices:
+    """What members cost, and the budgets they are held to; none where widths give way.
+
+    Raises:
+        DiagnosticError: what a search refuses before its work.
+    """
+    space.check()
+    check_result(space, settings)
     prices = Prices.of(space.wanted.graph, space.limits)
+    check_budgets(space, prices, settings)
+    return prices.unlimited() if searches_widths(settings) else prices
+
+
+def _biggest(prices: Prices) -> Member:
+    """The member of most FLOPs inside the budgets.
+
+    Raises:
+        DiagnosticError: D604.
+    """
     member = biggest(prices)
     if member is None:
         raise no_member(prices, status=2)
-    return network_of(space.wanted, member)
+    return member
 
 
 # ------------------------------------------------------------------------------------------ phases
@@ -159,6 +181,7 @@ def _biggest(space: Space) -> Compiled:
 
 def _search(
     space: Space,
+    prices: Prices,
     settings: SearchSettings,
     options: RunOptions,
     data: Data,
@@ -171,7 +194,6 @@ def _search(
     tried = evolve(settings, batch_size=demand.affordable)
     with watched(evolve(demand, batch_size=tried.batch_size)), plugins_named(data):
         net = Supernet(graph, origin, data, tried, options.seed, device)
-        prices = Prices.of(space.wanted.graph, space.limits)
         strategy = strategy_class(settings.strategy)(Problem(net, prices, tried, options.seed))
         course = Course.of(strategy, tried)
         net.total_steps = max(1, course.steps)

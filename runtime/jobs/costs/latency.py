@@ -137,6 +137,7 @@ def turns(calls: Mapping[T, Call], device: torch.device, telling: bool = True) -
     Unless ``telling`` is off, a note says where other work has disturbed them.
     """
     times: dict[T, list[int]] = {key: [] for key in calls}
+    clock = clock_of(torch.get_num_threads())
     begun, worked = time.perf_counter(), time.process_time()
     with torch.inference_mode(), Progress(_WARM_UP + RUNS, "measure", "run") as progress:
         for run in range(_WARM_UP + RUNS):
@@ -144,13 +145,21 @@ def turns(calls: Mapping[T, Call], device: torch.device, telling: bool = True) -
             if late and run >= _WARM_UP + _LEAST_RUNS:
                 break
             for key, call in calls.items():
-                taken = _timed(call, device)
+                taken = _timed(call, device, clock)
                 if run >= _WARM_UP:
                     times[key].append(taken)
             progress.step()
-    if telling and device.type == "cpu":
+    if telling and device.type == "cpu" and clock is time.perf_counter_ns:
         say_note(busy((time.process_time() - worked) / (time.perf_counter() - begun)))
     return {key: _quartiles(values) for key, values in times.items()}
+
+
+def clock_of(threads: int) -> Callable[[], int]:
+    """Nanoseconds on a CPU: one thread's own, which stand still while other work has its processor.
+
+    A thread that waits for others has no time that is its own: several go by the clock.
+    """
+    return time.thread_time_ns if threads == 1 else time.perf_counter_ns
 
 
 def busy(share: float) -> str:
@@ -159,16 +168,17 @@ def busy(share: float) -> str:
         return ""
     return (
         f"other work took the processor for {1 - share:.0%} of the time, and whole networks look "
-        "slower than the sum of their operations: measure again where nothing else runs"
+        "slower than the sum of their operations: measure where nothing else runs, or with "
+        "`--threads 1`, whose time does not count other work's"
     )
 
 
-def _timed(call: Call, device: torch.device) -> int:
+def _timed(call: Call, device: torch.device, clock: Callable[[], int]) -> int:
     """Nanoseconds of a call; on a GPU the mean of some in a row, until the last has ended."""
     if device.type == "cpu":
-        start = time.perf_counter_ns()
+        start = clock()
         call()
-        return time.perf_counter_ns() - start
+        return clock() - start
     torch.accelerator.synchronize(device)
     start = time.perf_counter_ns()
     for _ in range(_IN_A_ROW):

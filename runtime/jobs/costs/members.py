@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bayesnas.compiler.artifacts.derive import derive_spec
+from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.pipeline import Compiled, compile_loaded
 from bayesnas.compiler.space.choices import Member, member_space
 from bayesnas.compiler.space.members import group_costs, prune_to
@@ -23,6 +24,13 @@ def biggest(prices: Prices) -> Member | None:
     ties = 1 / (1 + len(costs)) ** 2
     values = {group: cost + k * ties for k, (group, cost) in enumerate(costs.items())}
     return best_member(member_space(prices.graph), values, prices)
+
+
+def latency_of(space: Compiled, member: Member) -> int | None:
+    """What a member takes by the table that its space is priced by, nanoseconds; None without."""
+    if space.graph.timing is None:
+        return None
+    return graph_cost(prune_to(space.graph, member)).latency
 
 
 def network_of(space: Compiled, member: Member) -> Compiled:

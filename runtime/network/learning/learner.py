@@ -73,7 +73,7 @@ class Learner:
         self.states.make_room(settings.batch_size)  # before the network is copied or recorded
         self.average: AveragedModel | None = None
         if settings.average:
-            mean = get_ema_multi_avg_fn(settings.average)  # type: ignore[no-untyped-call]
+            mean = partial(_averaged, settings.average)
             self.average = AveragedModel(module, multi_avg_fn=mean, use_buffers=True)
 
     @property
@@ -165,6 +165,20 @@ class Learner:
         self.states.restore(state["carried"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+
+
+def mean_decay(decay: float, steps: int) -> float:
+    """Of a running mean after some steps: it forgets the first weights, which know nothing, soon.
+
+    As TensorFlow's `ExponentialMovingAverage` has it by `num_updates`: with a fixed decay of 0.99 a
+    third of the mean would be the first weights after 100 steps.
+    """
+    return min(decay, (1 + steps) / (10 + steps))
+
+
+def _averaged(decay: float, means: list[Tensor], weights: list[Tensor], steps: Any) -> None:
+    mean = get_ema_multi_avg_fn(mean_decay(decay, int(steps)))  # type: ignore[no-untyped-call]
+    mean(means, weights, steps)
 
 
 def optimizer_of(module: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:

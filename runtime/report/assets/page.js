@@ -22,6 +22,19 @@
     actions: { export: true, source: false, compiled: false, editor: false },
     config: config, mode: "vega-lite", renderer: "svg",
   };
+  // On paper nothing can be unfolded: what is no more than the numbers of a figure stays away.
+  addEventListener("beforeprint", function () {
+    document.querySelectorAll("details.printed:not([open])").forEach(function (one) {
+      one.open = true;
+      one.dataset.folded = "yes";
+    });
+  });
+  addEventListener("afterprint", function () {
+    document.querySelectorAll("details[data-folded]").forEach(function (one) {
+      one.open = false;
+      delete one.dataset.folded;
+    });
+  });
   const pending = [];
   document.querySelectorAll("script.spec").forEach(function (script) {
     const place = script.previousElementSibling;

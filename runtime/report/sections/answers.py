@@ -33,6 +33,7 @@ from bayesnas.runtime.tasks.bundle import tensors
 _COUNT: Final = 12
 _MOST: Final = 20_000  # test examples that are looked at
 _DOTS: Final = 1000  # examples of a figure
+_SHOWN: Final = 4  # numbers of an example
 _FIGURES: Final = 6  # targets that are drawn
 _SIDE: Final = 96  # pixels of a picture at least
 _LARGEST: Final = 256
@@ -104,13 +105,22 @@ class _Answers:
         task, part = self.trained.task, self.part
         order = self.losses.argsort(descending=True)[:_COUNT].tolist()
         word, measure = task.answer_columns
+        numbers = _targets_of(self.trained)[:_SHOWN]
         rows: list[tuple[Cell, ...]] = []
+        answers: list[str] = []
         for n in order:
-            name, value = task.answers(self.outputs[n : n + 1], 1)[0][0]
-            truth = self._truth(part.targets[n : n + 1])
-            rows.append((n, truth, name, float(value), float(self.losses[n])))
-        columns = ("example", "truth", f"answer: {word}", measure, "loss")
-        table = Table.of("worst_examples", columns, rows)
+            [told] = task.answers(self.outputs[n : n + 1], max(1, len(numbers)))
+            truth, loss = self._truth(part.targets[n : n + 1]), float(self.losses[n])
+            if numbers:
+                values = dict(told)
+                answer = ", ".join(f"{values[name]:.4g}" for name in numbers)
+                rows.append((n, truth, answer, loss))
+            else:
+                rows.append((n, truth, told[0][0], float(told[0][1]), loss))
+                answer = task.answer_texts(told[:1])[0]
+            answers.append(f"is {truth}, answer {answer}")
+        columns = ("example", "truth", *(("answer",) if numbers else (f"answer: {word}", measure)))
+        table = Table.of("worst_examples", (*columns, "loss, nats"), rows)
         about = (
             "The test examples of the largest loss: often mislabelled, cut off, or of a rare kind."
         )
@@ -118,8 +128,8 @@ class _Answers:
         if images is None:
             return [Numbers("Worst examples", about, table)]
         pictures = [
-            Picture(f"is {truth}, answer {name} ({number(value):.3g})", address=_address(image))
-            for image, (_, truth, name, value, _) in zip(images, rows, strict=True)
+            Picture(answer, address=_address(image))
+            for image, answer in zip(images, answers, strict=True)
         ]
         return [Gallery("Worst examples", about, tuple(pictures), table)]
 
@@ -129,7 +139,7 @@ class _Answers:
         names = task.strata_names
         if names and (stratum := int(task.strata(target)[0])) < len(names):
             return names[stratum]
-        return ", ".join(f"{value:.4g}" for value in target.flatten().tolist()[:4])
+        return ", ".join(f"{value:.4g}" for value in target.flatten().tolist()[:_SHOWN])
 
 
 def _are_images(inputs: Tensor) -> bool:

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Final
+from urllib.parse import quote
 
-from bayesnas.runtime.report.blocks import Block, Cell, Chart, Code, Numbers, Section, Table, Words
+from bayesnas.runtime.report.blocks import (
+    Block,
+    Cell,
+    Chart,
+    Code,
+    Links,
+    Numbers,
+    Section,
+    Table,
+    Words,
+)
 from bayesnas.runtime.report.charts import Spec, axis, colour, dot, figure, front, layer, tooltip
 from bayesnas.runtime.report.colours import coloured
-from bayesnas.runtime.report.files import ComparisonFiles
+from bayesnas.runtime.report.files import ComparisonFiles, RunFiles
 from bayesnas.runtime.report.metrics import larger_is_better, metric_scale, metric_title
 from bayesnas.runtime.report.sections.layers import COSTS
+from bayesnas.runtime.report.sections.making import broken, comparison_command, facts_of
+from bayesnas.runtime.runs.ownership import REPORT, RESULT
 
 _CONFIDENCE: Final = 0.95
 _NUMBERS: Final = ("parameters", "flops", "images_trained", "seconds")
 
 
-def comparison_sections(files: ComparisonFiles) -> list[Section]:
-    """All of them."""
+def comparison_sections(files: ComparisonFiles, place: Path | None = None) -> list[Section]:
+    """All of them, with links from the folder ``place``, in which the page will lie."""
     scale, _ = metric_scale(files.metric)
     quality = f"test_{files.metric}"
     rows: list[dict[str, Any]] = [
@@ -53,27 +68,37 @@ def comparison_sections(files: ComparisonFiles) -> list[Section]:
         Words(tuple(significance(by_strategy, order, files.metric))),
         Chart("Over the seeds", about, (_boxes(rows, order, title),), table),
         Chart("Cost against quality", cost_about, costs, table, wide=False),
+        *([] if place is None else _pages(files, rows, place)),
     )
+    return [Section("Strategies", (), blocks), _making(files)]
+
+
+def _making(files: ComparisonFiles) -> Section:
+    """How it was made; versions and machine are those of its first search that is there."""
     spec = str(files.record["spec"])
     settings = [
-        (f"{kind}: {name}", value)
+        (f"{kind}: {name}", "swept" if value is None else value)
         for kind in ("search", "train")
         for name, value in files.record[kind].items()
-        if isinstance(value, str | int | float)
+        if isinstance(value, str | int | float | None) and (kind, name) != ("search", "strategy")
     ]
-    made = Section(
-        "How it was made",
-        (("data", str(files.record["data"])),),
-        (
-            Numbers(
-                "Settings",
-                "Those of all its runs.",
-                Table.of("settings", ("setting", "value"), settings),
-            ),
-            Code("The spec", spec, coloured(spec), folded=True),
+    facts: list[tuple[str, str]] = [("data", str(files.record["data"]))]
+    blocks: list[Block] = []
+    searches = [cell / "search" for cell in files.cells if cell.parent == files.folder]
+    if first := next((path for path in searches if (path / RESULT).is_file()), None):
+        run = RunFiles.open(first)
+        facts = facts_of(run)
+        command = broken(comparison_command(files, run))
+        blocks.append(Code("The command again, into the folder NEW", command))
+    blocks += [
+        Numbers(
+            "Settings",
+            "Those of all its runs.",
+            Table.of("settings", ("setting", "value"), settings),
         ),
-    )
-    return [Section("Strategies", (), blocks), made]
+        Code("The spec", spec, coloured(spec), folded=True),
+    ]
+    return Section("How it was made", tuple(facts), tuple(blocks))
 
 
 def significance(
@@ -124,6 +149,17 @@ def _name(entry: Mapping[str, Any], swept: Sequence[str]) -> str:
     return ", ".join([entry["strategy"], *used])
 
 
+def _pages(files: ComparisonFiles, rows: Sequence[Mapping[str, Any]], place: Path) -> list[Links]:
+    """Links to the page of each search and its training, of those that are there."""
+    links = []
+    for cell, row in zip(files.cells, rows, strict=True):
+        if cell.parent == files.folder and (page := cell / REPORT).is_file():
+            address = Path(os.path.relpath(page, place)).as_posix()
+            links.append((f"{row['strategy']}, seed {row['seed']}", quote(address)))
+    about = "The search and the training of each, on pages in the folder of the comparison."
+    return [Links("Run by run", about, tuple(links))] if links else []
+
+
 def _failures(files: ComparisonFiles) -> list[Numbers]:
     """The cells that did not end, in a table, if there are any."""
     if not files.failures:
@@ -146,9 +182,9 @@ def _summary(
         spread = stdev(run["quality"] for run in runs) if len(runs) > 1 else 0.0
         start = [runs[0][name] for name in ("searched by", *swept)]
         quality = f"{_mean(runs, 'quality'):.2f} ± {spread:.2f}"
-        rows.append((*start, len(runs), quality, *(f"{_mean(runs, n):,.0f}" for n in _NUMBERS)))
-    columns = ("strategy", *swept, "seeds", title, "parameters", "FLOPs", "images trained")
-    columns += ("seconds",)
+        rows.append((*start, len(runs), quality, *(round(_mean(runs, n)) for n in _NUMBERS)))
+    columns = ("strategy", *swept, "seeds", title, "parameters", "FLOPs", "examples trained on")
+    columns += ("seconds of search",)
     about = "Means over the seeds, the quality with its standard deviation; the best first."
     return Numbers("In a table", about, Table.of("strategies", columns, rows))
 

@@ -134,7 +134,7 @@ def _chances(name: str, rows: Sequence[Mapping[str, Cell]], of: Spec) -> Spec:
     """A bar an operation."""
     spec = bars(rows, "operation", "chance", title=name)
     channels = spec["layer"][0]["encoding"]
-    channels["x"]["scale"] = {"domain": [0, 1]}
+    channels["x"] |= {"scale": {"domain": [0, 1]}, "title": "chance"}
     channels["color"] = of
     channels["tooltip"] = tooltip(("operation", "chance", "mean", "error", "alive"))
     return spec

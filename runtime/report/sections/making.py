@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
-from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
+from bayesnas.compiler.pipeline import Compiled
+from bayesnas.compiler.settings import KINDS, make_settings
 from bayesnas.dsl.amounts import duration_text
 from bayesnas.runtime.data.registry import LEVELS
 from bayesnas.runtime.report.blocks import Code, Numbers, Section, Table
 from bayesnas.runtime.report.colours import coloured
-from bayesnas.runtime.report.files import RunFiles
+from bayesnas.runtime.report.files import ComparisonFiles, RunFiles
 from bayesnas.runtime.runs.ownership import LATENCIES
+
+_LINE: Final = 90  # characters of a command that stand on one
 
 
 def command_of(run: RunFiles) -> str:
@@ -23,38 +26,78 @@ def command_of(run: RunFiles) -> str:
     words += ["--data", _data(settings), "-o", "NEW", "--seed", str(settings.get("seed", 0))]
     if run.made == "compress":
         words += _compression(settings["compression"])
-    else:
-        if settings["network"]:
-            words += ["--network", settings["network"]]
-        for name, value in settings["values"].items():
-            words += ["--set", f"{name}={value}"]
-        if settings.get("standardise", "auto") != "auto":
-            words += ["--standardise", settings["standardise"]]
-    if settings["resize"]:
-        words += ["--fit", settings["fit"]]
-    for column in settings.get("target", ()):
-        words += ["--target", str(column)]
-    if settings.get("level", LEVELS[0]) != LEVELS[0]:
-        words += ["--level", str(settings["level"])]
-    words += ["--compile"] if settings.get("compile") else []
-    words += _search_words(settings)
-    if settings.get("latencies_hash"):
-        words += ["--latencies", str(run.folder / LATENCIES)]
-    given = run.compiled.settings(kind)
-    default: Any
-    if kind == "train":
-        default = make_settings(TrainSettings, given)
-    else:
-        default = make_settings(SearchSettings, given)
-    for name, value in settings.get("settings", {}).items():
-        if getattr(default, name, value) != value:
-            words += [
-                "--option",
-                f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}",
-            ]
-    for plugin in settings["plugins"]:
-        words += ["--plugin", plugin]
+    words += _told(run)
+    words += _options(run.compiled, kind, settings.get("settings", {}), "--option")
     return shlex.join(words)
+
+
+def comparison_command(files: ComparisonFiles, run: RunFiles) -> str:
+    """The command that makes a comparison again, of which ``run`` is one search."""
+    record, entries = files.record, files.entries
+    strategies, seeds = (
+        ",".join(dict.fromkeys(str(entry[name]) for entry in entries))
+        for name in ("strategy", "seed")
+    )
+    words = ["bayesnas", "compare", str(run.folder / run.settings["file"])]
+    words += ["--data", _data(run.settings), "-o", "NEW"]
+    words += ["--strategies", strategies, "--seeds", seeds]
+    words += _told(run)
+    for name in files.swept:
+        values = dict.fromkeys(str(e[name]) for e in entries if e.get(name, "") != "")
+        words += ["--sweep", f"{name}={','.join(values)}"]
+    settled = {n: v for n, v in record["search"].items() if v is not None}
+    words += _options(run.compiled, "search", settled, "--option")
+    words += _options(run.compiled, "train", record["train"], "--train-option")
+    return shlex.join(words)
+
+
+def _told(run: RunFiles) -> Iterator[str]:
+    """What a run is told besides its data, seed and settings."""
+    settings = run.settings
+    if run.made != "compress":
+        if settings["network"]:
+            yield from ("--network", settings["network"])
+        for name, value in settings["values"].items():
+            yield from ("--set", f"{name}={value}")
+        if settings.get("standardise", "auto") != "auto":
+            yield from ("--standardise", settings["standardise"])
+    if settings["resize"]:
+        yield from ("--fit", settings["fit"])
+    for column in settings.get("target", ()):
+        yield from ("--target", str(column))
+    if settings.get("level", LEVELS[0]) != LEVELS[0]:
+        yield from ("--level", str(settings["level"]))
+    if settings.get("compile"):
+        yield "--compile"
+    yield from _search_words(settings)
+    if settings.get("latencies_hash"):
+        yield from ("--latencies", str(run.folder / LATENCIES))
+    for plugin in settings["plugins"]:
+        yield from ("--plugin", plugin)
+
+
+def _options(
+    compiled: Compiled, kind: str, settings: Mapping[str, Any], option: str
+) -> Iterator[str]:
+    """Settings that are not those of the spec."""
+    cls: Any = KINDS[kind]
+    default: Any = make_settings(cls, compiled.settings(kind))
+    for name, value in settings.items():
+        if getattr(default, name, value) != value:
+            yield option
+            yield f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+
+
+def broken(command: str) -> str:
+    """A long command over several lines, an option each, as a shell takes it."""
+    if len(command) <= _LINE:
+        return command
+    lines: list[list[str]] = []
+    for word in shlex.split(command):
+        if word.startswith("-") or not lines:
+            lines.append([])
+        lines[-1].append(word)
+    return " \\\n    ".join(map(shlex.join, lines))
 
 
 def _data(settings: Mapping[str, Any]) -> str:
@@ -84,22 +127,26 @@ def _compression(record: Any) -> Iterator[str]:
     yield from ("--importance", str(record.get("importance", "magnitude")))
 
 
-def making(run: RunFiles) -> Section:
-    """The section of a page."""
+def facts_of(run: RunFiles) -> list[tuple[str, str]]:
+    """What it learned from, by which versions, on which machine."""
     settings, result = run.settings, run.result
-    machine = result.get("machine", {})
     examples = settings.get("examples", {})
     parts = [
         f"{n:,} {name.replace('_', ' ')}" for name, n in examples.items() if isinstance(n, int)
     ]
-    facts = [
+    return [
         ("data", settings["data"] + (f" ({', '.join(parts)} examples)" if parts else "")),
-        ("seed", str(settings.get("seed", 0))),
         *((f"version of {name}", text) for name, text in settings.get("versions", {}).items()),
-        *((name, str(value)) for name, value in machine.items()),
+        *((name, str(value)) for name, value in result.get("machine", {}).items()),
+        *([("device", result["device"])] if "device" in result else []),
     ]
+
+
+def making(run: RunFiles) -> Section:
+    """The section of a page."""
+    settings, result = run.settings, run.result
+    facts = [*facts_of(run), ("seed", str(settings.get("seed", 0)))]
     if result:
-        facts.append(("device", result.get("device", "")))
         facts.append(("time", _duration(result["seconds"])))
     rows = [(name, value) for name, value in settings.get("settings", {}).items()]
     text = run.text(settings["file"])
@@ -107,13 +154,13 @@ def making(run: RunFiles) -> Section:
         (name.replace("_hash", ""), str(value))
         for record in (settings, result)
         for name, value in record.items()
-        if name.endswith("_hash")
+        if name.endswith("_hash") and (name != "plugin_hash" or settings["plugins"])
     ]
     return Section(
         "How it was made",
         tuple(facts),
         (
-            Code("The command again, into the folder NEW", command_of(run)),
+            Code("The command again, into the folder NEW", broken(command_of(run))),
             Numbers(
                 "Settings",
                 "Those of the run, in full.",

@@ -60,10 +60,15 @@ def member_section(run: RunFiles, members: Sequence[Row]) -> Section:
     best = members[0]
     facts = (
         ("members judged", f"{len(members)}"),
-        ("chance that the found one is the best", f"{best['best']:.0%}"),
-        ("chance that it is within 1 % of the best's loss", f"{best['close']:.0%}"),
+        ("chance that the found one is the best of all", _percent(best["best"])),
+        ("chance that it is within 1 % of the best's loss", _percent(best["close"])),
     )
     return Section("Members", facts, tuple(blocks))
+
+
+def _percent(chance: float) -> str:
+    """Without decimals, but that a small chance is not none."""
+    return f"{chance:.0%}" if chance >= 0.01 else f"{chance:.1%}"
 
 
 def _member_names(run: RunFiles, members: Sequence[Row]) -> list[str]:

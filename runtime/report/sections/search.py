@@ -63,7 +63,7 @@ def _found(run: RunFiles) -> Section:
     for metric in metric_names(result, "holdout"):
         told = metric_told(metric, result[f"holdout_{metric}"])
         facts.append((f"held-out {metric}", told))
-    facts.append(("images trained on", f"{result['images_trained']:,}"))
+    facts.append(("examples trained on", f"{result['images_trained']:,}"))
     blocks.append(_drawings(run))
     network = run.network
     blocks.append(layer_costs({"supernet": run.compiled.graph, "found": network.graph}))
@@ -144,7 +144,7 @@ def _course(history: Sequence[Row]) -> list[Block]:
             )
         )
     table = Table.of("course", columns, rows)
-    images = "images trained on"
+    images = "examples trained on"
     specs = [
         lines(
             table, "images", ("training loss", "held-out loss"), images, "loss, nats", title="Loss"
@@ -158,7 +158,7 @@ def _course(history: Sequence[Row]) -> list[Block]:
         lines(table, "images", ("operations",), images, "operations", title="Operations left")
     )
     about = (
-        "Over the images trained on: the mean loss of the steps of each round, and what is left of "
-        "the supernet on training examples that are held out."
+        "Over the examples trained on: the mean loss of the steps of each round, and what is left "
+        "of the supernet on training examples that are held out."
     )
     return [Chart("Losses and scores", about, tuple(specs), table, wide=False)]

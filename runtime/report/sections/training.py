@@ -37,7 +37,7 @@ def training_sections(run: RunFiles) -> list[Section]:
             for metric in metric_names(result, "test")
         ]
         facts += [
-            ("test loss", f"{result['test_loss']:.4g}"),
+            ("test loss", f"{result['test_loss']:.4g} nats"),
             ("test examples", f"{result.get('test_examples', 0):,}"),
             ("parameters", f"{result['parameters']:,}"),
             ("FLOPs", f"{result['flops']:,}"),
@@ -74,7 +74,8 @@ def _measures(result: Mapping[str, Any]) -> list[Block]:
         cells = [[name, *(_cell(row.get(n)) for n in names)] for name, row in rows.items()]
         table = Table.of(f"by_{what}", (what, *names), cells)
         title = f"{port.strip('_')}: by {what}" if port else f"By {what}"
-        blocks.append(Numbers(title, "On the test part.", table))
+        units = ", in each target's own units where it has some" if what == "target" else ""
+        blocks.append(Numbers(title, f"On the test part{units}.", table))
     return blocks
 
 
@@ -87,7 +88,10 @@ def _curve(history: Sequence[Mapping[str, Any]]) -> Chart:
     table = Table.of("curve", ("epoch", "training loss", "seconds"), rows)
     losses = [row[1] for row in rows if row[1] is not None]
     log = bool(losses) and min(losses) > 0 and max(losses) > _STEEP * min(losses)
-    about = "The mean loss of the training steps of each epoch, in nats an example."
+    about = (
+        "The mean loss of the training steps of each epoch, in nats: minus the logarithm of the "
+        "chance that the network gives to what is true."
+    )
     spec = lines(table, "epoch", ("training loss",), "epoch", "training loss, nats", log=log)
     return Chart("Loss", about, (spec,), table)
 

@@ -137,7 +137,9 @@ def test_settings_are_swept(here: Path, data: Path, capsys: pytest.CaptureFixtur
     rows = {tuple(line.partition("%")[0].split()[:-1]) for line in rest[:3]}
     assert rows == {("largest",), ("magnitude", "1.0", "0.05"), ("magnitude", "1.0", "0.001")}
     assert compare(data, *strategies) == 2
-    assert "error[D414]: the comparison in `out` was begun otherwise" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "error[D414]: the comparison in `out` was begun otherwise" in said
+    assert "  = note: search: `learning_rate` was swept, now " in said
 
     path = here / "out/compare.csv"
     text = path.read_text("utf-8").replace("seconds\n", "seconds,error\n")
@@ -200,10 +202,17 @@ def test_compare_does_not_mix_ways_to_read(
     """Refused before anything is begun for another strategy."""
     assert compare(data, "--strategies", "largest", "--seeds", "0") == 0
     before = snapshot(here)
-    for other in (["--standardise", "no"], ["--resize"]):
+    for other, said in (
+        (["--standardise", "no"], "`standardise` was auto, now no"),
+        (["--resize"], "`resize` was False, now True"),
+        (["--train-option", "epochs=2"], "train: `epochs` was 1, now 2"),
+        (["--set", "width=6"], "values: `width` was not given, now 6"),
+    ):
         capsys.readouterr()
         assert compare(data, "--strategies", "random", "--seeds", "0", *other) == 2
-        assert "error[D414]: the comparison in `out` was begun otherwise" in capsys.readouterr().err
+        told = capsys.readouterr().err
+        assert "error[D414]: the comparison in `out` was begun otherwise" in told
+        assert f"  = note: {said}\n" in told
     assert snapshot(here) == before
 
 
@@ -473,7 +482,7 @@ def test_runs_on_other_data_are_not_taken(
 def test_a_rate_that_is_too_high_is_named_where_it_stands(
     data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`--option` is of the searches; trainings have their settings from the spec."""
+    """`--option` is of the searches, `--train-option` of the trainings."""
     arguments = ("--strategies", "random", "--seeds", "0", "--option", "learning_rate=0.002")
     with monkeypatch.context() as patch:
         patch.setattr("bayesnas.runtime.supernet.supernet.check_loss", diverge)
@@ -483,7 +492,7 @@ def test_a_rate_that_is_too_high_is_named_where_it_stands(
     monkeypatch.setattr("bayesnas.runtime.network.learning.learner.check_loss", diverge)
     assert compare(data, *arguments) == 1
     told = capsys.readouterr().err
-    place = "`learning_rate = 0.005` in the `train` block of the spec"
+    place = "`--train-option learning_rate=0.005`"
     assert f"= help: lower `learning_rate`, for instance {place}\n" in told
 
 

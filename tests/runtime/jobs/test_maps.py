@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -48,6 +49,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_maps_are_the_outputs(home: Path, tmp_path: Path) -> None:
     files = [str(home / "photo.png"), str(home / "photo.bmp"), str(home / "new.npy")]
     assert main(["predict", str(home / "run"), *files, "-o", str(tmp_path / "out")]) == 0
+    with (tmp_path / "out" / "maps.csv").open(encoding="utf-8", newline="") as file:
+        rows = [tuple(row.values()) for row in csv.DictReader(file)]
+    written = {path.name for path in (tmp_path / "out").iterdir()} - {"maps.csv"}
+    assert {row[3] for row in rows} == written
+    assert (str(home / "photo.bmp"), "0", "mask", "photo_2_mask.png") in rows
+    assert (str(home / "new.npy"), "1", "height", "new_1_height.npy") in rows
     network = load_network(home / "run")
     images = torch.from_numpy(np.load(home / "new.npy"))
     with torch.no_grad():

@@ -161,9 +161,9 @@ def test_without_a_word_the_batch_stays(tmp_path: Path) -> None:
 
 
 def test_a_run_goes_on_with_the_batch_it_began_with(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whatever is free by then; the weights are those of a run without an end between."""
+    """Whatever is free or asked for by then; the weights are those of a run without a break."""
     monkeypatch.chdir(tmp_path)
     write_tiny(tmp_path)
     striped(tmp_path / "data")
@@ -176,7 +176,10 @@ def test_a_run_goes_on_with_the_batch_it_began_with(
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(memory, "free_memory", lambda _device: 1)
-    assert main([*words, "-o", "parts", "--resume"]) == 0
+    capsys.readouterr()
+    assert main([*words[:-1], "auto:16", "-o", "parts", "--resume"]) == 0
+    said = "note: batch_size = 40, with which the run was begun: `--resume` keeps it\n"
+    assert said in capsys.readouterr().err
     settings = json.loads(Path("parts/settings.json").read_text("utf-8"))["settings"]
     assert settings["batch_size"] == 40
     one, other = (torch.load(f"{run}/weights.pt") for run in ("whole", "parts"))

@@ -103,6 +103,16 @@ def test_without_a_budget_channels_go_by_entropy(
     assert graph_cost(compile_spec(tmp_path / "pruned.nas").graph) == result.found
 
 
+def test_that_no_channel_went_is_said(
+    space: Compiled, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = {"prune_fraction": 1e-3, "rounds": 1, "epochs": 1}
+    run(space, folder, tmp_path / "free", **more)
+    assert "note: no channel went: without a budget those go whose" in capsys.readouterr().err
+    run(space, folder, tmp_path / "wide", {"flops": 10**9}, **more)
+    assert "note: no channel went: what was found is inside the budget" in capsys.readouterr().err
+
+
 def test_several_operations_may_stay(space: Compiled, folder: Path, tmp_path: Path) -> None:
     result = run(space, folder, tmp_path, {"flops": 6000}, discretize="no", lambda_w=1e-6)
     assert result.found.flops <= 6000

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from living import lines, without_seconds, write_tiny
 from together import (
     SEARCHES,
@@ -22,6 +23,8 @@ from together import (
 )
 
 from bayesnas.compiler.pipeline import compile_spec
+from bayesnas.runtime.network.together import ranks
+from bayesnas.runtime.network.together.ranks import Share, World
 
 TESTS = Path(__file__).parents[2]
 
@@ -121,3 +124,41 @@ def test_processes_with_different_work_are_refused_by_one_voice(
         out.splitlines()
     ) == ["process 0: status 1", "process 1: status 2"]
     assert not (folder / "other").exists()
+
+
+class Talkative(World):
+    """One process that takes all of a batch, and tells itself about it as two would."""
+
+    def share(self, count: int) -> Share:
+        return Share(count, slice(0, count))
+
+    def _each(self, entries: Any) -> list[Any]:
+        return 2 * super()._each(entries)[:1]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_what_is_said_by_nccl_is_what_one_process_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NCCL wants a GPU a process, so that one GPU hears of it by one process alone."""
+    space = compile_spec(write_tiny(tmp_path))
+    jobs = {"train": training(space, "train", "cuda")}
+    jobs |= {name: searching(space, name, "cuda") for name in ("posterior", "bayesnas")}
+    meeting = f"file://{tmp_path / 'meeting'}"
+    dist.init_process_group("cpu:gloo,cuda:nccl", init_method=meeting, rank=0, world_size=1)
+    try:
+        with exactly():
+            for name, job in jobs.items():
+                job(tmp_path / "silent" / name, False)
+                with monkeypatch.context() as patch:
+                    patch.setattr(ranks, "_world", Talkative(0, 2))
+                    job(tmp_path / "talkative" / name, False)
+    finally:
+        dist.destroy_process_group()
+    for name in jobs:
+        one, other = (
+            without_seconds(lines(tmp_path / way / name / "history.jsonl"))
+            for way in ("silent", "talkative")
+        )
+        same(one, other)

@@ -17,7 +17,7 @@ from bayesnas.compiler.settings import TrainSettings
 from bayesnas.runtime.data.dataset import Batches, Data
 from bayesnas.runtime.data.examples import Part
 from bayesnas.runtime.network.learning.drop_path import droppable
-from bayesnas.runtime.network.learning.learner import Learner, optimizer_of
+from bayesnas.runtime.network.learning.learner import Learner, mean_decay, optimizer_of
 from bayesnas.runtime.network.learning.mixtures import mixed
 from bayesnas.runtime.network.learning.rates import cosine, learning_rate
 from bayesnas.runtime.network.modules import build
@@ -200,17 +200,22 @@ def test_a_running_mean_of_weights() -> None:
     settings = evolve(PLAIN, average=0.5)
     torch.manual_seed(0)
     learner, batches = Learner(*network(), settings), batches_of(settings)
-    mean: Tensor | None = None
-    for _ in learner.epoch(batches, 0):
+    mean = torch.zeros(())
+    for step, _ in enumerate(learner.epoch(batches, 0)):
         now = torch.cat([p.detach().flatten() for p in learner.module.parameters()])
-        mean = now if mean is None else 0.5 * mean + 0.5 * now
-    assert mean is not None
+        decay = min(0.5, (1 + step) / (10 + step)) if step else 0.0
+        mean = decay * mean + (1 - decay) * now
     torch.testing.assert_close(weights(learner), mean)
     plain = learned(PLAIN)
     assert plain.judged is plain.module
     torch.testing.assert_close(
         torch.cat([p.flatten() for p in learner.module.parameters()]), weights(plain)
     )
+
+
+def test_a_running_mean_of_few_steps_has_forgotten_the_first_weights() -> None:
+    assert math.prod(mean_decay(0.99, step) for step in range(1, 30)) < 1e-6
+    assert mean_decay(0.99, 1000) == 0.99
 
 
 def test_decay_may_leave_vectors_alone() -> None:

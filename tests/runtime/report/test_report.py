@@ -107,7 +107,7 @@ def test_every_figure_has_words_and_its_numbers_as_a_table(
     assert len(charts) == len(page.specs) > 0
     assert all(a["role"] == "img" and a["aria-label"] for a in charts)
     assert all(a["alt"] for a in page.all("img"))
-    figures = pages[name].split("<figure>")[1:]
+    figures = re.split(r"<figure[^>]*>", pages[name])[1:]
     assert all("<table>" in figure and "data:text/csv" in figure for figure in figures)
     for spec in page.specs:
         assert json.loads(spec)["layer"]
@@ -147,12 +147,32 @@ def test_the_gates_of_every_round_are_kept(home: Path) -> None:
 def test_a_page_gives_the_command_that_makes_the_run_again(
     home: Path, pages: Mapping[str, str], tmp_path: Path
 ) -> None:
-    found = re.search(r"<code>(bayesnas search .*?)</code>", pages["search"])
+    found = re.search(r"<code>(bayesnas search .*?)</code>", pages["search"], re.DOTALL)
     assert found is not None
-    words = [word.replace("NEW", str(tmp_path / "new")) for word in shlex.split(found[1])]
+    typed = found[1].replace("\\\n", "")
+    words = [word.replace("NEW", str(tmp_path / "new")) for word in shlex.split(typed)]
     assert main(words[1:]) == 0
     for name in ("gates.jsonl", "rounds.jsonl"):
         assert (tmp_path / "new" / name).read_bytes() == (home / "search" / name).read_bytes()
+
+
+def test_a_comparison_leads_to_a_page_of_each_run_and_says_how_to_make_it_again(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(f"report @compared -o {tmp_path / 'page.html'}", home)
+    text = (tmp_path / "page.html").read_text("utf-8")
+    links = [a["href"] for a in Page(text).all("a") if not a["href"].startswith(("#", "data:"))]
+    assert len(links) == 4
+    for link in links:
+        inner = Page((tmp_path / link).resolve().read_text("utf-8")).words
+        assert "What was found" in inner
+        assert "The training" in inner
+    found = re.search(r"<code>(bayesnas compare .*?)</code>", text, re.DOTALL)
+    assert found is not None
+    typed = found[1].replace("\\\n", "").replace("NEW", str(home / "compared"))
+    capsys.readouterr()
+    assert main(shlex.split(typed)[1:]) == 0  # the same comparison: nothing is done again
+    assert "random" in capsys.readouterr().out
 
 
 def test_several_runs_begin_side_by_side(home: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,36 @@ def test_what_is_printed(
     assert record["search"]["cost"]["parameters"] == graph_cost(SPACE.graph).parameters
     assert record["training"]["batch_size"] == 48  # all there are; 128 by the recipe
     assert {*home.rglob("*")} == before
+
+
+def test_latencies_are_shown_without_a_budget(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(home)
+    table = str(tmp_path / "latency.json")
+    assert main(["measure", "tiny.nas", "-o", table, "--device", "cpu"]) == 0
+    words = ["estimate", "tiny.nas", "--data", "folder:data", "--strategy", "largest"]
+    assert main([*words, "--device", "cpu", "--latencies", table]) == 0
+    [row] = [r for r in capsys.readouterr().out.splitlines() if r.startswith("latency, sum of ope")]
+    supernet, biggest = re.findall(r"[\d.]+ (?:us|ms)", row)
+    assert supernet != biggest
+
+
+@pytest.mark.parametrize("widths", [[], ["--compress"]])
+def test_a_budget_that_nothing_meets_is_refused_as_a_search_refuses_it(
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    widths: list[str],
+) -> None:
+    monkeypatch.chdir(home)
+    words = ["tiny.nas", "--data", "folder:data", "--budget", "parameters=1", *widths]
+    said = []
+    for command in (["estimate"], ["search", "-o", "run"]):
+        assert main([*command, *words]) == 2
+        said.append(capsys.readouterr().err)
+    assert said[0] == said[1]
+    assert said[0].startswith("error[D604]: no member of the space ")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
@@ -63,6 +65,16 @@ def test_a_network_without_a_search_is_measured_whole() -> None:
 def test_other_work_on_the_processor_is_told() -> None:
     assert latency.busy(0.95) == ""
     assert latency.busy(0.4).startswith("other work took the processor for 60% of the time")
+
+
+def test_one_thread_is_not_timed_while_others_work() -> None:
+    other = Thread(target=lambda: sum(range(2_000_000)))
+    clock, process = latency.clock_of(1), time.process_time_ns
+    own, all_of_them = clock(), process()
+    other.start()
+    other.join()
+    assert clock() - own < (process() - all_of_them) / 2
+    assert latency.clock_of(2) is time.perf_counter_ns
 
 
 @pytest.fixture(scope="module")
