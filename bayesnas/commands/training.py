@@ -50,9 +50,9 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
 from bayesnas.dsl.files import check_free
 from bayesnas.dsl.terminal import put, say
 
-# The names of `runtime/weights/importance.py` and `priors/registry.py`, which import torch.
+# The names of `runtime/weights/` (importance, turns, priors), which imports torch.
 IMPORTANCES: Final = (
-    *("magnitude", "taylor", "norm_scale", "random"),
+    *("magnitude", "taylor", "norm_scale", "random", "evidence"),
     *("bayesnas", "pgnas", "group_lasso", "normal_jeffreys", "variational_dropout"),
 )
 # Those of `runtime/weights/families.py`.

@@ -100,6 +100,11 @@ class Data:
         sizes = {tuple(x.shape[2:]) for x in tensors(self.train.example) if x.dim() == 4}
         return self.task.placed and not self.task.map_sizes <= sizes
 
+    @property
+    def device(self) -> torch.device:
+        """Where its examples are."""
+        return self.train.targets.device
+
     def to(self, device: torch.device) -> Data:
         """The same data on another device."""
         return evolve(

@@ -59,8 +59,22 @@ def of_channels(
 ) -> tuple[Tensor, Tensor]:
     """Gradient and curvature of the mean loss in gates of value 1 on the channels [C], float64.
 
-    Such a gate multiplies a channel where it is read. The curvature is the diagonal of
-    Gauss-Newton, estimated as that of weights is; both are on the CPU.
+    The curvature is the diagonal of Gauss-Newton; the rest is as `gate_slopes` says.
+    """
+    gradient, rows = gate_slopes(subject, task, batches, gates)
+    return gradient, rows.square().sum(0)
+
+
+def gate_slopes(
+    subject: Subject,
+    task: Task,
+    batches: Iterable[tuple[Inputs, Tensor]],
+    gates: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Gradient of the mean loss in gates of value 1 on the channels [C], and rows V [batches, C].
+
+    Such a gate multiplies a channel where it is read. V^T V is the Gauss-Newton matrix in
+    expectation, estimated as that of weights is; both are float64, on the CPU.
 
     Args:
         subject: the network and its channels; its generator draws the signs.
@@ -75,7 +89,7 @@ def of_channels(
         return subject.joined(group_sums(subject, products, readers=True)).double().cpu()
 
     size = sum(strand.size for strand in subject.strands)
-    gradient, curvature = torch.zeros(2, size, dtype=torch.float64)
+    gradient, rows = torch.zeros(size, dtype=torch.float64), list[Tensor]()
     count = 0
     with _evaluating(subject.module):
         for inputs, targets in batches:
@@ -83,9 +97,10 @@ def of_channels(
             loss = task.loss(outputs, targets) * len(inputs)
             gradient += along_gates(_slopes(loss, weights, torch.ones_like(loss), keep=True))
             direction = _direction(task, outputs.detach(), targets, subject.generator)
-            curvature += along_gates(_slopes(outputs, weights, direction)).square()
+            rows.append(along_gates(_slopes(outputs, weights, direction)))
             count += len(inputs)
-    return gradient / max(count, 1), curvature / max(count, 1)
+    stacked = torch.stack(rows) if rows else torch.zeros(0, size, dtype=torch.float64)
+    return gradient / max(count, 1), stacked / max(count, 1) ** 0.5
 
 
 @contextmanager

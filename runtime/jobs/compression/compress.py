@@ -117,7 +117,7 @@ def compress(
     run = TrainedRun.open(folder)
     data, options = _with_data(run, options)
     settings = make_settings(TrainSettings, {**run.training, **values})
-    work = _Work(run, wanted, settings, options, data)
+    work = _Work(run, wanted, settings, options, data.to(pick_device(options.device)))
     try:
         return work.go()
     except KeyboardInterrupt as error:

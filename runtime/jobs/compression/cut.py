@@ -83,7 +83,7 @@ class Cut:
 
     def score(self, data: Data, at_once: int) -> Score:
         """How good the smaller network is on the test part, before it is trained on."""
-        module = module_of(self.narrowed.compiled, self.narrowed.state)
+        module = module_of(self.narrowed.compiled, self.narrowed.state, data.device)
         return evaluate(module, data, data.test, at_once)
 
     def layers(self, before: Mapping[str, Layer] | None = None) -> dict[str, Layer]:
@@ -160,9 +160,9 @@ class Sparsity:
     flops: int
 
 
-def module_of(compiled: Compiled, state: Mapping[str, Tensor]) -> nn.Module:
-    """A network with these weights, in evaluation mode."""
+def module_of(compiled: Compiled, state: Mapping[str, Tensor], device: torch.device) -> nn.Module:
+    """A network with these weights on a device, in evaluation mode."""
     name = compiled.loaded.source.name
-    module, _ = build(compiled.graph, name, 0, layout=layout(compiled.graph, torch.device("cpu")))
+    module, _ = build(compiled.graph, name, 0, layout=layout(compiled.graph, device))
     module.load_state_dict(state)
-    return module.eval()
+    return module.to(device).eval()

@@ -43,10 +43,12 @@ from bayesnas.runtime.weights.removal import (
     state_paths,
 )
 from bayesnas.runtime.weights.subject import Rows, Subject
+from bayesnas.runtime.weights.turns import TURNS, Trial
 
 EXAMPLES = 1024  # of the training part, that gradients are taken on
 CURVED = 192  # of them, anew for every update, that curvature is taken on
 CURVED_AT_ONCE = 16
+IN_TURNS = 512  # of them, that derivatives are taken on while channels go in turns
 
 
 @frozen
@@ -84,12 +86,11 @@ class Judge:
 class Removal:
     """Which weights of a run's network go, and what is left.
 
-    It works on the CPU, where the same weights and examples give the same groups.
-
     Args:
         run: a training.
         judge: of its weights.
-        data: what it has learned.
+        data: what it has learned, on the device where channels are judged. Groups that are masked
+            are judged on the CPU.
         clock: times of its operations, where a budget is of latency.
     """
 
@@ -125,7 +126,7 @@ class Removal:
         kept: Kept = {}
         for number, (family, part) in enumerate(zip(self.judge.families, parts, strict=True)):
             due = self.judge.due(number + 1, self.whole)
-            group = self._found(family, part, state)
+            group = self._found(family, part, state, due)
             if isinstance(group.subject, Pieces):
                 present = self._present(state, kept, stay)
                 weighing = Weighing(group.subject, self._left(kept), present)
@@ -140,11 +141,39 @@ class Removal:
         narrowed = narrow(self.compiled, state, self.slices, kept)
         return Cut(self.compiled, self.slices, found, kept, narrowed, self.judge.limits.layers)
 
-    def _found(self, family: str, prior: Prior | None, state: Mapping[str, Tensor]) -> Found:
+    def _found(
+        self,
+        family: str,
+        prior: Prior | None,
+        state: Mapping[str, Tensor],
+        due: Sequence[BudgetConstraint],
+    ) -> Found:
         if prior is not None:
             return Found(family, prior.subject, prior.scores(), dict(prior.columns()))
-        subject = self._subject(state, family)
-        return Found(family, subject, IMPORTANCES[self.judge.importance](subject), {})
+        subject, name = self._subject(state, family), self.judge.importance
+        if name in TURNS:
+            return Found(family, subject, TURNS[name](self._trial(subject, state, due)), {})
+        return Found(family, subject, IMPORTANCES[name](subject), {})
+
+    def _trial(
+        self, subject: Subject, state: Mapping[str, Tensor], due: Sequence[BudgetConstraint]
+    ) -> Trial:
+        """A network whose channels go one after another, until it costs what is due."""
+        part, cost = self._part(self.data).first(IN_TURNS), self.cost_of(subject)
+
+        def leave(kept: Kept) -> None:
+            left = masked(self.compiled, state, self.slices, kept)
+            subject.module.load_state_dict(left)
+
+        return Trial(
+            subject,
+            self.data.task,
+            lambda: plain_batches(self.data, part, CURVED_AT_ONCE),
+            lambda kept: self.excess(cost(kept)),
+            min(budget.limit / max(1, self.whole.of(budget.cost)) for budget in due),
+            self.judge.limits.least,
+            leave,
+        )
 
     def kept(self, scores: Scores, budgets: Sequence[BudgetConstraint]) -> Kept:
         """Channels that stay by these scores."""
@@ -212,10 +241,16 @@ class Removal:
         return lambda kept: weighing.cost(_rows(subject, kept))
 
     def _subject(self, state: Mapping[str, Tensor], family: str) -> Subject:
-        module = module_of(self.compiled, state)
+        data = self.data if family in STRUCTURED else self.data.to(torch.device("cpu"))
+        module = module_of(self.compiled, state, data.device)
+        losses = partial(self._losses, module, data, self._part(data))
         generator = torch.Generator().manual_seed(self.judge.seed)
-        part = self.data.train.sample(EXAMPLES, generator).at_hand()
-        return self.subject(module, generator, family, partial(self._losses, module, part))
+        return self.subject(module, generator, family, losses)
+
+    def _part(self, data: Data) -> Examples:
+        """The examples that gradients are taken on."""
+        generator = torch.Generator().manual_seed(self.judge.seed)
+        return data.train.sample(EXAMPLES, generator).at_hand()
 
     def subject(
         self,
@@ -232,9 +267,9 @@ class Removal:
             return subject
         return pieces_of(family, subject, self.prices.uses, self.judge.limits.layers)
 
-    def _losses(self, module: nn.Module, part: Examples) -> Iterator[Tensor]:
-        for inputs, targets in plain_batches(self.data, part, self.run.batch_size):
-            yield self.data.task.loss(predict(module, inputs), targets)
+    def _losses(self, module: nn.Module, data: Data, part: Examples) -> Iterator[Tensor]:
+        for inputs, targets in plain_batches(data, part, self.run.batch_size):
+            yield data.task.loss(predict(module, inputs), targets)
 
 
 def _rows(subject: Subject, kept: Kept) -> Rows:

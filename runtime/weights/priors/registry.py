@@ -13,6 +13,7 @@ from bayesnas.runtime.weights.priors.dropout import Dropout
 from bayesnas.runtime.weights.priors.interface import Prior
 from bayesnas.runtime.weights.priors.normal_jeffreys import NormalJeffreys, VariationalDropout
 from bayesnas.runtime.weights.priors.sparse import GroupLasso
+from bayesnas.runtime.weights.turns import TURNS
 
 PRIORS: Final[Mapping[str, type[Prior]]] = {
     "bayesnas": BayesNas,
@@ -25,6 +26,7 @@ PRIORS: Final[Mapping[str, type[Prior]]] = {
 
 # The families of those that do not judge all.
 _JUDGED: Final = {
+    "evidence": "channel",
     "norm_scale": "channel",
     "pgnas": "channel",
     "normal_jeffreys": "channel",
@@ -38,7 +40,7 @@ def check_importance(name: str, families: Sequence[str] = ("channel",)) -> None:
     Raises:
         DiagnosticError: D610 (an importance), D614 (a family).
     """
-    names = (*IMPORTANCES, *PRIORS)
+    names = (*IMPORTANCES, *TURNS, *PRIORS)
     if name not in names:
         remedy = suggest(name, names, "use one of them")
         notes = (f"there are {quote(names)}",)

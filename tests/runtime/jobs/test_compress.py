@@ -32,6 +32,7 @@ from bayesnas.runtime.runs.folder import Run, RunOptions
 from bayesnas.runtime.weights import importance
 from bayesnas.runtime.weights.choice import Limits, Share
 from bayesnas.runtime.weights.priors.registry import PRIORS
+from bayesnas.runtime.weights.turns import TURNS
 
 NET = """\
 network net(image: [1, 8, 8]; width = 6) -> (logits: [3]) {
@@ -212,7 +213,7 @@ def test_limits_hold(whole: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "steps", "stops"),
-    [("magnitude", 1, 1), ("magnitude", 2, 3), ("bayesnas", 1, 2), ("pgnas", 2, 3)],
+    [("evidence", 1, 1), ("magnitude", 2, 3), ("bayesnas", 1, 2), ("pgnas", 2, 3)],
 )
 def test_an_interrupted_run_goes_on(
     name: str, steps: int, stops: int, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -374,7 +375,7 @@ def test_what_cannot_be_read(
 
 
 def test_the_command_offers_every_importance() -> None:
-    assert set(IMPORTANCES) == {*importance.IMPORTANCES, *PRIORS}
+    assert set(IMPORTANCES) == {*importance.IMPORTANCES, *TURNS, *PRIORS}
 
 
 def test_limits_of_channels_where_none_go(

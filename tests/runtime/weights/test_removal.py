@@ -6,17 +6,15 @@ import random
 
 import pytest
 import torch
-from coupled import TEXTS
+from coupled import NETWORKS, TEXTS, network_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from living import (
-    OTHERS,
     PACKAGED,
     found_network,
     inputs_of,
     known_weight,
     module_of,
-    packaged,
     with_known_weights,
 )
 from strategies import spaces
@@ -67,12 +65,12 @@ def assert_removes(compiled: Compiled, seed: int = 0) -> Narrowed:
     return narrowed
 
 
-FOUND = [*((name, 0) for name in OTHERS), *((name, n) for name in PACKAGED for n in (0, 1))]
+FOUND = [*((name, 0) for name in NETWORKS), *((name, 1) for name in PACKAGED)]
 
 
 @pytest.mark.parametrize(("name", "seed"), FOUND)
 def test_networks_found_in_the_specs(name: str, seed: int) -> None:
-    assert_removes(found_network(packaged(name), seed), seed)
+    assert_removes(network_of(name, seed), seed)
 
 
 @given(spaces(), st.integers(0, 3))

@@ -1,0 +1,102 @@
+"""Channels that go in turns: what the loss rises by, against the loss itself, in float64."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import torch
+from support import compile_text
+from torch import Tensor, nn
+
+from bayesnas.compiler.slices.counts import Kept
+from bayesnas.compiler.slices.groups import coupled_slices
+from bayesnas.runtime.network.modules import build
+from bayesnas.runtime.tasks.regression import Regression
+from bayesnas.runtime.weights.removal import masked, sliced_tensors
+from bayesnas.runtime.weights.subject import Subject
+from bayesnas.runtime.weights.turns import Trial, dues, evidence, renew
+
+TEXT = """\
+network net(x: [2]) -> (y: [1]) {
+    x -> y : linear(WIDTH, bias = 0) >> linear(1, bias = 0)
+}
+"""
+TASK = Regression(("y",), (0.0,), (1.0,))
+
+
+def trial(makers: list[list[float]], readers: list[float], share: float) -> Trial:
+    """A network without a loss: its targets are what it computes."""
+    width = len(readers)
+    compiled = compile_text(TEXT.replace("WIDTH", str(width)))
+    slices = coupled_slices(compiled.graph)
+    module, _ = build(compiled.graph, "net.nas", 0)
+    module.double().eval()
+    first, second = (m for m in module.modules() if isinstance(m, nn.Linear))
+    with torch.no_grad():
+        first.weight.copy_(torch.tensor(makers))
+        second.weight.copy_(torch.tensor([readers]))
+    state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    inputs = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
+    batches = [(x[None], module(x[None]).detach()) for x in inputs]
+    [strand] = slices.removable
+
+    def excess(kept: Kept) -> float:
+        return (len(kept[strand]) / width - share) / (1 - share)
+
+    def leave(kept: Kept) -> None:
+        module.load_state_dict(masked(compiled, state, slices, kept))
+
+    subject = Subject(module, (*sliced_tensors(compiled, slices),), slices.removable)
+    return Trial(subject, TASK, lambda: batches, excess, share, 1, leave)
+
+
+def scores(given: Trial) -> Tensor:
+    [row] = evidence(given).values()
+    return row
+
+
+def test_scores_are_what_the_loss_rises_by() -> None:
+    """Of a network whose loss is a square in its channels, exactly, whatever their order."""
+    makers = [[1.0, 0.2], [0.5, 0.1], [0.3, 2.0], [2.0, 2.0]]
+    given = trial(makers, [0.5, 0.6, 0.7, 0.8], 0.25)
+    result = scores(given)
+    order = result.argsort().tolist()
+    outputs = torch.tensor(makers).double() * torch.tensor([[0.5], [0.6], [0.7], [0.8]])
+    for gone in range(1, 4):
+        lost = outputs[order[:gone]].sum(0)  # of the two examples
+        assert float(result[order[gone - 1]]) == pytest.approx(float(lost.square().mean() / 2))
+
+
+def test_of_two_that_stand_for_each_other_one_stays() -> None:
+    """Each of the equal two matters less than the third, both together more."""
+    result = scores(trial([[1.0, 0.0], [1.0, 0.0], [0.0, 1.2]], [1.0, 1.0, 1.0], 0.3))
+    first, middle, last = result.argsort().tolist()
+    assert middle == 2
+    assert {first, last} == {0, 1}
+
+
+def test_nothing_goes_where_nothing_has_to() -> None:
+    result = scores(trial([[1.0, 0.0], [0.0, 2.0]], [1.0, 1.0], 1.0))
+    assert result.tolist() == pytest.approx([0.25, 1.0])
+
+
+def test_costs_fall_by_equal_shares() -> None:
+    assert dues(1.0) == []
+    costs = [1.0, *(0.125 + excess * 0.875 for excess in dues(0.125))]
+    assert len(costs) == 7
+    ratios = [after / before for before, after in pairwise(costs)]
+    assert ratios == pytest.approx([0.5**0.5] * 6)
+    assert costs[-1] == 0.125
+
+
+def test_statistics_are_those_of_what_is_left() -> None:
+    module = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)).double().eval()
+    inputs = torch.randn(8, 2, dtype=torch.float64)
+    renew(module, [(inputs[:4], inputs), (inputs[4:], inputs)])
+    made, norm = module[0](inputs), module[1]
+    assert not module.training
+    torch.testing.assert_close(norm.running_mean, made.mean(0))
+    within = [part.var(0) for part in (made[:4], made[4:])]
+    torch.testing.assert_close(norm.running_var, (within[0] + within[1]) / 2)
+    assert norm.momentum == 0.1
