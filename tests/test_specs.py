@@ -261,4 +261,6 @@ def test_the_list_of_spaces_says_what_count_says() -> None:
         found = reach(graph)
         least, most = f"{found.smallest.parameters:,}", f"{found.largest.parameters:,}"
         assert members in number(member_space(graph).count())
-        assert parameters in (f"{least} to {most}", f"up to {most}")
+        budgets = [b.limit for b in graph.budgets if b.cost == "parameters"]
+        wanted = "".join(f", at most {limit:,} wanted" for limit in budgets)
+        assert parameters in (f"{least} to {most}{wanted}", f"up to {most}{wanted}")
