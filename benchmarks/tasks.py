@@ -18,7 +18,7 @@ With `--text`, on the first `CHARACTERS` of a text: `darts_rnn` of `NODES` nodes
 embedding is its decoder too; perplexity by character on the last fifth. A seed takes three minutes.
 
 With `--images`, colour from grey: CIFAR-10 images, from `../shared/data`, are given without their
-colours; `specs/unet.nas`, and a U-Net of 3x3 convolutions; PSNR. A seed takes five minutes.
+colours; `specs/unet.nas`, and a U-Net of 3x3 convolutions; PSNR. A seed takes two minutes.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ network plain(text: [35]; words = {words}, width = {width}) -> (next: [words, 35
     states -> next : dropout(20, locked = 1) >> unembedding(words, bias = 1)
 }}
 """
-IMAGES, HELD = 100, 20  # of each class, to train on and to test
+IMAGES, HELD = 50, 20  # of each class, to train on and to test
 COLOURING: Final[Mapping[str, Any]] = {
     "epochs": 20,
     "batch_size": 32,

@@ -53,7 +53,7 @@ OBJECTIVES: Final[Mapping[str, Kind]] = {
     "multilabel": Kind("any of some labels an example, each by itself"),
     "regression": Kind(
         "numbers, with Gaussian noise; of an output [C, H, W], C a pixel",
-        {"sigma": Option(1e-6, 1e6, "deviation of the noise, in deviations of the targets; 1")},
+        {"sigma": Option(0, 1e6, "deviation of the noise, in those of the targets; 0: estimated")},
     ),
     AUXILIARY: Kind("what another output learns, in training alone; `of` names that of several"),
 }
@@ -255,6 +255,11 @@ def _idle(
             message = f"`{name}` does nothing for `{port.name}`, which is a vector"
             remedy = "leave it out: it is for a class a pixel, outputs [C, H, W]"
             yield Diagnostic("D234", message, port.span, help=remedy)
+    if objective.options.get("sigma") == 0 and len(port.shape or ()) > 1:
+        message = f"the noise of `{port.name}` is not estimated: it is a map"
+        yield Diagnostic(
+            "D234", message, port.span, help="write a `sigma` above 0, or leave it out"
+        )
     if objective.weight != 1 and list(lasting) == [objective.port]:
         message = f"a weight of `{port.name}`, the only output"
         yield Diagnostic("D234", message, port.span, help="leave it out: it weighs several outputs")

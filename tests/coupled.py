@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from support import network
+import re
+from functools import cache
+from pathlib import Path
+
+from living import OTHERS, PACKAGED, found_network, packaged
+from support import compile_text, network
+
+from bayesnas.compiler.pipeline import Compiled
 
 BODIES = {
     "residual": """
@@ -80,7 +87,7 @@ network net(x: [4, 3]) -> (y: [3]) {
     q = a : pick(2)
     h = x : zeros(6)
     both = concat(p, q, h)
-    both -> y : series(3) >> global_avg_pool >> linear(9) >> highway(1) >> linear(3)
+    both -> y : series(3) >> matrix(5) >> global_avg_pool >> linear(9) >> highway(1) >> linear(3)
 }
 """
 SCAN = """
@@ -111,3 +118,34 @@ TEXTS = {name: network(body) for name, body in BODIES.items()} | {
     "steps": STEPS,
     "scan": SCAN,
 }
+# Specs that other tests leave out, narrow and on small images.
+REST: dict[str, dict[str, int]] = {
+    "bayesnas_cells": {"cells": 3, "width": 2},
+    "bayesnas_imagenet": {"cells": 3, "width": 4, "classes": 3},
+    "darts_rnn": {"words": 5, "width": 4, "nodes": 3, "steps": 4},
+    "darts_v2": {"cells": 3, "width": 2},
+    "darts_v2_imagenet": {"cells": 3, "width": 4, "classes": 3},
+    "pgnas_densenet121": {"growth": 2, "p": 2, "q": 1, "r": 2, "s": 2, "classes": 3},
+    "pgnas_resnet50": {"width": 8, "p": 2, "q": 1, "r": 1, "s": 1, "classes": 3},
+    "proxylessnas": {"classes": 3},
+    "shake_shake": {"width": 4, "blocks": 1},
+    "text": {"length": 6, "words": 5, "width": 8, "blocks": 1},
+    "treecell_a": {"blocks": 1, "widening": 3},
+    "two_tasks": {"width": 4},
+}
+SPECS = Path(__file__).parents[1] / "specs"
+NETWORKS = (*PACKAGED, *OTHERS, *REST)
+
+
+@cache
+def network_of(name: str, seed: int = 0) -> Compiled:
+    """A network found in a spec of the package."""
+    if name not in REST:
+        return found_network(packaged(name), seed)
+    text = (SPECS / f"{name}.nas").read_text("utf-8")
+    if name == "proxylessnas":  # has no parameters for that
+        text = re.sub(r"width = (\d\d+)", lambda found: f"width = {int(found[1]) // 8}", text)
+        text = text.replace("1280", "16")
+    if name != "darts_v2_imagenet":  # whose other output wants a map
+        text = text.replace("224, 224", "32, 32")
+    return found_network(compile_text(text, **REST[name]), seed)

@@ -286,6 +286,9 @@ OPERATIONS: Mapping[str, Callable[[Tensor, Mapping[str, int]], Tensor]] = {
     "unembedding": _unembedding,
     "pick": lambda z, a: z[..., a["index"]],
     "series": lambda z, a: torch.stack(z.chunk(a["length"], dim=1), dim=2),
+    "matrix": lambda z, a: torch.einsum(
+        "nc...,wc->nw...", z, known_weight("weight", (a["width"], z.shape[1]))
+    ),
     "zeros": lambda z, a: 0 * z.flatten(1)[:, :1].expand(-1, a["width"]),
     "complement": lambda z, _: 1 - z,
     "highway": _highway,

@@ -88,3 +88,14 @@ def test_the_compiler_under_its_own_name(capsys: pytest.CaptureFixture[str]) -> 
     said = capsys.readouterr().err
     assert "error[D405]: `bayesnas-compile` has no option `--emitt`\n" in said
     assert "did you mean `--emit`?" in said
+
+
+@pytest.mark.parametrize("command", ["init", "search", "eval"])
+def test_only_init_takes_arrays_as_targets(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "the column of a table to predict" in said
+    assert ("or array of npz:FILE" in said) == (command == "init")

@@ -11,6 +11,7 @@ from bayesnas.compiler.emit.source import Value, spread, unify
 from bayesnas.compiler.emit.texts import INDENT, LINE, place_comment, wrapped
 from bayesnas.compiler.graph.model import Graph, Instance
 from bayesnas.compiler.graph.tied_weights import tied_weights
+from bayesnas.compiler.graph.walks import drops_weights
 
 _Member = tuple[Instance, Body]
 
@@ -122,6 +123,7 @@ class Classes:
             lines += wrapped(f"{BODY}self.{attribute.name} = ", text, attribute.comment, 2)
         if instance.path == "":
             lines += self._ties()
+            self.helpers |= {"draw_matrices"} if drops_weights(self.graph) else set()
         forward = _forward(self.graph, instance, body, standardises is not None)
         return "\n".join([*lines, "", *forward, ""])
 
@@ -185,6 +187,8 @@ def _forward(graph: Graph, instance: Instance, body: Body, standardises: bool) -
         lines += _docstring(about)
         if standardises:
             lines += _standardising(graph, instance, body.inputs)
+        if drops_weights(graph):
+            lines += [f"{BODY}if self.training:", f"{BODY}{INDENT}draw_matrices(self)"]
         if body.gates:
             lines += [
                 f"{BODY}if gates is None:",

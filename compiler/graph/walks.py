@@ -105,6 +105,15 @@ def _looks_up(stage: Stage) -> bool:
     return PRIMITIVES[stage.primitive].indices(stage.input_shape, dict(stage.arguments))
 
 
+def drops_weights(graph: Graph) -> bool:
+    """Whether a matrix of the network drops some of its numbers in training."""
+    return any(
+        stage.primitive == "matrix" and dict(stage.arguments)["drop"] > 0
+        for edge in graph.edges()
+        for stage in primitives_of(edge.operation.stages)
+    )
+
+
 def _first(stages: Iterable[AnyStage]) -> tuple[list[Stage], bool]:
     """What first reads the input of a sequence, and whether that comes out of it unchanged."""
     for stage in stages:

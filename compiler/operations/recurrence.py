@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Final
 
-from bayesnas.compiler.operations.coupling import IN, OUT, Coupling, Piece, channelwise
+from bayesnas.compiler.operations.coupling import IN, OUT, Coupling, Piece, channelwise, dense
 from bayesnas.compiler.operations.interface import SAME, Domain, Primitive
-from bayesnas.compiler.operations.layers import Layer, fixed
+from bayesnas.compiler.operations.layers import Layer, Texts, fixed
 from bayesnas.compiler.operations.shapes import (
     Arguments,
     Shape,
@@ -36,6 +37,18 @@ def _series_shape(shape: Shape, arguments: Arguments) -> Shape:
         message = f"`series` needs a vector [features], got {list(shape)}"
         raise ShapeError(message, "leave it out for a map")
     return check_parts("series", shape, "length", arguments["length"]), arguments["length"]
+
+
+def _matrix_shape(shape: Shape, arguments: Arguments) -> Shape:
+    if rank(shape) > 1:
+        message = f"`matrix` needs a vector or a series, got {list(shape)}"
+        raise ShapeError(message, "write `conv(1, WIDTH)` for an image")
+    return arguments["width"], *shape[1:]
+
+
+def _matrix(texts: Texts, _rank: int) -> str:
+    share = "" if texts["drop"] == "0" else f", {texts['drop']} / 100"
+    return f"Matrix({texts['channels']}, {texts['width']}{share})"
 
 
 def _highway_shape(shape: Shape, _arguments: Arguments) -> Shape:
@@ -77,6 +90,17 @@ RECURRENCE: Final = (
         summary="vectors side by side as a series of them",
         pure=True,
         coupling=_series,
+    ),
+    Primitive(
+        "matrix",
+        {"width": None, "drop": 0},
+        _matrix_shape,
+        Layer(_matrix, "Matrix"),
+        lambda s, a: s[0] * a["width"],
+        lambda s, _t, a: prod(s) * a["width"],
+        summary="multiplies each position by a matrix, of which a share is dropped in training",
+        domains={"drop": Domain(0, 99)},
+        coupling=lambda s, a: dense(s[0], a["width"], bias=False),
     ),
     Primitive(
         "zeros",

@@ -296,6 +296,8 @@ class _Search:
             "seconds": round(seconds, 3),
             "seconds_training": round(self.training.seconds, 3),
         }
+        if not self.history:
+            self.net.inform(score)
         self.history.append(row)
         gates = gate_rows(self.strategy, self.removed)
         self.rounds += round_rows(self.round, gates)
@@ -359,6 +361,8 @@ class _Search:
         self.clock.seconds = state["seconds"]
         self.training.seconds = state.get("seconds_training", 0.0)
         self.history, self.refused = state["history"], tuple(state["refused"])
+        if self.history:
+            self.net.inform(self.net.data.task.score_of("holdout", self.history[0]))
         self.rounds = state.get("rounds", [])
         self.removed = {group: (int(n), str(why)) for group, (n, why) in state["removed"].items()}
         self.strategy.restore(state["strategy"])

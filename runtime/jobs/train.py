@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from attrs import asdict, field, frozen
+from attrs import asdict, evolve, field, frozen
 from torch import Tensor, nn
 
 from bayesnas.compiler.emit.pytorch import emit_torch
@@ -372,12 +372,14 @@ class _Training:
             self.prior.restore(state["prior"])
 
     def _finish(self) -> TrainResult:
-        cost, task = graph_cost(self.compiled.graph), self.data.task
+        cost = graph_cost(self.compiled.graph)
         if self.best is not None:
             self.learner.kept.load_state_dict(self.best["model"])
             say_note(
                 f"the weights of epoch {self.best['epoch']} are kept: best on what is held out"
             )
+        self._estimate()
+        task = self.data.task
         tested = report(self.learner.judged, self.data, self.data.test, self.at_once.forward(TEST))
         score = tested.score
         chance, count = task.chance(self.data.test.targets), len(self.data.test)
@@ -399,6 +401,13 @@ class _Training:
             self._write(result)
         self._tell("end", result.record())
         return result
+
+    def _estimate(self) -> None:
+        """The noise of targets, where that is asked for: by what is held out, or was learned."""
+        if self.data.task.estimating:
+            part = self.data.train if self.held is None else self.held
+            score = evaluate(self.learner.judged, self.data, part, self.at_once.forward(TEST))
+            self.data = evolve(self.data, task=self.data.task.informed(score))
 
     def _write(self, result: TrainResult) -> None:
         """What a training leaves: weights, source, result."""

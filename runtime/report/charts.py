@@ -131,7 +131,7 @@ def bars(
             "type": "nominal",
             "sort": order,
             "title": None,
-            "axis": {"labelLimit": 170},
+            "axis": {"labelLimit": 230},
         },
         "x": axis(value, None, zero=True) | {"title": None},
         "tooltip": tooltip([name, *([by] if by else []), value]),

@@ -43,7 +43,12 @@ def larger_is_better(metric: str) -> bool:
 def metric_title(metric: str, part: str) -> str:
     """Of an axis: ``test accuracy, %``."""
     _, unit = metric_scale(metric)
-    return ", ".join(filter(None, (f"{part} {metric}", unit)))
+    return ", ".join(filter(None, (f"{part} {worded(metric)}", unit)))
+
+
+def worded(metric: str) -> str:
+    """A metric as people write it: ``mean IoU``."""
+    return metric.replace("_", " ").replace("iou", "IoU")
 
 
 def _task(metric: str) -> type[Task] | None:

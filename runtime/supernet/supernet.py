@@ -14,6 +14,7 @@ from math import prod
 from typing import Any
 
 import torch
+from attrs import evolve
 from torch import Tensor, nn
 
 from bayesnas.compiler.graph.model import Graph
@@ -145,6 +146,10 @@ class Supernet:
         """This many batches of the part that trains, less those taken before: `Batches.series`."""
         return self._batches.series(steps, taken)
 
+    def inform(self, score: Score) -> None:
+        """Estimate the noise of targets, where that is asked for, by held-out examples."""
+        self.data = evolve(self.data, task=self.data.task.informed(score))
+
     def held_batch(self, size: int) -> tuple[Inputs, Tensor]:
         """A random batch of held-out training examples."""
         chosen = self.sample(self.held_part, size)
@@ -160,7 +165,8 @@ class Supernet:
         Raises:
             DiagnosticError: D602 if the loss is not finite.
         """
-        rate = cosine(self.settings.learning_rate, self.steps, self.total_steps)
+        pace = self.data.task.pace
+        rate = pace * cosine(self.settings.learning_rate, self.steps, self.total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.module.train()
@@ -174,7 +180,7 @@ class Supernet:
             world().backward(loss, penalty, self.module)
         if recorded:
             self._spare_pruned()
-        nn.utils.clip_grad_norm_(self.module.parameters(), 5.0)
+        nn.utils.clip_grad_norm_(self.module.parameters(), 5.0 / pace)
         self.optimizer.step()
         self.after_step()
         self.optimizer.zero_grad(set_to_none=True)  # now: they would lie about in other passes

@@ -354,6 +354,20 @@ class Task(ABC):
         return f"{100 * number:.2f}%"
 
     @property
+    def estimating(self) -> bool:
+        """Whether `informed` makes another of it: a noise is to be estimated."""
+        return False
+
+    def informed(self, score: Score) -> Self:  # noqa: ARG002
+        """The same with what a score tells of the noise, where that is to be estimated."""
+        return self
+
+    @property
+    def pace(self) -> float:
+        """By what a learning rate is multiplied, so that steps stay what they are by squares."""
+        return 1.0
+
+    @property
     def units(self) -> Units | None:
         """By which outputs are put back into those of the targets; None: they have none."""
         return None

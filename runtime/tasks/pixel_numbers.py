@@ -12,25 +12,24 @@ from attrs import evolve, frozen
 from torch import Tensor
 
 from bayesnas.compiler.graph.model import Graph
-from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.tasks.interface import (
     Array,
     Factors,
     Map,
     Score,
-    Task,
     numbers_on,
     unit_factors,
     wrong,
 )
 from bayesnas.runtime.tasks.pixels import by
+from bayesnas.runtime.tasks.places import AtPlaces
 
 _PERFECT: Final = 100.0  # decibels, at most
 
 
 @frozen
-class PixelRegression(Task):
+class PixelRegression(AtPlaces):
     """C numbers at every place: targets are float32 [N, C, ...], NaN where they are not known.
 
     With z the targets brought to mean 0 and deviation 1 by the training part, and outputs o, both
@@ -65,21 +64,6 @@ class PixelRegression(Task):
         """Floating-point maps, or pictures of several channels."""
         picture = targets.dtype == np.uint8 and targets.ndim == 4 and targets.shape[1] > 1
         return picture or (targets.ndim >= 3 and targets.dtype.kind == "f")
-
-    @classmethod
-    def suits_output(cls, shape: Shape) -> bool:
-        """Maps."""
-        return len(shape) > 1
-
-    @property
-    def placed(self) -> bool:
-        """A map lies on its image."""
-        return True
-
-    @property
-    def map_sizes(self) -> set[tuple[int, ...]]:
-        """That of the maps."""
-        return {self.size}
 
     def moved(self, targets: Tensor, move: Callable[[Tensor, float], Tensor]) -> Tensor:
         """Maps; what comes in is not known."""
@@ -133,10 +117,6 @@ class PixelRegression(Task):
             what = f"has maps {list(maps.shape[1:])}, those to learn from are {list(wanted)}"
             raise wrong(place, "D512", what, "save all maps in one shape")
         return torch.from_numpy(maps)
-
-    def strata(self, targets: Tensor) -> Array:
-        """All the same."""
-        return np.zeros(len(targets), dtype=np.int64)
 
     # ------------------------------------------------------------------------------- the network
 
@@ -211,18 +191,11 @@ class PixelRegression(Task):
         scale, shift = (numbers_on(one, maps)[:, None] for one in (self.deviation, self.mean))
         return maps * scale + shift
 
-    @property
-    def has_maps(self) -> bool:
-        """Of images, not of series."""
-        return len(self.size) == 2
-
-    def maps(self, outputs: Tensor) -> list[dict[str, Map]]:
+    def drawn(self, outputs: Tensor) -> list[Map]:
         """The numbers of each pixel."""
-        if not self.has_maps:
-            return super().maps(outputs)
         values = self._in_units(outputs).reshape(len(outputs), -1, *self.size).cpu().numpy()
         shares = self.peak == 1 and all(0 <= one <= 1 for one in self.mean)
-        return [{"": Map(one, bytes=shares)} for one in values]
+        return [Map(one, bytes=shares) for one in values]
 
     @classmethod
     def answer_text(cls, number: float) -> str:

@@ -27,19 +27,23 @@ from bayesnas.runtime.tasks.interface import (
     Reduction,
     Report,
     Score,
-    Task,
     inverse_shares,
     likeliest,
     numbers_on,
     wrong,
 )
-from bayesnas.runtime.tasks.places import of_channels, place_factors, sampled_place_factors
+from bayesnas.runtime.tasks.places import (
+    AtPlaces,
+    of_channels,
+    place_factors,
+    sampled_place_factors,
+)
 
 IGNORED = 255  # the label of places that count for nothing
 
 
 @frozen
-class PixelClassification(Task):
+class PixelClassification(AtPlaces):
     """One of C classes at each of P places: targets are their numbers, int64 [N, ...].
 
     Outputs [N, C P] have the places of the first class first. With p the softmax over the classes
@@ -76,25 +80,10 @@ class PixelClassification(Task):
         return single and targets.dtype.kind in "biu"
 
     @classmethod
-    def suits_output(cls, shape: Shape) -> bool:
-        """Maps of several channels."""
-        return len(shape) > 1
-
-    @classmethod
     def seen(cls, targets: Array, options: Mapping[str, float]) -> Array:
         """Masks with the label that is ignored as `IGNORED`."""
         label = options.get("ignored", IGNORED)
         return targets if label == IGNORED else np.where(targets == label, IGNORED, targets)
-
-    @property
-    def placed(self) -> bool:
-        """A mask lies on its image."""
-        return True
-
-    @property
-    def map_sizes(self) -> set[tuple[int, ...]]:
-        """That of the masks."""
-        return {self.size}
 
     def moved(self, targets: Tensor, move: Callable[[Tensor, float], Tensor]) -> Tensor:
         """Masks; what comes in counts for nothing."""
@@ -150,10 +139,6 @@ class PixelClassification(Task):
             remedy = f"number the classes from 0, and what counts for nothing {self.ignored}"
             raise wrong(place, "D514", f"{what}{len(self.classes) - 1}", remedy)
         return torch.from_numpy(masks)
-
-    def strata(self, targets: Tensor) -> Array:
-        """All the same: an image has several classes."""
-        return np.zeros(len(targets), dtype=np.int64)
 
     def smoothed(self, share: float) -> PixelClassification:
         """Unless it is already."""
@@ -265,17 +250,10 @@ class PixelClassification(Task):
             for row in likeliest(shares, self.classes, top)
         ]
 
-    @property
-    def has_maps(self) -> bool:
-        """Of images, not of series."""
-        return len(self.size) == 2
-
-    def maps(self, outputs: Tensor) -> list[dict[str, Map]]:
+    def drawn(self, outputs: Tensor) -> list[Map]:
         """The likeliest class of each pixel."""
-        if not self.has_maps:
-            return super().maps(outputs)
         chosen = self._maps(outputs).argmax(dim=1).reshape(-1, *self.size)
-        return [{"": Map(one, self.classes)} for one in chosen.cpu().numpy()]
+        return [Map(one, self.classes) for one in chosen.cpu().numpy()]
 
     def _softmax(self, outputs: Tensor) -> Tensor:
         return self._maps(outputs.detach().to(torch.float64)).softmax(dim=1)

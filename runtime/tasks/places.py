@@ -1,14 +1,57 @@
-"""The curvature of a softmax at every place: of a class a pixel, of a token a position."""
+"""Dense prediction: what its tasks share, and the curvature of a softmax at every place."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from bayesnas.runtime.tasks.interface import AT_ONCE, Factors
+from bayesnas.compiler.operations.primitives import Shape
+from bayesnas.runtime.tasks.interface import AT_ONCE, Array, Factors, Map, Task
+
+
+class AtPlaces(Task):
+    """Something at every place of an output [C, ...]; ``size`` is that of the map of places."""
+
+    size: tuple[int, ...]
+
+    @classmethod
+    def suits_output(cls, shape: Shape) -> bool:
+        """Maps, or a series."""
+        return len(shape) > 1
+
+    @property
+    def placed(self) -> bool:
+        """A map lies on its image."""
+        return True
+
+    @property
+    def map_sizes(self) -> set[tuple[int, ...]]:
+        """That of the targets."""
+        return {self.size}
+
+    def strata(self, targets: Tensor) -> Array:
+        """All the same: an image has several of what is learned."""
+        return np.zeros(len(targets), dtype=np.int64)
+
+    @property
+    def has_maps(self) -> bool:
+        """Of images, not of series."""
+        return len(self.size) == 2
+
+    def maps(self, outputs: Tensor) -> list[dict[str, Map]]:
+        """Those of each example, where there are some."""
+        if not self.has_maps:
+            return super().maps(outputs)
+        return [{"": one} for one in self.drawn(outputs)]
+
+    @abstractmethod
+    def drawn(self, outputs: Tensor) -> list[Map]:
+        """The map of each example, of images."""
 
 
 def place_factors(p: Tensor, channels: int) -> Iterator[Factors]:

@@ -27,6 +27,7 @@ from bayesnas.runtime.tasks.interface import (
 from bayesnas.runtime.tasks.measures import Measures
 
 _STRATA: Final = 10  # parts of equal size by the first target
+_LEAST: Final = 1e-3  # of a sigma that is estimated, in deviations of the targets
 _IN_A_STRATUM: Final = 5  # examples at least
 
 
@@ -47,12 +48,14 @@ class Regression(Task):
         deviation: likewise, above 0.
         sigma: of the noise, in deviations of the targets; 1 is that of an answer that explains
             nothing.
+        estimated: whether `informed` is to set it.
     """
 
     names: tuple[str, ...]
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
     sigma: float = 1.0
+    estimated: bool = False
     objective: ClassVar[str] = "regression"
     metric: ClassVar[str] = "R2"
     answer_columns: ClassVar[tuple[str, str]] = ("target", "value")
@@ -105,8 +108,28 @@ class Regression(Task):
         return torch.from_numpy(values)
 
     def with_options(self, options: Mapping[str, float]) -> Regression:
-        """With ``sigma``."""
-        return evolve(self, sigma=float(options.get("sigma", self.sigma)))
+        """With ``sigma``; 0 is one that is estimated, and 1 until then."""
+        sigma = float(options.get("sigma", self.sigma))
+        return evolve(self, sigma=sigma or 1.0, estimated=sigma == 0)
+
+    @property
+    def estimating(self) -> bool:
+        """Whether it is `estimated`."""
+        return self.estimated
+
+    def informed(self, score: Score) -> Regression:
+        """With the sigma that makes the examples of the score most likely: its residuals' root
+        mean square, which the mean loss tells."""
+        if not self.estimated:
+            return self
+        offset = math.log(self.sigma * math.sqrt(2 * math.pi))
+        square = 2 * self.sigma**2 * (score.loss / len(self.names) - offset)
+        return evolve(self, sigma=max(_LEAST, math.sqrt(max(square, 0.0))))
+
+    @property
+    def pace(self) -> float:
+        """sigma^2, where it is estimated: a gradient is 1 / sigma^2 times that of squares."""
+        return self.sigma**2 if self.estimated else 1.0
 
     def strata(self, targets: Tensor) -> Array:
         """Tenths of the examples by the first target, fewer where there are few examples."""

@@ -294,6 +294,17 @@ class Several(Task):
         return [[*chain.from_iterable(rows)] for rows in zip(*each, strict=True)]
 
     @property
+    def estimating(self) -> bool:
+        """Whether any of them is."""
+        return any(output.task.estimating for output in self.outputs)
+
+    def informed(self, score: Score) -> Several:
+        """Each by its own score."""
+        scores = self.scores(score)
+        outputs = tuple(evolve(o, task=o.task.informed(scores[o.port])) for o in self.outputs)
+        return evolve(self, outputs=outputs)
+
+    @property
     def has_maps(self) -> bool:
         """Whether any of them is."""
         return any(output.task.has_maps for output in self.outputs)

@@ -91,3 +91,34 @@ class Carried(nn.Module):
         if self.carries:
             self.state[: len(state)].copy_(state.detach())
             self.fresh.fill_(False)
+
+
+class Matrix(nn.Linear):
+    """A matrix that each position is multiplied by.
+
+    In training a `share` of its numbers is zero, the same ones until `draw` chooses others (Wan et
+    al. 2013; Merity et al. 2018).
+    """
+
+    def __init__(self, channels: int, width: int, share: float = 0.0) -> None:
+        super().__init__(channels, width, bias=False)
+        self.share = share
+        self.kept: Tensor | None = None
+
+    def draw(self) -> None:
+        """Choose the numbers that are zero."""
+        self.kept = nn.functional.dropout(torch.ones_like(self.weight), self.share)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """z: [N, C] or [N, C, L]."""
+        weight: Tensor = self.weight
+        if self.training and self.kept is not None:
+            weight = weight * self.kept
+        return nn.functional.linear(z.movedim(1, -1), weight).movedim(-1, 1)
+
+
+def draw_matrices(network: nn.Module) -> None:
+    """Let each matrix of a network drop other numbers: once a pass, whatever it is called in."""
+    for module in network.modules():
+        if isinstance(module, Matrix) and module.share:
+            module.draw()

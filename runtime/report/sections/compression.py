@@ -7,7 +7,7 @@ from typing import Final
 from bayesnas.runtime.report.blocks import Block, Cell, Chart, Numbers, Section, Table
 from bayesnas.runtime.report.charts import bars
 from bayesnas.runtime.report.files import RunFiles
-from bayesnas.runtime.report.metrics import metric_names, metric_told
+from bayesnas.runtime.report.metrics import metric_names, metric_told, worded
 
 _MOST: Final = 40  # layers that are drawn
 
@@ -26,7 +26,10 @@ def compression(run: RunFiles) -> list[Section]:
         records, "layer", "channels", title="Channels", by="width", domain=("before", "after")
     )
     some = "" if len(layers) <= _MOST else f" The first {_MOST} of {len(layers)} are drawn."
-    about = f"The channels that each layer puts out, before and after the compression.{some}"
+    when = "in the space and in what was found"
+    if run.made == "compress":
+        when = "before and after the compression"
+    about = f"The channels that each layer puts out, {when}.{some}"
     blocks: tuple[Block, ...] = (*_steps(run), Chart("Widths", about, (spec,), table))
     return [Section("The widths" if run.made == "search" else "The compression", (), blocks)]
 
@@ -49,6 +52,6 @@ def _steps(run: RunFiles) -> list[Numbers]:
         )
         for name, step in steps.items()
     ]
-    columns = ("step", "parameters", "FLOPs", *(f"test {m}" for m in metrics))
+    columns = ("step", "parameters", "FLOPs", *(f"test {worded(m)}" for m in metrics))
     about = "What the network cost and was worth on the test part, step by step."
     return [Numbers("Step by step", about, Table.of("steps", columns, rows))]

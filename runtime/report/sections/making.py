@@ -154,7 +154,7 @@ def making(run: RunFiles) -> Section:
         (name.replace("_hash", ""), str(value))
         for record in (settings, result)
         for name, value in record.items()
-        if name.endswith("_hash") and (name != "plugin_hash" or settings["plugins"])
+        if name.endswith("_hash") and value and (name != "plugin_hash" or settings["plugins"])
     ]
     return Section(
         "How it was made",

@@ -21,7 +21,13 @@ from bayesnas.runtime.report.charts import (
 from bayesnas.runtime.report.colours import coloured
 from bayesnas.runtime.report.drawings import drawing
 from bayesnas.runtime.report.files import Row, RunFiles
-from bayesnas.runtime.report.metrics import metric_names, metric_scale, metric_title, metric_told
+from bayesnas.runtime.report.metrics import (
+    metric_names,
+    metric_scale,
+    metric_title,
+    metric_told,
+    worded,
+)
 from bayesnas.runtime.report.sections.compression import compression
 from bayesnas.runtime.report.sections.gates import gate_blocks
 from bayesnas.runtime.report.sections.layers import layer_costs
@@ -62,7 +68,12 @@ def _found(run: RunFiles) -> Section:
     facts.append(("operations kept", f"{result['operations_left']} of {result['operations']}"))
     for metric in metric_names(result, "holdout"):
         told = metric_told(metric, result[f"holdout_{metric}"])
-        facts.append((f"held-out {metric}", told))
+        facts.append((f"held-out {worded(metric)}", told))
+    shared = result.get("shared")
+    shared = shared if isinstance(shared, dict) else {}
+    for metric in metric_names(shared, "test"):
+        name = f"test {worded(metric)}, weights of the search"
+        facts.append((name, metric_told(metric, shared[f"test_{metric}"])))
     facts.append(("examples trained on", f"{result['images_trained']:,}"))
     blocks.append(_drawings(run))
     network = run.network
@@ -151,7 +162,14 @@ def _course(history: Sequence[Row]) -> list[Block]:
         )
     ]
     specs += [
-        lines(table, "images", (m,), images, metric_title(m, "held-out"), title=f"Held-out {m}")
+        lines(
+            table,
+            "images",
+            (m,),
+            images,
+            metric_title(m, "held-out"),
+            title=f"Held-out {worded(m)}",
+        )
         for m in metrics
     ]
     specs.append(

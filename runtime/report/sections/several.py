@@ -8,7 +8,7 @@ from typing import Any
 from bayesnas.runtime.report.blocks import Block, Cell, Chart, Numbers, Section, Table
 from bayesnas.runtime.report.charts import axis, colour, figure, layer, tooltip
 from bayesnas.runtime.report.files import ComparisonFiles, RunFiles
-from bayesnas.runtime.report.metrics import metric_names, metric_told
+from bayesnas.runtime.report.metrics import metric_names, metric_told, worded
 
 
 def several_sections(runs: Sequence[RunFiles | ComparisonFiles]) -> list[Section]:
@@ -49,7 +49,7 @@ def _score(run: RunFiles) -> str:
     for part in ("test", "holdout"):
         for metric in metric_names(run.result, part):
             told = metric_told(metric, run.result[f"{part}_{metric}"])
-            return f"{'held-out' if part == 'holdout' else part} {metric} {told}"
+            return f"{'held-out' if part == 'holdout' else part} {worded(metric)} {told}"
     return "" if run.result else "not finished"
 
 

@@ -16,7 +16,7 @@ from bayesnas.runtime.report.charts import (
     tooltip,
 )
 from bayesnas.runtime.report.files import RunFiles
-from bayesnas.runtime.report.metrics import metric_names, metric_told
+from bayesnas.runtime.report.metrics import metric_names, metric_told, worded
 from bayesnas.runtime.report.sections.answers import answers_of
 from bayesnas.runtime.report.sections.compression import compression
 from bayesnas.runtime.report.sections.layers import layer_costs
@@ -33,7 +33,7 @@ def training_sections(run: RunFiles) -> list[Section]:
     blocks: list[Block] = []
     if result:
         facts += [
-            (f"test {metric}", metric_told(metric, result[f"test_{metric}"]))
+            (f"test {worded(metric)}", metric_told(metric, result[f"test_{metric}"]))
             for metric in metric_names(result, "test")
         ]
         facts += [

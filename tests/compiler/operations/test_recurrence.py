@@ -94,6 +94,30 @@ def scanned(module: nn.Module, sequence: Tensor) -> Tensor:
     return outputs[0] if isinstance(outputs, tuple) else outputs
 
 
+def test_a_matrix_drops_the_same_weights_at_all_steps_of_a_pass() -> None:
+    """The recurrent weights of an AWD-LSTM (Merity et al. 2018)."""
+    text = LSTM.replace("before : linear(4 * width)", "before : matrix(4 * width, drop = 50)")
+    module = module_of(emit_torch(graph_of(text), "spec.nas")).double()
+    own = dict(module.named_parameters())
+    sequence, seen = torch.randn(2, 3, 5, dtype=torch.float64), []
+    for training in (True, True, False):
+        states, _ = module.train(training)(sequence)
+        other = nn.LSTM(3, 4, batch_first=True).double()
+        mask = module.h.kept.kept if training else 1
+        with torch.no_grad():
+            other.weight_ih_l0.copy_(own["h.read.weight"])
+            other.bias_ih_l0.copy_(own["h.read.bias"])
+            other.weight_hh_l0.copy_(own["h.kept.weight"] * mask)
+            other.bias_hh_l0.zero_()
+        assert torch.allclose(states, other(sequence.mT)[0].mT, rtol=1e-9, atol=1e-12)
+        seen.append(mask)
+    assert set(seen[0].unique().tolist()) == {0.0, 2.0}
+    assert not torch.equal(seen[0], seen[1])
+    compiled = torch.compile(module.train(), fullgraph=True, backend="eager")
+    compiled(sequence)
+    assert not torch.equal(module.h.kept.kept, seen[1])
+
+
 def test_darts_cell_runs_and_is_exported() -> None:
     small = {"nodes": 3, "steps": 4, "words": 6, "width": 8}
     graph = compile_spec("darts_rnn", small).graph
@@ -138,6 +162,12 @@ def assert_equal_slopes(one: Tensor, other: Tensor, sequence: Tensor) -> None:
             "pick(8)",
             "`pick` is asked for position 8 of [4, 8]",
             "positions count from 0 to 7",
+        ),
+        (
+            "[3, 8, 8]",
+            "matrix(3)",
+            "`matrix` needs a vector or a series, got [3, 8, 8]",
+            "write `conv(1, WIDTH)` for an image",
         ),
         (
             "[8]",

@@ -52,6 +52,7 @@ RANKS: Mapping[str, set[int]] = {  # of what each primitive takes; the others ta
     "global_avg_pool": {1, 2},
     "factorized_reduce": {2},
     "linear": {0},
+    "matrix": {0, 1},
 }
 GRID: Mapping[str, tuple[int, ...]] = {
     "kernel": (1, 2, 3, 5),

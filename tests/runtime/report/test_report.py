@@ -328,5 +328,5 @@ def test_each_of_several_outputs_has_its_own_figures(tmp_path: Path) -> None:
     data = "npz:@scenes.npz --device cpu"
     command(f"train two_tasks --data {data} -o @run --option epochs=1 --set width=4", tmp_path)
     words = Page(report_page([tmp_path / "run"])).words
-    for said in ("test label_accuracy", "label: Confusion matrix", "mask: Confusion matrix"):
+    for said in ("test label accuracy", "label: Confusion matrix", "mask: Confusion matrix"):
         assert said in words

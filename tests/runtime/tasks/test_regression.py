@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from attrs import evolve
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 from support import graph_of
 
+import bayesnas
+from bayesnas.compiler.settings import SearchSettings
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.data.arrays import data_of_arrays
+from bayesnas.runtime.jobs.trained import TrainedRun
+from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.tasks.registry import task_of
 from bayesnas.runtime.tasks.regression import Regression
 
@@ -44,6 +52,71 @@ def test_the_loss_is_that_of_a_normal_distribution() -> None:
     assert float(task.loss(outputs, targets)) == pytest.approx(
         -float(normal.log_prob(torch.tensor(1.0))), rel=1e-6
     )
+
+
+def test_an_estimated_sigma_is_the_likeliest() -> None:
+    """Equation 9 of BayesNAS: the root mean square of the residuals, whatever it was before."""
+    plain = Regression(("a", "b"), (40.0, 60.0), (5.0, 9.0))
+    asked = plain.with_options({"sigma": 0})
+    assert asked.estimating
+    outputs = torch.from_numpy(RANDOM.normal(size=(30, 2)))
+    targets = torch.from_numpy(50 + 7 * RANDOM.normal(size=(30, 2)))
+    batches = [(outputs, targets)]
+    found = asked.informed(asked.score(batches))
+    z = (targets - torch.tensor(plain.mean)) / torch.tensor(plain.deviation)
+    assert found.sigma == pytest.approx(float((outputs - z).square().mean().sqrt()))
+    assert found.informed(found.score(batches)).sigma == pytest.approx(found.sigma)
+    for sigma in (0.99 * found.sigma, 1.01 * found.sigma):
+        assert evolve(found, sigma=sigma).score(batches).loss > found.score(batches).loss
+    assert plain.informed(plain.score(batches)) == plain
+    [factors] = found.factors(outputs)
+    assert factors.weights[0, 0] == pytest.approx(found.sigma**-2)
+
+
+TABLE = """
+network net(x: [3]) -> (y: [1]) {
+    node h
+    x ~> h : linear(4) >> tanh | linear(4)
+    h -> y : linear(1)
+}
+learn { y = regression(sigma = 0) }
+search { warmup_epochs = 4; rounds = 1; epochs = 1; draws = 2; batch_size = 8 }
+train { epochs = 4; batch_size = 8 }
+"""
+
+
+def test_searches_and_trainings_estimate_it(tmp_path: Path) -> None:
+    x = RANDOM.normal(size=(200, 3))
+    data = data_of_arrays(x, x[:, 0] + 0.1 * RANDOM.normal(size=200))
+    spec = tmp_path / "net.nas"
+    spec.write_text(TABLE, encoding="utf-8")
+    found = bayesnas.search(spec, data, tmp_path / "search", device="cpu")
+    before, after = (
+        json.loads(line)["holdout_loss"]
+        for line in (tmp_path / "search/history.jsonl").read_text("utf-8").splitlines()
+    )
+    assert before > 0.9  # of sigma 1: 0.92 and more
+    assert after < 0.9
+    trained = bayesnas.train(found, data, tmp_path / "train", device="cpu")
+    record = json.loads((tmp_path / "train/result.json").read_text("utf-8"))
+    assert record["sigma"] == pytest.approx((1 - trained.result.test.quality) ** 0.5, rel=0.5)
+    assert record["sigma"] < 0.9
+    task = TrainedRun.open(tmp_path / "train").task
+    assert isinstance(task, Regression)
+    assert task.sigma == record["sigma"]
+
+
+def test_steps_are_those_of_squares_whatever_is_estimated() -> None:
+    x = RANDOM.normal(size=(40, 3))
+    data, graph = data_of_arrays(x, x[:, 0]), graph_of(TABLE)
+    settings, weights = SearchSettings(batch_size=8, weight_decay=0), []
+    for sigma in (1.0, 0.3):
+        task = evolve(data.task, sigma=sigma, estimated=True)
+        net = Supernet(graph, "n", evolve(data, task=task), settings, 0, torch.device("cpu"))
+        for inputs, targets in net.batches(3):
+            net.descend(inputs, targets, net.gates.at(dict.fromkeys(net.gates.groups, 1.0)))
+        weights.append(torch.cat([w.detach().flatten() for w in net.module.parameters()]))
+    torch.testing.assert_close(*weights)
 
 
 def test_units_are_those_of_the_training_part_alone() -> None:

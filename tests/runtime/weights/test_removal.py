@@ -6,17 +6,14 @@ import random
 
 import pytest
 import torch
-from coupled import TEXTS
+from coupled import NETWORKS, REST, TEXTS, network_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from living import (
-    OTHERS,
-    PACKAGED,
     found_network,
     inputs_of,
     known_weight,
     module_of,
-    packaged,
     with_known_weights,
 )
 from strategies import spaces
@@ -67,10 +64,11 @@ def assert_removes(compiled: Compiled, seed: int = 0) -> Narrowed:
     return narrowed
 
 
-@pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize("name", PACKAGED | OTHERS)
+@pytest.mark.parametrize(
+    ("name", "seed"), [(name, seed) for name in NETWORKS for seed in range(1 + (name not in REST))]
+)
 def test_networks_found_in_the_specs(name: str, seed: int) -> None:
-    assert_removes(found_network(packaged(name), seed), seed)
+    assert_removes(network_of(name, seed), seed)
 
 
 @given(spaces(), st.integers(0, 3))
