@@ -201,8 +201,13 @@ def _as_it_is(decoded: Any) -> Any:
 
 
 def _begin(_number: int) -> None:
-    """In a process that decodes: a key that stops the run is for who it works for."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """In a process that decodes: what stops the run is for who it works for.
+
+    Ctrl-C and batch systems tell all processes of a group, and the run would lose its decoders
+    before it is saved.
+    """
+    for which in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(which, signal.SIG_IGN)
 
 
 def _close(decoding: weakref.ref[Decoding]) -> None:

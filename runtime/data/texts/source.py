@@ -71,9 +71,9 @@ class _Windows:
             DiagnosticError: D512 (fewer tokens than a window and the next).
         """
         if len(numbers) <= self.length:
-            what = f"has {len(numbers):,} tokens, and a window and what follows has "
-            remedy = "give a longer text, or declare a shorter window"
-            raise wrong(place, "D512", f"{what}{self.length + 1:,}", remedy)
+            has = f"has {len(numbers):,} token{'s' * (len(numbers) != 1)}"
+            what = f"{has}, and a window and what follows has {self.length + 1:,}"
+            raise wrong(place, "D512", what, "give a longer text, or declare a shorter window")
         starts = np.arange(0, len(numbers) - self.length, self.step(len(numbers)))
         inputs = numbers[starts[:, None] + np.arange(self.length)]
         behind = np.arange(1, self.length + 1) if self.every else np.array([self.length])

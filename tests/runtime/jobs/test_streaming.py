@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -59,6 +60,10 @@ def after(monkeypatch: pytest.MonkeyPatch, steps: int, action: Any) -> None:
 
 
 def interrupt() -> None:
+    """As a batch system does it: the processes that decode are told as well."""
+    for child in multiprocessing.active_children():
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGTERM)
     os.kill(os.getpid(), signal.SIGINT)
 
 
