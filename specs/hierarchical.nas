@@ -25,20 +25,20 @@ motif edge(x; motifs) -> (out) {
     retain 1 into out
 }
 
-motif high(x; motifs) -> (out) {
-    node h[5], e[25]
+motif high(x; motifs, nodes) -> (out) {
+    node h[nodes], e[nodes * nodes]
     x -> h[0]
-    for j in 1..5 { for i in 0..j { e[5 * j + i] = edge(h[i]; motifs = motifs) } }
-    for j in 1..5 { e[5 * j..6 * j] -> h[j] }
-    out = sum(h[4])
+    for j in 1..nodes { for i in 0..j { e[nodes * j + i] = edge(h[i]; motifs = motifs) } }
+    for j in 1..nodes { e[nodes * j..(nodes + 1) * j] -> h[j] }
+    out = sum(h[nodes - 1])
 }
 
-network hierarchical(image: [3, 32, 32]; motifs = 6, width = 16) -> (logits: [10]) {
+network hierarchical(image: [3, 32, 32]; motifs = 6, width = 16, nodes = 5) -> (logits: [10]) {
     stem = image : conv(3, width) >> bn
-    a = tied(0) high(stem; motifs = motifs)
+    a = tied(0) high(stem; motifs = motifs, nodes = nodes)
     b = a : conv(3, 2 * width, 2) >> bn >> relu
-    c = tied(0) high(b; motifs = motifs)
+    c = tied(0) high(b; motifs = motifs, nodes = nodes)
     d = c : conv(3, 4 * width, 2) >> bn >> relu
-    e = tied(0) high(d; motifs = motifs)
+    e = tied(0) high(d; motifs = motifs, nodes = nodes)
     e -> logits : global_avg_pool >> linear(10)
 }

@@ -1,8 +1,10 @@
 """Settings of hypothesis: reproducible by default, `HYPOTHESIS_PROFILE=deep` to hunt."""
 
+import gc
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,6 +34,20 @@ settings.register_profile("deep", settings.get_profile("deep"), derandomize=Fals
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
+def pytest_collection_finish() -> None:
+    """What is imported by then stays: the collector would walk it again and again (a tenth)."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Folders that are made for who names none lie with those of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("temporary")))
+        yield
+
+
 @pytest.fixture
 def plugin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A working directory; what is registered and imported in it is forgotten afterwards."""
@@ -46,6 +62,18 @@ def plugin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
     for name in set(sys.modules) - modules:
         if name in plugins:
             del sys.modules[name]
+
+
+@pytest.fixture
+def few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first 300 digits: what is trained on all of them says no more."""
+    from sklearn.datasets import load_digits
+    from sklearn.utils import Bunch
+
+    whole = load_digits()
+    parts = {name: whole[name][:300] for name in ("data", "images", "target")}
+    few = Bunch(**{**whole, **parts})
+    monkeypatch.setattr("sklearn.datasets.load_digits", lambda: few)
 
 
 @pytest.fixture

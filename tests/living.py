@@ -51,18 +51,18 @@ PACKAGED: dict[str, dict[str, int]] = {
 # The rest, but `proxylessnas`, whose images are large, and `text`, which takes no random numbers.
 OTHERS: dict[str, dict[str, int]] = {
     "densenet": {"layers": 3},
-    "hierarchical": {"motifs": 2, "width": 4},
-    "multiscale": {"width": 4},
+    "hierarchical": {"motifs": 2, "width": 4, "nodes": 3},
+    "multiscale": {"width": 4, "times_exchanged": 2},
     "nasbench201": {"cells": 1, "width": 4},
     "nasbench_macro": {"width": 8},
     "nasnet": {"cells": 3, "width": 4},
     "quick_images": {"width": 4},
-    "sequence_tcn": {},
+    "sequence_tcn": {"blocks": 3, "width": 8},
     "table": {},
     "siamese": {"width": 8, "nodes": 2},
-    "tabular_mlp": {},
+    "tabular_mlp": {"layers": 3, "width": 16},
     "transformer": {"width": 16, "blocks": 1},
-    "treecell_pyramidnet": {"blocks": 1},
+    "treecell_pyramidnet": {"blocks": 1, "widening": 6},
     "unet": {"width": 4},
     "vision_blocks": {"width": 8, "blocks": 1},
 }

@@ -98,10 +98,9 @@ def test_reliability_counts_pairs_by_what_was_said_of_them() -> None:
     assert sure == (1, 1.0, 1.0)
 
 
-@pytest.mark.parametrize("program", ["benchmarks.quality", "tests.campaign"])
-def test_programs_start_in_the_top_folder_as_documented(program: str) -> None:
+def test_programs_start_in_the_top_folder_as_documented() -> None:
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    command = [sys.executable, "-m", program, "--help"]
+    command = [sys.executable, "-m", "benchmarks.quality", "--help"]
     run = subprocess.run(
         command, cwd=ROOM.parent, env=environment, capture_output=True, text=True, check=False
     )

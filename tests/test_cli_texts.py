@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
@@ -136,31 +137,37 @@ def test_the_header_of_what_a_search_found(capsys: pytest.CaptureFixture[str]) -
 # ------------------------------------------------------------------------------ terminals
 
 
+def test_compare_on_a_terminal_of_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
+    striped(Path("data"), train=3, test=2)
+    Path("größe.nas").write_text(SPACE + "train { epochs = 1 }\n", encoding="utf-8")
+    told = {name: BytesIO() for name in ("stdout", "stderr")}
+    for name, written in told.items():
+        monkeypatch.setattr(sys, name, TextIOWrapper(written, "ascii", write_through=True))
+    status = main([
+        "compare", "größe.nas", "--data", "folder:data", "-o", "out", "--device", "cpu",
+        "--strategies", "largest", "--seeds", "0,1",
+    ])  # fmt: skip
+    assert main(["check", "größe.nas"]) == 0
+    out, err = (written.getvalue() for written in told.values())
+    assert rb"gr\xf6\xdfe.nas" in out
+    assert (status, b"Traceback" in err) == (0, False)
+    assert b"2 seeds, mean +- standard deviation" in out
+    assert b"% +- " in out
+    assert "größe.nas" in json.loads(Path("out/largest-0/search/settings.json").read_text())["spec"]
+
+
 def in_ascii(*arguments: str) -> subprocess.CompletedProcess[bytes]:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
     command = [sys.executable, "-m", "bayesnas.cli", *arguments]
     return subprocess.run(command, env=environment, capture_output=True, check=False)
 
 
-def test_compare_on_a_terminal_of_ascii() -> None:
-    striped(Path("data"), train=3, test=2)
-    Path("größe.nas").write_text(SPACE + "train { epochs = 1 }\n", encoding="utf-8")
-    ended = in_ascii(
-        "compare", "größe.nas", "--data", "folder:data", "-o", "out", "--device", "cpu",
-        "--strategies", "largest", "--seeds", "0,1",
-    )  # fmt: skip
-    assert (ended.returncode, b"Traceback" in ended.stderr) == (0, False)
-    assert b"2 seeds, mean +- standard deviation" in ended.stdout
-    assert b"% +- " in ended.stdout
-    assert "größe.nas" in json.loads(Path("out/largest-0/search/settings.json").read_text())["spec"]
-
-
-def test_other_commands_on_a_terminal_of_ascii() -> None:
+def test_a_process_on_a_terminal_of_ascii() -> None:
+    """Locale and streams alike: what is found, and what is not."""
     Path("größe.nas").write_text(SPACE, encoding="utf-8")
-    for command in ("count", "check"):
-        ended = in_ascii(command, "größe.nas")
-        assert ended.returncode == 0
-        assert rb"gr\xf6\xdfe.nas" in ended.stdout
+    ended = in_ascii("count", "größe.nas")
+    assert ended.returncode == 0
+    assert rb"gr\xf6\xdfe.nas" in ended.stdout
     ended = in_ascii("check", "müll.nas")
     assert (ended.returncode, b"Traceback" in ended.stderr) == (2, False)
     assert rb"no spec at `m\xfcll.nas`" in ended.stderr

@@ -94,6 +94,7 @@ def test_specs_in_documents_compile(path: Path) -> None:
             resolve(loaded)
 
 
+@pytest.mark.usefixtures("few_digits")
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
 def test_python_in_documents_runs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
@@ -105,6 +106,7 @@ def test_python_in_documents_runs(path: Path, monkeypatch: pytest.MonkeyPatch) -
         exec(compile(text, path.name, "exec"), namespace)
 
 
+@pytest.mark.usefixtures("few_digits")
 @pytest.mark.parametrize("path", sorted((ROOT / "docs").glob("*.ipynb")), ids=lambda p: p.name)
 def test_notebooks_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -127,8 +127,8 @@ def _add_compress(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--importance",
         choices=IMPORTANCES,
-        default=IMPORTANCES[0],
-        help="how channels are judged; default %(default)s",
+        default="",
+        help="how groups are judged; default evidence for channels, magnitude for other families",
     )
     parser.add_argument(
         "--family",

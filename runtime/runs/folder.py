@@ -375,6 +375,8 @@ def _settings(out: Path) -> dict[str, Any]:
         remedy = "name the folder that `bayesnas train` or `bayesnas search` wrote"
         if inside:
             remedy = f"name a run in it: {quote(inside, 'or')}"
+        elif out.suffix == ".nas":
+            remedy = f"train it first, `bayesnas train {out} --data DATA -o RUN`, and name `RUN`"
         raise DiagnosticError(Diagnostic("D415", f"no run in `{out}`", help=remedy))
     check_format(out, settings)
     schema = settings_schema(settings["command"])

@@ -187,11 +187,12 @@ def fault(operation: Operation) -> str:
 # ------------------------------------------------------------------------------ processes
 
 
-def compare(waiting: Sequence[Operation]) -> list[str]:
+def compare(waiting: Sequence[Operation], threads: int) -> list[str]:
     """Compare in a process of its own until it has done all or dies: what it was told of each."""
     reading, writing = os.pipe()
     if (child := os.fork()) == 0:
         os.close(reading)
+        torch.set_num_threads(threads)
         with os.fdopen(writing, "w") as told:
             for operation in waiting:
                 signal.alarm(SECONDS)
@@ -210,19 +211,19 @@ def compare(waiting: Sequence[Operation]) -> list[str]:
     return faults
 
 
-def report(share: float, threads: int) -> None:
+def report(share: float, threads: Sequence[int]) -> None:
     """Print a line for each fault, and how many operations were compared."""
-    waiting = chosen(share)
-    waiting[0].module(scheduled=True)  # what the compiler keeps is there for every process
-    torch.set_num_threads(threads)
-    count = len(waiting)
-    while waiting:
-        faults = compare(waiting)
-        for operation, said in zip(waiting, faults, strict=False):
-            if said:
-                print(f"{operation}: {said}", flush=True)
-        waiting = waiting[max(1, len(faults)) :]
-    print(count)
+    operations = chosen(share)
+    operations[0].module(scheduled=True)  # what the compiler keeps is there for every process
+    for count in threads:
+        waiting = operations
+        while waiting:
+            faults = compare(waiting, count)
+            for operation, said in zip(waiting, faults, strict=False):
+                if said:
+                    print(f"{operation}: {said} [{count} threads]", flush=True)
+            waiting = waiting[max(1, len(faults)) :]
+    print(len(threads) * len(operations))
 
 
 @frozen
@@ -251,8 +252,8 @@ def native_checks(
         RuntimeError: a process could not work at all; its last words.
     """
     compared, faults = 0, []
-    for most, count in product(instructions, threads):
-        command = [sys.executable, __file__, str(share), str(count)]
+    for most in instructions:
+        command = [sys.executable, __file__, str(share), *map(str, threads)]
         path = os.pathsep.join(folder for folder in sys.path if folder)
         environment = {
             **os.environ,
@@ -265,7 +266,7 @@ def native_checks(
             raise RuntimeError(done.stderr)
         *lines, number = done.stdout.splitlines()
         compared += int(number)
-        faults += [f"{line} [{most}, {count} threads]" for line in lines]
+        faults += [f"{line} [{most}]" for line in lines]
     return NativeChecks(compared, tuple(faults))
 
 
@@ -277,7 +278,7 @@ def main(share: float = 1.0) -> int:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 3:  # a process of `native_checks`
-        report(float(sys.argv[1]), int(sys.argv[2]))
+    if len(sys.argv) > 2:  # a process of `native_checks`
+        report(float(sys.argv[1]), [int(word) for word in sys.argv[2:]])
     else:
         sys.exit(main(*map(float, sys.argv[1:])))

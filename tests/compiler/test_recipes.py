@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support import compile_text
 
-from bayesnas.commands.training import RECIPES
+from bayesnas.commands.arguments import RECIPES
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.recipes import recipe_settings
 from bayesnas.dsl.diagnostics import DiagnosticError

@@ -41,7 +41,7 @@ from bayesnas.runtime.tasks.interface import Score
 from bayesnas.runtime.weights.choice import Limits, Share
 from bayesnas.runtime.weights.families import MASKED, ordered
 from bayesnas.runtime.weights.priors.interface import Prior
-from bayesnas.runtime.weights.priors.registry import PRIORS, check_importance
+from bayesnas.runtime.weights.priors.registry import PRIORS, check_importance, usual_importance
 from bayesnas.runtime.weights.priors.several import Held
 
 
@@ -51,14 +51,14 @@ class Compression:
 
     Args:
         budgets: what the smaller network may cost, as amounts or as shares.
-        importance: a name of `IMPORTANCES` or `PRIORS`.
+        importance: a name of `IMPORTANCES`, `TURNS` or `PRIORS`; empty is `usual_importance`.
         limits: what stays whatever the scores say.
         families: names of `FAMILIES`, whose groups go.
         steps: removals, each followed by its share of the training; 1 or more.
     """
 
     budgets: tuple[BudgetConstraint | Share, ...]
-    importance: str = "magnitude"
+    importance: str = ""
     limits: Limits = field(factory=Limits)
     steps: int = 1
     families: tuple[str, ...] = ("channel",)
@@ -110,6 +110,7 @@ def compress(
             (data or its options), D607 (a supernet), D608 (no such layer), D609 (the budget cannot
             be met), D610 (no such importance), and what `train` raises.
     """
+    wanted = evolve(wanted, importance=wanted.importance or usual_importance(wanted.families))
     check_importance(wanted.importance, wanted.families)
     wanted = evolve(wanted, families=ordered(wanted.families))
     _check_timed(wanted)

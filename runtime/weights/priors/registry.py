@@ -34,6 +34,11 @@ _JUDGED: Final = {
 }
 
 
+def usual_importance(families: Sequence[str]) -> str:
+    """What judges groups of these families where nothing is named."""
+    return "evidence" if set(families) == {"channel"} else "magnitude"
+
+
 def check_importance(name: str, families: Sequence[str] = ("channel",)) -> None:
     """Refuse what judges nothing, what is no family, and what does not judge these.
 

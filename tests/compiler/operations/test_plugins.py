@@ -379,6 +379,7 @@ def test_a_strided_convolution_of_a_plugin_runs_without_a_stride(
     assert calls == [(3, 4, 4, 4)] * 2
 
 
+@pytest.mark.usefixtures("few_digits")
 def test_a_run_says_which_plugin_it_needs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "plugged.py").write_text(PLUGIN)
     (folder / "s.nas").write_text(

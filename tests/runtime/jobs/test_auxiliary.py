@@ -88,6 +88,7 @@ def test_nothing_else_knows_of_it() -> None:
     assert graph_cost(compiled.training).parameters == graph_cost(compiled.graph).parameters + 170
 
 
+@pytest.mark.usefixtures("few_digits")
 def test_a_training_leaves_the_network_without_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["train", "net.nas", "--data", "digits", "-o", "run"]) == 0
     trained = json.loads(Path("run/result.json").read_text("utf-8"))
@@ -104,6 +105,7 @@ def test_a_training_leaves_the_network_without_it(capsys: pytest.CaptureFixture[
     assert cli.main(["report", "run"]) == 0
 
 
+@pytest.mark.usefixtures("few_digits")
 def test_its_weight_is_an_objective_of_the_command_too() -> None:
     command = ["train", "net.nas", "--data", "digits", "-o", "run", "--option", "epochs=1"]
     assert cli.main([*command, "--objective", "head_0=auxiliary*0.1"]) == 0
@@ -111,6 +113,7 @@ def test_its_weight_is_an_objective_of_the_command_too() -> None:
     assert settings["objectives"] == {"head_0": "auxiliary * 0.1"}
 
 
+@pytest.mark.usefixtures("few_digits")
 def test_a_search_leaves_it_out_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     command = ["search", "net.nas", "--data", "digits", "-o", "run", "--strategy", "random"]
     assert cli.main(command) == 0

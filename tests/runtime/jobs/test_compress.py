@@ -344,6 +344,8 @@ def test_a_supernet_is_searched_first(folder: Path, tmp_path: Path) -> None:
 
 def test_no_training_there(tmp_path: Path) -> None:
     assert refusal(tmp_path / "gone", tmp_path / "out", HALF).code == "D415"
+    told = refusal(tmp_path / "net.nas", tmp_path / "out", HALF).help or ""
+    assert told.startswith("train it first, `bayesnas train ")
 
 
 # --------------------------------------------------------------------------------- command line

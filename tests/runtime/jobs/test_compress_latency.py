@@ -106,7 +106,7 @@ def test_at_measured_widths_the_pace_is_what_was_measured(name: str) -> None:
         assert cost.of("latency") == pytest.approx(clock.takes(kept), abs=1)
 
 
-@pytest.mark.parametrize("importance", ["magnitude", "group_lasso"])
+@pytest.mark.parametrize("importance", ["evidence", "group_lasso"])
 def test_a_network_is_made_as_fast(importance: str, whole: Path, tmp_path: Path) -> None:
     wanted = Compression((Share("latency", 50), Share("parameters", 90)), importance)
     result = compressed(whole, tmp_path / "half", wanted)

@@ -99,6 +99,7 @@ def test_a_folder_that_holds_something_is_refused(
     assert "3 maps are in" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("few_digits")
 def test_a_network_of_no_maps_has_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = tmp_path / "net.nas"
     spec.write_text(

@@ -88,9 +88,8 @@ def test_the_estimate_is_near_what_is_measured(name: str) -> None:
         assert 1 / 1.5 < expected / held[what] < (1.5 if what == "step" else 2.5), what
 
 
-@pytest.mark.parametrize("name", ["digits_cell", "nasbench201"])
-def test_no_pass_takes_more_than_a_step(name: str) -> None:
-    net = supernet(packaged(name).graph, 8)
+def test_no_pass_takes_more_than_a_step() -> None:
+    net = supernet(packaged("digits_cell").graph, 8)
     work = passes(net, 12)
     held = step_peak(net, work.pop("step"))
     for what, call in work.items():

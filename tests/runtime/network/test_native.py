@@ -16,20 +16,17 @@ from bayesnas.compiler.operations import layers
 from bayesnas.compiler.operations.primitives import PRIMITIVES
 from bayesnas.runtime.network.modules import build, subsample
 
-SHARE = 0.004  # of all operations; `python tests/campaign/native.py` compares them all
+SHARE = 0.002  # of all operations; `python tests/campaign/native.py` compares them all
 # What the faults that are known need; a CPU that has more can be told to take no more.
 INSTRUCTIONS = "AVX2"
 
 
-@pytest.mark.parametrize("threads", [1, 4])
 @pytest.mark.parametrize("instructions", ["DEFAULT", INSTRUCTIONS])
-def test_primitives_have_the_gradients_of_plain_ones_in_float64(
-    threads: int, instructions: str
-) -> None:
+def test_primitives_have_the_gradients_of_plain_ones_in_float64(instructions: str) -> None:
     if torch.backends.cpu.get_cpu_capability() == instructions:
         pytest.skip("this CPU takes them by default")
-    found = native_checks(SHARE, [threads], [instructions])
-    assert (found.faults, found.compared) == ((), len(chosen(SHARE)))
+    found = native_checks(SHARE, [1, 4], [instructions])
+    assert (found.faults, found.compared) == ((), 2 * len(chosen(SHARE)))
 
 
 def test_a_wrong_primitive_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,8 @@ def test_blocks_are_cells_and_not_the_lists_they_stand_in() -> None:
 @pytest.mark.parametrize("name", ["darts_cell", "treecell_pyramidnet"])
 def test_less_is_held(name: str) -> None:
     """The largest sum of tensors during a step, the insides of one block included."""
-    graph = packaged(name).graph
+    whole = {"blocks": 1}  # in narrow blocks there is little to hold
+    graph = (packaged(name) if name == "darts_cell" else compile_spec(name, whole)).graph
 
     def held(recompute: str) -> int:
         net = supernet(graph, recompute)

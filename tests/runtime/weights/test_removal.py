@@ -6,10 +6,11 @@ import random
 
 import pytest
 import torch
-from coupled import NETWORKS, REST, TEXTS, network_of
+from coupled import NETWORKS, TEXTS, network_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from living import (
+    PACKAGED,
     found_network,
     inputs_of,
     known_weight,
@@ -64,15 +65,16 @@ def assert_removes(compiled: Compiled, seed: int = 0) -> Narrowed:
     return narrowed
 
 
-@pytest.mark.parametrize(
-    ("name", "seed"), [(name, seed) for name in NETWORKS for seed in range(1 + (name not in REST))]
-)
+FOUND = [*((name, 0) for name in NETWORKS), *((name, 1) for name in PACKAGED)]
+
+
+@pytest.mark.parametrize(("name", "seed"), FOUND)
 def test_networks_found_in_the_specs(name: str, seed: int) -> None:
     assert_removes(network_of(name, seed), seed)
 
 
 @given(spaces(), st.integers(0, 3))
-@settings(max_examples=30)
+@settings(max_examples=settings().max_examples // 2)
 def test_drawn_networks(text: str, seed: int) -> None:
     assert_removes(found_network(compile_text(text), seed), seed)
 
