@@ -383,7 +383,8 @@ def _networks(
     lines = draw(st.sampled_from([[], [], ["budget parameters <= 9.5M", "budget flops <= 90G"]]))
     inputs = ["image", "other"][: 1 + two]
     made, unread = draw(_flows(data, inputs, motifs, 2, turn))
-    stem = f"stem = sum({', '.join(unread)})"
+    always = dict.fromkeys([*unread, *inputs[: 2 * two]])  # of two inputs no member may lose one
+    stem = f"stem = sum({', '.join(always)})"
     chain = draw(_chains(draw(st.sampled_from(motifs))))
     ports = ", ".join(f"{port}: {data.shape}" for port in inputs)
     outputs = ", ".join(["logits: [3]", "numbers: [3]"][: 1 + two])

@@ -55,25 +55,48 @@ def draw_member(graph: Graph, seed: int) -> tuple[Member, Graph]:
     """A living member inside the budgets, and its graph.
 
     Each is as likely as any other, but for one thing: a draw in which nothing reaches an output
-    gets back connections at random until something does.
+    gets back connections at random until something does. One that no connection brings to life,
+    since a node keeps so many, is drawn anew.
 
     Raises:
-        DiagnosticError: D604 (status 1) if none of `DRAWS` draws fits the budgets, D611 (a budget
-            of time, and no latencies are known).
+        DiagnosticError: D601 (status 1) if none of `DRAWS` draws joins all inputs and outputs, D604
+            (status 1) if none fits the budgets, D611 (a budget of time, and no latencies are
+            known).
     """
     check_priced(graph, graph.budgets)
     space, random = member_space(graph), Random(seed)
     life = Life(graph, space)
+    living = 0
     for _ in range(DRAWS):
         order = list(space.connections)
         random.shuffle(order)
         member = life.revive(space.draw(random), order, lambda c: random.choice(c.options))
+        if not life.alive(member):
+            continue
+        living += 1
         pruned = prune_to(graph, member)
         cost = graph_cost(pruned)
         if not any(exceeds(cost, budget) for budget in graph.budgets):
             return member, pruned
+    if not living:
+        raise _none_lives(graph)
+    raise _none_fits(graph)
+
+
+def _none_lives(graph: Graph) -> DiagnosticError:
+    return DiagnosticError(
+        Diagnostic(
+            "D601",
+            f"none of {DRAWS} members drawn joins all inputs and outputs of `{graph.name}`",
+            help="let a fixed edge `->` read each input, or `retain` more connections",
+        ),
+        status=1,
+    )
+
+
+def _none_fits(graph: Graph) -> DiagnosticError:
     smallest = reach(graph).smallest
-    raise DiagnosticError(
+    return DiagnosticError(
         Diagnostic(
             "D604",
             f"none of {DRAWS} members drawn fits the budget",

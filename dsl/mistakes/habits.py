@@ -14,7 +14,7 @@ OPERATION_NAMES = (
     "upsample", "resize", "chunk", "channel_shuffle", "attention", "position", "embedding",
     "unembedding", "global_avg_pool", "flatten", "linear", "dropout", "relu", "relu6", "leaky_relu",
     "silu", "hard_swish", "gelu", "tanh", "sigmoid", "pick", "series", "zeros", "complement",
-    "highway",
+    "highway", "matrix",
 )  # fmt: skip
 _OPERATION = rf"\b({'|'.join(OPERATION_NAMES)})\b"
 _TERM = r"[^\W\d]\w*( \( LINE \))?"

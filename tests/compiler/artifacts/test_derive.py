@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 from living import PACKAGED, packaged
@@ -22,6 +23,7 @@ from support import compile_text, graph_of, network, parse_text
 
 from bayesnas.compiler.artifacts.derive import derive_spec
 from bayesnas.compiler.expand.expansion import expand
+from bayesnas.compiler.graph.auxiliary import without_auxiliary
 from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.graph.model import Edge, Graph, ParallelStage
 from bayesnas.compiler.graph.prune import prune_graph
@@ -41,7 +43,9 @@ def derived_text(compiled: Compiled, removed: Iterable[str]) -> str:
 def left_of(compiled: Compiled, removed: Iterable[str]) -> Graph:
     """What is left, its shapes inferred anew: a concat that lost arrivals has fewer channels."""
     expanded = expand(compiled.program, compiled.network, compiled.values)
-    return infer_shapes(prune_graph(check_structure(expanded), removed))
+    shaped = infer_shapes(check_structure(expanded))
+    lasting = without_auxiliary(evolve(shaped, objectives=compiled.training.objectives))
+    return infer_shapes(prune_graph(lasting, removed))
 
 
 def edges_of(graph: Graph) -> Counter[tuple[str, str, str]]:

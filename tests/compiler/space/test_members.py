@@ -115,6 +115,33 @@ def test_a_drawn_member_is_a_network_of_the_space(text: str, seed: int) -> None:
     assert graph_cost(again.graph) == graph_cost(pruned)
 
 
+TWO_INPUTS = """
+network net(image: [4], other: [4]) -> (logits: [3]) {
+    node a, b
+    {image, other} ~> a : linear(4) | skip
+    {image, other} ~> b : linear(4) | skip
+    retain 1 into a, b
+    both = sum(a, b)
+    both -> logits : linear(3)
+}
+"""
+
+
+def test_a_member_that_would_lose_an_input_is_drawn_anew() -> None:
+    graph = graph_of(TWO_INPUTS)
+    for seed in range(20):
+        _, pruned = draw_member(graph, seed)
+        assert set(graph.root.inputs) <= {node.id for node in pruned.nodes()}
+
+
+def test_a_space_whose_members_all_lose_an_input_says_so() -> None:
+    text = TWO_INPUTS.replace("{image, other} ~> b", "a ~> b")
+    with pytest.raises(DiagnosticError) as error:
+        draw_member(graph_of(text), 0)
+    assert "error[D601]: none of 200 members drawn joins all inputs" in str(error.value)
+    assert "let a fixed edge `->` read each input" in str(error.value)
+
+
 def test_a_seed_draws_the_same_member() -> None:
     graph = graph_of(network(FEW))
     drawn = {seed: draw_member(graph, seed)[0] for seed in range(20)}
