@@ -1,4 +1,4 @@
-# Small networks for pictures of 32 x 32 that two CPU cores train within an hour. Each of three stages
+# Small networks for pictures of 32 x 32, searched and trained without a GPU. Each of three stages
 # halves the picture at its entry, so that little is computed at full size; there are no depthwise
 # convolutions, which cost little on paper and much time on a CPU.
 import "recipes/quick.nas"
