@@ -158,7 +158,8 @@ class Batches:
         generator: torch.Generator,
         extra: Extra | None = None,
     ) -> None:
-        self.data, self.part, self.size, self.generator = data, part, size, generator
+        self.data, self.part, self.generator = data, part, generator
+        self.size = min(size, max(1, len(part)))
         self.augment = data.augment if augment == "auto" else augment
         self.extra = Extra() if extra is None else extra
         self.order = generator.get_state()
@@ -218,17 +219,6 @@ class Streams(Batches):
     The text is parted into as many stretches of equal length as a batch has rows; of what is left
     over, less than a batch, nothing is learned.
     """
-
-    def __init__(
-        self,
-        data: Data,
-        part: Examples,
-        size: int,
-        augment: str,
-        generator: torch.Generator,
-        extra: Extra | None = None,
-    ) -> None:
-        super().__init__(data, part, min(size, len(part)), augment, generator, extra)
 
     def __len__(self) -> int:
         """How many one pass has."""
