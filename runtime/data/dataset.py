@@ -225,8 +225,20 @@ class Streams(Batches):
         return len(self.part) // self.size
 
     def _shuffled(self, generator: torch.Generator) -> Tensor:  # noqa: ARG002
-        order = torch.arange(self.size * len(self)).view(self.size, -1).T.flatten()
+        order = torch.cat(stretches(self.size * len(self), self.size))
         return order.to(self.part.targets.device)
+
+
+def stretches(count: int, rows: int) -> list[Tensor]:
+    """Positions of ``count`` windows in batches of up to ``rows``: each row reads on in the text.
+
+    The text is parted into so many stretches of equal length, the first ones a window longer where
+    it does not divide; the last batch has these alone.
+    """
+    length, more = divmod(count, rows)
+    starts = torch.arange(rows) * length + torch.arange(rows).clamp_max(more)
+    whole = [starts + k for k in range(length)]
+    return [*whole, starts[:more] + length] if more else whole
 
 
 def plain_batches(data: Data, part: Examples, size: int) -> Iterator[tuple[Inputs, Tensor]]:

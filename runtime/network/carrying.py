@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-import torch
 from attrs import frozen
 from torch import Tensor, nn
 
@@ -87,18 +86,6 @@ class States:
         """Back to what `tensors` gave."""
         for name, tensor in self.tensors().items():
             tensor.copy_(tensors[name])
-
-
-def stretches(count: int, rows: int) -> list[Tensor]:
-    """Positions of ``count`` windows in batches of up to ``rows``: each row reads on in the text.
-
-    The text is parted into so many stretches of equal length, the first ones a window longer where
-    it does not divide; the last batch has these alone.
-    """
-    length, more = divmod(count, rows)
-    starts = torch.arange(rows) * length + torch.arange(rows).clamp_max(more)
-    whole = [starts + k for k in range(length)]
-    return [*whole, starts[:more] + length] if more else whole
 
 
 def judged_rows(count: int, at_once: int) -> int:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.data.dataset import Data, laid_out
+from bayesnas.runtime.data.dataset import Data, laid_out, stretches
 from bayesnas.runtime.data.examples import Examples
 from bayesnas.runtime.data.free_memory import release_memory
-from bayesnas.runtime.network.carrying import States, judged_rows, stretches
+from bayesnas.runtime.network.carrying import States, judged_rows
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.network.together.ranks import world
 from bayesnas.runtime.tasks.bundle import Inputs

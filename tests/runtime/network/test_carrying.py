@@ -17,11 +17,11 @@ from bayesnas.compiler.graph.scans import carried_scans
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.data.dataset import Data, Streams
+from bayesnas.runtime.data.dataset import Data, Streams, stretches
 from bayesnas.runtime.data.examples import Part
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import evaluate_run, load_network
-from bayesnas.runtime.network.carrying import STRETCH, States, judged_rows, stretches
+from bayesnas.runtime.network.carrying import STRETCH, States, judged_rows
 from bayesnas.runtime.network.learning.learner import Learner
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import evaluate
