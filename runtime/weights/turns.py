@@ -32,6 +32,7 @@ from bayesnas.runtime.weights.subject import Subject
 
 STEPS: Final = 2  # times that derivatives are taken while costs are halved
 FRESH: Final = 0.03  # of what is saved, after which prices are taken anew
+LEAST_SHARE: Final = 2.0**-10  # of all costs: steps towards less, or nothing, are as those to it
 TINY: Final = 1e-12
 
 
@@ -45,7 +46,7 @@ class Trial:
         batches: small ones that it has learned from, the same each time.
         excess: of a network of these channels alone: 1 if nothing is saved of what has to be, 0 or
             less if it is as small as is wanted.
-        share: of all costs, what is wanted, above 0.
+        share: of all costs, what is wanted.
         least: channels that every strand keeps.
         leave: gives the network zeros for all but these channels.
     """
@@ -80,6 +81,7 @@ def dues(share: float) -> list[float]:
     """What may be in excess after each step: costs fall by equal shares, to ``share`` at last."""
     if share >= 1:
         return []
+    share = max(share, LEAST_SHARE)
     count = ceil(STEPS * log2(1 / share))
     return [(share ** (k / count) - share) / (1 - share) for k in range(1, count + 1)]
 

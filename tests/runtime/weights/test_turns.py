@@ -83,6 +83,7 @@ def test_nothing_goes_where_nothing_has_to() -> None:
 
 def test_costs_fall_by_equal_shares() -> None:
     assert dues(1.0) == []
+    assert dues(0.0)[-1] == 0.0  # no budget at all is refused later, by what it would take
     costs = [1.0, *(0.125 + excess * 0.875 for excess in dues(0.125))]
     assert len(costs) == 7
     ratios = [after / before for before, after in pairwise(costs)]
