@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import sqrt
 from typing import TypeAlias
 
@@ -29,13 +29,22 @@ def kept_count(channels: Channels, kept: Kept) -> int:
 
 def kept_places(channels: Channels, kept: Kept) -> list[int]:
     """Which places of an axis stay, in order."""
+    return places_of((run.strand.size, run.stretch, _stay(run, kept)) for run in channels)
+
+
+def places_of(pieces: Iterable[tuple[int, int, Sequence[int]]]) -> list[int]:
+    """Places of channels along an axis whose pieces lie side by side.
+
+    Args:
+        pieces: how many channels each has, how many places a channel covers, which are meant.
+    """
     places: list[int] = []
     start = 0
-    for run in channels:
-        for k in _stay(run, kept):
-            first = start + k * run.stretch
-            places += range(first, first + run.stretch)
-        start += len(run)
+    for size, stretch, channels in pieces:
+        for k in channels:
+            first = start + k * stretch
+            places += range(first, first + stretch)
+        start += size * stretch
     return places
 
 

@@ -14,6 +14,7 @@ from bayesnas.compiler.graph.model import AnyStage, Connection, Graph, ParallelS
 from bayesnas.compiler.graph.walks import primitives_of
 from bayesnas.compiler.operations.coupling import Axis, Coupling
 from bayesnas.compiler.operations.primitives import PRIMITIVES
+from bayesnas.compiler.slices.counts import places_of
 from bayesnas.compiler.slices.groups import Place
 
 Places: TypeAlias = Sequence[int]  # along an axis, in order
@@ -128,14 +129,7 @@ def _left(coupling: Coupling, sizes: Mapping[str, int], places: Places) -> dict[
 
 def _along(axis: Axis, sizes: Mapping[str, int], stay: Mapping[str, Places]) -> Places:
     """The places along an axis at which channels stay."""
-    result: list[int] = []
-    start = 0
-    for piece in axis:
-        for k in stay[piece.strand]:
-            first = start + k * piece.stretch
-            result += range(first, first + piece.stretch)
-        start += sizes[piece.strand] * piece.stretch
-    return result
+    return places_of((sizes[p.strand], p.stretch, stay[p.strand]) for p in axis)
 
 
 def _width(stages: Sequence[AnyStage]) -> int:
