@@ -1,7 +1,8 @@
-"""Whether batch normalisation can work on the batches that a training will take."""
+"""Batch normalisation: whether batches are large enough for it, and its statistics anew."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from functools import partial
 from math import prod
 from typing import Any
@@ -72,3 +73,44 @@ def norm_sizes(module: nn.Module, example: Inputs) -> dict[str, int]:
         for hook in hooks:
             hook.remove()
     return sizes
+
+
+def norms_of(module: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d]:
+    """The batch normalisations of a network."""
+    return [m for m in module.modules() if isinstance(m, NORMS)]
+
+
+@torch.no_grad()
+def renew(
+    module: nn.Module, batches: Iterable[Inputs], forward: Callable[[Inputs], object]
+) -> None:
+    """Set the statistics of batch normalisation to their mean over batches.
+
+    Each batch counts by its examples, so that it matters little how they are dealt. One of a single
+    example behind larger ones is left out: vectors have no statistics then. The mode of
+    the network and the momenta are as before.
+
+    Args:
+        module: the network.
+        batches: inputs [N, ...].
+        forward: a pass of it.
+    """
+    norms = norms_of(module)
+    training, momenta = module.training, [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+    module.train()
+    seen, largest = 0, 0
+    try:
+        for inputs in batches:
+            largest = max(largest, len(inputs))
+            if len(inputs) == 1 and largest > 1:
+                continue
+            seen += len(inputs)
+            for norm in norms:
+                norm.momentum = len(inputs) / seen
+            forward(inputs)
+    finally:
+        module.train(training)
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum

@@ -29,8 +29,9 @@ from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.learning.rates import cosine
 from bayesnas.runtime.network.memory import JUDGEMENT, AtOnce, Footprint
 from bayesnas.runtime.network.modules import build, predict
+from bayesnas.runtime.network.normalisation import norms_of, renew
 from bayesnas.runtime.network.precision import precisely, wide
-from bayesnas.runtime.network.recompute import NORMS, recompute_blocks
+from bayesnas.runtime.network.recompute import recompute_blocks
 from bayesnas.runtime.network.recording import Recording
 from bayesnas.runtime.network.together.ranks import Share, world
 from bayesnas.runtime.network.together.synchronised import parted
@@ -296,15 +297,14 @@ class Supernet:
 
         Running averages mix the sub-networks of many steps; they fit no one of them.
         """
-        norms = _norms(self.module)
-        before = [(m.momentum, {k: v.clone() for k, v in m.named_buffers()}) for m in norms]
+        norms = norms_of(self.module)
+        before = [{k: v.clone() for k, v in m.named_buffers()} for m in norms]
         try:
             count = RECALIBRATION if examples is None else examples
             self._estimate(self.module, gates, count)
             yield
         finally:
-            for norm, (momentum, buffers) in zip(norms, before, strict=True):
-                norm.momentum = momentum
+            for norm, buffers in zip(norms, before, strict=True):
                 for name, value in norm.named_buffers():
                     value.copy_(buffers[name])
 
@@ -312,25 +312,16 @@ class Supernet:
         """Estimate the statistics of a network that has weights of this one, from its examples."""
         self._estimate(network, None, RECALIBRATION)
 
-    @torch.no_grad()
     def _estimate(self, module: nn.Module, gates: Tensor | None, examples: int) -> None:
-        """Set the statistics of batch normalisation to their mean over batches at these gates.
-
-        Each batch counts by its examples, so that it matters little how they are dealt.
-        """
-        norms = _norms(module)
-        for norm in norms:
-            norm.reset_running_stats()
-        module.train()
+        """Set the statistics of batch normalisation to their mean over batches at these gates."""
         part = self._calibrating(examples)
-        size, seen = self.at_once.forward(JUDGEMENT), 0
-        for inputs, _ in self._in_order(part, size):
-            if len(inputs) > 1 or size == 1:
-                seen += len(inputs)
-                for norm in norms:
-                    norm.momentum = len(inputs) / seen
-                with parted(len(inputs)) as share:
-                    predict(module, share.of(inputs), gates)
+        size = self.at_once.forward(JUDGEMENT)
+
+        def forward(inputs: Inputs) -> None:
+            with parted(len(inputs)) as share:
+                predict(module, share.of(inputs), gates)
+
+        renew(module, (inputs for inputs, _ in self._in_order(part, size)), forward)
         self.evaluated += len(part)
 
     def _calibrating(self, examples: int) -> Examples:
@@ -404,7 +395,3 @@ class Supernet:
         self.generator.set_state(state["generator"].cpu())
         self._batches.order = state["order"].cpu()
         torch.set_rng_state(state["dropout"].cpu())
-
-
-def _norms(module: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d]:
-    return [m for m in module.modules() if isinstance(m, NORMS)]

@@ -14,16 +14,17 @@ each time that costs have fallen by three tenths. The next to go adds least for 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from math import ceil, inf, log2
 from typing import Final
 
 import torch
 from attrs import field, frozen
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import Tensor
 
 from bayesnas.compiler.slices.counts import Kept
 from bayesnas.runtime.network.modules import predict
+from bayesnas.runtime.network.normalisation import renew
 from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.interface import Task
 from bayesnas.runtime.weights.choice import Scores
@@ -73,7 +74,8 @@ def evidence(trial: Trial) -> Scores:
     for due in dues(trial.share):
         turns.until(due, *slopes())
         trial.leave(turns.kept())
-        renew(subject.module, trial.batches())
+        module, batches = subject.module, trial.batches()
+        renew(module, (inputs for inputs, _ in batches), partial(predict, module))
     return subject.split(turns.scores(*slopes()))
 
 
@@ -84,24 +86,6 @@ def dues(share: float) -> list[float]:
     share = max(share, LEAST_SHARE)
     count = ceil(STEPS * log2(1 / share))
     return [(share ** (k / count) - share) / (1 - share) for k in range(1, count + 1)]
-
-
-@torch.no_grad()
-def renew(module: nn.Module, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
-    """Statistics of normalisations anew, the mean over batches; its mode is left as it is."""
-    norms = [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
-    if not norms:
-        return
-    training, momenta = module.training, [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None
-    module.train()
-    for inputs, _ in batches:
-        predict(module, inputs)
-    module.train(training)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
 
 
 class Turns:

@@ -1,14 +1,15 @@
-"""Batches of one example: refused where, and only where, batch normalisation refuses them."""
+"""Batches of one example, refused where batch normalisation refuses them, and its statistics."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 from support import graph_of
+from torch import nn
 
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.network.modules import build
-from bayesnas.runtime.network.normalisation import check_batches
+from bayesnas.runtime.network.normalisation import check_batches, renew
 
 BODIES = {
     "maps": ("x -> y : conv(3, 4) >> bn >> flatten >> linear(10)", True),
@@ -35,3 +36,23 @@ def test_the_refusal_is_that_of_a_training_step(name: str) -> None:
             with pytest.raises(ValueError, match="more than 1 value per channel"):
                 module.train()(example)
     check_batches(graph, "spec.nas", example, 10, 2)
+
+
+def test_statistics_are_those_of_what_is_left() -> None:
+    module = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)).double().eval()
+    inputs = torch.randn(8, 2, dtype=torch.float64)
+    renew(module, [inputs[:4], inputs[4:]], module)
+    made, norm = module[0](inputs), module[1]
+    assert not module.training
+    torch.testing.assert_close(norm.running_mean, made.mean(0))
+    within = [part.var(0) for part in (made[:4], made[4:])]
+    torch.testing.assert_close(norm.running_var, (within[0] + within[1]) / 2)
+    assert norm.momentum == 0.1
+
+
+def test_statistics_leave_out_a_last_example_by_itself() -> None:
+    module = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)).double()
+    inputs = torch.randn(9, 2, dtype=torch.float64)
+    renew(module, [inputs[:6], inputs[6:8], inputs[8:]], module)
+    assert module.training
+    torch.testing.assert_close(module[1].running_mean, module[0](inputs[:8]).mean(0))

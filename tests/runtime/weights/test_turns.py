@@ -15,7 +15,7 @@ from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.tasks.regression import Regression
 from bayesnas.runtime.weights.removal import masked, sliced_tensors
 from bayesnas.runtime.weights.subject import Subject
-from bayesnas.runtime.weights.turns import Trial, dues, evidence, renew
+from bayesnas.runtime.weights.turns import Trial, dues, evidence
 
 TEXT = """\
 network net(x: [2]) -> (y: [1]) {
@@ -89,15 +89,3 @@ def test_costs_fall_by_equal_shares() -> None:
     ratios = [after / before for before, after in pairwise(costs)]
     assert ratios == pytest.approx([0.5**0.5] * 6)
     assert costs[-1] == 0.125
-
-
-def test_statistics_are_those_of_what_is_left() -> None:
-    module = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)).double().eval()
-    inputs = torch.randn(8, 2, dtype=torch.float64)
-    renew(module, [(inputs[:4], inputs), (inputs[4:], inputs)])
-    made, norm = module[0](inputs), module[1]
-    assert not module.training
-    torch.testing.assert_close(norm.running_mean, made.mean(0))
-    within = [part.var(0) for part in (made[:4], made[4:])]
-    torch.testing.assert_close(norm.running_var, (within[0] + within[1]) / 2)
-    assert norm.momentum == 0.1
