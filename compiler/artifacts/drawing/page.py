@@ -57,7 +57,7 @@ class _Page:
             canvas.body.attr(style="rounded", color="#999999", margin="14")
             figure.subgraph(canvas.body)
         if self.contents.is_result:
-            figure.attr(label=table(_LEGEND), labelloc="b")
+            figure.attr(label=table(_legend(self.contents)), labelloc="b")
         if sum(scope.canvas.count for scope in scopes) > _MANY:
             figure.attr(splines="line", nslimit="2")
         return str(figure.source)
@@ -152,7 +152,10 @@ def _small(text: str, color: str) -> Words:
     return Words(text, FONT_SIZE["line"], color)
 
 
-_LEGEND: Final = (
-    _small("thick: what the search kept, with its γ", KEPT),
-    _small("dashed, pale: removed, and in which round", GONE),
-)
+def _legend(contents: Contents) -> tuple[Words, ...]:
+    """Of a result; not every search has a γ."""
+    numbers = ", with its γ" if contents.annotation.gammas else ""
+    return (
+        _small(f"thick: what the search kept{numbers}", KEPT),
+        _small("dashed, pale: removed, and in which round", GONE),
+    )
