@@ -180,6 +180,15 @@ def test_a_search_shows_gammas_and_pale_edges() -> None:
     assert "dashed, pale: removed, and in which round" in shown
 
 
+def test_the_legend_of_a_search_speaks_of_gammas_where_there_are_some() -> None:
+    graph = graph_of(network("x ~> y : conv(1) | conv(3)"))
+    first, second = (edge.id for edge in graph.searched())
+    without = draw(graph, Annotation({}, {first: 1}))
+    assert "thick: what the search kept" in without
+    assert "γ" not in without
+    assert "kept, with its γ" in draw(graph, Annotation({second: 0.5}, {first: 1}))
+
+
 @pytest.mark.parametrize("name", PACKAGED)
 def test_removals_are_told_with_their_rounds(name: str) -> None:
     graph = packaged(name).graph
