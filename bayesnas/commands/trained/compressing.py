@@ -150,6 +150,8 @@ def _untrained(options: argparse.Namespace) -> Untrained | None:
             space), and what `compile_spec` raises.
     """
 
+    from bayesnas.dsl.loader import packaged_specs
+
     path = Path(options.spec)
     spec = path.is_file() or path.suffix == ".nas" or options.spec in packaged_specs()
     if path.is_dir() or not spec:
