@@ -10,7 +10,7 @@ the judged member of the least mean of the posterior.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import torch
@@ -19,7 +19,6 @@ from torch import Tensor
 
 from bayesnas.compiler.space.choices import Member
 from bayesnas.compiler.space.prices import best_member
-from bayesnas.runtime.data.examples import Examples
 from bayesnas.runtime.runs.reading import (
     NUMBER,
     Schema,
@@ -41,6 +40,7 @@ from bayesnas.runtime.strategies.interface import (
 from bayesnas.runtime.strategies.posterior.belief import Belief
 from bayesnas.runtime.strategies.posterior.effects import LEAST, effects
 from bayesnas.runtime.strategies.posterior.judgements import Judgements
+from bayesnas.runtime.strategies.posterior.regression import Regression
 from bayesnas.runtime.strategies.posterior.sources import Capacity, Sources, indicators, table
 from bayesnas.runtime.strategies.posterior.terms import EXAMPLES, FEWEST, Terms
 from bayesnas.runtime.supernet.supernet import RECALIBRATION
@@ -137,44 +137,38 @@ class Posterior(Strategy):
         """Judge members, any first, then those that draws say are best; finalists on more."""
         most = min(max(FEWEST, self.draws), len(reference))
         terms = Terms.of(self._spare(), most, len(self.net.held_part), len(self.net.fit_part))
-        parts, others = self._dealt(terms)
+        sample = self.net.sample(self.net.held_part, terms.examples + terms.others)
         count, pool = terms.members, list(reference)
         judged = Judgements(examples=max(1, terms.others) / terms.examples)
 
-        def believed() -> Belief:
-            return Belief.of(sources, pool, judged, len(reference), self._doublings())
+        def believed(regression: Regression | None = None) -> Belief:
+            doublings = self._doublings()
+            return Belief.of(sources, pool, judged, len(reference), doublings, regression)
 
         def look_at(members: list[Member]) -> Belief:
             for member in members:
-                judged.first[member] = self._losses(member, parts, terms.normalisation)
+                losses = self.net.losses(member, sample.first(terms.examples), terms.normalisation)
+                judged.first[member] = losses.reshape(-1, terms.parts).mean(dim=0)
             return believed()
 
         belief = look_at(pool[: max(FEWEST, round(RANDOM * count))])
         while len(judged) < count:
             pool = self._widened(sources, belief, reference, judged)
-            belief = believed()
+            belief = believed(belief.regression)
             due = min(BATCH, count - len(judged))
             promising = _promising(belief, judged, due, self.net.generator)
             if not promising:
                 break
             belief = look_at(promising)
         if terms.others:
+            others = sample.subset(
+                torch.arange(terms.examples, len(sample), device=self.net.device)
+            )
             for member in _best(belief, judged)[: terms.finalists]:
-                judged.again[member] = self._losses(member, [others], terms.normalisation)
+                losses = self.net.losses(member, others, terms.normalisation)
+                judged.again[member] = losses.mean(dim=0, keepdim=True)
             belief = believed()
         return belief, judged
-
-    def _losses(self, member: Member, parts: Sequence[Examples], normalisation: int) -> Tensor:
-        """Of a member by shared weights, on each part [P]."""
-        scores = self.net.judge_parts(member, parts, normalisation)
-        return torch.tensor([score.loss for score in scores], dtype=torch.float64)
-
-    def _dealt(self, terms: Terms) -> tuple[list[Examples], Examples]:
-        """Equal parts of held-out examples that all are judged on, and others for finalists."""
-        sample = self.net.sample(self.net.held_part, terms.examples + terms.others)
-        order = torch.arange(len(sample), device=self.net.device)
-        first = [sample.subset(order[n : terms.examples : terms.parts]) for n in range(terms.parts)]
-        return first, sample.subset(order[terms.examples :])
 
     def _widened(
         self,
@@ -190,14 +184,14 @@ class Posterior(Strategy):
         coefficients = belief.regression.coefficients
         drawn = coefficients.sample(self.net.generator, GUIDED)
         for draw in (coefficients.mean, *drawn):
-            at = sources.center
+            at, before = sources.center, None
             for _ in range(CLIMB):
                 values = self.net.gates.named(belief.values(sources, at, draw))
                 member = best_member(self.space, values, self.problem.prices)
-                if member is None:
+                if member is None or member == before:
                     break
                 guided.append(member)
-                at = table([member], sources.numbers)[0]
+                at, before = table([member], sources.numbers)[0], member
         return list(dict.fromkeys([*reference, *judged, *guided]))
 
     def _doublings(self) -> float:
