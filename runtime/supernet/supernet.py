@@ -84,7 +84,7 @@ class Supernet:
         if settings.recompute == "yes" and not recompute_blocks(module, self.emitted):
             say_note("`recompute` has no effect: there are no cells to be computed one by one")
         footprint = Footprint.of(graph, settings.recompute == "yes")
-        self.at_once = AtOnce(footprint, settings.batch_size)
+        self.at_once = AtOnce.on(device, footprint, settings.batch_size)
         self._recording: Recording | None = None
         if settings.recompute == "no":  # else Python runs in the backward pass
             self._recording = Recording.of(self.module, graph, settings.batch_size)
