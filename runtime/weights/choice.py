@@ -166,4 +166,9 @@ def _unmet(graph: Graph, slices: Slices, ranking: Ranking, budget: BudgetConstra
     limit = cost_text(budget.cost, budget.limit)
     what = {"latency": "", "flops": " FLOPs"}.get(budget.cost, f" {budget.cost}")
     message = f"no removal of channels leaves at most {limit}{what}"
-    return Diagnostic("D609", message, notes=(note,), help="raise the budget, or keep fewer layers")
+    binding = {"`--least`": limits.least > 1, "`--round-to`": limits.round_to > 1}
+    ways = [f"lower {name}" for name, binds in binding.items() if binds]
+    ways += ["keep fewer layers"] if limits.layers or not ways else []
+    return Diagnostic(
+        "D609", message, notes=(note,), help=f"raise the budget, or {', or '.join(ways)}"
+    )

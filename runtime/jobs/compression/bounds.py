@@ -14,6 +14,7 @@ from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.slices.counts import Kept, kept_cost
 from bayesnas.compiler.slices.groups import Slices, coupled_slices
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.runtime.jobs.compression.cut import module_of
 from bayesnas.runtime.jobs.compression.pacing import Clock
 from bayesnas.runtime.weights.choice import Limits, Ranking, Scores, free_strands, within
@@ -108,6 +109,8 @@ class Bounds:
     def check(self) -> None:
         """Refuse a budget that cannot be met, before anything is judged, or trained.
 
+        Where nothing may go, every budget is refused.
+
         Raises:
             DiagnosticError: D609.
         """
@@ -115,12 +118,22 @@ class Bounds:
             due = self.judge.due(number + 1, self.whole)
             module = module_of(self.compiled, self.state, torch.device("cpu"))
             subject = self.subject(module, torch.Generator(), family)
+            if not subject.strands:
+                raise DiagnosticError(self._nothing(family))
             ones = {s: torch.ones(s.size) for s in subject.strands}
             if not isinstance(subject, Pieces):
                 self._chosen(ones, due)
             elif len(self.judge.families) == 1:
                 weighing = Weighing(subject, self.prices, self.present(self.state, {}, {}))
                 weighing.fitting(ones, due)
+
+    def _nothing(self, family: str) -> Diagnostic:
+        message = f"nothing of `{self.compiled.network.name}` may go, by the family `{family}`"
+        note = "inputs and outputs keep all that hangs on them"
+        remedy = "take another family, such as `--family weight`"
+        if layers := self.judge.limits.layers:
+            note, remedy = f"{quote(layers)} stay as they are", "keep fewer layers"
+        return Diagnostic("D609", message, notes=(note,), help=remedy)
 
     def present(
         self, state: Mapping[str, Tensor], kept: Kept, stay: Mapping[str, Tensor]

@@ -156,6 +156,22 @@ def test_what_cannot_be_is_said_before_the_training(
     assert refusal(network, data, tmp_path, wanted).code == code
 
 
+def test_the_remedy_names_the_limits_that_bind(
+    network: Untrained, data: str, tmp_path: Path
+) -> None:
+    limits = Limits(least=2, round_to=16)
+    told = refusal(network, data, tmp_path, Compression(HALF.budgets, limits=limits))
+    assert told.help == "raise the budget, or lower `--least`, or lower `--round-to`"
+
+
+@pytest.mark.parametrize("family", ["channel", "row"])
+def test_nothing_may_go(family: str, network: Untrained, data: str, tmp_path: Path) -> None:
+    limits = Limits(layers=("stem", "a", "logits"))
+    wanted = Compression((Share("flops", 100),), limits=limits, families=(family,))
+    told = refusal(network, data, tmp_path, wanted)
+    assert told.message == f"nothing of `net` may go, by the family `{family}`"
+
+
 def test_a_time_that_cannot_be_met_is_said_before_the_training(
     network: Untrained, data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
