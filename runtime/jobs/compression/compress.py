@@ -210,6 +210,7 @@ class _Work:
                 self.wanted.importance, limits, due, self.options.seed, self.wanted.families
             )
             removal = Removal(run, judge, self.data, self.clock)
+            removal.check()
             cut = self._judged(removal, number) if self.learns else removal.judged()
             self.layers = cut.layers(self.layers)
             removed = cut.score(self.data, run.at_once)
@@ -255,7 +256,6 @@ class _Work:
 
     def _judged(self, removal: Removal, number: int) -> Cut:
         """The removal by what the network says of its channels, trained under a prior."""
-        removal.check()  # that the budget cannot be met is said at once
         make, priors = removal.prior(), list[Prior]()
 
         def prior(module: nn.Module, data: Data, settings: TrainSettings) -> Prior:
