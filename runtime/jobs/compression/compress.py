@@ -244,12 +244,8 @@ class _Work:
             judge = Judge(
                 self.wanted.importance, limits, due, self.options.seed, self.wanted.families
             )
-<<<<<<< HEAD
-            removal = Removal(run, judge, self.data, self.clock)
-            removal.check()
-=======
             removal = Removal.of(run, judge, self.data, self.clock)
->>>>>>> main
+            removal.bounds.check()  # that the budget cannot be met is said at once
             cut = self._judged(removal, number) if self.learns else removal.judged()
             self.layers = cut.layers(self.layers)
             removed = cut.score(self.data, run.at_once)
@@ -289,10 +285,6 @@ class _Work:
 
     def _judged(self, removal: Removal, number: int) -> Cut:
         """The removal by what the network says of its channels, trained under a prior."""
-<<<<<<< HEAD
-=======
-        removal.bounds.check()  # that the budget cannot be met is said at once
->>>>>>> main
         make, priors = removal.prior(), list[Prior]()
 
         def prior(module: nn.Module, data: Data, settings: TrainSettings) -> Prior:
