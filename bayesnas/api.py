@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bayesnas.runtime.data.dataset import Data
-    from bayesnas.runtime.jobs.search.search import SearchResult
+    from bayesnas.runtime.jobs.search.result import SearchResult
     from bayesnas.runtime.jobs.train import TrainResult
     from bayesnas.runtime.runs.events import Listener
     from bayesnas.runtime.runs.folder import RunOptions

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from attrs import asdict, evolve, field, frozen
-from torch import Tensor, nn
+from attrs import asdict, evolve, frozen
 
 from bayesnas.compiler.emit.pytorch import emit_torch
 from bayesnas.compiler.graph.cost import graph_cost
@@ -24,6 +23,7 @@ from bayesnas.runtime.data.splits import split
 from bayesnas.runtime.jobs.failures import explained, no_better, plugins_named
 from bayesnas.runtime.jobs.memory import Demand, fitted, watched
 from bayesnas.runtime.jobs.preparation import settled
+from bayesnas.runtime.jobs.start import Start
 from bayesnas.runtime.jobs.trained import deployed_state, input_record, statistics_name
 from bayesnas.runtime.network.compiled import check_compiler
 from bayesnas.runtime.network.kernels import layout
@@ -65,7 +65,6 @@ from bayesnas.runtime.runs.seals import file_hash
 from bayesnas.runtime.runs.status import run_progress
 from bayesnas.runtime.tasks.bundle import tensors
 from bayesnas.runtime.tasks.interface import Report, Score, Task
-from bayesnas.runtime.weights.priors.interface import Prior
 
 
 @frozen
@@ -90,25 +89,6 @@ class TrainResult:
         parts = self.report.record("test")
         about = {"metric": self.task.metric, "learned": self.task.learned}
         return {**plain, **score, **about, **parts}
-
-
-@frozen
-class Start:
-    """What a training goes on from, instead of fresh weights.
-
-    Args:
-        state: parameters and buffers by name.
-        made: how they came about, for ``settings.json``: a run is resumed only with the same.
-        texts: files that tell of it, by name.
-        told: what ``result.json`` says of it.
-        prior: makes what the channels of the network are held to while they are judged.
-    """
-
-    state: Mapping[str, Tensor] = field(repr=False)
-    made: Mapping[str, Any]
-    texts: Mapping[str, str]
-    told: Mapping[str, Any]
-    prior: Callable[[nn.Module, Data, TrainSettings], Prior] | None = None
 
 
 @plugins_named()

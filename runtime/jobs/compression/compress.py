@@ -25,7 +25,8 @@ from bayesnas.runtime.jobs.compression.cut import Cut, Sparsity
 from bayesnas.runtime.jobs.compression.pacing import Clock
 from bayesnas.runtime.jobs.compression.removal import Judge, Removal
 from bayesnas.runtime.jobs.failures import plugins_named
-from bayesnas.runtime.jobs.train import Start, TrainResult, train
+from bayesnas.runtime.jobs.start import Start
+from bayesnas.runtime.jobs.train import TrainResult, train
 from bayesnas.runtime.jobs.trained import TrainedRun, own_weights
 from bayesnas.runtime.runs.folder import RunOptions, pick_device
 from bayesnas.runtime.runs.ownership import (

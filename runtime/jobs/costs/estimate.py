@@ -30,8 +30,7 @@ from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.jobs.memory import Demand, watched
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.search.course import Course
-from bayesnas.runtime.jobs.search.space import Space, check_budgets
-from bayesnas.runtime.jobs.shared import check_result
+from bayesnas.runtime.jobs.search.space import Space, check_budgets, check_result
 from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.learning.learner import Learner
 from bayesnas.runtime.network.memory import JUDGEMENT, TEST, AtOnce
