@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from attrs import asdict, evolve, frozen
 
-from bayesnas.compiler.emit.pytorch import emit_torch
 from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.pipeline import Compiled
@@ -20,11 +19,11 @@ from bayesnas.runtime.data.dataset import Batches, Data, Streams
 from bayesnas.runtime.data.examples import Examples
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.splits import split
+from bayesnas.runtime.jobs.deployed import readable, write_network
 from bayesnas.runtime.jobs.failures import explained, no_better, plugins_named
 from bayesnas.runtime.jobs.memory import Demand, fitted, watched
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.start import Start
-from bayesnas.runtime.jobs.trained import deployed_state, input_record, statistics_name
 from bayesnas.runtime.network.compiled import check_compiler
 from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.learning.auxiliary import lasting_state
@@ -43,7 +42,7 @@ from bayesnas.runtime.runs.events import Event, Kind, numbers_of, tell
 from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
 from bayesnas.runtime.runs.interruption import Watch
 from bayesnas.runtime.runs.machine import machine_record
-from bayesnas.runtime.runs.ownership import RESULT, WEIGHTS, check_out
+from bayesnas.runtime.runs.ownership import RESULT, check_out
 from bayesnas.runtime.runs.progress import Progress, Stopwatch, say_note
 from bayesnas.runtime.runs.reading import (
     COUNT,
@@ -61,9 +60,7 @@ from bayesnas.runtime.runs.reading import (
     maybe,
     record,
 )
-from bayesnas.runtime.runs.seals import file_hash
 from bayesnas.runtime.runs.status import run_progress
-from bayesnas.runtime.tasks.bundle import tensors
 from bayesnas.runtime.tasks.interface import Report, Score, Task
 
 
@@ -391,19 +388,11 @@ class _Training:
 
     def _write(self, result: TrainResult) -> None:
         """What a training leaves: weights, source, result."""
-        plain = emit_torch(  # for readers: without the schedule
-            self.compiled.graph,
-            self.compiled.loaded.source.name,
-            statistics=statistics_name(x.dtype for x in tensors(self.data.train.example)),
-        )
+        plain = readable(self.compiled, self.data)
         kept, graph = self.learner.kept.state_dict(), self.compiled.graph
         lasting = lasting_state(kept, self.emitted, graph, plain)
-        self.run.save(WEIGHTS, deployed_state(lasting, self.data))
-        self.run.write_text("network.py", plain.source)
         about = {
-            "class_name": plain.class_name,
-            **input_record(self.data),
-            "weights_hash": file_hash(self.run.out / WEIGHTS),
+            **write_network(self.run, plain, lasting, self.data),
             "machine": machine_record(self.device),
             **(self.start.told if self.start else {}),
         }

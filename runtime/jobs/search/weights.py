@@ -5,27 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from bayesnas.compiler.emit.pytorch import emit_torch
 from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.slices.counts import Kept
 from bayesnas.compiler.slices.groups import Slices
-from bayesnas.runtime.jobs.trained import (
-    deployed_state,
-    input_record,
-    statistics_name,
-)
+from bayesnas.runtime.jobs.deployed import readable, write_network
 from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.memory import TEST, AtOnce, Footprint
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import evaluate
 from bayesnas.runtime.runs.folder import Run
-from bayesnas.runtime.runs.ownership import WEIGHTS
 from bayesnas.runtime.runs.progress import say_note
-from bayesnas.runtime.runs.seals import file_hash
 from bayesnas.runtime.supernet.shared import shared_state
 from bayesnas.runtime.supernet.supernet import Supernet
-from bayesnas.runtime.tasks.bundle import tensors
 
 
 def write_shared(
@@ -54,10 +46,7 @@ def write_shared(
     net.calibrate(module.to(net.device))
     at_once = AtOnce(Footprint.of(graph), net.settings.batch_size).forward(TEST)
     score = evaluate(module, data, data.test, at_once)
-    run.save(WEIGHTS, deployed_state(module.state_dict(), data))
-    kinds = (x.dtype for x in tensors(data.train.example))
-    plain = emit_torch(graph, origin, statistics=statistics_name(kinds))
-    run.write_text("network.py", plain.source)
+    written = write_network(run, readable(network, data), module.state_dict(), data)
     count = len(data.test)
     say_note(f"with the weights of the search: test {data.task.told(score)} of {count:,} examples")
     return {
@@ -66,7 +55,5 @@ def write_shared(
         "metric": data.task.metric,
         **data.task.entries("test", score),
         "test_examples": count,
-        "class_name": plain.class_name,
-        **input_record(data),
-        **({"weights_hash": file_hash(run.out / WEIGHTS)} if run.writes else {}),
+        **written,
     }
