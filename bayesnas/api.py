@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from bayesnas.runtime.jobs.search.result import SearchResult
     from bayesnas.runtime.jobs.train import TrainResult
     from bayesnas.runtime.runs.events import Listener
-    from bayesnas.runtime.runs.folder import RunOptions
+    from bayesnas.runtime.runs.record import RunOptions
 
 Settings = TypeVar("Settings", SearchSettings, TrainSettings)
 
@@ -319,7 +319,7 @@ def _options(
     force: bool,
     read: DataOptions,
 ) -> RunOptions:
-    from bayesnas.runtime.runs.folder import RunOptions
+    from bayesnas.runtime.runs.record import RunOptions
 
     check_seed(seed)
     folder = Path(tempfile.mkdtemp(prefix="bayesnas-")) if out is None else Path(out)

@@ -25,6 +25,7 @@ from bayesnas.runtime.jobs.memory import Demand, fitted, watched
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.start import Start
 from bayesnas.runtime.network.compiled import check_compiler
+from bayesnas.runtime.network.device import pick_device
 from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.learning.auxiliary import lasting_state
 from bayesnas.runtime.network.learning.learner import Learner
@@ -39,7 +40,7 @@ from bayesnas.runtime.network.training import (
     report,
 )
 from bayesnas.runtime.runs.events import Event, Kind, numbers_of, tell
-from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
+from bayesnas.runtime.runs.folder import Run
 from bayesnas.runtime.runs.interruption import Watch
 from bayesnas.runtime.runs.machine import machine_record
 from bayesnas.runtime.runs.ownership import RESULT, check_out
@@ -60,6 +61,7 @@ from bayesnas.runtime.runs.reading import (
     maybe,
     record,
 )
+from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.runs.status import run_progress
 from bayesnas.runtime.tasks.interface import Report, Score, Task
 

@@ -31,15 +31,17 @@ from bayesnas.runtime.jobs.deployed import (
     statistics_name,
 )
 from bayesnas.runtime.jobs.failures import plugins_named
+from bayesnas.runtime.network.device import pick_device
 from bayesnas.runtime.network.kernels import layout, layout_note
 from bayesnas.runtime.network.memory import TEST, AtOnce, Footprint
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import non_finite, report_raw
-from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
+from bayesnas.runtime.runs.folder import Run
 from bayesnas.runtime.runs.ownership import FOUND, RESULT, WEIGHTS
 from bayesnas.runtime.runs.places import is_own, moved, own_data
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.reading import like_all, read_result
+from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.runs.schemas import DESCRIBED, SHARED
 from bayesnas.runtime.runs.seals import check_file
 from bayesnas.runtime.tasks.bundle import Inputs, bundled, by_port

@@ -35,10 +35,11 @@ from bayesnas.runtime.jobs.search.gates import gate_rows, living_means, round_ro
 from bayesnas.runtime.jobs.search.result import SearchResult
 from bayesnas.runtime.jobs.search.selection import Selection
 from bayesnas.runtime.jobs.search.space import Space, check_budgets, check_result
+from bayesnas.runtime.network.device import pick_device
 from bayesnas.runtime.network.together.ranks import joined, world
 from bayesnas.runtime.network.training import absurd, check_score, check_weights
 from bayesnas.runtime.runs.events import Event, Kind, numbers_of, tell
-from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
+from bayesnas.runtime.runs.folder import Run
 from bayesnas.runtime.runs.interruption import Watch
 from bayesnas.runtime.runs.machine import machine_record
 from bayesnas.runtime.runs.ownership import (
@@ -49,6 +50,7 @@ from bayesnas.runtime.runs.ownership import (
     check_out,
 )
 from bayesnas.runtime.runs.progress import Progress, Stopwatch, say_note
+from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.runs.seals import file_hash
 from bayesnas.runtime.runs.status import run_progress
 from bayesnas.runtime.strategies.interface import Problem, Strategy

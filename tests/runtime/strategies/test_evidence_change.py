@@ -18,7 +18,7 @@ from bayesnas.compiler.space.choices import member_space
 from bayesnas.runtime.jobs.search import search as search_module
 from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.search.space import Space
-from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.strategies.bayesnas.posterior import Layout, Posterior
 from bayesnas.runtime.strategies.evidence import Look
 from bayesnas.runtime.strategies.gaussian import Gaussian
