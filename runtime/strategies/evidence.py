@@ -299,8 +299,8 @@ class Evidence(Strategy):
         if self.settings.discretize == "yes":
             return True
         crowded = any(
-            kept is not None and len(found) > kept and any(option in c.options for c in found)
-            for found, kept in self.space.nodes()
+            kept is not None and len(arriving) > kept and any(option in c.options for c in arriving)
+            for arriving, kept in self.space.nodes()
         )
         return crowded or not self.problem.prices.fit(self.space.candidates())
 

@@ -128,15 +128,15 @@ def missed_by(cost: Cost, budgets: Sequence[BudgetConstraint]) -> BudgetConstrai
 def fitting(
     graph: Graph, slices: Slices, ranking: Ranking, budgets: Sequence[BudgetConstraint]
 ) -> dict[Strand, list[int]]:
-    """The same where it is known that the budgets can be met."""
+    """What `within` gives where it is certain that the budgets can be met."""
 
-    def over(count: int) -> BudgetConstraint | None:
-        return missed_by(kept_cost(graph, slices, ranking.kept(count)), budgets)
+    def fits(count: int) -> bool:
+        return missed_by(kept_cost(graph, slices, ranking.kept(count)), budgets) is None
 
     enough, beyond = 0, len(ranking.channels) + 1
     while beyond - enough > 1:  # what is kept costs more, the more of it there is
         middle = (enough + beyond) // 2
-        if over(middle) is None:
+        if fits(middle):
             enough = middle
         else:
             beyond = middle

@@ -60,9 +60,13 @@ def state_paths(compiled: Compiled) -> Mapping[Place, str]:
     return module_paths(compiled.graph, emitted.operations)
 
 
-def sliced_tensors(compiled: Compiled, slices: Slices) -> Iterator[Sliced]:
-    """The tensors of a network's state that hold something of a channel."""
-    paths = state_paths(compiled)
+def sliced_tensors(paths: Mapping[Place, str], slices: Slices) -> Iterator[Sliced]:
+    """The tensors of a network's state that hold something of a channel.
+
+    Args:
+        paths: where in the network each primitive is, by `module_paths`.
+        slices: of its graph.
+    """
     for tensor in slices.tensors:
         name = f"{paths[tensor.place]}.{tensor.name}"
         yield Sliced(name, tensor.axes, tensor.place, tensor.maker)
@@ -87,7 +91,7 @@ def narrow(compiled: Compiled, state: State, slices: Slices, kept: Kept) -> Narr
     text = print_spec(narrowed_spec(compiled, slices, kept))
     smaller = compile_loaded(load_text(Source(NAME, text), Path()))  # it imports nothing
     names = renamed(compiled, smaller)
-    cut = {sliced.name: sliced.axes for sliced in sliced_tensors(compiled, slices)}
+    cut = {one.name: one.axes for one in sliced_tensors(state_paths(compiled), slices)}
     result = {
         _new_name(name, names): _cut(tensor, cut.get(name, ()), kept)
         for name, tensor in state.items()
@@ -98,7 +102,7 @@ def narrow(compiled: Compiled, state: State, slices: Slices, kept: Kept) -> Narr
 def masked(compiled: Compiled, state: State, slices: Slices, kept: Kept) -> dict[str, Tensor]:
     """The state with zeros where channels go, in parameters and statistics alike."""
     result = dict(state)
-    for sliced in sliced_tensors(compiled, slices):
+    for sliced in sliced_tensors(state_paths(compiled), slices):
         tensor = result[sliced.name].clone()
         for k, channels in enumerate(sliced.axes):
             if channels:
@@ -140,11 +144,11 @@ def _modules(compiled: Compiled) -> dict[tuple[str, str], list[tuple[str, str]]]
     return result
 
 
-def _new_name(name: str, renamed: Mapping[str, str]) -> str:
+def _new_name(name: str, paths: Mapping[str, str]) -> str:
     """The name of a tensor where its module is now; what belongs to no primitive keeps its own."""
     path = name
     while path:
         path = path.rpartition(".")[0]
-        if path in renamed:
-            return renamed[path] + name[len(path) :]
+        if path in paths:
+            return paths[path] + name[len(path) :]
     return name

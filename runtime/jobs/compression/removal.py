@@ -260,7 +260,7 @@ class Removal:
         losses: Callable[[], Iterator[Tensor]] = lambda: iter(()),
     ) -> Subject:
         """A network of the run's with the groups of a family."""
-        sliced = (*sliced_tensors(self.compiled, self.slices),)
+        sliced = (*sliced_tensors(state_paths(self.compiled), self.slices),)
         readers = family != "filter"
         subject = Subject(module, sliced, self.strands, losses, generator, readers)
         if family in STRUCTURED:
