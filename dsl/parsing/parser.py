@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -16,6 +13,7 @@ from lark.exceptions import VisitError
 from lark.lexer import PatternRE, TerminalDef
 
 from bayesnas.dsl import tree
+from bayesnas.dsl.collector import without_collector
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span
 from bayesnas.dsl.mistakes.explain import check_brackets, count_words, explain, too_deep
 from bayesnas.dsl.parsing.builder import built
@@ -34,7 +32,7 @@ def parse(source: Source) -> tree.Spec:
     check_length(source)
     brackets = check_brackets(source)
     try:
-        with _no_collection():
+        with without_collector():
             parsed = _lark().parse(source.text)
             spec = built(parsed, source)
         _check_depth(spec)
@@ -53,7 +51,7 @@ def parse(source: Source) -> tree.Spec:
 
 def tokenize(source: Source) -> list[Token]:
     """The words of a text that parses, without comments and white space."""
-    with _no_collection():
+    with without_collector():
         return _lark().parse_interactive(source.text).exhaust_lexer()
 
 
@@ -69,18 +67,6 @@ def check_length(source: Source, before: int = 0) -> int:
         remedy = "write what repeats as a motif, a loop or a chain"
         raise DiagnosticError(Diagnostic("D402", message, help=remedy))
     return words
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Without the garbage collector, which takes half the time where so much is made and kept."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 @cache
