@@ -219,7 +219,7 @@ class Evidence(Strategy):
     settings ask for it.
     """
 
-    likes = 24
+    default_draws = 24
 
     @property
     def draws(self) -> int:

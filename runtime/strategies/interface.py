@@ -138,7 +138,7 @@ class Strategy(ABC):
     """The base of all strategies: what is left, random numbers, the report of every group."""
 
     trains: ClassVar[bool] = True  # whether it looks at data at all
-    likes: ClassVar[int] = 0  # draws where the settings leave it to the strategy
+    default_draws: ClassVar[int] = 0  # draws where the settings leave it to the strategy
 
     def __init__(self, problem: Problem) -> None:
         self.problem, self.net, self.settings = problem, problem.net, problem.settings
@@ -151,7 +151,7 @@ class Strategy(ABC):
     @property
     def draws(self) -> int:
         """How many members are drawn at last, and judged; 0 where nothing is to be compared."""
-        draws = self.settings.draws or self.likes
+        draws = self.settings.draws or self.default_draws
         return draws if draws > 1 else 0
 
     @abstractmethod

@@ -35,7 +35,7 @@ class Pgnas(Strategy):
     one edge. Otherwise they are members: drawn from the same posterior, given that they are.
     """
 
-    likes = 24
+    default_draws = 24
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
