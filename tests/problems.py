@@ -46,7 +46,7 @@ def problem(
     reading = {t.place for t in slices.tensors if reads(t)}
     subject = Subject(
         module,
-        (*sliced_tensors(state_paths(compiled), slices),),
+        (*sliced_tensors(compiled, slices),),
         slices.removable,
         generator=torch.Generator().manual_seed(seed),
     )

@@ -45,7 +45,7 @@ from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.weights.choice import Limits, Ranking, fitting, missed_by
 from bayesnas.runtime.weights.curvature import of_channels
 from bayesnas.runtime.weights.gated import believed
-from bayesnas.runtime.weights.removal import Sliced, sliced_tensors
+from bayesnas.runtime.weights.removal import Sliced, sliced_at
 from bayesnas.runtime.weights.subject import Rows, Subject, group_sums, spread
 
 AT_ONCE: Final = 16  # examples of a pass for the curvature: many small ones say more
@@ -101,7 +101,7 @@ class Widths:
         graph = prune_to(self.net.graph, groups)
         slices = coupled_slices(graph)
         shapes = {name: weight.shape for name, weight in self.net.module.named_parameters()}
-        tensors = sliced_tensors(self.paths, slices)
+        tensors = sliced_at(self.paths, slices)
         sliced = tuple(one for one in tensors if _fits(one, shapes.get(one.name)))
         subject = Subject(self.net.module, sliced, slices.removable, generator=self.generator)
         return View(graph, slices, subject)

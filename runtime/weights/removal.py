@@ -60,8 +60,13 @@ def state_paths(compiled: Compiled) -> Mapping[Place, str]:
     return module_paths(compiled.graph, emitted.operations)
 
 
-def sliced_tensors(paths: Mapping[Place, str], slices: Slices) -> Iterator[Sliced]:
-    """The tensors of a network's state that hold something of a channel.
+def sliced_tensors(compiled: Compiled, slices: Slices) -> Iterator[Sliced]:
+    """The tensors of a network's state that hold something of a channel."""
+    return sliced_at(state_paths(compiled), slices)
+
+
+def sliced_at(paths: Mapping[Place, str], slices: Slices) -> Iterator[Sliced]:
+    """The same of a network that is emitted otherwise, such as a supernet.
 
     Args:
         paths: where in the network each primitive is, by `module_paths`.
@@ -91,7 +96,7 @@ def narrow(compiled: Compiled, state: State, slices: Slices, kept: Kept) -> Narr
     text = print_spec(narrowed_spec(compiled, slices, kept))
     smaller = compile_loaded(load_text(Source(NAME, text), Path()))  # it imports nothing
     names = renamed(compiled, smaller)
-    cut = {one.name: one.axes for one in sliced_tensors(state_paths(compiled), slices)}
+    cut = {one.name: one.axes for one in sliced_tensors(compiled, slices)}
     result = {
         _new_name(name, names): _cut(tensor, cut.get(name, ()), kept)
         for name, tensor in state.items()
@@ -102,7 +107,7 @@ def narrow(compiled: Compiled, state: State, slices: Slices, kept: Kept) -> Narr
 def masked(compiled: Compiled, state: State, slices: Slices, kept: Kept) -> dict[str, Tensor]:
     """The state with zeros where channels go, in parameters and statistics alike."""
     result = dict(state)
-    for sliced in sliced_tensors(state_paths(compiled), slices):
+    for sliced in sliced_tensors(compiled, slices):
         tensor = result[sliced.name].clone()
         for k, channels in enumerate(sliced.axes):
             if channels:

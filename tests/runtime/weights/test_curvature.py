@@ -13,7 +13,7 @@ from bayesnas.compiler.slices.groups import coupled_slices
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.tasks.classification import Classification
 from bayesnas.runtime.weights.curvature import diagonal, of_channels
-from bayesnas.runtime.weights.removal import sliced_tensors, state_paths
+from bayesnas.runtime.weights.removal import sliced_tensors
 from bayesnas.runtime.weights.subject import Subject
 
 TASK = Classification(("a", "b", "c"))
@@ -107,7 +107,7 @@ def test_derivatives_in_channels_are_those_of_gates_where_they_are_read(
     module, _ = build(compiled.graph, "net.nas", 0)
     module.double().eval()
     slices = coupled_slices(compiled.graph)
-    subject = Subject(module, (*sliced_tensors(state_paths(compiled), slices),), slices.removable)
+    subject = Subject(module, (*sliced_tensors(compiled, slices),), slices.removable)
     inputs = torch.randn(2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     targets = torch.tensor([0, 2])
     gates = torch.ones(2, dtype=torch.float64, requires_grad=True)

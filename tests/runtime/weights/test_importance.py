@@ -11,7 +11,7 @@ from bayesnas.compiler.emit.pytorch import emit_torch
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.slices.groups import Slices, coupled_slices
 from bayesnas.runtime.weights.importance import IMPORTANCES, magnitude, taylor
-from bayesnas.runtime.weights.removal import masked, sliced_tensors, state_paths
+from bayesnas.runtime.weights.removal import masked, sliced_tensors
 from bayesnas.runtime.weights.subject import Subject
 
 
@@ -23,7 +23,7 @@ def subject_of(text: str) -> tuple[Compiled, Slices, Subject]:
     inputs = inputs_of(compiled.graph)
     subject = Subject(
         module,
-        (*sliced_tensors(state_paths(compiled), slices),),
+        (*sliced_tensors(compiled, slices),),
         slices.removable,
         lambda: ((module(*inputs) ** 2).mean() for _ in range(2)),
     )

@@ -13,7 +13,7 @@ from bayesnas.compiler.slices.counts import Kept
 from bayesnas.compiler.slices.groups import coupled_slices
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.tasks.regression import Regression
-from bayesnas.runtime.weights.removal import masked, sliced_tensors, state_paths
+from bayesnas.runtime.weights.removal import masked, sliced_tensors
 from bayesnas.runtime.weights.subject import Subject
 from bayesnas.runtime.weights.turns import Trial, dues, evidence
 
@@ -47,7 +47,7 @@ def trial(makers: list[list[float]], readers: list[float], share: float) -> Tria
     def leave(kept: Kept) -> None:
         module.load_state_dict(masked(compiled, state, slices, kept))
 
-    subject = Subject(module, (*sliced_tensors(state_paths(compiled), slices),), slices.removable)
+    subject = Subject(module, (*sliced_tensors(compiled, slices),), slices.removable)
     return Trial(subject, TASK, lambda: batches, excess, share, 1, leave)
 
 
@@ -74,6 +74,14 @@ def test_of_two_that_stand_for_each_other_one_stays() -> None:
     first, middle, last = result.argsort().tolist()
     assert middle == 2
     assert {first, last} == {0, 1}
+
+
+def test_a_network_without_channels_that_may_go() -> None:
+    module, x = nn.Linear(2, 1).double(), torch.ones(3, 2, dtype=torch.float64)
+    batches = [(x, module(x).detach())]
+    subject = Subject(module, (), ())
+    given = Trial(subject, TASK, lambda: batches, lambda _: 0.0, 1.0, 1, lambda _: None)
+    assert evidence(given) == {}
 
 
 def test_nothing_goes_where_nothing_has_to() -> None:
