@@ -14,6 +14,7 @@ from support import assert_style
 
 from bayesnas import load_network
 from bayesnas.cli import main
+from bayesnas.commands.trained import compressing
 from bayesnas.commands.trained.compressing import IMPORTANCES
 from bayesnas.compiler.graph.cost import Cost, graph_cost
 from bayesnas.compiler.graph.model import BudgetConstraint
@@ -21,6 +22,7 @@ from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.jobs.compression.compress import (
+    DRAWS,
     Compression,
     CompressResult,
     compress,
@@ -31,6 +33,7 @@ from bayesnas.runtime.jobs.trained import evaluate_run
 from bayesnas.runtime.runs.folder import Run, RunOptions
 from bayesnas.runtime.weights import importance
 from bayesnas.runtime.weights.choice import Limits, Share
+from bayesnas.runtime.weights.priors import registry
 from bayesnas.runtime.weights.priors.registry import PRIORS
 from bayesnas.runtime.weights.turns import TURNS
 
@@ -306,6 +309,19 @@ def test_a_budget_is_refused_before_channels_are_judged(whole: Path, tmp_path: P
     assert refusal(whole, tmp_path / "out", wanted).code == "D609"
 
 
+def test_a_network_without_channels_that_may_go(folder: Path, tmp_path: Path) -> None:
+    text = (
+        "network net(image: [1, 8, 8]) -> (logits: [3]) { image -> logits : flatten >> linear(3) }"
+    )
+    (tmp_path / "net.nas").write_text(text, encoding="utf-8")
+    settings = make_settings(TrainSettings, {"epochs": 1})
+    options = RunOptions(f"folder:{folder}", tmp_path / "run", 1, "cpu")
+    train(compile_spec(tmp_path / "net.nas"), settings, options)
+    diagnostic = refusal(tmp_path / "run", tmp_path / "out", HALF)
+    assert diagnostic.code == "D609"
+    assert diagnostic.notes == ("none of its channels may go",)
+
+
 def test_an_importance_that_there_is_not(whole: Path, tmp_path: Path) -> None:
     diagnostic = refusal(whole, tmp_path / "out", Compression(HALF.budgets, "taylo"))
     assert (diagnostic.code, diagnostic.help) == ("D610", "did you mean `taylor`?")
@@ -365,7 +381,7 @@ def test_the_command(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     "words",
     ["--budget flops=0%", "--budget flops=150%", "--budget time=50%", "--budget half",
      "--budget flops=50% --least 0", "--budget flops=50% --round-to -2",
-     "--budget flops=50% --steps 0",
+     "--budget flops=50% --steps 0", "--budget flops=50% --importance pgnas --draws 0",
      "--budget flops=50% --option epochs"],
 )  # fmt: skip
 def test_what_cannot_be_read(
@@ -378,6 +394,7 @@ def test_what_cannot_be_read(
 
 def test_the_command_offers_every_importance() -> None:
     assert set(IMPORTANCES) == {*importance.IMPORTANCES, *TURNS, *PRIORS}
+    assert (compressing.DRAWN, compressing.DRAWS) == (registry.DRAWN, DRAWS)
 
 
 def test_limits_of_channels_where_none_go(
@@ -386,6 +403,10 @@ def test_limits_of_channels_where_none_go(
     command = ["compress", str(whole), "-o", str(tmp_path / "out"), "--budget", "flops=50%"]
     assert main([*command, "--family", "row,kernel", "--round-to", "4"]) == 2
     assert "error[D423]: `--round-to` does nothing with `--family row,kernel`" in (
+        capsys.readouterr().err
+    )
+    assert main([*command, "--draws", "5"]) == 2
+    assert "error[D423]: `--draws` does nothing with `the default importance`" in (
         capsys.readouterr().err
     )
     assert main([*command, "--family", "rows"]) == 2
