@@ -109,7 +109,7 @@ class Bounds:
     def check(self) -> None:
         """Refuse a budget that cannot be met, before anything is judged, or trained.
 
-        Where nothing may go, every budget is refused.
+        Where no weight may be masked, every budget is refused.
 
         Raises:
             DiagnosticError: D609.
@@ -118,7 +118,7 @@ class Bounds:
             due = self.judge.due(number + 1, self.whole)
             module = module_of(self.compiled, self.state, torch.device("cpu"))
             subject = self.subject(module, torch.Generator(), family)
-            if not subject.strands:
+            if isinstance(subject, Pieces) and not subject.strands:
                 raise DiagnosticError(self._nothing(family))
             ones = {s: torch.ones(s.size) for s in subject.strands}
             if not isinstance(subject, Pieces):
@@ -129,10 +129,9 @@ class Bounds:
 
     def _nothing(self, family: str) -> Diagnostic:
         message = f"nothing of `{self.compiled.network.name}` may go, by the family `{family}`"
-        note = "inputs and outputs keep all that hangs on them"
-        remedy = "take another family, such as `--family weight`"
-        if layers := self.judge.limits.layers:
-            note, remedy = f"{quote(layers)} stay as they are", "keep fewer layers"
+        layers = self.judge.limits.layers
+        note = f"{quote(layers)} stay as they are" if layers else "it has no weights to mask"
+        remedy = "keep fewer layers" if layers else "train another network"
         return Diagnostic("D609", message, notes=(note,), help=remedy)
 
     def present(

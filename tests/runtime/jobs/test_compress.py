@@ -30,7 +30,8 @@ from bayesnas.runtime.jobs.compression.compress import (
 )
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import evaluate_run
-from bayesnas.runtime.runs.folder import Run, RunOptions
+from bayesnas.runtime.runs.folder import Run
+from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.weights import importance
 from bayesnas.runtime.weights.choice import Limits, Share
 from bayesnas.runtime.weights.priors import registry
@@ -307,6 +308,19 @@ def test_a_budget_that_cannot_be_met(whole: Path, tmp_path: Path) -> None:
 def test_a_budget_is_refused_before_channels_are_judged(whole: Path, tmp_path: Path) -> None:
     wanted = Compression((BudgetConstraint("parameters", 3),), "bayesnas")
     assert refusal(whole, tmp_path / "out", wanted).code == "D609"
+
+
+def test_a_network_without_channels_that_may_go(folder: Path, tmp_path: Path) -> None:
+    text = (
+        "network net(image: [1, 8, 8]) -> (logits: [3]) { image -> logits : flatten >> linear(3) }"
+    )
+    (tmp_path / "net.nas").write_text(text, encoding="utf-8")
+    settings = make_settings(TrainSettings, {"epochs": 1})
+    options = RunOptions(f"folder:{folder}", tmp_path / "run", 1, "cpu")
+    train(compile_spec(tmp_path / "net.nas"), settings, options)
+    diagnostic = refusal(tmp_path / "run", tmp_path / "out", HALF)
+    assert diagnostic.code == "D609"
+    assert diagnostic.notes == ("none of its channels may go",)
 
 
 def test_an_importance_that_there_is_not(whole: Path, tmp_path: Path) -> None:

@@ -23,9 +23,10 @@ from bayesnas.compiler.space.members import prune_to
 from bayesnas.compiler.space.prices import Prices
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.jobs.search import search as search_module
-from bayesnas.runtime.jobs.search.search import SearchResult, search
+from bayesnas.runtime.jobs.search.result import SearchResult
+from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.search.space import Space
-from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.strategies.darts import Darts
 from bayesnas.runtime.strategies.interface import Problem
 from bayesnas.runtime.strategies.magnitude import Magnitude
@@ -150,6 +151,19 @@ def test_no_member_fits_a_budget(name: str, tmp_path: Path) -> None:
     assert found.message == "no member of the space was found inside the budget"
     assert_style(found)
     assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.usefixtures("_at_hand")
+def test_every_member_loses_an_input(tmp_path: Path) -> None:
+    """No budget is to blame."""
+    text = "node h {a, b} ~> h : conv(1) | skip retain 1 into h h -> y : global_avg_pool"
+    space = compile_text(f"network net(a: [3, 8, 8], b: [3, 8, 8]) -> (y: [3]) {{ {text} }}")
+    with pytest.raises(DiagnosticError) as caught:
+        run(Space(space), "posterior", tmp_path / "o")
+    [found] = caught.value.diagnostics
+    assert (found.code, caught.value.status) == ("D601", 2)
+    assert found.message == "no member of the space was found that joins all inputs and outputs"
+    assert_style(found)
 
 
 def test_a_budget_of_free_operations_alone() -> None:
