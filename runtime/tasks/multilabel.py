@@ -96,6 +96,12 @@ class Multilabel(Task):
         order = np.argsort(marks.sum(axis=0), kind="stable")
         return np.where(marks.any(axis=1), 1 + order[marks[:, order].argmax(axis=1)], 0)
 
+    def truths(self, targets: Tensor) -> list[str]:
+        """The names of the labels."""
+        marked = (targets > 0).tolist()
+        named = ([n for n, on in zip(self.labels, row, strict=True) if on] for row in marked)
+        return [", ".join(names) or "no label" for names in named]
+
     # ------------------------------------------------------------------------------- the network
 
     def check(self, graph: Graph, data: str) -> None:

@@ -327,6 +327,9 @@ def test_each_of_several_outputs_has_its_own_figures(tmp_path: Path) -> None:
     np.savez(tmp_path / "scenes.npz", **arrays)
     data = "npz:@scenes.npz --device cpu"
     command(f"train two_tasks --data {data} -o @run --option epochs=1 --set width=4", tmp_path)
-    words = Page(report_page([tmp_path / "run"])).words
+    page = Page(report_page([tmp_path / "run"]))
     for said in ("test label accuracy", "label: Confusion matrix", "mask: Confusion matrix"):
-        assert said in words
+        assert said in page.words
+    assert "--objective" in page.words
+    texts = [a["alt"] for a in page.all("img")]
+    assert sum(text.startswith("prediction mask: ") for text in texts) == 6  # of the test part
