@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bayesnas.runtime.data.dataset import Data
-    from bayesnas.runtime.jobs.search import SearchResult
+    from bayesnas.runtime.jobs.search.search import SearchResult
     from bayesnas.runtime.jobs.train import TrainResult
     from bayesnas.runtime.runs.events import Listener
     from bayesnas.runtime.runs.folder import RunOptions
@@ -161,8 +161,8 @@ def search(
     Raises:
         DiagnosticError: a setting, the data or the folder is wrong, or the search has failed.
     """
-    from bayesnas.runtime.jobs.search import search as run
-    from bayesnas.runtime.jobs.space import Space
+    from bayesnas.runtime.jobs.search.search import search as run
+    from bayesnas.runtime.jobs.search.space import Space
 
     compiled = _learning(space if isinstance(space, Compiled) else compile(space), objective)
     budgets = parse_budgets([f"{cost}={limit}" for cost, limit in (budget or {}).items()])

@@ -38,8 +38,8 @@ from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.runtime.jobs.compression.compress import Compression, compress
-from bayesnas.runtime.jobs.search import search
-from bayesnas.runtime.jobs.space import Space
+from bayesnas.runtime.jobs.search.search import search
+from bayesnas.runtime.jobs.search.space import Space
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.runs.folder import RunOptions
 from benchmarks.common import BUILD, ROOT, append, cifar_slice, finish, logged, percent

@@ -35,7 +35,7 @@ from bayesnas.dsl.diagnostics import Source
 from bayesnas.dsl.loader import load_text
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.examples import Part
-from bayesnas.runtime.jobs.search import search
+from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.network.memory import TEST
 from bayesnas.runtime.network.training import evaluate
 from bayesnas.runtime.runs.folder import RunOptions

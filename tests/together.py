@@ -25,7 +25,7 @@ from bayesnas import cli
 from bayesnas.compiler.emit.pytorch import Emitted
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
-from bayesnas.runtime.jobs.search import search
+from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.network import modules
 from bayesnas.runtime.network.together.launch import launch

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from bayesnas.compiler.pipeline import Compiled
     from bayesnas.runtime.jobs.comparison.cluster import Cluster
     from bayesnas.runtime.jobs.comparison.table import Entry
-    from bayesnas.runtime.jobs.space import Space
+    from bayesnas.runtime.jobs.search.space import Space
 
 
 def _add_search(parser: argparse.ArgumentParser) -> None:
@@ -89,7 +89,7 @@ def add_space(parser: argparse.ArgumentParser) -> None:
 
 
 def _search(options: argparse.Namespace) -> int:
-    from bayesnas.runtime.jobs.search import search
+    from bayesnas.runtime.jobs.search.search import search
 
     space = space_of(options)
     settings = settings_of(options, space.wanted)
@@ -139,7 +139,7 @@ def space_of(options: argparse.Namespace) -> Space:
             `read_latencies` and `Compiled.priced` raise.
     """
     from bayesnas.compiler.pipeline import compile_spec
-    from bayesnas.runtime.jobs.space import Space
+    from bayesnas.runtime.jobs.search.space import Space
 
     values = parse_values(options.set)
     objectives = parse_objectives(options.objective)

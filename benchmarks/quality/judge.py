@@ -26,8 +26,8 @@ from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import SearchSettings, make_settings
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.data.registry import DataOptions
-from bayesnas.runtime.jobs.search import search
-from bayesnas.runtime.jobs.space import Space
+from bayesnas.runtime.jobs.search.search import search
+from bayesnas.runtime.jobs.search.space import Space
 from bayesnas.runtime.runs.folder import RunOptions
 from bayesnas.runtime.runs.reading import read_result
 from bayesnas.runtime.runs.schemas import SEARCHED

@@ -15,7 +15,7 @@ from bayesnas.compiler.settings import SearchSettings
 from bayesnas.compiler.slices.counts import Kept
 from bayesnas.compiler.slices.groups import Slices
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.jobs.space import Space
+from bayesnas.runtime.jobs.search.space import Space
 from bayesnas.runtime.jobs.train import Start
 from bayesnas.runtime.jobs.trained import (
     TrainedRun,

@@ -50,7 +50,7 @@ def _show(options: argparse.Namespace) -> int:
     set_threads(options.threads)
     check_seed(options.seed)
     from bayesnas.compiler.pipeline import compile_spec
-    from bayesnas.runtime.jobs.search import search
+    from bayesnas.runtime.jobs.search.search import search
     from bayesnas.runtime.runs.folder import RunOptions
 
     out = options.out or Path("build/demo")

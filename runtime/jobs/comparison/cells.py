@@ -19,8 +19,8 @@ from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.registry import Ports
 from bayesnas.runtime.jobs.failures import lower_rate, remedied
-from bayesnas.runtime.jobs.search import search
-from bayesnas.runtime.jobs.space import Space
+from bayesnas.runtime.jobs.search.search import search
+from bayesnas.runtime.jobs.search.space import Space
 from bayesnas.runtime.jobs.train import tested_on, train
 from bayesnas.runtime.runs.folder import Run, RunOptions, run_record
 from bayesnas.runtime.runs.ownership import FOUND, RESULT, has_checkpoint, tidy

@@ -16,7 +16,7 @@ from bayesnas.dsl.files import check_empty, check_free, write_text
 from bayesnas.runtime.jobs.comparison.cells import Cell, Work
 from bayesnas.runtime.jobs.comparison.cluster import Cluster
 from bayesnas.runtime.jobs.comparison.table import Entry, Failure, Outcome
-from bayesnas.runtime.jobs.space import Space
+from bayesnas.runtime.jobs.search.space import Space
 from bayesnas.runtime.runs.ownership import REPORT, settings_of
 from bayesnas.runtime.runs.places import located
 from bayesnas.runtime.runs.progress import duration, say_note

@@ -26,12 +26,12 @@ from bayesnas.runtime.data.free_memory import Peak, free_memory
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.splits import HOLDOUT
 from bayesnas.runtime.jobs.costs.members import biggest, latency_of, network_of
-from bayesnas.runtime.jobs.course import Course
 from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.jobs.memory import Demand, watched
 from bayesnas.runtime.jobs.preparation import settled
+from bayesnas.runtime.jobs.search.course import Course
+from bayesnas.runtime.jobs.search.space import Space, check_budgets
 from bayesnas.runtime.jobs.shared import check_result
-from bayesnas.runtime.jobs.space import Space, check_budgets
 from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.learning.learner import Learner
 from bayesnas.runtime.network.memory import JUDGEMENT, TEST, AtOnce

@@ -22,7 +22,7 @@ from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_setti
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.dataset import Batches, Data
 from bayesnas.runtime.data.loading import load_data
-from bayesnas.runtime.jobs.search import search
+from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import evaluate_run
 from bayesnas.runtime.runs.folder import RunOptions

@@ -21,8 +21,8 @@ from bayesnas.runtime.data.tables.columns import Preparation
 from bayesnas.runtime.data.tables.files import read_table
 from bayesnas.runtime.data.tables.source import load, read_rows
 from bayesnas.runtime.jobs.prediction import Fault, Prediction, predictions
-from bayesnas.runtime.jobs.search import search
-from bayesnas.runtime.jobs.space import Space
+from bayesnas.runtime.jobs.search.search import search
+from bayesnas.runtime.jobs.search.space import Space
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import TrainedRun, evaluate_run
 from bayesnas.runtime.runs.folder import RunOptions

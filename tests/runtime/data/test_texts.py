@@ -21,8 +21,8 @@ from bayesnas.runtime.data.texts.source import load
 from bayesnas.runtime.data.texts.tokens import Vocabulary, split_text
 from bayesnas.runtime.jobs.export import TOLERANCE, export
 from bayesnas.runtime.jobs.prediction import Fault, Prediction, predictions
-from bayesnas.runtime.jobs.search import search
-from bayesnas.runtime.jobs.space import Space
+from bayesnas.runtime.jobs.search.search import search
+from bayesnas.runtime.jobs.search.space import Space
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import TrainedRun, evaluate_run
 from bayesnas.runtime.runs.folder import RunOptions

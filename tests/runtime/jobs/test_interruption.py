@@ -15,7 +15,7 @@ from living import SAME, lines, striped, without_seconds, write_tiny
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import DiagnosticError
-from bayesnas.runtime.jobs.search import search
+from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.runs import interruption
 from bayesnas.runtime.runs.folder import RunOptions

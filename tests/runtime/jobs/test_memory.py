@@ -18,7 +18,7 @@ from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.jobs import memory
 from bayesnas.runtime.jobs.memory import Demand, fitted, watched
-from bayesnas.runtime.jobs.search import search
+from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.network import training
 from bayesnas.runtime.network.learning.learner import Learner

@@ -16,7 +16,7 @@ from bayesnas.runtime.data.folders.listing import Findings
 from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.jobs.export import TOLERANCE, export
 from bayesnas.runtime.jobs.prediction import Prediction, predictions
-from bayesnas.runtime.jobs.search import search
+from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import TrainedRun
 from bayesnas.runtime.runs.folder import RunOptions

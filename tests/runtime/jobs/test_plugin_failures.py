@@ -18,7 +18,7 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.jobs.export import export
 from bayesnas.runtime.jobs.failures import plugins_named
-from bayesnas.runtime.jobs.search import search
+from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import evaluate_run
 from bayesnas.runtime.runs.folder import RunOptions

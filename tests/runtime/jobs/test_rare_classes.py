@@ -16,7 +16,7 @@ from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.splits import HOLDOUT
 from bayesnas.runtime.jobs.failures import no_better
 from bayesnas.runtime.jobs.preparation import settled
-from bayesnas.runtime.jobs.search import search
+from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import TrainedRun
 from bayesnas.runtime.runs.folder import RunOptions

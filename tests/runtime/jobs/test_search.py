@@ -22,8 +22,8 @@ from bayesnas.dsl.loader import load_text
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.examples import Part
 from bayesnas.runtime.data.loading import load_data
-from bayesnas.runtime.jobs import search as search_module
-from bayesnas.runtime.jobs.search import SearchResult, search
+from bayesnas.runtime.jobs.search import search as search_module
+from bayesnas.runtime.jobs.search.search import SearchResult, search
 from bayesnas.runtime.jobs.trained import load_network
 from bayesnas.runtime.runs.folder import RunOptions
 from bayesnas.runtime.strategies.bayesnas import penalised

@@ -17,10 +17,10 @@ from bayesnas.compiler.graph.model import BudgetConstraint, CostName, Timing
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import DiagnosticError
-from bayesnas.runtime.jobs import search as search_module
 from bayesnas.runtime.jobs.compression.compress import Compression, compress
-from bayesnas.runtime.jobs.search import SearchResult, search
-from bayesnas.runtime.jobs.space import Space
+from bayesnas.runtime.jobs.search import search as search_module
+from bayesnas.runtime.jobs.search.search import SearchResult, search
+from bayesnas.runtime.jobs.search.space import Space
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import evaluate_run
 from bayesnas.runtime.report.page import write_report

@@ -16,7 +16,7 @@ from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.data.registry import DataOptions
-from bayesnas.runtime.jobs.search import search
+from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import evaluate_run
 from bayesnas.runtime.runs.folder import RunOptions

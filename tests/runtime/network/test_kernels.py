@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from bayesnas.api import Found
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
-from bayesnas.runtime.jobs.search import search
+from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import evaluate_run
 from bayesnas.runtime.network import kernels

@@ -15,9 +15,9 @@ from torch import Tensor
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.settings import SearchSettings
 from bayesnas.compiler.space.choices import member_space
-from bayesnas.runtime.jobs import search as search_module
-from bayesnas.runtime.jobs.search import search
-from bayesnas.runtime.jobs.space import Space
+from bayesnas.runtime.jobs.search import search as search_module
+from bayesnas.runtime.jobs.search.search import search
+from bayesnas.runtime.jobs.search.space import Space
 from bayesnas.runtime.runs.folder import RunOptions
 from bayesnas.runtime.strategies.bayesnas.posterior import Layout, Posterior
 from bayesnas.runtime.strategies.evidence import Look

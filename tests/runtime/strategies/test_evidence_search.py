@@ -19,9 +19,9 @@ from bayesnas.compiler.settings import SearchSettings
 from bayesnas.compiler.space.choices import Member, MemberSpace, dropped, member_space
 from bayesnas.compiler.space.members import prune_to
 from bayesnas.compiler.space.prices import Prices
-from bayesnas.runtime.jobs import search as search_module
-from bayesnas.runtime.jobs.search import SearchResult, search
-from bayesnas.runtime.jobs.space import Space
+from bayesnas.runtime.jobs.search import search as search_module
+from bayesnas.runtime.jobs.search.search import SearchResult, search
+from bayesnas.runtime.jobs.search.space import Space
 from bayesnas.runtime.runs.folder import RunOptions
 from bayesnas.runtime.strategies import interface as strategy_module
 from bayesnas.runtime.strategies.evidence import Evidence, Look

@@ -19,7 +19,7 @@ from bayesnas.compiler.space.choices import Member, member_space
 from bayesnas.compiler.space.members import prune_to
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.examples import Part
-from bayesnas.runtime.jobs.search import search
+from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.runs.folder import RunOptions
 from bayesnas.runtime.supernet import supernet as supernet_module

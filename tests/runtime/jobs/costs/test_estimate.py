@@ -23,7 +23,7 @@ from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.jobs.costs import estimate as job
 from bayesnas.runtime.jobs.costs.estimate import Timing, estimate, timed
-from bayesnas.runtime.jobs.space import Space
+from bayesnas.runtime.jobs.search.space import Space
 from bayesnas.runtime.network.memory import Footprint
 from bayesnas.runtime.runs.folder import RunOptions
 from bayesnas.runtime.strategies.interface import Problem

@@ -13,9 +13,9 @@ from torch import Tensor
 from bayesnas.compiler.settings import SearchSettings
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.examples import Part
-from bayesnas.runtime.jobs import search as search_module
-from bayesnas.runtime.jobs.search import search
-from bayesnas.runtime.jobs.space import Space
+from bayesnas.runtime.jobs.search import search as search_module
+from bayesnas.runtime.jobs.search.search import search
+from bayesnas.runtime.jobs.search.space import Space
 from bayesnas.runtime.runs.folder import RunOptions
 from bayesnas.runtime.tasks.classification import Classification
 

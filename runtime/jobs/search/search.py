@@ -5,20 +5,15 @@ The strategies are in `runtime/strategies/`; docs/algorithm.md says what each do
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from attrs import asdict, define, evolve, field, frozen
 
-from bayesnas.compiler.artifacts.derive import derive_spec
-from bayesnas.compiler.artifacts.figure import draw, write_figure
-from bayesnas.compiler.artifacts.gamma_report import gamma_report
-from bayesnas.compiler.artifacts.graph_file import Annotation, graph_to_json
+from bayesnas.compiler.artifacts.figure import draw
 from bayesnas.compiler.graph.cost import Cost, graph_cost
-from bayesnas.compiler.graph.model import Graph
-from bayesnas.compiler.pipeline import Compiled, compile_loaded
+from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import (
     STRATEGIES,
     SearchSettings,
@@ -27,24 +22,19 @@ from bayesnas.compiler.settings import (
     searches_widths,
     unused_settings,
 )
-from bayesnas.compiler.slices.figure import WIDTHS, draw_widths
-from bayesnas.compiler.slices.layers import layers_of
-from bayesnas.compiler.slices.narrowing import narrowed_spec
-from bayesnas.compiler.space.members import dead_groups, prune_to
+from bayesnas.compiler.space.members import dead_groups
 from bayesnas.compiler.space.prices import Prices
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, quote
-from bayesnas.dsl.loader import load_text
-from bayesnas.dsl.printer import print_spec
-from bayesnas.dsl.terminal import visible
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.splits import HOLDOUT
-from bayesnas.runtime.jobs.course import Course
 from bayesnas.runtime.jobs.failures import explained, plugins_named, unlearned
-from bayesnas.runtime.jobs.gates import annotation_of, gate_rows, living_means, round_rows
 from bayesnas.runtime.jobs.memory import Demand, fitted, watched
 from bayesnas.runtime.jobs.preparation import settled
-from bayesnas.runtime.jobs.shared import check_result, write_shared
-from bayesnas.runtime.jobs.space import Space, check_budgets
+from bayesnas.runtime.jobs.search.course import Course
+from bayesnas.runtime.jobs.search.gates import gate_rows, living_means, round_rows
+from bayesnas.runtime.jobs.search.selection import Selection
+from bayesnas.runtime.jobs.search.space import Space, check_budgets
+from bayesnas.runtime.jobs.shared import check_result
 from bayesnas.runtime.network.together.ranks import joined, world
 from bayesnas.runtime.network.training import absurd, check_score, check_weights
 from bayesnas.runtime.runs.events import Event, Kind, numbers_of, tell
@@ -54,16 +44,14 @@ from bayesnas.runtime.runs.machine import machine_record
 from bayesnas.runtime.runs.ownership import (
     FOUND,
     LATENCIES,
-    MEMBERS,
     RESULT,
     ROUNDS,
-    RUNNERS_UP,
     check_out,
 )
 from bayesnas.runtime.runs.progress import Progress, Stopwatch, say_note
 from bayesnas.runtime.runs.seals import file_hash
 from bayesnas.runtime.runs.status import run_progress
-from bayesnas.runtime.strategies.interface import Problem, Standing, Strategy
+from bayesnas.runtime.strategies.interface import Problem, Strategy
 from bayesnas.runtime.strategies.linear_algebra import named_failures
 from bayesnas.runtime.strategies.registry import strategy_class
 from bayesnas.runtime.strategies.widths import Widths
@@ -150,18 +138,23 @@ def _search(
             options.seed,
             device,
         )
-        recipe = make_settings(TrainSettings, space.wanted.settings("train"))
-        widths = None
-        if searches_widths(settings):
-            uses = "lambda_w" in STRATEGIES[settings.strategy].settings
-            lambda_w = settings.lambda_w if uses else 1 / len(net.fit_part)
-            widths = Widths(net, prices, prices.budgets, lambda_w, options.seed)
-            prices = prices.unlimited()
-        problem = Problem(net, prices, settings, options.seed, recipe.epochs, widths)
+        problem = _problem(space, net, prices, options.seed)
         strategy = strategy_class(settings.strategy)(problem)
         course = Course.of(strategy, settings)
         with explained(run, settings.learning_rate):
             return _Search(space, settings, options, net, strategy, run, course).go()
+
+
+def _problem(space: Space, net: Supernet, prices: Prices, seed: int) -> Problem:
+    """What the strategy is given; where widths are searched, budgets are theirs to meet."""
+    settings, widths = net.settings, None
+    if searches_widths(settings):
+        uses = "lambda_w" in STRATEGIES[settings.strategy].settings
+        lambda_w = settings.lambda_w if uses else 1 / len(net.fit_part)
+        widths = Widths(net, prices, prices.budgets, lambda_w, seed)
+        prices = prices.unlimited()
+    recipe = make_settings(TrainSettings, space.wanted.settings("train"))
+    return Problem(net, prices, settings, seed, recipe.epochs, widths)
 
 
 def _unused(space: Space, settings: SearchSettings) -> str:
@@ -319,9 +312,11 @@ class _Search:
         """Tell who listens; of a row, with the gates and the figure of its round."""
         event = Event(kind, "search", self.run.out, self.net.steps, numbers_of(entries))
         if kind == "row":
-            graph = self.space.wanted.graph
+            chosen = self._selection
             event = evolve(
-                event, gates=living_means(self.rounds), draw=lambda: draw(graph, self._annotation())
+                event,
+                gates=living_means(self.rounds),
+                draw=lambda: draw(chosen.graph, chosen.annotation),
             )
         tell(self.options.listeners, event)
 
@@ -372,23 +367,22 @@ class _Search:
 
     # ------------------------------------------------------------------------------------- result
 
+    @property
+    def _selection(self) -> Selection:
+        return Selection(self.space, self.options, self.strategy, self.run, self.removed)
+
     def _finish(self) -> SearchResult:
         self._check_refused()
+        task = self.net.data.task
         if self.strategy.trains:
             weighted = self.settings.class_weights == "balanced"
-            say_note(unlearned(self.net.data.task, self._chance(), self.history, weighted))
-        network = self._write_spec()
-        self._write_members()
-        figure, advice = self.run.out / "pruned.svg", None
-        if self.run.writes:
-            self._write_widths()
-            advice = self._write_artifacts()
-            write_figure(draw(network.graph), figure)
-        task = self.net.data.task
+            say_note(unlearned(task, self._chance(), self.history, weighted))
+        network, advice = self._selection.write()
+        figure = self.run.out / "pruned.svg"
         result = SearchResult(
             strategy=self.settings.strategy,
             supernet=graph_cost(self.space.wanted.graph),
-            found=self._cost(network.graph),
+            found=self._selection.cost(network.graph),
             rounds=self.round,
             operations=len(self.net.gates.groups),
             operations_left=self._alive(),
@@ -402,7 +396,7 @@ class _Search:
             figure=str(figure if advice is None else figure.with_suffix(".dot")),
             advice=advice,
         )
-        shared = self._shared(network)
+        shared = self._selection.write_weights(network)
         if self.run.writes:
             about = {
                 "found_hash": file_hash(self.run.out / FOUND),
@@ -412,25 +406,6 @@ class _Search:
             self.run.write_json(RESULT, result.record() | about)
         self._tell("end", result.record())
         return result
-
-    def _cost(self, network: Graph) -> Cost:
-        """What the found network costs; its time is that of the member, by the table."""
-        graph = self.space.wanted.graph
-        if graph.timing is None:
-            return graph_cost(network)
-        kept = self.net.gates.groups.keys() - self.removed.keys()
-        return evolve(graph_cost(network), latency=graph_cost(prune_to(graph, kept)).latency)
-
-    def _shared(self, network: Compiled) -> dict[str, Any]:
-        """What is said of the found network with the weights of the search, if they are kept."""
-        if self.settings.result == "scratch" and self.widths is None:
-            return {}
-        member = frozenset(self.net.gates.groups.keys() - self.removed.keys())
-        channels = None
-        if self.widths is not None:
-            view = self.widths.view(member)
-            channels = view.slices, self.widths.kept(view)
-        return {"shared": write_shared(self.run, self.net, member, network, channels)}
 
     def _check_refused(self) -> None:
         if self.refused:
@@ -443,80 +418,3 @@ class _Search:
                 ),
                 status=1,
             )
-
-    def _write_spec(self) -> Compiled:
-        """Write the found network's spec, and compile it."""
-        groups = self.net.gates.groups.keys() - self.removed.keys()
-        text = self._spec_of(groups)
-        network = compile_loaded(load_text(Source(FOUND, text), self.run.out))
-        self.run.write_text(FOUND, text)
-        return network
-
-    def _write_members(self) -> None:
-        """Write what is believed of judged members, and those that the data do not decide on."""
-        standings, graph = self.strategy.standings, self.space.wanted.graph
-        if not standings:
-            return
-        rows = []
-        for standing in standings:
-            cost = graph_cost(prune_to(graph, standing.member))
-            rows.append(standing.record() | cost.record())
-        self.run.write_lines(MEMBERS, rows)
-        runners_up = dict(zip(RUNNERS_UP, self.strategy.runners_up(), strict=False))
-        for name, member in runners_up.items():
-            self.run.write_text(name, self._spec_of(member - {*dead_groups(graph, member)}))
-        say_note(_undecided(standings[0], runners_up))
-
-    def _write_widths(self) -> None:
-        """Write what was decided of channels."""
-        if self.widths is None:
-            return
-        view = self.widths.view(frozenset(self.net.gates.groups.keys() - self.removed.keys()))
-        kept = self.widths.kept(view)
-        layers = (*layers_of(view.graph, view.slices, kept, self.widths.paths).values(),)
-        say_note(self.widths.remark(layers))
-        self.run.write_lines("layers.jsonl", [layer.record() for layer in layers])
-        self.run.write_lines("slices.jsonl", self.widths.told(view))
-        write_figure(draw_widths(layers), self.run.out / WIDTHS)
-
-    def _write_artifacts(self) -> str | None:
-        """Write what tells of the search; advice where the figure could not be drawn."""
-        graph, annotation = self.space.wanted.graph, self._annotation()
-        self.run.write_text("graph.json", graph_to_json(graph, annotation))
-        report = gamma_report(graph)
-        self.run.write_text("gamma.json", report.json)
-        self.run.write_text("gamma.md", report.markdown)
-        return write_figure(draw(graph, annotation), self.run.out / "search.svg")
-
-    def _annotation(self) -> Annotation:
-        """Gamma, round of removal and words of every edge of the wanted network, by its group."""
-        rows = gate_rows(self.strategy, self.removed)
-        return annotation_of(self.space.wanted.graph, rows, self.removed)
-
-    def _spec_of(self, groups: Collection[str]) -> str:
-        """The spec of the wanted network with these operations alone."""
-        wanted = self.space.wanted
-        if self.widths is None:
-            spec = derive_spec(wanted, prune_to(wanted.graph, groups))
-        else:
-            view = self.widths.view(frozenset(groups))
-            spec = narrowed_spec(wanted, view.slices, self.widths.kept(view), view.graph)
-        return self._header(len(groups)) + print_spec(spec)
-
-    def _header(self, operations: int) -> str:
-        name = Path(self.space.wanted.loaded.source.name).name
-        shown = visible(f"{name} on {self.options.data_name}")
-        return (
-            f"# Found by bayesnas search of {shown}, seed {self.options.seed}: "
-            f"{operations} of {len(self.net.gates.groups)} operations left.\n\n"
-        )
-
-
-def _undecided(best: Standing, names: Collection[str]) -> str:
-    """What the posterior says of the network that stays, and of those it does not tell from it."""
-    chance = "less than 1%" if best.close < 0.01 else f"{best.close:.0%}"
-    text = f"by the posterior the chance that its loss is within 1 % of the best's is {chance}"
-    if not names:
-        return text
-    others = "another" if len(names) == 1 else f"{len(names)} others"
-    return f"{text}; the data do not decide between it and {others}: {quote(names)}"

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import frozen
 
 from bayesnas.compiler.settings import SearchSettings
-from bayesnas.runtime.jobs.gates import round_schema
+from bayesnas.runtime.jobs.search.gates import round_schema
 from bayesnas.runtime.runs.reading import (
     ANY_NUMBER,
     COUNT,

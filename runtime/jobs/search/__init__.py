@@ -1,0 +1,1 @@
+"""Searches, from a supernet to a pruned spec."""
