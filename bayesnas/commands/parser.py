@@ -15,6 +15,7 @@ from bayesnas.commands import (
 )
 from bayesnas.commands.beside import demo, doctor, estimating, init, measuring, reporting, status
 from bayesnas.commands.refusals import CommandParser
+from bayesnas.commands.trained import compressing, using
 
 COMMANDS: Final = (
     init.INIT,
@@ -29,11 +30,11 @@ COMMANDS: Final = (
     estimating.ESTIMATE,
     searching.SEARCH,
     training.TRAIN,
-    training.COMPRESS,
+    compressing.COMPRESS,
     searching.COMPARE,
-    training.EVAL,
-    training.PREDICT,
-    training.EXPORT,
+    using.EVAL,
+    using.PREDICT,
+    using.EXPORT,
     reporting.REPORT,
     status.STATUS,
     doctor.DOCTOR,

@@ -35,8 +35,8 @@ def narrowed_spec(
         DiagnosticError: D606 (status 1) if a layer were left without channels, D607 if the network
             has searched edges.
     """
-    if member is None and compiled.graph.searched():
-        raise DiagnosticError(_searched(compiled))
+    if member is None:
+        check_decided(compiled)
     graph = compiled.graph if member is None else member
     _check_left(slices, kept)
     terms = {
@@ -44,6 +44,25 @@ def narrowed_spec(
         for edge in graph.edges()
     }
     return derive_spec(compiled, graph, terms)
+
+
+def check_decided(compiled: Compiled) -> None:
+    """Refuse a space, whose channels are those of no network.
+
+    Raises:
+        DiagnosticError: D607.
+    """
+    if not (searched := compiled.graph.searched()):
+        return
+    raise DiagnosticError(
+        Diagnostic(
+            "D607",
+            f"channels are removed from a network, and `{compiled.network.name}` is a space",
+            searched[0].span,
+            notes=(f"it has {len(searched):,} searched operations",),
+            help="search it first, and take what was found, `pruned.nas`: `bayesnas search`",
+        )
+    )
 
 
 def narrowed_graph(graph: Graph, slices: Slices, kept: Kept) -> Graph:
@@ -89,17 +108,6 @@ def _check_left(slices: Slices, kept: Kept) -> None:
             note, remedy = f"there are {sum(map(len, channels)):,}", "keep one or more of them"
             diagnostic = Diagnostic("D606", message, notes=(note,), help=remedy)
             raise DiagnosticError(diagnostic, status=1)
-
-
-def _searched(compiled: Compiled) -> Diagnostic:
-    searched = compiled.graph.searched()
-    return Diagnostic(
-        "D607",
-        f"channels are removed from a network, and `{compiled.network.name}` is a space",
-        searched[0].span,
-        notes=(f"it has {len(searched):,} searched operations",),
-        help="search it first, and take the network that was found",
-    )
 
 
 @frozen

@@ -27,6 +27,7 @@ EVENTS: Final = "tensorboard/events.out.tfevents.*"
 RUNNERS_UP: Final = ("runner_up_1.nas", "runner_up_2.nas", "runner_up_3.nas")
 COMPRESSED: Final = "compressed.nas"
 STEPS: Final = "steps"  # of a compression: runs that come before its own
+TRAINED: Final = "trained"  # of these, that of a spec
 LOCK: Final = ".lock"
 REPLACED: Final = ".replaced"  # the run that another one is to take the place of
 _COMMANDS: Final = ("search", "train")

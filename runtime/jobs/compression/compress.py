@@ -21,9 +21,11 @@ from bayesnas.compiler.space.latency_file import latencies_json, read_latencies
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.loading import load_data
+from bayesnas.runtime.jobs.compression.bounds import Judge
 from bayesnas.runtime.jobs.compression.cut import Cut, Sparsity
+from bayesnas.runtime.jobs.compression.first import Untrained, first_run, of_part
 from bayesnas.runtime.jobs.compression.pacing import Clock
-from bayesnas.runtime.jobs.compression.removal import Judge, Removal
+from bayesnas.runtime.jobs.compression.removal import Removal
 from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.jobs.train import Start, TrainResult, train
 from bayesnas.runtime.jobs.trained import TrainedRun, own_weights
@@ -90,20 +92,20 @@ class CompressResult:
 
 @plugins_named()
 def compress(
-    folder: Path, wanted: Compression, values: Mapping[str, Any], options: RunOptions
+    network: Path | Untrained, wanted: Compression, values: Mapping[str, Any], options: RunOptions
 ) -> CompressResult:
-    """Make the network of a finished training smaller, and train it on in a run of its own.
+    """Make a network smaller, and train it on in a run of its own.
 
     The new run is a training like others: evaluated, exported, resumed, compressed again. What
-    comes before it, removals but the last and trainings in which channels are judged, are runs in
-    the folder ``steps`` of its own.
+    comes before it, the training of a network that has none, removals but the last and trainings
+    in which channels are judged, are runs in the folder ``steps`` of its own.
 
     Args:
-        folder: of the run.
+        network: the folder of a finished training, or what is trained first.
         wanted: how small, and by what.
         values: settings of the training on, over those of the run; all of it together takes its
             epochs, one for each part at least.
-        options: of the new run; without data, those of the run are taken.
+        options: of the new run; without data, those of the finished training are taken.
 
     Raises:
         DiagnosticError: D413, D414 (the new run's folder), D415, D416 (no trained run), D423, D506
@@ -114,18 +116,50 @@ def compress(
     check_importance(wanted.importance, wanted.families)
     wanted = evolve(wanted, families=ordered(wanted.families))
     _check_timed(wanted)
-    check_out(options.out, options.resume, options.force, [folder])
-    run = TrainedRun.open(folder)
-    data, options = _with_data(run, options)
-    settings = make_settings(TrainSettings, {**run.training, **values})
-    work = _Work(run, wanted, settings, options, data.to(pick_device(options.device)))
+    given = [network] if isinstance(network, Path) else options.inputs(network.compiled)
+    check_out(options.out, options.resume, options.force, given)
     try:
-        return work.go()
+        return _begun(network, wanted, values, options)
     except KeyboardInterrupt as error:
-        if settings_of(options.out / STEPS / work.first) is None:
+        steps = options.out / STEPS
+        if not steps.is_dir() or all(settings_of(step) is None for step in steps.iterdir()):
             raise
         said = f"`--resume` goes on with the run in `{options.out}`"
         raise KeyboardInterrupt(said) from error
+
+
+def _begun(
+    network: Path | Untrained, wanted: Compression, values: Mapping[str, Any], options: RunOptions
+) -> CompressResult:
+    """The same once it is known that it may be written."""
+    folder, clock = (
+        (network, None) if isinstance(network, Path) else _first(network, wanted, options)
+    )
+    run = TrainedRun.open(folder)
+    data, options = _with_data(run, options)
+    settings = make_settings(TrainSettings, {**run.training, **values})
+    return _Work(run, wanted, settings, options, data.to(pick_device(options.device)), clock).go()
+
+
+def _first(
+    network: Untrained, wanted: Compression, options: RunOptions
+) -> tuple[Path, Clock | None]:
+    """The training that comes first, and what was measured to see what is possible.
+
+    Raises:
+        DiagnosticError: D608, D609, before anything is trained; what `train` raises.
+    """
+    whole, clock, limits = graph_cost(network.compiled.graph), None, wanted.limits
+    if wanted.timed and not (options.resume and settings_of(first_run(options.out))):
+        clock = Clock.of(network.compiled, limits.layers, pick_device(options.device))
+        whole = evolve(whole, latency=clock.takes({}))
+    if clock is not None or not wanted.timed:
+        [due] = step_budgets(whole, wanted.budgets, 1)
+        judge = Judge(wanted.importance, limits, due, options.seed, wanted.families)
+        network.check(judge, clock)
+    if options.force:
+        set_aside(options.out)
+    return network.train(options), clock
 
 
 def _check_timed(wanted: Compression) -> None:
@@ -181,10 +215,11 @@ class _Work:
         settings: TrainSettings,
         options: RunOptions,
         data: Data,
+        measured: Clock | None = None,
     ) -> None:
         self.run, self.wanted, self.options, self.data = run, wanted, options, data
+        self.measured = measured  # of this network, before it was trained
         self.learns = wanted.importance in PRIORS
-        self.first = "1_judged" if self.learns else "1"  # in the folder of steps, if that is used
         self.before = graph_cost(run.compiled.graph)
         parts = wanted.steps * (2 if self.learns else 1)
         each = max(1, settings.epochs // parts)
@@ -209,7 +244,7 @@ class _Work:
             judge = Judge(
                 self.wanted.importance, limits, due, self.options.seed, self.wanted.families
             )
-            removal = Removal(run, judge, self.data, self.clock)
+            removal = Removal.of(run, judge, self.data, self.clock)
             cut = self._judged(removal, number) if self.learns else removal.judged()
             self.layers = cut.layers(self.layers)
             removed = cut.score(self.data, run.at_once)
@@ -230,6 +265,8 @@ class _Work:
         files = [out / LATENCIES for out in (self._out(number), self._place(f"{number}_judged"))]
         begun = [file for file in files if self.options.resume and file.is_file()]
         table = read_latencies(begun[0]) if begun else None
+        if table is None and number == 1 and self.measured is not None:
+            table = self.measured.table
         device = pick_device(self.options.device)
         return Clock.of(run.compiled, limits.layers, device, table)
 
@@ -245,17 +282,9 @@ class _Work:
     def _place(self, name: str) -> Path:
         return self.options.out / STEPS / name
 
-    def _options(self, out: Path) -> RunOptions:
-        """Of one part: it is gone on with if it was begun."""
-        begun = settings_of(out) is not None
-        resume = self.options.resume and begun
-        # What is gone on with may have begun to replace another compression.
-        force = self.options.force or (self.options.resume and not begun)
-        return evolve(self.options, out=out, resume=resume, force=force)
-
     def _judged(self, removal: Removal, number: int) -> Cut:
         """The removal by what the network says of its channels, trained under a prior."""
-        removal.check()  # that the budget cannot be met is said at once
+        removal.bounds.check()  # that the budget cannot be met is said at once
         make, priors = removal.prior(), list[Prior]()
 
         def prior(module: nn.Module, data: Data, settings: TrainSettings) -> Prior:
@@ -263,8 +292,8 @@ class _Work:
             return priors[0]
 
         out = self._place(f"{number}_judged")
-        start = Start(removal.state, self._made(number), self._times(), {}, prior)
-        train(removal.compiled, self.judging, self._options(out), start)
+        start = Start(removal.bounds.state, self._made(number), self._times(), {}, prior)
+        train(removal.compiled, self.judging, of_part(self.options, out), start)
         return removal.judged(priors[0], own_weights(TrainedRun.open(out)))
 
     def _train(self, cut: Cut, removed: Score, number: int, out: Path, last: bool) -> TrainResult:
@@ -291,7 +320,7 @@ class _Work:
             _held(cut) if cut.masked else None,
         )
         settings = self.rest if last else self.settings
-        result = train(cut.narrowed.compiled, settings, self._options(out), start)
+        result = train(cut.narrowed.compiled, settings, of_part(self.options, out), start)
         entries = {
             f"trained_{n}": v for n, v in self.data.task.entries("test", result.test).items()
         }

@@ -13,7 +13,7 @@ from bayesnas.runtime.data.registry import LEVELS
 from bayesnas.runtime.report.blocks import Code, Numbers, Section, Table
 from bayesnas.runtime.report.colours import coloured
 from bayesnas.runtime.report.files import ComparisonFiles, RunFiles
-from bayesnas.runtime.runs.ownership import LATENCIES
+from bayesnas.runtime.runs.ownership import LATENCIES, RESULT, STEPS, TRAINED
 
 _LINE: Final = 90  # characters of a command that stand on one
 
@@ -22,7 +22,9 @@ def command_of(run: RunFiles) -> str:
     """The command that makes the run again, from the copy of its spec, in a new folder."""
     settings, kind = run.settings, "search" if run.made == "search" else "train"
     spec = run.folder / settings["file"]
-    words = ["bayesnas", run.made, str(spec if run.made != "compress" else "RUN")]
+    first = run.folder / STEPS / TRAINED  # the training of a spec that was compressed
+    given = str(first) if (first / RESULT).is_file() else "RUN"
+    words = ["bayesnas", run.made, str(spec) if run.made != "compress" else given]
     words += ["--data", _data(settings), "-o", "NEW", "--seed", str(settings.get("seed", 0))]
     if run.made == "compress":
         words += _compression(settings["compression"])
@@ -113,8 +115,7 @@ def _search_words(settings: Mapping[str, Any]) -> Iterator[str]:
     proxy, budgets = settings.get("proxy"), settings.get("budgets")
     if isinstance(budgets, dict):
         for name, limit in budgets.items():
-            amount = duration_text(limit) if name == "latency" else limit
-            yield from ("--budget", f"{name}={amount}")
+            yield from ("--budget", _budget(name, limit))
     if isinstance(proxy, dict):
         for name, value in proxy.items():
             yield from ("--proxy", f"{name}={value}")
@@ -125,8 +126,21 @@ def _compression(record: Any) -> Iterator[str]:
     if not isinstance(record, dict):
         return
     for budget in record.get("budgets", ()):
-        yield from ("--budget", f"{budget['cost']}={budget['limit']}")
+        yield from ("--budget", _budget(budget["cost"], budget["limit"]))
     yield from ("--importance", str(record.get("importance", "magnitude")))
+    if families := record.get("families"):
+        yield from ("--family", ",".join(families))
+    limits = record.get("limits", {})
+    counts = {"steps": record.get("steps", 1), "least": 1, "round_to": 1, **limits}
+    for name in ("steps", "least", "round_to"):
+        if counts[name] != 1:
+            yield from (f"--{name.replace('_', '-')}", str(counts[name]))
+    for layer in limits.get("layers", ()):
+        yield from ("--keep", layer)
+
+
+def _budget(cost: str, limit: int) -> str:
+    return f"{cost}={duration_text(limit) if cost == 'latency' else limit}"
 
 
 def facts_of(run: RunFiles) -> list[tuple[str, str]]:

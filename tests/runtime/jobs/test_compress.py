@@ -14,7 +14,7 @@ from support import assert_style
 
 from bayesnas import load_network
 from bayesnas.cli import main
-from bayesnas.commands.training import IMPORTANCES
+from bayesnas.commands.trained.compressing import IMPORTANCES
 from bayesnas.compiler.graph.cost import Cost, graph_cost
 from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.pipeline import compile_spec

@@ -1,0 +1,1 @@
+"""Commands that take trained networks."""

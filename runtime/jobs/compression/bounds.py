@@ -1,0 +1,171 @@
+"""What may be left of a network: limits and budgets, and what that costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
+
+import torch
+from attrs import evolve, frozen
+from torch import Tensor, nn
+
+from bayesnas.compiler.graph.cost import Cost
+from bayesnas.compiler.graph.model import BudgetConstraint
+from bayesnas.compiler.pipeline import Compiled
+from bayesnas.compiler.slices.counts import Kept, kept_cost
+from bayesnas.compiler.slices.groups import Slices, coupled_slices
+from bayesnas.runtime.jobs.compression.cut import module_of
+from bayesnas.runtime.jobs.compression.pacing import Clock
+from bayesnas.runtime.weights.choice import Limits, Ranking, Scores, free_strands, within
+from bayesnas.runtime.weights.families import STRUCTURED, Pieces, Prices, Weighing, pieces_of
+from bayesnas.runtime.weights.removal import masked, sliced_tensors, state_paths
+from bayesnas.runtime.weights.subject import Rows, Subject
+
+
+@frozen
+class Judge:
+    """What judges groups of weights, and what bounds its choice.
+
+    Args:
+        importance: a name of `IMPORTANCES` or `PRIORS`.
+        limits: of channels.
+        budgets: what the smaller network may cost.
+        seed: of what is drawn.
+        families: names of `FAMILIES`; those whose groups are removed come before those that are
+            masked, and each saves the same share.
+    """
+
+    importance: str
+    limits: Limits
+    budgets: tuple[BudgetConstraint, ...]
+    seed: int
+    families: tuple[str, ...] = ("channel",)
+
+    def due(self, number: int, whole: Cost) -> tuple[BudgetConstraint, ...]:
+        """Budgets once so many of the families have had their turn."""
+
+        def limit(budget: BudgetConstraint) -> int:
+            cost: int = getattr(whole, budget.cost)
+            share = min(1.0, budget.limit / max(1, cost))
+            if number == len(self.families):
+                return budget.limit
+            return max(budget.limit, int(cost * share ** (number / len(self.families))))
+
+        return tuple(evolve(budget, limit=limit(budget)) for budget in self.budgets)
+
+
+class Bounds:
+    """What may be left of a network, and what that costs.
+
+    Args:
+        compiled: the network.
+        judge: with limits and budgets.
+        state: what it has learned, or begins with, by name.
+        parameters: the names of those that are no buffers.
+        clock: times of its operations, where a budget is of latency.
+    """
+
+    def __init__(
+        self,
+        compiled: Compiled,
+        judge: Judge,
+        state: Mapping[str, Tensor],
+        parameters: Collection[str],
+        clock: Clock | None = None,
+    ) -> None:
+        self.compiled, self.judge, self.state, self.clock = compiled, judge, state, clock
+        self.slices: Slices = clock.slices if clock else coupled_slices(compiled.graph)
+        self.strands = free_strands(compiled, self.slices, judge.limits.layers)
+        self.whole = kept_cost(compiled.graph, self.slices, {})
+        self.paths = state_paths(compiled)
+        self.weights = {name: w for name, w in state.items() if name in parameters}
+        self.prices = Prices.of(compiled.graph, self.weights, self.paths)
+
+    def kept(self, scores: Scores, budgets: Sequence[BudgetConstraint]) -> Kept:
+        """Channels that stay by these scores."""
+        choose = partial(self._chosen, scores)
+        return choose(budgets) if self.clock is None else self.clock.fitting(choose, budgets)
+
+    def _chosen(self, scores: Scores, budgets: Sequence[BudgetConstraint]) -> Kept:
+        """The same by the pace alone."""
+        ranking = Ranking(scores, self.judge.limits)
+        return within(self.compiled.graph, self.slices, ranking, budgets)
+
+    def check(self) -> None:
+        """Refuse a budget that cannot be met, before anything is judged, or trained.
+
+        Raises:
+            DiagnosticError: D609.
+        """
+        for number, family in enumerate(self.judge.families):
+            due = self.judge.due(number + 1, self.whole)
+            module = module_of(self.compiled, self.state, torch.device("cpu"))
+            subject = self.subject(module, torch.Generator(), family)
+            ones = {s: torch.ones(s.size) for s in subject.strands}
+            if not isinstance(subject, Pieces):
+                self._chosen(ones, due)
+            elif len(self.judge.families) == 1:
+                weighing = Weighing(subject, self.prices, self.present(self.state, {}, {}))
+                weighing.fitting(ones, due)
+
+    def present(
+        self, state: Mapping[str, Tensor], kept: Kept, stay: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Of each weight tensor, 1 where a weight is left."""
+        whole = self.survivors(kept)
+        return {
+            name: whole[name] * (state[name] != 0) * stay.get(name, 1.0)
+            for name in self.prices.uses
+        }
+
+    def survivors(self, kept: Kept) -> dict[str, Tensor]:
+        """Of all tensors, 1 where a number is in the network of these channels."""
+        ones = {name: torch.ones_like(z, dtype=torch.float32) for name, z in self.state.items()}
+        return masked(self.compiled, ones, self.slices, kept)
+
+    def left(self, kept: Kept) -> Prices:
+        """Prices in the network of these channels."""
+        whole, uses = self.survivors(kept), self.prices.uses
+        rest = sum(int(whole[name].sum()) for name in self.weights if name not in uses)
+        return Prices(rest, uses)
+
+    def excess(self, cost: Cost) -> float:
+        """What a network has still to save for one family, as a share of what it has to save."""
+        budgets = self.judge.due(1, self.whole)
+
+        def share(budget: BudgetConstraint) -> float:
+            now: int = getattr(cost, budget.cost)
+            first: int = getattr(self.whole, budget.cost)
+            return (now - budget.limit) / max(1, first - budget.limit)
+
+        return max(map(share, budgets), default=0.0)
+
+    def cost_of(self, subject: Subject) -> Callable[[Kept], Cost]:
+        """What a network of some groups of a subject costs."""
+        if not isinstance(subject, Pieces):
+            return lambda kept: kept_cost(self.compiled.graph, self.slices, kept)
+        weighing = Weighing(subject, self.prices, self.present(self.state, {}, {}))
+        return lambda kept: weighing.cost(rows_of(subject, kept))
+
+    def subject(
+        self,
+        module: nn.Module,
+        generator: torch.Generator,
+        family: str,
+        losses: Callable[[], Iterator[Tensor]] = lambda: iter(()),
+    ) -> Subject:
+        """A network of the run's with the groups of a family."""
+        sliced = (*sliced_tensors(self.compiled, self.slices),)
+        readers = family != "filter"
+        subject = Subject(module, sliced, self.strands, losses, generator, readers)
+        if family in STRUCTURED:
+            return subject
+        return pieces_of(family, subject, self.prices.uses, self.judge.limits.layers)
+
+
+def rows_of(subject: Subject, kept: Kept) -> Rows:
+    """Which groups stay."""
+    rows = {s: torch.zeros(s.size, dtype=torch.bool) for s in subject.strands}
+    for strand, row in rows.items():
+        row[[*kept.get(strand, range(strand.size))]] = True
+    return rows
