@@ -348,6 +348,10 @@ class Task(ABC):
         """What is true of each example, for people; nothing where no few words say it."""
         return ["" for _ in targets]
 
+    def said(self, outputs: Tensor) -> list[str]:
+        """What a network says of each example in a line, to stand beside `truths`."""
+        return [", ".join(self.answer_texts(row)) for row in self.answers(outputs, 1)]
+
     @property
     def has_maps(self) -> bool:
         """Whether it has `maps`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import torch
@@ -26,6 +26,8 @@ from bayesnas.runtime.tasks.interface import (
     wrong,
 )
 from bayesnas.runtime.tasks.measures import Measures
+
+_SAID: Final = 4  # labels of an example in words
 
 
 @frozen
@@ -101,6 +103,10 @@ class Multilabel(Task):
         marked = (targets > 0).tolist()
         named = ([n for n, on in zip(self.labels, row, strict=True) if on] for row in marked)
         return [", ".join(names) or "no label" for names in named]
+
+    def said(self, outputs: Tensor) -> list[str]:
+        """The likeliest labels."""
+        return [", ".join(self.answer_texts(row)) for row in self.answers(outputs, _SAID)]
 
     # ------------------------------------------------------------------------------- the network
 

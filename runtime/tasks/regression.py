@@ -204,6 +204,11 @@ class Regression(Task):
         rows = targets.reshape(len(targets), -1)[:, :_SHOWN].tolist()
         return [", ".join(f"{value:.4g}" for value in row) for row in rows]
 
+    def said(self, outputs: Tensor) -> list[str]:
+        """The first numbers, without their names."""
+        rows = self.answers(outputs, _SHOWN)
+        return [", ".join(f"{value:.4g}" for _, value in row[:_SHOWN]) for row in rows]
+
     def answers(self, outputs: Tensor, top: int) -> list[list[tuple[str, float]]]:  # noqa: ARG002
         """All targets, in their own units."""
         outputs = outputs.detach().to(torch.float64)

@@ -102,9 +102,8 @@ class _Answers:
         places = torch.tensor(order)
         examples = self.part.subset(places.to(self.part.targets.device))
         [(inputs, _)] = raw_batches(examples, len(order))
-        outputs, names = predict(self.trained.network, inputs).cpu(), _targets_of(self.trained)
-        shown = Worst(task, tuple(order), examples, outputs, self.losses[places], tuple(names))
-        return shown.blocks()
+        outputs = predict(self.trained.network, inputs).cpu()
+        return Worst(task, tuple(order), examples, outputs, self.losses[places]).blocks()
 
 
 def _targets_of(trained: TrainedRun) -> list[str]:

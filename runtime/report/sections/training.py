@@ -58,6 +58,7 @@ def training_sections(run: RunFiles) -> list[Section]:
             answers += _by_class(classes, f"{port}: " if port else "", counted)
     if result:
         answers += [*_measures(result), *answers_of(run)]
+    if answers:
         sections.append(Section("Its answers on the test part", (), tuple(answers)))
     return sections
 

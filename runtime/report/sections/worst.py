@@ -21,10 +21,10 @@ from bayesnas.runtime.report.sections.pictures import (
 )
 from bayesnas.runtime.tasks.bundle import by_port
 from bayesnas.runtime.tasks.interface import Map, Score, Task
+from bayesnas.runtime.tasks.next_token import NextToken
 from bayesnas.runtime.tasks.several import Several
 
 COUNT: Final = 12
-_SHOWN: Final = 4  # numbers or labels of an example
 _PANELS: Final = 6  # images of an example
 _LEGEND: Final = 24  # classes that are named with their colours
 _COLOURS: Final = (1, 3)
@@ -41,7 +41,6 @@ class Worst:
         examples: they themselves.
         outputs: of the network [M, K].
         losses: theirs [M], in nats.
-        targets: names of the numbers that are told, where these are.
     """
 
     task: Task
@@ -49,7 +48,6 @@ class Worst:
     examples: Examples
     outputs: Tensor = field(eq=False, repr=False)
     losses: Tensor = field(eq=False, repr=False)
-    targets: tuple[str, ...] = ()
 
     def blocks(self) -> list[Block]:
         """A table of them, and their pictures where their inputs are images."""
@@ -76,6 +74,11 @@ class Worst:
 
     def _about(self, true: Sequence[dict[str, Map]]) -> str:
         maps = [one for row in true for one in row.values()]
+        if isinstance(self.task, NextToken):
+            return (
+                "The stretches of the test part of the largest loss, and at each place the "
+                "likeliest token behind what is true before it."
+            )
         if not maps:
             return (
                 "The test examples of the largest loss: often mislabelled, cut off, or of a rare "
@@ -89,27 +92,24 @@ class Worst:
 
     def _answers(self) -> tuple[Table, list[str]]:
         """Truth and answer of each, and both in a line."""
-        task, told = self.task, self.task.answers(self.outputs, max(_SHOWN, len(self.targets)))
-        truths = task.truths(self.examples.targets)
-        word, measure = task.answer_columns
-        one = not self.targets and bool(task.strata_names)  # the likeliest class, and its share
-        rows: list[tuple[Cell, ...]] = []
-        captions = []
-        for n, truth, answers, loss in zip(
-            self.numbers, truths, told, self.losses.tolist(), strict=True
-        ):
-            answer = self._answer(answers[:1] if one else answers)
-            cells = (answers[0][0], float(answers[0][1])) if one else (answer,)
-            rows.append((n, truth, *cells, loss))
-            captions.append(f"is {truth}, answer {answer}" if truth else "")
-        columns = (f"answer: {word}", measure) if one else ("answer",)
+        task = self.task
+        truths, said = task.truths(self.examples.targets), task.said(self.outputs)
+        losses = self.losses.tolist()
+        captions = [
+            f"is {truth}, answer {answer}" if truth else ""
+            for truth, answer in zip(truths, said, strict=True)
+        ]
+        columns: tuple[str, ...] = ("answer",)
+        answers: list[tuple[Cell, ...]] = [(answer,) for answer in said]
+        if task.strata_names:  # the share in a column of its own
+            word, measure = task.answer_columns
+            columns = (f"answer: {word}", measure)
+            answers = [(row[0][0], float(row[0][1])) for row in task.answers(self.outputs, 1)]
+        rows = [
+            (n, truth, *cells, loss)
+            for n, truth, cells, loss in zip(self.numbers, truths, answers, losses, strict=True)
+        ]
         return Table.of(_NAME, ("example", "truth", *columns, "loss, nats"), rows), captions
-
-    def _answer(self, answers: Sequence[tuple[str, float]]) -> str:
-        if not self.targets:
-            return ", ".join(self.task.answer_texts(answers))
-        values = dict(answers)
-        return ", ".join(f"{values[name]:.4g}" for name in self.targets[:_SHOWN])
 
     def _places(self) -> tuple[Table, list[str]]:
         """The measure of the maps of each, with what else is true and answered."""

@@ -20,6 +20,7 @@ from bayesnas.runtime.report.sections.worst import COUNT, Worst, example_qualiti
 from bayesnas.runtime.tasks.classification import Classification
 from bayesnas.runtime.tasks.interface import Map, Task
 from bayesnas.runtime.tasks.multilabel import Multilabel
+from bayesnas.runtime.tasks.next_token import NextToken
 from bayesnas.runtime.tasks.pixel_numbers import PixelRegression
 from bayesnas.runtime.tasks.pixels import IGNORED, PixelClassification
 from bayesnas.runtime.tasks.several import Output, Several
@@ -135,6 +136,18 @@ def test_labels_are_named() -> None:
     assert isinstance(block, Numbers)
     assert [row[1] for row in block.table.rows] == ["red, ripe", "no label"]
     assert str(block.table.rows[1][2]).startswith("round 73.11%")
+
+
+def test_stretches_of_a_text_stand_beside_the_likeliest_tokens() -> None:
+    task = NextToken(("a", "b", " "))
+    targets = torch.tensor([[0, 1, 2, 0]])
+    outputs = torch.nn.functional.one_hot(torch.tensor([[0, 0, 2, 1]]), 3).float()
+    flat = outputs.transpose(1, 2).flatten(1)
+    losses = task.losses(flat, targets)
+    [block] = Worst(task, (7,), Part(torch.ones(1, 4), targets), flat, losses).blocks()
+    assert isinstance(block, Numbers)
+    assert block.table.columns == ("example", "truth", "answer", "loss, nats")
+    assert block.table.rows[0][:3] == (7, "'ab a'", "'aa b'")
 
 
 def test_pictures_are_small_however_large_the_examples_are() -> None:
