@@ -20,7 +20,7 @@ IMAGES = {"cifar10": 50_000, "imagenet": 1_281_167}
 # What makes a command small; the rest of it is as the page has it.
 SMALL = {
     "search": (
-        "--set cells=3 --set width=4",
+        "--set cells=2 --set width=4",
         "batch_size=16 rounds=1 warmup_epochs=0.5 epochs=0.5",
     ),
     "grow": ("--set cells=3 --set width=4 --set classes=10", ""),
@@ -95,7 +95,7 @@ def small(command: str) -> list[str]:
     spec = SPECS.get(words[1], more)
     chosen = [o for o in options.split() if o.partition("=")[0] not in given or "epochs" in o]
     if "bayesnas" in words:
-        chosen += ["curvature_examples=4", "curvature=fisher_empirical"]
+        chosen += ["curvature_examples=2", "curvature=fisher_empirical"]
     if "pgnas_densenet121" in words:
         chosen.append("draws=2")
     return [*words, *spec.split(), *(w for o in chosen for w in ("--option", o))]

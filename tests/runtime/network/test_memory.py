@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from attrs import evolve
-from living import packaged
+from living import CELLS, packaged
 from support import compile_text
 from torch import nn
 
@@ -101,8 +101,8 @@ def test_no_pass_takes_more_than_a_step() -> None:
 def test_modules_see_no_more_examples_at_once_than_a_step_has_room_for(
     batch_size: int, recompute: str
 ) -> None:
-    count = min(COUNT, 24 * batch_size)  # one at a time takes its time
-    net = supernet(packaged("digits_cell").graph, batch_size, count, recompute=recompute)
+    count = min(COUNT, 12 * batch_size)  # one at a time takes its time
+    net = supernet(compile_text(CELLS).graph, batch_size, count, recompute=recompute)
     footprint, work = net.at_once.footprint, passes(net, count)
     del work["step"]
     seen: list[int] = []

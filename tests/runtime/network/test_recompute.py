@@ -22,7 +22,7 @@ from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.tasks.classification import Classification
 from benchmarks.common import peak
 
-SPECS = ["darts_cell", "digits_cell", "nasbench201", "multiscale", "treecell_pyramidnet"]
+SPECS = ["darts_cell", "digits_cell", "nasbench201", "multiscale"]
 DROPPING = CELLS.replace("op small = conv_bn(1)", "op small = conv_bn(1) >> dropout(20)")
 
 
