@@ -9,8 +9,11 @@ INSTALL ?= $(BIN)/python -m pip install --quiet
 demo: links
 	$(BIN)/bayesnas demo -o build/demo --force
 
+# What is compiled is kept: tests start many processes. Work is stolen in long stretches, so that few
+# files are shared by two workers, which both would set up.
+unexport PYTHONDONTWRITEBYTECODE
 test: links
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # Half an hour; `make fuzz CASES=1000 SEED=7` for less. What fails is saved in build/fuzz and comes
 # again with `PYTHONPATH=.links $(BIN)/python tests/fuzz.py --replay FILE`.

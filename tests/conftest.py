@@ -24,7 +24,7 @@ pytest.register_assert_rewrite("support", "living", "reference")
 
 settings.register_profile(
     "quick",
-    max_examples=30,
+    max_examples=20,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],

@@ -174,6 +174,20 @@ def tested_on(data: Data) -> dict[str, str]:
     return {"test_hash": data.test.fingerprint()}
 
 
+def parted(
+    data: Data, settings: TrainSettings, generator: torch.Generator
+) -> tuple[Examples, Examples | None]:
+    """The examples that train, and those held out, if any; first of what a run's seed draws."""
+    train, share = data.train, settings.holdout
+    if not share:
+        return train, None
+    if settings.carry_state == "yes":  # the end of the text
+        places = torch.arange(len(train), device=train.targets.device)
+        first = len(train) - round(share * len(train))
+        return train.subset(places[:first]), train.subset(places[first:])
+    return split(train, data.task, share, generator)
+
+
 class _Training:
     """One training; `state` and `restore` carry it over an interruption."""
 
@@ -202,7 +216,7 @@ class _Training:
         self.learner = Learner(module, emitted, graph, settings, options.compiling)
         self.generator = torch.Generator().manual_seed(options.seed)
         torch.manual_seed(options.seed)  # for dropout
-        fit, self.held = self._parts()
+        fit, self.held = parted(data, settings, self.generator)
         size, extra = settings.batch_size, Extra.of(settings)
         make_batches = Streams if self.carrying else Batches
         self.batches = make_batches(data, fit, size, settings.augment, self.generator, extra)
@@ -216,17 +230,6 @@ class _Training:
         self.clock = Stopwatch()
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None  # with `keep = best`: a score, and its weights
-
-    def _parts(self) -> tuple[Examples, Examples | None]:
-        """The examples that train, and those held out, if any."""
-        train, share = self.data.train, self.settings.holdout
-        if not share:
-            return train, None
-        if self.carrying:  # the end of the text
-            places = torch.arange(len(train), device=train.targets.device)
-            first = len(train) - round(share * len(train))
-            return train.subset(places[:first]), train.subset(places[first:])
-        return split(train, self.data.task, share, self.generator)
 
     def fit(self) -> TrainResult:
         if (state := self.run.checkpoint(self._schema(), self.device)) is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import torch
 from attrs import frozen
 
 from bayesnas.compiler.graph.cost import graph_cost
@@ -18,6 +19,8 @@ from bayesnas.runtime.tasks.interface import AT_ONCE
 DERIVATIVE: Final = 128  # examples at once that a derivative in the gates takes at most
 JUDGEMENT: Final = 256  # that recalibration and judgement of members take at most
 TEST: Final = 500  # that a test takes at most
+
+ROOM: Final = 2**30  # bytes that a derivative may take on a GPU, whatever a step takes
 
 _IMAGES: Final = 4  # copies of an example, from bytes to what the network sees
 _PASSING: Final = 3  # the largest tensors that come and go beside what is kept
@@ -74,18 +77,30 @@ class AtOnce:
 
     One at least, whatever it takes. How many they are changes no mean over examples but its
     rounding.
+
+    Args:
+        footprint: of the network.
+        batch_size: of a training step.
+        room: bytes that a derivative may take besides, if a step takes less.
     """
 
     footprint: Footprint
     batch_size: int
+    room: int = 0
+
+    @classmethod
+    def on(cls, device: torch.device, footprint: Footprint, batch_size: int) -> AtOnce:
+        """With `ROOM` on a GPU, which is done with few examples before the next are launched."""
+        return cls(footprint, batch_size, ROOM if device.type == "cuda" else 0)
 
     def forward(self, most: int) -> int:
         """Of a pass without gradients."""
-        return self._fitting(self.footprint.forward, most)
+        return _fitting(self._step, self.footprint.forward, most)
 
     def derivative(self) -> int:
         """Of the gradient in the gates."""
-        return self._fitting(self.footprint.derivative, DERIVATIVE)
+        room = max(self._step, self.room)
+        return _fitting(room, self.footprint.derivative, DERIVATIVE)
 
     def curvature(self, estimator: str, outputs: int) -> int:
         """Of a curvature in the gates, by its estimator's name, for so many outputs."""
@@ -94,8 +109,12 @@ class AtOnce:
             each += min(outputs, AT_ONCE) * self.footprint.direction
         if estimator == "hessian":
             each *= _TWICE
-        return self._fitting(each, DERIVATIVE)
+        return _fitting(max(self._step, self.room), each, DERIVATIVE)
 
-    def _fitting(self, each: int, most: int) -> int:
-        room = int(_SHARE * self.footprint.step * self.batch_size)
-        return max(1, min(most, room // each))
+    @property
+    def _step(self) -> int:
+        return self.footprint.step * self.batch_size
+
+
+def _fitting(room: int, each: int, most: int) -> int:
+    return max(1, min(most, int(_SHARE * room) // each))

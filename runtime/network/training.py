@@ -19,7 +19,7 @@ from bayesnas.runtime.network.together.ranks import world
 from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.interface import Report, Score, Task
 
-Judgement = TypeVar("Judgement", Score, Report)
+Judgement = TypeVar("Judgement", Score, Report, Tensor)
 
 ABSURD = 100  # times the loss of chance, beyond which a network has learned nothing but nonsense
 
@@ -114,6 +114,26 @@ def evaluate(
     It looks at ``at_once`` examples at a time, which changes nothing but time and memory.
     """
     return _judged(module, data.task.score, part, at_once, data.normalize, gates)
+
+
+@torch.no_grad()
+def example_losses(
+    module: nn.Module,
+    data: Data,
+    part: Examples,
+    at_once: int,
+    gates: Tensor | None = None,
+) -> Tensor:
+    """The loss of every example [N] alike, without its weight, float64 on the CPU.
+
+    In the order of the part, of a network that carries no state from one to the next.
+    """
+
+    def losses(predictions: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+        batches = [data.task.losses(outputs, targets) for outputs, targets in predictions]
+        return torch.cat(batches).to("cpu", torch.float64)
+
+    return _judged(module, losses, part, at_once, data.normalize, gates)
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ compared by what they cost.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from math import prod
@@ -35,7 +35,7 @@ from bayesnas.runtime.network.recompute import recompute_blocks
 from bayesnas.runtime.network.recording import Recording
 from bayesnas.runtime.network.together.ranks import Share, world
 from bayesnas.runtime.network.together.synchronised import parted
-from bayesnas.runtime.network.training import check_loss, diverged, evaluate, sgd
+from bayesnas.runtime.network.training import check_loss, diverged, evaluate, example_losses, sgd
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.reading import (
     COUNT,
@@ -84,7 +84,7 @@ class Supernet:
         if settings.recompute == "yes" and not recompute_blocks(module, self.emitted):
             say_note("`recompute` has no effect: there are no cells to be computed one by one")
         footprint = Footprint.of(graph, settings.recompute == "yes")
-        self.at_once = AtOnce(footprint, settings.batch_size)
+        self.at_once = AtOnce.on(device, footprint, settings.batch_size)
         self._recording: Recording | None = None
         if settings.recompute == "no":  # else Python runs in the backward pass
             self._recording = Recording.of(self.module, graph, settings.batch_size)
@@ -342,16 +342,25 @@ class Supernet:
 
     def judge(self, member: Member) -> Score:
         """A member by the weights it shares, with normalisation of its own."""
-        [score] = self.judge_parts(member, [self.held_part])
-        return score
+        with self._judging(member) as gates:
+            return self.score(gates)
 
-    def judge_parts(
-        self, member: Member, parts: Sequence[Examples], recalibration: int | None = None
-    ) -> list[Score]:
-        """The same on some parts, normalisation estimated from so many training examples."""
+    def losses(self, member: Member, part: Examples, normalisation: int) -> Tensor:
+        """What a member loses on each example of a part [N], nats, float64 on the CPU.
+
+        Judged as `judge` does, normalisation estimated from so many training examples.
+        """
+        with self._judging(member, normalisation) as gates:
+            self.evaluated += len(part)
+            size = self.at_once.forward(JUDGEMENT)
+            return example_losses(self.module, self.data, part, size, gates)
+
+    @contextmanager
+    def _judging(self, member: Member, normalisation: int | None = None) -> Iterator[Tensor]:
+        """A member alone, with normalisation of its own; its gates [G]."""
         gates = self.gates.at(dict.fromkeys(member, 1.0))
-        with self._keeping(member), self.recalibrated(gates, recalibration):
-            return [self.score(gates, part) for part in parts]
+        with self._keeping(member), self.recalibrated(gates, normalisation):
+            yield gates
 
     # ------------------------------------------------------------------------------ interruption
 

@@ -107,9 +107,15 @@ class Ranking:
 
 
 def within(
-    graph: Graph, slices: Slices, ranking: Ranking, budgets: Sequence[BudgetConstraint]
+    graph: Graph,
+    slices: Slices,
+    ranking: Ranking,
+    budgets: Sequence[BudgetConstraint],
+    most: int | None = None,
 ) -> dict[Strand, list[int]]:
     """As many channels of a ranking as fit the budgets, which the network then costs exactly.
+
+    With ``most`` no more than so many of the best, and what limits add to them.
 
     Raises:
         DiagnosticError: D609 (status 1) if the limits do not let it become as small.
@@ -117,7 +123,7 @@ def within(
     missed = missed_by(kept_cost(graph, slices, ranking.kept(0)), budgets)
     if missed is not None:
         raise DiagnosticError(_unmet(graph, slices, ranking, missed), status=1)
-    return fitting(graph, slices, ranking, budgets)
+    return fitting(graph, slices, ranking, budgets, most)
 
 
 def missed_by(cost: Cost, budgets: Sequence[BudgetConstraint]) -> BudgetConstraint | None:
@@ -126,14 +132,19 @@ def missed_by(cost: Cost, budgets: Sequence[BudgetConstraint]) -> BudgetConstrai
 
 
 def fitting(
-    graph: Graph, slices: Slices, ranking: Ranking, budgets: Sequence[BudgetConstraint]
+    graph: Graph,
+    slices: Slices,
+    ranking: Ranking,
+    budgets: Sequence[BudgetConstraint],
+    most: int | None = None,
 ) -> dict[Strand, list[int]]:
     """The same where it is known that the budgets can be met."""
 
     def over(count: int) -> BudgetConstraint | None:
         return missed_by(kept_cost(graph, slices, ranking.kept(count)), budgets)
 
-    enough, beyond = 0, len(ranking.channels) + 1
+    count = len(ranking.channels)
+    enough, beyond = 0, 1 + (count if most is None else min(most, count))
     while beyond - enough > 1:  # what is kept costs more, the more of it there is
         middle = (enough + beyond) // 2
         if over(middle) is None:

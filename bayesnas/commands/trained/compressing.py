@@ -42,6 +42,8 @@ IMPORTANCES: Final = (
     *("magnitude", "taylor", "norm_scale", "random", "evidence"),
     *("bayesnas", "pgnas", "group_lasso", "normal_jeffreys", "variational_dropout"),
 )
+DRAWN: Final = ("pgnas",)
+DRAWS: Final = 24
 # Those of `runtime/weights/families.py`.
 FAMILIES: Final = (*("channel", "filter", "shape", "kernel", "row", "column", "block", "weight"),)
 
@@ -69,6 +71,12 @@ def _add_compress(parser: argparse.ArgumentParser) -> None:
         metavar="A,B",
         default="channel",
         help=f"whose groups go, some of {', '.join(FAMILIES)}; default %(default)s",
+    )
+    parser.add_argument(
+        "--draws",
+        type=int,
+        metavar="N",
+        help=f"masks that `pgnas` draws and judges on held-out examples; default {DRAWS}",
     )
     parser.add_argument(
         "--steps", type=int, default=1, metavar="N", help="removals, with training between them"
@@ -102,16 +110,25 @@ def _compress(options: argparse.Namespace) -> int:
     from bayesnas.runtime.jobs.compression.compress import Compression, compress
     from bayesnas.runtime.weights.choice import Limits
 
-    for name in ("--least", "--round-to", "--steps"):
+    for name in ("--least", "--round-to", "--steps", "--draws"):
         count = getattr(options, name.strip("-").replace("-", "_"))
-        if count < 1:
+        if count is not None and count < 1:
             message, remedy = f"`{name}` is {count}", f"write `{name} 1` or more"
             raise DiagnosticError(Diagnostic("D418", message, help=remedy))
     limits = Limits(options.least, options.round_to, tuple(options.keep))
     _check_limits(options)
+    if options.importance not in DRAWN and options.draws is not None:
+        judge = options.importance or "the default importance"
+        remedy = f"leave it out, or judge by `--importance {DRAWN[0]}`"
+        check_idle(["--draws"], f"with `{judge}`, which draws no masks", remedy)
     families = (*split_words(options.family, "--family", "filter,shape"),)
     wanted = Compression(
-        parse_shares(options.budget), options.importance, limits, options.steps, families
+        parse_shares(options.budget),
+        options.importance,
+        limits,
+        options.steps,
+        families,
+        options.draws or DRAWS,
     )
     values = parse_options("train", options.option)
     run = run_options(options, options.out, options.seed, options.resume, options.force)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -33,6 +33,7 @@ class Judge:
         seed: of what is drawn.
         families: names of `FAMILIES`; those whose groups are removed come before those that are
             masked, and each saves the same share.
+        draws: masks that are judged, where what was learned is a posterior over masks.
     """
 
     importance: str
@@ -40,6 +41,7 @@ class Judge:
     budgets: tuple[BudgetConstraint, ...]
     seed: int
     families: tuple[str, ...] = ("channel",)
+    draws: int = 0
 
     def due(self, number: int, whole: Cost) -> tuple[BudgetConstraint, ...]:
         """Budgets once so many of the families have had their turn."""
@@ -81,15 +83,27 @@ class Bounds:
         self.weights = {name: w for name, w in state.items() if name in parameters}
         self.prices = Prices.of(compiled.graph, self.weights, self.paths)
 
-    def kept(self, scores: Scores, budgets: Sequence[BudgetConstraint]) -> Kept:
-        """Channels that stay by these scores."""
-        choose = partial(self._chosen, scores)
+    def kept(
+        self, scores: Scores, budgets: Sequence[BudgetConstraint], most: int | None = None
+    ) -> Kept:
+        """Channels that stay by these scores, with ``most`` no more than so many."""
+        choose = partial(self._chosen, scores, most=most)
         return choose(budgets) if self.clock is None else self.clock.fitting(choose, budgets)
 
-    def _chosen(self, scores: Scores, budgets: Sequence[BudgetConstraint]) -> Kept:
+    def masks(
+        self, samples: Iterable[Scores], budgets: Sequence[BudgetConstraint]
+    ) -> Iterator[Kept]:
+        """Hard masks; of one that is beyond the budgets the channels of the highest log odds."""
+        for odds in samples:
+            kept = sum(int((row > 0).sum()) for row in odds.values())
+            yield self.kept(odds, budgets, kept)
+
+    def _chosen(
+        self, scores: Scores, budgets: Sequence[BudgetConstraint], most: int | None = None
+    ) -> Kept:
         """The same by the pace alone."""
         ranking = Ranking(scores, self.judge.limits)
-        return within(self.compiled.graph, self.slices, ranking, budgets)
+        return within(self.compiled.graph, self.slices, ranking, budgets, most)
 
     def check(self) -> None:
         """Refuse a budget that cannot be met, before anything is judged, or trained.

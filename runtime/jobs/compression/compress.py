@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import torch
 from attrs import asdict, evolve, field, frozen
 from torch import nn
 
@@ -21,13 +22,14 @@ from bayesnas.compiler.space.latency_file import latencies_json, read_latencies
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.loading import load_data
+from bayesnas.runtime.data.splits import HOLDOUT
 from bayesnas.runtime.jobs.compression.bounds import Judge
 from bayesnas.runtime.jobs.compression.cut import Cut, Sparsity
 from bayesnas.runtime.jobs.compression.first import Untrained, first_run, of_part
 from bayesnas.runtime.jobs.compression.pacing import Clock
 from bayesnas.runtime.jobs.compression.removal import Removal
 from bayesnas.runtime.jobs.failures import plugins_named
-from bayesnas.runtime.jobs.train import Start, TrainResult, train
+from bayesnas.runtime.jobs.train import Start, TrainResult, parted, train
 from bayesnas.runtime.jobs.trained import TrainedRun, own_weights
 from bayesnas.runtime.runs.folder import RunOptions, pick_device
 from bayesnas.runtime.runs.ownership import (
@@ -43,8 +45,15 @@ from bayesnas.runtime.tasks.interface import Score
 from bayesnas.runtime.weights.choice import Limits, Share
 from bayesnas.runtime.weights.families import MASKED, ordered
 from bayesnas.runtime.weights.priors.interface import Prior
-from bayesnas.runtime.weights.priors.registry import PRIORS, check_importance, usual_importance
+from bayesnas.runtime.weights.priors.registry import (
+    DRAWN,
+    PRIORS,
+    check_importance,
+    usual_importance,
+)
 from bayesnas.runtime.weights.priors.several import Held
+
+DRAWS: Final = 24
 
 
 @frozen
@@ -57,6 +66,7 @@ class Compression:
         limits: what stays whatever the scores say.
         families: names of `FAMILIES`, whose groups go.
         steps: removals, each followed by its share of the training; 1 or more.
+        draws: masks that are judged on held-out examples, where the importance draws some.
     """
 
     budgets: tuple[BudgetConstraint | Share, ...]
@@ -64,6 +74,7 @@ class Compression:
     limits: Limits = field(factory=Limits)
     steps: int = 1
     families: tuple[str, ...] = ("channel",)
+    draws: int = DRAWS
 
     @property
     def timed(self) -> bool:
@@ -226,6 +237,8 @@ class _Work:
         self.settings = evolve(settings, epochs=each)
         # Of weights that are kept otherwise none would be exactly zero.
         self.judging = evolve(self.settings, average=0.0, keep="last")
+        if wanted.importance in DRAWN:
+            self.judging = evolve(self.judging, holdout=settings.holdout or HOLDOUT)
         self.rest = evolve(settings, epochs=max(1, settings.epochs - (parts - 1) * each))
         self.clock: Clock | None = None  # of the removal at hand
         self.layers: dict[str, Layer] = {}
@@ -242,7 +255,12 @@ class _Work:
                 self.before = evolve(self.before, latency=self.clock.takes({}))
             due = step_budgets(self.before, self.wanted.budgets, self.wanted.steps)[number - 1]
             judge = Judge(
-                self.wanted.importance, limits, due, self.options.seed, self.wanted.families
+                self.wanted.importance,
+                limits,
+                due,
+                self.options.seed,
+                self.wanted.families,
+                self.wanted.draws,
             )
             removal = Removal.of(run, judge, self.data, self.clock)
             cut = self._judged(removal, number) if self.learns else removal.judged()
@@ -294,7 +312,9 @@ class _Work:
         out = self._place(f"{number}_judged")
         start = Start(removal.bounds.state, self._made(number), self._times(), {}, prior)
         train(removal.compiled, self.judging, of_part(self.options, out), start)
-        return removal.judged(priors[0], own_weights(TrainedRun.open(out)))
+        generator = torch.Generator().manual_seed(self.options.seed)
+        parts = parted(self.data, self.judging, generator)
+        return removal.judged(priors[0], own_weights(TrainedRun.open(out)), parts)
 
     def _train(self, cut: Cut, removed: Score, number: int, out: Path, last: bool) -> TrainResult:
         after, wholes = self._after(cut), self._wholes(cut) if last else ()
@@ -305,6 +325,7 @@ class _Work:
             "steps": self.told,
             "removed": after.record() | scores,
             **({"sparsity": asdict(sparsity)} if sparsity else {}),
+            **({"masks": [c.record() | {"loss": v} for v, c in cut.masks]} if cut.masks else {}),
             **({"latency": [asdict(w) | {"error": w.error} for w in wholes]} if wholes else {}),
         }
         start = Start(
@@ -340,6 +361,7 @@ class _Work:
                 "steps": wanted.steps,
                 "step": number,
                 **({} if wanted.families == ("channel",) else {"families": [*wanted.families]}),
+                **({"draws": wanted.draws} if wanted.importance in DRAWN else {}),
             }
         }
 

@@ -9,6 +9,7 @@ import torch
 from attrs import define, evolve, field, frozen
 from torch import Tensor, nn
 
+from bayesnas.compiler.graph.cost import Cost
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.slices.counts import Kept
 from bayesnas.compiler.slices.groups import Slices
@@ -47,6 +48,8 @@ class Cut:
         kept: channels that stay.
         narrowed: what is left.
         keep: layers of which nothing went.
+        masks: those that were drawn and judged, the one that was taken first: losses on held-out
+            examples, and what the networks cost.
     """
 
     compiled: Compiled = field(repr=False)
@@ -55,6 +58,7 @@ class Cut:
     kept: Kept = field(repr=False)
     narrowed: Narrowed
     keep: Sequence[str] = ()
+    masks: Sequence[tuple[float, Cost]] = ()
 
     @property
     def masked(self) -> bool:

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 import torch
+from attrs import frozen
 from torch import Tensor, nn
 
+from bayesnas.compiler.graph.cost import Cost
 from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.settings import TrainSettings
-from bayesnas.compiler.slices.counts import Kept
+from bayesnas.compiler.slices.counts import Kept, kept_cost
 from bayesnas.compiler.slices.groups import Tensor as SlicedTensor
 from bayesnas.compiler.slices.groups import sources_of
 from bayesnas.runtime.data.dataset import Data, plain_batches
@@ -21,6 +23,8 @@ from bayesnas.runtime.jobs.compression.cut import Cut, Found, module_of
 from bayesnas.runtime.jobs.compression.pacing import Clock
 from bayesnas.runtime.jobs.trained import TrainedRun, own_weights
 from bayesnas.runtime.network.modules import predict
+from bayesnas.runtime.network.normalisation import renew
+from bayesnas.runtime.network.training import evaluate
 from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.weights.choice import Scores
 from bayesnas.runtime.weights.families import STRUCTURED, Pieces, Weighing, masks
@@ -36,6 +40,15 @@ EXAMPLES = 1024  # of the training part, that gradients are taken on
 CURVED = 192  # of them, anew for every update, that curvature is taken on
 CURVED_AT_ONCE = 16
 IN_TURNS = 512  # of them, that derivatives are taken on while channels go in turns
+
+
+@frozen
+class Mask:
+    """A mask of channels that was drawn: its loss on held-out examples, its cost, what it keeps."""
+
+    loss: float
+    cost: Cost
+    kept: Kept
 
 
 class Removal:
@@ -70,17 +83,27 @@ class Removal:
         """What makes the prior that a training judges its weights by."""
         return partial(_prior, self)
 
-    def judged(self, prior: Prior | None = None, state: Mapping[str, Tensor] | None = None) -> Cut:
+    def judged(
+        self,
+        prior: Prior | None = None,
+        state: Mapping[str, Tensor] | None = None,
+        parts: tuple[Examples, Examples | None] | None = None,
+    ) -> Cut:
         """Remove what matters least, by the scores of a prior with the weights that it has left.
+
+        Args:
+            prior: under which the network was trained.
+            state: the weights that this has left.
+            parts: the examples that trained it, and those held out, which judge drawn masks.
 
         Raises:
             DiagnosticError: D607 (a supernet), D609 (the budget cannot be met).
         """
         state = self.bounds.state if state is None else state
-        parts = [None] * len(self.judge.families) if prior is None else parts_of(prior)
-        found, stay = list[Found](), dict[str, Tensor]()
+        priors = [None] * len(self.judge.families) if prior is None else parts_of(prior)
+        found, stay, masks_judged = list[Found](), dict[str, Tensor](), list[Mask]()
         kept: Kept = {}
-        for number, (family, part) in enumerate(zip(self.judge.families, parts, strict=True)):
+        for number, (family, part) in enumerate(zip(self.judge.families, priors, strict=True)):
             due = self.judge.due(number + 1, self.bounds.whole)
             group = self._found(family, part, state, due)
             if isinstance(group.subject, Pieces):
@@ -91,11 +114,45 @@ class Removal:
                     stay[name] = mask * stay.get(name, 1.0)
             else:
                 kept = self.bounds.kept(_without(group.scores, kept), due)
+                if part is not None and parts is not None:
+                    drawn = self.bounds.masks(part.samples(self.judge.draws), due)
+                    masks_judged = self.masks_judged([kept, *drawn], state, *parts)
+                if masks_judged:
+                    kept = masks_judged[0].kept
                 group.stays = rows_of(group.subject, kept)
             found.append(group)
         state = {name: w * stay[name] if name in stay else w for name, w in state.items()}
         narrowed = narrow(self.compiled, state, self.slices, kept)
-        return Cut(self.compiled, self.slices, found, kept, narrowed, self.judge.limits.layers)
+        told = [(mask.loss, mask.cost) for mask in masks_judged]
+        keep = self.judge.limits.layers
+        return Cut(self.compiled, self.slices, found, kept, narrowed, keep, told)
+
+    def masks_judged(
+        self,
+        masks: Sequence[Kept],
+        state: Mapping[str, Tensor],
+        fit: Examples,
+        held: Examples | None,
+    ) -> list[Mask]:
+        """Different masks by their loss on held-out examples, the least first; none without those.
+
+        Weights are shared, and normalisation is estimated for each mask.
+        """
+        different = {tuple(map(tuple, mask.values())): mask for mask in masks}.values()
+        if len(different) == 1 or held is None or not len(held):
+            return []
+        module = module_of(self.compiled, state, self.data.device)
+        part = fit.first(IN_TURNS)
+
+        def loss(kept: Kept) -> float:
+            module.load_state_dict(masked(self.compiled, state, self.slices, kept))
+            batches = plain_batches(self.data, part, self.batch_size)
+            renew(module, (inputs for inputs, _ in batches), partial(predict, module))
+            return evaluate(module, self.data, held, self.batch_size).loss
+
+        graph = self.compiled.graph
+        judged = [Mask(loss(kept), kept_cost(graph, self.slices, kept), kept) for kept in different]
+        return sorted(judged, key=lambda mask: mask.loss)
 
     def _found(
         self,

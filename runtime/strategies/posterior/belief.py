@@ -64,6 +64,7 @@ class Belief:
         judged: Judgements,
         reference: int,
         doublings: float,
+        regression: Regression | None = None,
     ) -> Belief:
         """From the losses of judged members on held-out examples.
 
@@ -73,12 +74,14 @@ class Belief:
             judged: two at least.
             reference: how many of ``members``, from the first on, are random ones.
             doublings: of the images seen, until the training that is wanted has ended.
+            regression: of the same judgements, where it is known.
         """
         inputs = sources.scores(table(members, sources.numbers))
         places = {member: n for n, member in enumerate(members)}
         rows = torch.tensor([places[member] for member in judged])
         losses, sampled = judged.losses, judged.variances
-        regression = regress(inputs[rows], sources.blocks, losses)
+        if regression is None:
+            regression = regress(inputs[rows], sources.blocks, losses)
         own = max(regression.noise - float(sampled.mean()), 0.0)  # variance of r
         share = own / (own + sampled) if own > 0 else torch.zeros_like(sampled)
         fitted = regression.mean(inputs)

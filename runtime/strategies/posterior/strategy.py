@@ -10,7 +10,7 @@ the judged member of the least mean of the posterior.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import torch
@@ -19,7 +19,6 @@ from torch import Tensor
 
 from bayesnas.compiler.space.choices import Member
 from bayesnas.compiler.space.prices import best_member
-from bayesnas.runtime.data.examples import Examples
 from bayesnas.runtime.runs.reading import (
     NUMBER,
     Schema,
@@ -41,7 +40,9 @@ from bayesnas.runtime.strategies.interface import (
 from bayesnas.runtime.strategies.posterior.belief import Belief
 from bayesnas.runtime.strategies.posterior.effects import LEAST, effects
 from bayesnas.runtime.strategies.posterior.judgements import Judgements
+from bayesnas.runtime.strategies.posterior.regression import Regression
 from bayesnas.runtime.strategies.posterior.sources import Capacity, Sources, indicators, table
+from bayesnas.runtime.strategies.posterior.terms import EXAMPLES, FEWEST, Terms
 from bayesnas.runtime.supernet.supernet import RECALIBRATION
 from bayesnas.runtime.tasks.bundle import Inputs
 
@@ -51,10 +52,6 @@ GUIDED: Final = 64  # draws whose best members are looked at, where they are not
 CLIMB: Final = 3  # times a draw's function is taken linear anew
 RANDOM: Final = 0.4  # share of the judged members that are any
 BATCH: Final = 4  # members judged before the posterior is taken anew
-FEWEST: Final = 6  # members that are judged at least, where there are so many
-EXAMPLES: Final = 128  # that a judgement takes at least, held out and for normalisation
-FINALISTS: Final = 0.25  # share of the judged members that half of the images go to
-PARTS: Final = 4  # of the held-out examples: how their losses differ tells the error of a judgement
 DRAWS: Final = 2000  # of the losses, for chances
 CLOSE: Final = 0.01  # of the loss: members that near to the best are as good
 
@@ -138,59 +135,40 @@ class Posterior(Strategy):
 
     def _judge(self, sources: Sources, reference: list[Member]) -> tuple[Belief, Judgements]:
         """Judge members, any first, then those that draws say are best; finalists on more."""
-        affordable = self._spare() // (2 * EXAMPLES)
-        count = min(max(FEWEST, min(self.draws, affordable)), len(reference))
-        parts, rest, recalibration = self._terms(count)
-        pool = list(reference)
-        judged = Judgements(examples=max(1, len(rest)) / sum(map(len, parts)))
+        most = min(max(FEWEST, self.draws), len(reference))
+        terms = Terms.of(self._spare(), most, len(self.net.held_part), len(self.net.fit_part))
+        sample = self.net.sample(self.net.held_part, terms.examples + terms.others)
+        count, pool = terms.members, list(reference)
+        judged = Judgements(examples=max(1, terms.others) / terms.examples)
 
-        def believed() -> Belief:
-            return Belief.of(sources, pool, judged, len(reference), self._doublings())
+        def believed(regression: Regression | None = None) -> Belief:
+            doublings = self._doublings()
+            return Belief.of(sources, pool, judged, len(reference), doublings, regression)
 
         def look_at(members: list[Member]) -> Belief:
             for member in members:
-                judged.first[member] = self._losses(member, parts, recalibration)
+                losses = self.net.losses(member, sample.first(terms.examples), terms.normalisation)
+                judged.first[member] = losses.reshape(-1, terms.parts).mean(dim=0)
             return believed()
 
         belief = look_at(pool[: max(FEWEST, round(RANDOM * count))])
         while len(judged) < count:
             pool = self._widened(sources, belief, reference, judged)
-            belief = believed()
+            belief = believed(belief.regression)
             due = min(BATCH, count - len(judged))
             promising = _promising(belief, judged, due, self.net.generator)
             if not promising:
                 break
             belief = look_at(promising)
-        if len(rest):
-            for member in _best(belief, judged)[: _finalists(count)]:
-                judged.again[member] = self._losses(member, [rest], recalibration)
+        if terms.others:
+            others = sample.subset(
+                torch.arange(terms.examples, len(sample), device=self.net.device)
+            )
+            for member in _best(belief, judged)[: terms.finalists]:
+                losses = self.net.losses(member, others, terms.normalisation)
+                judged.again[member] = losses.mean(dim=0, keepdim=True)
             belief = believed()
         return belief, judged
-
-    def _losses(self, member: Member, parts: Sequence[Examples], recalibration: int) -> Tensor:
-        """Of a member by shared weights, on each part [P]."""
-        scores = self.net.judge_parts(member, parts, recalibration)
-        return torch.tensor([score.loss for score in scores], dtype=torch.float64)
-
-    def _terms(self, count: int) -> tuple[list[Examples], Examples, int]:
-        """Equal parts of held-out examples, others for finalists, and how many for normalisation.
-
-        They take what is left of as many images as were trained on, `EXAMPLES` of each at least:
-        half of it is the finalists', where not every member can be judged on all examples.
-        """
-        spare, held = self._spare(), self.net.held_part
-        each = spare // count
-        if each < len(held) + min(RECALIBRATION, len(self.net.fit_part)):
-            each //= 2
-        recalibration = min(RECALIBRATION, max(EXAMPLES, each // 2))
-        size = min(len(held), max(EXAMPLES, each - recalibration))
-        parts = min(PARTS, size)
-        size -= size % parts
-        more = (spare - count * (size + recalibration)) // _finalists(count) - recalibration
-        sample = self.net.sample(held, min(len(held), size + max(0, more)))
-        order = torch.arange(len(sample), device=self.net.device)
-        first = [sample.subset(order[n:size:parts]) for n in range(parts)]
-        return first, sample.subset(order[size:]), recalibration
 
     def _widened(
         self,
@@ -206,14 +184,14 @@ class Posterior(Strategy):
         coefficients = belief.regression.coefficients
         drawn = coefficients.sample(self.net.generator, GUIDED)
         for draw in (coefficients.mean, *drawn):
-            at = sources.center
+            at, before = sources.center, None
             for _ in range(CLIMB):
                 values = self.net.gates.named(belief.values(sources, at, draw))
                 member = best_member(self.space, values, self.problem.prices)
-                if member is None:
+                if member is None or member == before:
                     break
                 guided.append(member)
-                at = table([member], sources.numbers)[0]
+                at, before = table([member], sources.numbers)[0], member
         return list(dict.fromkeys([*reference, *judged, *guided]))
 
     def _doublings(self) -> float:
@@ -272,11 +250,6 @@ class Posterior(Strategy):
         """Back to what `state` gave."""
         super().restore(state)
         self.members, self.losses = state["members"], state["losses"]
-
-
-def _finalists(count: int) -> int:
-    """How many of so many judged members are judged again."""
-    return max(1, round(FINALISTS * count))
 
 
 def _best(belief: Belief, judged: Judgements) -> list[Member]:

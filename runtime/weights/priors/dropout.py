@@ -9,13 +9,13 @@ reads the channel, so that what learns is what a removal leaves.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
 
 from bayesnas.runtime.weights.choice import Scores
-from bayesnas.runtime.weights.concrete import START, entropy_term, relaxed_masks
+from bayesnas.runtime.weights.concrete import START, entropy_term, logistic, relaxed_masks
 from bayesnas.runtime.weights.priors.interface import Problem
 from bayesnas.runtime.weights.priors.noise import ChannelNoise
 from bayesnas.runtime.weights.subject import Rows, by_mean, group_sums
@@ -43,6 +43,12 @@ class Dropout(ChannelNoise):
     def scores(self) -> Scores:
         """The odds to stay, 1 / alpha of Gaussian dropout, in units of their strand's mean."""
         return by_mean(self.subject.split(torch.exp(-self.logits.detach())))
+
+    def samples(self, count: int) -> Iterator[Scores]:
+        """Hard masks, a channel in each with its probability to stay."""
+        odds = -self.logits.detach().cpu().double()
+        for noise in logistic(count, len(odds), self.subject.generator):
+            yield self.subject.split(odds + noise)
 
     def columns(self) -> Mapping[str, Rows]:
         """The drop probability of every channel."""

@@ -68,6 +68,14 @@ class Prior(ABC):
     def scores(self) -> Scores:
         """How much each channel matters, after the training."""
 
+    def samples(self, count: int) -> Iterable[Scores]:
+        """Log odds of channels with the noise of a hard mask, which keeps those above 0.
+
+        None where what was learned is no posterior over masks.
+        """
+        del count
+        return ()
+
     def columns(self) -> Mapping[str, Rows]:
         """What else was found of each channel, for people."""
         return {}

@@ -23,6 +23,7 @@ PRIORS: Final[Mapping[str, type[Prior]]] = {
     "variational_dropout": VariationalDropout,
 }
 
+DRAWN: Final = ("pgnas",)  # posteriors over masks, of which some are judged
 
 # The families of those that do not judge all.
 _JUDGED: Final = {

@@ -14,6 +14,7 @@ from support import assert_style
 
 from bayesnas import load_network
 from bayesnas.cli import main
+from bayesnas.commands.trained import compressing
 from bayesnas.commands.trained.compressing import IMPORTANCES
 from bayesnas.compiler.graph.cost import Cost, graph_cost
 from bayesnas.compiler.graph.model import BudgetConstraint
@@ -21,6 +22,7 @@ from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.jobs.compression.compress import (
+    DRAWS,
     Compression,
     CompressResult,
     compress,
@@ -31,6 +33,7 @@ from bayesnas.runtime.jobs.trained import evaluate_run
 from bayesnas.runtime.runs.folder import Run, RunOptions
 from bayesnas.runtime.weights import importance
 from bayesnas.runtime.weights.choice import Limits, Share
+from bayesnas.runtime.weights.priors import registry
 from bayesnas.runtime.weights.priors.registry import PRIORS
 from bayesnas.runtime.weights.turns import TURNS
 
@@ -365,7 +368,7 @@ def test_the_command(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     "words",
     ["--budget flops=0%", "--budget flops=150%", "--budget time=50%", "--budget half",
      "--budget flops=50% --least 0", "--budget flops=50% --round-to -2",
-     "--budget flops=50% --steps 0",
+     "--budget flops=50% --steps 0", "--budget flops=50% --importance pgnas --draws 0",
      "--budget flops=50% --option epochs"],
 )  # fmt: skip
 def test_what_cannot_be_read(
@@ -378,6 +381,7 @@ def test_what_cannot_be_read(
 
 def test_the_command_offers_every_importance() -> None:
     assert set(IMPORTANCES) == {*importance.IMPORTANCES, *TURNS, *PRIORS}
+    assert (compressing.DRAWN, compressing.DRAWS) == (registry.DRAWN, DRAWS)
 
 
 def test_limits_of_channels_where_none_go(
@@ -386,6 +390,10 @@ def test_limits_of_channels_where_none_go(
     command = ["compress", str(whole), "-o", str(tmp_path / "out"), "--budget", "flops=50%"]
     assert main([*command, "--family", "row,kernel", "--round-to", "4"]) == 2
     assert "error[D423]: `--round-to` does nothing with `--family row,kernel`" in (
+        capsys.readouterr().err
+    )
+    assert main([*command, "--draws", "5"]) == 2
+    assert "error[D423]: `--draws` does nothing with `the default importance`" in (
         capsys.readouterr().err
     )
     assert main([*command, "--family", "rows"]) == 2

@@ -18,7 +18,7 @@ from bayesnas.compiler.settings import CURVATURES, SearchSettings
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.examples import Part
 from bayesnas.runtime.data.free_memory import free_memory
-from bayesnas.runtime.network.memory import JUDGEMENT, AtOnce, Footprint
+from bayesnas.runtime.network.memory import JUDGEMENT, ROOM, AtOnce, Footprint
 from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.tasks.classification import Classification
 from benchmarks.common import peak
@@ -128,6 +128,17 @@ def test_as_many_as_there_is_room_for_but_no_more_than_help() -> None:
     assert few.curvature("ggn", 2) == 2  # two directions
     assert few.curvature("fisher_monte_carlo", 10) == 3
     assert (many.forward(500), many.derivative(), many.curvature("hessian", 9)) == (500, 128, 128)
+
+
+def test_a_gpu_has_room_for_derivatives_though_a_step_takes_little() -> None:
+    """Passes that only look at members deal their examples alike everywhere."""
+    footprint = Footprint(
+        weights=0, step=ROOM // 100, derivative=ROOM // 20, direction=0, forward=1
+    )
+    here, there = (AtOnce.on(torch.device(name), footprint, 50) for name in ("cpu", "cuda"))
+    assert (here.derivative(), there.derivative(), there.curvature("ggn", 3)) == (8, 17, 17)
+    assert here.forward(JUDGEMENT) == there.forward(JUDGEMENT)
+    assert AtOnce(footprint, 200).derivative() == AtOnce(footprint, 200, ROOM).derivative() == 33
 
 
 def test_cells_computed_twice_leave_less_room() -> None:

@@ -305,6 +305,12 @@ def test_a_judged_member_is_a_network_of_its_own(number: int) -> None:
     found, expected = net.judge(member), by_hand(net, member)
     assert found.loss == pytest.approx(expected.loss, abs=1e-5)
     assert found.quality == expected.quality
+    before = net.evaluated
+    losses = net.losses(member, net.held_part, len(net.fit_part))
+    assert float(losses.mean()) == pytest.approx(found.loss, abs=1e-6)
+    assert net.evaluated == before + len(net.held_part) + len(net.fit_part)
+    first = net.losses(member, net.held_part.first(3), len(net.fit_part))
+    torch.testing.assert_close(first, losses[:3], atol=1e-6, rtol=0)
 
 
 def test_a_judgement_leaves_nothing_behind() -> None:

@@ -29,8 +29,8 @@ def data_of(images: Tensor, labels: Tensor) -> Data:
     return Data.of("planted", Classification(("no", "yes")), part, rest)
 
 
-def noise(generator: torch.Generator) -> Tensor:
-    return 0.5 + 0.1 * torch.randn(COUNT, 1, SIZE, SIZE, generator=generator)
+def noise(generator: torch.Generator, count: int = COUNT) -> Tensor:
+    return 0.5 + 0.1 * torch.randn(count, 1, SIZE, SIZE, generator=generator)
 
 
 def fine() -> Data:
@@ -43,20 +43,20 @@ def fine() -> Data:
     return data_of(noise(generator) + 0.025 * signs * board, labels)
 
 
-def pattern(hint: float) -> Data:
+def pattern(hint: float, count: int = COUNT) -> Data:
     """Upright or lying stripes of either phase anywhere; ``hint`` of brightness tells them at once.
 
     No mean over pixels tells stripes apart, only products of neighbours do.
     """
     generator = torch.Generator().manual_seed(1)
-    labels = torch.randint(0, 2, (COUNT,), generator=generator)
-    phases = torch.randint(0, 2, (COUNT, 1, 1), generator=generator)
+    labels = torch.randint(0, 2, (count,), generator=generator)
+    phases = torch.randint(0, 2, (count, 1, 1), generator=generator)
     row, column = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
     lines = torch.where(labels[:, None, None] == 1, row, column)
     stripes = 1.0 - 2 * ((lines + phases) % 2)
     signs = (2.0 * labels - 1)[:, None, None, None]
-    bright = hint * signs + 0.1 * torch.randn(COUNT, 1, 1, 1, generator=generator)
-    return data_of(noise(generator) + 0.1 * stripes[:, None] + bright, labels)
+    bright = hint * signs + 0.1 * torch.randn(count, 1, 1, 1, generator=generator)
+    return data_of(noise(generator, count) + 0.1 * stripes[:, None] + bright, labels)
 
 
 HEAD = """
@@ -114,8 +114,9 @@ def test_an_identity_that_is_best_stays_though_it_costs_nothing(
 
 
 # Brightness, which an identity passes on, tells 84 % of the classes in a few steps.
-@pytest.mark.parametrize("hint", [0.0, 0.1], ids=["needed", "beside what learns fast and little"])
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(
+    ("seed", "hint"), [(0, 0.0), (1, 0.1)], ids=["needed", "beside what learns fast and little"]
+)
 def test_a_convolution_that_is_best_stays(
     seed: int, hint: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,7 +127,7 @@ def test_a_convolution_that_is_best_stays(
 def test_no_more_images_are_judged_than_trained_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found(CELL, pattern(0.1), tmp_path / "o", monkeypatch, 0, epochs=2.5)
+    found(CELL, pattern(0.1, 400), tmp_path / "o", monkeypatch, 0, epochs=2.5)
     result = json.loads((tmp_path / "o" / "result.json").read_text("utf-8"))
     assert result["images_evaluated"] <= result["images_trained"]
-    assert result["images_evaluated"] > 0.7 * result["images_trained"]
+    assert result["images_evaluated"] > 0.9 * result["images_trained"]

@@ -36,14 +36,14 @@ def test_the_posterior_is_the_textbooks_at_its_own_variances() -> None:
 
 
 def test_coefficients_are_found_within_their_errors() -> None:
-    inputs, targets, true = problem(400, 0.3)
+    inputs, targets, true = problem(100, 0.1)
     coefficients = regress(inputs, BLOCKS, targets).coefficients
     assert (((coefficients.mean - true) / coefficients.deviation).abs() < 4).all()
     assert coefficients.deviation.max() < 0.05
 
 
 def test_a_block_that_says_nothing_loses_its_variance() -> None:
-    inputs, targets, _ = problem(200, 0.1)
+    inputs, targets, _ = problem(100, 0.1)
     variances = regress(inputs, BLOCKS, targets).variances
     assert variances[1] < variances[0] / 2
     assert variances[1] < variances[2]

@@ -46,6 +46,16 @@ def test_a_training_pass_draws_a_mask_for_each_example() -> None:
     }
 
 
+def test_a_mask_keeps_a_channel_with_its_probability_to_stay() -> None:
+    _, _, given = problem()
+    prior = Dropout(given)
+    with torch.no_grad():
+        prior.logits.copy_(torch.linspace(-3, 3, len(prior.logits), dtype=torch.float64))
+    drawn = [given.subject.joined(odds) > 0 for odds in prior.samples(4000)]
+    share = torch.stack(drawn).double().mean(0)
+    torch.testing.assert_close(share, torch.sigmoid(-prior.logits.detach()), atol=0.03, rtol=0)
+
+
 def test_the_penalty_makes_weight_decay_the_bound() -> None:
     """decay / 2 ||m||^2 (1 - p) + entropy / N, of which steps have decay / 2 ||m||^2."""
     _, _, given = problem()
