@@ -156,7 +156,7 @@ def _half_width(values: Sequence[float]) -> float:
 
 
 def _name(entry: Mapping[str, Any], swept: Sequence[str], alone: bool) -> str:
-    """A strategy with the settings that were swept, those that it uses; these only, if ``alone``."""
+    """A strategy with the settings that were swept, those that it uses; ``alone``, these only."""
     used = [f"{name} = {entry[name]}" for name in swept if entry.get(name, "") != ""]
     return ", ".join(used if used and alone else [entry["strategy"], *used])
 
@@ -206,8 +206,13 @@ def _mean(entries: Sequence[Mapping[str, Any]], name: str) -> float:
 
 
 def _boxes(rows: Sequence[Mapping[str, Cell]], order: Sequence[str], title: str) -> Spec:
-    y = {"field": "strategy", "type": "nominal", "sort": list(order), "title": None}
-    y |= {"axis": {"labelLimit": 230}}
+    y = {
+        "field": "strategy",
+        "type": "nominal",
+        "sort": list(order),
+        "title": None,
+        "axis": {"labelLimit": 230},
+    }
     x = axis("quality", title)
     of = colour("strategy", order, legend=False)
     box = layer(
