@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping
 from random import Random
-from typing import TypeAlias, get_args
+from typing import Final, TypeAlias, get_args
 
 from attrs import frozen
 
@@ -23,6 +23,7 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 _Arcs: TypeAlias = dict[str, list[tuple[str, tuple[str, ...] | None]]]
 
 DRAWS = 200
+JOINING: Final = "let a fixed edge `->` read each input, or `retain` more connections"
 _TRIES = 200  # connections that the smallest member is tried without
 _WORK = 4_000_000  # connections that are read in all these tries together
 _DRAWN = 100  # random members, where the cheapest or dearest options make none
@@ -88,7 +89,7 @@ def _none_lives(graph: Graph) -> DiagnosticError:
         Diagnostic(
             "D601",
             f"none of {DRAWS} members drawn joins all inputs and outputs of `{graph.name}`",
-            help="let a fixed edge `->` read each input, or `retain` more connections",
+            help=JOINING,
         ),
         status=1,
     )

@@ -25,6 +25,7 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.runtime.data.conventions.axes import rearrangement
 from bayesnas.runtime.data.conventions.keys import (
     by_ports,
+    check_spelling,
     examples_key,
     port_roles,
     roles_of,
@@ -233,7 +234,8 @@ def _data(name: str, given: _Given, standardise: Standardise, ports: Ports | Non
     """A data set; for a network of these ports, where they are known.
 
     Raises:
-        DiagnosticError: D520 (a port of the network has no array), and what is wrong with them.
+        DiagnosticError: D520 (a port of the network has no array), D521 (an array is called almost
+            as one of a test part), and what is wrong with them.
     """
     given = given.in_order(ports)
     wanted = given.wanted(ports)
@@ -377,6 +379,7 @@ def _read(path: Path, stream: BinaryIO, ports: Ports | None) -> _Given:
     place, file = f"`{path}`", _archive(path, stream)
     if ports is not None and by_ports(ports, file.files):
         names = port_roles(place, ports, file.files)
+        check_spelling(place, names, file.files)
         roles = tuple(ports.inputs), tuple(ports.outputs)
     else:
         names, roles = roles_of(place, file.files), (("x",), ("y",))

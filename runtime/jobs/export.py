@@ -33,7 +33,7 @@ from bayesnas.runtime.tasks.bundle import Inputs, bundled, mapped, tensors
 from bayesnas.runtime.tasks.interface import Units
 from bayesnas.runtime.tasks.several import parts_of
 
-TOLERANCE: Final = 1e-3  # of the largest logit, by which an exported network may differ
+TOLERANCE: Final = 1e-3  # of the largest output, by which an exported network may differ
 _CHECKED: Final = 5  # examples, one by one and at once
 _ONNX: Final = ("onnx", "onnxscript", "onnxruntime")
 
@@ -44,7 +44,7 @@ class Exported:
 
     Args:
         out: the file.
-        difference: of the largest logit.
+        difference: of the largest output.
         examples: what both were asked about, in words.
     """
 
@@ -130,17 +130,13 @@ def _of_file(about: Mapping[str, Any]) -> dict[str, Any]:
 
 @frozen
 class Subject:
-    """What is exported, with some inputs as the file takes them.
-
-    A network of one input and one output has the names ``input`` and ``logits`` for them, others
-    those of their ports.
-    """
+    """What is exported, with some inputs as the file takes them, and the names of its ports."""
 
     module: nn.Module
     examples: Inputs
     about: Mapping[str, str]
-    inputs: tuple[str, ...] = ("input",)
-    outputs: tuple[str, ...] = ("logits",)
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
 
     @classmethod
     def of(cls, trained: TrainedRun, examples: Inputs) -> Subject:
@@ -150,8 +146,6 @@ class Subject:
         units = [task.units for task in parts_of(trained.task)]
         if any(units):
             network = _InUnits(network, units).eval()
-        if len(ports.names) == 2:
-            return cls(network, examples, about)
         return cls(network, examples, about, tuple(ports.inputs), tuple(ports.outputs))
 
 
@@ -246,6 +240,16 @@ def _pt2(subject: Subject) -> Written:
     return whole.getvalue(), loaded
 
 
+def _free_names(graph: Any) -> None:
+    """Rename values inside a graph of ONNX's that have the name of a port, as the exporter may."""
+    ports = {*graph.inputs, *graph.outputs}
+    names = {value.name for value in ports}
+    values = [value for node in graph.all_nodes() for value in node.outputs]
+    for value in values:
+        if value not in ports and value.name in names:
+            value.name = f"{value.name}.inside"  # no port has a period in its name
+
+
 def _onnx(subject: Subject) -> Written:
     import onnxruntime
 
@@ -256,6 +260,7 @@ def _onnx(subject: Subject) -> Written:
         verbose=False,
     )
     assert program is not None
+    _free_names(program.model.graph)
     program.model.metadata_props.update(subject.about)
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "network.onnx"

@@ -18,6 +18,7 @@ from bayesnas.compiler.graph.cost import cost_text
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.compiler.space.choices import Member, MemberSpace, member_space
+from bayesnas.compiler.space.members import JOINING
 from bayesnas.compiler.space.prices import Prices, best_member
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.runs.reading import (
@@ -335,15 +336,20 @@ def evidence_change(gradient: Tensor, curvature: Tensor, move: Tensor) -> float:
 
 
 def no_member(prices: Prices, status: int = 1) -> DiagnosticError:
-    """D604: nothing was found inside the budgets; ``status`` 2 before any work."""
-    budget = prices.budgets[0] if prices.budgets else None
+    """D604: nothing was found inside the budgets; ``status`` 2 before any work.
+
+    Without a budget it is D601: nothing joins all inputs and outputs.
+    """
+    if not prices.budgets:
+        message = "no member of the space was found that joins all inputs and outputs"
+        return DiagnosticError(Diagnostic("D601", message, help=JOINING), status=status)
     said = " and ".join(f"{b.cost} <= {cost_text(b.cost, b.limit)}" for b in prices.budgets)
     return DiagnosticError(
         Diagnostic(
             "D604",
             "no member of the space was found inside the budget",
-            budget.span if budget else None,
-            notes=(f"budget: {said}",) if said else (),
+            prices.budgets[0].span,
+            notes=(f"budget: {said}",),
             help="raise the budget; `bayesnas count` shows what members cost",
         ),
         status=status,

@@ -166,4 +166,8 @@ def _unmet(graph: Graph, slices: Slices, ranking: Ranking, budget: BudgetConstra
     limit = cost_text(budget.cost, budget.limit)
     what = {"latency": "", "flops": " FLOPs"}.get(budget.cost, f" {budget.cost}")
     message = f"no removal of channels leaves at most {limit}{what}"
-    return Diagnostic("D609", message, notes=(note,), help="raise the budget, or keep fewer layers")
+    remedy = "raise the budget, or keep fewer layers"
+    if not ranking.channels:
+        note = "none of its channels may go"
+        remedy = "raise the budget, keep fewer layers, or train a narrower network"
+    return Diagnostic("D609", message, notes=(note,), help=remedy)

@@ -98,7 +98,8 @@ class Turns:
         self.counts = list(self.sizes)  # that each strand has
         self.alive = torch.ones(sum(self.sizes), dtype=torch.bool)
         self.went = torch.zeros(sum(self.sizes), dtype=torch.float64)
-        self.own = torch.repeat_interleave(torch.arange(len(self.sizes)), torch.tensor(self.sizes))
+        sizes = torch.tensor(self.sizes, dtype=torch.int64)  # of none, too
+        self.own = torch.repeat_interleave(torch.arange(len(self.sizes)), sizes)
         self.risen = 0.0
 
     def kept(self) -> Kept:

@@ -154,7 +154,7 @@ def _export(options: argparse.Namespace) -> int:
     how = "ONNX Runtime" if exported.out.suffix == ".onnx" else "the file, loaded anew,"
     near = f"to {exported.difference:.0e} of the largest" if exported.difference else "exactly"
     say(
-        f"written to {exported.out}; {how} gives the network's logits {near}, "
+        f"written to {exported.out}; {how} gives the network's outputs {near}, "
         f"on {exported.examples}"
     )
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -15,6 +16,7 @@ _STEMS: Final = {
     "y": "y labels? targets?",
 }
 _PARTS: Final = {"": "train(?:ing)?", "_test": "test(?:ing)?", "_val": "val(?:id(?:ation)?)?|dev"}
+_LIKENESS: Final = 0.85  # of two names, from 0 to 1
 _REMEDY: Final = "save it with `numpy.savez(FILE, x=x, y=y)`"
 
 
@@ -103,6 +105,25 @@ def _called(role: str, files: Sequence[str]) -> list[str]:
 
 def _held(files: Sequence[str]) -> tuple[str, ...]:
     return (f"it has {quote(files)}",) if files else ()
+
+
+def check_spelling(place: str, roles: Mapping[str, str], files: Sequence[str]) -> None:
+    """Refuse arrays that are left out, but are called almost as those of a test part.
+
+    Raises:
+        DiagnosticError: D521.
+    """
+    if any(role.endswith("_test") for role in roles):
+        return
+    held = any(role.endswith("_val") for role in roles)
+    absent = [role + end for role in roles for end in ("_test", "_val") if not held]
+    absent += [role.removesuffix("_val") + "_test" for role in roles if role.endswith("_val")]
+    for name in files:
+        likely = difflib.get_close_matches(name, absent, n=1, cutoff=_LIKENESS)
+        if likely and name not in roles.values():
+            what = f"has an array `{name}`, which is of no port"
+            remedy = f"call it `{likely[0]}`, or leave it out"
+            raise wrong(place, "D521", what, remedy, *_held(files))
 
 
 def taken(place: str, roles: Mapping[str, str], files: Sequence[str]) -> list[str]:

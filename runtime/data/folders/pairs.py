@@ -19,7 +19,7 @@ from attrs import frozen
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle, quote
 from bayesnas.runtime.data.arrays import data_of_parts
 from bayesnas.runtime.data.dataset import Data
-from bayesnas.runtime.data.folders.images import ImageError, read_map
+from bayesnas.runtime.data.folders.images import ImageError, picture_size, read_map
 from bayesnas.runtime.data.folders.layout import ROLES
 from bayesnas.runtime.data.folders.listing import Findings, Labelled, images_below
 from bayesnas.runtime.data.folders.reading import check_shape, unreadable
@@ -202,6 +202,8 @@ def _targets(request: Request, files: Sequence[tuple[Path, Path]]) -> list[Array
             broken.append(f"`{path}`: {error}")
     if broken:
         raise unreadable(broken, request.name)
+    if size is not None:
+        _check_forms(files)
     for (_, path), target in zip(files, targets, strict=True):
         if target.shape[-2:] != targets[0].shape[-2:]:
             raise DiagnosticError(
@@ -212,6 +214,29 @@ def _targets(request: Request, files: Sequence[tuple[Path, Path]]) -> list[Array
                 )
             )
     return targets
+
+
+def _check_forms(files: Sequence[tuple[Path, Path]]) -> None:
+    """Refuse targets that are not their image on another scale: fitted, they would not lie on it.
+
+    Raises:
+        DiagnosticError: D505.
+    """
+    for image, target in files:
+        whole, own = picture_size(image), picture_size(target)
+        if whole is None or own is None:
+            continue  # what is broken is said where it is decoded
+        (height, width, _), (own_height, own_width, _) = whole, own
+        # Each side of the target may be rounded by a pixel.
+        if abs(own_height * width - own_width * height) > max(height, width):
+            raise DiagnosticError(
+                Diagnostic(
+                    "D505",
+                    f"`{target}` is {own_height} x {own_width}, "
+                    f"its image `{image}` {height} x {width}",
+                    help="save each mask or target in the size of its image",
+                )
+            )
 
 
 def _by(target: Array) -> str:

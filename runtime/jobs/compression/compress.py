@@ -263,6 +263,7 @@ class _Work:
                 self.wanted.draws,
             )
             removal = Removal.of(run, judge, self.data, self.clock)
+            removal.bounds.check()  # that the budget cannot be met is said at once
             cut = self._judged(removal, number) if self.learns else removal.judged()
             self.layers = cut.layers(self.layers)
             removed = cut.score(self.data, run.at_once)
@@ -302,7 +303,6 @@ class _Work:
 
     def _judged(self, removal: Removal, number: int) -> Cut:
         """The removal by what the network says of its channels, trained under a prior."""
-        removal.bounds.check()  # that the budget cannot be met is said at once
         make, priors = removal.prior(), list[Prior]()
 
         def prior(module: nn.Module, data: Data, settings: TrainSettings) -> Prior:

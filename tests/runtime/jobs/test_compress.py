@@ -309,6 +309,19 @@ def test_a_budget_is_refused_before_channels_are_judged(whole: Path, tmp_path: P
     assert refusal(whole, tmp_path / "out", wanted).code == "D609"
 
 
+def test_a_network_without_channels_that_may_go(folder: Path, tmp_path: Path) -> None:
+    text = (
+        "network net(image: [1, 8, 8]) -> (logits: [3]) { image -> logits : flatten >> linear(3) }"
+    )
+    (tmp_path / "net.nas").write_text(text, encoding="utf-8")
+    settings = make_settings(TrainSettings, {"epochs": 1})
+    options = RunOptions(f"folder:{folder}", tmp_path / "run", 1, "cpu")
+    train(compile_spec(tmp_path / "net.nas"), settings, options)
+    diagnostic = refusal(tmp_path / "run", tmp_path / "out", HALF)
+    assert diagnostic.code == "D609"
+    assert diagnostic.notes == ("none of its channels may go",)
+
+
 def test_an_importance_that_there_is_not(whole: Path, tmp_path: Path) -> None:
     diagnostic = refusal(whole, tmp_path / "out", Compression(HALF.budgets, "taylo"))
     assert (diagnostic.code, diagnostic.help) == ("D610", "did you mean `taylor`?")

@@ -67,7 +67,7 @@ def test_a_file_says_what_it_is(exported: Exported) -> None:
         session = onnxruntime.InferenceSession(exported.out, providers=["CPUExecutionProvider"])
         about = session.get_modelmeta().custom_metadata_map
         names = [port.name for port in (*session.get_inputs(), *session.get_outputs())]
-        assert names == ["input", "logits"]
+        assert names == ["image", "logits"]
     assert json.loads(about["classes"]) == ["columns", "diagonals", "rows"]
     assert json.loads(about["input"]) == {
         "shape": [1, 8, 8], "layout": "NCHW", "dtype": "float32", "scale": "0 to 1",
@@ -108,7 +108,7 @@ def run_file(file: Path, inputs: Tensor) -> Tensor:
     if file.suffix == ".pt2":
         return torch.export.load(file).module()(inputs)
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    return torch.from_numpy(session.run(None, {"input": inputs.numpy()})[0])
+    return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: inputs.numpy()})[0])
 
 
 # What the cells of packaged specs have and the others below do not.
@@ -154,6 +154,19 @@ def test_members_of_packaged_specs(name: str, suffix: str) -> None:
     pairs = zip(outputs_of(run(*inputs)), outputs_of(module(*inputs)), strict=True)
     for found, expected in pairs:
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_ports_called_as_the_exporter_calls_what_is_inside() -> None:
+    text = """network n(relu: [3]) -> (linear: [2]) {
+        relu -> linear : linear(4) >> relu >> linear(4) >> relu >> linear(2)
+    }"""
+    module = load_source(emit_torch(graph_of(text), "spec.nas", statistics="float32")).eval()
+    x = torch.rand(2, 3)
+    file, run = WRITERS[".onnx"](Subject(module, x, {}, ("relu",), ("linear",)))
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    ports = [port.name for port in (*session.get_inputs(), *session.get_outputs())]
+    assert ports == ["relu", "linear"]
+    torch.testing.assert_close(outputs_of(run(x))[0], module(x), rtol=1e-4, atol=1e-5)
 
 
 def test_the_command(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

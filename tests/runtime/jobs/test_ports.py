@@ -282,6 +282,18 @@ def test_data_of_no_port(tmp_path: Path) -> None:
     assert "has data for `dephts`" in found.message
 
 
+def test_a_test_part_that_is_called_otherwise(tmp_path: Path) -> None:
+    """Else a part of what was to be learned would be the test part; other arrays may be there."""
+    given = arrays()
+    found = refused(two().graph, given | {"image_tset": given["image"]}, tmp_path)
+    assert (found.code, found.help) == ("D521", "call it `image_test`, or leave it out")
+    assert found.message.endswith("has an array `image_tset`, which is of no port")
+    np.savez(tmp_path / "s.npz", **with_test(image_tset=given["image"], names=np.arange(9)))
+    data = load_data(f"npz:{tmp_path / 's.npz'}", two().graph)
+    assert "not used of" in data.note
+    assert "`image_tset` and `names`" in data.note
+
+
 def test_data_of_one_array_for_two_inputs(tmp_path: Path) -> None:
     data = data_of_arrays(arrays()["image"], arrays()["label"])
     assert refused(two().graph, data, tmp_path).code == "D520"

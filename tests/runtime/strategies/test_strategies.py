@@ -152,6 +152,19 @@ def test_no_member_fits_a_budget(name: str, tmp_path: Path) -> None:
     assert not (tmp_path / "o").exists()
 
 
+@pytest.mark.usefixtures("_at_hand")
+def test_every_member_loses_an_input(tmp_path: Path) -> None:
+    """No budget is to blame."""
+    text = "node h {a, b} ~> h : conv(1) | skip retain 1 into h h -> y : global_avg_pool"
+    space = compile_text(f"network net(a: [3, 8, 8], b: [3, 8, 8]) -> (y: [3]) {{ {text} }}")
+    with pytest.raises(DiagnosticError) as caught:
+        run(Space(space), "posterior", tmp_path / "o")
+    [found] = caught.value.diagnostics
+    assert (found.code, caught.value.status) == ("D601", 2)
+    assert found.message == "no member of the space was found that joins all inputs and outputs"
+    assert_style(found)
+
+
 def test_a_budget_of_free_operations_alone() -> None:
     smallest = min(map(cost, living()))
     assert Prices.of(SPACE.graph, budget("parameters", smallest))

@@ -76,6 +76,14 @@ def test_of_two_that_stand_for_each_other_one_stays() -> None:
     assert {first, last} == {0, 1}
 
 
+def test_a_network_without_channels_that_may_go() -> None:
+    module, x = nn.Linear(2, 1).double(), torch.ones(3, 2, dtype=torch.float64)
+    batches = [(x, module(x).detach())]
+    subject = Subject(module, (), ())
+    given = Trial(subject, TASK, lambda: batches, lambda _: 0.0, 1.0, 1, lambda _: None)
+    assert evidence(given) == {}
+
+
 def test_nothing_goes_where_nothing_has_to() -> None:
     result = scores(trial([[1.0, 0.0], [0.0, 2.0]], [1.0, 1.0], 1.0))
     assert result.tolist() == pytest.approx([0.25, 1.0])

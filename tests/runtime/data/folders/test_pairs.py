@@ -143,6 +143,21 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     assert (code, message) == ("D504", f"cannot read an image of `folder:{tmp_path}`")
 
 
+def test_a_mask_of_another_form_than_its_image_is_refused(tmp_path: Path) -> None:
+    """Fitted, it would not lie on its image; one on another scale does, rounded by a pixel."""
+    for n in range(5):
+        write(tmp_path / "images" / f"{n}.png", RANDOM.integers(0, 256, (9, 12, 3)))
+        write(tmp_path / "masks" / f"{n}.png", RANDOM.integers(0, 3, (4, 6)))
+    assert load(tmp_path, resize=True).train.targets.shape == (4, 6, 6)
+    image, mask = tmp_path / "images/2.png", tmp_path / "masks/2.png"
+    write(mask, np.zeros((12, 9)))
+    with pytest.raises(DiagnosticError) as caught:
+        load(tmp_path, resize=True)
+    [found] = caught.value.diagnostics
+    assert (found.code, found.help) == ("D505", "save each mask or target in the size of its image")
+    assert found.message == f"`{mask}` is 12 x 9, its image `{image}` 9 x 12"
+
+
 def test_a_grey_mask_with_transparency_is_a_mask(tmp_path: Path) -> None:
     classes = np.array([[0, 1], [2, 255]], np.uint8)
     path = tmp_path / "0.png"
