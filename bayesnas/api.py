@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bayesnas.runtime.data.dataset import Data
-    from bayesnas.runtime.jobs.search.search import SearchResult
+    from bayesnas.runtime.jobs.search.result import SearchResult
     from bayesnas.runtime.jobs.train import TrainResult
     from bayesnas.runtime.runs.events import Listener
-    from bayesnas.runtime.runs.folder import RunOptions
+    from bayesnas.runtime.runs.record import RunOptions
 
 Settings = TypeVar("Settings", SearchSettings, TrainSettings)
 
@@ -166,14 +166,9 @@ def search(
 
     compiled = _learning(space if isinstance(space, Compiled) else compile(space), objective)
     budgets = parse_budgets([f"{cost}={limit}" for cost, limit in (budget or {}).items()])
-    columns = (target,) if isinstance(target, str) else tuple(target)
-    root = ROOT if data_root is None else Path(data_root)
-    given = DataOptions(
-        resize, download, root, fit, target=columns, level=level, stream=stream, workers=workers
-    )
+    given = _given(resize, download, data_root, fit, target, level, stream, workers)
     read = _reading(data, given, standardise)
-    options = _options(data, out, seed, device, resume, force, read)
-    options = evolve(options, listeners=tuple(listeners))
+    options = _options(data, out, seed, device, resume, force, read, listeners)
     table = read_latencies(None if latencies is None else Path(latencies))
     compiled = compiled.priced(table)
     result = run(
@@ -245,14 +240,9 @@ def train(
     if isinstance(network, Found):
         network = network.compiled
     compiled = _learning(network if isinstance(network, Compiled) else compile(network), objective)
-    columns = (target,) if isinstance(target, str) else tuple(target)
-    root = ROOT if data_root is None else Path(data_root)
-    given = DataOptions(
-        resize, download, root, fit, target=columns, level=level, stream=stream, workers=workers
-    )
+    given = _given(resize, download, data_root, fit, target, level, stream, workers)
     read = _reading(data, given, standardise)
-    options = _options(data, out, seed, device, resume, force, read)
-    options = evolve(options, listeners=tuple(listeners))
+    options = _options(data, out, seed, device, resume, force, read, listeners)
     values = {**(recipe_settings(str(recipe)) if recipe else {}), **settings}
     result = run(compiled, _settings(TrainSettings, compiled, values), options)
     return Trained(options.out, result, load_network(options.out))
@@ -287,6 +277,24 @@ def _learning(compiled: Compiled, objective: Mapping[str, str] | None) -> Compil
     return compiled.learning(parse_objectives(f"{o} = {t}" for o, t in objective.items()))
 
 
+def _given(
+    resize: bool,
+    download: bool,
+    data_root: str | Path | None,
+    fit: Fit | None,
+    target: str | Sequence[str],
+    level: Level,
+    stream: bool,
+    workers: int | None,
+) -> DataOptions:
+    """What is said of reading the data, but for `standardise`."""
+    root = ROOT if data_root is None else Path(data_root)
+    columns = (target,) if isinstance(target, str) else tuple(target)
+    return DataOptions(
+        resize, download, root, fit, target=columns, level=level, stream=stream, workers=workers
+    )
+
+
 def _reading(data: Data | str, given: DataOptions, standardise: Standardise | None) -> DataOptions:
     """How the data is read; what is not said of ``standardise`` is as the data set says.
 
@@ -318,14 +326,15 @@ def _options(
     resume: bool,
     force: bool,
     read: DataOptions,
+    listeners: Iterable[Listener],
 ) -> RunOptions:
-    from bayesnas.runtime.runs.folder import RunOptions
+    from bayesnas.runtime.runs.record import RunOptions
 
     check_seed(seed)
     folder = Path(tempfile.mkdtemp(prefix="bayesnas-")) if out is None else Path(out)
     if not isinstance(data, str) and data.reading is not None:
         data = evolve(data, reading=evolve(data.reading, standardise=read.standardise))
-    return RunOptions(data, folder, seed, device, resume, force, read)
+    return RunOptions(data, folder, seed, device, resume, force, read, tuple(listeners))
 
 
 def _settings(

@@ -41,7 +41,7 @@ from bayesnas.runtime.jobs.compression.compress import Compression, compress
 from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.search.space import Space
 from bayesnas.runtime.jobs.train import train
-from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.record import RunOptions
 from benchmarks.common import BUILD, ROOT, append, cifar_slice, finish, logged, percent
 
 LOG: Final = BUILD / "joint.jsonl"

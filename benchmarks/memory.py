@@ -38,7 +38,7 @@ from bayesnas.runtime.data.examples import Part
 from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.network.memory import TEST
 from bayesnas.runtime.network.training import evaluate
-from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.tasks.classification import Classification
 from benchmarks.common import finish

@@ -29,10 +29,10 @@ from bayesnas.compiler.space.choices import MemberSpace, member_space
 from bayesnas.compiler.space.members import prune_to
 from bayesnas.runtime.data.dataset import Batches
 from bayesnas.runtime.data.loading import load_data
+from bayesnas.runtime.network.device import pick_device
 from bayesnas.runtime.network.learning.learner import Learner
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.recording import FIRST
-from bayesnas.runtime.runs.folder import pick_device
 from bayesnas.runtime.strategies.sampling import thinned
 from bayesnas.runtime.supernet.supernet import Supernet
 from benchmarks.common import cifar_slice, finish

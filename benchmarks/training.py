@@ -55,7 +55,7 @@ from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.learning.learner import Learner
 from bayesnas.runtime.network.modules import build, predict
 from bayesnas.runtime.runs.events import Event
-from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.record import RunOptions
 from benchmarks.common import cifar_folder, finish, seconds
 
 MEMORY, STREAMED = "in memory", "streamed"

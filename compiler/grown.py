@@ -13,7 +13,7 @@ from attrs import evolve
 
 from bayesnas.compiler.artifacts.derive import literal_number
 from bayesnas.compiler.pipeline import Compiled, compile_loaded
-from bayesnas.compiler.program.definitions import OperationLike, called_names, walk
+from bayesnas.compiler.program.definitions import OperationLike, operations_of, walk
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, quote
 from bayesnas.dsl.loader import Loaded, load_text, network_around
@@ -160,23 +160,7 @@ def _operations(
         for name, definition in found.program.operations.items()
         if not (definition.span.source.name == SEARCHED and name in own)
     }
-    every = own | theirs
-    used, waiting = set[str](), [n for graph in graphs for n in _operation_names(graph)]
-    while waiting:
-        name = waiting.pop()
-        if name in every and name not in used:
-            used.add(name)
-            waiting += called_names(every[name].body)
-    return [definition for name, definition in every.items() if name in used]
-
-
-def _operation_names(graph: tree.Motif | tree.Network) -> Iterator[str]:
-    for statement in walk(graph.body):
-        match statement:
-            case tree.Transform(operation=term) | tree.Connect(operation=term) if term is not None:
-                yield from called_names(term)
-            case _:
-                pass
+    return operations_of(graphs, own | theirs)
 
 
 def _compiled(spec: tree.Spec, motif: str, network: str, values: Mapping[str, int]) -> Compiled:

@@ -14,7 +14,7 @@ from attrs import evolve, field, frozen
 
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span, quote, suggest
-from bayesnas.dsl.parser import parse
+from bayesnas.dsl.parsing.parser import parse
 
 
 @frozen

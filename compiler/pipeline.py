@@ -8,7 +8,6 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from bayesnas.compiler.collector import without_collector
 from bayesnas.compiler.expand.expansion import expand
 from bayesnas.compiler.expand.measure import measure
 from bayesnas.compiler.graph.auxiliary import without_auxiliary
@@ -24,6 +23,7 @@ from bayesnas.compiler.program.resolve import resolve
 from bayesnas.compiler.space.latencies import Latencies
 from bayesnas.compiler.space.members import check_budgets
 from bayesnas.dsl import tree
+from bayesnas.dsl.collector import without_collector
 from bayesnas.dsl.loader import Loaded, load
 
 # Each takes a graph and returns one; their modules' docstrings say what holds before and after.
@@ -100,7 +100,7 @@ def compile_loaded(
     return compile_resolved(loaded, resolve(loaded), values, network)
 
 
-@without_collector
+@without_collector()
 def compile_resolved(
     loaded: Loaded,
     program: Program,

@@ -16,7 +16,7 @@ from attrs import evolve, field, frozen
 
 from bayesnas.dsl.diagnostics import Source
 from bayesnas.dsl.layout import INDENT, Line, join_lines
-from bayesnas.dsl.parser import parse, tokenize
+from bayesnas.dsl.parsing.parser import parse, tokenize
 from bayesnas.dsl.printer import Position, print_lines
 
 _BRACKETS = {"(": ")", "{": "}"}

@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span, nearest, quote
-from bayesnas.dsl.parser import check_length, parse
+from bayesnas.dsl.parsing.parser import check_length, parse
 
 MAX_BYTES = 1_000_000
 

@@ -1,6 +1,6 @@
 """The syntax tree: one frozen class a construct, named after the grammar's rules.
 
-Every node carries its span outside equality, so that trees compare by meaning alone.
+Trees compare by meaning alone: where something stands is no part of it.
 """
 
 from __future__ import annotations
@@ -12,42 +12,46 @@ from attrs import field, frozen
 from bayesnas.dsl.amounts import amount_value, is_duration
 from bayesnas.dsl.diagnostics import Span
 
+
+@frozen
+class Node:
+    """The base of all constructs: where it stands in the text."""
+
+    span: Span = field(eq=False, repr=False, kw_only=True)
+
+
 # ---------------------------------------------------------------------------------- expressions
 
 
 @frozen
-class Number:
+class Number(Node):
     """A whole number, 0 or more."""
 
     value: int
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
-class Name:
+class Name(Node):
     """A parameter or loop variable."""
 
     name: str
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
-class Unary:
+class Unary(Node):
     """``-x`` or ``not x``."""
 
     operator: str
     operand: Expression
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
-class Binary:
+class Binary(Node):
     """``left operator right``: ``+ - * // %``, comparisons, ``and``, ``or``."""
 
     operator: str
     left: Expression
     right: Expression
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 Expression: TypeAlias = Number | Name | Unary | Binary
@@ -57,55 +61,49 @@ Expression: TypeAlias = Number | Name | Unary | Binary
 
 
 @frozen
-class Argument:
+class Argument(Node):
     """``value`` or ``name = value`` in a call."""
 
     name: str | None
     value: Expression
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
-class Call:
+class Call(Node):
     """An operation, choice or primitive applied: ``sep_conv(3, stride = 2)``."""
 
     name: str
     arguments: tuple[Argument, ...]
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
-class Pipeline:
+class Pipeline(Node):
     """``a >> b``: one after the other."""
 
     stages: tuple[OperationTerm, ...]
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
-class Parallel:
+class Parallel(Node):
     """``a + b``: several operations on one edge, summed."""
 
     branches: tuple[OperationTerm, ...]
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
-class Alternatives:
+class Alternatives(Node):
     """``a | b``: candidate operations of a searched edge."""
 
     options: tuple[OperationTerm, ...]
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
-class Conditional:
+class Conditional(Node):
     """``if condition then a else b``, decided when the spec is expanded."""
 
     condition: Expression
     then: OperationTerm
     otherwise: OperationTerm
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 OperationTerm: TypeAlias = Call | Pipeline | Parallel | Alternatives | Conditional
@@ -115,99 +113,88 @@ OperationTerm: TypeAlias = Call | Pipeline | Parallel | Alternatives | Condition
 
 
 @frozen
-class Index:
+class Index(Node):
     """``[k]``: one element of a node list."""
 
     value: Expression
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
-class Slice:
+class Slice(Node):
     """``[start..stop]``: elements from start up to, without, stop."""
 
     start: Expression | None
     stop: Expression | None
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
-class Reference:
+class Reference(Node):
     """A node, an element of a node list, a slice of one, or all of it."""
 
     name: str
     index: Index | Slice | None = None
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
-class Declared:
+class Declared(Node):
     """One name of a ``node`` statement, with its length if it is a list."""
 
     name: str
     size: Expression | None = None
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
-class NodeDeclaration:
+class NodeDeclaration(Node):
     """``node x, h[4]``: nodes that sum what arrives."""
 
     nodes: tuple[Declared, ...]
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
-class Merge:
+class Merge(Node):
     """``target = concat(a, b)``: how the target joins what arrives, and first arrivals."""
 
     target: Reference
     merge: str
     sources: tuple[Reference, ...]
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
-class Transform:
+class Transform(Node):
     """``target = source : operation``."""
 
     target: Reference
     source: Reference
     operation: OperationTerm
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
-class Connect:
+class Connect(Node):
     """``{a, b} ~> {c} : operations`` (searched) or ``a -> b : operation`` (fixed)."""
 
     sources: tuple[Reference, ...]
     targets: tuple[Reference, ...]
     searched: bool
     operation: OperationTerm | None
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
-class Tie:
+class Tie(Node):
     """``tied``: the instances around share one architecture; ``tied(k)``: all of the network."""
 
     index: Expression | None = None
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
-class Share:
+class Share(Node):
     """``shared``: the instances around are one module, of one architecture and the same weights."""
-
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 Sharing: TypeAlias = Tie | Share
 
 
 @frozen
-class Instantiation:
+class Instantiation(Node):
     """``y, z = tied motif(a, b; width = 16)``."""
 
     targets: tuple[Reference, ...]
@@ -215,11 +202,10 @@ class Instantiation:
     inputs: tuple[Reference, ...]
     arguments: tuple[Argument, ...]
     tie: Sharing | None = None
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
-class Scan:
+class Scan(Node):
     """``y, h = scan cell(series; width = 16) from start``: a motif at each position of series."""
 
     targets: tuple[Reference, ...]
@@ -228,11 +214,10 @@ class Scan:
     arguments: tuple[Argument, ...]
     starts: tuple[Reference, ...]
     tie: Sharing | None = None
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
-class Chain:
+class Chain(Node):
     """``y = tied chain cell(a, b; width = 16) times n reduce at i, j``."""
 
     targets: tuple[Reference, ...]
@@ -242,45 +227,40 @@ class Chain:
     length: Expression
     reductions: tuple[Expression, ...] = ()
     tie: Sharing | None = None
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
-class Loop:
+class Loop(Node):
     """``for k in start..stop { ... }``."""
 
     variable: str
     start: Expression
     stop: Expression
     body: tuple[Statement, ...]
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
-class Branch:
+class Branch(Node):
     """``if condition { ... } else { ... }``, decided when the spec is expanded."""
 
     condition: Expression
     then: tuple[Statement, ...]
     otherwise: tuple[Statement, ...]
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
-class Retain:
+class Retain(Node):
     """``retain k into h``: at most k searched edges survive into each node."""
 
     count: Expression
     targets: tuple[Reference, ...]
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
-class Amount:
+class Amount(Node):
     """A number with a unit as written: ``600K``, ``3.5M`` or ``2G``, or a time: ``5 ms``."""
 
     text: str
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
     @property
     def value(self) -> int:
@@ -294,12 +274,11 @@ class Amount:
 
 
 @frozen
-class Budget:
+class Budget(Node):
     """``budget parameters <= 3.5M``: what a found network may cost at most, or take of time."""
 
     cost: str
     limit: Expression | Amount
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 MotifCall: TypeAlias = Instantiation | Scan | Chain
@@ -322,65 +301,59 @@ Statement: TypeAlias = (
 
 
 @frozen
-class Parameter:
+class Parameter(Node):
     """A whole-number parameter, with its default if it has one."""
 
     name: str
     default: Expression | None = None
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
-class MotifParameter:
+class MotifParameter(Node):
     """``motif name`` or ``motif name = default``: a motif given where this one is used."""
 
     name: str
     default: str | None = None
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 AnyParameter: TypeAlias = Parameter | MotifParameter
 
 
 @frozen
-class Import:
+class Import(Node):
     """``import "ops/darts.nas"``."""
 
     path: str
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
-class OperationDefinition:
+class OperationDefinition(Node):
     """``op name(parameters) = operation``."""
 
     name: str
     parameters: tuple[Parameter, ...]
     body: OperationTerm
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
-class ChoiceDefinition:
+class ChoiceDefinition(Node):
     """``choice name(parameters) = a | b``."""
 
     name: str
     parameters: tuple[Parameter, ...]
     body: OperationTerm
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
-class Port:
+class Port(Node):
     """A named input or output of a motif, or of a network with its shape."""
 
     name: str
     shape: tuple[Expression, ...] | None = None
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
-class Motif:
+class Motif(Node):
     """``motif name(inputs; parameters) -> (outputs) { ... }``."""
 
     name: str
@@ -388,11 +361,10 @@ class Motif:
     parameters: tuple[AnyParameter, ...]
     outputs: tuple[Port, ...]
     body: tuple[Statement, ...]
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
-class Network:
+class Network(Node):
     """A motif whose inputs are data and whose outputs are predictions: its ports have shapes."""
 
     name: str
@@ -400,44 +372,39 @@ class Network:
     parameters: tuple[AnyParameter, ...]
     outputs: tuple[Port, ...]
     body: tuple[Statement, ...]
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
-class Setting:
+class Setting(Node):
     """``name = value`` in a settings block; the value is a number, a word or a text."""
 
     name: str
     value: int | float | str
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
-class Settings:
+class Settings(Node):
     """``search { ... }`` or ``train { ... }``: default settings of the space."""
 
     kind: str
     entries: tuple[Setting, ...]
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
-class Objective:
+class Objective(Node):
     """``port = name(options) * weight`` in a ``learn`` block: what an output learns."""
 
     port: str
     name: str
     options: tuple[Setting, ...]
     weight: int | float | None
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 @frozen
-class Learn:
+class Learn(Node):
     """``learn { ... }``: what the outputs of the network learn."""
 
     entries: tuple[Objective, ...]
-    span: Span = field(eq=False, repr=False, kw_only=True)
 
 
 Definition: TypeAlias = (
@@ -446,8 +413,7 @@ Definition: TypeAlias = (
 
 
 @frozen
-class Spec:
+class Spec(Node):
     """A whole file."""
 
     definitions: tuple[Definition, ...]
-    span: Span = field(eq=False, repr=False, kw_only=True)

@@ -24,7 +24,7 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span
 _NODES: Final[Mapping[str, Any]] = {
     name: kind
     for name, kind in vars(tree).items()
-    if attrs.has(kind) and kind.__module__ == tree.__name__
+    if isinstance(kind, type) and issubclass(kind, tree.Node) and kind is not tree.Node
 }
 _REAL: Final = {"Setting": "value", "Objective": "weight"}  # fields that may be real numbers
 

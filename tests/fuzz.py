@@ -52,7 +52,7 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, render
 from bayesnas.dsl.formatter import format_source
 from bayesnas.dsl.loader import Loaded, load, load_text
 from bayesnas.dsl.mistakes.explain import count_words
-from bayesnas.dsl.parser import parse
+from bayesnas.dsl.parsing.parser import parse
 from bayesnas.dsl.printer import print_spec
 
 MAX_SECONDS = 2.0  # of computing, for one case

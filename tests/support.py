@@ -27,7 +27,7 @@ from bayesnas.compiler.program.resolve import resolve
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source
 from bayesnas.dsl.loader import Loaded, load_text
-from bayesnas.dsl.parser import parse
+from bayesnas.dsl.parsing.parser import parse
 
 MARK = "§"
 NOWHERE = Path("/nonexistent")  # snippets import from the packaged library alone

@@ -19,7 +19,7 @@ MOST_FILES = 14  # of a folder
 ORDER: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "": (("dsl",), ("compiler",), ("runtime",), ("bayesnas",)),
     "compiler": (
-        ("collector", "objectives", "settings"),
+        ("objectives", "settings"),
         ("operations",),
         ("graph",),
         ("program",),

@@ -29,7 +29,7 @@ from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.network import modules
 from bayesnas.runtime.network.together.launch import launch
-from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.record import RunOptions
 
 Job = Callable[[Path, bool], object]
 

@@ -14,7 +14,7 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 
 if TYPE_CHECKING:
     from bayesnas.runtime.runs.events import Listener
-    from bayesnas.runtime.runs.folder import RunOptions
+    from bayesnas.runtime.runs.record import RunOptions
 
 MAX_THREADS: Final = 1024  # PyTorch ends the process where the system refuses it a thread
 
@@ -32,7 +32,7 @@ def run_options(
         DiagnosticError: D418 (a number or seed that cannot be), D423 (an option does nothing).
     """
     from bayesnas.runtime.data.registry import DataOptions, check_use
-    from bayesnas.runtime.runs.folder import AutoBatch, RunOptions
+    from bayesnas.runtime.runs.record import AutoBatch, RunOptions
 
     set_threads(options.threads)
     check_seed(seed)

@@ -54,7 +54,7 @@ def _train(options: argparse.Namespace) -> int:
     run = evolve(run, compiling=options.compile)
     start = None
     if options.weights is not None:
-        from bayesnas.runtime.jobs.shared import start_from
+        from bayesnas.runtime.jobs.start import start_from
 
         start = start_from(options.weights, compiled)
     result = train(compiled, make_settings(TrainSettings, chosen), run, start)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bayesnas.compiler.objectives import Objective
     from bayesnas.compiler.pipeline import Compiled
     from bayesnas.compiler.space.latencies import Latencies
-    from bayesnas.runtime.runs.folder import AutoBatch
+    from bayesnas.runtime.runs.record import AutoBatch
     from bayesnas.runtime.weights.choice import Share
 
 
@@ -231,7 +231,7 @@ def parse_batch(text: str | None, options: Sequence[str]) -> int | AutoBatch | N
         remedy = "write `--batch-size 64`, or `auto`, or `auto:256`"
         message = f"cannot read `--batch-size {text}`"
         raise DiagnosticError(Diagnostic("D418", message, help=remedy))
-    from bayesnas.runtime.runs.folder import AutoBatch
+    from bayesnas.runtime.runs.record import AutoBatch
 
     if match[2] is None:
         return AutoBatch()

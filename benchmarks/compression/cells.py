@@ -22,11 +22,12 @@ from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.runtime.data.dataset import Batches, Data
 from bayesnas.runtime.jobs.compression.compress import Compression, compress
 from bayesnas.runtime.jobs.trained import TrainedRun, own_weights
+from bayesnas.runtime.network.device import pick_device
 from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.learning.learner import Learner
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import evaluate
-from bayesnas.runtime.runs.folder import RunOptions, pick_device
+from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.weights.choice import Share
 from benchmarks.common import BUILD, append, logged
 from benchmarks.compression.networks import NETWORKS, Network

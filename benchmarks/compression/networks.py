@@ -17,7 +17,7 @@ from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.dsl.files import write_bytes
 from bayesnas.runtime.jobs.train import train
-from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.record import RunOptions
 from benchmarks.common import BUILD, ROOT, cifar_slice
 
 SPECS: Final = ROOT / "benchmarks" / "networks"

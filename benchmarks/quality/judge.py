@@ -28,8 +28,8 @@ from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.search.space import Space
-from bayesnas.runtime.runs.folder import RunOptions
 from bayesnas.runtime.runs.reading import read_result
+from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.runs.schemas import SEARCHED
 from benchmarks.common import BUILD, ROOT, append, logged
 from benchmarks.quality.spaces import SPACES

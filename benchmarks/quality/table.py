@@ -42,12 +42,12 @@ from bayesnas.dsl.files import write_text
 from bayesnas.runtime.data.dataset import Batches
 from bayesnas.runtime.data.examples import Examples
 from bayesnas.runtime.data.loading import load_data
+from bayesnas.runtime.network.device import pick_device
 from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.learning.learner import Learner
 from bayesnas.runtime.network.memory import TEST
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import evaluate
-from bayesnas.runtime.runs.folder import pick_device
 from bayesnas.runtime.strategies.interface import random_member
 from benchmarks.common import BUILD, append, cifar_slice, finish, logged
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve, field, frozen
 
 from bayesnas.compiler.graph.model import Graph, Instance, Residual
-from bayesnas.compiler.program.definitions import called_names
+from bayesnas.compiler.program.definitions import operations_of
 from bayesnas.compiler.program.names import given_nodes
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Span
@@ -77,7 +77,7 @@ class _Deriver:
                 tuple(map(self._sized, ports)) for ports in (network.inputs, network.outputs)
             )
             network = evolve(network, inputs=inputs, outputs=outputs)
-        graphs: list[tree.Definition] = [*self.motifs, network]
+        graphs: list[tree.Motif | tree.Network] = [*self.motifs, network]
         training = self.program.settings["train"]  # its own, and those it imports
         settings: list[tree.Definition] = []
         if training:
@@ -107,21 +107,12 @@ class _Deriver:
         return given if self.terms is None else ()
 
     def _operations(
-        self, graphs: Iterable[tree.Definition]
+        self, graphs: Iterable[tree.Motif | tree.Network]
     ) -> tuple[list[tree.Definition], list[tree.Definition]]:
         """Imports of the packaged library, and definitions of all other operations in use."""
-        used: set[str] = set()
-        waiting = [name for graph in graphs for name in _operations_in(graph)]
-        while waiting:
-            name = waiting.pop()
-            if name in self.program.operations and name not in used:
-                used.add(name)
-                waiting += called_names(self.program.operations[name].body)
         imports: dict[str, tree.Definition] = {}
         operations: list[tree.Definition] = []
-        for name, definition in self.program.operations.items():
-            if name not in used:
-                continue
+        for definition in operations_of(graphs, self.program.operations):
             source = definition.span.source.name
             if source.startswith(_LIBRARY):
                 path = source.removeprefix(_LIBRARY)
@@ -408,22 +399,3 @@ def _reference(name: str, span: Span) -> tree.Reference:
         return tree.Reference(plain, span=span)
     number = tree.Number(int(index[:-1]), span=span)
     return tree.Reference(plain, tree.Index(number, span=span), span=span)
-
-
-def _operations_in(definition: tree.Definition) -> Iterator[str]:
-    assert isinstance(definition, tree.Motif | tree.Network)
-    yield from _operations_of(definition.body)
-
-
-def _operations_of(body: Iterable[tree.Statement]) -> Iterator[str]:
-    for statement in body:
-        match statement:
-            case tree.Transform(operation=term):
-                yield from called_names(term)
-            case tree.Connect(operation=operation) if operation is not None:
-                yield from called_names(operation)
-            case tree.Branch(then=then, otherwise=otherwise):
-                yield from _operations_of(then)
-                yield from _operations_of(otherwise)
-            case _:
-                pass

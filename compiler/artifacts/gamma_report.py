@@ -11,7 +11,6 @@ from bayesnas.compiler.artifacts.gamma_markdown import gamma_markdown
 from bayesnas.compiler.artifacts.gamma_text import GammaPrinter
 from bayesnas.compiler.artifacts.graph_file import one_a_line
 from bayesnas.compiler.artifacts.graph_json import place
-from bayesnas.compiler.collector import without_collector
 from bayesnas.compiler.graph.model import Edge, Graph
 from bayesnas.compiler.passes.gamma import (
     Dependency,
@@ -19,6 +18,7 @@ from bayesnas.compiler.passes.gamma import (
     SwitchExpression,
     derive_gamma,
 )
+from bayesnas.dsl.collector import without_collector
 
 DEPENDENCIES: Final[tuple[Dependency, ...]] = ("local", "recursive")
 
@@ -31,7 +31,7 @@ class GammaReport:
     markdown: str
 
 
-@without_collector
+@without_collector()
 def gamma_report(graph: Graph) -> GammaReport:
     """Both expressions of every tied group, written for its first gate.
 

@@ -14,10 +14,10 @@ from attrs import field, frozen
 from bayesnas.compiler.artifacts.consistency import difference, inconsistencies
 from bayesnas.compiler.artifacts.fits import Test, compiled
 from bayesnas.compiler.artifacts.graph_json import graph_data, graph_of
-from bayesnas.compiler.collector import without_collector
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.passes.shapes import infer_shapes
 from bayesnas.compiler.program.limits import MAX_SIZE
+from bayesnas.dsl.collector import without_collector
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 
 FORMAT: Final = "bayesnas-graph"
@@ -73,7 +73,7 @@ def _row_tests() -> dict[str, Test]:
     return {key: compiled(schema) for key, schema in _row_schemas().items()}
 
 
-@without_collector
+@without_collector()
 def graph_to_json(graph: Graph, annotation: Annotation | None = None) -> str:
     """The graph as JSON text that fits `graph_schema`; its shapes must be known."""
     notes = annotation or Annotation()

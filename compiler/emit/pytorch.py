@@ -11,7 +11,6 @@ from collections.abc import Mapping
 
 from attrs import field, frozen
 
-from bayesnas.compiler.collector import without_collector
 from bayesnas.compiler.emit.bodies import Bodies
 from bayesnas.compiler.emit.classes import Classes
 from bayesnas.compiler.emit.edge_sources import EdgeSources
@@ -22,6 +21,7 @@ from bayesnas.compiler.emit.source import imported_modules
 from bayesnas.compiler.emit.texts import printable
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.dsl import __version__
+from bayesnas.dsl.collector import without_collector
 
 
 @frozen
@@ -39,7 +39,7 @@ class Emitted:
     operations: Mapping[str, str] = field(factory=dict, repr=False)
 
 
-@without_collector
+@without_collector()
 def emit_torch(
     graph: Graph,
     origin: str,

@@ -16,7 +16,6 @@ from typing import Literal, TypeAlias
 
 from attrs import frozen
 
-from bayesnas.compiler.collector import without_collector
 from bayesnas.compiler.emit.stages import (
     AnyWritten,
     WrittenParallel,
@@ -25,6 +24,7 @@ from bayesnas.compiler.emit.stages import (
 )
 from bayesnas.compiler.graph.model import AnyStage, Connection, Edge, Graph, Stage
 from bayesnas.compiler.operations.primitives import PRIMITIVES
+from bayesnas.dsl.collector import without_collector
 
 Fold: TypeAlias = Literal["norm", "sum"]
 
@@ -74,7 +74,7 @@ class Schedule:
         return node in self.shared and len(self.connections[node]) > 1
 
 
-@without_collector
+@without_collector()
 def schedule(graph: Graph) -> Schedule:
     """The schedule of a graph whose shapes are known."""
     works: dict[str, Work] = {}

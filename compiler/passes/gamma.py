@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from attrs import frozen
 from typing_extensions import assert_never
 
-from bayesnas.compiler.collector import without_collector
 from bayesnas.compiler.graph.model import Connection, Edge, Graph
+from bayesnas.dsl.collector import without_collector
 
 if TYPE_CHECKING:
     import torch
@@ -112,7 +112,7 @@ class Gammas:
     flows: Mapping[str, SwitchExpression]
 
 
-@without_collector
+@without_collector()
 def derive_gamma(graph: Graph, dependency: Dependency) -> Gammas:
     """The expressions of every gate of a graph with i' nodes."""
     flows: dict[str, SwitchExpression] = {}

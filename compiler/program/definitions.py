@@ -90,6 +90,27 @@ def walk(body: Iterable[tree.Statement]) -> Iterator[tree.Statement]:
                 pass
 
 
+def operations_of(
+    graphs: Iterable[tree.Motif | tree.Network], operations: Mapping[str, OperationLike]
+) -> list[OperationLike]:
+    """Those of the operations that graphs apply, themselves or through others, in their order."""
+    used: set[str] = set()
+    waiting = [name for graph in graphs for name in _applied(graph.body)]
+    while waiting:
+        name = waiting.pop()
+        if name in operations and name not in used:
+            used.add(name)
+            waiting += called_names(operations[name].body)
+    return [definition for name, definition in operations.items() if name in used]
+
+
+def _applied(body: Iterable[tree.Statement]) -> Iterator[str]:
+    """Names of the operations that stand on the edges of a body."""
+    for statement in walk(body):
+        if isinstance(statement, tree.Transform | tree.Connect) and statement.operation is not None:
+            yield from called_names(statement.operation)
+
+
 def called_names(term: tree.OperationTerm) -> Iterator[str]:
     """Names of the operations a term applies."""
     match term:

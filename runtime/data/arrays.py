@@ -2,8 +2,6 @@
 
 In a file, `x_val` and `y_val` stand in for a missing test part. The arrays of a network of several
 inputs or outputs are called by its ports: `image`, `depth`, `label`, `image_test`, ...
-
-Arrays of objects are never read: unpickling would run code that a file may hold.
 """
 
 from __future__ import annotations
@@ -12,21 +10,19 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 import numpy as np
 import torch
 from attrs import evolve, frozen
-from torch import Tensor
 
 from bayesnas.compiler.objectives import Objective
 from bayesnas.compiler.operations.primitives import Shape
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
-from bayesnas.runtime.data.conventions.axes import rearrangement
+from bayesnas.dsl.diagnostics import quote
+from bayesnas.runtime.data.archives import archive, member, opened, reason_of
 from bayesnas.runtime.data.conventions.keys import (
     by_ports,
     check_spelling,
-    examples_key,
     port_roles,
     roles_of,
     taken,
@@ -39,6 +35,7 @@ from bayesnas.runtime.data.conventions.labels import (
     label_notes,
     read_labels,
 )
+from bayesnas.runtime.data.conventions.numbers import numbers
 from bayesnas.runtime.data.dataset import Data, Reading
 from bayesnas.runtime.data.examples import Part
 from bayesnas.runtime.data.registry import STANDARDISE, Ports, Request, Standardise, check_word
@@ -48,14 +45,7 @@ from bayesnas.runtime.tasks.interface import Array, Task, wrong
 from bayesnas.runtime.tasks.registry import task_of
 from bayesnas.runtime.tasks.several import Output, Several, parts_of
 
-# What to do with arrays of no numbers, by the kind of their type.
-_ENCODINGS: Final = {
-    "c": "save real and imaginary parts as channels: `np.stack([x.real, x.imag], 1)`",
-    "M": "save seconds: `x.astype('datetime64[s]').astype(float)`",
-    "V": "save the fields as columns: `numpy.lib.recfunctions.structured_to_unstructured(x)`",
-}
 _ROWS: Final = ("regression", "multilabel")  # objectives of rows of numbers
-_LAYOUTS: Final = "[N, features], [N, channels, length] or [N, channels, height, width]"
 
 
 @frozen
@@ -139,42 +129,6 @@ def data_of_parts(request: Request, arrays: Mapping[str, Array], notes: Sequence
     return _data(request.name, given, request.options.standardise, request.ports)
 
 
-def read_examples(path: Path, shape: Shape, port: str = "", single: str = "") -> tuple[Tensor, str]:
-    """The examples [N, *shape] in an .npy file, or those in an .npz file; what was done to them.
-
-    Of a network of several inputs, those of one ``port``, after which their array is called; of a
-    ``single`` one it may be.
-
-    One example without the axis of examples is taken as well; axes are moved as for a training.
-    Bytes stay bytes.
-
-    Raises:
-        DiagnosticError: D505 (they have another shape), D510 (file), D511 (no array of examples),
-            D512 (type), D513 (numbers that are none).
-    """
-    place = f"`{path}`"
-    with _opened(path) as stream:
-        file = _file(path, stream, "save it with `numpy.save(FILE, x)`")
-        if port and not isinstance(file, np.lib.npyio.NpzFile):
-            remedy = "save an .npz file with an array for each input"
-            raise wrong(place, "D511", f"holds a single array, not `{port}`", remedy)
-        if isinstance(file, np.lib.npyio.NpzFile):
-            key = port or (single if single in file.files else examples_key(place, file.files))
-            if key not in file.files:
-                remedy = f"save the examples by port: `numpy.savez(FILE, {port}=...)`"
-                raise wrong(place, "D511", f"has no array `{port}`", remedy)
-            place = f"`{key}` in {place}"
-            file = _member(place, file, key)
-    for array in (file, file[None]):
-        own = tuple(array.shape[1:])
-        change = rearrangement(own, shape)
-        if own == shape or change is not None:
-            inputs = torch.from_numpy(_inputs(place, array))
-            return (inputs, "") if change is None else (change.of(inputs), change.said)
-    what = f"is {list(file.shape)}, the network takes {list(shape)}"
-    raise wrong(place, "D505", what, f"save the examples as [N, {', '.join(map(str, shape))}]")
-
-
 def data_of_arrays(
     x: Array | Mapping[str, Array],
     y: Array | Mapping[str, Array],
@@ -227,7 +181,9 @@ def _as_array(key: str, whole: str, array: object) -> Array:
         return np.asarray(array)
     except Exception as error:  # whatever another library's object makes of it
         remedy = "give an array of numbers"
-        raise wrong(f"`{key}` of {whole}", "D512", "is no array", remedy, _reason(error)) from None
+        raise wrong(
+            f"`{key}` of {whole}", "D512", "is no array", remedy, reason_of(error)
+        ) from None
 
 
 def _data(name: str, given: _Given, standardise: Standardise, ports: Ports | None) -> Data:
@@ -318,7 +274,7 @@ def _test_part(
 def _examples(given: _Given, end: str) -> tuple[dict[str, Array], dict[str, Labels]]:
     """The inputs and labels of the part whose roles end in ``end``, by role."""
     arrays = {role: _array(given, role, end) for role in (*given.inputs, *given.outputs)}
-    inputs = {role: _inputs(given.place(role + end), arrays[role]) for role in given.inputs}
+    inputs = {role: numbers(given.place(role + end), arrays[role]) for role in given.inputs}
     labels = {
         role: Labels(arrays[role])
         if role in given.rows and arrays[role].ndim == 2
@@ -349,81 +305,21 @@ def _to_judge(name: str, given: _Given, learned: Task) -> Data:
 
 def _load(path: Path, ports: Ports | None) -> _Given:
     """The arrays a data set is made of, as they lie in the file."""
-    with _opened(path) as stream:  # numpy leaves what it opens and cannot read to the collector
+    with opened(path) as stream:  # numpy leaves what it opens and cannot read to the collector
         return _read(path, stream, ports)
 
 
-def read_all(path: Path) -> dict[str, Array]:
-    """The arrays of an .npz file by their names.
-
-    Raises:
-        DiagnosticError: D510 (file), D512 (an array of objects).
-    """
-    with _opened(path) as stream:
-        file = _archive(path, stream)
-        return {key: _member(f"`{key}` in `{path}`", file, key) for key in file.files}
-
-
-def _opened(path: Path) -> BinaryIO:
-    if not path.is_file():
-        remedy = "name a file that `numpy.savez` wrote"
-        raise DiagnosticError(Diagnostic("D510", f"no file `{path}`", help=remedy))
-    try:
-        return path.open("rb")
-    except OSError as error:
-        reason = _reason(error)
-        raise wrong(f"`{path}`", "D510", "cannot be opened", "make it readable", reason) from None
-
-
 def _read(path: Path, stream: BinaryIO, ports: Ports | None) -> _Given:
-    place, file = f"`{path}`", _archive(path, stream)
+    place, file = f"`{path}`", archive(path, stream)
     if ports is not None and by_ports(ports, file.files):
         names = port_roles(place, ports, file.files)
         check_spelling(place, names, file.files)
         roles = tuple(ports.inputs), tuple(ports.outputs)
     else:
         names, roles = roles_of(place, file.files), (("x",), ("y",))
-    arrays = {role: _member(f"`{key}` in {place}", file, key) for role, key in names.items()}
+    arrays = {role: member(f"`{key}` in {place}", file, key) for role, key in names.items()}
     notes = tuple(taken(place, names, file.files))
     return _Given(place, arrays, names, "in", notes, *roles)
-
-
-def _archive(path: Path, stream: BinaryIO) -> Any:
-    """An archive of arrays."""
-    remedy = "save it with `numpy.savez(FILE, x=x, y=y)`"
-    file = _file(path, stream, remedy)
-    if not isinstance(file, np.lib.npyio.NpzFile):
-        raise wrong(f"`{path}`", "D510", "holds a single array, not `x` and `y`", remedy)
-    return file
-
-
-def _file(path: Path, stream: BinaryIO, remedy: str) -> Any:
-    """The array in a file of numpy's, or its archive of arrays."""
-    try:
-        return np.load(stream, allow_pickle=False)
-    except Exception as error:  # numpy and zipfile raise many kinds for a broken file
-        kind = path.suffix.lower() if path.suffix.lower() == ".npy" else ".npz"
-        raise wrong(f"`{path}`", "D510", f"is not an {kind} file", remedy, _reason(error)) from None
-
-
-def _member(place: str, file: Mapping[str, Array], key: str) -> Array:
-    remedy = "save an array of numbers, `astype(float)`, or of texts, `astype(str)`"
-    objects = wrong(place, "D512", "holds Python objects, not numbers", remedy)
-    try:
-        array = file[key]
-    except Exception as error:  # as above, and zlib too
-        if "allow_pickle" in str(error):
-            raise objects from None
-        remedy = "save the file again"
-        raise wrong(place, "D510", "cannot be read", remedy, _reason(error)) from None
-    if not isinstance(array, np.ndarray):  # something else that was put into the archive
-        raise objects
-    return array
-
-
-def _reason(error: Exception) -> str:
-    text = (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__
-    return text[:1].lower() + text[1:]
 
 
 # ------------------------------------------------------------------------------------- checking
@@ -458,33 +354,6 @@ def _check_count(given: _Given, end: str, counted: Mapping[str, Array]) -> None:
         if counted[first].shape[-1] == len(array):
             remedy = f"put the examples first: save `np.moveaxis({x}, -1, 0)`"
         raise wrong(given.whole, "D512", what, remedy)
-
-
-def _inputs(place: str, array: Array) -> Array:
-    """The numbers of examples: bytes stay bytes, others become floating point."""
-    if array.dtype.kind not in "biuf":
-        remedy = _ENCODINGS.get(array.dtype.kind, "encode it as numbers")
-        raise wrong(place, "D512", f"holds `{array.dtype}`, not numbers", remedy)
-    if not 2 <= array.ndim <= 4:
-        raise wrong(place, "D512", f"is {list(array.shape)}", f"save it as {_LAYOUTS}")
-    if array.size == 0:
-        raise wrong(place, "D512", f"is empty: {list(array.shape)}", "save some examples")
-    if array.dtype != np.uint8:
-        small = array.dtype.itemsize <= (4 if array.dtype.kind == "f" else 2)
-        array = array.astype(np.float32 if small else np.float64)
-    with np.errstate(over="ignore"):  # networks compute in 32 bits
-        bad = ~np.isfinite(array.astype(np.float32)) if array.dtype != np.uint8 else array[:0]
-    if bad.any():
-        count = int(bad.sum())
-        first = int(np.flatnonzero(bad.reshape(len(bad), -1).any(axis=1))[0])
-        raise wrong(
-            place,
-            "D513",
-            f"has {count:,} numbers that are not finite" if count > 1 else "has a NaN or infinity",
-            "fill them in, or leave those examples out",
-            f"the first stands in example {first} (counted from 0)",
-        )
-    return np.ascontiguousarray(array)
 
 
 def _check_shapes(given: _Given, train: Part, test: Part, end: str) -> None:

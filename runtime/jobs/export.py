@@ -26,8 +26,9 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_packages
 from bayesnas.dsl.files import write_bytes
 from bayesnas.runtime.data.examples import numbers, statistics_type
 from bayesnas.runtime.data.registry import Ports
+from bayesnas.runtime.jobs.deployed import AS_IT_IS, buffer_names, statistics_name
 from bayesnas.runtime.jobs.failures import plugins_named
-from bayesnas.runtime.jobs.trained import AS_IT_IS, TrainedRun, buffer_names, statistics_name
+from bayesnas.runtime.jobs.trained import TrainedRun
 from bayesnas.runtime.network.modules import outputs_of
 from bayesnas.runtime.tasks.bundle import Inputs, bundled, mapped, tensors
 from bayesnas.runtime.tasks.interface import Units

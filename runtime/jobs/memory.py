@@ -15,11 +15,12 @@ from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, memory_ran_out
 from bayesnas.runtime.data.free_memory import free_memory
+from bayesnas.runtime.network.device import pick_device
 from bayesnas.runtime.network.memory import Footprint
 from bayesnas.runtime.network.together.ranks import world
-from bayesnas.runtime.runs.folder import AutoBatch, RunOptions, pick_device
 from bayesnas.runtime.runs.ownership import has_checkpoint, settings_of
 from bayesnas.runtime.runs.progress import say_note
+from bayesnas.runtime.runs.record import AutoBatch, RunOptions
 
 Settings = TypeVar("Settings", SearchSettings, TrainSettings)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle, quote
-from bayesnas.runtime.data.arrays import read_examples
+from bayesnas.runtime.data.archives import read_examples
 from bayesnas.runtime.data.dataset import raw_batches
 from bayesnas.runtime.data.examples import Part
 from bayesnas.runtime.data.folders.images import ImageError, Picture

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from attrs import asdict, evolve, field, frozen
-from torch import Tensor, nn
+from attrs import asdict, evolve, frozen
 
-from bayesnas.compiler.emit.pytorch import emit_torch
 from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.pipeline import Compiled
@@ -21,11 +19,13 @@ from bayesnas.runtime.data.dataset import Batches, Data, Streams
 from bayesnas.runtime.data.examples import Examples
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.splits import split
+from bayesnas.runtime.jobs.deployed import readable, write_network
 from bayesnas.runtime.jobs.failures import explained, no_better, plugins_named
 from bayesnas.runtime.jobs.memory import Demand, fitted, watched
 from bayesnas.runtime.jobs.preparation import settled
-from bayesnas.runtime.jobs.trained import deployed_state, input_record, statistics_name
+from bayesnas.runtime.jobs.start import Start
 from bayesnas.runtime.network.compiled import check_compiler
+from bayesnas.runtime.network.device import pick_device
 from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.learning.auxiliary import lasting_state
 from bayesnas.runtime.network.learning.learner import Learner
@@ -40,10 +40,10 @@ from bayesnas.runtime.network.training import (
     report,
 )
 from bayesnas.runtime.runs.events import Event, Kind, numbers_of, tell
-from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
+from bayesnas.runtime.runs.folder import Run
 from bayesnas.runtime.runs.interruption import Watch
 from bayesnas.runtime.runs.machine import machine_record
-from bayesnas.runtime.runs.ownership import RESULT, WEIGHTS, check_out
+from bayesnas.runtime.runs.ownership import RESULT, check_out
 from bayesnas.runtime.runs.progress import Progress, Stopwatch, say_note
 from bayesnas.runtime.runs.reading import (
     COUNT,
@@ -61,11 +61,9 @@ from bayesnas.runtime.runs.reading import (
     maybe,
     record,
 )
-from bayesnas.runtime.runs.seals import file_hash
+from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.runs.status import run_progress
-from bayesnas.runtime.tasks.bundle import tensors
 from bayesnas.runtime.tasks.interface import Report, Score, Task
-from bayesnas.runtime.weights.priors.interface import Prior
 
 
 @frozen
@@ -90,25 +88,6 @@ class TrainResult:
         parts = self.report.record("test")
         about = {"metric": self.task.metric, "learned": self.task.learned}
         return {**plain, **score, **about, **parts}
-
-
-@frozen
-class Start:
-    """What a training goes on from, instead of fresh weights.
-
-    Args:
-        state: parameters and buffers by name.
-        made: how they came about, for ``settings.json``: a run is resumed only with the same.
-        texts: files that tell of it, by name.
-        told: what ``result.json`` says of it.
-        prior: makes what the channels of the network are held to while they are judged.
-    """
-
-    state: Mapping[str, Tensor] = field(repr=False)
-    made: Mapping[str, Any]
-    texts: Mapping[str, str]
-    told: Mapping[str, Any]
-    prior: Callable[[nn.Module, Data, TrainSettings], Prior] | None = None
 
 
 @plugins_named()
@@ -414,19 +393,11 @@ class _Training:
 
     def _write(self, result: TrainResult) -> None:
         """What a training leaves: weights, source, result."""
-        plain = emit_torch(  # for readers: without the schedule
-            self.compiled.graph,
-            self.compiled.loaded.source.name,
-            statistics=statistics_name(x.dtype for x in tensors(self.data.train.example)),
-        )
+        plain = readable(self.compiled, self.data)
         kept, graph = self.learner.kept.state_dict(), self.compiled.graph
         lasting = lasting_state(kept, self.emitted, graph, plain)
-        self.run.save(WEIGHTS, deployed_state(lasting, self.data))
-        self.run.write_text("network.py", plain.source)
         about = {
-            "class_name": plain.class_name,
-            **input_record(self.data),
-            "weights_hash": file_hash(self.run.out / WEIGHTS),
+            **write_network(self.run, plain, lasting, self.data),
             "machine": machine_record(self.device),
             **(self.start.told if self.start else {}),
         }

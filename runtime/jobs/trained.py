@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -18,32 +18,37 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
 from bayesnas.runtime.data.census import Census
 from bayesnas.runtime.data.conventions.lookups import check_lookups
 from bayesnas.runtime.data.dataset import Data
-from bayesnas.runtime.data.examples import statistics_type
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.registry import DataOptions, Ports, check_use
 from bayesnas.runtime.data.splits import reserve_test
 from bayesnas.runtime.data.tables.pictures import named
+from bayesnas.runtime.jobs.deployed import (
+    BYTES,
+    MEAN,
+    STD,
+    buffer_names,
+    recorded_inputs,
+    statistics_name,
+)
 from bayesnas.runtime.jobs.failures import plugins_named
+from bayesnas.runtime.network.device import pick_device
 from bayesnas.runtime.network.kernels import layout, layout_note
 from bayesnas.runtime.network.memory import TEST, AtOnce, Footprint
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import non_finite, report_raw
-from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
+from bayesnas.runtime.runs.folder import Run
 from bayesnas.runtime.runs.ownership import FOUND, RESULT, WEIGHTS
 from bayesnas.runtime.runs.places import is_own, moved, own_data
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.reading import like_all, read_result
+from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.runs.schemas import DESCRIBED, SHARED
 from bayesnas.runtime.runs.seals import check_file
 from bayesnas.runtime.tasks.bundle import Inputs, bundled, by_port
 from bayesnas.runtime.tasks.interface import Report, Task, wrong
 from bayesnas.runtime.tasks.registry import task_class
 
-MEAN, STD = "input_mean", "input_std"  # the network's buffers, as `emit_torch` names them
-_LAYOUTS: Final = {1: "NC", 2: "NCL", 3: "NCHW"}  # by the dimensions of an example
-AS_IT_IS: Final = "that of the training data"
 _BYTE: Final = 255
-_BYTES: Final = "0 to 255 as uint8, 0 to 1 as floating point"
 
 
 @frozen
@@ -84,7 +89,9 @@ class TrainedRun:
             record = read_result(folder, DESCRIBED)
         else:
             record, compiled = _shared(run)
-        kind = statistics_name(getattr(torch, one["dtype"]) for one in _inputs(record).values())
+        kind = statistics_name(
+            getattr(torch, one["dtype"]) for one in recorded_inputs(record).values()
+        )
         device = pick_device(str(device))
         graph, origin = compiled.graph, compiled.loaded.source.name
         carrying = settings.get("settings", {}).get("carry_state") == "yes"
@@ -109,7 +116,7 @@ class TrainedRun:
     @property
     def inputs(self) -> Mapping[str, Mapping[str, Any]]:
         """What is recorded of each input; that of a network of one has no name."""
-        return _inputs(self.record)
+        return recorded_inputs(self.record)
 
     @property
     def training(self) -> Mapping[str, int | float | str]:
@@ -243,7 +250,7 @@ class TrainedRun:
         if least >= 0 and most <= _BYTE and bool((inputs == inputs.floor()).all()):
             return inputs.to(torch.uint8)
         what = f"has numbers from {least:.4g} to {most:.4g}, the network takes pixels"
-        raise wrong(place, "D513", what, f"save pixels {_BYTES}")
+        raise wrong(place, "D513", what, f"save pixels {BYTES}")
 
 
 def own_weights(run: TrainedRun) -> dict[str, Tensor]:
@@ -252,69 +259,10 @@ def own_weights(run: TrainedRun) -> dict[str, Tensor]:
     return {name: t for name, t in state.items() if not name.startswith((MEAN, STD))}
 
 
-def input_record(data: Data) -> dict[str, Any]:
-    """What the network of a training takes, for its ``result.json``.
-
-    It is ``input`` of a network of one input, else ``inputs`` by port.
-    """
-    records = {port: _input_record(inputs) for port, inputs in by_port(data.train.example).items()}
-    for port, columns in data.columns.items():
-        records[port]["columns"] = list(columns)
-    return {"input": records[""]} if "" in records else {"inputs": records}
-
-
-def _input_record(inputs: Tensor) -> dict[str, Any]:
-    return {
-        "shape": list(inputs.shape[1:]),
-        "layout": _LAYOUTS[inputs.dim() - 1],
-        "dtype": _name(inputs.dtype),
-        "scale": _BYTES if inputs.dtype == torch.uint8 else AS_IT_IS,
-    }
-
-
-def _inputs(record: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
-    """What `input_record` said, by port."""
-    return record["inputs"] if "inputs" in record else {"": record["input"]}
-
-
 def input_ports(graph: Graph) -> list[str]:
     """The keys of `TrainedRun.inputs` of a network."""
     names = [*Ports.of(graph).inputs]
     return names if len(names) > 1 else [""]
-
-
-def statistics_name(inputs: Iterable[torch.dtype]) -> str:
-    """The type of the buffers of a network whose inputs are of these types, for `emit_torch`."""
-    kinds = [statistics_type(kind) for kind in inputs]
-    return _name(torch.float64 if torch.float64 in kinds else kinds[0])
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
-
-
-def buffer_names(port: str) -> tuple[str, str]:
-    """A network's buffers of the mean and deviation of an input, as `emit_torch` names them."""
-    end = f"_{port}" if port else ""
-    return f"{MEAN}{end}", f"{STD}{end}"
-
-
-def deployed_state(weights: Mapping[str, Tensor], data: Data) -> dict[str, Tensor]:
-    """The weights of a network that standardises its inputs itself, on the CPU.
-
-    Args:
-        weights: of the same, trained on standardised inputs.
-        data: what it was trained on.
-    """
-    inputs, means, stds = (by_port(x) for x in (data.train.example, data.mean, data.std))
-    kind = getattr(torch, statistics_name(x.dtype for x in inputs.values()))
-    state = {}
-    for port, tensor in inputs.items():
-        around = [1] * (tensor.dim() - 2)
-        for name, statistic in zip(buffer_names(port), (means[port], stds[port]), strict=True):
-            state[name] = statistic.to(kind).view(-1, *around)
-    state |= weights
-    return {name: tensor.cpu().contiguous() for name, tensor in state.items()}
 
 
 def _unfit(
@@ -323,9 +271,9 @@ def _unfit(
     """What is wrong with the numbers of a trained network, or with its classes; None if nothing."""
     if (reason := non_finite(state)) is not None:
         return reason
-    if [*_inputs(record)] != input_ports(compiled.graph):
+    if [*recorded_inputs(record)] != input_ports(compiled.graph):
         return "they are of a network of other inputs"
-    for port in _inputs(record):
+    for port in recorded_inputs(record):
         _, std = buffer_names(port)
         if not bool((state[std] > 0).all()):
             return f"`{std}` has numbers that are not positive"

@@ -4,30 +4,21 @@ from __future__ import annotations
 
 import io
 import json
-import platform
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
 import torch
-from attrs import asdict, field, frozen
 from filelock import FileLock
 
-from bayesnas.compiler.emit.source import imported_modules
 from bayesnas.compiler.objectives import Objective, read_objective
-from bayesnas.compiler.operations.plugins import loaded_plugins, plugin_source
+from bayesnas.compiler.operations.plugins import loaded_plugins
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
-from bayesnas.dsl import __version__
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.dsl.files import write_bytes, write_text
-from bayesnas.runtime.data.dataset import Data
-from bayesnas.runtime.data.registry import DataOptions, plugins_of
-from bayesnas.runtime.network.together.launch import launch
 from bayesnas.runtime.network.together.ranks import world
-from bayesnas.runtime.runs.events import Listener
 from bayesnas.runtime.runs.ownership import (
     CHECKPOINT,
     PREVIOUS,
@@ -41,25 +32,28 @@ from bayesnas.runtime.runs.ownership import (
     settings_of,
     unlock,
 )
-from bayesnas.runtime.runs.places import data_places
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.reading import Schema, check_entries, load_tensors
+from bayesnas.runtime.runs.record import (
+    FORMAT,
+    PLACES,
+    RunOptions,
+    copies_of,
+    plugin_hash,
+    run_record,
+    spec_hash,
+)
 from bayesnas.runtime.runs.schemas import settings_schema
 from bayesnas.runtime.runs.seals import (
     RESTORE,
     check_hash,
     check_seal,
     sealed,
-    text_hash,
 )
 
-# Of what a run's folder holds; another one names weights otherwise. 1 was that of version 0.1.0
-# until networks built their chains in loops, 2 had the normalisation beside the weights.
-FORMAT: Final = 3
-_PLACES: Final = ("data", "data_paths", "data_root")  # what lies there is compared by its hash
 _MAY_DIFFER: Final = (
     *("file", "copies", "spec", "device", "compile", "plugins", "versions", "examples"),
-    *_PLACES,
+    *PLACES,
 )
 _WORDS: Final = {
     "spec_hash": "spec",
@@ -68,78 +62,6 @@ _WORDS: Final = {
     "latencies_hash": "table of latencies",
     "plugin_hash": "plugin",
 }
-
-
-@frozen
-class AutoBatch:
-    """The largest batch that fits is asked for; ``most`` examples, or as many as is usual."""
-
-    most: int | None = None
-
-
-@frozen
-class RunOptions:
-    """What a run is told besides its settings; ``data`` is a data set, or the name of one."""
-
-    data: str | Data
-    out: Path
-    seed: int = 0
-    device: str = "auto"
-    resume: bool = False
-    force: bool = False
-    data_options: DataOptions = field(factory=DataOptions)
-    listeners: tuple[Listener, ...] = ()  # what is told of the run while it works
-    batch: AutoBatch | None = None  # in the place of the settings' batch size
-    compiling: bool = False  # whether steps of a training are compiled
-
-    @property
-    def data_name(self) -> str:
-        """What files call the data."""
-        return self.data if isinstance(self.data, str) else self.data.name
-
-    def inputs(self, compiled: Compiled) -> list[Path]:
-        """Files and folders that the run reads."""
-        folder = Path(compiled.loaded.source.name).parent
-        files = [folder / name for name in compiled.loaded.local]
-        _, colon, data = self.data_name.partition(":")
-        return [Path(compiled.loaded.source.name), *files, *([Path(data)] if colon else [])]
-
-
-def pick_device(name: str) -> torch.device:
-    """The device of that name; ``auto`` is CUDA where there is one.
-
-    Of several processes on a machine each has a GPU of its own.
-    A GPU is told to convolve by kernels that give the same numbers each time.
-
-    Raises:
-        DiagnosticError: D412 (unknown, or not on this machine, or one for several processes).
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    started = launch()
-    if started.size > 1 and name.startswith("cuda:"):
-        message = f"`{name}` is one device, and {started.size} processes were started"
-        remedy = "choose `cuda`: each takes one of its own"
-        raise DiagnosticError(Diagnostic("D412", message, help=remedy))
-    if started.size > 1 and name == "cuda":
-        name = f"cuda:{started.local_rank}"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device).item()  # the device `meta` holds no numbers
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise DiagnosticError(
-            Diagnostic(
-                "D412",
-                f"no device `{name}` on this machine",
-                notes=(str(error).splitlines()[0],),
-                help="choose `auto`, `cpu`, or `cuda` where PyTorch sees a GPU",
-            )
-        ) from None
-    if device.type == "cuda":
-        torch.backends.cudnn.deterministic = True
-        # Of threads that go backward; they make the context themselves.
-        warnings.filterwarnings("ignore", ".*no current CUDA context")
-    return device
 
 
 def check_format(out: Path, settings: Mapping[str, Any]) -> None:
@@ -188,9 +110,9 @@ class Run:
             DiagnosticError: D413 (another run is at work there), D414 (begun otherwise), D445
                 (processes were started with different work).
         """
-        run, copies = cls(options.out), _copies(compiled)
+        run, copies = cls(options.out), copies_of(compiled)
         record = run_record(command, compiled, settings, options, data_hash, extra)
-        elsewhere = {"spec", "device", *_PLACES}  # may be another on each machine
+        elsewhere = {"spec", "device", *PLACES}  # may be another on each machine
         world().check_same({n: value for n, value in record.items() if n not in elsewhere})
         if not run.writes:
             return run
@@ -214,7 +136,7 @@ class Run:
         self, begun: Mapping[str, Any], record: Mapping[str, Any], copies: Mapping[str, str]
     ) -> None:
         """Say where the data lies now, and write copies that were lost: they are the same."""
-        settled = {**begun, **{name: record[name] for name in _PLACES}}
+        settled = {**begun, **{name: record[name] for name in PLACES}}
         if settled != begun:
             self.write_json(SETTINGS, settled)
         for name in copies.keys() & set(begun.get("copies", ())):
@@ -277,7 +199,7 @@ class Run:
         path = out / settings["file"]
         spec = compile_spec(path, settings["values"], settings["network"])
         spec = spec.learning(_objectives(settings))
-        found = _spec_hash(spec)
+        found = spec_hash(spec)
         check_hash(found, settings.get("spec_hash", found), path, SETTINGS)
         return cls(out), settings, spec
 
@@ -386,7 +308,7 @@ def _settings(out: Path) -> dict[str, Any]:
         if plugin not in loaded_plugins():
             message = f"the run in `{out}` uses the plugin `{plugin}`"
             raise DiagnosticError(Diagnostic("D434", message, help=f"add `--plugin {plugin}`"))
-    plugins = _plugin_hash(settings["plugins"])
+    plugins = plugin_hash(settings["plugins"])
     if settings.get("plugin_hash", plugins) != plugins:
         raise _begun_otherwise(out, ["plugin"])
     return settings
@@ -395,68 +317,6 @@ def _settings(out: Path) -> dict[str, Any]:
 def _objectives(settings: Mapping[str, Any]) -> list[Objective]:
     """What the outputs of a run learn, by its settings."""
     return [read_objective(f"{port} = {t}") for port, t in settings.get("objectives", {}).items()]
-
-
-def _texts(compiled: Compiled) -> dict[str, str]:
-    """The spec first, and the files of its own that it imports."""
-    name = "spec.nas"
-    while name in compiled.loaded.local:
-        name = f"_{name}"
-    return {name: compiled.loaded.source.text, **compiled.loaded.local}
-
-
-def _copies(compiled: Compiled) -> dict[str, str]:
-    """What a run keeps to read, and to go back to: its spec, imports and plugins."""
-    plugins = {f"plugins/{n}.py": plugin_source(n) for n in imported_modules(compiled.graph)}
-    return {**_texts(compiled), **plugins}
-
-
-def run_record(
-    command: str,
-    compiled: Compiled,
-    settings: SearchSettings | TrainSettings,
-    options: RunOptions,
-    data_hash: str,
-    extra: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """All that makes a run, for ``settings.json``: see `Run.begin`."""
-    copies = list(_copies(compiled))
-    plugins = sorted({*imported_modules(compiled.graph), *plugins_of(options.data_name)})
-    return {
-        "format": FORMAT,
-        "command": command,
-        "file": copies[0],
-        "copies": copies,
-        "spec": str(Path(compiled.loaded.source.name).absolute()),
-        "spec_hash": _spec_hash(compiled),
-        "network": compiled.network.name,
-        "values": dict(compiled.values),
-        "objectives": {o.port: o.term for o in compiled.training.objectives},
-        "data": options.data_name,
-        **data_places(options.data_name, options.data_options, options.out),
-        "data_hash": data_hash,
-        **options.data_options.record(),
-        "seed": options.seed,
-        "device": options.device,
-        "compile": options.compiling,
-        "settings": asdict(settings),
-        "plugins": plugins,
-        "plugin_hash": _plugin_hash(plugins),
-        "versions": {
-            "bayesnas": __version__,
-            "torch": str(torch.__version__),
-            "python": platform.python_version(),
-        },
-        **(extra or {}),
-    }
-
-
-def _plugin_hash(plugins: Sequence[str]) -> str:
-    return text_hash("".join(map(plugin_source, plugins)))
-
-
-def _spec_hash(compiled: Compiled) -> str:
-    return text_hash("".join(_texts(compiled).values()))
 
 
 def _begun_otherwise(out: Path, words: Sequence[str], *changed: str) -> DiagnosticError:

@@ -219,7 +219,7 @@ class Evidence(Strategy):
     settings ask for it.
     """
 
-    likes = 24
+    default_draws = 24
 
     @property
     def draws(self) -> int:
@@ -299,8 +299,8 @@ class Evidence(Strategy):
         if self.settings.discretize == "yes":
             return True
         crowded = any(
-            kept is not None and len(found) > kept and any(option in c.options for c in found)
-            for found, kept in self.space.nodes()
+            kept is not None and len(arriving) > kept and any(option in c.options for c in arriving)
+            for arriving, kept in self.space.nodes()
         )
         return crowded or not self.problem.prices.fit(self.space.candidates())
 

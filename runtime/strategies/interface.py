@@ -139,7 +139,7 @@ class Strategy(ABC):
     """The base of all strategies: what is left, random numbers, the report of every group."""
 
     trains: ClassVar[bool] = True  # whether it looks at data at all
-    likes: ClassVar[int] = 0  # draws where the settings leave it to the strategy
+    default_draws: ClassVar[int] = 0  # draws where the settings leave it to the strategy
 
     def __init__(self, problem: Problem) -> None:
         self.problem, self.net, self.settings = problem, problem.net, problem.settings
@@ -152,7 +152,7 @@ class Strategy(ABC):
     @property
     def draws(self) -> int:
         """How many members are drawn at last, and judged; 0 where nothing is to be compared."""
-        draws = self.settings.draws or self.likes
+        draws = self.settings.draws or self.default_draws
         return draws if draws > 1 else 0
 
     @abstractmethod
@@ -227,18 +227,18 @@ class Strategy(ABC):
         """Members that the data do not tell from the one that stays, the best first."""
         return [s.member for s in self.standings[1:] if s.better >= UNDECIDED]
 
-    def _narrow(self, worth: Mapping[str, float], left: int) -> Member | None:
+    def _narrow(self, worth: Mapping[str, float], rounds_left: int) -> Member | None:
         """Channels go, if they are searched; the member that is best with its channels.
 
         Args:
             worth: of the groups that are left, what the log evidence loses without each.
-            left: rounds, this one among them.
+            rounds_left: this one among them.
         """
         if self.problem.widths is None:
             return None
         self.net.keep(self.space.candidates())
         with self.net.recalibrated(self.gates()):
-            return self.problem.widths.update(self.space, worth, self.gates(), left)
+            return self.problem.widths.update(self.space, worth, self.gates(), rounds_left)
 
     def _finish_widths(self) -> None:
         """The channels of what stays, if they are searched."""

@@ -35,7 +35,7 @@ class Pgnas(Strategy):
     one edge. Otherwise they are members: drawn from the same posterior, given that they are.
     """
 
-    likes = 24
+    default_draws = 24
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
@@ -57,12 +57,12 @@ class Pgnas(Strategy):
         rest = {id(weight): weight for weight in net.module.parameters()}
         groups: list[list[nn.Parameter]] = []
         for gates in net.gates.groups.values():
-            found: list[nn.Parameter] = []
+            weights: list[nn.Parameter] = []
             for gate in gates:
                 path, candidate = net.emitted.gates[gate]
                 operation = net.module.get_submodule(f"{path}.candidates.{candidate}")
-                found += [w for w in operation.parameters() if rest.pop(id(w), None) is not None]
-            groups.append(found)
+                weights += [w for w in operation.parameters() if rest.pop(id(w), None) is not None]
+            groups.append(weights)
         return [*groups, [*rest.values()]]
 
     # ---------------------------------------------------------------------------------- training
@@ -82,7 +82,7 @@ class Pgnas(Strategy):
         """What the bound has besides the likelihood, in nats an example."""
         zero = next(self.net.module.parameters()).new_zeros(())
         squares = torch.stack(
-            [sum((w.square().sum() for w in found), start=zero) for found in self.weights]
+            [sum((w.square().sum() for w in weights), start=zero) for weights in self.weights]
         )
         always = torch.full((1,), -torch.inf, dtype=self.logits.dtype)
         prior = weight_term(torch.cat([self.logits, always]).to(squares), squares, self.precision)
@@ -115,10 +115,10 @@ class Pgnas(Strategy):
         """
         draw = self._member if self.settings.discretize == "yes" else self._mask
         drawn = [draw(scale) for scale in (0.0, *[1.0] * self.draws)]
-        found = list(dict.fromkeys(member for member in drawn if member is not None))
-        if not found:
+        members = list(dict.fromkeys(member for member in drawn if member is not None))
+        if not members:
             raise no_member(self.problem.prices)
-        return found
+        return members
 
     def _member(self, scale: float) -> Member | None:
         """A member of the posterior, by the largest sum of perturbed log odds.

@@ -15,7 +15,7 @@ class RandomChoice(Strategy):
     member a step, so that they are those the members are judged by.
     """
 
-    likes = 24
+    default_draws = 24
 
     def step(self, inputs: Inputs, targets: Tensor, searching: bool) -> float:  # noqa: ARG002
         """The weights of one random member learn."""

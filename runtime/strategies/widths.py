@@ -45,7 +45,7 @@ from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.weights.choice import Limits, Ranking, fitting, missed_by
 from bayesnas.runtime.weights.curvature import of_channels
 from bayesnas.runtime.weights.gated import believed
-from bayesnas.runtime.weights.removal import Sliced
+from bayesnas.runtime.weights.removal import Sliced, sliced_at
 from bayesnas.runtime.weights.subject import Rows, Subject, group_sums, spread
 
 AT_ONCE: Final = 16  # examples of a pass for the curvature: many small ones say more
@@ -101,14 +101,10 @@ class Widths:
         graph = prune_to(self.net.graph, groups)
         slices = coupled_slices(graph)
         shapes = {name: weight.shape for name, weight in self.net.module.named_parameters()}
-        sliced = tuple(s for s in self._sliced(slices) if _fits(s, shapes.get(s.name)))
+        tensors = sliced_at(self.paths, slices)
+        sliced = tuple(one for one in tensors if _fits(one, shapes.get(one.name)))
         subject = Subject(self.net.module, sliced, slices.removable, generator=self.generator)
         return View(graph, slices, subject)
-
-    def _sliced(self, slices: Slices) -> Iterator[Sliced]:
-        for tensor in slices.tensors:
-            name = f"{self.paths[tensor.place]}.{tensor.name}"
-            yield Sliced(name, tensor.axes, tensor.place, tensor.maker)
 
     def alive(self, view: View) -> Rows:
         """Which channels are there: those that something but zero reads, or that nothing reads."""
@@ -140,7 +136,7 @@ class Widths:
     # ----------------------------------------------------------------------------------- decisions
 
     def update(
-        self, space: MemberSpace, worth: Mapping[str, float], gates: Tensor, left: int
+        self, space: MemberSpace, worth: Mapping[str, float], gates: Tensor, rounds_left: int
     ) -> Member | None:
         """Some channels go; the member that is best with its channels, under budgets.
 
@@ -148,7 +144,7 @@ class Widths:
             space: what is left of the supernet.
             worth: of its groups, what the log evidence loses without each, nats an example.
             gates: of the supernet [G].
-            left: rounds, this one among them.
+            rounds_left: this one among them.
 
         Raises:
             DiagnosticError: D604 (status 1) if no member was found inside the budgets.
@@ -158,7 +154,7 @@ class Widths:
         if not self.budgets:
             self._cut(view, self._by_entropy(view, gamma))
             return None
-        budgets = self._course(space, worth, view, left)
+        budgets = self._course(space, worth, view, rounds_left)
         member, kept = self._joint(space, worth, view, losses, budgets)
         self._cut(view, kept)
         return member
@@ -247,7 +243,7 @@ class Widths:
         }
 
     def _course(
-        self, space: MemberSpace, worth: Mapping[str, float], view: View, left: int
+        self, space: MemberSpace, worth: Mapping[str, float], view: View, rounds_left: int
     ) -> tuple[BudgetConstraint, ...]:
         """Budgets of this round: costs fall by equal shares."""
         best = next(self._members(space, worth, {}))
@@ -257,7 +253,7 @@ class Widths:
         def limit(budget: BudgetConstraint) -> int:
             now: int = getattr(cost, budget.cost)
             share = min(1.0, budget.limit / max(1, now))
-            return max(budget.limit, int(now * share ** (1 / left)))
+            return max(budget.limit, int(now * share ** (1 / rounds_left)))
 
         return tuple(evolve(budget, limit=limit(budget)) for budget in self.budgets)
 

@@ -42,7 +42,7 @@ from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.network.precision import exactly
 from bayesnas.runtime.network.together.ranks import Share, world
 from bayesnas.runtime.tasks.bundle import Inputs
-from bayesnas.runtime.tasks.interface import AT_ONCE, Factors, Task
+from bayesnas.runtime.tasks.interface import Factors, Task
 
 EXACT: Final = 1024  # outputs of an example, up to which a curvature is exact if that is asked for
 EXACT_MAPS: Final = 64  # the same where some of them are a map's
@@ -66,30 +66,6 @@ class Estimator(Protocol):
     ) -> Tensor:
         """In float64; ``gates`` [G] are where it is taken, ``generator`` is of what is drawn."""
         ...
-
-
-def jacobians(module: nn.Module, inputs: Inputs, gates: Tensor) -> tuple[Tensor, Tensor]:
-    """Per-example Jacobians of the outputs in the gates, and the outputs.
-
-    Args:
-        module: a supernet in evaluation mode: batch normalisation in training mode mixes examples.
-        inputs: [N, ...].
-        gates: [G].
-
-    Returns:
-        J [N, K, G] and outputs [N, K], in the inputs' precision.
-
-    Raises:
-        ValueError: the module is in training mode.
-    """
-    if module.training:
-        raise ValueError("per-example Jacobians need the module in evaluation mode")
-    with _frozen(module):
-        outputs, copies = _forward(module, inputs, gates)
-        unit = torch.eye(outputs.shape[1]).to(outputs).expand(len(outputs), -1, -1)
-        parts = torch.split(unit, AT_ONCE, dim=1)
-        rows = [_pulled_back(outputs, copies, part, part is parts[-1]) for part in parts]
-    return torch.cat(rows, dim=1), outputs.detach()
 
 
 def gradient(module: nn.Module, task: Task, batches: Batches, gates: Tensor) -> Tensor:

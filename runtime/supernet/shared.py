@@ -16,6 +16,7 @@ from bayesnas.compiler.slices.groups import Slices
 from bayesnas.compiler.slices.survival import Places, surviving
 from bayesnas.compiler.space.members import prune_to
 from bayesnas.runtime.supernet.supernet import Supernet
+from bayesnas.runtime.weights.removal import sliced_at
 
 State: TypeAlias = Mapping[str, Tensor]
 Ends: TypeAlias = tuple[str, str]
@@ -65,12 +66,11 @@ def _places(
     if channels is None:
         return result
     slices, kept = channels
-    for tensor in slices.tensors:
-        name = f"{paths[tensor.place]}.{tensor.name}"
-        stay = [kept_places(axis, kept) for axis in tensor.axes]
-        if name in result:
-            stay = [[whole[k] for k in own] for whole, own in zip(result[name], stay, strict=True)]
-        result[name] = (*stay,)
+    for sliced in sliced_at(paths, slices):
+        stay = [kept_places(axis, kept) for axis in sliced.axes]
+        if before := result.get(sliced.name):
+            stay = [[whole[k] for k in own] for whole, own in zip(before, stay, strict=True)]
+        result[sliced.name] = (*stay,)
     return result
 
 

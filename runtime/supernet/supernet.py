@@ -102,15 +102,9 @@ class Supernet:
         self.epoch_steps = math.ceil(len(self.fit_part) / settings.batch_size)
         shapes = [graph.node(node).shape or () for node in graph.root.outputs]
         self.outputs = sum(map(prod, shapes))
-        most = EXACT if all(len(shape) == 1 for shape in shapes) else EXACT_MAPS
         self.curvature_name = ""  # of the estimator, for strategies that ask for the curvature
         if "curvature" in STRATEGIES[settings.strategy].settings:
-            self.curvature_name = affordable(settings.curvature, self.outputs, most)
-            if self.curvature_name != settings.curvature:
-                say_note(
-                    f"the curvature is sampled, {SAMPLES} times an example: of {self.outputs:,} "
-                    f"outputs it would take as many backward passes, and is exact up to {most:,}"
-                )
+            self.curvature_name = self._estimator(maps=any(len(shape) > 1 for shape in shapes))
         self.steps = 0  # taken so far
         self.total_steps = 1  # of the whole search, for the learning rate
         self.trained = 0  # images forward and backward for the weights
@@ -118,6 +112,17 @@ class Supernet:
         self.after_step: Callable[[], None] = lambda: None  # what a step of the weights ends with
         self._kept: frozenset[str] = frozenset(self.gates.groups)
         self._first = self.fit_part.first(0)  # of the examples that train: see `_calibrating`
+
+    def _estimator(self, maps: bool) -> str:
+        """The estimator of the curvature that its outputs, maps or not, leave affordable."""
+        most, asked = EXACT_MAPS if maps else EXACT, self.settings.curvature
+        name = affordable(asked, self.outputs, most)
+        if name != asked:
+            say_note(
+                f"the curvature is sampled, {SAMPLES} times an example: of {self.outputs:,} "
+                f"outputs it would take as many backward passes, and is exact up to {most:,}"
+            )
+        return name
 
     # ------------------------------------------------------------------------------------- gates
 

@@ -138,16 +138,16 @@ def fitting(
     budgets: Sequence[BudgetConstraint],
     most: int | None = None,
 ) -> dict[Strand, list[int]]:
-    """The same where it is known that the budgets can be met."""
+    """What `within` gives where it is certain that the budgets can be met."""
 
-    def over(count: int) -> BudgetConstraint | None:
-        return missed_by(kept_cost(graph, slices, ranking.kept(count)), budgets)
+    def fits(count: int) -> bool:
+        return missed_by(kept_cost(graph, slices, ranking.kept(count)), budgets) is None
 
     count = len(ranking.channels)
     enough, beyond = 0, 1 + (count if most is None else min(most, count))
     while beyond - enough > 1:  # what is kept costs more, the more of it there is
         middle = (enough + beyond) // 2
-        if over(middle) is None:
+        if fits(middle):
             enough = middle
         else:
             beyond = middle

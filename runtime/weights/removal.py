@@ -62,7 +62,16 @@ def state_paths(compiled: Compiled) -> Mapping[Place, str]:
 
 def sliced_tensors(compiled: Compiled, slices: Slices) -> Iterator[Sliced]:
     """The tensors of a network's state that hold something of a channel."""
-    paths = state_paths(compiled)
+    return sliced_at(state_paths(compiled), slices)
+
+
+def sliced_at(paths: Mapping[Place, str], slices: Slices) -> Iterator[Sliced]:
+    """The same of a network that is emitted otherwise, such as a supernet.
+
+    Args:
+        paths: where in the network each primitive is, by `module_paths`.
+        slices: of its graph.
+    """
     for tensor in slices.tensors:
         name = f"{paths[tensor.place]}.{tensor.name}"
         yield Sliced(name, tensor.axes, tensor.place, tensor.maker)
@@ -87,7 +96,7 @@ def narrow(compiled: Compiled, state: State, slices: Slices, kept: Kept) -> Narr
     text = print_spec(narrowed_spec(compiled, slices, kept))
     smaller = compile_loaded(load_text(Source(NAME, text), Path()))  # it imports nothing
     names = renamed(compiled, smaller)
-    cut = {sliced.name: sliced.axes for sliced in sliced_tensors(compiled, slices)}
+    cut = {one.name: one.axes for one in sliced_tensors(compiled, slices)}
     result = {
         _new_name(name, names): _cut(tensor, cut.get(name, ()), kept)
         for name, tensor in state.items()
@@ -140,11 +149,11 @@ def _modules(compiled: Compiled) -> dict[tuple[str, str], list[tuple[str, str]]]
     return result
 
 
-def _new_name(name: str, renamed: Mapping[str, str]) -> str:
+def _new_name(name: str, paths: Mapping[str, str]) -> str:
     """The name of a tensor where its module is now; what belongs to no primitive keeps its own."""
     path = name
     while path:
         path = path.rpartition(".")[0]
-        if path in renamed:
-            return renamed[path] + name[len(path) :]
+        if path in paths:
+            return paths[path] + name[len(path) :]
     return name

@@ -13,7 +13,7 @@ from support import parse_text
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import DiagnosticError, Source
 from bayesnas.dsl.formatter import format_source
-from bayesnas.dsl.parser import tokenize
+from bayesnas.dsl.parsing.parser import tokenize
 from bayesnas.dsl.printer import print_spec
 
 

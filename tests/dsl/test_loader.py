@@ -9,7 +9,7 @@ from support import assert_style, deadline, marked
 
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source
 from bayesnas.dsl.loader import MAX_BYTES, load, load_text, packaged_specs
-from bayesnas.dsl.parser import MAX_WORDS
+from bayesnas.dsl.parsing.parser import MAX_WORDS
 
 Write = Callable[[str, str], Path]
 

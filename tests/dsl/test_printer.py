@@ -12,7 +12,7 @@ from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import DiagnosticError, Source
 from bayesnas.dsl.layout import LINE
 from bayesnas.dsl.loader import load, packaged_specs, read_source
-from bayesnas.dsl.parser import parse
+from bayesnas.dsl.parsing.parser import parse
 from bayesnas.dsl.printer import print_spec
 
 

@@ -21,14 +21,14 @@ from support import KEYWORDS, assert_style, network, parse_text
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.loader import load, packaged_specs
-from bayesnas.dsl.parser import MAX_DEPTH
+from bayesnas.dsl.parsing.parser import MAX_DEPTH
 from bayesnas.dsl.printer import print_spec
 from bayesnas.dsl.tree_json import tree_from_json, tree_schema, tree_to_json
 
 CLASSES = {
     name: kind
     for name, kind in vars(tree).items()
-    if attrs.has(kind) and kind.__module__ == tree.__name__
+    if attrs.has(kind) and kind.__module__ == tree.__name__ and kind is not tree.Node
 }
 PUBLISHED = jsonschema.Draft202012Validator(tree_schema())  # as anybody would use the schema
 DEFINITIONS: dict[str, Any] = tree_schema()["$defs"]

@@ -22,7 +22,7 @@ EPOCHS: Final = 12  # that the compressed network is trained on
 
 if TYPE_CHECKING:
     from bayesnas.compiler.pipeline import Compiled
-    from bayesnas.runtime.runs.folder import RunOptions
+    from bayesnas.runtime.runs.record import RunOptions
 
 
 _NEXT: Final = (
@@ -51,7 +51,7 @@ def _show(options: argparse.Namespace) -> int:
     check_seed(options.seed)
     from bayesnas.compiler.pipeline import compile_spec
     from bayesnas.runtime.jobs.search.search import search
-    from bayesnas.runtime.runs.folder import RunOptions
+    from bayesnas.runtime.runs.record import RunOptions
 
     out = options.out or Path("build/demo")
     check_empty(out, options.force)

@@ -31,7 +31,7 @@ def _doctor(options: argparse.Namespace) -> int:
     set_threads(options.threads)
     from bayesnas.commands.beside.selftest import self_test
     from bayesnas.runtime.data.free_memory import free_memory
-    from bayesnas.runtime.runs.folder import pick_device
+    from bayesnas.runtime.network.device import pick_device
     from bayesnas.runtime.runs.machine import machine_record
 
     device = pick_device(options.device)

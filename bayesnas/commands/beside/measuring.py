@@ -34,7 +34,7 @@ def _measure(options: argparse.Namespace) -> int:
     from bayesnas.compiler.pipeline import compile_spec
     from bayesnas.compiler.space.latency_file import latencies_json
     from bayesnas.runtime.jobs.costs.latency import measure
-    from bayesnas.runtime.runs.folder import pick_device
+    from bayesnas.runtime.network.device import pick_device
 
     if not 1 <= options.batch <= MAX_BATCH:
         remedy = f"write a whole number from 1 to {MAX_BATCH:,}"

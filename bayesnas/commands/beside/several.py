@@ -29,7 +29,8 @@ def data_of_ports(path: Path, outputs: Sequence[str]) -> tuple[Data, tuple[str, 
         DiagnosticError: D510 (file), D511 (no such array, or none besides), D520 (a name that no
             port can have), and what `data_of_arrays` raises.
     """
-    from bayesnas.runtime.data.arrays import data_of_arrays, read_all
+    from bayesnas.runtime.data.archives import read_all
+    from bayesnas.runtime.data.arrays import data_of_arrays
 
     whole = read_all(path)
     ends = {f"{name}{end}" for name in whole for end in ("_test", "_val")}

@@ -35,6 +35,7 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
 from bayesnas.dsl.terminal import say
 
 if TYPE_CHECKING:
+    from bayesnas.runtime.jobs.compression.compress import CompressResult
     from bayesnas.runtime.jobs.compression.first import Untrained
 
 # The names of `runtime/weights/` (importance, turns, priors), which imports torch.
@@ -133,6 +134,13 @@ def _compress(options: argparse.Namespace) -> int:
     values = parse_options("train", options.option)
     run = run_options(options, options.out, options.seed, options.resume, options.force)
     result = compress(_untrained(options) or Path(options.spec), wanted, values, run)
+    _say_compressed(result, options.out)
+    say_report([options.out], options.out)
+    return 0
+
+
+def _say_compressed(result: CompressResult, out: Path) -> None:
+    """What went, what that saved, and how good the network is after."""
     say(*columns(("layer", "inputs", "kept", "channels", "kept", "share"), [
         (layer.layer, *map(str, (layer.inputs, layer.inputs_kept)),
          *map(str, (layer.channels, layer.channels_kept)), f"{layer.share:.0%}")
@@ -154,9 +162,7 @@ def _compress(options: argparse.Namespace) -> int:
         f"test {task.told(result.removed)} after the removal, "
         f"{task.told(trained.test)} of {trained.test_examples:,} examples after training on"
     )
-    say(f"weights: {options.out / 'weights.pt'}; {options.out / 'compressed.nas'}; {result.figure}")
-    say_report([options.out], options.out)
-    return 0
+    say(f"weights: {out / 'weights.pt'}; {out / 'compressed.nas'}; {result.figure}")
 
 
 def _untrained(options: argparse.Namespace) -> Untrained | None:

@@ -6,6 +6,7 @@ import argparse
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bayesnas.commands.arguments import (
     Command,
@@ -29,6 +30,14 @@ from bayesnas.commands.runs import run_options, set_threads
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
 from bayesnas.dsl.files import check_free
 from bayesnas.dsl.terminal import put, say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bayesnas.runtime.jobs.maps import MapFolder
+    from bayesnas.runtime.jobs.prediction import Fault, Prediction
+    from bayesnas.runtime.jobs.trained import TrainedRun
+    from bayesnas.runtime.tasks.interface import Task
 
 
 def _add_trained_run(parser: argparse.ArgumentParser) -> None:
@@ -90,8 +99,8 @@ def _predict(options: argparse.Namespace) -> int:
     from bayesnas.runtime.data.folders.listing import Findings
     from bayesnas.runtime.data.registry import DataOptions
     from bayesnas.runtime.jobs.failures import plugins_named
-    from bayesnas.runtime.jobs.maps import LIST, MapFolder
-    from bayesnas.runtime.jobs.prediction import Fault, listed, predictions
+    from bayesnas.runtime.jobs.maps import LIST
+    from bayesnas.runtime.jobs.prediction import listed, predictions
     from bayesnas.runtime.jobs.trained import TrainedRun
     from bayesnas.runtime.runs.progress import Progress, say_note
 
@@ -101,12 +110,7 @@ def _predict(options: argparse.Namespace) -> int:
     set_threads(options.threads)
     trained = TrainedRun.open(options.run, options.device)
     reading = DataOptions(resize=options.resize, fit=options.fit)
-    findings, faults = Findings(), []
-    folder = None
-    if options.out is not None:
-        if not trained.task.has_maps:
-            check_idle(["--out"], "here", "leave it out: the network says nothing of single pixels")
-        folder = MapFolder.of(options.out, options.force)
+    findings, folder = Findings(), _map_folder(options, trained)
     work = listed(options.files, findings)
     bar = Progress(len(work), "predict", "file", same=sys.stdout.isatty())
     with bar as progress, plugins_named(), ExitStack() as ended:
@@ -114,18 +118,7 @@ def _predict(options: argparse.Namespace) -> int:
         if folder is not None:
             ended.callback(folder.write_list)  # of what there is, whatever happens on the way
         found = predictions(trained, work, reading, options.top, progress.skip, findings, maps)
-        if options.csv:
-            put(csv_text([("file", "example", "rank", *trained.task.answer_columns)]))
-        for outcome in found:
-            if isinstance(outcome, Fault):
-                faults.append(outcome)
-                continue
-            if folder is not None:
-                folder.write(outcome)
-            if options.csv:
-                put(csv_text(prediction_rows(outcome)))
-            else:
-                say(prediction_line(outcome, trained.task))
+        faults = _say_predictions(found, trained.task, options.csv, folder)
     if folder is not None:
         told = f"`{LIST}` there says which file is of what"
         say_note(f"{folder.count:,} maps are in `{folder.folder}`; {told}")
@@ -133,6 +126,43 @@ def _predict(options: argparse.Namespace) -> int:
     if faults:
         raise unread(faults)
     return 0
+
+
+def _map_folder(options: argparse.Namespace, trained: TrainedRun) -> MapFolder | None:
+    """Where maps go, if they are asked for.
+
+    Raises:
+        DiagnosticError: D413 (the folder has files), D423 (the network says nothing of pixels).
+    """
+    from bayesnas.runtime.jobs.maps import MapFolder
+
+    if options.out is None:
+        return None
+    if not trained.task.has_maps:
+        check_idle(["--out"], "here", "leave it out: the network says nothing of single pixels")
+    return MapFolder.of(options.out, options.force)
+
+
+def _say_predictions(
+    outcomes: Iterable[Prediction | Fault], task: Task, csv: bool, folder: MapFolder | None
+) -> list[Fault]:
+    """Print each prediction as it comes, and write its maps; what could not be read."""
+    from bayesnas.runtime.jobs.prediction import Fault
+
+    faults = []
+    if csv:
+        put(csv_text([("file", "example", "rank", *task.answer_columns)]))
+    for outcome in outcomes:
+        if isinstance(outcome, Fault):
+            faults.append(outcome)
+            continue
+        if folder is not None:
+            folder.write(outcome)
+        if csv:
+            put(csv_text(prediction_rows(outcome)))
+        else:
+            say(prediction_line(outcome, task))
+    return faults
 
 
 PREDICT = Command(

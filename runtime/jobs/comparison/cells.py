@@ -22,9 +22,10 @@ from bayesnas.runtime.jobs.failures import lower_rate, remedied
 from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.search.space import Space
 from bayesnas.runtime.jobs.train import tested_on, train
-from bayesnas.runtime.runs.folder import Run, RunOptions, run_record
+from bayesnas.runtime.runs.folder import Run
 from bayesnas.runtime.runs.ownership import FOUND, RESULT, has_checkpoint, tidy
 from bayesnas.runtime.runs.reading import read_result
+from bayesnas.runtime.runs.record import RunOptions, run_record
 from bayesnas.runtime.runs.schemas import SEARCHED
 from bayesnas.runtime.runs.seals import check_file
 

@@ -29,9 +29,10 @@ from bayesnas.runtime.jobs.compression.first import Untrained, first_run, of_par
 from bayesnas.runtime.jobs.compression.pacing import Clock
 from bayesnas.runtime.jobs.compression.removal import Removal
 from bayesnas.runtime.jobs.failures import plugins_named
-from bayesnas.runtime.jobs.train import Start, TrainResult, parted, train
+from bayesnas.runtime.jobs.start import Start
+from bayesnas.runtime.jobs.train import TrainResult, parted, train
 from bayesnas.runtime.jobs.trained import TrainedRun, own_weights
-from bayesnas.runtime.runs.folder import RunOptions, pick_device
+from bayesnas.runtime.network.device import pick_device
 from bayesnas.runtime.runs.ownership import (
     COMPRESSED,
     LATENCIES,
@@ -41,6 +42,7 @@ from bayesnas.runtime.runs.ownership import (
     settings_of,
 )
 from bayesnas.runtime.runs.progress import say_note
+from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.tasks.interface import Score
 from bayesnas.runtime.weights.choice import Limits, Share
 from bayesnas.runtime.weights.families import MASKED, ordered

@@ -13,9 +13,9 @@ from bayesnas.runtime.jobs.compression.bounds import Bounds, Judge
 from bayesnas.runtime.jobs.compression.pacing import Clock
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.network.modules import build
-from bayesnas.runtime.runs.folder import RunOptions
 from bayesnas.runtime.runs.ownership import STEPS, TRAINED, settings_of
 from bayesnas.runtime.runs.progress import say_note
+from bayesnas.runtime.runs.record import RunOptions
 
 
 @frozen

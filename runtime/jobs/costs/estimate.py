@@ -30,15 +30,15 @@ from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.jobs.memory import Demand, watched
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.search.course import Course
-from bayesnas.runtime.jobs.search.space import Space, check_budgets
-from bayesnas.runtime.jobs.shared import check_result
+from bayesnas.runtime.jobs.search.space import Space, check_budgets, check_result
+from bayesnas.runtime.network.device import pick_device
 from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.learning.learner import Learner
 from bayesnas.runtime.network.memory import JUDGEMENT, TEST, AtOnce
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import evaluate
-from bayesnas.runtime.runs.folder import RunOptions, pick_device
 from bayesnas.runtime.runs.machine import machine_record
+from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.strategies.interface import Problem, Strategy, no_member, random_member
 from bayesnas.runtime.strategies.registry import strategy_class
 from bayesnas.runtime.supernet.supernet import Supernet

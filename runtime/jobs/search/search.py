@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from attrs import asdict, define, evolve, field, frozen
+from attrs import asdict, define, evolve, field
 
 from bayesnas.compiler.artifacts.figure import draw
-from bayesnas.compiler.graph.cost import Cost, graph_cost
+from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import (
     STRATEGIES,
@@ -32,13 +32,14 @@ from bayesnas.runtime.jobs.memory import Demand, fitted, watched
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.search.course import Course
 from bayesnas.runtime.jobs.search.gates import gate_rows, living_means, round_rows
+from bayesnas.runtime.jobs.search.result import SearchResult
 from bayesnas.runtime.jobs.search.selection import Selection
-from bayesnas.runtime.jobs.search.space import Space, check_budgets
-from bayesnas.runtime.jobs.shared import check_result
+from bayesnas.runtime.jobs.search.space import Space, check_budgets, check_result
+from bayesnas.runtime.network.device import pick_device
 from bayesnas.runtime.network.together.ranks import joined, world
 from bayesnas.runtime.network.training import absurd, check_score, check_weights
 from bayesnas.runtime.runs.events import Event, Kind, numbers_of, tell
-from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
+from bayesnas.runtime.runs.folder import Run
 from bayesnas.runtime.runs.interruption import Watch
 from bayesnas.runtime.runs.machine import machine_record
 from bayesnas.runtime.runs.ownership import (
@@ -49,6 +50,7 @@ from bayesnas.runtime.runs.ownership import (
     check_out,
 )
 from bayesnas.runtime.runs.progress import Progress, Stopwatch, say_note
+from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.runs.seals import file_hash
 from bayesnas.runtime.runs.status import run_progress
 from bayesnas.runtime.strategies.interface import Problem, Strategy
@@ -56,36 +58,7 @@ from bayesnas.runtime.strategies.linear_algebra import named_failures
 from bayesnas.runtime.strategies.registry import strategy_class
 from bayesnas.runtime.strategies.widths import Widths
 from bayesnas.runtime.supernet.supernet import Supernet
-from bayesnas.runtime.tasks.interface import Score, Task
-
-
-@frozen
-class SearchResult:
-    """What a search ended with; ``holdout`` is the score of what is left of the supernet on
-    held-out training examples."""
-
-    strategy: str
-    supernet: Cost
-    found: Cost
-    rounds: int
-    operations: int
-    operations_left: int
-    holdout: Score
-    task: Task
-    images_trained: int  # forward and backward for the weights
-    images_evaluated: int  # forward alone, or backward to the gates
-    seconds: float
-    seed: int
-    device: str
-    figure: str
-    advice: str | None  # how to get the pictures, where `dot` is missing
-
-    def record(self) -> dict[str, Any]:
-        """As ``result.json`` has it: the score under its metric's name."""
-        plain = asdict(self, filter=lambda field, _: field.name not in ("holdout", "task"))
-        costs = {"supernet": self.supernet.record(), "found": self.found.record()}
-        score = self.task.entries("holdout", self.holdout)
-        return {**plain, **costs, **score, "learned": self.task.learned}
+from bayesnas.runtime.tasks.interface import Score
 
 
 @plugins_named()

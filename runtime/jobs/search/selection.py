@@ -26,10 +26,11 @@ from bayesnas.dsl.printer import print_spec
 from bayesnas.dsl.terminal import visible
 from bayesnas.runtime.jobs.search.gates import Removed, annotation_of, gate_rows
 from bayesnas.runtime.jobs.search.space import Space
-from bayesnas.runtime.jobs.shared import write_shared
-from bayesnas.runtime.runs.folder import Run, RunOptions
+from bayesnas.runtime.jobs.search.weights import write_shared
+from bayesnas.runtime.runs.folder import Run
 from bayesnas.runtime.runs.ownership import FOUND, MEMBERS, RUNNERS_UP
 from bayesnas.runtime.runs.progress import say_note
+from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.strategies.interface import Standing, Strategy
 
 

@@ -87,6 +87,18 @@ class Space:
             )
 
 
+def check_result(space: Space, settings: SearchSettings) -> None:
+    """Refuse to keep weights of another network than the one that is wanted.
+
+    Raises:
+        DiagnosticError: D232.
+    """
+    if settings.result == "shared" and space.proxy is not None:
+        what = "`result = shared` keeps the weights of the search, and those are of the proxy"
+        remedy = "leave `--proxy` out, or `result`"
+        raise DiagnosticError(Diagnostic("D232", what, help=remedy))
+
+
 def check_budgets(space: Space, prices: Prices, settings: SearchSettings) -> None:
     """Refuse budgets that nothing meets, and what widths are not searched in.
 

@@ -132,49 +132,27 @@ def _mean(row: Mapping[str, Any]) -> Any:
 def _course(history: Sequence[Row]) -> list[Block]:
     """Losses, scores and what is alive over the images seen."""
     metrics = metric_names(history[-1], "holdout")
-    columns = [
-        "images",
-        "round",
-        "training loss",
-        "held-out loss",
-        *metrics,
-        "operations",
-        "seconds",
-    ]
-    rows = []
-    for row in history:
-        scores = [metric_scale(m)[0] * row[f"holdout_{m}"] for m in metrics]
-        values = (row.get("train_loss"), row.get("holdout_loss"), *scores)
-        rows.append(
-            (
-                row.get("images_trained"),
-                row.get("round"),
-                *values,
-                row.get("alive"),
-                row.get("seconds"),
-            )
+    losses = ("training loss", "held-out loss")
+    columns = ["images", "round", *losses, *metrics, "operations", "seconds"]
+    keys = ("images_trained", "round", "train_loss", "holdout_loss")
+    rows = [
+        (
+            *map(row.get, keys),
+            *(metric_scale(m)[0] * row[f"holdout_{m}"] for m in metrics),
+            *map(row.get, ("alive", "seconds")),
         )
+        for row in history
+    ]
     table = Table.of("course", columns, rows)
-    images = "examples trained on"
+    drawn = [
+        (losses, "loss, nats", "Loss"),
+        *(((m,), metric_title(m, "held-out"), f"Held-out {worded(m)}") for m in metrics),
+        (("operations",), "operations", "Operations left"),
+    ]
     specs = [
-        lines(
-            table, "images", ("training loss", "held-out loss"), images, "loss, nats", title="Loss"
-        )
+        lines(table, "images", names, "examples trained on", axis, title=title)
+        for names, axis, title in drawn
     ]
-    specs += [
-        lines(
-            table,
-            "images",
-            (m,),
-            images,
-            metric_title(m, "held-out"),
-            title=f"Held-out {worded(m)}",
-        )
-        for m in metrics
-    ]
-    specs.append(
-        lines(table, "images", ("operations",), images, "operations", title="Operations left")
-    )
     about = (
         "Over the examples trained on: the mean loss of the steps of each round, and what is left "
         "of the supernet on training examples that are held out."

@@ -70,7 +70,7 @@ class Layout:
 
 
 @define
-class Posterior:
+class GatePosterior:
     """w, and what the updates make of it; all float64 [G], or [E] for i' nodes.
 
     ``alive`` [G] marks the gates that have not been pruned; ``solved`` is the minimiser of (16) on
@@ -89,7 +89,7 @@ class Posterior:
     report: dict[str, Tensor] = field(factory=dict)
 
     @classmethod
-    def start(cls, layout: Layout) -> Posterior:
+    def start(cls, layout: Layout) -> GatePosterior:
         """gamma = omega = w = 1."""
 
         def ones(count: int) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from bayesnas.compiler.graph.model import Connection, Graph
 from bayesnas.compiler.space.members import dead_groups, prune_to
 from bayesnas.dsl.diagnostics import DiagnosticError
-from bayesnas.runtime.strategies.bayesnas.posterior import Posterior
+from bayesnas.runtime.strategies.bayesnas.posterior import GatePosterior
 from bayesnas.runtime.strategies.bayesnas.updates import entropy
 from bayesnas.runtime.strategies.interface import Removal
 from bayesnas.runtime.supernet.gates import Gates
@@ -34,7 +34,7 @@ class Pruner:
 
     def decide(
         self,
-        posterior: Posterior,
+        posterior: GatePosterior,
         saliencies: Tensor,
         removed: frozenset[str],
         fraction: float,
@@ -78,7 +78,7 @@ class Pruner:
         return float(gamma[self.groups[group][0]])
 
     def _by_entropy(
-        self, posterior: Posterior, saliencies: Tensor, gone: set[str], fraction: float
+        self, posterior: GatePosterior, saliencies: Tensor, gone: set[str], fraction: float
     ) -> list[str]:
         """Groups of no positive entropy, the smallest gamma first, as many as may go."""
         bits = entropy(posterior.gamma)

@@ -16,7 +16,7 @@ from bayesnas.compiler.space.choices import Member
 from bayesnas.compiler.space.prices import best_member
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.reading import ANY_NUMBER, Schema, both, one_of, open_record, table
-from bayesnas.runtime.strategies.bayesnas.posterior import Layout, Posterior
+from bayesnas.runtime.strategies.bayesnas.posterior import GatePosterior, Layout
 from bayesnas.runtime.strategies.bayesnas.pruning import Pruner
 from bayesnas.runtime.strategies.gaussian import Gaussian
 from bayesnas.runtime.strategies.interface import (
@@ -42,7 +42,7 @@ class Published(Strategy):
         )
         self.gammas = derive_gamma(problem.graph, dependency)
         self.pruner = Pruner(problem.graph, self.net.gates, self._fits)
-        self.posterior = Posterior.start(Layout.of(problem.graph, self.net.gates))
+        self.posterior = GatePosterior.start(Layout.of(problem.graph, self.net.gates))
         self.gate_report: dict[int, dict[str, float]] = {}  # what was found of each gate last
         self.said_missed = False
 

@@ -59,7 +59,7 @@ CLOSE: Final = 0.01  # of the loss: members that near to the best are as good
 class Posterior(Strategy):
     """One posterior over members, from capacity, derivatives, training losses and judgements."""
 
-    likes = 40
+    default_draws = 40
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)

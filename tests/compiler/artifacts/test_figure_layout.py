@@ -87,9 +87,10 @@ def assert_clear(dot: str) -> None:
         assert not one.overlaps(other)
     curved = "splines=line" not in dot  # straight ones, where there are too many, may cross words
     for edge in seen(layout["edges"]) if curved else ():
+        line = [*points(edge)]
         for number, box in boxes.items():
             if number not in (edge["tail"], edge["head"]):
-                assert not any(box.holds(x, y, SLACK) for x, y in points(edge))
+                assert not any(box.holds(x, y, SLACK) for x, y in line)
     outlines = [Area(*map(float, frame["bb"].split(","))) for frame in frames]
     for one, other in combinations(outlines, 2):
         assert not one.overlaps(other)

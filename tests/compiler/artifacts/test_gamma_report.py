@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 from functools import cache
 
 import pytest
@@ -78,7 +79,7 @@ def test_a_reader_computes_gamma_of_what_a_search_left(text: str, seed: int) -> 
 
 def assert_formulas_parse(markdown: str) -> None:
     for formula in formulas(markdown):
-        parse_formula(formula)
+        parse_formula(re.sub(r"\d", "1", formula))  # whatever the numbers, and many are alike then
 
 
 @cache

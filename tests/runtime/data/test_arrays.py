@@ -25,7 +25,7 @@ from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import evaluate_run
-from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.record import RunOptions
 
 Arrays = dict[str, Any]
 

@@ -22,7 +22,7 @@ from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.registry import DataOptions, Standardise
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import TrainedRun, evaluate_run
-from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.record import RunOptions
 
 Shape = tuple[int, ...]
 CLASSES = np.arange(30) % 3

@@ -18,7 +18,7 @@ from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.data.registry import DataOptions, data_source
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import evaluate_run
-from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.record import RunOptions
 
 WAVES = """
 import numpy as np

@@ -20,7 +20,7 @@ from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.jobs.prediction import Prediction, predictions
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import TrainedRun, evaluate_run
-from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.tasks.bundle import Bundle
 
 BOTH = """network flats(row: [3], photo: [3, 4, 6]) -> (price: [1]) {

@@ -25,7 +25,7 @@ from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.search.space import Space
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import TrainedRun, evaluate_run
-from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.tasks.next_token import UNKNOWN, NextToken
 
 TEXT = "abcab\nca"

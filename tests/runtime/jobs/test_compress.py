@@ -30,7 +30,8 @@ from bayesnas.runtime.jobs.compression.compress import (
 )
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import evaluate_run
-from bayesnas.runtime.runs.folder import Run, RunOptions
+from bayesnas.runtime.runs.folder import Run
+from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.weights import importance
 from bayesnas.runtime.weights.choice import Limits, Share
 from bayesnas.runtime.weights.priors import registry

@@ -27,7 +27,7 @@ from bayesnas.runtime.jobs.compression.compress import Compression, CompressResu
 from bayesnas.runtime.jobs.compression.pacing import SHARES, Clock
 from bayesnas.runtime.jobs.costs import latency
 from bayesnas.runtime.network.modules import build
-from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.weights.choice import Share
 from bayesnas.runtime.weights.removal import narrow
 

@@ -22,7 +22,8 @@ from bayesnas.runtime.jobs.costs import latency
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.report.files import RunFiles
 from bayesnas.runtime.report.sections.making import command_of
-from bayesnas.runtime.runs.folder import Run, RunOptions
+from bayesnas.runtime.runs.folder import Run
+from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.weights.choice import Limits, Share
 
 NET = """\

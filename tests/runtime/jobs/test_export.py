@@ -28,7 +28,7 @@ from bayesnas.runtime.jobs.export import WRITERS, Exported, Subject, export
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import load_network
 from bayesnas.runtime.network.modules import load_source, outputs_of
-from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.tasks.bundle import Inputs, bundled, tensors
 
 

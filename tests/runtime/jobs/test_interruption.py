@@ -18,7 +18,7 @@ from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.runs import interruption
-from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.record import RunOptions
 
 Job = Callable[[Path, bool], object]
 

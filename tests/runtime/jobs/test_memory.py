@@ -23,7 +23,8 @@ from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.network import training
 from bayesnas.runtime.network.learning.learner import Learner
 from bayesnas.runtime.network.memory import Footprint
-from bayesnas.runtime.runs.folder import AutoBatch, Run, RunOptions
+from bayesnas.runtime.runs.folder import Run
+from bayesnas.runtime.runs.record import AutoBatch, RunOptions
 from bayesnas.runtime.supernet import supernet
 
 DIGITS = packaged("digits_cell")

@@ -21,7 +21,7 @@ from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import evaluate_run
-from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.record import RunOptions
 
 PLUGIN = """
 import bayesnas

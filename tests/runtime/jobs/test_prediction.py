@@ -26,7 +26,7 @@ from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.jobs.prediction import Fault, Prediction, listed, predictions
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import TrainedRun, evaluate_run
-from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.tasks.interface import Report
 
 CLASSES = ("columns", "diagonals", "rows")

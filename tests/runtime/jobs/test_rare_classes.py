@@ -19,7 +19,7 @@ from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import TrainedRun
-from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.tasks.classification import Classification
 from bayesnas.runtime.tasks.interface import Score
 

@@ -23,9 +23,10 @@ from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.examples import Part
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.search import search as search_module
-from bayesnas.runtime.jobs.search.search import SearchResult, search
+from bayesnas.runtime.jobs.search.result import SearchResult
+from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.trained import load_network
-from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.strategies.bayesnas import penalised
 from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.tasks.classification import Classification

@@ -19,12 +19,13 @@ from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_setti
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.jobs.compression.compress import Compression, compress
 from bayesnas.runtime.jobs.search import search as search_module
-from bayesnas.runtime.jobs.search.search import SearchResult, search
+from bayesnas.runtime.jobs.search.result import SearchResult
+from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.search.space import Space
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import evaluate_run
 from bayesnas.runtime.report.page import write_report
-from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.strategies.widths import Widths
 from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.weights.choice import Share

@@ -25,7 +25,7 @@ from bayesnas.dsl.printer import print_spec
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.jobs.trained import evaluate_run
 from bayesnas.runtime.network.modules import build
-from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.supernet.shared import shared_state
 from bayesnas.runtime.supernet.supernet import Supernet
 

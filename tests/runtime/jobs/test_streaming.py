@@ -19,7 +19,7 @@ from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import evaluate_run
-from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.record import RunOptions
 
 MIXED = {"augment": "shift_flip", "cutout": 3, "mixup": 0.2, "holdout": 0.25, "keep": "best"}
 

@@ -22,10 +22,12 @@ from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.export import export
 from bayesnas.runtime.jobs.train import TrainResult, train
 from bayesnas.runtime.jobs.trained import evaluate_run
+from bayesnas.runtime.network.device import pick_device
 from bayesnas.runtime.network.learning import learner
 from bayesnas.runtime.network.training import report_raw
-from bayesnas.runtime.runs.folder import Run, RunOptions, pick_device
+from bayesnas.runtime.runs.folder import Run
 from bayesnas.runtime.runs.ownership import check_out
+from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.runs.seals import sealed
 from bayesnas.runtime.tasks.interface import Report, Score
 

@@ -25,7 +25,7 @@ from bayesnas.runtime.network.carrying import STRETCH, States, judged_rows
 from bayesnas.runtime.network.learning.learner import Learner
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import evaluate
-from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.tasks.next_token import NextToken
 from benchmarks.tasks import LSTM
 

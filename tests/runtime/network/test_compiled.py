@@ -18,7 +18,7 @@ from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.network import compiled
-from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.record import RunOptions
 
 NETWORK = found_network(compile_text(TINY))
 

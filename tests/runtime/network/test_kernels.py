@@ -30,7 +30,7 @@ from bayesnas.runtime.network.kernels import (
     layout_note,
 )
 from bayesnas.runtime.network.modules import build
-from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.record import RunOptions
 
 CPU = torch.device("cpu")
 MAPS = packaged("digits_cell").graph

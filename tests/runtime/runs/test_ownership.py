@@ -16,9 +16,10 @@ from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.train import TrainResult, train
 from bayesnas.runtime.network.learning import learner
-from bayesnas.runtime.runs.folder import Run, RunOptions
+from bayesnas.runtime.runs.folder import Run
 from bayesnas.runtime.runs.ownership import check_out, lock
 from bayesnas.runtime.runs.reading import OBJECT
+from bayesnas.runtime.runs.record import RunOptions
 
 SETTINGS = TrainSettings(epochs=2, batch_size=16)
 

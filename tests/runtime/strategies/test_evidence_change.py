@@ -18,8 +18,8 @@ from bayesnas.compiler.space.choices import member_space
 from bayesnas.runtime.jobs.search import search as search_module
 from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.search.space import Space
-from bayesnas.runtime.runs.folder import RunOptions
-from bayesnas.runtime.strategies.bayesnas.posterior import Layout, Posterior
+from bayesnas.runtime.runs.record import RunOptions
+from bayesnas.runtime.strategies.bayesnas.posterior import GatePosterior, Layout
 from bayesnas.runtime.strategies.evidence import Look
 from bayesnas.runtime.strategies.gaussian import Gaussian
 from bayesnas.runtime.strategies.interface import evidence_change
@@ -71,7 +71,7 @@ def test_of_a_quadratic_loss_it_is_what_the_loss_falls_by(count: int, seed: int)
 def test_two_strategies_say_the_same_of_the_same_removal(graph: Graph, seed: int) -> None:
     gates, space = Gates.of(graph, CPU), member_space(graph)
     gradient, curvature = quadratic(len(gates), seed)
-    posterior = Posterior.start(Layout.of(graph, gates))
+    posterior = GatePosterior.start(Layout.of(graph, gates))
     posterior.w = gates.spread(gates.table(space.mean()))
     assert posterior.w.tolist() == [0.5] * len(gates)
     found = posterior.evidence_changes(gradient, curvature)

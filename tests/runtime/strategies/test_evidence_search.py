@@ -20,9 +20,10 @@ from bayesnas.compiler.space.choices import Member, MemberSpace, dropped, member
 from bayesnas.compiler.space.members import prune_to
 from bayesnas.compiler.space.prices import Prices
 from bayesnas.runtime.jobs.search import search as search_module
-from bayesnas.runtime.jobs.search.search import SearchResult, search
+from bayesnas.runtime.jobs.search.result import SearchResult
+from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.search.space import Space
-from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.strategies import interface as strategy_module
 from bayesnas.runtime.strategies.evidence import Evidence, Look
 from bayesnas.runtime.strategies.sampling import draw_members

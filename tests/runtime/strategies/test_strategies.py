@@ -23,9 +23,10 @@ from bayesnas.compiler.space.members import prune_to
 from bayesnas.compiler.space.prices import Prices
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.jobs.search import search as search_module
-from bayesnas.runtime.jobs.search.search import SearchResult, search
+from bayesnas.runtime.jobs.search.result import SearchResult
+from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.search.space import Space
-from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.strategies.darts import Darts
 from bayesnas.runtime.strategies.interface import Problem
 from bayesnas.runtime.strategies.magnitude import Magnitude

@@ -23,7 +23,6 @@ from bayesnas.runtime.supernet.curvature import (
     ggn,
     gradient,
     hessian,
-    jacobians,
 )
 from bayesnas.runtime.tasks import classification
 from bayesnas.runtime.tasks.classification import Classification
@@ -182,15 +181,6 @@ NAIVE: dict[str, Callable[[nn.Module, Data, Tensor], Tensor]] = {
 
 
 # ------------------------------------------------------------------------------ right
-
-
-@names
-def test_jacobians_are_those_of_autograd(name: str) -> None:
-    module, gates = supernet(name)
-    [(images, _)] = batches(4)
-    found, logits = jacobians(module, images, gates)
-    close(found, torch.stack([naive_jacobian(module, image, gates) for image in images]))
-    close(logits, module(images, gates).detach())
 
 
 @pytest.mark.parametrize("estimator", NAIVE)
@@ -422,14 +412,6 @@ def test_certainty_is_no_trouble(estimator: str) -> None:
 
 
 # ------------------------------------------------------------------------------ left as it was
-
-
-def test_jacobians_need_evaluation_mode() -> None:
-    """Batch normalisation in training mode mixes examples."""
-    module, gates = supernet("sum")
-    module.train()
-    with pytest.raises(ValueError, match="evaluation mode"):
-        jacobians(module, batches(2)[0][0], gates)
 
 
 CALLS: dict[str, Callable[[nn.Module, Data, Tensor], object]] = {

@@ -21,7 +21,7 @@ from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.examples import Part
 from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.network.modules import build
-from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.supernet import supernet as supernet_module
 from bayesnas.runtime.supernet.supernet import HOLDOUT, Score, Supernet
 from bayesnas.runtime.tasks.classification import Classification

@@ -25,7 +25,7 @@ from bayesnas.runtime.jobs.costs import estimate as job
 from bayesnas.runtime.jobs.costs.estimate import Timing, estimate, timed
 from bayesnas.runtime.jobs.search.space import Space
 from bayesnas.runtime.network.memory import Footprint
-from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.strategies.interface import Problem
 from bayesnas.runtime.strategies.registry import strategy_class
 from bayesnas.runtime.supernet.supernet import Supernet

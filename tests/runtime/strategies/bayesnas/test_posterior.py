@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.passes.gamma import derive_gamma, evaluate_gamma
-from bayesnas.runtime.strategies.bayesnas.posterior import Layout, Posterior
+from bayesnas.runtime.strategies.bayesnas.posterior import GatePosterior, Layout
 from bayesnas.runtime.strategies.bayesnas.updates import ENTROPY_THRESHOLD
 from bayesnas.runtime.supernet.gates import Gates
 
@@ -30,8 +30,8 @@ def layout_of(graph: Graph) -> Layout:
     return Layout.of(graph, Gates.of(graph, CPU))
 
 
-def start(graph: Graph) -> Posterior:
-    return Posterior.start(layout_of(graph))
+def start(graph: Graph) -> GatePosterior:
+    return GatePosterior.start(layout_of(graph))
 
 
 def drawn(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:

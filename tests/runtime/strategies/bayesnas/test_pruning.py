@@ -15,7 +15,7 @@ from bayesnas.compiler.artifacts.derive import derive_spec
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.space.members import prune_to
 from bayesnas.dsl.printer import print_spec
-from bayesnas.runtime.strategies.bayesnas.posterior import Layout, Posterior
+from bayesnas.runtime.strategies.bayesnas.posterior import GatePosterior, Layout
 from bayesnas.runtime.strategies.bayesnas.pruning import Pruner
 from bayesnas.runtime.strategies.bayesnas.updates import ENTROPY_THRESHOLD
 from bayesnas.runtime.strategies.interface import Removal
@@ -25,9 +25,9 @@ CPU = torch.device("cpu")
 LOW, HIGH = ENTROPY_THRESHOLD / 10, ENTROPY_THRESHOLD * 10
 
 
-def posterior_of(graph: Graph, gammas: dict[str, float], default: float = HIGH) -> Posterior:
+def posterior_of(graph: Graph, gammas: dict[str, float], default: float = HIGH) -> GatePosterior:
     """gamma by edge id."""
-    posterior = Posterior.start(Layout.of(graph, Gates.of(graph, CPU)))
+    posterior = GatePosterior.start(Layout.of(graph, Gates.of(graph, CPU)))
     unknown = set(gammas) - {e.id for e in graph.searched()}
     assert not unknown
     values = [gammas.get(e.id, default) for e in graph.searched()]

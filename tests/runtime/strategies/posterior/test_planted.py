@@ -16,7 +16,7 @@ from bayesnas.runtime.data.examples import Part
 from bayesnas.runtime.jobs.search import search as search_module
 from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.search.space import Space
-from bayesnas.runtime.runs.folder import RunOptions
+from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.tasks.classification import Classification
 
 COUNT = 1200

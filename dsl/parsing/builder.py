@@ -1,146 +1,28 @@
-"""Text to syntax tree; `mistakes.explain` says what is wrong with a text that is none."""
+"""Lark's parse tree to the syntax tree."""
 
 from __future__ import annotations
 
-import gc
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import cache
-from importlib.resources import files
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
-import attrs
-from lark import Lark, Token, Transformer, UnexpectedInput, v_args
-from lark.exceptions import VisitError
-from lark.lexer import PatternRE, TerminalDef
+from lark import Token, Transformer, Tree, v_args
 from lark.tree import Meta
 
 from bayesnas.dsl import tree
 from bayesnas.dsl.amounts import MAX_DIGITS, spaced
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span, quote
-from bayesnas.dsl.mistakes.explain import check_brackets, count_words, explain, too_deep
-
-MAX_WORDS = 40_000  # of a spec with its imports: they are read within two seconds
-MAX_DEPTH = 200  # of a tree: what walks it recurses
 
 T = TypeVar("T")
 
 
-def parse(source: Source) -> tree.Spec:
-    """The syntax tree of a spec's text.
+def built(parsed: Tree[Token], source: Source) -> tree.Spec:
+    """The syntax tree of what Lark has read of a text.
 
     Raises:
-        DiagnosticError: D101 (syntax), D102 (character or text), D103 (brackets), D104 (nesting),
-            D105 (several targets where one is meant), D402 (too long).
+        VisitError: around a DiagnosticError: D101 (what the grammar does not refuse), D102 (too
+            many digits), D105 (several targets where one is meant).
     """
-    check_length(source)
-    brackets = check_brackets(source)
-    try:
-        with _no_collection():
-            parsed = _lark().parse(source.text)
-            spec: tree.Spec = _Builder(source).transform(parsed)
-        _check_depth(spec)
-        return spec
-    except UnexpectedInput as error:
-        raise DiagnosticError(explain(error, source, _lark(), brackets)) from None
-    except VisitError as error:
-        if isinstance(error.orig_exc, DiagnosticError):
-            raise error.orig_exc from None
-        if isinstance(error.orig_exc, RecursionError):
-            raise DiagnosticError(too_deep(source)) from None
-        raise
-    except RecursionError:
-        raise DiagnosticError(too_deep(source)) from None
-
-
-def tokenize(source: Source) -> list[Token]:
-    """The words of a text that parses, without comments and white space."""
-    with _no_collection():
-        return _lark().parse_interactive(source.text).exhaust_lexer()
-
-
-def check_length(source: Source, before: int = 0) -> int:
-    """Refuse a text that would take long to read; how many words it has, with those ``before``.
-
-    Raises:
-        DiagnosticError: D402 (more than `MAX_WORDS`).
-    """
-    words = before + count_words(source.text, MAX_WORDS + 1)
-    if words > MAX_WORDS:
-        message = f"`{source.name}` makes it more than {MAX_WORDS:,} words and signs to read"
-        remedy = "write what repeats as a motif, a loop or a chain"
-        raise DiagnosticError(Diagnostic("D402", message, help=remedy))
-    return words
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Without the garbage collector, which takes half the time where so much is made and kept."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-@cache
-def _lark() -> Lark:
-    grammar = files("bayesnas.dsl").joinpath("grammar.lark").read_text(encoding="utf-8")
-    return Lark(
-        grammar,
-        parser="lalr",
-        start="spec",
-        propagate_positions=True,
-        maybe_placeholders=True,
-        edit_terminals=_end_at_a_word,
-    )
-
-
-def _end_at_a_word(terminal: TerminalDef) -> None:
-    """Let a keyword end where its word ends: ``opera = skip`` defines no operation ``era``."""
-    if re.fullmatch(r"(\(\?:)?[a-z][a-z|]+\)?", terminal.pattern.value):
-        terminal.pattern = PatternRE(rf"{terminal.pattern.value}\b")
-
-
-def _token_span(token: Token, source: Source) -> Span:
-    line, column = token.line or 1, token.column or 1
-    return Span(
-        source, line, column, token.end_line or line, token.end_column or column + len(token)
-    )
-
-
-def _check_depth(spec: tree.Spec) -> None:
-    """Refuse what brackets do not show: a long ``1 + 1 + ...`` nests as deep as it is long."""
-    stack: list[tuple[Any, int, Span | None]] = [(spec, 0, None)]
-    while stack:
-        node, depth, whole = stack.pop()
-        if whole is None and isinstance(node, tree.Unary | tree.Binary | tree.Conditional):
-            whole = node.span
-        if depth > MAX_DEPTH:
-            raise DiagnosticError(
-                Diagnostic(
-                    "D104",
-                    f"nested deeper than {MAX_DEPTH} levels",
-                    whole or node.span,
-                    notes=("in `a + b + c` the second `+` holds the first",),
-                    help="shorten the expression, or give its parts as parameters",
-                )
-            )
-        for name in _fields(node.__class__):
-            value = getattr(node, name)
-            below = value if isinstance(value, tuple) else (value,)
-            stack.extend((child, depth + 1, whole) for child in below if attrs.has(type(child)))
-
-
-@cache
-def _fields(kind: Any) -> list[str]:
-    return [field.name for field in attrs.fields(kind) if field.name != "span"]
-
-
-# ------------------------------------------------------------------------------------- building
+    return _Builder(source).transform(parsed)
 
 
 def _present(children: Sequence[T | None]) -> tuple[T, ...]:
@@ -160,7 +42,7 @@ def _fold(children: list[Any], word: str | None = None) -> tree.Expression:
 
 @v_args(meta=True)
 class _Builder(Transformer[Token, tree.Spec]):
-    """Lark's parse tree to ours, a method a rule."""
+    """A method a rule."""
 
     def __init__(self, source: Source) -> None:
         super().__init__(visit_tokens=False)
@@ -172,7 +54,9 @@ class _Builder(Transformer[Token, tree.Spec]):
         return Span(self.source, meta.line, meta.column, meta.end_line, meta.end_column)
 
     def token_span(self, token: Token) -> Span:
-        return _token_span(token, self.source)
+        line, column = token.line or 1, token.column or 1
+        end_line, end_column = token.end_line or line, token.end_column or column + len(token)
+        return Span(self.source, line, column, end_line, end_column)
 
     # definitions
 

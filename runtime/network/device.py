@@ -1,0 +1,47 @@
+"""The device that a run works on."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.runtime.network.together.launch import launch
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of that name; ``auto`` is CUDA where there is one.
+
+    Of several processes on a machine each has a GPU of its own.
+    A GPU is told to convolve by kernels that give the same numbers each time.
+
+    Raises:
+        DiagnosticError: D412 (unknown, or not on this machine, or one for several processes).
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    started = launch()
+    if started.size > 1 and name.startswith("cuda:"):
+        message = f"`{name}` is one device, and {started.size} processes were started"
+        remedy = "choose `cuda`: each takes one of its own"
+        raise DiagnosticError(Diagnostic("D412", message, help=remedy))
+    if started.size > 1 and name == "cuda":
+        name = f"cuda:{started.local_rank}"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device).item()  # the device `meta` holds no numbers
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise DiagnosticError(
+            Diagnostic(
+                "D412",
+                f"no device `{name}` on this machine",
+                notes=(str(error).splitlines()[0],),
+                help="choose `auto`, `cpu`, or `cuda` where PyTorch sees a GPU",
+            )
+        ) from None
+    if device.type == "cuda":
+        torch.backends.cudnn.deterministic = True
+        # Of threads that go backward; they make the context themselves.
+        warnings.filterwarnings("ignore", ".*no current CUDA context")
+    return device
