@@ -63,11 +63,27 @@ class Chart:
 
 @frozen
 class Picture:
-    """A picture as markup or as the address of an image, and what stands below it."""
+    """A picture as markup, and what stands below it."""
 
     caption: str
-    markup: str = field(default="", repr=False)
-    address: str = field(default="", repr=False)
+    markup: str = field(repr=False)
+
+
+@frozen
+class Panel:
+    """An image by an address that holds it, what it shows in words, and what is said below it."""
+
+    text: str
+    address: str = field(repr=False)
+    word: str = ""
+
+
+@frozen
+class Example:
+    """Images of one example side by side, and what stands below them."""
+
+    caption: str
+    panels: tuple[Panel, ...]
 
 
 @frozen
@@ -83,13 +99,19 @@ class Drawings:
 
 @frozen
 class Gallery:
-    """Small pictures in rows."""
+    """Examples in rows; the legend has names and colours that all of them share."""
 
     kind: ClassVar[str] = "gallery"
     title: str
     about: str
-    pictures: tuple[Picture, ...]
+    examples: tuple[Example, ...]
     table: Table
+    legend: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def panels(self) -> int:
+        """Images of an example, at most."""
+        return max(len(example.panels) for example in self.examples)
 
 
 @frozen

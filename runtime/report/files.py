@@ -224,9 +224,13 @@ class ComparisonFiles:
 
     @property
     def swept(self) -> list[str]:
-        """The settings that its cells have otherwise, besides the strategy."""
+        """The settings that its cells have otherwise, besides the strategy; as the table has them.
+
+        The folders of its cells are named in that order.
+        """
         search = self.record["search"]
-        return [name for name, value in search.items() if value is None and name != "strategy"]
+        columns = [name for name in self.entries[0] if name != "strategy"]
+        return [name for name in columns if search.get(name, name) is None]
 
     @property
     def cells(self) -> list[Path]:

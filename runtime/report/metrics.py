@@ -48,7 +48,7 @@ def metric_title(metric: str, part: str) -> str:
 
 def worded(metric: str) -> str:
     """A metric as people write it: ``mean IoU``."""
-    return metric.replace("_", " ").replace("iou", "IoU")
+    return metric.replace("_", " ").replace("iou", "IoU").replace("psnr", "PSNR")
 
 
 def _task(metric: str) -> type[Task] | None:

@@ -145,6 +145,10 @@ class Classification(Task):
         """The classes' names."""
         return self.classes
 
+    def truths(self, targets: Tensor) -> list[str]:
+        """The name of the class."""
+        return [self.classes[k] for k in targets.tolist()]
+
     def smoothed(self, share: float) -> Classification:
         """Unless it is already."""
         return self if self.smoothing else evolve(self, smoothing=share)

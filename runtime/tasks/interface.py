@@ -144,7 +144,8 @@ class Map:
     """What a network says of the places of an image.
 
     ``values`` are numbers of ``classes``, whole numbers [H, W]; or float64 [C, H, W] in the units
-    of the targets. ``bytes`` says that these are shares of 255.
+    of the targets. ``bytes`` says that these are shares of 255. Of targets, -1 and NaN stand where
+    nothing is known.
     """
 
     values: Array
@@ -338,6 +339,18 @@ class Task(ABC):
         The name is empty where there is one output. Tasks of no images have no maps.
         """
         return [{} for _ in outputs]
+
+    def true_maps(self, targets: Tensor) -> list[dict[str, Map]]:
+        """The same of the targets [N, ...] of examples."""
+        return [{} for _ in targets]
+
+    def truths(self, targets: Tensor) -> list[str]:
+        """What is true of each example, for people; nothing where no few words say it."""
+        return ["" for _ in targets]
+
+    def said(self, outputs: Tensor) -> list[str]:
+        """What a network says of each example in a line, to stand beside `truths`."""
+        return [", ".join(self.answer_texts(row)) for row in self.answers(outputs, 1)]
 
     @property
     def has_maps(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import torch
@@ -26,6 +26,8 @@ from bayesnas.runtime.tasks.interface import (
     wrong,
 )
 from bayesnas.runtime.tasks.measures import Measures
+
+_SAID: Final = 4  # labels of an example in words
 
 
 @frozen
@@ -95,6 +97,16 @@ class Multilabel(Task):
         marks = targets.cpu().numpy() > 0
         order = np.argsort(marks.sum(axis=0), kind="stable")
         return np.where(marks.any(axis=1), 1 + order[marks[:, order].argmax(axis=1)], 0)
+
+    def truths(self, targets: Tensor) -> list[str]:
+        """The names of the labels."""
+        marked = (targets > 0).tolist()
+        named = ([n for n, on in zip(self.labels, row, strict=True) if on] for row in marked)
+        return [", ".join(names) or "no label" for names in named]
+
+    def said(self, outputs: Tensor) -> list[str]:
+        """The likeliest labels."""
+        return [", ".join(self.answer_texts(row)) for row in self.answers(outputs, _SAID)]
 
     # ------------------------------------------------------------------------------- the network
 

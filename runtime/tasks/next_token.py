@@ -145,6 +145,18 @@ class NextToken(Task):
         bits = score.loss / math.log(2)
         return f"{super().told(score)} ({bits:.3f} bits a {self.level})"
 
+    def truths(self, targets: Tensor) -> list[str]:
+        """The text."""
+        return [self._text(row) for row in targets.tolist()]
+
+    def said(self, outputs: Tensor) -> list[str]:
+        """The likeliest token at each place, behind what is true before it."""
+        return [self._text(row) for row in self._places(outputs).argmax(dim=1).tolist()]
+
+    def _text(self, row: Sequence[int]) -> str:
+        words = [self.tokens[k] for k in row]
+        return repr((" " if self.level == "word" else "").join(words))
+
     def answers(self, outputs: Tensor, top: int) -> list[list[tuple[str, float]]]:
         """The likeliest tokens behind the last place."""
         rows = likeliest(self._softmax(outputs)[:, :, -1], self.tokens, top)

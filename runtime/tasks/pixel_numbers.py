@@ -193,9 +193,17 @@ class PixelRegression(AtPlaces):
 
     def drawn(self, outputs: Tensor) -> list[Map]:
         """The numbers of each pixel."""
-        values = self._in_units(outputs).reshape(len(outputs), -1, *self.size).cpu().numpy()
+        values = self._in_units(outputs).reshape(len(outputs), -1, *self.size)
+        return self._as_maps(values)
+
+    def drawn_truth(self, targets: Tensor) -> list[Map]:
+        """The number of each pixel, NaN where it is not known."""
+        return self._as_maps(targets.to(torch.float64))
+
+    def _as_maps(self, values: Tensor) -> list[Map]:
+        """Of numbers [N, C, H, W] in the units of the targets."""
         shares = self.peak == 1 and all(0 <= one <= 1 for one in self.mean)
-        return [Map(one, bytes=shares) for one in values]
+        return [Map(one, bytes=shares) for one in values.cpu().numpy()]
 
     @classmethod
     def answer_text(cls, number: float) -> str:

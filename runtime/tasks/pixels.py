@@ -255,6 +255,11 @@ class PixelClassification(AtPlaces):
         chosen = self._maps(outputs).argmax(dim=1).reshape(-1, *self.size)
         return [Map(one, self.classes) for one in chosen.cpu().numpy()]
 
+    def drawn_truth(self, targets: Tensor) -> list[Map]:
+        """The class of each pixel, -1 where it is ignored."""
+        marks = self._flat(targets).reshape(-1, *self.size)
+        return [Map(one, self.classes) for one in marks.cpu().numpy()]
+
     def _softmax(self, outputs: Tensor) -> Tensor:
         return self._maps(outputs.detach().to(torch.float64)).softmax(dim=1)
 

@@ -49,9 +49,19 @@ class AtPlaces(Task):
             return super().maps(outputs)
         return [{"": one} for one in self.drawn(outputs)]
 
+    def true_maps(self, targets: Tensor) -> list[dict[str, Map]]:
+        """Those of each example, where there are some."""
+        if not self.has_maps:
+            return super().true_maps(targets)
+        return [{"": one} for one in self.drawn_truth(targets)]
+
     @abstractmethod
     def drawn(self, outputs: Tensor) -> list[Map]:
         """The map of each example, of images."""
+
+    @abstractmethod
+    def drawn_truth(self, targets: Tensor) -> list[Map]:
+        """The map of each example's targets, of images."""
 
 
 def place_factors(p: Tensor, channels: int) -> Iterator[Factors]:

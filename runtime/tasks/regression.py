@@ -29,6 +29,7 @@ from bayesnas.runtime.tasks.measures import Measures
 _STRATA: Final = 10  # parts of equal size by the first target
 _LEAST: Final = 1e-3  # of a sigma that is estimated, in deviations of the targets
 _IN_A_STRATUM: Final = 5  # examples at least
+_SHOWN: Final = 4  # numbers of an example in words
 
 
 @frozen
@@ -197,6 +198,16 @@ class Regression(Task):
         rows = dict(zip(self.names, torch.stack(columns, dim=1).tolist(), strict=True))
         score = Score(loss / len(targets), float(explained.mean()))
         return Report(score, measures=Measures("target", ("R2", "RMSE", "MAE"), rows))
+
+    def truths(self, targets: Tensor) -> list[str]:
+        """The first numbers."""
+        rows = targets.reshape(len(targets), -1)[:, :_SHOWN].tolist()
+        return [", ".join(f"{value:.4g}" for value in row) for row in rows]
+
+    def said(self, outputs: Tensor) -> list[str]:
+        """The first numbers, without their names."""
+        rows = self.answers(outputs, _SHOWN)
+        return [", ".join(f"{value:.4g}" for _, value in row[:_SHOWN]) for row in rows]
 
     def answers(self, outputs: Tensor, top: int) -> list[list[tuple[str, float]]]:  # noqa: ARG002
         """All targets, in their own units."""

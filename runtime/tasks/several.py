@@ -317,6 +317,22 @@ class Several(Task):
                 maps.update((output.port, one) for one in own.values())
         return result
 
+    def true_maps(self, targets: Tensor) -> list[dict[str, Map]]:
+        """Those of each output, by its name."""
+        result: list[dict[str, Map]] = [{} for _ in targets]
+        for output, part in zip(self.outputs, self._targets(targets), strict=True):
+            for maps, own in zip(result, output.task.true_maps(part), strict=True):
+                maps.update((output.port, one) for one in own.values())
+        return result
+
+    def truths(self, targets: Tensor) -> list[str]:
+        """Those of each output, behind its name."""
+        each = [
+            [f"{output.port}: {text}" if text else "" for text in output.task.truths(part)]
+            for output, part in zip(self.outputs, self._targets(targets), strict=True)
+        ]
+        return ["; ".join(filter(None, texts)) for texts in zip(*each, strict=True)]
+
     def answer_texts(self, answers: Sequence[tuple[str, float]]) -> list[str]:
         """Each as its own task has it."""
         tasks = {output.port: output.task for output in self.outputs}

@@ -21,7 +21,17 @@ from bayesnas.runtime.report.blocks import (
     Table,
     Words,
 )
-from bayesnas.runtime.report.charts import Spec, axis, colour, dot, figure, front, layer, tooltip
+from bayesnas.runtime.report.charts import (
+    Spec,
+    axis,
+    colour,
+    dot,
+    figure,
+    front,
+    layer,
+    tint_of,
+    tooltip,
+)
 from bayesnas.runtime.report.colours import coloured
 from bayesnas.runtime.report.files import ComparisonFiles, RunFiles
 from bayesnas.runtime.report.metrics import larger_is_better, metric_scale, metric_title
@@ -37,12 +47,13 @@ def comparison_sections(files: ComparisonFiles, place: Path | None = None) -> li
     """All of them, with links from the folder ``place``, in which the page will lie."""
     scale, _ = metric_scale(files.metric)
     quality = f"test_{files.metric}"
+    alone = len({entry["strategy"] for entry in files.entries}) == 1
     rows: list[dict[str, Any]] = [
         {
             **entry,
             "quality": scale * entry[quality],
             "searched by": entry["strategy"],
-            "strategy": _name(entry, files.swept),
+            "strategy": _name(entry, files.swept, alone),
         }
         for entry in files.entries
     ]
@@ -62,12 +73,13 @@ def comparison_sections(files: ComparisonFiles, place: Path | None = None) -> li
         "A dot a run. The line joins the runs that no other is cheaper and better than: the Pareto "
         "front."
     )
+    legend = tuple((name, tint_of(name, order)) for name in order)
     blocks: tuple[Block, ...] = (
         _summary(by_strategy, order, title, files.swept),
         *_failures(files),
         Words(tuple(significance(by_strategy, order, files.metric))),
         Chart("Over the seeds", about, (_boxes(rows, order, title),), table),
-        Chart("Cost against quality", cost_about, costs, table, wide=False),
+        Chart("Cost against quality", cost_about, costs, table, wide=False, legend=legend),
         *([] if place is None else _pages(files, rows, place)),
     )
     return [Section("Strategies", (), blocks), _making(files)]
@@ -143,10 +155,10 @@ def _half_width(values: Sequence[float]) -> float:
     return quantile * stdev(values) / math.sqrt(len(values))
 
 
-def _name(entry: Mapping[str, Any], swept: Sequence[str]) -> str:
-    """A strategy with the settings that were swept, those that it uses."""
-    used = (f"{name} = {entry[name]}" for name in swept if entry.get(name, "") != "")
-    return ", ".join([entry["strategy"], *used])
+def _name(entry: Mapping[str, Any], swept: Sequence[str], alone: bool) -> str:
+    """A strategy with the settings that were swept, those that it uses; ``alone``, these only."""
+    used = [f"{name} = {entry[name]}" for name in swept if entry.get(name, "") != ""]
+    return ", ".join(used if used and alone else [entry["strategy"], *used])
 
 
 def _pages(files: ComparisonFiles, rows: Sequence[Mapping[str, Any]], place: Path) -> list[Links]:
@@ -194,7 +206,13 @@ def _mean(entries: Sequence[Mapping[str, Any]], name: str) -> float:
 
 
 def _boxes(rows: Sequence[Mapping[str, Cell]], order: Sequence[str], title: str) -> Spec:
-    y = {"field": "strategy", "type": "nominal", "sort": list(order), "title": None}
+    y = {
+        "field": "strategy",
+        "type": "nominal",
+        "sort": list(order),
+        "title": None,
+        "axis": {"labelLimit": 230},
+    }
     x = axis("quality", title)
     of = colour("strategy", order, legend=False)
     box = layer(
@@ -227,7 +245,7 @@ def _against_cost(
     x, y, of = (
         axis(cost, name),
         axis("quality", metric_title(metric, "test")),
-        colour("strategy", order),
+        colour("strategy", order, legend=False),
     )
     told = tooltip(("strategy", "seed", "quality", "parameters", "flops"))
     points = [(row[cost], row["quality"]) for row in rows]

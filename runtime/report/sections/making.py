@@ -61,6 +61,8 @@ def _told(run: RunFiles) -> Iterator[str]:
             yield from ("--network", settings["network"])
         for name, value in settings["values"].items():
             yield from ("--set", f"{name}={value}")
+        for port, term in settings.get("objectives", {}).items():
+            yield from ("--objective", f"{port}={term}")
         if settings.get("standardise", "auto") != "auto":
             yield from ("--standardise", settings["standardise"])
     if settings["resize"]:

@@ -54,9 +54,11 @@ def training_sections(run: RunFiles) -> list[Section]:
     for key, classes in result.items():
         if key.startswith("test_") and key.endswith("_by_class"):
             port = key.removeprefix("test_").removesuffix("by_class").strip("_")
-            answers += _by_class(classes, f"{port}: " if port else "")
+            counted = "pixels" if _at_places(result, port) else "examples"
+            answers += _by_class(classes, f"{port}: " if port else "", counted)
     if result:
         answers += [*_measures(result), *answers_of(run)]
+    if answers:
         sections.append(Section("Its answers on the test part", (), tuple(answers)))
     return sections
 
@@ -96,44 +98,51 @@ def _curve(history: Sequence[Mapping[str, Any]]) -> Chart:
     return Chart("Loss", about, (spec,), table)
 
 
-def _by_class(classes: Mapping[str, Mapping[str, Any]], port: str) -> list[Block]:
+def _at_places(result: Mapping[str, Any], port: str) -> bool:
+    """Whether classes are those of pixels, of an output that may be one of several."""
+    about = result.get("outputs", {}).get(port, {}) if port else result
+    return "map" in about
+
+
+def _by_class(classes: Mapping[str, Mapping[str, Any]], port: str, counted: str) -> list[Block]:
     """The confusion matrix, or of many classes the mistakes; and the numbers of each class.
 
     ``port`` stands before the titles: of which output they are, where there are several.
+    ``counted`` is what has a class.
     """
     names = list(classes)
     counts = [
-        {"class": name, "answer": answer, "examples": n, "share": n / max(1, entry["examples"])}
+        {"class": name, "answer": answer, counted: n, "share": n / max(1, entry["examples"])}
         for name, entry in classes.items()
         for answer, n in entry["answers"].items()
     ]
-    columns = ("class", "answer", "examples", "share")
+    columns = ("class", "answer", counted, "share")
     table = Table.of("confusion", columns, [[row[c] for c in columns] for row in counts])
     small = len(names) <= _LARGEST
     about = (
         "Each row is a true class, each column an answer; the colour is the share of the class's "
-        "examples. All of the diagonal is right."
+        f"{counted}. All of the diagonal is right."
         if small
         else "The mistakes that were made most often."
     )
-    spec = _matrix(counts, names) if small else _mistakes(counts)
+    spec = _matrix(counts, names, counted) if small else _mistakes(counts, counted)
     title = "Confusion matrix" if small else "Most frequent mistakes"
-    numbers = ("class", "examples", "precision", "recall", "f1")
+    numbers = ("examples", "precision", "recall", "f1")
     rows: list[list[Cell]] = [
-        [name, *(entry[n] for n in numbers[1:])] for name, entry in classes.items()
+        [name, *(entry[n] for n in numbers)] for name, entry in classes.items()
     ]
-    by_class = Table.of("by_class", numbers, rows)
+    by_class = Table.of("by_class", ("class", counted, *numbers[1:]), rows)
     told = (
         "Precision: the share of a class's answers that are right. Recall: the share of its "
         "examples that are found."
     )
     return [
         Chart(port + title, about, (spec,), table),
-        Chart(f"{port}By class", told, (_shares(by_class),), by_class),
+        Chart(f"{port}By class", told, (_shares(by_class, counted),), by_class),
     ]
 
 
-def _matrix(counts: Sequence[Mapping[str, Cell]], names: Sequence[str]) -> Spec:
+def _matrix(counts: Sequence[Mapping[str, Cell]], names: Sequence[str], counted: str) -> Spec:
     shown = {
         **{str(row["class"]): 0 for row in counts},
         **{str(row["answer"]): 0 for row in counts},
@@ -161,7 +170,7 @@ def _matrix(counts: Sequence[Mapping[str, Cell]], names: Sequence[str]) -> Spec:
         "legend": None,
     }
     cells = layer(
-        "rect", x=x, y=y, color=of, tooltip=tooltip(("class", "answer", "examples", "share"))
+        "rect", x=x, y=y, color=of, tooltip=tooltip(("class", "answer", counted, "share"))
     )
     layers = [cells]
     if len(order) <= _WRITTEN:
@@ -169,13 +178,13 @@ def _matrix(counts: Sequence[Mapping[str, Cell]], names: Sequence[str]) -> Spec:
             "condition": {"test": "datum.share > 0.45", "value": "white"},
             "value": "currentColor",
         }
-        layers.append(layer({"type": "text"}, x=x, y=y, text={"field": "examples"}, color=written))
+        layers.append(layer({"type": "text"}, x=x, y=y, text={"field": counted}, color=written))
     return figure(counts, *layers, height=max(140, 26 * len(order)))
 
 
-def _mistakes(counts: Sequence[Mapping[str, Cell]]) -> Spec:
+def _mistakes(counts: Sequence[Mapping[str, Cell]], counted: str) -> Spec:
     wrong = [row for row in counts if row["class"] != row["answer"]]
-    wrong.sort(key=lambda row: -int(row["examples"] or 0))
+    wrong.sort(key=lambda row: -int(row[counted] or 0))
     rows: list[dict[str, Cell]] = [
         {"mistake": f"{row['class']} taken for {row['answer']}", **row} for row in wrong[:_LARGEST]
     ]
@@ -189,20 +198,20 @@ def _mistakes(counts: Sequence[Mapping[str, Cell]]) -> Spec:
     bar = layer(
         "bar",
         y=y,
-        x=axis("examples", "examples", zero=True),
-        tooltip=tooltip(("mistake", "examples", "share")),
+        x=axis(counted, counted, zero=True),
+        tooltip=tooltip(("mistake", counted, "share")),
     )
     return figure(rows, bar, height=max(60, 18 * len(rows)))
 
 
-def _shares(table: Table) -> Spec:
+def _shares(table: Table, counted: str) -> Spec:
     """Precision and recall of each class; of very many, of those of the lowest recall."""
     records = [r for r in table.records if r["recall"] is not None]
     records = sorted(records, key=lambda r: float(r["recall"] or 0))[: 2 * _LARGEST]
     kept = {str(r["class"]) for r in records}
     order = [str(r["class"]) for r in table.records if r["class"] in kept]
     rows: list[dict[str, Cell]] = [
-        {"class": r["class"], "which": which, "share": r[which], "examples": r["examples"]}
+        {"class": r["class"], "which": which, "share": r[which], counted: r[counted]}
         for r in records
         for which in ("precision", "recall")
         if r[which] is not None
@@ -221,6 +230,6 @@ def _shares(table: Table) -> Spec:
         x=axis("share", "share", axis={"format": "%", "tickCount": 5}),
         color=of,
         shape=shape,
-        tooltip=tooltip(("class", "which", "share", "examples")),
+        tooltip=tooltip(("class", "which", "share", counted)),
     )
     return figure(rows, dots, height=max(80, 20 * len(order)))

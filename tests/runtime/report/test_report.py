@@ -22,6 +22,7 @@ from living import lines, striped, write_tiny
 from bayesnas.cli import main
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.report.drawings import drawing
+from bayesnas.runtime.report.files import ComparisonFiles
 from bayesnas.runtime.report.page import report_page
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -173,6 +174,23 @@ def test_a_comparison_leads_to_a_page_of_each_run_and_says_how_to_make_it_again(
     capsys.readouterr()
     assert main(shlex.split(typed)[1:]) == 0  # the same comparison: nothing is done again
     assert "random" in capsys.readouterr().out
+
+
+def test_cells_of_a_sweep_are_found_in_whatever_order_settings_were_swept(
+    home: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(home / "compared", tmp_path / "swept")
+    about = json.loads((tmp_path / "swept" / "compare.json").read_text("utf-8"))
+    about["search"] = {"rounds": None, "lambda_w": None, "strategy": "bayesnas"}
+    (tmp_path / "swept" / "compare.json").write_text(json.dumps(about), encoding="utf-8")
+    cells = [f"bayesnas,{w},{rounds},0,0.5,9,9,9,9,1" for w in (0.1, 0.2) for rounds in (1, 2)]
+    head = "strategy,lambda_w,rounds,seed,test_accuracy,parameters,flops,images_trained,"
+    text = "\n".join([head + "images_evaluated,seconds", *cells, ""])
+    (tmp_path / "swept" / "compare.csv").write_text(text, encoding="utf-8")
+    files = ComparisonFiles.open(tmp_path / "swept")
+    assert files.cells[1].name == "bayesnas-lambda_w=0.1-rounds=2-0"
+    sentences = Page(report_page([tmp_path / "swept"])).words
+    assert "lambda_w = 0.1, rounds = 1 against lambda_w = 0.1, rounds = 2: one seed" in sentences
 
 
 def test_several_runs_begin_side_by_side(home: Path) -> None:
@@ -327,6 +345,9 @@ def test_each_of_several_outputs_has_its_own_figures(tmp_path: Path) -> None:
     np.savez(tmp_path / "scenes.npz", **arrays)
     data = "npz:@scenes.npz --device cpu"
     command(f"train two_tasks --data {data} -o @run --option epochs=1 --set width=4", tmp_path)
-    words = Page(report_page([tmp_path / "run"])).words
+    page = Page(report_page([tmp_path / "run"]))
     for said in ("test label accuracy", "label: Confusion matrix", "mask: Confusion matrix"):
-        assert said in words
+        assert said in page.words
+    assert "--objective" in page.words
+    texts = [a["alt"] for a in page.all("img")]
+    assert sum(text.startswith("prediction mask: ") for text in texts) == 6  # of the test part
