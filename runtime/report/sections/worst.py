@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 import torch
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from torch import Tensor
 
 from bayesnas.runtime.data.examples import Examples
@@ -69,6 +69,8 @@ class Worst:
         for n, caption in enumerate(captions):
             panels = [*_inputs({port: one[n] for port, one in images.items()}, caption)]
             panels += _maps(true[n], told[n])
+            if len(panels) == 1:  # what it is needs no word
+                panels = [evolve(panels[0], word="")]
             examples.append(Example(caption, tuple(panels[:_PANELS])))
         return [Gallery(title, about, tuple(examples), table, _legend(true[0]))]
 

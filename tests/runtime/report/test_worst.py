@@ -127,6 +127,13 @@ def test_several_outputs_stand_side_by_side() -> None:
     assert words == ["input", "target mask", "prediction mask"]
 
 
+def test_an_image_by_itself_has_a_caption_and_no_word() -> None:
+    outputs, kinds = torch.randn(N, 2, generator=chance()), torch.arange(N) % 2
+    gallery = shown(Classification(("cat", "dog")), torch.randn(N, 3, 4, 4), outputs, kinds)
+    assert [panel.word for panel in gallery.examples[0].panels] == [""]
+    assert gallery.examples[0].caption in gallery.examples[0].panels[0].text
+
+
 def test_labels_are_named() -> None:
     task = Multilabel(("red", "round", "ripe"))
     targets = torch.tensor([[1.0, 0, 1], [0, 0, 0]])
