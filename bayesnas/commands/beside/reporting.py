@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,6 +65,7 @@ def say_report(runs: Sequence[Path], folder: Path) -> None:
         write_report(runs, folder / REPORT_FILE)
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        say(f"note: no report was written: {reason}", file=sys.stderr)
+        again = shlex.join(["bayesnas", "report", *map(str, runs), "-o", str(folder / REPORT_FILE)])
+        say(f"note: no report was written: {reason}; try `{again}`", file=sys.stderr)
         return
     say(f"report: {folder / REPORT_FILE}")

@@ -259,7 +259,9 @@ def test_the_page_is_written_at_the_end_and_its_failure_is_a_remark(
 
     monkeypatch.setattr("bayesnas.runtime.report.page.write_report", fail)
     command(line.replace("@one", "@two"), tmp_path)
-    assert "note: no report was written: the disk is full" in capsys.readouterr().err
+    page = tmp_path / "two" / "report.html"
+    remedy = f"try `bayesnas report {page.parent} -o {page}`"
+    assert f"note: no report was written: the disk is full; {remedy}" in capsys.readouterr().err
     assert (tmp_path / "two" / "weights.pt").is_file()
 
 
