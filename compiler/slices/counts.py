@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import sqrt
 from typing import TypeAlias
@@ -78,22 +77,23 @@ def kept_cost(graph: Graph, slices: Slices, kept: Kept) -> Cost:
     cost = sum_of(kept_costs(graph, slices, kept).values())
     if slices.pace is None:
         return cost
-    return evolve(cost, latency=_latency(slices.pace, graph, slices, kept))
-
-
-def _latency(pace: Pace, graph: Graph, slices: Slices, kept: Kept) -> int:
     times, scopes = turns(graph), {edge.target: edge.scope for edge in graph.edges()}
-    arriving = Counter(edge.target for edge in graph.edges())
-    total = float(pace.call)
-    for edge in graph.edges():
-        if edge.id in pace.edges:
-            share = edge_share(edge, slices, kept)
-            total += pace.edges[edge.id].at(share) * times[edge.scope]
-    for node, count in arriving.items():
-        if node in pace.arrivals:
-            share = axis_share(slices.nodes[node], kept)
-            total += pace.arrivals[node].at(share) * (count - 1) * times[scopes[node]]
-    return round(total)
+    first = sum(
+        _arrival(slices.pace, node, slices, kept) * times[scope] for node, scope in scopes.items()
+    )
+    return evolve(cost, latency=round(cost.of("latency") + slices.pace.call - first))
+
+
+def _edge_latency(pace: Pace, edge: Edge, slices: Slices, kept: Kept) -> float:
+    """Of an operation once, and of its arrival at a node where others arrive as well."""
+    curve = pace.edges.get(edge.id)
+    own = curve.at(edge_share(edge, slices, kept)) if curve else 0.0
+    return own + _arrival(pace, edge.target, slices, kept)
+
+
+def _arrival(pace: Pace, node: str, slices: Slices, kept: Kept) -> float:
+    curve = pace.arrivals.get(node)
+    return curve.at(axis_share(slices.nodes[node], kept)) if curve else 0.0
 
 
 def edge_share(edge: Edge, slices: Slices, kept: Kept) -> float:
@@ -112,7 +112,7 @@ def axis_share(channels: Channels, kept: Kept) -> float:
 
 
 def kept_costs(graph: Graph, slices: Slices, kept: Kept) -> dict[str, Cost]:
-    """What each edge adds to that, by id.
+    """What each edge adds to that, by id; of a merge, each pays for an arrival.
 
     Args:
         graph: the network, or some of its edges.
@@ -120,7 +120,7 @@ def kept_costs(graph: Graph, slices: Slices, kept: Kept) -> dict[str, Cost]:
         kept: channels that stay.
     """
     result = {}
-    owners, times = owner_edges(graph), turns(graph)
+    owners, times, pace = owner_edges(graph), turns(graph), slices.pace
     for edge in graph.edges():
         parameters = flops = 0
         for number, stage in enumerate(primitives_of(edge.operation.stages)):
@@ -132,5 +132,8 @@ def kept_costs(graph: Graph, slices: Slices, kept: Kept) -> dict[str, Cost]:
             if owners[edge.id] == edge.id:
                 parameters += primitive.weights(source, arguments)
             flops += primitive.flops(source, target, arguments) * times[edge.scope]
-        result[edge.id] = Cost(parameters, flops)
+        latency = None
+        if pace is not None:
+            latency = round(_edge_latency(pace, edge, slices, kept) * times[edge.scope])
+        result[edge.id] = Cost(parameters, flops, latency)
     return result

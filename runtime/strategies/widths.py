@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import torch
@@ -30,7 +31,6 @@ from bayesnas.compiler.slices.ties import Strand
 from bayesnas.compiler.space.choices import Member, MemberSpace
 from bayesnas.compiler.space.members import dead_groups, prune_to
 from bayesnas.compiler.space.prices import Prices, best_member
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.runs.reading import (
     ANY_NUMBER,
     COUNT,
@@ -41,6 +41,7 @@ from bayesnas.runtime.runs.reading import (
     table,
 )
 from bayesnas.runtime.strategies.bayesnas.updates import entropy
+from bayesnas.runtime.strategies.width_costs import Timer, least_cost, share_of, too_small
 from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.weights.choice import Limits, Ranking, fitting, missed_by
 from bayesnas.runtime.weights.curvature import of_channels
@@ -75,6 +76,7 @@ class Widths:
         budgets: what the found network may cost.
         lambda_w: the likelihood counts as 1 / lambda_w examples.
         seed: of the examples that derivatives are taken on.
+        clock: times of the supernet's operations, where a budget is of latency.
     """
 
     def __init__(
@@ -84,8 +86,9 @@ class Widths:
         budgets: Sequence[BudgetConstraint],
         lambda_w: float,
         seed: int,
+        clock: Timer | None = None,
     ) -> None:
-        self.lambda_w = lambda_w
+        self.lambda_w, self.clock = lambda_w, clock
         self.net, self.prices, self.budgets = net, prices.unlimited(), tuple(budgets)
         self.paths = module_paths(net.graph, net.emitted.operations)
         self.generator = torch.Generator().manual_seed(seed + 1)
@@ -99,12 +102,16 @@ class Widths:
     def view(self, groups: Member) -> View:
         """What is left of the supernet with these operations."""
         graph = prune_to(self.net.graph, groups)
-        slices = coupled_slices(graph)
+        slices = self._slices(graph)
         shapes = {name: weight.shape for name, weight in self.net.module.named_parameters()}
         tensors = sliced_at(self.paths, slices)
         sliced = tuple(one for one in tensors if _fits(one, shapes.get(one.name)))
         subject = Subject(self.net.module, sliced, slices.removable, generator=self.generator)
         return View(graph, slices, subject)
+
+    def _slices(self, graph: Graph) -> Slices:
+        pace = None if self.clock is None else self.clock.pace
+        return evolve(coupled_slices(graph), pace=pace)
 
     def alive(self, view: View) -> Rows:
         """Which channels are there: those that something but zero reads, or that nothing reads."""
@@ -172,7 +179,12 @@ class Widths:
         scores = self._scores(view, view.graph, alive, losses)
         for strand, row in scores.items():
             row[~alive[strand]] = _late(row[alive[strand]], int((~alive[strand]).sum()))
-        kept = fitting(view.graph, view.slices, Ranking(scores, Limits()), self.budgets)
+        choose = partial(fitting, view.graph, view.slices, Ranking(scores, Limits()))
+        if self.clock is None:
+            kept: Kept = choose(self.budgets)
+        else:
+            self.clock = self.clock.on(view.graph, view.slices)
+            kept = self.clock.fitting(choose, self.budgets)
         self._cut(view, kept)
         self.settled = [[*kept[strand]] for strand in view.subject.strands]
 
@@ -194,6 +206,13 @@ class Widths:
         if not self.settled:
             return view.kept(self.alive(view))
         return dict(zip(view.subject.strands, self.settled, strict=True))
+
+    def latency(self, view: View) -> int | None:
+        """What the operations of the found network were measured to take, nanoseconds."""
+        if self.clock is None:
+            return None
+        self.clock = self.clock.on(view.graph, view.slices)
+        return self.clock.takes(self.kept(view))
 
     def remark(self, layers: Sequence[Layer]) -> str:
         """What is said where no layer has lost a channel; the empty text else."""
@@ -269,7 +288,7 @@ class Widths:
         alive = self.alive(view)
         costs = kept_costs(view.graph, view.slices, view.kept(alive))
         prices = {
-            group: sum(_share(costs[edge.id], budgets) for edge in edges)
+            group: sum(share_of(costs[edge.id], budgets) for edge in edges)
             for group, edges in view.graph.groups().items()
         }
         for member in self._members(space, worth, prices):
@@ -277,7 +296,8 @@ class Widths:
             ranking = Ranking(self._scores(view, graph, alive, losses), Limits())
             if not missed_by(kept_cost(graph, view.slices, ranking.kept(0)), budgets):
                 return member, fitting(graph, view.slices, ranking, budgets)
-        raise too_small(self.budgets, least_cost(space, self.prices, self.net.graph))
+        slices = self._slices(self.net.graph)
+        raise too_small(self.budgets, least_cost(space, self.prices, slices, self.budgets))
 
     def _members(
         self, space: MemberSpace, worth: Mapping[str, float], prices: Mapping[str, float]
@@ -303,7 +323,11 @@ class Widths:
         for strand in view.subject.strands:
             fewer = kept_cost(graph, view.slices, {**kept, strand: kept[strand][1:]})
             saved = Cost(whole.parameters - fewer.parameters, whole.flops - fewer.flops)
-            price = _share(saved, self.budgets)
+            if whole.latency is not None:  # of most channels alone nothing: the mean of all but one
+                one = kept_cost(graph, view.slices, {**kept, strand: kept[strand][:1]})
+                rest = whole.latency - one.of("latency")
+                saved = evolve(saved, latency=-(-rest // max(1, len(kept[strand]) - 1)))
+            price = share_of(saved, self.budgets)
             score = losses[strand] / price if price else torch.full_like(losses[strand], 1e30)
             scores[strand] = torch.where(alive[strand], score, -torch.inf)
         return scores
@@ -339,11 +363,6 @@ def _fits(sliced: Sliced, shape: torch.Size | None) -> bool:
     return all(not axis or sum(map(len, axis)) == size for axis, size in pairs)
 
 
-def _share(cost: Cost, budgets: Sequence[BudgetConstraint]) -> float:
-    """Of the budget that it takes most of."""
-    return max((getattr(cost, b.cost) / max(1, b.limit) for b in budgets), default=0.0)
-
-
 def _late(scores: Tensor, count: int) -> Tensor:
     """Of so many channels that had gone, in the order of their coming back [count], below 0.
 
@@ -351,30 +370,3 @@ def _late(scores: Tensor, count: int) -> Tensor:
     """
     mean = scores.mean().clamp(TINY, 1 / TINY)
     return -(torch.arange(count).to(scores) + 1) / mean
-
-
-def least_cost(space: MemberSpace, prices: Prices, graph: Graph) -> Cost:
-    """What a cheap member costs with one channel of every strand."""
-    slices = coupled_slices(graph)
-    kept = {strand: [0] for strand in slices.removable}
-    costs = kept_costs(graph, slices, kept)
-    values = {
-        group: -float(sum(costs[edge.id].flops + costs[edge.id].parameters for edge in edges))
-        for group, edges in graph.groups().items()
-    }
-    member = best_member(space, values, prices.unlimited())
-    assert member is not None, "a space without members has been refused"
-    return kept_cost(prune_to(graph, member), slices, kept)
-
-
-def too_small(budgets: Sequence[BudgetConstraint], least: Cost, status: int = 1) -> DiagnosticError:
-    """D604: no member fits, however narrow; ``status`` 2 before any work."""
-    said = " and ".join(f"{b.cost} <= {b.limit:,}" for b in budgets)
-    notes = (
-        f"budget: {said}",
-        f"a cheap member with one channel everywhere has {least.parameters:,} parameters and "
-        f"{least.flops:,} FLOPs",
-    )
-    message = "no member of the space is inside the budget, however narrow"
-    diagnostic = Diagnostic("D604", message, budgets[0].span, notes=notes, help="raise the budget")
-    return DiagnosticError(diagnostic, status=status)

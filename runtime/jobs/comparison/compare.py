@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from attrs import asdict
 
-from bayesnas.compiler.settings import TrainSettings
+from bayesnas.compiler.settings import TrainSettings, searches_widths
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import check_empty, check_free, write_text
 from bayesnas.runtime.jobs.comparison.cells import Cell, Work
@@ -37,7 +37,7 @@ def compare(
         DiagnosticError: D414 if what is there was begun otherwise; D436 and D447, where there is no
             such cluster; whatever the runs raise, if there is none.
     """
-    space.check()
+    space.check(all(searches_widths(cell.settings) for cell in cells))
     _check(space, cells, schedule)
     work = Work(space, schedule)
     try:

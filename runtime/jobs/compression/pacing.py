@@ -6,6 +6,7 @@ itself, operation by operation, and chosen again where it is too slow or much to
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Mapping, Sequence
 from math import sqrt
 from typing import Final
@@ -23,6 +24,7 @@ from bayesnas.compiler.slices.pace import Curve, Pace
 from bayesnas.compiler.space.latencies import Latencies, Whole
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.jobs.costs.latency import measure_networks
+from bayesnas.runtime.network.together.ranks import world
 from bayesnas.runtime.weights.choice import free_strands
 
 SHARES: Final = (1.0, 0.75, 0.5, 0.375, 0.25, 0.125, 0.0)  # of the channels of all strands
@@ -37,7 +39,7 @@ class Clock:
     """Times of a network's operations on a device, an example at a time.
 
     Args:
-        compiled: the network.
+        compiled: the network, or a space.
         device: what runs.
         slices: of its graph, with the pace that was measured.
         table: all that was measured; it grows.
@@ -72,14 +74,30 @@ class Clock:
         strands = free_strands(compiled, slices, layers)
         widths = [{s: range(max(1, round(share * s.size))) for s in strands} for share in SHARES]
         graphs = {str(k): narrowed_graph(graph, slices, kept) for k, kept in enumerate(widths)}
-        table = measure_networks(compiled, graphs, False, device, table)
+        table = _measured(compiled, graphs, False, device, table)
         pace = _pace(slices, [*zip(graphs.values(), widths, strict=True)], table)
         return cls(compiled, device, evolve(slices, pace=pace), table)
+
+    @property
+    def pace(self) -> Pace:
+        """What was measured, as curves."""
+        assert self.slices.pace is not None, "made with one"
+        return self.slices.pace
+
+    def on(self, graph: Graph, slices: Slices) -> Clock:
+        """The clock of a member.
+
+        Args:
+            graph: what is left of the space.
+            slices: of that.
+        """
+        member = evolve(self.compiled, graph=graph)
+        return evolve(self, compiled=member, slices=evolve(slices, pace=self.pace))
 
     def takes(self, kept: Kept) -> int:
         """What the operations of a narrower network take together, measured, nanoseconds."""
         graph = narrowed_graph(self.compiled.graph, self.slices, kept)
-        self.table = measure_networks(self.compiled, {"": graph}, False, self.device, self.table)
+        self.table = _measured(self.compiled, {"": graph}, False, self.device, self.table)
         return graph_cost(self.table.priced(graph)).of("latency")
 
     def fitting(
@@ -123,8 +141,25 @@ class Clock:
         if not self.table.wholes:
             after = narrowed_graph(self.compiled.graph, self.slices, kept)
             graphs = {BEFORE: first, AFTER: after}
-            self.table = measure_networks(self.compiled, graphs, True, self.device, self.table)
+            self.table = _measured(self.compiled, graphs, True, self.device, self.table)
         return self.table.wholes
+
+
+def _measured(
+    compiled: Compiled,
+    networks: Mapping[str, Graph],
+    whole: bool,
+    device: torch.device,
+    table: Latencies | None,
+) -> Latencies:
+    """What `measure_networks` measures, once for all processes that work together."""
+    ranks = world()
+    if not ranks.writes:
+        told: Latencies = pickle.loads(ranks.told(b""))  # by the first, which is trusted
+        return told
+    table = measure_networks(compiled, networks, whole, device, table)
+    ranks.told(pickle.dumps(table))
+    return table
 
 
 def _pace(slices: Slices, widths: Sequence[tuple[Graph, Kept]], table: Latencies) -> Pace:

@@ -30,7 +30,7 @@ from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.jobs.memory import Demand, watched
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.search.course import Course
-from bayesnas.runtime.jobs.search.space import Space, check_budgets, check_result
+from bayesnas.runtime.jobs.search.space import Space, check_result, priced
 from bayesnas.runtime.network.device import pick_device
 from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.learning.learner import Learner
@@ -133,7 +133,7 @@ def estimate(
     phases: list[Phase] = []
     network, words, latency = space.wanted, "the network", None
     if network.graph.searched():
-        prices = _prices(space, search)
+        space, prices = _priced(space, search, device)
         data = _data(options, space.searched, device)
         phases.append(_search(space, prices, search, options, data, free, device))
         member = _biggest(prices)
@@ -151,17 +151,17 @@ def _data(options: RunOptions, compiled: Compiled, device: torch.device) -> Data
     return load_data(options.data, compiled.graph, options.data_options, None, device).to(device)
 
 
-def _prices(space: Space, settings: SearchSettings) -> Prices:
+def _priced(space: Space, settings: SearchSettings, device: torch.device) -> tuple[Space, Prices]:
     """What members cost, and the budgets they are held to; none where widths give way.
 
     Raises:
         DiagnosticError: what a search refuses before its work.
     """
-    space.check()
+    widths = searches_widths(settings)
+    space.check(widths)
     check_result(space, settings)
-    prices = Prices.of(space.wanted.graph, space.limits)
-    check_budgets(space, prices, settings)
-    return prices.unlimited() if searches_widths(settings) else prices
+    space, prices = priced(space, settings, device)
+    return space, prices.unlimited() if widths else prices
 
 
 def _biggest(prices: Prices) -> Member:

@@ -34,7 +34,7 @@ from bayesnas.runtime.jobs.search.course import Course
 from bayesnas.runtime.jobs.search.gates import gate_rows, living_means, round_rows
 from bayesnas.runtime.jobs.search.result import SearchResult
 from bayesnas.runtime.jobs.search.selection import Selection
-from bayesnas.runtime.jobs.search.space import Space, check_budgets, check_result
+from bayesnas.runtime.jobs.search.space import Space, check_result, priced
 from bayesnas.runtime.network.device import pick_device
 from bayesnas.runtime.network.together.ranks import joined, world
 from bayesnas.runtime.network.training import absurd, check_score, check_weights
@@ -71,14 +71,13 @@ def search(space: Compiled | Space, settings: SearchSettings, options: RunOption
     """
     if isinstance(space, Compiled):
         space = Space(space)
-    space.check()
+    space.check(searches_widths(settings))
     check_result(space, settings)
-    prices = Prices.of(space.wanted.graph, space.limits)
-    check_budgets(space, prices, settings)
     device = pick_device(options.device)
     with joined(device) as ranks:
         if ranks.writes:
             check_out(options.out, options.resume, options.force, options.inputs(space.wanted))
+        space, prices = priced(space, settings, device, options.out if options.resume else None)
         return _search(space, prices, settings, options, device)
 
 
@@ -124,7 +123,7 @@ def _problem(space: Space, net: Supernet, prices: Prices, seed: int) -> Problem:
     if searches_widths(settings):
         uses = "lambda_w" in STRATEGIES[settings.strategy].settings
         lambda_w = settings.lambda_w if uses else 1 / len(net.fit_part)
-        widths = Widths(net, prices, prices.budgets, lambda_w, seed)
+        widths = Widths(net, prices, prices.budgets, lambda_w, seed, space.clock)
         prices = prices.unlimited()
     recipe = make_settings(TrainSettings, space.wanted.settings("train"))
     return Problem(net, prices, settings, seed, recipe.epochs, widths)
@@ -167,7 +166,7 @@ class _Search:
             self._restore(state)
         else:
             self.run.write_text("supernet.py", net.emitted.source)
-            if self.space.latencies is not None:
+            if self.space.latencies_text:
                 self.run.write_text(LATENCIES, self.space.latencies_text)
         self._tell("begin", asdict(self.settings))
         with run_progress(

@@ -19,6 +19,7 @@ from bayesnas.compiler.slices.figure import WIDTHS, draw_widths
 from bayesnas.compiler.slices.layers import layers_of
 from bayesnas.compiler.slices.narrowing import narrowed_spec
 from bayesnas.compiler.space.choices import Member
+from bayesnas.compiler.space.latency_file import latencies_json
 from bayesnas.compiler.space.members import dead_groups, prune_to
 from bayesnas.dsl.diagnostics import Source, quote
 from bayesnas.dsl.loader import load_text
@@ -28,7 +29,7 @@ from bayesnas.runtime.jobs.search.gates import Removed, annotation_of, gate_rows
 from bayesnas.runtime.jobs.search.space import Space
 from bayesnas.runtime.jobs.search.weights import write_shared
 from bayesnas.runtime.runs.folder import Run
-from bayesnas.runtime.runs.ownership import FOUND, MEMBERS, RUNNERS_UP
+from bayesnas.runtime.runs.ownership import FOUND, LATENCIES, MEMBERS, RUNNERS_UP
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.strategies.interface import Standing, Strategy
@@ -61,7 +62,10 @@ class Selection:
         return annotation_of(self.graph, rows, self.removed)
 
     def cost(self, network: Graph) -> Cost:
-        """What the selected network costs; its time is that of the member, by the table."""
+        """What the selected network costs; its time is that of the member, as it was measured."""
+        widths = self.strategy.problem.widths
+        if widths is not None:
+            return evolve(graph_cost(network), latency=widths.latency(widths.view(self.groups)))
         if self.graph.timing is None:
             return graph_cost(network)
         latency = graph_cost(prune_to(self.graph, self.groups)).latency
@@ -123,6 +127,8 @@ class Selection:
         self.run.write_lines("layers.jsonl", [layer.record() for layer in layers])
         self.run.write_lines("slices.jsonl", widths.told(view))
         write_figure(draw_widths(layers), self.run.out / WIDTHS)
+        if widths.clock is not None:
+            self.run.write_text(LATENCIES, latencies_json(widths.clock.table))
 
     def _write_artifacts(self) -> str | None:
         """Write what tells of the search; advice where the figure could not be drawn."""

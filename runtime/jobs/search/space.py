@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+import torch
+from attrs import evolve, frozen
 
 from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import SearchSettings, searches_widths
+from bayesnas.compiler.slices.groups import coupled_slices
 from bayesnas.compiler.space.choices import member_space
 from bayesnas.compiler.space.latencies import Latencies, check_priced
-from bayesnas.compiler.space.latency_file import latencies_json
+from bayesnas.compiler.space.latency_file import latencies_json, read_latencies
 from bayesnas.compiler.space.prices import Prices, best_member
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
+from bayesnas.runtime.jobs.compression.pacing import Clock
+from bayesnas.runtime.runs.ownership import LATENCIES
 from bayesnas.runtime.runs.seals import text_hash
 from bayesnas.runtime.strategies.interface import no_member
-from bayesnas.runtime.strategies.widths import least_cost, too_small
+from bayesnas.runtime.strategies.width_costs import least_cost, too_small
 from bayesnas.runtime.weights.choice import missed_by
 
 
@@ -26,13 +31,15 @@ class Space:
 
     ``proxy`` has the same choices at other numbers (width, cells); the supernet is made of it.
     ``budgets`` stand over those of the spec that count the same; ``latencies`` is the table that
-    the network is priced by, where a budget is of time.
+    the network is priced by, where a budget is of time, and ``clock`` has what was measured for it
+    where widths are searched, which no table is of.
     """
 
     wanted: Compiled
     proxy: Compiled | None = None
     budgets: tuple[BudgetConstraint, ...] = ()
     latencies: Latencies | None = None
+    clock: Clock | None = None
 
     @property
     def searched(self) -> Compiled:
@@ -56,10 +63,14 @@ class Space:
     @property
     def latencies_text(self) -> str:
         """The table of latencies as a file holds it; nothing where there is none."""
-        return "" if self.latencies is None else latencies_json(self.latencies)
+        table = self.latencies if self.clock is None else self.clock.table
+        return "" if table is None else latencies_json(table)
 
-    def check(self) -> None:
+    def check(self, widths: bool) -> None:
         """Refuse what cannot be searched.
+
+        Args:
+            widths: whether widths are searched too: then operations are measured later.
 
         Raises:
             DiagnosticError: D431 (nothing to search), D435 (the proxy has other choices), D611 (a
@@ -75,7 +86,8 @@ class Space:
                     help="write `~>` where operations shall be chosen, or use `bayesnas train`",
                 )
             )
-        check_priced(self.wanted.graph, self.limits)
+        if not widths:
+            check_priced(self.wanted.graph, self.limits)
         if self.proxy and member_space(self.proxy.graph) != member_space(self.wanted.graph):
             raise DiagnosticError(
                 Diagnostic(
@@ -99,26 +111,53 @@ def check_result(space: Space, settings: SearchSettings) -> None:
         raise DiagnosticError(Diagnostic("D232", what, help=remedy))
 
 
-def check_budgets(space: Space, prices: Prices, settings: SearchSettings) -> None:
-    """Refuse budgets that nothing meets, and what widths are not searched in.
+def priced(
+    space: Space, settings: SearchSettings, device: torch.device, resumed: Path | None = None
+) -> tuple[Space, Prices]:
+    """What candidates cost, measured first where widths are searched under a budget of latency.
+
+    Args:
+        space: what is searched.
+        settings: of the search.
+        device: where operations are measured.
+        resumed: the folder of the search that is gone on with; what was measured for it counts.
 
     Raises:
-        DiagnosticError: D418 (of latency), D423 (a proxy), D604.
+        DiagnosticError: D423 (a proxy or a table, where widths are searched), D604 (budgets that
+            nothing meets).
     """
+    if searches_widths(settings):
+        space = _timed(space, device, resumed)
+    prices = Prices.of(space.wanted.graph, space.limits)
     members = member_space(space.wanted.graph)
     if not searches_widths(settings):
         if best_member(members, {}, prices) is None:
             raise no_member(prices, status=2)
-        return
-    if space.proxy:
-        remedy = "leave it out: the channels of a smaller network are not those of the one wanted"
-        check_idle(["--proxy"], "where widths are searched", remedy)
-    if any(budget.cost == "latency" for budget in prices.budgets):
-        message = "no budget of latency where widths are searched"
-        remedy = (
-            "bound `flops` or `parameters`, and what is found by `compress --budget latency=2ms`"
-        )
-        raise DiagnosticError(Diagnostic("D418", message, help=remedy))
-    least = least_cost(members, prices, space.wanted.graph)
+        return space, prices
+    slices = space.clock.slices if space.clock else coupled_slices(space.wanted.graph)
+    least = least_cost(members, prices, slices, prices.budgets)
     if missed_by(least, prices.budgets):
         raise too_small(prices.budgets, least, status=2)
+    return space, prices
+
+
+def _timed(space: Space, device: torch.device, resumed: Path | None) -> Space:
+    """The space with a clock, where a budget is of latency.
+
+    Raises:
+        DiagnosticError: D423.
+    """
+    where = "where widths are searched"
+    if space.proxy:
+        remedy = "leave it out: the channels of a smaller network are not those of the one wanted"
+        check_idle(["--proxy"], where, remedy)
+    if space.latencies:
+        remedy = "leave it out: operations are measured here, at several widths"
+        check_idle(["--latencies"], where, remedy)
+    if all(budget.cost != "latency" for budget in space.limits):
+        return space
+    begun = None if resumed is None else resumed / LATENCIES
+    table = read_latencies(begun) if begun is not None and begun.is_file() else None
+    clock = Clock.of(space.wanted, (), device, table)
+    graph = clock.table.priced(space.wanted.graph)
+    return evolve(space, wanted=evolve(space.wanted, graph=graph), clock=clock)
