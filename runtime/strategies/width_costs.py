@@ -10,7 +10,7 @@ from bayesnas.compiler.graph.model import BudgetConstraint, Graph
 from bayesnas.compiler.slices.counts import Kept, kept_cost, kept_costs
 from bayesnas.compiler.slices.groups import Slices
 from bayesnas.compiler.slices.pace import Pace
-from bayesnas.compiler.space.choices import MemberSpace
+from bayesnas.compiler.space.choices import Member, MemberSpace
 from bayesnas.compiler.space.latencies import Latencies
 from bayesnas.compiler.space.members import prune_to
 from bayesnas.compiler.space.prices import Prices, best_member
@@ -45,16 +45,16 @@ def share_of(cost: Cost, budgets: Sequence[BudgetConstraint]) -> float:
     return max((getattr(cost, b.cost) / max(1, b.limit) for b in budgets), default=0.0)
 
 
-def least_cost(
+def least_member(
     space: MemberSpace, prices: Prices, slices: Slices, budgets: Sequence[BudgetConstraint]
-) -> Cost:
-    """What a cheap member costs with one channel of every strand.
+) -> tuple[Member, Cost] | None:
+    """The member that takes the least of budgets at one channel everywhere, and what it costs.
 
     Args:
         space: of members.
         prices: of its candidates.
         slices: of the whole graph, with a pace where a budget is of latency.
-        budgets: what is cheap: what takes the least share of these.
+        budgets: each counted by its share of the limit.
     """
     graph = prices.graph
     kept = {strand: [0] for strand in slices.removable}
@@ -64,8 +64,7 @@ def least_cost(
         for group, edges in graph.groups().items()
     }
     member = best_member(space, values, prices.unlimited())
-    assert member is not None, "a space without members has been refused"
-    return kept_cost(prune_to(graph, member), slices, kept)
+    return None if member is None else (member, kept_cost(prune_to(graph, member), slices, kept))
 
 
 def too_small(budgets: Sequence[BudgetConstraint], least: Cost, status: int = 1) -> DiagnosticError:

@@ -41,7 +41,7 @@ from bayesnas.runtime.runs.reading import (
     table,
 )
 from bayesnas.runtime.strategies.bayesnas.updates import entropy
-from bayesnas.runtime.strategies.width_costs import Timer, least_cost, share_of, too_small
+from bayesnas.runtime.strategies.width_costs import Timer, least_member, share_of, too_small
 from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.weights.choice import Limits, Ranking, fitting, missed_by
 from bayesnas.runtime.weights.curvature import of_channels
@@ -91,6 +91,7 @@ class Widths:
         self.lambda_w, self.clock = lambda_w, clock
         self.net, self.prices, self.budgets = net, prices.unlimited(), tuple(budgets)
         self.paths = module_paths(net.graph, net.emitted.operations)
+        self.slices = self._slices(net.graph)
         self.generator = torch.Generator().manual_seed(seed + 1)
         self.rows: list[dict[str, float]] = []  # what was found of each channel last
         self.settled: list[list[int]] = []  # channels that stay, strand by strand, at last
@@ -165,6 +166,13 @@ class Widths:
         member, kept = self._joint(space, worth, view, losses, budgets)
         self._cut(view, kept)
         return member
+
+    def possible(self, space: MemberSpace) -> bool:
+        """Whether some member meets the budgets at some widths."""
+        if not self.budgets:
+            return True
+        least = least_member(space, self.prices, self.slices, self.budgets)
+        return least is not None and not missed_by(least[1], self.budgets)
 
     def settle(self, groups: Member, gates: Tensor) -> None:
         """The channels of what stays, each for itself where it was tied before.
@@ -296,8 +304,7 @@ class Widths:
             ranking = Ranking(self._scores(view, graph, alive, losses), Limits())
             if not missed_by(kept_cost(graph, view.slices, ranking.kept(0)), budgets):
                 return member, fitting(graph, view.slices, ranking, budgets)
-        slices = self._slices(self.net.graph)
-        raise too_small(self.budgets, least_cost(space, self.prices, slices, self.budgets))
+        raise too_small(self.budgets, self._least(space)[1])
 
     def _members(
         self, space: MemberSpace, worth: Mapping[str, float], prices: Mapping[str, float]
@@ -314,6 +321,13 @@ class Widths:
             values = {o: worth.get(o, 0.0) - scale * prices.get(o, 0.0) for o in options}
             if (member := best_member(space, values, self.prices)) is not None:
                 yield member
+        yield self._least(space)[0]
+
+    def _least(self, space: MemberSpace) -> tuple[Member, Cost]:
+        """What takes the least of the budgets at one channel everywhere, and what that costs."""
+        least = least_member(space, self.prices, self.slices, self.budgets)
+        assert least is not None, "a space without members has been refused"
+        return least
 
     def _scores(self, view: View, graph: Graph, alive: Rows, losses: Rows) -> Rows:
         """The evidence of channels for what they cost; those that cost nothing stay."""

@@ -21,7 +21,7 @@ from bayesnas.runtime.jobs.compression.pacing import Clock
 from bayesnas.runtime.runs.ownership import LATENCIES
 from bayesnas.runtime.runs.seals import text_hash
 from bayesnas.runtime.strategies.interface import no_member
-from bayesnas.runtime.strategies.width_costs import least_cost, too_small
+from bayesnas.runtime.strategies.width_costs import least_member, too_small
 from bayesnas.runtime.weights.choice import missed_by
 
 
@@ -123,11 +123,11 @@ def priced(
         resumed: the folder of the search that is gone on with; what was measured for it counts.
 
     Raises:
-        DiagnosticError: D423 (a proxy or a table, where widths are searched), D604 (budgets that
-            nothing meets).
+        DiagnosticError: where widths are searched, D423 (a proxy or a table) and D232 (a budget of
+            latency, and several operations may stay); D604 (budgets that nothing meets).
     """
     if searches_widths(settings):
-        space = _timed(space, device, resumed)
+        space = _timed(space, settings, device, resumed)
     prices = Prices.of(space.wanted.graph, space.limits)
     members = member_space(space.wanted.graph)
     if not searches_widths(settings):
@@ -135,17 +135,20 @@ def priced(
             raise no_member(prices, status=2)
         return space, prices
     slices = space.clock.slices if space.clock else coupled_slices(space.wanted.graph)
-    least = least_cost(members, prices, slices, prices.budgets)
-    if missed_by(least, prices.budgets):
-        raise too_small(prices.budgets, least, status=2)
+    least = least_member(members, prices, slices, prices.budgets)
+    assert least is not None, "a space without members has been refused"
+    if missed_by(least[1], prices.budgets):
+        raise too_small(prices.budgets, least[1], status=2)
     return space, prices
 
 
-def _timed(space: Space, device: torch.device, resumed: Path | None) -> Space:
+def _timed(
+    space: Space, settings: SearchSettings, device: torch.device, resumed: Path | None
+) -> Space:
     """The space with a clock, where a budget is of latency.
 
     Raises:
-        DiagnosticError: D423.
+        DiagnosticError: D232, D423.
     """
     where = "where widths are searched"
     if space.proxy:
@@ -156,6 +159,10 @@ def _timed(space: Space, device: torch.device, resumed: Path | None) -> Space:
         check_idle(["--latencies"], where, remedy)
     if all(budget.cost != "latency" for budget in space.limits):
         return space
+    if settings.discretize == "no":
+        message = "no width makes all operations of a space fast, and `discretize = no` keeps them"
+        remedy = "leave `discretize` out, or bound `flops` or `parameters`"
+        raise DiagnosticError(Diagnostic("D232", message, help=remedy))
     begun = None if resumed is None else resumed / LATENCIES
     table = read_latencies(begun) if begun is not None and begun.is_file() else None
     clock = Clock.of(space.wanted, (), device, table)

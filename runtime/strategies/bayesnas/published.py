@@ -110,9 +110,13 @@ class Published(Strategy):
 
     def _fits(self, gone: Collection[str]) -> bool:
         """Whether the budgets can be met without these groups."""
-        if not self.problem.prices.budgets or self.settings.discretize == "no":
+        if self.settings.discretize == "no":
             return True
         rest = self.space.restricted(self.space.candidates() - set(gone))
+        if self.problem.widths is not None:
+            return self.problem.widths.possible(rest)
+        if not self.problem.prices.budgets:
+            return True
         return best_member(rest, {}, self.problem.prices) is not None
 
     def _report(self, changes: Mapping[str, float]) -> None:

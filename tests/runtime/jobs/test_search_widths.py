@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from attrs import evolve
 from living import lines, striped, without_seconds, write_tiny
 from support import assert_style
 
 from bayesnas.cli import main
 from bayesnas.compiler.graph.cost import graph_cost
-from bayesnas.compiler.graph.model import BudgetConstraint, CostName, Timing
+from bayesnas.compiler.graph.model import BudgetConstraint, CostName
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import DiagnosticError
@@ -221,14 +220,3 @@ def test_too_narrow_is_said_with_what_there_is(
     assert_style(diagnostic)
     assert diagnostic.message == "no member of the space is inside the budget, however narrow"
     assert "budget: parameters <= 20" in diagnostic.notes
-
-
-def test_no_table_prices_other_widths(space: Compiled, folder: Path, tmp_path: Path) -> None:
-    timing = Timing({edge.id: 1 for edge in space.graph.edges()}, {}, 1)
-    timed = evolve(space, graph=evolve(space.graph, timing=timing))
-    with pytest.raises(DiagnosticError) as caught:
-        run(timed, folder, tmp_path / "out", {"latency": 10_000})
-    [diagnostic] = caught.value.diagnostics
-    assert (diagnostic.code, caught.value.status) == ("D418", 2)
-    assert diagnostic.message == "no budget of latency where widths are searched"
-    assert not (tmp_path / "out").exists()
