@@ -120,17 +120,21 @@ class Decoding:
     Args:
         pictures: all there are.
         workers: processes that decode; 0: threads of this one.
-        idle: loaders whose processes wait for work.
+        started: loaders that have processes.
+        idle: those whose processes wait for work.
     """
 
     pictures: Pictures
     workers: int
+    started: list[DataLoader[Any]]
     idle: list[DataLoader[Any]]
 
     @classmethod
     def of(cls, pictures: Pictures, workers: int) -> Decoding:
         """By so many processes; they are started when they are first needed."""
-        return cls(pictures, workers, [])
+        decoding = cls(pictures, workers, [], [])
+        weakref.finalize(decoding, _end, decoding.started, decoding.idle)
+        return decoding
 
     def batches(self, places: Sequence[Array]) -> Iterator[Decoded]:
         """Images at some places among the files, int64 [M] a batch, in order.
@@ -147,37 +151,45 @@ class Decoding:
                     yield self.pictures.decoded(some, pool.map)
             return
         fresh = not self.idle
+        loader = self._loader() if fresh else self.idle.pop()
         try:
-            with warnings.catch_warnings():  # of more processes than cores: they were asked for
-                warnings.simplefilter("ignore")
-                loader = self._loader() if fresh else self.idle.pop()
-                plan: Any = loader.batch_sampler
-                plan[:] = places
+            plan: Any = loader.batch_sampler
+            plan[:] = places
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # here too
                 batches = iter(loader)
-                if fresh:
-                    atexit.register(_close, weakref.ref(self))  # after PyTorch's own, so before
+            if fresh:
+                # After PyTorch's own, so before: at its exit Python would wait for processes.
+                atexit.register(_end, self.started, self.idle)
             yield from batches
+            self.idle.append(loader)
         except RuntimeError as error:
             raise died(error) or error from error
         except (OSError, EOFError) as error:  # those of files are told in what is decoded
             with suppress(RuntimeError):
                 time.sleep(_HEARD)  # PyTorch raises when it hears of the death: here, not later
             raise _death(f"its connection has ended: {type(error).__name__}") from error
-        self.idle.append(loader)
+        finally:
+            if loader not in self.idle and loader in self.started:
+                self.started.remove(loader)  # left in the midst: no other pass can go on from there
 
     def _loader(self) -> DataLoader[Any]:
         pictures: Any = self.pictures  # has what `DataLoader` asks of a data set
-        return DataLoader(
-            pictures,
-            batch_sampler=[],
-            num_workers=self.workers,
-            collate_fn=_as_it_is,
-            pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_begin,
-            generator=torch.Generator(),  # or each pass would draw from the run's own numbers
-            prefetch_factor=AHEAD,
-            persistent_workers=True,
-        )
+        with warnings.catch_warnings():  # of more processes than cores: they were asked for
+            warnings.simplefilter("ignore")
+            loader: DataLoader[Any] = DataLoader(
+                pictures,
+                batch_sampler=[],
+                num_workers=self.workers,
+                collate_fn=_as_it_is,
+                pin_memory=torch.cuda.is_available(),
+                worker_init_fn=_begin,
+                generator=torch.Generator(),  # or each pass would draw from the run's own numbers
+                prefetch_factor=AHEAD,
+                persistent_workers=True,
+            )
+        self.started.append(loader)
+        return loader
 
 
 def default_workers() -> int:
@@ -210,10 +222,14 @@ def _begin(_number: int) -> None:
         signal.signal(which, signal.SIG_IGN)
 
 
-def _close(decoding: weakref.ref[Decoding]) -> None:
-    """Let processes end that wait for work: at its exit Python would wait for each of them."""
-    if (living := decoding()) is not None:
-        living.idle.clear()
+def _end(started: list[DataLoader[Any]], idle: list[DataLoader[Any]]) -> None:
+    """Let go of loaders, and so of their processes.
+
+    Loaders that are collected together with their queues could tell their processes no more; these
+    lists are held from outside, so they are not.
+    """
+    started.clear()
+    idle.clear()
 
 
 def died(error: BaseException) -> DiagnosticError | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -247,6 +248,22 @@ def _stranger() -> Iterator[None]:
     before = {*multiprocessing.active_children()}
     yield
     assert {*multiprocessing.active_children()} <= before
+
+
+@pytest.mark.usefixtures("_stranger")
+@pytest.mark.parametrize("taken", [3, 1], ids=["whole", "in its midst"])
+def test_processes_end_with_data_that_the_collector_finds(tmp_path: Path, taken: int) -> None:
+    """They ignore what ends others, so a run would wait for one that nobody told."""
+    before = {*multiprocessing.active_children()}
+    data = load(striped(tmp_path, train=2, test=2), DataOptions(stream=True, workers=1))
+    batches = data.train.in_order(2)
+    for _ in zip(range(taken), batches):  # noqa: B905
+        pass
+    assert len({*multiprocessing.active_children()} - before) == 1
+    circle: list[Any] = [data, batches]
+    circle.append(circle)
+    del circle, data, batches
+    gc.collect()
 
 
 @pytest.mark.usefixtures("_stranger")
