@@ -110,14 +110,13 @@ class Published(Strategy):
 
     def _fits(self, gone: Collection[str]) -> bool:
         """Whether the budgets can be met without these groups."""
-        if self.settings.discretize == "no":
+        widths, prices = self.problem.widths, self.problem.prices
+        if self.settings.discretize == "no" or (widths is None and not prices.budgets):
             return True
         rest = self.space.restricted(self.space.candidates() - set(gone))
-        if self.problem.widths is not None:
-            return self.problem.widths.possible(rest)
-        if not self.problem.prices.budgets:
-            return True
-        return best_member(rest, {}, self.problem.prices) is not None
+        if widths is not None:
+            return widths.possible(rest)
+        return best_member(rest, {}, prices) is not None
 
     def _report(self, changes: Mapping[str, float]) -> None:
         for edge, row in zip(self.problem.graph.searched(), self.posterior.rows(), strict=True):
