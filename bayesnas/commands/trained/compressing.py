@@ -57,7 +57,7 @@ def _add_compress(parser: argparse.ArgumentParser) -> None:
         "--budget",
         metavar="COST=LIMIT",
         action="append",
-        required=True,
+        default=[],
         help="what the smaller network may cost: flops=50%%, parameters=20K, latency=2ms; may be "
         "repeated",
     )
@@ -78,6 +78,14 @@ def _add_compress(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help=f"masks that `pgnas` draws and judges on held-out examples; default {DRAWS}",
+    )
+    parser.add_argument(
+        "--lambda-w",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="strength of the penalty of `bayesnas`, with or without a budget; by default as the "
+        "budget asks",
     )
     parser.add_argument(
         "--steps", type=int, default=1, metavar="N", help="removals, with training between them"
@@ -124,12 +132,13 @@ def _compress(options: argparse.Namespace) -> int:
         check_idle(["--draws"], f"with `{judge}`, which draws no masks", remedy)
     families = (*split_words(options.family, "--family", "filter,shape"),)
     wanted = Compression(
-        parse_shares(options.budget),
+        parse_shares(options.budget) if options.budget else (),
         options.importance,
         limits,
         options.steps,
         families,
         options.draws or DRAWS,
+        options.lambda_w,
     )
     values = parse_options("train", options.option)
     run = run_options(options, options.out, options.seed, options.resume, options.force)

@@ -17,7 +17,7 @@ from bayesnas.compiler.slices.groups import Slices, coupled_slices
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.runtime.jobs.compression.cut import module_of
 from bayesnas.runtime.jobs.compression.pacing import Clock
-from bayesnas.runtime.weights.choice import Limits, Ranking, Scores, free_strands, within
+from bayesnas.runtime.weights.choice import Limits, Ranking, Scores, Share, free_strands, within
 from bayesnas.runtime.weights.families import STRUCTURED, Pieces, Prices, Weighing, pieces_of
 from bayesnas.runtime.weights.removal import masked, sliced_tensors, state_paths
 from bayesnas.runtime.weights.subject import Rows, Subject
@@ -35,6 +35,7 @@ class Judge:
         families: names of `FAMILIES`; those whose groups are removed come before those that are
             masked, and each saves the same share.
         draws: masks that are judged, where what was learned is a posterior over masks.
+        lambda_w: how strong the penalty is, whatever is left; 0: as the budgets ask.
     """
 
     importance: str
@@ -43,6 +44,7 @@ class Judge:
     seed: int
     families: tuple[str, ...] = ("channel",)
     draws: int = 0
+    lambda_w: float = 0.0
 
     def due(self, number: int, whole: Cost) -> tuple[BudgetConstraint, ...]:
         """Budgets once so many of the families have had their turn."""
@@ -156,7 +158,10 @@ class Bounds:
         return Prices(rest, uses)
 
     def excess(self, cost: Cost) -> float:
-        """What a network has still to save for one family, as a share of what it has to save."""
+        """What a network has still to save for one family, as a share of what it has to save.
+
+        Without budgets it is never small enough.
+        """
         budgets = self.judge.due(1, self.whole)
 
         def share(budget: BudgetConstraint) -> float:
@@ -164,7 +169,7 @@ class Bounds:
             first: int = getattr(self.whole, budget.cost)
             return (now - budget.limit) / max(1, first - budget.limit)
 
-        return max(map(share, budgets), default=0.0)
+        return max(map(share, budgets), default=1.0)
 
     def cost_of(self, subject: Subject) -> Callable[[Kept], Cost]:
         """What a network of some groups of a subject costs."""
@@ -195,3 +200,17 @@ def rows_of(subject: Subject, kept: Kept) -> Rows:
     for strand, row in rows.items():
         row[[*kept.get(strand, range(strand.size))]] = True
     return rows
+
+
+def step_budgets(
+    whole: Cost, budgets: tuple[BudgetConstraint | Share, ...], steps: int
+) -> list[tuple[BudgetConstraint, ...]]:
+    """Of each removal: costs fall by the same share in every step, down to what is wanted."""
+    last = [b.of(whole) if isinstance(b, Share) else b for b in budgets]
+
+    def limit(budget: BudgetConstraint, step: int) -> int:
+        cost = whole.of(budget.cost)
+        share = min(1.0, budget.limit / max(1, cost))
+        return budget.limit if step == steps else int(cost * share ** (step / steps))
+
+    return [tuple(evolve(b, limit=limit(b, step)) for b in last) for step in range(1, steps + 1)]

@@ -23,7 +23,7 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.splits import HOLDOUT
-from bayesnas.runtime.jobs.compression.bounds import Judge
+from bayesnas.runtime.jobs.compression.bounds import Judge, step_budgets
 from bayesnas.runtime.jobs.compression.cut import Cut, Sparsity
 from bayesnas.runtime.jobs.compression.first import Untrained, first_run, of_part
 from bayesnas.runtime.jobs.compression.pacing import Clock
@@ -51,6 +51,7 @@ from bayesnas.runtime.weights.priors.registry import (
     DRAWN,
     PRIORS,
     check_importance,
+    check_strength,
     usual_importance,
 )
 from bayesnas.runtime.weights.priors.several import Held
@@ -69,6 +70,7 @@ class Compression:
         families: names of `FAMILIES`, whose groups go.
         steps: removals, each followed by its share of the training; 1 or more.
         draws: masks that are judged on held-out examples, where the importance draws some.
+        lambda_w: how strong the penalty of `bayesnas` is; 0: as the budgets ask.
     """
 
     budgets: tuple[BudgetConstraint | Share, ...]
@@ -77,6 +79,7 @@ class Compression:
     steps: int = 1
     families: tuple[str, ...] = ("channel",)
     draws: int = DRAWS
+    lambda_w: float = 0.0
 
     @property
     def timed(self) -> bool:
@@ -121,12 +124,13 @@ def compress(
         options: of the new run; without data, those of the finished training are taken.
 
     Raises:
-        DiagnosticError: D413, D414 (the new run's folder), D415, D416 (no trained run), D423, D506
-            (data or its options), D607 (a supernet), D608 (no such layer), D609 (the budget cannot
-            be met), D610 (no such importance), and what `train` raises.
+        DiagnosticError: D413, D414 (the new run's folder), D415, D416 (no trained run), D418, D423,
+            D506 (data or its options), D607 (a supernet), D608 (no such layer), D609 (the budget
+            cannot be met), D610 (no such importance), and what `train` raises.
     """
     wanted = evolve(wanted, importance=wanted.importance or usual_importance(wanted.families))
     check_importance(wanted.importance, wanted.families)
+    check_strength(wanted.importance, wanted.lambda_w, len(wanted.budgets))
     wanted = evolve(wanted, families=ordered(wanted.families))
     _check_timed(wanted)
     given = [network] if isinstance(network, Path) else options.inputs(network.compiled)
@@ -204,20 +208,6 @@ def _with_data(run: TrainedRun, options: RunOptions) -> tuple[Data, RunOptions]:
     return data, evolve(options, data=name, data_options=reading)
 
 
-def step_budgets(
-    whole: Cost, budgets: tuple[BudgetConstraint | Share, ...], steps: int
-) -> list[tuple[BudgetConstraint, ...]]:
-    """Of each removal: costs fall by the same share in every step, down to what is wanted."""
-    last = [b.of(whole) if isinstance(b, Share) else b for b in budgets]
-
-    def limit(budget: BudgetConstraint, step: int) -> int:
-        cost = whole.of(budget.cost)
-        share = min(1.0, budget.limit / max(1, cost))
-        return budget.limit if step == steps else int(cost * share ** (step / steps))
-
-    return [tuple(evolve(b, limit=limit(b, step)) for b in last) for step in range(1, steps + 1)]
-
-
 class _Work:
     """The parts of a compression, one after the other; those that have ended are not done again."""
 
@@ -263,6 +253,7 @@ class _Work:
                 self.options.seed,
                 self.wanted.families,
                 self.wanted.draws,
+                self.wanted.lambda_w,
             )
             removal = Removal.of(run, judge, self.data, self.clock)
             removal.bounds.check()  # that the budget cannot be met is said at once
@@ -364,6 +355,7 @@ class _Work:
                 "step": number,
                 **({} if wanted.families == ("channel",) else {"families": [*wanted.families]}),
                 **({"draws": wanted.draws} if wanted.importance in DRAWN else {}),
+                **({"lambda_w": wanted.lambda_w} if wanted.lambda_w else {}),
             }
         }
 

@@ -113,7 +113,8 @@ class Removal:
                 for name, mask in masks(group.subject, group.stays).items():
                     stay[name] = mask * stay.get(name, 1.0)
             else:
-                kept = self.bounds.kept(_without(group.scores, kept), due)
+                most = None if due or part is None else part.living()
+                kept = self.bounds.kept(_without(group.scores, kept), due, most)
                 if part is not None and parts is not None:
                     drawn = self.bounds.masks(part.samples(self.judge.draws), due)
                     masks_judged = self.masks_judged([kept, *drawn], state, *parts)
@@ -245,6 +246,7 @@ def _prior(removal: Removal, module: nn.Module, data: Data, settings: TrainSetti
             settings.epochs * math.ceil(batches_each / settings.accumulate),
             lambda kept: bounds.excess(cost(kept)),
             sources_of(removal.slices) if family in STRUCTURED else {},
+            removal.judge.lambda_w,
         )
         return PRIORS[removal.judge.importance](problem)
 

@@ -37,6 +37,8 @@ class Problem:
         excess: of a network of these channels alone: 1 if nothing is saved of what has to be, 0 or
             less if it is as small as is wanted.
         sources: of each strand, those that make its channels, where groups are of channels.
+        lambda_w: of (16), the strength of a penalty, at which the likelihood counts as that of
+            1 / lambda_w examples; 0: whatever the course to what is wanted asks.
     """
 
     subject: Subject
@@ -48,6 +50,7 @@ class Problem:
     steps: int
     excess: Callable[[Kept], float] = field(repr=False)
     sources: Mapping[Strand, Sequence[Strand]] = field(factory=dict, repr=False)
+    lambda_w: float = 0.0
 
 
 class Prior(ABC):
@@ -67,6 +70,10 @@ class Prior(ABC):
     @abstractmethod
     def scores(self) -> Scores:
         """How much each channel matters, after the training."""
+
+    def living(self) -> int | None:
+        """How many channels it has left; None where it removes none itself."""
+        return None
 
     def samples(self, count: int) -> Iterable[Scores]:
         """Log odds of channels with the noise of a hard mask, which keeps those above 0.

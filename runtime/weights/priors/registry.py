@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Final
 
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote, suggest
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle, quote, suggest
 from bayesnas.runtime.weights.families import check_families
 from bayesnas.runtime.weights.importance import IMPORTANCES
 from bayesnas.runtime.weights.priors.bayesnas import BayesNas
@@ -23,6 +24,7 @@ PRIORS: Final[Mapping[str, type[Prior]]] = {
     "variational_dropout": VariationalDropout,
 }
 
+STRONG: Final = "bayesnas"  # whose penalty has a strength of its own, lambda_w of (16)
 DRAWN: Final = ("pgnas",)  # posteriors over masks, of which some are judged
 
 # The families of those that do not judge all.
@@ -38,6 +40,30 @@ _JUDGED: Final = {
 def usual_importance(families: Sequence[str]) -> str:
     """What judges groups of these families where nothing is named."""
     return "evidence" if set(families) == {"channel"} else "magnitude"
+
+
+def check_strength(name: str, lambda_w: float, budgets: int) -> None:
+    """Refuse a strength of what has none, and to remove what nothing bounds.
+
+    Args:
+        name: of an importance.
+        lambda_w: the strength; 0 where none was said.
+        budgets: how many there are.
+
+    Raises:
+        DiagnosticError: D423 (``lambda_w`` does nothing), D418 (it is no strength, or there is
+            neither a budget nor a strength).
+    """
+    if lambda_w and name != STRONG:
+        remedy = f"leave it out, or judge by `--importance {STRONG}`"
+        check_idle(["--lambda-w"], f"with `{name}`", remedy)
+    if not 0 <= lambda_w < inf:
+        message, remedy = f"`--lambda-w` is {lambda_w:g}", "write a number above 0"
+        raise DiagnosticError(Diagnostic("D418", message, help=remedy))
+    if not budgets and not lambda_w:
+        message = "nothing says how small the network is to be"
+        remedy = f"add `--budget flops=50%`, or `--importance {STRONG} --lambda-w 1`"
+        raise DiagnosticError(Diagnostic("D418", message, help=remedy))
 
 
 def check_importance(name: str, families: Sequence[str] = ("channel",)) -> None:

@@ -59,7 +59,8 @@ class Sparse(Prior):
         self.first = self.norms.clone()
         self.lived = torch.zeros_like(self.norms)  # the share of the training before a group was 0
         self.omega = torch.zeros_like(self.norms)
-        self.strength, self.excess, self.steps = 1.0, 1.0, 0
+        self.strength = problem.lambda_w * problem.examples or 1.0
+        self.excess, self.steps = 1.0, 0
 
     @property
     def done(self) -> bool:
@@ -94,7 +95,9 @@ class Sparse(Prior):
             self._steer()
 
     def _steer(self) -> None:
-        """Keep to the course."""
+        """Keep to the course, unless the strength was said."""
+        if self.problem.lambda_w:
+            return
         share = self.steps / self.problem.steps
         behind = self.excess > 1 - share / COURSE
         swing = STRONGEST ** (1 / max(1.0, SWING * self.problem.steps))
@@ -113,6 +116,10 @@ class Sparse(Prior):
         rows = split(thresholds)
         factors = {s: shrunk(row, rows[s]) for s, row in split(norms).items()}
         return self.subject.joined(factors)
+
+    def living(self) -> int:
+        """Those that are not zero."""
+        return int((self.norms > 0).sum())
 
     def _alive(self) -> Kept:
         rows = self.subject.split(self.norms)
@@ -144,7 +151,7 @@ class Sparse(Prior):
     def state_schema(self) -> Schema:
         """What `state` gives."""
         numbers = dict.fromkeys(_NUMBERS, like(self.norms))
-        strength = between(1, STRONGEST, "number")
+        strength = NUMBER if self.problem.lambda_w else between(1, STRONGEST, "number")
         return open_record({**numbers, "strength": strength, "excess": NUMBER, "steps": COUNT})
 
     def restore(self, state: Mapping[str, Any]) -> None:

@@ -21,12 +21,12 @@ from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.runtime.jobs.compression.bounds import step_budgets
 from bayesnas.runtime.jobs.compression.compress import (
     DRAWS,
     Compression,
     CompressResult,
     compress,
-    step_budgets,
 )
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import evaluate_run
@@ -383,7 +383,8 @@ def test_the_command(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     ["--budget flops=0%", "--budget flops=150%", "--budget time=50%", "--budget half",
      "--budget flops=50% --least 0", "--budget flops=50% --round-to -2",
      "--budget flops=50% --steps 0", "--budget flops=50% --importance pgnas --draws 0",
-     "--budget flops=50% --option epochs"],
+     "--budget flops=50% --option epochs", "--steps 2",
+     "--importance bayesnas --lambda-w -1", "--importance bayesnas --lambda-w nan"],
 )  # fmt: skip
 def test_what_cannot_be_read(
     words: str, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -391,6 +392,25 @@ def test_what_cannot_be_read(
     assert main(["compress", str(whole), "-o", str(tmp_path / "out"), *words.split()]) == 2
     assert capsys.readouterr().err.startswith("error[D418]: ")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_strength_is_of_one_importance(whole: Path, tmp_path: Path) -> None:
+    wanted = Compression((Share("flops", 50),), "group_lasso", lambda_w=1.0)
+    diagnostic = refusal(whole, tmp_path / "out", wanted)
+    assert diagnostic.code == "D423"
+    assert diagnostic.message == "`--lambda-w` does nothing with `group_lasso`"
+
+
+def test_without_a_budget_what_is_zero_goes_and_costs_nothing(whole: Path, tmp_path: Path) -> None:
+    result = compressed(whole, tmp_path / "out", Compression((), "bayesnas", lambda_w=500.0))
+    judged = json.loads(
+        (tmp_path / "out" / "steps" / "1_judged" / "result.json").read_text("utf-8")
+    )
+    assert result.after.flops < result.before.flops
+    assert result.removed.loss == pytest.approx(judged["test_loss"], rel=1e-5)
+    gone = [row for row in lines(tmp_path / "out" / "slices.jsonl") if not row["kept"]]
+    assert gone
+    assert {row["norm"] for row in gone} == {0.0}
 
 
 def test_the_command_offers_every_importance() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from attrs import evolve
 from problems import problem, silence, steps
 
 from bayesnas.compiler.slices.counts import Kept
+from bayesnas.runtime.weights.priors.bayesnas import BayesNas
 from bayesnas.runtime.weights.priors.interface import Prior
 from bayesnas.runtime.weights.priors.registry import PRIORS
 from bayesnas.runtime.weights.priors.sparse import GroupLasso, Sparse, shrunk
@@ -50,6 +52,18 @@ def test_groups_go_until_the_network_is_small_enough(name: str) -> None:
         stay = scores[strand][alive[strand]]
         gone = [k for k in range(strand.size) if k not in alive[strand]]
         assert float(stay.min()) > 1 > max(scores[strand][gone].tolist(), default=0)
+
+
+def test_a_strength_that_is_said_stays_and_more_of_it_leaves_less() -> None:
+    left = []
+    for lambda_w in (1e-4, 5.0, 30.0):
+        _, _, given = problem(40, lambda _: 1.0)
+        given = evolve(given, lambda_w=lambda_w)
+        prior = BayesNas(given)
+        steps(given, prior, 40)
+        assert prior.strength == lambda_w * given.examples
+        left.append(prior.living())
+    assert left[0] == 15 > left[1] > left[2] > 0
 
 
 OF_CHANNELS = [name for name in PRIORS if name != "variational_dropout"]  # it is of weights
