@@ -484,6 +484,11 @@ class TestWrongData:
     def test_no_folder(self, command: str, here: Path, run: Run) -> None:
         self.refused(here, run, command, "folder:gone", "D502", "no folder `gone`")
 
+    def test_a_folder_spelt_alike(self, command: str, here: Path, run: Run) -> None:
+        (here / "photos").mkdir()
+        ended = self.refused(here, run, command, "folder:photo", "D502", "no folder `photo`")
+        assert "did you mean `photos`?" in ended.err
+
     def test_empty_folder(self, command: str, here: Path, run: Run) -> None:
         for part in ("train", "test"):
             for name in ("a", "b"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Final
@@ -170,21 +170,41 @@ def remedied(error: DiagnosticError, remedy: str) -> DiagnosticError:
 
 
 def unlearned(
-    task: Task, chance: Score | None, history: Iterable[Mapping[str, Any]], weighted: bool
+    task: Task,
+    chance: Score | None,
+    history: Sequence[Mapping[str, Any]],
+    count: int,
+    weighted: bool,
 ) -> str:
-    """A remark on a search in which no network was ever better than a constant answer.
+    """A remark on a search whose networks are hardly better than a constant answer.
 
     None where classes are ``weighted``: then one that has learned may be right less often.
+
+    Args:
+        task: what was learned.
+        chance: the score of the best constant answer on the held-out examples; None: unknown.
+        history: rows of the search, the last of what is left of the supernet.
+        count: of held-out examples.
+        weighted: whether classes are.
     """
     if chance is None or weighted:
         return ""
-    if max(task.score_of("holdout", row).quality for row in history) > chance.quality:
-        return ""
-    return (
-        f"held-out {task.metric} never rose above {task.quality_text(chance.quality)}, that of one "
-        "answer for all examples: nothing was learned, and what was found is arbitrary; train "
-        "longer (`warmup_epochs`, `epochs`), or with another `learning_rate`"
-    )
+    qualities = [task.score_of("holdout", row).quality for row in history]
+    constant = f"{task.quality_text(chance.quality)}, that of one answer for all examples"
+    remedy = "train longer (`warmup_epochs`, `epochs`), or with another `learning_rate`"
+    if max(qualities) <= chance.quality:
+        return (
+            f"held-out {task.metric} never rose above {constant}: nothing was learned, and what "
+            f"was found is arbitrary; {remedy}"
+        )
+    error = task.standard_error(chance.quality, count)
+    if error and qualities[-1] <= chance.quality + error:
+        return (
+            f"held-out {task.metric} ended at {task.quality_text(qualities[-1])}, not clearly "
+            f"above {constant} (chance alone moves it by {task.quality_text(error)}): the shared "
+            f"weights have learned little to choose by; {remedy}"
+        )
+    return ""
 
 
 def no_better(task: Task, score: Score, chance: Score | None, count: int, weighted: bool) -> str:

@@ -150,7 +150,8 @@ class RunFiles:
     @property
     def name(self) -> str:
         """What a page calls the run."""
-        return f"{self.made}: {self.folder.name or self.folder.resolve().name}"
+        folder = self.folder.name or self.folder.resolve().name
+        return folder if folder == self.made else f"{self.made}: {folder}"
 
     @property
     def network(self) -> Compiled:

@@ -33,12 +33,13 @@ class Glance:
             height and width.
         outputs: that a network has, one a class or a number to tell.
         classes: their names; none where numbers are told.
-        examples: of the training part.
+        examples: of the training part; of all where it is still to be divided.
         counts: of each class.
         resized: whether image files are fitted to the shape.
         told: what was seen, in words.
         tokens: whether they are windows of a text, and the next token is learned.
         maps: whether a class or numbers are told of each pixel.
+        divided: whether there is a test part beside the examples.
         inputs: by their names, where there are several inputs or outputs; none else.
         answers: how many numbers each output has, likewise.
     """
@@ -52,6 +53,7 @@ class Glance:
     told: str
     tokens: bool = False
     maps: bool = False
+    divided: bool = True
     inputs: Mapping[str, tuple[int, ...]] = {}
     answers: Mapping[str, int] = {}
 
@@ -219,7 +221,10 @@ def _of_folder(root: Path) -> Glance:
     files = [images_below(layout.train / name, Findings()) for name in layout.classes]
     shape, resized, told = _fitted(layout.train, Files.joined(files))
     counts = tuple(map(len, files))
-    return Glance(shape, len(files), layout.classes, sum(counts), counts, resized, told)
+    divided = layout.test is not None
+    return Glance(
+        shape, len(files), layout.classes, sum(counts), counts, resized, told, divided=divided
+    )
 
 
 def _fitted(

@@ -49,7 +49,8 @@ def _init(options: argparse.Namespace) -> int:
     note = _check(text, options.data, run.data_options, seen)
     write_text(spec, text)
     say(
-        f"`{options.data}` has {seen.examples:,} examples of {_shape(seen)} to train on "
+        f"`{options.data}` has {seen.examples:,} examples of {_shape(seen)} "
+        f"{'to train on' if seen.divided else 'to train and to test on'} "
         f"({seen.told}), {_classes(seen)}"
     )
     say(f"written to {spec}; now, in this order:", *(f"    {command}" for command in commands))

@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import frozen
 
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, nearest, quote
 from bayesnas.runtime.data.folders.images import ENDINGS
 
 _SHOWN: Final = 5  # of many folders
@@ -92,7 +92,7 @@ class Layout:
 def _none_to_train(root: Path) -> DiagnosticError:
     if not root.is_dir():
         remedy = "name the folder that holds `train/CLASS/*.png`, or the class folders"
-        return DiagnosticError(Diagnostic("D502", f"no folder `{root}`", help=remedy))
+        return no_folder(root, remedy)
     remedy = "lay out `PATH/train/CLASS/*.png` and `PATH/test/CLASS/*.png`"
     if _images_beside(root):
         remedy = f"put images into a folder for each class: `{root / 'CLASS'}/*.png`"
@@ -104,11 +104,20 @@ def _images_beside(root: Path) -> bool:
 
 
 def _none_to_judge(root: Path) -> DiagnosticError:
-    message = f"no class folders in `{root}`" if root.is_dir() else f"no folder `{root}`"
     remedy = "lay out `PATH/test/CLASS/*.png` or `PATH/CLASS/*.png`"
-    if root.is_dir() and _images_beside(root):
+    if not root.is_dir():
+        return no_folder(root, remedy)
+    if _images_beside(root):
         remedy = f"put images into a folder for each class, or see `bayesnas predict RUN {root}`"
-    return DiagnosticError(Diagnostic("D502", message, help=remedy))
+    return DiagnosticError(Diagnostic("D502", f"no class folders in `{root}`", help=remedy))
+
+
+def no_folder(root: Path, otherwise: str) -> DiagnosticError:
+    """D502 with the name of a folder beside it that is spelt alike, or another remedy."""
+    beside = folders(root.parent) if root.parent.is_dir() else []
+    match = nearest(root.name, beside)
+    remedy = f"did you mean `{root.parent / match}`?" if match else otherwise
+    return DiagnosticError(Diagnostic("D502", f"no folder `{root}`", help=remedy))
 
 
 def _whole(root: Path, classes: list[str], tested: list[Path]) -> Layout:

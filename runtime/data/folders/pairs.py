@@ -20,7 +20,7 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle, qu
 from bayesnas.runtime.data.arrays import data_of_parts
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.folders.images import ImageError, picture_size, read_map
-from bayesnas.runtime.data.folders.layout import ROLES
+from bayesnas.runtime.data.folders.layout import ROLES, no_folder
 from bayesnas.runtime.data.folders.listing import Findings, Labelled, images_below
 from bayesnas.runtime.data.folders.reading import check_shape, unreadable
 from bayesnas.runtime.data.folders.survey import survey
@@ -121,8 +121,10 @@ def paired_parts(root: Path) -> dict[str, Pairs]:
     if "train" not in found and (whole := _pair(root)) is not None:
         found["train"] = whole
     if "train" not in found:
-        message = f"no images with masks in `{root}`" if root.is_dir() else f"no folder `{root}`"
         remedy = "lay out `PATH/train/images/*.png` and `PATH/train/masks/*.png`, of the same names"
+        if not root.is_dir():
+            raise no_folder(root, remedy)
+        message = f"no images with masks in `{root}`"
         raise DiagnosticError(Diagnostic("D502", message, help=remedy))
     return found
 

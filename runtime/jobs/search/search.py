@@ -348,7 +348,8 @@ class _Search:
         task = self.net.data.task
         if self.strategy.trains:
             weighted = self.settings.class_weights == "balanced"
-            say_note(unlearned(task, self._chance(), self.history, weighted))
+            held = len(self.net.held_part)
+            say_note(unlearned(task, self._chance(), self.history, held, weighted))
         network, advice = self._selection.write()
         figure = self.run.out / "pruned.svg"
         result = SearchResult(

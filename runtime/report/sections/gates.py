@@ -54,7 +54,11 @@ def gate_blocks(run: RunFiles) -> list[Block]:
         legend = (("in the found network", MARKED), ("removed", COLOURS[6]))
         about = "The posterior mean of each operation's gate, with one standard deviation."
         if any(row["chance"] is not None for row in rows):
-            about = "The chance that the best member has the operation, by the posterior."
+            about = (
+                "The chance that the best member has the operation, by the posterior. What is "
+                "found is the member of the least expected loss as a whole: where the data hardly "
+                "decide, it may have an operation that is not the likeliest of its connection."
+            )
     if len(chosen) < len(by_connection):
         about += (
             f" Shown are the {len(chosen)} of {len(by_connection)} connections whose gates differ "

@@ -106,7 +106,7 @@ def _against_cost(table: Table, cost: str, title: str) -> Spec:
 
 
 def _runners_up(members: Sequence[Row], files: Sequence[str]) -> Numbers:
-    columns = ("spec", "parameters", "flops", "expected loss", "error", "chance to be better")
+    columns = ("spec", "parameters", "FLOPs", "expected loss", "its error", "chance to be better")
     others = [m for m in members[1:] if m["better"] >= UNDECIDED]
     rows = [
         (name, m["parameters"], m["flops"], m["loss"], m["error"], m["better"])

@@ -197,9 +197,9 @@ def test_several_runs_begin_side_by_side(home: Path) -> None:
     page = Page(report_page([home / name for name in RUNS]))
     names = [row[0] for row in page.tables[0][1:]]
     assert names == [
-        "search: search",
+        "search",
         "search: posterior",
-        "train: train",
+        "train",
         "compress: small",
         "compare: compared",
     ]
