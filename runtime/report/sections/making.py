@@ -134,6 +134,8 @@ def _compression(record: Any) -> Iterator[str]:
     counts = {"steps": record.get("steps", 1), "least": 1, "round_to": 1, **limits}
     if "draws" in record:
         yield from ("--draws", str(record["draws"]))
+    if "lambda_w" in record:
+        yield from ("--lambda-w", str(record["lambda_w"]))
     for name in ("steps", "least", "round_to"):
         if counts[name] != 1:
             yield from (f"--{name.replace('_', '-')}", str(counts[name]))

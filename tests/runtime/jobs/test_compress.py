@@ -30,6 +30,7 @@ from bayesnas.runtime.jobs.compression.compress import (
 )
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import evaluate_run
+from bayesnas.runtime.report.page import write_report
 from bayesnas.runtime.runs.folder import Run
 from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.weights import importance
@@ -411,6 +412,8 @@ def test_without_a_budget_what_is_zero_goes_and_costs_nothing(whole: Path, tmp_p
     gone = [row for row in lines(tmp_path / "out" / "slices.jsonl") if not row["kept"]]
     assert gone
     assert {row["norm"] for row in gone} == {0.0}
+    write_report([tmp_path / "out"], tmp_path / "page.html")
+    assert "--importance bayesnas --lambda-w 500.0" in (tmp_path / "page.html").read_text("utf-8")
 
 
 def test_the_command_offers_every_importance() -> None:
