@@ -35,7 +35,7 @@ def axis(
     """A channel of a position; dots and brackets in names are taken as they are."""
     channel: Spec = {"field": _field(name), "type": kind, "title": title or name}
     if kind == "quantitative":
-        channel["scale"] = {"type": "log", "nice": False} if log else {"zero": zero}
+        channel["scale"] = {"type": "log"} if log else {"zero": zero}
         channel["axis"] = {"tickCount": 5}
     return channel | more
 

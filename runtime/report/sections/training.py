@@ -175,7 +175,7 @@ def _matrix(counts: Sequence[Mapping[str, Cell]], names: Sequence[str], counted:
     layers = [cells]
     if len(order) <= _WRITTEN:
         written = {
-            "condition": {"test": "datum.share > 0.45", "value": "white"},
+            "condition": {"test": "datum.share > 0.65", "value": "white"},
             "value": "currentColor",
         }
         layers.append(layer({"type": "text"}, x=x, y=y, text={"field": counted}, color=written))
