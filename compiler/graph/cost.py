@@ -8,7 +8,14 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from bayesnas.compiler.graph.model import AnyStage, CostName, Edge, Graph, ParallelStage
+from bayesnas.compiler.graph.model import (
+    AnyStage,
+    BudgetConstraint,
+    CostName,
+    Edge,
+    Graph,
+    ParallelStage,
+)
 from bayesnas.compiler.graph.scans import is_scanned, turns
 from bayesnas.compiler.graph.sharing import is_shared, owner_edges
 from bayesnas.compiler.operations.primitives import PRIMITIVES
@@ -46,6 +53,11 @@ def cost_text(name: CostName, amount: int) -> str:
     if name != "latency":
         return f"{amount:,}"
     return duration_text(round(amount, min(0, _DIGITS - len(str(amount)))))
+
+
+def budgets_text(budgets: Iterable[BudgetConstraint]) -> str:
+    """``parameters <= 600K and flops <= 45M``."""
+    return " and ".join(f"{b.cost} <= {cost_text(b.cost, b.limit)}" for b in budgets)
 
 
 def edge_cost(edge: Edge) -> Cost:

@@ -197,14 +197,30 @@ def unlearned(
             f"held-out {task.metric} never rose above {constant}: nothing was learned, and what "
             f"was found is arbitrary; {remedy}"
         )
+    error = _by_chance(task, qualities[-1], chance, count)
+    if error is None:
+        return ""
+    return (
+        f"held-out {task.metric} ended at {task.quality_text(qualities[-1])}, "
+        f"{_not_clearly_above(task, chance, error, 'examples')}: the shared weights have learned "
+        f"little to choose by; {remedy}"
+    )
+
+
+def _by_chance(task: Task, quality: float, chance: Score, count: int) -> float | None:
+    """How far chance moves a quality that one answer for all explains; None where it does not.
+
+    Nor without an error: then there is a single answer, which the census has told.
+    """
     error = task.standard_error(chance.quality, count)
-    if error and qualities[-1] <= chance.quality + error:
-        return (
-            f"held-out {task.metric} ended at {task.quality_text(qualities[-1])}, not clearly "
-            f"above {constant} (chance alone moves it by {task.quality_text(error)}): the shared "
-            f"weights have learned little to choose by; {remedy}"
-        )
-    return ""
+    return error if error and quality <= chance.quality + error else None
+
+
+def _not_clearly_above(task: Task, chance: Score, error: float, examples: str) -> str:
+    return (
+        f"not clearly above {task.quality_text(chance.quality)}, that of one answer for all "
+        f"{examples} (chance alone moves it by {task.quality_text(error)})"
+    )
 
 
 def no_better(task: Task, score: Score, chance: Score | None, count: int, weighted: bool) -> str:
@@ -212,16 +228,13 @@ def no_better(task: Task, score: Score, chance: Score | None, count: int, weight
 
     Classes that are ``weighted`` excuse one that is worse.
     """
-    error = None if chance is None else task.standard_error(chance.quality, count)
-    if chance is None or not error or score.quality > chance.quality + error:
-        return ""  # without error there is a single answer, which the census has told
+    error = None if chance is None else _by_chance(task, score.quality, chance, count)
+    if chance is None or error is None:
+        return ""
     if weighted and score.quality < chance.quality - error:
         return ""
     remedy = "train longer (`epochs`), or with another `learning_rate`"
     if not weighted and chance.quality * len(task.strata_names) > _LOPSIDED:
         remedy += ", or weigh rare classes more (`--option class_weights=balanced`)"
-    return (
-        f"test {task.told(score)} is not clearly above {task.quality_text(chance.quality)}, that "
-        f"of one answer for all {count:,} examples (chance alone moves it by "
-        f"{task.quality_text(error)}): {remedy}"
-    )
+    hardly = _not_clearly_above(task, chance, error, f"{count:,} examples")
+    return f"test {task.told(score)} is {hardly}: {remedy}"

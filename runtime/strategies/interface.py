@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 from attrs import asdict, evolve, field, frozen
 from torch import Tensor
 
-from bayesnas.compiler.graph.cost import cost_text
+from bayesnas.compiler.graph.cost import budgets_text
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.compiler.space.choices import Member, MemberSpace, member_space
@@ -343,13 +343,12 @@ def no_member(prices: Prices, status: int = 1) -> DiagnosticError:
     if not prices.budgets:
         message = "no member of the space was found that joins all inputs and outputs"
         return DiagnosticError(Diagnostic("D601", message, help=JOINING), status=status)
-    said = " and ".join(f"{b.cost} <= {cost_text(b.cost, b.limit)}" for b in prices.budgets)
     return DiagnosticError(
         Diagnostic(
             "D604",
             "no member of the space was found inside the budget",
             prices.budgets[0].span,
-            notes=(f"budget: {said}",),
+            notes=(f"budget: {budgets_text(prices.budgets)}",),
             help="raise the budget; `bayesnas count` shows what members cost",
         ),
         status=status,

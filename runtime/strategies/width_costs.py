@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from bayesnas.compiler.graph.cost import Cost, cost_text
+from bayesnas.compiler.graph.cost import Cost, budgets_text, cost_text
 from bayesnas.compiler.graph.model import BudgetConstraint, Graph
 from bayesnas.compiler.slices.counts import Kept, kept_cost, kept_costs
 from bayesnas.compiler.slices.groups import Slices
@@ -69,10 +69,9 @@ def least_member(
 
 def too_small(budgets: Sequence[BudgetConstraint], least: Cost, status: int = 1) -> DiagnosticError:
     """D604: no member fits, however narrow; ``status`` 2 before any work."""
-    said = " and ".join(f"{b.cost} <= {cost_text(b.cost, b.limit)}" for b in budgets)
     time = "" if least.latency is None else f", and takes {cost_text('latency', least.latency)}"
     notes = (
-        f"budget: {said}",
+        f"budget: {budgets_text(budgets)}",
         f"a cheap member with one channel everywhere has {least.parameters:,} parameters and "
         f"{least.flops:,} FLOPs{time}",
     )

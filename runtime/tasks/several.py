@@ -311,19 +311,21 @@ class Several(Task):
 
     def maps(self, outputs: Tensor) -> list[dict[str, Map]]:
         """Those of each output, by its name."""
-        result: list[dict[str, Map]] = [{} for _ in outputs]
-        for output, part in zip(self.outputs, self._outputs(outputs), strict=True):
-            for maps, own in zip(result, output.task.maps(part), strict=True):
-                maps.update((output.port, one) for one in own.values())
-        return result
+        parts = zip(self.outputs, self._outputs(outputs), strict=True)
+        return self._by_port([output.task.maps(part) for output, part in parts])
 
     def true_maps(self, targets: Tensor) -> list[dict[str, Map]]:
         """Those of each output, by its name."""
-        result: list[dict[str, Map]] = [{} for _ in targets]
-        for output, part in zip(self.outputs, self._targets(targets), strict=True):
-            for maps, own in zip(result, output.task.true_maps(part), strict=True):
-                maps.update((output.port, one) for one in own.values())
-        return result
+        parts = zip(self.outputs, self._targets(targets), strict=True)
+        return self._by_port([output.task.true_maps(part) for output, part in parts])
+
+    def _by_port(self, maps: Sequence[Sequence[Mapping[str, Map]]]) -> list[dict[str, Map]]:
+        """Of each example the maps of all outputs, of those of each output by example."""
+        ports = [output.port for output in self.outputs]
+        return [
+            {port: one for port, own in zip(ports, row, strict=True) for one in own.values()}
+            for row in zip(*maps, strict=True)
+        ]
 
     def truths(self, targets: Tensor) -> list[str]:
         """Those of each output, behind its name."""

@@ -48,15 +48,7 @@ class Judge:
 
     def due(self, number: int, whole: Cost) -> tuple[BudgetConstraint, ...]:
         """Budgets once so many of the families have had their turn."""
-
-        def limit(budget: BudgetConstraint) -> int:
-            cost: int = getattr(whole, budget.cost)
-            share = min(1.0, budget.limit / max(1, cost))
-            if number == len(self.families):
-                return budget.limit
-            return max(budget.limit, int(cost * share ** (number / len(self.families))))
-
-        return tuple(evolve(budget, limit=limit(budget)) for budget in self.budgets)
+        return _on_the_way(whole, self.budgets, number / len(self.families))
 
 
 class Bounds:
@@ -207,10 +199,17 @@ def step_budgets(
 ) -> list[tuple[BudgetConstraint, ...]]:
     """Of each removal: costs fall by the same share in every step, down to what is wanted."""
     last = [b.of(whole) if isinstance(b, Share) else b for b in budgets]
+    return [_on_the_way(whole, last, step / steps) for step in range(1, steps + 1)]
 
-    def limit(budget: BudgetConstraint, step: int) -> int:
+
+def _on_the_way(
+    whole: Cost, budgets: Sequence[BudgetConstraint], part: float
+) -> tuple[BudgetConstraint, ...]:
+    """Budgets at that part of the way, 1 at its end: costs fall by the same share all along."""
+
+    def limit(budget: BudgetConstraint) -> int:
         cost = whole.of(budget.cost)
         share = min(1.0, budget.limit / max(1, cost))
-        return budget.limit if step == steps else int(cost * share ** (step / steps))
+        return max(budget.limit, int(cost * share**part))
 
-    return [tuple(evolve(b, limit=limit(b, step)) for b in last) for step in range(1, steps + 1)]
+    return tuple(evolve(budget, limit=limit(budget)) for budget in budgets)

@@ -16,7 +16,7 @@ from bayesnas.runtime.jobs.maps import palette
 from bayesnas.runtime.tasks.interface import Map
 
 LARGEST: Final = 160  # pixels of a side: what a page shows at once stays small
-_COLOURS: Final = (1, 3)  # channels of what is shown as it is
+COLOURS: Final = (1, 3)  # channels of what is shown as it is
 _NAMED: Final = 3  # classes in words
 
 
@@ -36,7 +36,7 @@ def map_addresses(maps: Sequence[Map]) -> list[str]:
     if maps[0].classes:
         colours = np.array(palette(len(maps[0].classes)), np.uint8).reshape(-1, 3)
         return [_address(_with_alpha(colours[one.values], one.values >= 0)) for one in maps]
-    shown = [one.values[: 1 if len(one.values) not in _COLOURS else None] for one in maps]
+    shown = [one.values[: 1 if len(one.values) not in COLOURS else None] for one in maps]
     low, high = (0.0, 1.0) if maps[0].bytes else _range(shown[0])
     pixels = [_bytes(np.nan_to_num(values), low, high).transpose(1, 2, 0) for values in shown]
     known = [np.isfinite(values).min(axis=0) for values in shown]

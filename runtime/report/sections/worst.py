@@ -13,6 +13,7 @@ from bayesnas.runtime.data.examples import Examples
 from bayesnas.runtime.report.blocks import Block, Cell, Example, Gallery, Numbers, Panel, Table
 from bayesnas.runtime.report.metrics import worded
 from bayesnas.runtime.report.sections.pictures import (
+    COLOURS,
     class_colours,
     image_address,
     map_addresses,
@@ -27,7 +28,6 @@ from bayesnas.runtime.tasks.several import Several
 COUNT: Final = 12
 _PANELS: Final = 6  # images of an example
 _LEGEND: Final = 24  # classes that are named with their colours
-_COLOURS: Final = (1, 3)
 _IMAGE: Final = 3  # dimensions of an image: channels, rows, columns
 
 
@@ -59,7 +59,7 @@ class Worst:
         images = {
             port: inputs
             for port, inputs in by_port(self.examples.inputs).items()
-            if inputs.dim() == _IMAGE + 1 and inputs.shape[1] in _COLOURS
+            if inputs.dim() == _IMAGE + 1 and inputs.shape[1] in COLOURS
         }
         true, told = self.task.true_maps(self.examples.targets), self.task.maps(self.outputs)
         about = self._about(true)
@@ -88,7 +88,7 @@ class Worst:
             )
         by = "largest loss" if isinstance(self.task, Several) else f"least {_measure(self.task)}"
         about = f"The test examples of the {by}, each with what is true and what is answered."
-        if any(not one.classes and len(one.values) not in _COLOURS for one in maps):
+        if any(not one.classes and len(one.values) not in COLOURS for one in maps):
             about += " Of several channels the first is drawn."
         return about + (" Hatched: not known." if any(map(partly_known, maps)) else "")
 
@@ -211,7 +211,7 @@ def _maps(true: dict[str, Map], told: dict[str, Map]) -> Iterator[Panel]:
 
 
 def _legend(maps: dict[str, Map]) -> tuple[tuple[str, str], ...]:
-    """Colours of the classes of all maps; longest list first, as they share them."""
+    """Colours of the classes, where a single map has some, and not too many to be named."""
     named = [one.classes for one in maps.values() if 0 < len(one.classes) <= _LEGEND]
     if len(named) != 1:
         return ()
