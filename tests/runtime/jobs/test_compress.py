@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from living import lines, snapshot, striped, without_seconds, write_tiny
+from stops import same_weights, stopped_at_saves
 from support import assert_style
 
 from bayesnas import load_network
@@ -31,7 +31,6 @@ from bayesnas.runtime.jobs.compression.compress import (
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import evaluate_run
 from bayesnas.runtime.report.page import write_report
-from bayesnas.runtime.runs.folder import Run
 from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.weights import importance
 from bayesnas.runtime.weights.choice import Limits, Share
@@ -146,22 +145,10 @@ def test_families_of_weights(
     assert ("gamma" in slices[0]) == (importance == "bayesnas")
 
 
-def test_a_masked_compression_goes_on_where_it_stopped(
-    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_masked_compression_goes_on_where_it_stopped(whole: Path, tmp_path: Path) -> None:
     wanted = Compression((Share("parameters", 30),), "bayesnas", families=("filter", "weight"))
     first = compressed(whole, tmp_path / "whole", wanted)
-    saved, count = Run.save_checkpoint, 0
-
-    def stopped(self: Run, state: dict[str, Any]) -> None:
-        nonlocal count
-        saved(self, state)
-        count += 1
-        if count in (1, 2):
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Run, "save_checkpoint", stopped)
+    with stopped_at_saves(1, 2):
         for again in (False, True):
             with pytest.raises(KeyboardInterrupt):
                 compressed(whole, tmp_path / "cut", wanted, resume=again)
@@ -221,33 +208,23 @@ def test_limits_hold(whole: Path, tmp_path: Path) -> None:
     [("evidence", 1, 1), ("magnitude", 2, 3), ("bayesnas", 1, 2), ("pgnas", 2, 3)],
 )
 def test_an_interrupted_run_goes_on(
-    name: str, steps: int, stops: int, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, steps: int, stops: int, whole: Path, tmp_path: Path
 ) -> None:
     """Wherever it stopped: in what comes before its last part, or in that."""
     straight, out = tmp_path / "straight", tmp_path / "resumed"
     wanted = Compression((Share("flops", 50),), name, steps=steps)
     values = {"epochs": 4}
     compress(whole, wanted, values, RunOptions("", straight, 2, "cpu"))
-    save = Run.save_checkpoint
-
-    with monkeypatch.context() as patch:
-        saved: list[Run] = []
-
-        def stop(run: Run, state: dict[str, Any]) -> None:
-            save(run, state)
-            saved.append(run)
-            if len(saved) == stops:
-                raise KeyboardInterrupt
-
-        patch.setattr(Run, "save_checkpoint", stop)
-        with pytest.raises(KeyboardInterrupt, match=f"`--resume` goes on with the run in `{out}`"):
-            compress(whole, wanted, values, RunOptions("", out, 2, "cpu"))
+    with (
+        stopped_at_saves(stops),
+        pytest.raises(KeyboardInterrupt, match=f"`--resume` goes on with the run in `{out}`"),
+    ):
+        compress(whole, wanted, values, RunOptions("", out, 2, "cpu"))
     if not (out / "settings.json").exists():
         with pytest.raises(DiagnosticError, match="D413"):
             compress(whole, wanted, values, RunOptions("", out, 2, "cpu"))
     compress(whole, wanted, values, RunOptions("", out, 2, "cpu", resume=True))
-    one, other = (torch.load(run / "weights.pt", weights_only=True) for run in (straight, out))
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert same_weights(straight, out)
     histories = [without_seconds(lines(run / "history.jsonl")) for run in (straight, out)]
     assert histories[0] == histories[1]
     with pytest.raises(DiagnosticError, match="D414"):
@@ -259,28 +236,17 @@ def test_an_interrupted_run_goes_on(
         )
 
 
-def test_another_compression_is_replaced(
-    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_compression_is_replaced(whole: Path, tmp_path: Path) -> None:
     """In parts as well, and gone on with, whatever the other one was."""
     out, straight = tmp_path / "out", tmp_path / "straight"
     compressed(whole, out)
     wanted = Compression((Share("flops", 40),), steps=2)
     assert refusal(whole, out, wanted).code == "D413"
-    save = Run.save_checkpoint
-
-    def stop(run: Run, state: dict[str, Any]) -> None:
-        save(run, state)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Run, "save_checkpoint", stop)
-        with pytest.raises(KeyboardInterrupt, match="--resume"):
-            compressed(whole, out, wanted, force=True)
+    with stopped_at_saves(1), pytest.raises(KeyboardInterrupt, match="--resume"):
+        compressed(whole, out, wanted, force=True)
     compressed(whole, out, wanted, resume=True)
     compressed(whole, straight, wanted)
-    one, other = (torch.load(run / "weights.pt", weights_only=True) for run in (straight, out))
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert same_weights(straight, out)
     assert sorted(path.name for path in out.iterdir()) == sorted(
         path.name for path in straight.iterdir()
     )

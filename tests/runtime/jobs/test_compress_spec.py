@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from living import lines, snapshot, striped, without_seconds, write_tiny
+from stops import same_weights, stopped_at_saves
 from support import assert_style
 
 from bayesnas.cli import main
@@ -22,7 +22,6 @@ from bayesnas.runtime.jobs.costs import latency
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.report.files import RunFiles
 from bayesnas.runtime.report.sections.making import command_of
-from bayesnas.runtime.runs.folder import Run
 from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.weights.choice import Limits, Share
 
@@ -59,27 +58,9 @@ def network(spec: Path) -> Untrained:
     return Untrained(compiled, make_settings(TrainSettings, compiled.settings("train")))
 
 
-def same_weights(one: Path, other: Path) -> bool:
-    states = [torch.load(run / "weights.pt", weights_only=True) for run in (one, other)]
-    return all(torch.equal(states[0][name], states[1][name]) for name in states[0])
-
-
-def stopping(monkeypatch: pytest.MonkeyPatch, saves: int) -> None:
-    """The work is interrupted once so many checkpoints are there."""
-    save, saved = Run.save_checkpoint, list[Run]()
-
-    def stop(run: Run, state: dict[str, Any]) -> None:
-        save(run, state)
-        saved.append(run)
-        if len(saved) == saves:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Run, "save_checkpoint", stop)
-
-
 @pytest.mark.parametrize("name", ["evidence", "bayesnas"])
 def test_it_is_what_both_commands_do_wherever_it_stopped(
-    name: str, network: Untrained, data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, network: Untrained, data: str, tmp_path: Path
 ) -> None:
     wanted = Compression(HALF.budgets, name)
     train(network.compiled, network.settings, RunOptions(data, tmp_path / "run", 1, "cpu"))
@@ -87,11 +68,12 @@ def test_it_is_what_both_commands_do_wherever_it_stopped(
     compress(tmp_path / "run", wanted, {"epochs": 4}, both)
     out = tmp_path / "out"
     for number, saves in enumerate((1, 2)):  # in the first training, and in what follows
-        with monkeypatch.context() as patch:
-            stopping(patch, saves + number)
-            options = RunOptions(data, out, 1, "cpu", resume=number > 0)
-            with pytest.raises(KeyboardInterrupt, match=f"`--resume` goes on .* `{out}`"):
-                compress(network, wanted, {"epochs": 4}, options)
+        options = RunOptions(data, out, 1, "cpu", resume=number > 0)
+        with (
+            stopped_at_saves(saves + number),
+            pytest.raises(KeyboardInterrupt, match=f"`--resume` goes on .* `{out}`"),
+        ):
+            compress(network, wanted, {"epochs": 4}, options)
     compress(network, wanted, {"epochs": 4}, RunOptions(data, out, 1, "cpu", resume=True))
     assert same_weights(out, tmp_path / "both")
     assert same_weights(out / "steps" / "trained", tmp_path / "run")

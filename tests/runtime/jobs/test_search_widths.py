@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from living import lines, striped, without_seconds, write_tiny
+from stops import stopped_in_round
 from support import assert_style
 
 from bayesnas.cli import main
@@ -17,7 +18,6 @@ from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.jobs.compression.compress import Compression, compress
-from bayesnas.runtime.jobs.search import search as search_module
 from bayesnas.runtime.jobs.search.result import SearchResult
 from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.search.space import Space
@@ -119,21 +119,10 @@ def test_several_operations_may_stay(space: Compiled, folder: Path, tmp_path: Pa
     assert result.operations_left > 4
 
 
-def test_an_interrupted_search_ends_alike(
-    space: Compiled, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_search_ends_alike(space: Compiled, folder: Path, tmp_path: Path) -> None:
     whole = run(space, folder, tmp_path / "whole", {"flops": 6000})
-    update = search_module._Search._update
-
-    def stopped(self: search_module._Search, rounds: int) -> dict[str, str]:
-        if self.round == 2:
-            raise KeyboardInterrupt
-        return update(self, rounds)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(search_module._Search, "_update", stopped)
-        with pytest.raises(KeyboardInterrupt):
-            run(space, folder, tmp_path / "cut", {"flops": 6000})
+    with stopped_in_round(2), pytest.raises(KeyboardInterrupt):
+        run(space, folder, tmp_path / "cut", {"flops": 6000})
     again = run(space, folder, tmp_path / "cut", {"flops": 6000}, resume=True)
     assert again.found == whole.found
     for name in ("pruned.nas", "slices.jsonl", "layers.jsonl"):

@@ -12,6 +12,7 @@ import pytest
 import torch
 from attrs import evolve
 from living import TINY, lines, striped, without_seconds, write_tiny
+from stops import stopped_in_round
 from support import assert_style, compile_text
 
 from bayesnas.cli import main
@@ -29,7 +30,6 @@ from bayesnas.compiler.space.prices import Prices
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.jobs.compression.pacing import Clock
 from bayesnas.runtime.jobs.costs import latency
-from bayesnas.runtime.jobs.search import search as search_module
 from bayesnas.runtime.jobs.search.result import SearchResult
 from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.search.space import Space
@@ -104,23 +104,14 @@ def test_what_is_found_is_as_fast_as_was_asked(
 
 
 def test_a_search_goes_on_with_what_was_measured(
-    space: Compiled, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    space: Compiled, folder: Path, tmp_path: Path
 ) -> None:
     limit = round(1.5 * least(space))
     budget = BudgetConstraint("latency", limit)
     timed = evolve(space, graph=evolve(space.graph, budgets=(budget,)))  # the spec's own
     whole = run(timed, folder, tmp_path / "whole")
-    update = search_module._Search._update
-
-    def stopped(self: search_module._Search, rounds: int) -> dict[str, str]:
-        if self.round == 2:
-            raise KeyboardInterrupt
-        return update(self, rounds)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(search_module._Search, "_update", stopped)
-        with pytest.raises(KeyboardInterrupt):
-            run(timed, folder, tmp_path / "cut")
+    with stopped_in_round(2), pytest.raises(KeyboardInterrupt):
+        run(timed, folder, tmp_path / "cut")
     begun = read_latencies(tmp_path / "cut" / "latencies.json").operations
     SEEN.clear()
     again = run(timed, folder, tmp_path / "cut", resume=True)
