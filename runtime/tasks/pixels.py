@@ -241,6 +241,21 @@ class PixelClassification(AtPlaces):
         confusion = Confusion(self.classes, counts)
         return Report(Score(loss / max(count, 1), mean_iou(confusion)), confusion)
 
+    def qualities(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The mean over classes of intersection over union."""
+        count, size = len(targets), len(self.classes)
+        truth, answers = self._flat(targets), self._maps(outputs).argmax(dim=1)
+        first, known = size * torch.arange(count, device=truth.device)[:, None], truth >= 0
+
+        def counted(marks: Tensor, where: Tensor) -> Tensor:
+            """How often each class comes among some places [N, P] of each example [N, C]."""
+            each = torch.bincount((first + marks)[where], minlength=count * size)
+            return each.reshape(count, size)
+
+        right = counted(truth, known & (truth == answers))
+        union = counted(truth, known) + counted(answers, known) - right
+        return (right.to(torch.float64) / union).nanmean(dim=1)
+
     def answers(self, outputs: Tensor, top: int) -> list[list[tuple[str, float]]]:
         """The classes that take the largest shares of the places."""
         maps = self._maps(outputs).argmax(dim=1)
