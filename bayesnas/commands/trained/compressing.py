@@ -80,14 +80,6 @@ def _add_compress(parser: argparse.ArgumentParser) -> None:
         help=f"masks that `pgnas` draws and judges on held-out examples; default {DRAWS}",
     )
     parser.add_argument(
-        "--lambda-w",
-        type=float,
-        default=0.0,
-        metavar="X",
-        help="strength of the penalty of `bayesnas`, with or without a budget; by default as the "
-        "budget asks",
-    )
-    parser.add_argument(
         "--steps", type=int, default=1, metavar="N", help="removals, with training between them"
     )
     parser.add_argument(
@@ -109,7 +101,7 @@ def _add_compress(parser: argparse.ArgumentParser) -> None:
     add_objective(parser)
     add_seed(parser)
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
-    add_option(parser, "train")
+    add_option(parser, "compress")
     add_option(parser, "train", "--train-option")
     add_recipe(parser)
     add_log(parser)
@@ -130,6 +122,7 @@ def _compress(options: argparse.Namespace) -> int:
         judge = options.importance or "the default importance"
         remedy = f"leave it out, or judge by `--importance {DRAWN[0]}`"
         check_idle(["--draws"], f"with `{judge}`, which draws no masks", remedy)
+    values = parse_options("compress", options.option)
     families = (*split_words(options.family, "--family", "filter,shape"),)
     wanted = Compression(
         parse_shares(options.budget) if options.budget else (),
@@ -138,9 +131,8 @@ def _compress(options: argparse.Namespace) -> int:
         options.steps,
         families,
         options.draws or DRAWS,
-        options.lambda_w,
+        float(values.pop("lambda_w", 0)),
     )
-    values = parse_options("train", options.option)
     run = run_options(options, options.out, options.seed, options.resume, options.force)
     result = compress(_untrained(options) or Path(options.spec), wanted, values, run)
     _say_compressed(result, options.out)

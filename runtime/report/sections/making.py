@@ -135,7 +135,7 @@ def _compression(record: Any) -> Iterator[str]:
     if "draws" in record:
         yield from ("--draws", str(record["draws"]))
     if "lambda_w" in record:
-        yield from ("--lambda-w", str(record["lambda_w"]))
+        yield from ("--option", f"lambda_w={record['lambda_w']:g}")
     for name in ("steps", "least", "round_to"):
         if counts[name] != 1:
             yield from (f"--{name.replace('_', '-')}", str(counts[name]))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import inf
 from typing import Final
 
+from bayesnas.compiler.settings import check_setting
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle, quote, suggest
 from bayesnas.runtime.weights.families import check_families
 from bayesnas.runtime.weights.importance import IMPORTANCES
@@ -51,18 +51,16 @@ def check_strength(name: str, lambda_w: float, budgets: int) -> None:
         budgets: how many there are.
 
     Raises:
-        DiagnosticError: D423 (``lambda_w`` does nothing), D418 (it is no strength, or there is
-            neither a budget nor a strength).
+        DiagnosticError: D231 (``lambda_w`` is no strength), D423 (it does nothing), D418 (there
+            is neither a budget nor a strength).
     """
+    check_setting("compress", "lambda_w", lambda_w, None)
     if lambda_w and name != STRONG:
         remedy = f"leave it out, or judge by `--importance {STRONG}`"
-        check_idle(["--lambda-w"], f"with `{name}`", remedy)
-    if not 0 <= lambda_w < inf:
-        message, remedy = f"`--lambda-w` is {lambda_w:g}", "write a number above 0"
-        raise DiagnosticError(Diagnostic("D418", message, help=remedy))
+        check_idle(["--option lambda_w"], f"with `{name}`", remedy)
     if not budgets and not lambda_w:
         message = "nothing says how small the network is to be"
-        remedy = f"add `--budget flops=50%`, or `--importance {STRONG} --lambda-w 1`"
+        remedy = f"add `--budget flops=50%`, or `--importance {STRONG} --option lambda_w=1`"
         raise DiagnosticError(Diagnostic("D418", message, help=remedy))
 
 
