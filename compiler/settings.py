@@ -160,9 +160,12 @@ class CompressSettings(TrainSettings):
     lambda_w: float = _number(
         0.0, 0, 1000, "strength of the penalty of `bayesnas`; 0: as the budget asks"
     )
+    draws: int = _number(
+        0, 0, 100_000, "masks that `pgnas` draws and judges on held-out examples; 0: 24"
+    )
 
 
-S = TypeVar("S", SearchSettings, TrainSettings)
+S = TypeVar("S", SearchSettings, TrainSettings, CompressSettings)
 KINDS: Mapping[str, type[SearchSettings] | type[TrainSettings]] = {
     "search": SearchSettings,
     "train": TrainSettings,
