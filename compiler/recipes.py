@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bayesnas.compiler.settings import check_setting
+from bayesnas.compiler.program.resolve import put_settings
 from bayesnas.dsl import tree
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Findings
 from bayesnas.dsl.loader import recipe
 
 
@@ -13,7 +13,7 @@ def recipe_settings(name: str) -> dict[str, int | float | str]:
 
     Raises:
         DiagnosticError: D401 (no such recipe), D402 (unreadable), D113 (it has no ``train`` block),
-            D230, D231 (a setting), or the parser's.
+            D201, D230, D231 (settings, all of them in one go), or the parser's.
     """
     spec = recipe(name)
     blocks = [d for d in spec.definitions if isinstance(d, tree.Settings) and d.kind == "train"]
@@ -25,7 +25,8 @@ def recipe_settings(name: str) -> dict[str, int | float | str]:
                 help="write one: `train { epochs = 30 }`",
             )
         )
-    entries = [entry for block in blocks for entry in block.entries]
-    for entry in entries:
-        check_setting("train", entry.name, entry.value, entry.span)
-    return {entry.name: entry.value for entry in entries}
+    settings, findings = dict[str, tree.Setting](), Findings()
+    for block in blocks:
+        put_settings(settings, block, findings)
+    findings.refuse()
+    return {name: entry.value for name, entry in settings.items()}

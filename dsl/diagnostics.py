@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from itertools import islice
@@ -222,6 +222,21 @@ def suggest(name: str, names: Iterable[str], otherwise: str = "") -> str:
     """The help line for an unknown name: the nearest known one, or ``otherwise``."""
     match = nearest(name, names)
     return f"did you mean `{match}`?" if match else otherwise
+
+
+def check_all(*checks: Callable[[], object]) -> None:
+    """Make all these checks, of which none needs another: what is wrong is told in one go.
+
+    Raises:
+        DiagnosticError: with what each of them raises.
+    """
+    findings = Findings()
+    for check in checks:
+        try:
+            check()
+        except DiagnosticError as error:
+            findings.add(*error.diagnostics)
+    findings.refuse()
 
 
 def memory_ran_out(error: BaseException) -> bool:

@@ -11,8 +11,10 @@ import pytest
 
 from bayesnas.cli import main
 from bayesnas.compiler.graph.cost import graph_cost
-from bayesnas.compiler.pipeline import compile_spec
+from bayesnas.compiler.grown import grown
+from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.recipes import recipe_settings
+from bayesnas.compiler.settings import SearchSettings, make_settings
 
 PAGE = (Path(__file__).parents[1] / "docs/reproduce.md").read_text("utf-8")
 IMAGES = {"cifar10": 50_000, "imagenet": 1_281_167}
@@ -42,35 +44,68 @@ def rows() -> list[list[str]]:
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in found]
 
 
+def number(text: str) -> float:
+    """The number that the page has in such a place."""
+    [found] = re.findall(text, PAGE)
+    return float(found)
+
+
+def spec_of(row: str) -> Compiled:
+    """What a row is about: a packaged network, or its cell in another one."""
+    name, network, around = re.fullmatch(  # type: ignore[union-attr]
+        r"`(\w+)(?: --network (\w+))?(?: --as (\w+))?`", row
+    ).groups()
+    compiled = compile_spec(name, network=network)
+    return grown(compiled, around) if around else compiled
+
+
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row[0])
 def test_rows_are_what_their_specs_cost(row: list[str]) -> None:
-    _, published, spec, parameters, flops, training = row
-    name, _, network = spec.strip("`").partition(" --network ")
-    compiled = compile_spec(name, network=network or None)
+    _, published, spec, parameters, flops, training, hours = row
+    compiled = spec_of(spec)
     cost = graph_cost(compiled.graph)
     assert (f"{cost.parameters:,}", f"{cost.flops:,}") == (parameters, flops)
-    where = "imagenet" if "imagenet" in name else "cifar10"
+    where = "imagenet" if "imagenet" in spec else "cifar10"
     epochs = float(compiled.settings("train")["epochs"])
     assert float(training) == pytest.approx(3 * cost.flops * IMAGES[where] * epochs, rel=0.005)
+    rate = number(r"training / \(3600 x ([\d.e]+)\)")
+    assert float(hours.removesuffix(" h")) == pytest.approx(float(training) / rate / 3600, rel=0.01)
     assert "%" in published
 
 
-def test_hours_for_scale_are_those_of_the_rows() -> None:
-    [row] = re.findall(r"^\| 1 x 10\^12.*$", PAGE, re.M)
-    hours = [float(cell) for cell in re.findall(r"([\d.]+) h", row)]
-    costs = {name[0]: float(name[-1]) for name in rows()}
-    wanted = ["DARTS, CIFAR-10", "BayesNAS table 1, lambda_w = 0.01", "DARTS, ImageNet"]
-    assert hours == [pytest.approx(costs[name] / 1e12 / 3600, rel=0.01) for name in wanted]
+def test_every_row_of_the_tables_is_there() -> None:
+    names = [row[0] for row in rows()]
+    lambdas = [f"lambda_w = {value}" for value in ("0.01", "0.007", "0.005")]
+    wanted = [f"BayesNAS table {n}, {value}" for n in (1, 2) for value in lambdas]
+    wanted += ["BayesNAS table 1, TreeCell-A and PyramidNet"]
+    assert sorted(names) == sorted([*wanted, "DARTS, CIFAR-10", "DARTS, ImageNet"])
 
 
-def test_the_cost_of_a_search_is_that_of_its_spec() -> None:
-    compiled = compile_spec("darts_cell")
-    settings = {name: float(compiled.settings("search")[name]) for name in ("rounds", "epochs")}
-    passes = float(compiled.settings("search")["warmup_epochs"])
-    passes += settings["rounds"] * settings["epochs"]
-    flops = graph_cost(compiled.graph).flops
-    assert f"3 x {flops:,} x {passes:g} x" in PAGE
-    assert float("5.4e14") == pytest.approx(3 * flops * passes * 40_000, rel=0.01)
+def test_the_throughput_is_that_of_the_step_that_was_timed() -> None:
+    flops = graph_cost(compile_spec("darts_v2").graph).flops
+    seconds = number(r"took ([\d.]+) s for a step of `darts_v2` with 96 images")
+    assert number(r"training / \(3600 x ([\d.e]+)\)") == pytest.approx(
+        3 * flops * 96 / seconds, rel=0.01
+    )
+
+
+def test_the_cost_of_searches_is_that_of_their_specs() -> None:
+    found = re.findall(
+        r"^\| `(\w+)`, by `(\w+)`.*? \| (.*) x 40,000 \| (.*) \| (.*) \|$", PAGE, re.M
+    )
+    assert [name for name, *_ in found] == ["darts_cell", "darts_cell", "treecell_pyramidnet"]
+    for name, strategy, steps, cost, hours in found:
+        compiled = compile_spec(name)
+        settings = make_settings(SearchSettings, compiled.settings("search"))
+        passes = settings.warmup_epochs + settings.rounds * settings.epochs
+        passes, each = (50, 6) if strategy == "darts" else (passes, 3)
+        flops = graph_cost(compiled.graph).flops
+        assert steps == f"{each} x {flops:,} x {passes:g} epochs"
+        assert float(cost) == pytest.approx(each * flops * passes * 40_000, rel=0.02)
+        if name == "darts_cell":
+            count = each / 3 * passes * 40_000 / settings.batch_size
+            taken = count * number(r"took the H200 ([\d.]+) s")
+            assert float(hours.removesuffix(" h")) == pytest.approx(taken / 3600, abs=0.05)
 
 
 def test_networks_have_the_recipes_that_the_page_gives() -> None:
@@ -92,7 +127,7 @@ def small(command: str) -> list[str]:
     words = ["npz:large.npz" if word == "folder:imagenet" else word for word in words]
     more, options = SMALL.get(words[0], ("", ""))
     given = {word.partition("=")[0] for word in words}
-    spec = SPECS.get(words[1], more)
+    spec = more if words[0] == "grow" else SPECS.get(words[1], more)
     chosen = [o for o in options.split() if o.partition("=")[0] not in given or "epochs" in o]
     if "bayesnas" in words:
         chosen += ["curvature_examples=2", "curvature=fisher_empirical"]
@@ -117,5 +152,5 @@ def test_the_page_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert main(small(command)) == 0, command
     trainings = [c for c in commands if c.startswith(("train", "compress")) or "shared" in c]
     results = [command.partition(" -o ")[2].split()[0] for command in trainings]
-    assert len(results) == 10
+    assert len(results) == 11
     assert all(Path(folder, "weights.pt").is_file() for folder in results)

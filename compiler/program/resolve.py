@@ -88,7 +88,7 @@ class _Collector:
             case tree.Network():
                 self._put(self.networks, definition.name, definition)
             case tree.Settings():
-                self._settings(definition)
+                put_settings(self.settings[definition.kind], definition, self.findings)
             case tree.Learn():
                 for entry in definition.entries:
                     self._objective(entry)
@@ -112,29 +112,37 @@ class _Collector:
     def _duplicate(
         self, name: str, span: Span, where: str, remedy: str = "rename one of them"
     ) -> None:
-        self.findings.add(
-            Diagnostic(
-                "D201",
-                f"`{name}` is defined twice",
-                span,
-                "defined again",
-                notes=(f"`{name}` is {where}",),
-                help=remedy,
-            )
-        )
+        self.findings.add(_twice(name, span, where, remedy))
 
-    def _settings(self, definition: tree.Settings) -> None:
-        """A file's settings stand over those of the files that it imports, which come before."""
-        entries = self.settings[definition.kind]
-        for entry in definition.entries:
-            earlier = entries.get(entry.name)
-            if earlier is not None and earlier.span.source == entry.span.source:
-                self._duplicate(entry.name, entry.span, f"set at {earlier.span}")
-            try:
-                check_setting(definition.kind, entry.name, entry.value, entry.span)
-            except DiagnosticError as error:
-                self.findings.add(*error.diagnostics)
-            entries[entry.name] = entry
+
+def _twice(name: str, span: Span, where: str, remedy: str) -> Diagnostic:
+    return Diagnostic(
+        "D201",
+        f"`{name}` is defined twice",
+        span,
+        "defined again",
+        notes=(f"`{name}` is {where}",),
+        help=remedy,
+    )
+
+
+def put_settings(
+    settings: dict[str, tree.Setting], block: tree.Settings, findings: Findings
+) -> None:
+    """Put those of a block over ``settings``, which come of blocks before; what is wrong is found.
+
+    A file's settings stand over those of the files that it imports; itself it says each once.
+    """
+    for entry in block.entries:
+        earlier = settings.get(entry.name)
+        if earlier is not None and earlier.span.source == entry.span.source:
+            where = f"set at {earlier.span}"
+            findings.add(_twice(entry.name, entry.span, where, "keep one of them"))
+        try:
+            check_setting(block.kind, entry.name, entry.value, entry.span)
+        except DiagnosticError as error:
+            findings.add(*error.diagnostics)
+        settings[entry.name] = entry
 
 
 # -------------------------------------------------------------------------------------- recursion

@@ -96,25 +96,26 @@ def _none_lives(graph: Graph) -> DiagnosticError:
 
 
 def _none_fits(graph: Graph) -> DiagnosticError:
-    smallest = reach(graph).smallest
     return DiagnosticError(
         Diagnostic(
             "D604",
             f"none of {DRAWS} members drawn fits the budget",
             graph.budgets[0].span,
-            notes=(
-                f"the smallest member found has {smallest.parameters:,} parameters and "
-                f"{smallest.flops:,} FLOPs{_taking(smallest)}",
-            ),
+            notes=(least_note(graph),),
             help="raise the budget, or try another `--seed`",
         ),
         status=1,
     )
 
 
-def _taking(cost: Cost) -> str:
-    """The time of a network, where it is known, as the end of a sentence."""
-    return "" if cost.latency is None else f" and takes {cost_text('latency', cost.latency)}"
+def least_note(graph: Graph) -> str:
+    """The least that is known to be had of each cost, for who asks for less."""
+    least = reach(graph).smallest
+    time = "" if least.latency is None else f" and takes {cost_text('latency', least.latency)}"
+    return (
+        f"the smallest member found has {least.parameters:,} parameters and "
+        f"{least.flops:,} FLOPs{time}"
+    )
 
 
 def exceeds(cost: Cost, budget: BudgetConstraint) -> bool:

@@ -215,7 +215,9 @@ class Extra:
             DiagnosticError: D515.
         """
         if placed and self.crop != 1:
-            raise _refused(["crop"], f"cuts images, targets of `{name}` lie on them and would stay")
+            raise _refused(
+                ["crop"], "cut", f"images, targets of `{name}` lie on them and would stay"
+            )
         given = tensors(inputs)
         for images in [x for x in given if x.dim() == 4] or given[:1]:
             self._check(name, images)
@@ -226,15 +228,16 @@ class Extra:
         shapes = [n for n in ("crop", "cutout", "erase") if getattr(self, n) not in (1.0, 0)]
         asked = colours + shapes
         if asked and len(shape) != 3:
-            raise _refused(asked, f"changes images, examples of `{name}` are {shape}")
+            raise _refused(asked, "change", f"images, examples of `{name}` are {shape}")
         if colours and (images.dtype != torch.uint8 or shape[0] not in (1, 3)):
             what = f"{str(images.dtype).removeprefix('torch.')} in {shape[0]} channels"
             raise _refused(
                 colours,
-                f"changes images of bytes in 1 or 3 channels, examples of `{name}` are {what}",
+                "change",
+                f"images of bytes in 1 or 3 channels, examples of `{name}` are {what}",
             )
         if self.cutout >= 2 * max(shape[1:], default=1):
-            raise _refused(["cutout"], f"blanks all of images of {shape[1]} x {shape[2]} pixels")
+            raise _refused(["cutout"], "blank", f"all of images of {shape[1]} x {shape[2]} pixels")
 
     def recoloured(self, inputs: Inputs) -> Inputs:
         """Inputs as the data have them, images [N, C, H, W] recoloured."""
@@ -275,11 +278,11 @@ def _transforms(extra: Extra) -> tuple[Callable[[Tensor], Tensor], ...]:
     return tuple(chosen)
 
 
-def _refused(settings: list[str], what: str) -> DiagnosticError:
-    names = quote(settings)
+def _refused(settings: list[str], verb: str, what: str) -> DiagnosticError:
+    names, does = quote(settings), verb if len(settings) > 1 else f"{verb}s"
     off = quote([f"{name} = {_OFF[name]}" for name in settings], "and")
     help_ = f"leave {names} out; where a recipe asks for it, write {off}"
-    return DiagnosticError(Diagnostic("D515", f"{names} {what}", help=help_))
+    return DiagnosticError(Diagnostic("D515", f"{names} {does} {what}", help=help_))
 
 
 def cut_out(inputs: Tensor, side: int) -> Tensor:

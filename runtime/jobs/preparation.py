@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TypeVar
 
 from attrs import evolve
@@ -11,7 +12,7 @@ from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.graph.walks import looked_up
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, check_training
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_all, quote
 from bayesnas.runtime.data.augmentation import Extra, augmentation_note
 from bayesnas.runtime.data.census import Census
 from bayesnas.runtime.data.dataset import Data, sameness_note
@@ -46,10 +47,10 @@ def settled(
     origin: str = compiled.loaded.source.name
     training: TrainSettings | None = settings if isinstance(settings, TrainSettings) else None
     trained: Graph = graph if training is None else compiled.training
-    augment = data.augmentation(settings.augment)
     if training is not None:
         _check_training(training, data, graph)
         check_carrying(training, data.task, graph, data.name)
+    augment = data.augmentation(settings.augment)
     census: Census = Census.of(data, holdout, "search" if training is None else "training")
     examples: int = int(census.train.sum())
     with plugins_named(data):
@@ -89,13 +90,16 @@ def _check_training(settings: TrainSettings, data: Data, graph: Graph) -> None:
     """Refuse settings of a training that do nothing, or cannot be done to its examples.
 
     Raises:
-        DiagnosticError: D232, D515.
+        DiagnosticError: D232, D515; of a recipe all in one go.
     """
-    check_training(settings)
-    example, placed = data.train.example, data.task.placed
-    Extra.of(settings).check(data.name, example, data.stays)
-    check_mixtures(data.name, example, placed, settings.cutmix)
-    check_names(data.name, looked_up(graph), settings.mixup)
+    name, example, placed = data.name, data.train.example, data.task.placed
+    check_all(
+        partial(check_training, settings),
+        partial(data.augmentation, settings.augment),
+        partial(Extra.of(settings).check, name, example, data.stays),
+        partial(check_mixtures, name, example, placed, settings.cutmix),
+        partial(check_names, name, looked_up(graph), settings.mixup),
+    )
 
 
 def course_notes(settings: TrainSettings, graph: Graph, examples: int) -> tuple[str, ...]:

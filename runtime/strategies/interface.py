@@ -18,7 +18,7 @@ from bayesnas.compiler.graph.cost import budgets_text
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.compiler.space.choices import Member, MemberSpace, member_space
-from bayesnas.compiler.space.members import JOINING
+from bayesnas.compiler.space.members import JOINING, least_note
 from bayesnas.compiler.space.prices import Prices, best_member
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.runs.reading import (
@@ -357,8 +357,8 @@ def no_member(prices: Prices, status: int = 1) -> DiagnosticError:
             "D604",
             "no member of the space was found inside the budget",
             prices.budgets[0].span,
-            notes=(f"budget: {budgets_text(prices.budgets)}",),
-            help="raise the budget; `bayesnas count` shows what members cost",
+            notes=(f"budget: {budgets_text(prices.budgets)}", least_note(prices.graph)),
+            help="raise the budget, or make the space smaller: its width, or its number of cells",
         ),
         status=status,
     )

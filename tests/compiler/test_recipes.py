@@ -76,6 +76,18 @@ def test_one_file_says_a_setting_once() -> None:
     assert [d.code for d in caught.value.diagnostics] == ["D201"]
 
 
+def test_all_that_is_wrong_with_a_recipe_is_told_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "mine.nas"
+    path.write_text("train { epochs = 3; epoch = 3; epochs = 4 }\ntrain { batch_size = 0 }\n")
+    with pytest.raises(DiagnosticError) as caught:
+        recipe_settings(str(path))
+    found = caught.value.diagnostics
+    places = [(d.span.line, d.span.column) for d in found if d.span is not None]
+    assert [d.code for d in found] == ["D230", "D201", "D231"]
+    assert places == [(1, 21), (1, 32), (2, 9)]
+    assert (found[1].message, found[1].help) == ("`epochs` is defined twice", "keep one of them")
+
+
 def test_a_recipe_of_ones_own(tmp_path: Path) -> None:
     path = tmp_path / "mine.nas"
     path.write_text("train { epochs = 3; optimizer = adamw }\n")

@@ -14,7 +14,7 @@ from typing import Final, Literal
 import numpy as np
 import torch
 from attrs import frozen
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from bayesnas.runtime.data.registry import Fit
@@ -149,10 +149,23 @@ def _open(path: Path) -> tuple[Image.Image, list[str]]:
             if _goes_on(file):
                 remarks.append("the first of several frames or pages taken")
     except _BROKEN as error:
-        raise ImageError(
-            str(error).splitlines()[0] if str(error) else type(error).__name__
-        ) from None
+        raise ImageError(_fault(path, error)) from None
     return turned, remarks
+
+
+def _fault(path: Path, error: Exception) -> str:
+    """Why a file cannot be read, in words for people: Pillow's are for programs."""
+    if isinstance(error, UnidentifiedImageError):
+        if not path.stat().st_size:
+            return "the file is empty"
+        return f"it is no image of a format that is read: {', '.join(FORMATS)}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    if isinstance(error, Image.DecompressionBombError):
+        return f"it has more than {MAX_PIXELS:,} pixels"
+    if "truncated" in str(error):
+        return "the file ends before the image does: it is cut off"
+    return "the file is damaged: its pixels cannot be decoded"
 
 
 def _goes_on(file: Image.Image) -> bool:

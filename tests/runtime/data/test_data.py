@@ -354,25 +354,36 @@ def test_a_class_without_images(tmp_path: Path) -> None:
     assert str(tmp_path / "train" / "b") in found.message
 
 
-BROKEN: dict[str, Callable[[Path], object]] = {
-    "empty": lambda path: path.write_bytes(b""),
-    "text": lambda path: path.write_bytes(b"not an image"),
-    "cut off": lambda path: path.write_bytes(path.read_bytes()[:60]),
-    "PostScript": lambda path: path.write_bytes(
-        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n"
+NO_IMAGE = "it is no image of a format that is read: BMP, GIF, JPEG, PNG, TIFF, WEBP"
+BROKEN: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "empty": ("the file is empty", lambda path: path.write_bytes(b"")),
+    "text": (NO_IMAGE, lambda path: path.write_bytes(b"not an image")),
+    "cut off": (
+        "the file ends before the image does: it is cut off",
+        lambda path: path.write_bytes(path.read_bytes()[:60]),
     ),
-    "a pipe": lambda path: (path.unlink(), os.mkfifo(path)),
+    "damaged": (
+        "the file is damaged: its pixels cannot be decoded",
+        lambda path: path.write_bytes(path.read_bytes()[:43] + b"\xff" + path.read_bytes()[44:]),
+    ),
+    "PostScript": (
+        NO_IMAGE,
+        lambda path: path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n"),
+    ),
+    "a pipe": ("not a regular file", lambda path: (path.unlink(), os.mkfifo(path))),
 }
 
 
-@pytest.mark.parametrize("break_it", BROKEN.values(), ids=BROKEN)
-def test_an_image_that_cannot_be_read(break_it: Callable[[Path], object], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("reason", "break_it"), BROKEN.values(), ids=BROKEN)
+def test_an_image_that_cannot_be_read(
+    reason: str, break_it: Callable[[Path], object], tmp_path: Path
+) -> None:
     folder(tmp_path)
     path = tmp_path / "train" / "b" / "1.png"
     break_it(path)
     found = refused(f"folder:{tmp_path}", takes("[1, 8, 8]", 2))
     assert (found.code, found.message) == ("D504", f"cannot read an image of `folder:{tmp_path}`")
-    assert found.notes[0].startswith(f"`{path}`: ")
+    assert found.notes == (f"`{path}`: {reason}",)
     assert found.help == "replace the files, or move them out of the class folders"
 
 

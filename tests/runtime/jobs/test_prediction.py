@@ -322,7 +322,8 @@ def test_files_that_cannot_be_read_are_faults_and_others_are_answered(
     assert [str(fault.file) for fault in faults] == names
     assert [fault.size for fault in faults] == [name == "wide.png" for name in names]
     for fault, reason in zip(faults, [
-        "no such file", "cannot identify", "no images in it", "it is [1, 8, 9], the network takes",
+        "no such file", "it is no image of a format that is read: BMP", "no images in it",
+        "it is [1, 8, 9], the network takes",
         "has 128 numbers that are not finite", "is [2, 5], the network takes [1, 8, 8]",
         "has no array `x`", "is not an .npy file",
     ], strict=True):  # fmt: skip

@@ -1,13 +1,17 @@
-"""What is said of settings that a training is too short, or its network too plain, for."""
+"""Settings that a training is too short for, its network too plain, or its data unfit."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from support import graph_of
+from support import compile_text, graph_of
 
 from bayesnas.compiler.graph.model import Graph
-from bayesnas.compiler.settings import TrainSettings
-from bayesnas.runtime.jobs.preparation import course_notes
+from bayesnas.compiler.recipes import recipe_settings
+from bayesnas.compiler.settings import TrainSettings, make_settings
+from bayesnas.dsl.diagnostics import DiagnosticError
+from bayesnas.runtime.data.arrays import data_of_arrays
+from bayesnas.runtime.jobs.preparation import course_notes, settled
 
 PLAIN = "network net(x: [4]) -> (y: [2]) { x -> y : linear(2) }"
 SUMMED = "network net(x: [4]) -> (y: [4]) { x -> y : skip\n x -> y : linear(4) }"
@@ -40,3 +44,23 @@ def test_a_running_mean_over_more_steps_than_there_are(plain: Graph) -> None:
     (note,) = course_notes(settings, plain, 40)
     said = "`average = 0.99` is a mean of about 100 steps, and the training has 6: "
     assert note.startswith(said)
+
+
+def test_a_recipe_that_does_not_fit_the_data_is_refused_in_one_go() -> None:
+    data = data_of_arrays(np.zeros((8, 4), np.float32), np.arange(8) % 2, name="table")
+    settings = make_settings(TrainSettings, recipe_settings("torchvision_new"))
+    with pytest.raises(DiagnosticError) as caught:
+        settled(settings, data, compile_text(PLAIN))
+    found = caught.value.diagnostics
+    assert [d.code for d in found] == ["D515"] * 3
+    assert [d.message for d in found] == [
+        "`augment = flip` mirrors images, examples of `table` are [4]",
+        "`policy`, `crop` and `erase` change images, examples of `table` are [4]",
+        "`cutmix` puts rectangles of images into others, an example of `table` is no image",
+    ]
+    assert [d.help for d in found] == [
+        "leave `augment` out, or write `augment = none`",
+        "leave `policy`, `crop` and `erase` out; where a recipe asks for it, write "
+        "`policy = none`, `crop = 1` and `erase = 0`",
+        "leave `cutmix` out, or write `cutmix = 0`",
+    ]

@@ -19,7 +19,7 @@ from bayesnas.compiler.graph.model import BudgetConstraint, CostName
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import STRATEGIES, SearchSettings
 from bayesnas.compiler.space.choices import Member, dropped, member_space
-from bayesnas.compiler.space.members import prune_to
+from bayesnas.compiler.space.members import prune_to, reach
 from bayesnas.compiler.space.prices import Prices
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.jobs.search import search as search_module
@@ -149,6 +149,11 @@ def test_no_member_fits_a_budget(name: str, tmp_path: Path) -> None:
     [found] = caught.value.diagnostics
     assert (found.code, caught.value.status) == ("D604", 2)
     assert found.message == "no member of the space was found inside the budget"
+    least = reach(SPACE.graph).smallest
+    assert found.notes == (
+        "budget: parameters <= 10",
+        f"the smallest member found has {least.parameters:,} parameters and {least.flops:,} FLOPs",
+    )
     assert_style(found)
     assert not (tmp_path / "o").exists()
 
