@@ -119,6 +119,15 @@ class Problem:
         """The supernet's graph."""
         return self.net.graph
 
+    def possible(self, space: MemberSpace, values: Mapping[str, float]) -> bool:
+        """Whether a member is left inside the budgets, at some widths where those are searched.
+
+        ``values`` of options say where a member is looked for first.
+        """
+        if self.widths is not None:
+            return self.widths.possible(space)
+        return best_member(space, values, self.prices) is not None
+
 
 @frozen
 class Looks:
