@@ -17,7 +17,7 @@ from bayesnas.compiler.program.definitions import OperationLike, operations_of, 
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, quote
 from bayesnas.dsl.loader import Loaded, load_text, network_around
-from bayesnas.dsl.printer import print_spec
+from bayesnas.dsl.printing.printer import print_spec
 
 CELL = "cell"  # what networks call the motif that they do not define
 SEARCHED = "<library>/ops/darts.nas"  # operations as they are searched: networks have their own

@@ -49,11 +49,11 @@ from bayesnas.compiler.settings import make_settings
 from bayesnas.compiler.space.choices import member_space
 from bayesnas.compiler.space.members import draw_member, reach
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, render_all
-from bayesnas.dsl.formatter import format_source
 from bayesnas.dsl.loader import Loaded, load, load_text
 from bayesnas.dsl.mistakes.explain import count_words
 from bayesnas.dsl.parsing.parser import parse
-from bayesnas.dsl.printer import print_spec
+from bayesnas.dsl.printing.formatter import format_source
+from bayesnas.dsl.printing.printer import print_spec
 
 MAX_SECONDS = 2.0  # of computing, for one case
 MAX_GROWTH = 500  # MB of memory, in one case

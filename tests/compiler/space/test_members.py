@@ -17,7 +17,7 @@ from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.space.choices import MemberSpace, SearchedConnection, member_space
 from bayesnas.compiler.space.members import draw_member, exceeds, prune_to, reach
 from bayesnas.dsl.diagnostics import DiagnosticError
-from bayesnas.dsl.printer import print_spec
+from bayesnas.dsl.printing.printer import print_spec
 
 FEW = """\
     node h[2]
