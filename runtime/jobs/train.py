@@ -63,7 +63,8 @@ from bayesnas.runtime.runs.reading import (
 )
 from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.runs.status import run_progress
-from bayesnas.runtime.tasks.interface import Report, Score, Task
+from bayesnas.runtime.tasks.interface import Task
+from bayesnas.runtime.tasks.scores import Report, Score
 
 
 @frozen

@@ -13,17 +13,10 @@ from torch import Tensor
 
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.tasks.interface import (
-    Array,
-    Factors,
-    Map,
-    Score,
-    numbers_on,
-    unit_factors,
-    wrong,
-)
+from bayesnas.runtime.tasks.interface import Array, Factors, Map, numbers_on, unit_factors, wrong
 from bayesnas.runtime.tasks.pixels import by
 from bayesnas.runtime.tasks.places import AtPlaces
+from bayesnas.runtime.tasks.scores import Score
 
 _PERFECT: Final = 100.0  # decibels, at most
 

@@ -19,14 +19,11 @@ from torch.nn.functional import cross_entropy, one_hot, pad
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.tasks.confusion import Confusion
 from bayesnas.runtime.tasks.interface import (
     Array,
     Factors,
     Map,
     Reduction,
-    Report,
-    Score,
     inverse_shares,
     likeliest,
     numbers_on,
@@ -38,6 +35,7 @@ from bayesnas.runtime.tasks.places import (
     place_factors,
     sampled_place_factors,
 )
+from bayesnas.runtime.tasks.scores import Confusion, Report, Score
 
 IGNORED = 255  # the label of places that count for nothing
 

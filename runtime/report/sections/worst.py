@@ -21,9 +21,10 @@ from bayesnas.runtime.report.sections.pictures import (
     partly_known,
 )
 from bayesnas.runtime.tasks.bundle import by_port
-from bayesnas.runtime.tasks.interface import Map, Score, Task
+from bayesnas.runtime.tasks.interface import Map, Task
 from bayesnas.runtime.tasks.next_token import NextToken
 from bayesnas.runtime.tasks.places import AtPlaces
+from bayesnas.runtime.tasks.scores import Score
 from bayesnas.runtime.tasks.several import Several
 
 COUNT: Final = 12

@@ -21,9 +21,10 @@ from bayesnas.runtime.tasks.classification import Classification
 from bayesnas.runtime.tasks.interface import Map, Task
 from bayesnas.runtime.tasks.multilabel import Multilabel
 from bayesnas.runtime.tasks.next_token import NextToken
+from bayesnas.runtime.tasks.outputs import Output
 from bayesnas.runtime.tasks.pixel_numbers import PixelRegression
 from bayesnas.runtime.tasks.pixels import IGNORED, PixelClassification
-from bayesnas.runtime.tasks.several import Output, Several
+from bayesnas.runtime.tasks.several import Several
 
 N, SIDE = 30, 6
 MASKS = PixelClassification(("sky", "sea", "sand"), (SIDE, SIDE))
