@@ -365,6 +365,13 @@ def test_an_unknown_device(name: str) -> None:
     assert refusal(caught) == ("D412", f"no device `{name}` on this machine", 2)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there() -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        pick_device("cuda")
+    assert caught.value.diagnostics[0].notes == ("PyTorch sees no GPUs here",)
+
+
 def test_one_device_for_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("RANK", "1"), ("WORLD_SIZE", "2"), ("LOCAL_RANK", "1")):
         monkeypatch.setenv(name, value)
