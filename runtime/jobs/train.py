@@ -365,6 +365,7 @@ class _Training:
             str(self.device),
         )
         if self.run.writes:
+            self.run.write_lines("history.jsonl", self.history)  # it may be lost by now
             self._write(result)
         self._tell("end", result.record())
         return result
