@@ -153,10 +153,27 @@ class TrainSettings:
     precision: str = _word("float32", PRECISIONS, "of products and convolutions in training steps")
 
 
-S = TypeVar("S", SearchSettings, TrainSettings)
+@frozen
+class CompressSettings(TrainSettings):
+    """Settings of ``bayesnas compress``: of the training on, and of what is learned of channels."""
+
+    lambda_w: float = _number(
+        0.0, 0, 1000, "strength of the penalty of `bayesnas`; 0: as the budget asks"
+    )
+    draws: int = _number(
+        0, 0, 100_000, "masks that `pgnas` draws and judges on held-out examples; 0: 24"
+    )
+
+
+S = TypeVar("S", SearchSettings, TrainSettings, CompressSettings)
 KINDS: Mapping[str, type[SearchSettings] | type[TrainSettings]] = {
     "search": SearchSettings,
     "train": TrainSettings,
+}
+# What `--option` of a command sets; a spec has blocks of the first two.
+OPTIONS: Mapping[str, type[SearchSettings] | type[TrainSettings]] = {
+    **KINDS,
+    "compress": CompressSettings,
 }
 
 
@@ -166,7 +183,7 @@ def check_setting(kind: str, name: str, value: int | float | str, span: Span | N
     Raises:
         DiagnosticError: D230 (unknown name), D231 (value).
     """
-    settings = fields_dict(KINDS[kind])
+    settings = fields_dict(OPTIONS[kind])
     if name not in settings:
         raise DiagnosticError(
             Diagnostic(

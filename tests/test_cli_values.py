@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from support import compile_text, network
 
 from bayesnas.commands.runs import MAX_THREADS, set_threads
-from bayesnas.commands.values import chosen_settings, parse_budgets
-from bayesnas.compiler.settings import KINDS
+from bayesnas.commands.values import parse_budgets, parse_options
+from bayesnas.compiler.settings import OPTIONS
 from bayesnas.dsl.diagnostics import DiagnosticError
 
 
@@ -53,7 +53,7 @@ def test_threads_that_cannot_be(count: int, remedy: str) -> None:
 
 NUMBERS = [
     (kind, name)
-    for kind, settings in KINDS.items()
+    for kind, settings in OPTIONS.items()
     for name, setting in fields_dict(settings).items()
     if isinstance(setting.default, int | float)
 ]
@@ -62,9 +62,8 @@ NUMBERS = [
 @pytest.mark.parametrize("value", ["nan", "-nan", "inf", "-inf", "1e999", "9" * 400, "9" * 5000])
 @pytest.mark.parametrize(("kind", "name"), NUMBERS)
 def test_a_setting_that_is_no_number_to_count_with(kind: str, name: str, value: str) -> None:
-    compiled = compile_text(network("x -> y : relu"))
     with pytest.raises(DiagnosticError) as caught:
-        chosen_settings(compiled, kind, [f"{name}={value}"])
+        parse_options(kind, [f"{name}={value}"])
     [diagnostic] = caught.value.diagnostics
     assert diagnostic.code == "D231"
     assert diagnostic.message.endswith(f"of `{name}`")

@@ -46,7 +46,7 @@ class Command:
 class SettingsAsked(Exception):  # noqa: N818 - a question, not an error
     """``--option help`` was given: nothing else is needed.
 
-    ``kind`` is ``search`` or ``train``.
+    ``kind`` is a name of `OPTIONS`.
     """
 
     def __init__(self, kind: str) -> None:
@@ -137,14 +137,15 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
 
 
 def add_option(parser: argparse.ArgumentParser, kind: str, name: str = "--option") -> None:
-    """Settings of ``search`` or ``train``, whichever ``kind`` is."""
+    """Settings of ``kind``, a name of `OPTIONS`."""
+    whose = "the run's" if kind == "compress" else "the spec's"
     parser.add_argument(
         name,
         metavar="NAME=VALUE",
         action=_OptionAction,
         const=kind,
         default=[],
-        help=f"a {kind} setting, over the spec's; `{name} help` lists them",
+        help=f"a {kind} setting, over {whose}; `{name} help` lists them",
     )
 
 

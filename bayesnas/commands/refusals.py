@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn
 
 from attrs import fields_dict
 
-from bayesnas.compiler.settings import KINDS
+from bayesnas.compiler.settings import OPTIONS
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, nearest, quote, suggest
 
 _NUMBERS: Final = {"int": ("a whole number", "3"), "float": ("a number", "0.5")}
@@ -85,7 +85,7 @@ class CommandParser(argparse.ArgumentParser):
         elif given := [
             name
             for name in ("--option", "--train-option")
-            if name in names and setting in fields_dict(KINDS[str(names[name].const)])
+            if name in names and setting in fields_dict(OPTIONS[str(names[name].const)])
         ]:
             remedy = f"write `{given[0]} {setting}=VALUE`: it is a setting"
         elif "--set" in names:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import fields_dict
 
-from bayesnas.compiler.settings import KINDS, STRATEGIES, users
+from bayesnas.compiler.settings import OPTIONS, STRATEGIES, users
 from bayesnas.dsl.terminal import say
 
 if TYPE_CHECKING:
@@ -124,13 +124,13 @@ def budget_rows(graph: Graph) -> dict[str, str]:
 
 
 def settings_table(kind: str) -> list[str]:
-    """Lines of what ``--option help`` prints; ``kind`` is search or train."""
+    """Lines of what ``--option help`` prints; ``kind`` is of `OPTIONS`."""
     rows = [
         (name, str(setting.default), _domain(setting.metadata), setting.metadata["about"])
-        for name, setting in fields_dict(KINDS[kind]).items()
+        for name, setting in fields_dict(OPTIONS[kind]).items()
     ]
     heads = (f"{kind} setting", "default", "values", "")
-    if kind == "train":
+    if kind != "search":
         return columns(heads, rows, flush_left=4)
     used = [(*row[:3], _used_by(row[0]), row[3]) for row in rows]
     return columns((*heads[:3], "used by", ""), used, flush_left=5)

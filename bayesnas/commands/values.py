@@ -168,7 +168,7 @@ def chosen_settings(
 
 
 def parse_options(kind: str, options: Sequence[str], option: str = "--option") -> dict[str, Any]:
-    """``--option`` arguments, or another option's; ``kind`` is search or train.
+    """``--option`` arguments, or another option's; ``kind`` is a name of `OPTIONS`.
 
     Raises:
         DiagnosticError: D418 (not ``name=value``), D230, D231.

@@ -25,6 +25,8 @@ LENET: Final = {"epochs": 20, "learning_rate": 0.02, "augment": "shift"}
 LENET_MORE: Final = {"epochs": 10, "learning_rate": 0.01}
 LARGE: Final = {"epochs": 15, "learning_rate": 0.1, "batch_size": 128}
 LARGE_MORE: Final = {"epochs": 6, "learning_rate": 0.05}
+SLICE: Final = {"epochs": 10, "learning_rate": 0.1, "batch_size": 64}
+SLICE_MORE: Final = {"epochs": 4, "learning_rate": 0.05}
 
 
 @frozen
@@ -80,6 +82,11 @@ def cifar() -> str:
     return f"npz:{cifar_slice(1000, 1000, 32)}"
 
 
+def sliced_cifar() -> str:
+    """4,000 images of CIFAR-10 of 16 x 16 pixels to train on, and 4,000 to test by."""
+    return f"npz:{cifar_slice(400, 400, 16)}"
+
+
 def smallest_cifar() -> str:
     """2,000 images of CIFAR-10 of 12 x 12 pixels, and 2,000 to test by."""
     return f"npz:{cifar_slice(200, 200, 12)}"
@@ -99,6 +106,7 @@ def _save(path: Path, images: np.ndarray, labels: np.ndarray, testing: np.ndarra
 
 
 COLOURED: Final = {"channels": 3}
+SMALL: Final = {"size": 16}
 NETWORKS: Final[Mapping[str, Network]] = {
     "lenet300 digits": Network("lenet300", digits, LENET, LENET_MORE),
     "lenet300 cifar": Network("lenet300", small_cifar, LENET, LENET_MORE, COLOURED),
@@ -107,6 +115,11 @@ NETWORKS: Final[Mapping[str, Network]] = {
     "resnet20": Network("resnet20", cifar, LARGE, LARGE_MORE),
     "vgg": Network("vgg", cifar, LARGE, LARGE_MORE),
     "darts_cell": Network("darts_cell", cifar, LARGE, LARGE_MORE),
+    "resnet20 slice": Network("resnet20", sliced_cifar, SLICE, SLICE_MORE, SMALL),
+    "vgg slice": Network("vgg", sliced_cifar, SLICE, SLICE_MORE, SMALL),
+    "darts_cell slice": Network("darts_cell", sliced_cifar, SLICE, SLICE_MORE, SMALL),
     "resnet8": Network("resnet", smallest_cifar, {"epochs": 15}, {"epochs": 6}),
 }
-USUAL: Final = (*list(NETWORKS)[:-1],)
+LENETS: Final = (*list(NETWORKS)[:4],)
+USUAL: Final = (*list(NETWORKS)[:7],)
+SLICES: Final = (*LENETS, *list(NETWORKS)[7:10])

@@ -24,7 +24,7 @@ motif cell(before, last; width, stride = 1, lag = 1) -> (out) {
     out = concat(h)
 }
 
-network darts_cell(image: [3, 32, 32]; cells = 4, width = 16) -> (logits: [10]) {
+network darts_cell(image: [3, size, size]; cells = 4, width = 16, size = 32) -> (logits: [10]) {
     stem = image : conv(3, 3 * width) >> bn
     body = tied chain cell(stem, stem; width = width) times cells
         reduce at cells // 3, 2 * cells // 3

@@ -12,7 +12,7 @@ motif stage(x; width, stride) -> (out) {
     out = block(b; width = width, stride = 1)
 }
 
-network resnet20(image: [3, 32, 32]; width = 16) -> (logits: [10]) {
+network resnet20(image: [3, size, size]; width = 16, size = 32) -> (logits: [10]) {
     stem = image : conv(3, width) >> bn >> relu
     a = stage(stem; width = width, stride = 1)
     b = stage(a; width = 2 * width, stride = 2)

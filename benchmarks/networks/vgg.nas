@@ -2,7 +2,7 @@
 op pair(width) =
        conv(3, width) >> bn >> relu >> conv(3, width) >> bn >> relu
 
-network vgg(image: [3, 32, 32]; width = 32) -> (logits: [10]) {
+network vgg(image: [3, size, size]; width = 32, size = 32) -> (logits: [10]) {
     image -> logits : pair(width) >> max_pool(2, stride = 2)
         >> pair(2 * width) >> max_pool(2, stride = 2)
         >> pair(4 * width) >> max_pool(2, stride = 2)

@@ -21,6 +21,7 @@ from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.splits import split
 from bayesnas.runtime.jobs.deployed import readable, write_network
 from bayesnas.runtime.jobs.failures import explained, no_better, plugins_named
+from bayesnas.runtime.jobs.heldout import HeldOut, told_every
 from bayesnas.runtime.jobs.memory import Demand, fitted, watched
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.start import Start
@@ -58,12 +59,12 @@ from bayesnas.runtime.runs.reading import (
     like_all,
     like_optimizer,
     listed,
-    maybe,
     record,
 )
 from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.runs.status import run_progress
-from bayesnas.runtime.tasks.interface import Report, Score, Task
+from bayesnas.runtime.tasks.interface import Task
+from bayesnas.runtime.tasks.scores import Report, Score
 
 
 @frozen
@@ -195,7 +196,8 @@ class _Training:
         self.learner = Learner(module, emitted, graph, settings, options.compiling)
         self.generator = torch.Generator().manual_seed(options.seed)
         torch.manual_seed(options.seed)  # for dropout
-        fit, self.held = parted(data, settings, self.generator)
+        fit, held = parted(data, settings, self.generator)
+        self.held = HeldOut(data, held, settings, at_once.forward(TEST))
         size, extra = settings.batch_size, Extra.of(settings)
         make_batches = Streams if self.carrying else Batches
         self.batches = make_batches(data, fit, size, settings.augment, self.generator, extra)
@@ -208,7 +210,6 @@ class _Training:
         self.losses = 0.0  # sum over the examples of these steps
         self.clock = Stopwatch()
         self.history: list[dict[str, Any]] = []
-        self.best: dict[str, Any] | None = None  # with `keep = best`: a score, and its weights
 
     def fit(self) -> TrainResult:
         if (state := self.run.checkpoint(self._schema(), self.device)) is not None:
@@ -224,33 +225,20 @@ class _Training:
                 self.epoch += 1
                 check_weights(self.learner.module, f"epoch {self.epoch}")
                 world().check_together(self.learner.module, f"epoch {self.epoch}")
-                watched = self.epoch % max(1, epochs // 10) == 0 or self.epoch == epochs
-                row = {"epoch": self.epoch, "train_loss": loss, **self._held_out(watched)}
+                held = self.held.look(self.learner, self.epoch)
+                row = {"epoch": self.epoch, "train_loss": loss, **held}
                 self.history.append({**row, "seconds": round(self.clock.count(), 3)})
                 self._checkpoint()
                 self.watch.saved()
                 self._tell("row", self.history[-1])
-                if watched:
+                if self.epoch % told_every(epochs) == 0 or self.epoch == epochs:
                     progress.say(self._told(self.history[-1]))
         return self._finish()
-
-    def _held_out(self, watched: bool) -> dict[str, float]:
-        """The score on held-out examples, where there are some; the best weights are remembered."""
-        if self.held is None or not watched:
-            return {}
-        at_once, task = self.at_once.forward(TEST), self.data.task
-        score = evaluate(self.learner.judged, self.data, self.held, at_once)
-        if self.settings.keep == "best" and (
-            self.best is None or score.quality >= self.best["quality"]
-        ):
-            weights = {n: z.clone() for n, z in self.learner.kept.state_dict().items()}
-            self.best = {"quality": score.quality, "epoch": self.epoch, "model": weights}
-        return task.entries("holdout", score)
 
     def _told(self, row: Mapping[str, Any]) -> str:
         """A row of the history, for people."""
         text = f"epoch {self.epoch}/{self.settings.epochs}: train loss {row['train_loss']:.4f}"
-        if self.held is None:
+        if self.held.part is None:
             return text
         return f"{text}, held-out {self.data.task.told(self.data.task.score_of('holdout', row))}"
 
@@ -299,7 +287,7 @@ class _Training:
             "losses": self.losses,
             "seconds": self.clock.seconds,
             "history": self.history,
-            "best": self.best,
+            "best": self.held.best,
             **self.learner.state(),
             "generator": self.generator.get_state(),
             "order": self.batches.order,
@@ -311,9 +299,8 @@ class _Training:
     def _schema(self) -> Schema:
         """What `_checkpoint` saves."""
         row = {"epoch": COUNT, "train_loss": NUMBER, "seconds": DURATION}
-        held = self.data.task.columns("holdout") if self.held is not None else ()
+        held = self.held.columns()
         weights = like_all(self.learner.module.state_dict())
-        best = record({"quality": NUMBER, "epoch": COUNT, "model": weights})
         learner = {"model": weights, "optimizer": like_optimizer(self.learner.optimizer)}
         learner["carried"] = like_all(self.learner.states.tensors())
         if self.learner.average is not None:
@@ -325,7 +312,7 @@ class _Training:
                 "losses": NUMBER,
                 "seconds": DURATION,
                 "history": listed(record(row | dict.fromkeys(held, NUMBER), optional=held)),
-                "best": maybe(best),
+                "best": self.held.schema(weights),
                 **learner,
                 "generator": TORCH_STATE,
                 "order": TORCH_STATE,
@@ -346,7 +333,7 @@ class _Training:
         self.epoch, self.step, self.losses = state["epoch"], state["step"], state["losses"]
         self.clock.seconds, self.history = state["seconds"], state["history"]
         self.learner.restore(state)
-        self.best = state["best"]
+        self.held.best = state["best"]
         self.generator.set_state(state["generator"].cpu())
         self.batches.order = state["order"].cpu()
         torch.set_rng_state(state["dropout"].cpu())
@@ -355,11 +342,9 @@ class _Training:
 
     def _finish(self) -> TrainResult:
         cost = graph_cost(self.compiled.graph)
-        if self.best is not None:
-            self.learner.kept.load_state_dict(self.best["model"])
-            say_note(
-                f"the weights of epoch {self.best['epoch']} are kept: best on what is held out"
-            )
+        if (best := self.held.best) is not None:
+            self.learner.kept.load_state_dict(best["model"])
+            say_note(f"the weights of epoch {best['epoch']} are kept: best on what is held out")
         self._estimate()
         task = self.data.task
         tested = report(self.learner.judged, self.data, self.data.test, self.at_once.forward(TEST))
@@ -387,7 +372,7 @@ class _Training:
     def _estimate(self) -> None:
         """The noise of targets, where that is asked for: by what is held out, or was learned."""
         if self.data.task.estimating:
-            part = self.data.train if self.held is None else self.held
+            part = self.held.part or self.data.train
             score = evaluate(self.learner.judged, self.data, part, self.at_once.forward(TEST))
             self.data = evolve(self.data, task=self.data.task.informed(score))
 

@@ -292,10 +292,7 @@ class Evidence(Strategy):
 
     def _can_go(self, option: str, look: Look) -> bool:
         """Whether a member inside the budgets is left without it."""
-        rest, widths = self.space.without(option), self.problem.widths
-        if widths is not None and not widths.possible(rest):
-            return False
-        return best_member(rest, look.values, self.problem.prices) is not None
+        return self.problem.possible(self.space.without(option), look.values)
 
     def _must_go(self, option: str) -> bool:
         """Whether a constraint of the space asks for removals such as this, missed or not."""

@@ -39,7 +39,7 @@ from bayesnas.runtime.strategies.sampling import draw_members, thinned
 from bayesnas.runtime.strategies.widths import Widths
 from bayesnas.runtime.supernet.supernet import RECALIBRATION, Supernet
 from bayesnas.runtime.tasks.bundle import Inputs
-from bayesnas.runtime.tasks.interface import Score
+from bayesnas.runtime.tasks.scores import Score
 
 # Of `gates.jsonl`; docs/algorithm.md says what they are.
 COLUMNS = ("w", "w_solved", "s", "gamma", "omega", "C", "error", "evidence_change", "chance")
@@ -118,6 +118,15 @@ class Problem:
     def graph(self) -> Graph:
         """The supernet's graph."""
         return self.net.graph
+
+    def possible(self, space: MemberSpace, values: Mapping[str, float]) -> bool:
+        """Whether a member is left inside the budgets, at some widths where those are searched.
+
+        ``values`` of options say where a member is looked for first.
+        """
+        if self.widths is not None:
+            return self.widths.possible(space)
+        return best_member(space, values, self.prices) is not None
 
 
 @frozen

@@ -168,9 +168,7 @@ class Widths:
         return member
 
     def possible(self, space: MemberSpace) -> bool:
-        """Whether some member meets the budgets at some widths."""
-        if not self.budgets:
-            return True
+        """Whether there is a member, and one that meets the budgets at some widths."""
         least = least_member(space, self.prices, self.slices, self.budgets)
         return least is not None and not missed_by(least[1], self.budgets)
 

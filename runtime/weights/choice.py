@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from attrs import frozen
 from torch import Tensor
@@ -18,6 +18,7 @@ from bayesnas.compiler.slices.ties import Strand
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote, suggest
 from bayesnas.runtime.weights.removal import state_paths
 
+NARROWER: Final = "train a narrower network"
 Scores: TypeAlias = Mapping[Strand, Tensor]  # [channels] of each strand that may lose some
 
 
@@ -168,9 +169,17 @@ def _unmet(graph: Graph, slices: Slices, ranking: Ranking, budget: BudgetConstra
     message = f"no removal of channels leaves at most {limit}{what}"
     binding = {"`--least`": limits.least > 1, "`--round-to`": limits.round_to > 1}
     ways = [f"lower {name}" for name, binds in binding.items() if binds]
-    ways += ["keep fewer layers"] if limits.layers or not ways else []
     if not ranking.channels:
-        note = "none of its channels may go"
-        ways = ["keep fewer layers", "train a narrower network"]
-    remedy = f"raise the budget, or {', or '.join(ways)}"
-    return Diagnostic("D609", message, notes=(note,), help=remedy)
+        note, ways = "none of its channels may go", [] if limits.layers else [NARROWER]
+    return Diagnostic("D609", message, notes=(note,), help=raised(limits.layers, ways))
+
+
+def raised(layers: Sequence[str], ways: Iterable[str] = ()) -> str:
+    """The remedy for a budget that cannot be met.
+
+    Args:
+        layers: that were to stay as they are.
+        ways: what else would help.
+    """
+    fewer = ["keep fewer layers"] if layers else []
+    return ", or ".join(["raise the budget", *ways, *fewer])

@@ -34,7 +34,7 @@ from bayesnas.compiler.operations.primitives import PRIMITIVES
 from bayesnas.compiler.slices.groups import Place
 from bayesnas.compiler.slices.ties import Strand
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote, suggest
-from bayesnas.runtime.weights.choice import Scores, missed_by
+from bayesnas.runtime.weights.choice import Scores, missed_by, raised
 from bayesnas.runtime.weights.subject import Rows, Subject, Values
 
 STRUCTURED: Final = ("channel", "filter")
@@ -100,9 +100,11 @@ class Pieces(Subject):
 
     Args:
         numbers: of each tensor by name, its strand, and the group of every weight.
+        keep: paths of modules whose weights all stay.
     """
 
     numbers: Mapping[str, tuple[Strand, Tensor]] = field(factory=dict, repr=False)
+    keep: tuple[str, ...] = ()
 
     def sums(self, values: Values) -> Rows:
         """Sums of values over each group."""
@@ -193,7 +195,15 @@ def pieces_of(
             groups = MASKED[family](weight.shape)
             numbers[name] = Strand(int(groups.max()) + 1), groups
     strands = [strand for strand, _ in numbers.values()]
-    return Pieces(subject.module, (), strands, subject.losses, subject.generator, numbers=numbers)
+    return Pieces(
+        subject.module,
+        (),
+        strands,
+        subject.losses,
+        subject.generator,
+        numbers=numbers,
+        keep=(*keep,),
+    )
 
 
 def masks(pieces: Pieces, kept: Rows) -> dict[str, Tensor]:
@@ -237,7 +247,7 @@ class Weighing:
             row[scores[strand].argmax()] = True
         missed = missed_by(self.cost(first), budgets)
         if missed is not None:
-            raise DiagnosticError(_unmet(missed, self.cost(first)), status=1)
+            raise DiagnosticError(_unmet(missed, self.cost(first), pieces.keep), status=1)
         sizes = pieces.joined(pieces.sums(self.present)).double()
         uses = pieces.joined(
             pieces.sums({n: w * self.prices.uses[n] for n, w in self.present.items()})
@@ -257,9 +267,9 @@ class Weighing:
         return pieces.split(stay)
 
 
-def _unmet(budget: BudgetConstraint, least: Cost) -> Diagnostic:
+def _unmet(budget: BudgetConstraint, least: Cost, layers: Sequence[str]) -> Diagnostic:
     what = "parameters" if budget.cost == "parameters" else "FLOPs"
     number: int = getattr(least, budget.cost)
     note = f"with one group of each weight tensor, and all that is in no group, it has {number:,}"
     message = f"no mask leaves at most {budget.limit:,} {what}"
-    return Diagnostic("D609", message, notes=(note,), help="raise the budget, or keep fewer layers")
+    return Diagnostic("D609", message, notes=(note,), help=raised(layers))

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from attrs import fields_dict
+
 from bayesnas.commands.arguments import (
     Command,
     add_data,
@@ -30,7 +32,7 @@ from bayesnas.commands.values import (
     parse_values,
     split_words,
 )
-from bayesnas.compiler.settings import TrainSettings, make_settings
+from bayesnas.compiler.settings import CompressSettings, TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
 from bayesnas.dsl.terminal import say
 
@@ -43,8 +45,6 @@ IMPORTANCES: Final = (
     *("magnitude", "taylor", "norm_scale", "random", "evidence"),
     *("bayesnas", "pgnas", "group_lasso", "normal_jeffreys", "variational_dropout"),
 )
-DRAWN: Final = ("pgnas",)
-DRAWS: Final = 24
 # Those of `runtime/weights/families.py`.
 FAMILIES: Final = (*("channel", "filter", "shape", "kernel", "row", "column", "block", "weight"),)
 
@@ -74,20 +74,6 @@ def _add_compress(parser: argparse.ArgumentParser) -> None:
         help=f"whose groups go, some of {', '.join(FAMILIES)}; default %(default)s",
     )
     parser.add_argument(
-        "--draws",
-        type=int,
-        metavar="N",
-        help=f"masks that `pgnas` draws and judges on held-out examples; default {DRAWS}",
-    )
-    parser.add_argument(
-        "--lambda-w",
-        type=float,
-        default=0.0,
-        metavar="X",
-        help="strength of the penalty of `bayesnas`, with or without a budget; by default as the "
-        "budget asks",
-    )
-    parser.add_argument(
         "--steps", type=int, default=1, metavar="N", help="removals, with training between them"
     )
     parser.add_argument(
@@ -109,7 +95,7 @@ def _add_compress(parser: argparse.ArgumentParser) -> None:
     add_objective(parser)
     add_seed(parser)
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
-    add_option(parser, "train")
+    add_option(parser, "compress")
     add_option(parser, "train", "--train-option")
     add_recipe(parser)
     add_log(parser)
@@ -119,17 +105,15 @@ def _compress(options: argparse.Namespace) -> int:
     from bayesnas.runtime.jobs.compression.compress import Compression, compress
     from bayesnas.runtime.weights.choice import Limits
 
-    for name in ("--least", "--round-to", "--steps", "--draws"):
+    for name in ("--least", "--round-to", "--steps"):
         count = getattr(options, name.strip("-").replace("-", "_"))
-        if count is not None and count < 1:
+        if count < 1:
             message, remedy = f"`{name}` is {count}", f"write `{name} 1` or more"
             raise DiagnosticError(Diagnostic("D418", message, help=remedy))
     limits = Limits(options.least, options.round_to, tuple(options.keep))
     _check_limits(options)
-    if options.importance not in DRAWN and options.draws is not None:
-        judge = options.importance or "the default importance"
-        remedy = f"leave it out, or judge by `--importance {DRAWN[0]}`"
-        check_idle(["--draws"], f"with `{judge}`, which draws no masks", remedy)
+    values = parse_options("compress", options.option)
+    own = make_settings(CompressSettings, values)
     families = (*split_words(options.family, "--family", "filter,shape"),)
     wanted = Compression(
         parse_shares(options.budget) if options.budget else (),
@@ -137,12 +121,12 @@ def _compress(options: argparse.Namespace) -> int:
         limits,
         options.steps,
         families,
-        options.draws or DRAWS,
-        options.lambda_w,
+        own.draws,
+        own.lambda_w,
     )
-    values = parse_options("train", options.option)
+    training = {name: value for name, value in values.items() if name in fields_dict(TrainSettings)}
     run = run_options(options, options.out, options.seed, options.resume, options.force)
-    result = compress(_untrained(options) or Path(options.spec), wanted, values, run)
+    result = compress(_untrained(options) or Path(options.spec), wanted, training, run)
     _say_compressed(result, options.out)
     say_report([options.out], options.out)
     return 0

@@ -43,7 +43,7 @@ from bayesnas.runtime.runs.ownership import (
 )
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.record import RunOptions
-from bayesnas.runtime.tasks.interface import Score
+from bayesnas.runtime.tasks.scores import Score
 from bayesnas.runtime.weights.choice import Limits, Share
 from bayesnas.runtime.weights.families import MASKED, ordered
 from bayesnas.runtime.weights.priors.interface import Prior
@@ -51,7 +51,7 @@ from bayesnas.runtime.weights.priors.registry import (
     DRAWN,
     PRIORS,
     check_importance,
-    check_strength,
+    check_learning,
     usual_importance,
 )
 from bayesnas.runtime.weights.priors.several import Held
@@ -69,7 +69,7 @@ class Compression:
         limits: what stays whatever the scores say.
         families: names of `FAMILIES`, whose groups go.
         steps: removals, each followed by its share of the training; 1 or more.
-        draws: masks that are judged on held-out examples, where the importance draws some.
+        draws: masks that are judged on held-out examples, where the importance draws some; 0: 24.
         lambda_w: how strong the penalty of `bayesnas` is; 0: as the budgets ask.
     """
 
@@ -78,7 +78,7 @@ class Compression:
     limits: Limits = field(factory=Limits)
     steps: int = 1
     families: tuple[str, ...] = ("channel",)
-    draws: int = DRAWS
+    draws: int = 0
     lambda_w: float = 0.0
 
     @property
@@ -130,8 +130,9 @@ def compress(
     """
     wanted = evolve(wanted, importance=wanted.importance or usual_importance(wanted.families))
     check_importance(wanted.importance, wanted.families)
-    check_strength(wanted.importance, wanted.lambda_w, len(wanted.budgets))
-    wanted = evolve(wanted, families=ordered(wanted.families))
+    check_learning(wanted.importance, wanted.lambda_w, wanted.draws, len(wanted.budgets))
+    families, draws = ordered(wanted.families), wanted.draws or DRAWS
+    wanted = evolve(wanted, families=families, draws=draws)
     _check_timed(wanted)
     given = [network] if isinstance(network, Path) else options.inputs(network.compiled)
     check_out(options.out, options.resume, options.force, given)
@@ -229,7 +230,7 @@ class _Work:
         self.settings = evolve(settings, epochs=each)
         # Of weights that are kept otherwise none would be exactly zero.
         self.judging = evolve(self.settings, average=0.0, keep="last")
-        if wanted.importance in DRAWN:
+        if wanted.importance == DRAWN:
             self.judging = evolve(self.judging, holdout=settings.holdout or HOLDOUT)
         self.rest = evolve(settings, epochs=max(1, settings.epochs - (parts - 1) * each))
         self.clock: Clock | None = None  # of the removal at hand
@@ -354,7 +355,7 @@ class _Work:
                 "steps": wanted.steps,
                 "step": number,
                 **({} if wanted.families == ("channel",) else {"families": [*wanted.families]}),
-                **({"draws": wanted.draws} if wanted.importance in DRAWN else {}),
+                **({"draws": wanted.draws} if wanted.importance == DRAWN else {}),
                 **({"lambda_w": wanted.lambda_w} if wanted.lambda_w else {}),
             }
         }

@@ -25,7 +25,7 @@ from bayesnas.compiler.space.latencies import Latencies, Whole
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.jobs.costs.latency import measure_networks
 from bayesnas.runtime.network.together.ranks import world
-from bayesnas.runtime.weights.choice import free_strands
+from bayesnas.runtime.weights.choice import free_strands, raised
 
 SHARES: Final = (1.0, 0.75, 0.5, 0.375, 0.25, 0.125, 0.0)  # of the channels of all strands
 TRIES: Final = 5  # choices that are measured
@@ -43,12 +43,14 @@ class Clock:
         device: what runs.
         slices: of its graph, with the pace that was measured.
         table: all that was measured; it grows.
+        layers: that stay as they are.
     """
 
     compiled: Compiled
     device: torch.device
     slices: Slices = field(repr=False)
     table: Latencies = field(repr=False)
+    layers: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -76,7 +78,7 @@ class Clock:
         graphs = {str(k): narrowed_graph(graph, slices, kept) for k, kept in enumerate(widths)}
         table = _measured(compiled, graphs, False, device, table)
         pace = _pace(slices, [*zip(graphs.values(), widths, strict=True)], table)
-        return cls(compiled, device, evolve(slices, pace=pace), table)
+        return cls(compiled, device, evolve(slices, pace=pace), table, (*layers,))
 
     @property
     def pace(self) -> Pace:
@@ -128,7 +130,7 @@ class Clock:
             aim = max(1, round(sqrt(fast * slow) if fast and slow else near))
         fitting = [time for time in chosen if time <= timed.limit]
         if not fitting:
-            raise _too_slow(timed, min(chosen))
+            raise _too_slow(timed, min(chosen), self.layers)
         return chosen[max(fitting)]
 
     def wholes(self, first: Graph, kept: Kept) -> tuple[Whole, ...]:
@@ -180,9 +182,9 @@ def _curves(points: Mapping[str, Sequence[tuple[float, int]]]) -> dict[str, Curv
     return {name: Curve.of(rows) for name, rows in points.items()}
 
 
-def _too_slow(budget: BudgetConstraint, least: int) -> DiagnosticError:
+def _too_slow(budget: BudgetConstraint, least: int, layers: Sequence[str]) -> DiagnosticError:
     limit, found = (cost_text("latency", time) for time in (budget.limit, least))
     message = f"no removal of channels was measured to take at most {limit}"
     note = f"the fastest took {found}"
-    remedy = "raise the budget, or keep fewer layers"
-    return DiagnosticError(Diagnostic("D609", message, notes=(note,), help=remedy), status=1)
+    said = Diagnostic("D609", message, notes=(note,), help=raised(layers))
+    return DiagnosticError(said, status=1)

@@ -37,7 +37,7 @@ from bayesnas.runtime.weights.subject import Subject
 from bayesnas.runtime.weights.turns import TURNS, Trial
 
 EXAMPLES = 1024  # of the training part, that gradients are taken on
-CURVED = 192  # of them, anew for every update, that curvature is taken on
+CURVED = 128  # of them, anew for every update, that curvature is taken on
 CURVED_AT_ONCE = 16
 IN_TURNS = 512  # of them, that derivatives are taken on while channels go in turns
 

@@ -27,6 +27,7 @@ from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.splits import HOLDOUT
 from bayesnas.runtime.jobs.costs.members import biggest, latency_of, network_of
 from bayesnas.runtime.jobs.failures import plugins_named
+from bayesnas.runtime.jobs.heldout import looks
 from bayesnas.runtime.jobs.memory import Demand, watched
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.search.course import Course
@@ -46,7 +47,6 @@ from bayesnas.runtime.supernet.supernet import Supernet
 STEPS: Final = 10  # of each kind that are timed, at most
 _LEAST_STEPS: Final = 2
 _SECONDS: Final = 5.0  # after which no step more is timed than has to be
-_WATCHED: Final = 10  # times that a training looks at what is held out
 _BELIEVED: Final = 64 * 2**20  # bytes: of less, what is measured is the allocator's pages
 
 
@@ -226,7 +226,7 @@ def _training(
     memory: int | None,
     device: torch.device,
 ) -> Phase:
-    graph, origin = compiled.graph, compiled.loaded.source.name
+    graph, origin = compiled.training, compiled.loaded.source.name
     settings, data, _ = settled(settings, data, compiled, settings.holdout or None)
     demand = Demand.of(graph, settings, device, len(data.train))
     tried = evolve(settings, batch_size=demand.affordable)
@@ -241,10 +241,10 @@ def _training(
         size = AtOnce(demand.footprint, tried.batch_size).forward(TEST)
         part = data.test.first(size)
         each = seconds_of(lambda: evaluate(learner.judged, data, part, size), device) / len(part)
-    held = _WATCHED * (len(data.train) - len(fit))
+    held = looks(settings.epochs) * (len(data.train) - len(fit))
     return _phase(
         ("training", words),
-        graph,
+        compiled.graph,
         demand,
         (tried.batch_size, [settings.epochs * len(batches)], [timing]),
         each * (len(data.test) + held),

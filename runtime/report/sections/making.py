@@ -132,10 +132,9 @@ def _compression(record: Any) -> Iterator[str]:
         yield from ("--family", ",".join(families))
     limits = record.get("limits", {})
     counts = {"steps": record.get("steps", 1), "least": 1, "round_to": 1, **limits}
-    if "draws" in record:
-        yield from ("--draws", str(record["draws"]))
-    if "lambda_w" in record:
-        yield from ("--lambda-w", str(record["lambda_w"]))
+    for name in ("draws", "lambda_w"):
+        if name in record:
+            yield from ("--option", f"{name}={record[name]:g}")
     for name in ("steps", "least", "round_to"):
         if counts[name] != 1:
             yield from (f"--{name.replace('_', '-')}", str(counts[name]))

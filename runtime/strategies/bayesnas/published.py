@@ -13,7 +13,6 @@ from torch import Tensor
 
 from bayesnas.compiler.passes.gamma import Dependency, derive_gamma
 from bayesnas.compiler.space.choices import Member
-from bayesnas.compiler.space.prices import best_member
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.reading import ANY_NUMBER, Schema, both, one_of, open_record, table
 from bayesnas.runtime.strategies.bayesnas.posterior import GatePosterior, Layout
@@ -110,13 +109,11 @@ class Published(Strategy):
 
     def _fits(self, gone: Collection[str]) -> bool:
         """Whether the budgets can be met without these groups."""
-        widths, prices = self.problem.widths, self.problem.prices
-        if self.settings.discretize == "no" or (widths is None and not prices.budgets):
+        bounded = self.problem.widths or self.problem.prices
+        if self.settings.discretize == "no" or not bounded.budgets:
             return True
         rest = self.space.restricted(self.space.candidates() - set(gone))
-        if widths is not None:
-            return widths.possible(rest)
-        return best_member(rest, {}, prices) is not None
+        return self.problem.possible(rest, {})
 
     def _report(self, changes: Mapping[str, float]) -> None:
         for edge, row in zip(self.problem.graph.searched(), self.posterior.rows(), strict=True):

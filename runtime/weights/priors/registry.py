@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import inf
 from typing import Final
 
+from bayesnas.compiler.settings import check_setting
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle, quote, suggest
 from bayesnas.runtime.weights.families import check_families
 from bayesnas.runtime.weights.importance import IMPORTANCES
@@ -25,7 +25,7 @@ PRIORS: Final[Mapping[str, type[Prior]]] = {
 }
 
 STRONG: Final = "bayesnas"  # whose penalty has a strength of its own, lambda_w of (16)
-DRAWN: Final = ("pgnas",)  # posteriors over masks, of which some are judged
+DRAWN: Final = "pgnas"  # a posterior over masks, of which some are judged
 
 # The families of those that do not judge all.
 _JUDGED: Final = {
@@ -42,27 +42,27 @@ def usual_importance(families: Sequence[str]) -> str:
     return "evidence" if set(families) == {"channel"} else "magnitude"
 
 
-def check_strength(name: str, lambda_w: float, budgets: int) -> None:
-    """Refuse a strength of what has none, and to remove what nothing bounds.
+def check_learning(name: str, lambda_w: float, draws: int, budgets: int) -> None:
+    """Refuse settings of importances that do nothing, and to remove what nothing bounds.
 
     Args:
         name: of an importance.
-        lambda_w: the strength; 0 where none was said.
+        lambda_w: the strength of its penalty; 0 where none was said.
+        draws: masks that are judged; 0 where no number was said.
         budgets: how many there are.
 
     Raises:
-        DiagnosticError: D423 (``lambda_w`` does nothing), D418 (it is no strength, or there is
-            neither a budget nor a strength).
+        DiagnosticError: D231 (a value), D423 (it does nothing), D418 (there is neither a budget nor
+            a strength).
     """
-    if lambda_w and name != STRONG:
-        remedy = f"leave it out, or judge by `--importance {STRONG}`"
-        check_idle(["--lambda-w"], f"with `{name}`", remedy)
-    if not 0 <= lambda_w < inf:
-        message, remedy = f"`--lambda-w` is {lambda_w:g}", "write a number above 0"
-        raise DiagnosticError(Diagnostic("D418", message, help=remedy))
+    for setting, value, user in (("lambda_w", lambda_w, STRONG), ("draws", draws, DRAWN)):
+        check_setting("compress", setting, value, None)
+        if value and name != user:
+            remedy = f"leave it out, or judge by `--importance {user}`"
+            check_idle([f"--option {setting}"], f"with `{name}`", remedy)
     if not budgets and not lambda_w:
         message = "nothing says how small the network is to be"
-        remedy = f"add `--budget flops=50%`, or `--importance {STRONG} --lambda-w 1`"
+        remedy = f"add `--budget flops=50%`, or `--importance {STRONG} --option lambda_w=1`"
         raise DiagnosticError(Diagnostic("D418", message, help=remedy))
 
 

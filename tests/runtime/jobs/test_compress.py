@@ -14,7 +14,6 @@ from support import assert_style
 
 from bayesnas import load_network
 from bayesnas.cli import main
-from bayesnas.commands.trained import compressing
 from bayesnas.commands.trained.compressing import IMPORTANCES
 from bayesnas.compiler.graph.cost import Cost, graph_cost
 from bayesnas.compiler.graph.model import BudgetConstraint
@@ -23,7 +22,6 @@ from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.jobs.compression.bounds import step_budgets
 from bayesnas.runtime.jobs.compression.compress import (
-    DRAWS,
     Compression,
     CompressResult,
     compress,
@@ -34,7 +32,6 @@ from bayesnas.runtime.report.page import write_report
 from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.weights import importance
 from bayesnas.runtime.weights.choice import Limits, Share
-from bayesnas.runtime.weights.priors import registry
 from bayesnas.runtime.weights.priors.registry import PRIORS
 from bayesnas.runtime.weights.turns import TURNS
 
@@ -349,9 +346,8 @@ def test_the_command(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     "words",
     ["--budget flops=0%", "--budget flops=150%", "--budget time=50%", "--budget half",
      "--budget flops=50% --least 0", "--budget flops=50% --round-to -2",
-     "--budget flops=50% --steps 0", "--budget flops=50% --importance pgnas --draws 0",
-     "--budget flops=50% --option epochs", "--steps 2",
-     "--importance bayesnas --lambda-w -1", "--importance bayesnas --lambda-w nan"],
+     "--budget flops=50% --steps 0", "--budget flops=50% --option epochs", "--steps 2",
+     "--importance bayesnas --option lambda_w"],
 )  # fmt: skip
 def test_what_cannot_be_read(
     words: str, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -361,11 +357,28 @@ def test_what_cannot_be_read(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_strength_is_a_setting(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["compress", str(whole), "-o", str(tmp_path / "out"), "--importance", "bayesnas"]
+    assert main([*command, "--option", "lambda_w=-1"]) == 2
+    said = capsys.readouterr().err
+    assert "error[D231]: invalid value `-1` of `lambda_w`" in said
+    assert "write a number from 0 to 1000" in said
+    assert main([*command, "--lambda-w", "1"]) == 2
+    assert "write `--option lambda_w=VALUE`: it is a setting" in capsys.readouterr().err
+    assert main([*command, "--train-option", "lambda_w=1"]) == 2
+    assert "error[D423]: `--train-option` does nothing with a run" in capsys.readouterr().err
+    assert main(["compress", "x", "-o", "y", "--option", "help"]) == 0
+    assert "strength of the penalty of `bayesnas`" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_strength_is_of_one_importance(whole: Path, tmp_path: Path) -> None:
     wanted = Compression((Share("flops", 50),), "group_lasso", lambda_w=1.0)
     diagnostic = refusal(whole, tmp_path / "out", wanted)
     assert diagnostic.code == "D423"
-    assert diagnostic.message == "`--lambda-w` does nothing with `group_lasso`"
+    assert diagnostic.message == "`--option lambda_w` does nothing with `group_lasso`"
 
 
 def test_without_a_budget_what_is_zero_goes_and_costs_nothing(whole: Path, tmp_path: Path) -> None:
@@ -379,12 +392,11 @@ def test_without_a_budget_what_is_zero_goes_and_costs_nothing(whole: Path, tmp_p
     assert gone
     assert {row["norm"] for row in gone} == {0.0}
     write_report([tmp_path / "out"], tmp_path / "page.html")
-    assert "--lambda-w 500.0" in (tmp_path / "page.html").read_text("utf-8")
+    assert "--option lambda_w=500" in (tmp_path / "page.html").read_text("utf-8")
 
 
 def test_the_command_offers_every_importance() -> None:
     assert set(IMPORTANCES) == {*importance.IMPORTANCES, *TURNS, *PRIORS}
-    assert (compressing.DRAWN, compressing.DRAWS) == (registry.DRAWN, DRAWS)
 
 
 def test_limits_of_channels_where_none_go(
@@ -395,9 +407,7 @@ def test_limits_of_channels_where_none_go(
     assert "error[D423]: `--round-to` does nothing with `--family row,kernel`" in (
         capsys.readouterr().err
     )
-    assert main([*command, "--draws", "5"]) == 2
-    assert "error[D423]: `--draws` does nothing with `the default importance`" in (
-        capsys.readouterr().err
-    )
+    assert main([*command, "--option", "draws=5"]) == 2
+    assert "error[D423]: `--option draws` does nothing with `evidence`" in (capsys.readouterr().err)
     assert main([*command, "--family", "rows"]) == 2
     assert "no family of weights `rows`" in capsys.readouterr().err

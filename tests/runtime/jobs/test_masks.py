@@ -97,7 +97,8 @@ def test_the_command_tells_of_the_masks(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     Path("net.nas").write_text(NET, encoding="utf-8")
     data = f"folder:{striped(tmp_path / 'data')}"
-    line = "compress net.nas -o out --budget flops=50% --importance pgnas --draws 5 --device cpu"
+    line = "compress net.nas -o out --budget flops=50% --importance pgnas --device cpu"
+    line += " --option draws=5"
     assert main([*line.split(), "--data", data]) == 0
     told = json.loads(Path("out/result.json").read_text("utf-8"))["compression"]
     losses = [mask["loss"] for mask in told["masks"]]

@@ -29,7 +29,7 @@ from bayesnas.runtime.runs.folder import Run
 from bayesnas.runtime.runs.ownership import check_out
 from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.runs.seals import sealed
-from bayesnas.runtime.tasks.interface import Report, Score
+from bayesnas.runtime.tasks.scores import Report, Score
 
 
 @pytest.fixture(scope="module")
