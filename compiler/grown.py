@@ -15,9 +15,9 @@ from bayesnas.compiler.artifacts.derive import literal_number
 from bayesnas.compiler.pipeline import Compiled, compile_loaded
 from bayesnas.compiler.program.definitions import OperationLike, operations_of, walk
 from bayesnas.dsl import tree
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, quote
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, quote, suggest
 from bayesnas.dsl.loader import Loaded, load_text, network_around
-from bayesnas.dsl.printer import print_spec
+from bayesnas.dsl.printing.printer import print_spec
 
 CELL = "cell"  # what networks call the motif that they do not define
 SEARCHED = "<library>/ops/darts.nas"  # operations as they are searched: networks have their own
@@ -43,7 +43,7 @@ def grown(
     motif = cell or _cell_of(found)
     if motif not in found.program.motifs:
         message = f"`{found.network.name}` has no motif `{motif}`"
-        raise _no_cell(message, f"choose from {quote(found.program.motifs)}")
+        raise _no_cell(message, suggest(motif, found.program.motifs, _motif_remedy(found)))
     motifs = _motifs_from(found, motif)
     network = evolve(network, body=tuple(_renamed(network.body, motif)))
     operations = _operations(found, outer, [*motifs, network])
@@ -101,7 +101,14 @@ def _cell_of(found: Compiled) -> str:
     if len(motifs) == 1:
         return motifs[0]
     what = f"chains of {quote(motifs)}" if motifs else "no chain of one cell"
-    raise _no_cell(f"`{found.network.name}` has {what}", "name the motif: `--cell NAME`")
+    raise _no_cell(f"`{found.network.name}` has {what}", _motif_remedy(found))
+
+
+def _motif_remedy(found: Compiled) -> str:
+    """How to say which of the motifs is meant."""
+    if not (motifs := found.program.motifs):
+        return "name a spec with a motif to make cells of: this one has none"
+    return f"name the motif: {quote([f'--cell {name}' for name in motifs], 'or')}"
 
 
 def _motifs_from(found: Compiled, motif: str) -> list[tree.Motif]:

@@ -30,7 +30,7 @@ from unittest import mock
 import hypothesis
 from attrs import evolve, field, frozen
 from fuzz_cases import FIFO, FOLDER, KINDS, LINK, Case, bases, graphs
-from support import TooSlowError, assert_style
+from support import TooSlowError, assert_style, is_member
 
 from bayesnas.commands.inputs import read_input
 from bayesnas.commands.tables import number
@@ -49,11 +49,11 @@ from bayesnas.compiler.settings import make_settings
 from bayesnas.compiler.space.choices import member_space
 from bayesnas.compiler.space.members import draw_member, reach
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, render_all
-from bayesnas.dsl.formatter import format_source
 from bayesnas.dsl.loader import Loaded, load, load_text
 from bayesnas.dsl.mistakes.explain import count_words
 from bayesnas.dsl.parsing.parser import parse
-from bayesnas.dsl.printer import print_spec
+from bayesnas.dsl.printing.formatter import format_source
+from bayesnas.dsl.printing.printer import print_spec
 
 MAX_SECONDS = 2.0  # of computing, for one case
 MAX_GROWTH = 500  # MB of memory, in one case
@@ -178,7 +178,7 @@ def check_space(loaded: Loaded, seed: int) -> None:
 def check_sample(compiled: Compiled, seed: int) -> None:
     """A sample is a member, and its spec is that network."""
     member, pruned = draw_member(compiled.graph, seed)
-    assert member_space(compiled.graph).contains(member)
+    assert is_member(member_space(compiled.graph), member)
     text = print_spec(derive_spec(compiled, pruned))
     derived = load_text(Source("derived.nas", text), Path("/nonexistent"))
     again = compile_loaded(derived, network=compiled.network.name)

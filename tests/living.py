@@ -34,7 +34,7 @@ from bayesnas.compiler.graph.walks import looked_up
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.space.choices import Member
 from bayesnas.dsl.diagnostics import DiagnosticError
-from bayesnas.dsl.printer import print_spec
+from bayesnas.dsl.printing.printer import print_spec
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.examples import Part
 from bayesnas.runtime.supernet.supernet import Score, Supernet

@@ -10,7 +10,7 @@ import gc
 import re
 import signal
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -24,6 +24,7 @@ from bayesnas.compiler.graph.model import Edge, Graph
 from bayesnas.compiler.pipeline import Compiled, compile_loaded
 from bayesnas.compiler.program.definitions import Program
 from bayesnas.compiler.program.resolve import resolve
+from bayesnas.compiler.space.choices import Member, MemberSpace, SearchedConnection
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source
 from bayesnas.dsl.loader import Loaded, load_text
@@ -106,6 +107,20 @@ def operations(graph: Graph, node: str) -> list[str]:
 def edge(graph: Graph, identifier: str) -> Edge:
     [found] = [e for e in graph.edges() if e.id == identifier]
     return found
+
+
+def is_member(space: MemberSpace, member: Member) -> bool:
+    """Whether these groups are a member: what each node keeps is what it may."""
+
+    def kept_well(arriving: Sequence[SearchedConnection], kept: int | None) -> bool:
+        counts = [len(member.intersection(c.options)) for c in arriving]
+        if kept is None:
+            enough = all(n or space.droppable(c) for n, c in zip(counts, arriving, strict=True))
+        else:
+            enough = sum(counts) == min(kept, len(counts))
+        return max(counts) <= 1 and enough
+
+    return member <= space.candidates() and all(kept_well(*node) for node in space.nodes())
 
 
 # ------------------------------------------------------------------------------ what is refused

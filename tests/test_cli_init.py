@@ -13,7 +13,7 @@ from PIL import Image
 
 from bayesnas.cli import main
 from bayesnas.dsl.diagnostics import Source
-from bayesnas.dsl.formatter import format_source
+from bayesnas.dsl.printing.formatter import format_source
 
 SHORT = (
     "--device cpu --option warmup_epochs=0.2 --option rounds=1 --option epochs=0.2 "

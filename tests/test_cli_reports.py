@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bayesnas.commands.reports import class_csv, class_lines, recall_line
-from bayesnas.runtime.tasks.confusion import Confusion
+from bayesnas.runtime.tasks.scores import Confusion
 
 
 def mostly_right(count: int, name: str = "class {}") -> Confusion:

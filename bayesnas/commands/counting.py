@@ -76,7 +76,7 @@ def _sample(options: argparse.Namespace) -> int:
     from bayesnas.compiler.graph.cost import cost_text, graph_cost
     from bayesnas.compiler.pipeline import compile_spec
     from bayesnas.compiler.space.members import draw_member
-    from bayesnas.dsl.printer import print_spec
+    from bayesnas.dsl.printing.printer import print_spec
 
     check_seed(options.seed)
     if options.out is not None:

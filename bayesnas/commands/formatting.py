@@ -36,7 +36,7 @@ def _fmt(options: argparse.Namespace) -> int:
     A wrong spec keeps no other from being formatted. With ``--check`` or ``--diff`` nothing is
     written.
     """
-    from bayesnas.dsl.formatter import format_source
+    from bayesnas.dsl.printing.formatter import format_source
 
     specs, check, diff = options.specs, options.check, options.diff
     changed = same = status = 0

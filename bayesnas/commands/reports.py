@@ -14,9 +14,8 @@ from bayesnas.dsl.terminal import visible
 
 if TYPE_CHECKING:
     from bayesnas.runtime.jobs.prediction import Fault, Prediction
-    from bayesnas.runtime.tasks.confusion import Confusion
-    from bayesnas.runtime.tasks.interface import Report, Task
-    from bayesnas.runtime.tasks.measures import Measures
+    from bayesnas.runtime.tasks.interface import Task
+    from bayesnas.runtime.tasks.scores import Confusion, Measures, Report
 
 _FULL: Final = 10  # classes whose confusion matrix is shown
 _ROWS: Final = 20  # classes in a table

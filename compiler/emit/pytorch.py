@@ -11,10 +11,10 @@ from collections.abc import Mapping
 
 from attrs import field, frozen
 
-from bayesnas.compiler.emit.bodies import Bodies
-from bayesnas.compiler.emit.classes import Classes
 from bayesnas.compiler.emit.edge_sources import EdgeSources
 from bayesnas.compiler.emit.helpers import helper_source
+from bayesnas.compiler.emit.motifs.classes import Classes
+from bayesnas.compiler.emit.motifs.writing import Common
 from bayesnas.compiler.emit.names import TAKEN
 from bayesnas.compiler.emit.schedule import Schedule
 from bayesnas.compiler.emit.source import imported_modules
@@ -62,7 +62,7 @@ def emit_torch(
     modules = imported_modules(graph)
     taken = TAKEN | {module.partition(".")[0] for module in modules}
     edges = EdgeSources(graph, plan, taken)
-    classes = Classes(Bodies(graph, edges, carrying), statistics)
+    classes = Classes(Common(graph, edges, carrying), statistics)
     definitions = classes.definitions(taken | edges.functions.taken)
     helpers = helper_source(edges.functions.helpers() | classes.helpers)
     source = "".join(

@@ -14,7 +14,7 @@ from bayesnas.compiler.program.definitions import OperationLike, Program
 from bayesnas.compiler.program.evaluate import evaluate, substitute, substitute_term
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import DiagnosticError
-from bayesnas.dsl.printer import print_expression
+from bayesnas.dsl.printing.terms import print_expression
 
 IDENTITY = Operation("skip", "skip", (Stage("skip", ()),))
 

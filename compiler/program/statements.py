@@ -13,7 +13,7 @@ from bayesnas.compiler.program.definitions import Declaration, declarations
 from bayesnas.compiler.program.names import Checker, given_nodes
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Span, quote, suggest
-from bayesnas.dsl.printer import print_reference
+from bayesnas.dsl.printing.terms import print_reference
 
 COSTS: Final[tuple[CostName, ...]] = ("parameters", "flops", "latency")
 

@@ -75,22 +75,6 @@ class MemberSpace:
                     factors.update(sizes)
         return prod(factor**times for factor, times in factors.items())
 
-    def contains(self, member: Member) -> bool:
-        """Whether these groups are a member."""
-        return member <= self.candidates() and all(
-            self._fits(arriving, kept, member) for arriving, kept in self.nodes()
-        )
-
-    def _fits(
-        self, arriving: Sequence[SearchedConnection], kept: int | None, member: Member
-    ) -> bool:
-        counts = [len(member.intersection(c.options)) for c in arriving]
-        if kept is None:
-            enough = all(n or self.droppable(c) for n, c in zip(counts, arriving, strict=True))
-        else:
-            enough = sum(counts) == min(kept, len(counts))
-        return max(counts) <= 1 and enough
-
     def members(self) -> Iterator[Member]:
         """Every member, in order: the last connection of the last node varies fastest."""
         for parts in product(*(self._choices(*node) for node in self.nodes())):

@@ -42,8 +42,9 @@ from bayesnas.runtime.data.registry import STANDARDISE, Ports, Request, Standard
 from bayesnas.runtime.data.splits import reserve_test, split_words
 from bayesnas.runtime.tasks.bundle import bundled, tensors
 from bayesnas.runtime.tasks.interface import Array, Task, wrong
+from bayesnas.runtime.tasks.outputs import Output
 from bayesnas.runtime.tasks.registry import task_of
-from bayesnas.runtime.tasks.several import Output, Several, parts_of
+from bayesnas.runtime.tasks.several import Several, parts_of
 
 _ROWS: Final = ("regression", "multilabel")  # objectives of rows of numbers
 

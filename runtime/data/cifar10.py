@@ -32,13 +32,15 @@ def load(request: Request) -> Data:
             )
     except (RuntimeError, OSError) as error:
         remedy = "pass `--download`, or `--data-root` where it lies"
+        reason = "`cifar-10-batches-py` is missing there, or its files are others"
         if options.download:
+            reason = str(error).splitlines()[0].lower()
             remedy = "check the network, or fetch it elsewhere and pass `--data-root`"
         raise DiagnosticError(
             Diagnostic(
                 "D507",
                 f"CIFAR-10 is not at `{options.root}`",
-                notes=(str(error).splitlines()[0].lower(),),
+                notes=(reason,),
                 help=remedy,
             ),
             status=1 if options.download else 2,

@@ -294,9 +294,9 @@ def kinds() -> tuple[str, ...]:
 
 def source_of(name: str) -> Source | None:
     """The source of data called ``name``, if there is one."""
-    word, colon, _ = name.partition(":")
+    word, colon, argument = name.partition(":")
     every = (*SOURCES, *_OWN.values())
-    fitting = (s for s in every if s.word == word and bool(s.argument) == bool(colon))
+    fitting = (s for s in every if s.word == word and (bool(argument) if s.argument else not colon))
     return next(fitting, None)
 
 

@@ -21,7 +21,8 @@ from bayesnas.runtime.network.modules import EMITTED
 from bayesnas.runtime.runs.folder import Run
 from bayesnas.runtime.runs.ownership import has_checkpoint
 from bayesnas.runtime.tasks.bundle import tensors
-from bayesnas.runtime.tasks.interface import Score, Task
+from bayesnas.runtime.tasks.interface import Task
+from bayesnas.runtime.tasks.scores import Score
 
 _LOPSIDED: Final = 1.5  # times the mean, the share of the largest class
 _ENDING: Final = ("D504", "D505", "D602", "D617")  # what ends a run in its midst

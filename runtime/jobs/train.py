@@ -63,7 +63,8 @@ from bayesnas.runtime.runs.reading import (
 )
 from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.runs.status import run_progress
-from bayesnas.runtime.tasks.interface import Report, Score, Task
+from bayesnas.runtime.tasks.interface import Task
+from bayesnas.runtime.tasks.scores import Report, Score
 
 
 @frozen
@@ -364,6 +365,7 @@ class _Training:
             str(self.device),
         )
         if self.run.writes:
+            self.run.write_lines("history.jsonl", self.history)  # it may be lost by now
             self._write(result)
         self._tell("end", result.record())
         return result

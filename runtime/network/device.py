@@ -28,20 +28,36 @@ def pick_device(name: str) -> torch.device:
         raise DiagnosticError(Diagnostic("D412", message, help=remedy))
     if started.size > 1 and name == "cuda":
         name = f"cuda:{started.local_rank}"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device).item()  # the device `meta` holds no numbers
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise DiagnosticError(
-            Diagnostic(
-                "D412",
-                f"no device `{name}` on this machine",
-                notes=(str(error).splitlines()[0],),
-                help="choose `auto`, `cpu`, or `cuda` where PyTorch sees a GPU",
-            )
-        ) from None
+    device = _usable(name)
     if device.type == "cuda":
         torch.backends.cudnn.deterministic = True
         # Of threads that go backward; they make the context themselves.
         warnings.filterwarnings("ignore", ".*no current CUDA context")
     return device
+
+
+def _usable(name: str) -> torch.device:
+    """The device of that name.
+
+    Raises:
+        DiagnosticError: D412 (there is none, or it cannot work here).
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise _missing(name) from None
+    try:
+        torch.empty(1, device=device).item()  # the device `meta` holds no numbers
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        if device.type == "cuda":
+            count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+            reason = f"PyTorch sees {count or 'no'} GPU{'' if count == 1 else 's'} here"
+        raise _missing(name, reason) from None
+    return device
+
+
+def _missing(name: str, *notes: str) -> DiagnosticError:
+    message, remedy = f"no device `{name}` on this machine", "choose `auto`, `cpu`, or `cuda`"
+    remedy += " where PyTorch sees a GPU"
+    return DiagnosticError(Diagnostic("D412", message, notes=notes, help=remedy))

@@ -17,7 +17,8 @@ from bayesnas.runtime.network.carrying import States, judged_rows
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.network.together.ranks import world
 from bayesnas.runtime.tasks.bundle import Inputs
-from bayesnas.runtime.tasks.interface import Report, Score, Task
+from bayesnas.runtime.tasks.interface import Task
+from bayesnas.runtime.tasks.scores import Report, Score
 
 Judgement = TypeVar("Judgement", Score, Report, Tensor)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from attrs import evolve
 from filelock import FileLock, Timeout
 
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
@@ -83,8 +84,7 @@ def check_out(out: Path, resume: bool, force: bool, inputs: Iterable[Path] = ())
     ours = settings_of(out) is not None
     if resume:
         if not ours and not _steps_of(out):
-            remedy = "leave `--resume` out to begin the run there"
-            raise DiagnosticError(Diagnostic("D414", f"nothing to resume in `{out}`", help=remedy))
+            raise _nothing_to_resume(out)
         return
     if out.is_dir() and all(map(_passing, out.iterdir())):
         return
@@ -102,6 +102,21 @@ def check_out(out: Path, resume: bool, force: bool, inputs: Iterable[Path] = ())
         if path.exists() and path.resolve().is_relative_to(out.resolve()):
             remedy = "choose another folder for the new run"
             raise _taken(f"`{path}` lies in `{out}`, which `--force` would replace", remedy)
+
+
+def _nothing_to_resume(out: Path) -> DiagnosticError:
+    found = Diagnostic(
+        "D414",
+        f"nothing to resume in `{out}`",
+        help="leave `--resume` out to begin the run there",
+    )
+    if (out / SETTINGS).exists():
+        found = evolve(
+            found,
+            notes=(f"its `{SETTINGS}` is not what runs write: it may be damaged",),
+            help="restore that file from a copy, or run the command again in a new folder",
+        )
+    return DiagnosticError(found)
 
 
 def _taken(message: str, remedy: str) -> DiagnosticError:

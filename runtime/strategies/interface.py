@@ -39,7 +39,7 @@ from bayesnas.runtime.strategies.sampling import draw_members, thinned
 from bayesnas.runtime.strategies.widths import Widths
 from bayesnas.runtime.supernet.supernet import RECALIBRATION, Supernet
 from bayesnas.runtime.tasks.bundle import Inputs
-from bayesnas.runtime.tasks.interface import Score
+from bayesnas.runtime.tasks.scores import Score
 
 # Of `gates.jsonl`; docs/algorithm.md says what they are.
 COLUMNS = ("w", "w_solved", "s", "gamma", "omega", "C", "error", "evidence_change", "chance")

@@ -58,7 +58,7 @@ from bayesnas.runtime.supernet.curvature import (
 )
 from bayesnas.runtime.supernet.gates import Gates
 from bayesnas.runtime.tasks.bundle import Inputs
-from bayesnas.runtime.tasks.interface import Score
+from bayesnas.runtime.tasks.scores import Score
 
 RECALIBRATION = 1024  # examples that normalisation is estimated from anew
 RECORDED = 0.25  # share of the groups, from which a step runs all of them, recorded, on a GPU

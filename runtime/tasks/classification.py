@@ -14,19 +14,17 @@ from torch.nn.functional import cross_entropy, one_hot, pad
 
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
-from bayesnas.runtime.tasks.confusion import Confusion
 from bayesnas.runtime.tasks.interface import (
     AT_ONCE,
     Array,
     Factors,
-    Report,
-    Score,
     Task,
     inverse_shares,
     likeliest,
     numbers_on,
     wrong,
 )
+from bayesnas.runtime.tasks.scores import Confusion, Report, Score
 
 TOP: Final = "top5_accuracy"
 _TOP: Final = 5

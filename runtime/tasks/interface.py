@@ -15,16 +15,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 import torch
-from attrs import field, frozen
+from attrs import frozen
 from torch import Tensor
 from typing_extensions import Self
 
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
-from bayesnas.runtime.tasks.confusion import Array as Array
-from bayesnas.runtime.tasks.confusion import Confusion
-from bayesnas.runtime.tasks.measures import Measures
+from bayesnas.runtime.tasks.scores import Array as Array
+from bayesnas.runtime.tasks.scores import Report, Score
 
 Units: TypeAlias = tuple[tuple[float, ...], tuple[float, ...]]  # mean, deviation by channel
 Reduction: TypeAlias = Literal["mean", "sum"]
@@ -37,45 +36,6 @@ AT_ONCE = 16
 def wrong(place: str, code: str, what: str, remedy: str, *notes: str) -> DiagnosticError:
     """What is wrong with an array or file, ``place`` as its user knows it."""
     return DiagnosticError(Diagnostic(code, f"{place} {what}", notes=notes, help=remedy))
-
-
-@frozen
-class Score:
-    """How good a network is on some examples.
-
-    Args:
-        loss: mean negative log-likelihood, nats an example.
-        quality: the task's metric, larger is better.
-        more: other metrics by their names, those of `Task.more_metrics`.
-    """
-
-    loss: float
-    quality: float
-    more: Mapping[str, float] = field(factory=dict)
-
-
-@frozen
-class Report:
-    """A score, and the answers by class where the task has classes, or by target or label.
-
-    ``parts`` are of a task of several outputs: the report of each, by its port.
-    """
-
-    score: Score
-    confusion: Confusion | None = None
-    measures: Measures | None = None
-    parts: Mapping[str, Report] = field(factory=dict)
-
-    def record(self, part: str) -> dict[str, Any]:
-        """For files, what it has besides the score of the part: ``test_by_class``."""
-        entries = {}
-        if self.confusion is not None:
-            entries[f"{part}_by_class"] = self.confusion.record()
-        if self.measures is not None:
-            entries[f"{part}_by_{self.measures.what}"] = self.measures.record()
-        for port, report in self.parts.items():
-            entries |= report.record(f"{part}_{port}")
-        return entries
 
 
 @frozen

@@ -17,15 +17,13 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.runtime.tasks.interface import (
     Array,
     Factors,
-    Report,
-    Score,
     Task,
     column_names,
     likeliest,
     unit_factors,
     wrong,
 )
-from bayesnas.runtime.tasks.measures import Measures
+from bayesnas.runtime.tasks.scores import Measures, Report, Score
 
 _SAID: Final = 4  # labels of an example in words
 

@@ -15,15 +15,9 @@ from torch.nn.functional import cross_entropy, one_hot
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.tasks.interface import (
-    Array,
-    Factors,
-    Score,
-    Task,
-    likeliest,
-    wrong,
-)
+from bayesnas.runtime.tasks.interface import Array, Factors, Task, likeliest, wrong
 from bayesnas.runtime.tasks.places import place_factors, sampled_place_factors
+from bayesnas.runtime.tasks.scores import Score
 
 UNKNOWN = "<unk>"  # the token of all that are not in the vocabulary
 _LARGEST = 700.0  # nats whose exponential is still finite

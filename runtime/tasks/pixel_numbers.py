@@ -13,17 +13,10 @@ from torch import Tensor
 
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.tasks.interface import (
-    Array,
-    Factors,
-    Map,
-    Score,
-    numbers_on,
-    unit_factors,
-    wrong,
-)
+from bayesnas.runtime.tasks.interface import Array, Factors, Map, numbers_on, unit_factors, wrong
 from bayesnas.runtime.tasks.pixels import by
 from bayesnas.runtime.tasks.places import AtPlaces
+from bayesnas.runtime.tasks.scores import Score
 
 _PERFECT: Final = 100.0  # decibels, at most
 
@@ -169,16 +162,26 @@ class PixelRegression(AtPlaces):
         for outputs, targets in predictions:
             loss += float(self.losses(outputs, targets).sum())
             count += len(targets)
-            error = outputs.to(torch.float64) - self._standardised(targets)
-            error = error.reshape(len(error), len(self.mean), -1)
-            square += float((error * numbers_on(self.deviation, error)[:, None]).square().nansum())
-            known += int((~error.isnan()).sum())
-        return Score(loss / max(count, 1), self._psnr(square / max(known, 1)))
+            errors = self._errors(outputs, targets)
+            square += float(errors.square().nansum())
+            known += int((~errors.isnan()).sum())
+        mean = torch.tensor(square / max(known, 1), dtype=torch.float64)
+        return Score(loss / max(count, 1), float(self._psnr(mean)))
 
-    def _psnr(self, square: float) -> float:
-        """Of a mean square error, in decibels, at most `_PERFECT`."""
+    def qualities(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The peak signal-to-noise ratio, in decibels."""
+        return self._psnr(self._errors(outputs, targets).square().nanmean(dim=(1, 2)))
+
+    def _errors(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Float64 [N, C, P], in the units of the targets; NaN where these are not known."""
+        error = outputs.to(torch.float64) - self._standardised(targets)
+        error = error.reshape(len(error), len(self.mean), -1)
+        return error * numbers_on(self.deviation, error)[:, None]
+
+    def _psnr(self, square: Tensor) -> Tensor:
+        """Of mean square errors, in decibels, at most `_PERFECT`."""
         least = self.peak**2 * 10 ** (-_PERFECT / 10)
-        return 10 * math.log10(self.peak**2 / max(square, least))
+        return 10 * (self.peak**2 / square.clamp_min(least)).log10()
 
     def answers(self, outputs: Tensor, top: int) -> list[list[tuple[str, float]]]:  # noqa: ARG002
         """The mean of each channel, in its own unit."""
@@ -241,7 +244,7 @@ class PixelRegression(AtPlaces):
         zeros = torch.zeros(len(targets), targets[0].numel(), device=targets.device)
         flat = targets.to(torch.float64).transpose(0, 1).flatten(1)
         square = (flat - flat.nanmean(dim=1, keepdim=True)).square().nanmean()
-        return Score(float(self.losses(zeros, targets).mean()), self._psnr(float(square)))
+        return Score(float(self.losses(zeros, targets).mean()), float(self._psnr(square)))
 
     # ------------------------------------------------------------------------------- what is kept
 

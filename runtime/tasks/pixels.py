@@ -19,14 +19,11 @@ from torch.nn.functional import cross_entropy, one_hot, pad
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.tasks.confusion import Confusion
 from bayesnas.runtime.tasks.interface import (
     Array,
     Factors,
     Map,
     Reduction,
-    Report,
-    Score,
     inverse_shares,
     likeliest,
     numbers_on,
@@ -38,6 +35,7 @@ from bayesnas.runtime.tasks.places import (
     place_factors,
     sampled_place_factors,
 )
+from bayesnas.runtime.tasks.scores import Confusion, Report, Score
 
 IGNORED = 255  # the label of places that count for nothing
 
@@ -240,6 +238,21 @@ class PixelClassification(AtPlaces):
             counts += torch.bincount(pairs, minlength=size * size).cpu().numpy().reshape(size, size)
         confusion = Confusion(self.classes, counts)
         return Report(Score(loss / max(count, 1), mean_iou(confusion)), confusion)
+
+    def qualities(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The mean over classes of intersection over union."""
+        count, size = len(targets), len(self.classes)
+        truth, answers = self._flat(targets), self._maps(outputs).argmax(dim=1)
+        first, known = size * torch.arange(count, device=truth.device)[:, None], truth >= 0
+
+        def counted(marks: Tensor, where: Tensor) -> Tensor:
+            """How often each class comes among some places [N, P] of each example [N, C]."""
+            each = torch.bincount((first + marks)[where], minlength=count * size)
+            return each.reshape(count, size)
+
+        right = counted(truth, known & (truth == answers))
+        union = counted(truth, known) + counted(answers, known) - right
+        return (right.to(torch.float64) / union).nanmean(dim=1)
 
     def answers(self, outputs: Tensor, top: int) -> list[list[tuple[str, float]]]:
         """The classes that take the largest shares of the places."""

@@ -38,6 +38,10 @@ class AtPlaces(Task):
         """All the same: an image has several of what is learned."""
         return np.zeros(len(targets), dtype=np.int64)
 
+    @abstractmethod
+    def qualities(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The quality of each example by itself, float64 [N]; NaN where nothing is known of it."""
+
     @property
     def has_maps(self) -> bool:
         """Of images, not of series."""

@@ -16,15 +16,13 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.runtime.tasks.interface import (
     Array,
     Factors,
-    Report,
-    Score,
     Task,
     column_names,
     numbers_on,
     unit_factors,
     wrong,
 )
-from bayesnas.runtime.tasks.measures import Measures
+from bayesnas.runtime.tasks.scores import Measures, Report, Score
 
 _STRATA: Final = 10  # parts of equal size by the first target
 _LEAST: Final = 1e-3  # of a sigma that is estimated, in deviations of the targets

@@ -6,7 +6,6 @@ that is downstream sees outputs [N, K] and targets [N, T] as for a single task.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from math import prod
@@ -19,52 +18,10 @@ from torch.nn.functional import pad
 
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
-from bayesnas.runtime.tasks.interface import Array, Factors, Map, Reduction, Report, Score, Task
+from bayesnas.runtime.tasks.interface import Array, Factors, Map, Reduction, Task
+from bayesnas.runtime.tasks.outputs import Output, alone, drawn_of
 from bayesnas.runtime.tasks.registry import task_class
-
-
-@frozen
-class Output:
-    """An output of a network, and what is learned of it.
-
-    Args:
-        port: its name.
-        task: what is learned.
-        weight: what its loss counts in the sum, above 0.
-        size: numbers of one example of it.
-        shape: of the target of one example, as the task takes it.
-        dtype: type of its targets, as the task takes them.
-    """
-
-    port: str
-    task: Task
-    weight: float
-    size: int
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-
-    @classmethod
-    def of(cls, port: str, task: Task, weight: float, size: int, targets: Tensor) -> Output:
-        """Of a port whose targets are like these, [N, ...]."""
-        return cls(port, task, weight, size, tuple(targets.shape[1:]), targets.dtype)
-
-    def record(self) -> dict[str, Any]:
-        """Plain values for files."""
-        about = {
-            "metric": self.task.metric,
-            "weight": self.weight,
-            "size": self.size,
-            "target": {"shape": list(self.shape), "dtype": str(self.dtype).split(".")[-1]},
-        }
-        return about | self.task.record()
-
-    @classmethod
-    def of_record(cls, port: str, record: Mapping[str, Any]) -> Output:
-        """From what `record` gave."""
-        task = task_class(record["metric"]).of_record(record)
-        target = record["target"]
-        dtype = getattr(torch, target["dtype"])
-        return cls(port, task, record["weight"], record["size"], tuple(target["shape"]), dtype)
+from bayesnas.runtime.tasks.scores import Report, Score
 
 
 @frozen
@@ -374,7 +331,7 @@ class Several(Task):
         signs = (2 * (numbers[:, :, 1:] % 2) - 1).to(outputs.device, torch.float64)
         seeds = numbers[:, :, 0].T.tolist()
         parts = zip(self.outputs, self._outputs(outputs), seeds, strict=True)
-        streams = [_drawn(*part, samples, generator.device) for part in parts]
+        streams = [drawn_of(*part, samples, generator.device) for part in parts]
         for number in range(samples):
             drawn = [
                 signs[:, k, number, None] * directions
@@ -432,35 +389,3 @@ class Several(Task):
 def parts_of(task: Task) -> tuple[Task, ...]:
     """The tasks of the outputs, in order: of a task of one output itself."""
     return tuple(o.task for o in task.outputs) if isinstance(task, Several) else (task,)
-
-
-def alone(graph: Graph, port: str) -> Graph:
-    """The graph with that output alone, as tasks of one output look at it."""
-    [output] = [node for node in graph.root.outputs if graph.node(node).name == port]
-    root = evolve(graph.root, outputs=(output,))
-    return evolve(graph, instances={**graph.instances, "": root})
-
-
-def _drawn(
-    output: Output, outputs: Tensor, seeds: Sequence[int], samples: int, device: torch.device
-) -> Iterator[Tensor]:
-    """Sampled directions [N, K] of one output, times the roots of their weights; then zeros."""
-    each = [
-        _one_by_one(
-            output.task.sampled_factors(
-                example[None], samples, torch.Generator(device).manual_seed(seed)
-            )
-        )
-        for example, seed in zip(outputs, seeds, strict=True)
-    ]
-    for row in zip(*each, strict=True):
-        yield math.sqrt(output.weight) * torch.cat(row)
-    while True:  # one that draws fewer
-        yield outputs.new_zeros(outputs.shape, dtype=torch.float64)
-
-
-def _one_by_one(parts: Iterable[Factors]) -> Iterator[Tensor]:
-    """The directions [N, K] of factors, times the roots of their weights."""
-    for part in parts:
-        scaled = part.weights.sqrt()[:, :, None] * part.directions
-        yield from scaled.unbind(dim=1)

@@ -20,7 +20,7 @@ from bayesnas.compiler.slices.narrowing import narrowed_spec
 from bayesnas.compiler.slices.ties import Channels
 from bayesnas.dsl.diagnostics import Source
 from bayesnas.dsl.loader import load_text
-from bayesnas.dsl.printer import print_spec
+from bayesnas.dsl.printing.printer import print_spec
 
 NAME: Final = "compressed.nas"
 State: TypeAlias = Mapping[str, Tensor]

@@ -146,6 +146,21 @@ def test_what_has_no_such_cell(spec: str, cell: str, message: str) -> None:
     assert message in found.message
 
 
+@pytest.mark.parametrize(
+    ("spec", "cell", "remedy"),
+    [
+        ("darts_cell", "sell", "did you mean `cell`?"),
+        ("darts_cell", "x", "name the motif: `--cell cell`"),
+        ("densenet", "", "name the motif: `--cell dense`"),
+        ("table", "", "name a spec with a motif to make cells of: this one has none"),
+    ],
+)
+def test_the_motifs_that_there_are_are_named(spec: str, cell: str, remedy: str) -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        grown(compile_spec(spec), "darts_cifar10", cell)
+    assert caught.value.diagnostics[0].help.startswith(remedy)
+
+
 def test_numbers_and_networks_that_are_none() -> None:
     with pytest.raises(DiagnosticError, match="has no parameter `depth`"):
         grown(found_cell(), "darts_cifar10", values={"depth": 2})

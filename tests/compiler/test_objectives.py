@@ -15,7 +15,7 @@ from bayesnas.compiler.objectives import Objective, read_objective
 from bayesnas.compiler.pipeline import Compiled, compile_loaded
 from bayesnas.dsl.diagnostics import DiagnosticError, Source
 from bayesnas.dsl.loader import load_text
-from bayesnas.dsl.printer import print_spec
+from bayesnas.dsl.printing.printer import print_spec
 
 NETWORK = """\
 network two(x: [4, 8, 8]) -> (label: [3], map: [4, 8, 8]) {

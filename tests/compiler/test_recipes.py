@@ -52,15 +52,21 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "label_smoothing": 0.1, "mixup": 0.2, "cutmix": 1.0,
     },
 }  # fmt: skip
+OWN: dict[str, dict[str, Any]] = {
+    "quick": {
+        "epochs": 30, "batch_size": 128, "learning_rate": 0.2, "schedule": "cosine",
+        "warmup_epochs": 2, "weight_decay": 5e-4, "decay_norms": "no", "average": 0.99,
+    },
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", PUBLISHED | OWN)
 def test_every_number_is_the_published_one(name: str) -> None:
-    assert recipe_settings(name) == PUBLISHED[name]
+    assert recipe_settings(name) == (PUBLISHED | OWN)[name]
 
 
 def test_all_recipes_are_named_on_the_command_line() -> None:
-    assert list(RECIPES) == packaged_recipes() == sorted({*PUBLISHED, "quick"})
+    assert list(RECIPES) == packaged_recipes() == sorted(PUBLISHED | OWN)
 
 
 def test_a_spec_imports_a_recipe_and_stands_over_it(tmp_path: Path) -> None:

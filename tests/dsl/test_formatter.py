@@ -12,9 +12,9 @@ from support import parse_text
 
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import DiagnosticError, Source
-from bayesnas.dsl.formatter import format_source
 from bayesnas.dsl.parsing.parser import tokenize
-from bayesnas.dsl.printer import print_spec
+from bayesnas.dsl.printing.formatter import format_source
+from bayesnas.dsl.printing.printer import print_spec
 
 
 def formatted(text: str) -> str:

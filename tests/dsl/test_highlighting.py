@@ -23,7 +23,7 @@ from test_docs import EXAMPLES, ROOT, blocks
 
 from bayesnas.dsl import __version__, tree
 from bayesnas.dsl.highlighting import NasLexer
-from bayesnas.dsl.printer import print_spec
+from bayesnas.dsl.printing.printer import print_spec
 from bayesnas.dsl.words import KEYWORDS
 
 EDITORS = ROOT / "editors"

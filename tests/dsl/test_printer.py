@@ -10,10 +10,10 @@ from support import parse_text
 
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import DiagnosticError, Source
-from bayesnas.dsl.layout import LINE
 from bayesnas.dsl.loader import load, packaged_specs, read_source
 from bayesnas.dsl.parsing.parser import parse
-from bayesnas.dsl.printer import print_spec
+from bayesnas.dsl.printing.layout import LINE
+from bayesnas.dsl.printing.printer import print_spec
 
 
 def canonical(text: str) -> str:

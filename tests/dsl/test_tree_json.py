@@ -22,7 +22,7 @@ from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.loader import load, packaged_specs
 from bayesnas.dsl.parsing.parser import MAX_DEPTH
-from bayesnas.dsl.printer import print_spec
+from bayesnas.dsl.printing.printer import print_spec
 from bayesnas.dsl.tree_json import tree_from_json, tree_schema, tree_to_json
 
 CLASSES = {

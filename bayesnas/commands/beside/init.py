@@ -66,7 +66,7 @@ INIT = Command("init", "Look at data and write a spec that fits it.", _add_init,
 
 def spec_text(name: str, seen: Glance, commands: list[str]) -> str:
     """A commented spec for data of that name, in canonical form."""
-    from bayesnas.dsl.formatter import format_source
+    from bayesnas.dsl.printing.formatter import format_source
 
     side = min(seen.shape[1:], default=0)
     reduced = "\n        reduce at cells // 3, 2 * cells // 3" if side >= _REDUCED else ""

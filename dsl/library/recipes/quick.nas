@@ -1,4 +1,4 @@
-# A good network in minutes: 30 passes, a short warm-up, a running mean of the weights.
+# A good network in minutes, of our own: 30 passes, a short warm-up, a running mean of the weights.
 train {
     epochs = 30
     batch_size = 128

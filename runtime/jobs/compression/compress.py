@@ -43,7 +43,7 @@ from bayesnas.runtime.runs.ownership import (
 )
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.record import RunOptions
-from bayesnas.runtime.tasks.interface import Score
+from bayesnas.runtime.tasks.scores import Score
 from bayesnas.runtime.weights.choice import Limits, Share
 from bayesnas.runtime.weights.families import MASKED, ordered
 from bayesnas.runtime.weights.priors.interface import Prior

@@ -19,7 +19,7 @@ from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import evaluate
-from bayesnas.runtime.tasks.interface import Score
+from bayesnas.runtime.tasks.scores import Score
 from bayesnas.runtime.weights.choice import Scores
 from bayesnas.runtime.weights.families import MASKED, STRUCTURED, Pieces, Prices
 from bayesnas.runtime.weights.removal import Narrowed, renamed, state_paths

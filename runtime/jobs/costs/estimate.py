@@ -226,7 +226,7 @@ def _training(
     memory: int | None,
     device: torch.device,
 ) -> Phase:
-    graph, origin = compiled.graph, compiled.loaded.source.name
+    graph, origin = compiled.training, compiled.loaded.source.name
     settings, data, _ = settled(settings, data, compiled, settings.holdout or None)
     demand = Demand.of(graph, settings, device, len(data.train))
     tried = evolve(settings, batch_size=demand.affordable)
@@ -244,7 +244,7 @@ def _training(
     held = looks(settings.epochs) * (len(data.train) - len(fit))
     return _phase(
         ("training", words),
-        graph,
+        compiled.graph,
         demand,
         (tried.batch_size, [settings.epochs * len(batches)], [timing]),
         each * (len(data.test) + held),

@@ -12,7 +12,7 @@ from bayesnas.compiler.space.members import group_costs, prune_to
 from bayesnas.compiler.space.prices import Prices, best_member
 from bayesnas.dsl.diagnostics import Source
 from bayesnas.dsl.loader import load_text
-from bayesnas.dsl.printer import print_spec
+from bayesnas.dsl.printing.printer import print_spec
 
 
 def biggest(prices: Prices) -> Member | None:

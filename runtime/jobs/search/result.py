@@ -7,7 +7,8 @@ from typing import Any
 from attrs import asdict, frozen
 
 from bayesnas.compiler.graph.cost import Cost
-from bayesnas.runtime.tasks.interface import Score, Task
+from bayesnas.runtime.tasks.interface import Task
+from bayesnas.runtime.tasks.scores import Score
 
 
 @frozen

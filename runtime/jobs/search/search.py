@@ -58,7 +58,7 @@ from bayesnas.runtime.strategies.linear_algebra import named_failures
 from bayesnas.runtime.strategies.registry import strategy_class
 from bayesnas.runtime.strategies.widths import Widths
 from bayesnas.runtime.supernet.supernet import Supernet
-from bayesnas.runtime.tasks.interface import Score
+from bayesnas.runtime.tasks.scores import Score
 
 
 @plugins_named()

@@ -23,7 +23,7 @@ from bayesnas.compiler.space.latency_file import latencies_json
 from bayesnas.compiler.space.members import dead_groups, prune_to
 from bayesnas.dsl.diagnostics import Source, quote
 from bayesnas.dsl.loader import load_text
-from bayesnas.dsl.printer import print_spec
+from bayesnas.dsl.printing.printer import print_spec
 from bayesnas.dsl.terminal import visible
 from bayesnas.runtime.jobs.search.gates import Removed, annotation_of, gate_rows
 from bayesnas.runtime.jobs.search.space import Space

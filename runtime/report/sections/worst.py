@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, TypeGuard
 
 import torch
 from attrs import evolve, field, frozen
@@ -21,8 +21,10 @@ from bayesnas.runtime.report.sections.pictures import (
     partly_known,
 )
 from bayesnas.runtime.tasks.bundle import by_port
-from bayesnas.runtime.tasks.interface import Map, Score, Task
+from bayesnas.runtime.tasks.interface import Map, Task
 from bayesnas.runtime.tasks.next_token import NextToken
+from bayesnas.runtime.tasks.places import AtPlaces
+from bayesnas.runtime.tasks.scores import Score
 from bayesnas.runtime.tasks.several import Several
 
 COUNT: Final = 12
@@ -176,18 +178,11 @@ def example_qualities(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
     """The task's measure of each example by itself [N], where examples are ordered by it."""
     if not _by_quality(task):
         return torch.zeros(len(targets), dtype=torch.float64)
-    values = []
-    for n in range(len(targets)):
-        one = slice(n, n + 1)
-        shares = task.shares(targets[one])
-        known = shares is None or bool(shares.any())
-        quality = task.score([(outputs[one], targets[one])]).quality if known else torch.nan
-        values.append(quality)
-    return torch.tensor(values, dtype=torch.float64)
+    return task.qualities(outputs, targets).cpu()
 
 
-def _by_quality(task: Task) -> bool:
-    return task.has_maps and not isinstance(task, Several)
+def _by_quality(task: Task) -> TypeGuard[AtPlaces]:
+    return isinstance(task, AtPlaces) and task.has_maps
 
 
 def _measure(task: Task) -> str:

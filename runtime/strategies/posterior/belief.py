@@ -8,7 +8,7 @@ f is a linear function of the `Sources`, learned from the held-out losses of mem
 judged by shared weights; r is what f leaves of a member's judged loss. After a short search small
 members look better than they will be: with every doubling of the images seen capacity gains, which
 is ``drift``. ``doubt`` is what shared weights do not tell. Both have a size that is stated,
-`DOUBLING`, `DOUBT` and `GROWTH`, the same for all spaces; docs/algorithm.md says how they were
+`DOUBLING`, `DOUBT` and `SPREAD`, the same for all spaces; docs/algorithm.md says how they were
 chosen.
 """
 
@@ -29,8 +29,8 @@ from bayesnas.runtime.strategies.posterior.sources import OPERATIONS, Sources, t
 
 DOUBLING: Final = 0.03  # of the loss, that twice the capacity gains with twice the images
 WIDEST: Final = 1.0  # doublings that a deviation of capacity counts at most
-DOUBT: Final = 0.9  # deviations of the losses that shared weights do not tell
-GROWTH: Final = 0.13  # more of them with each doubling of the images still to be seen
+DOUBT: Final = 0.03  # of the loss, that shared weights do not tell
+SPREAD: Final = 0.5  # deviations of the members' losses that they do not tell either
 _SHARED: Final = 0.5  # of the variance of the doubt, what members of like operations have alike
 _UNSURE: Final = 0.5  # deviation of the drift, as a share of it
 
@@ -92,7 +92,7 @@ class Belief:
         wider = float(sources.scales[0])  # doublings of capacity in one deviation
         wider = min(wider, WIDEST) if math.isfinite(wider) else 0.0
         drift = DOUBLING * max(0.0, doublings) * abs(regression.level) * wider
-        doubt = (DOUBT + GROWTH * max(0.0, doublings)) * spread
+        doubt = math.hypot(DOUBT * regression.level, SPREAD * spread)
         return cls(members, inputs, regression, drift, residual, variance, doubt)
 
     @property

@@ -31,7 +31,7 @@ from bayesnas.compiler.passes.shapes import infer_shapes
 from bayesnas.compiler.passes.structure import check_structure
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.dsl.diagnostics import DiagnosticError
-from bayesnas.dsl.printer import print_spec
+from bayesnas.dsl.printing.printer import print_spec
 
 SEEDS = range(6)
 

@@ -20,7 +20,7 @@ from bayesnas.compiler.artifacts.graph_file import Annotation
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.graph.prune import prune_graph
 from bayesnas.compiler.pipeline import compile_spec
-from bayesnas.dsl.printer import print_spec
+from bayesnas.dsl.printing.printer import print_spec
 
 DOT = draw(graph_of(network("x ~> y : conv(3) | skip")))
 needs_dot = pytest.mark.skipif(not has_dot(), reason="Graphviz is not installed")

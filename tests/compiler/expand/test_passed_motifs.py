@@ -9,7 +9,7 @@ from bayesnas.compiler.artifacts.derive import derive_spec
 from bayesnas.compiler.emit.pytorch import emit_torch
 from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.space.members import draw_member
-from bayesnas.dsl.printer import print_spec
+from bayesnas.dsl.printing.printer import print_spec
 
 MOTIFS = """\
 motif one(a; kernel = 1) -> (b) {

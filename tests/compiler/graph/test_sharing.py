@@ -19,7 +19,7 @@ from bayesnas.compiler.graph.prune import prune_graph
 from bayesnas.compiler.graph.sharing import owner_edges, owners, uneven
 from bayesnas.compiler.slices.groups import coupled_slices
 from bayesnas.dsl.diagnostics import DiagnosticError
-from bayesnas.dsl.printer import print_spec
+from bayesnas.dsl.printing.printer import print_spec
 
 TOWER = """
 motif tower(a; width = 6) -> (b) {

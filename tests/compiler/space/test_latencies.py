@@ -29,7 +29,7 @@ from bayesnas.compiler.space.latency_file import latencies_json, latencies_schem
 from bayesnas.compiler.space.members import draw_member, group_costs, prune_to, reach
 from bayesnas.compiler.space.prices import Prices, best_member
 from bayesnas.dsl.diagnostics import DiagnosticError
-from bayesnas.dsl.printer import print_spec
+from bayesnas.dsl.printing.printer import print_spec
 
 FREE = """\
     node h[2]

@@ -12,9 +12,10 @@ from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.data.augmentation import Extra, Movement, augmented, cut_out, settled_augment
 from bayesnas.runtime.network.learning.mixtures import check_mixtures, check_names
 from bayesnas.runtime.tasks.bundle import Bundle
+from bayesnas.runtime.tasks.outputs import Output
 from bayesnas.runtime.tasks.pixel_numbers import PixelRegression
 from bayesnas.runtime.tasks.pixels import PixelClassification
-from bayesnas.runtime.tasks.several import Output, Several
+from bayesnas.runtime.tasks.several import Several
 
 IMAGES = torch.randint(1, 256, (64, 3, 12, 10), generator=torch.Generator().manual_seed(0)).to(
     torch.uint8

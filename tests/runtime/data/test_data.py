@@ -313,6 +313,9 @@ def test_unknown_data() -> None:
     assert (found.code, found.message) == ("D501", "unknown data `digitz`")
     assert found.help == "did you mean `digits`?"
     assert "`folder:PATH`" in refused("imagenet").help
+    nowhere = refused("folder:")  # not the current folder
+    assert (nowhere.code, nowhere.help) == ("D501", "did you mean `folder:PATH`?")
+    assert refused("npz:").message == "unknown data `npz:`"
     assert_style(refused("imagenet"))
 
 

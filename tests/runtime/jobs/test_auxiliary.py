@@ -16,7 +16,8 @@ from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.runtime.jobs.trained import load_network
 from bayesnas.runtime.network.learning.auxiliary import Auxiliary
 from bayesnas.runtime.tasks.classification import Classification
-from bayesnas.runtime.tasks.several import Output, Several
+from bayesnas.runtime.tasks.outputs import Output
+from bayesnas.runtime.tasks.several import Several
 
 # `head_0` and `head[0]` want the same name in the source, so that one of them gets another.
 SPEC = """\

@@ -27,7 +27,7 @@ from bayesnas.runtime.jobs.prediction import Fault, Prediction, listed, predicti
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import TrainedRun, evaluate_run
 from bayesnas.runtime.runs.record import RunOptions
-from bayesnas.runtime.tasks.interface import Report
+from bayesnas.runtime.tasks.scores import Report
 
 CLASSES = ("columns", "diagonals", "rows")
 SPEC = """\

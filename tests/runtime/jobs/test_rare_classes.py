@@ -21,7 +21,7 @@ from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import TrainedRun
 from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.tasks.classification import Classification
-from bayesnas.runtime.tasks.interface import Score
+from bayesnas.runtime.tasks.scores import Score
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 

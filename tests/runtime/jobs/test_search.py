@@ -30,7 +30,7 @@ from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.strategies.bayesnas import penalised
 from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.tasks.classification import Classification
-from bayesnas.runtime.tasks.interface import Score
+from bayesnas.runtime.tasks.scores import Score
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from bayesnas.compiler.settings import SearchSettings
 from bayesnas.compiler.space.members import dead_groups, prune_to
 from bayesnas.dsl.diagnostics import DiagnosticError, Source
 from bayesnas.dsl.loader import load_text
-from bayesnas.dsl.printer import print_spec
+from bayesnas.dsl.printing.printer import print_spec
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.jobs.trained import evaluate_run
 from bayesnas.runtime.network.modules import build

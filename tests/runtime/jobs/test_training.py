@@ -29,7 +29,7 @@ from bayesnas.runtime.runs.folder import Run
 from bayesnas.runtime.runs.ownership import check_out
 from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.runs.seals import sealed
-from bayesnas.runtime.tasks.interface import Report, Score
+from bayesnas.runtime.tasks.scores import Report, Score
 
 
 @pytest.fixture(scope="module")
@@ -256,8 +256,12 @@ def test_a_training_with_all_settings_is_resumed(
 def test_a_finished_training_resumed_is_the_same(
     done: tuple[Path, TrainResult], space: Compiled, folder: Path
 ) -> None:
+    history = done[0] / "history.jsonl"
+    before = history.read_bytes()
+    history.write_bytes(before[:20])  # what was lost comes back
     again = run(space, folder, done[0], resume=True)
     assert again == done[1]
+    assert history.read_bytes() == before
 
 
 # -------------------------------------------------------------------------------------- settings
@@ -365,6 +369,13 @@ def test_an_unknown_device(name: str) -> None:
     assert refusal(caught) == ("D412", f"no device `{name}` on this machine", 2)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there() -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        pick_device("cuda")
+    assert caught.value.diagnostics[0].notes == ("PyTorch sees no GPUs here",)
+
+
 def test_one_device_for_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("RANK", "1"), ("WORLD_SIZE", "2"), ("LOCAL_RANK", "1")):
         monkeypatch.setenv(name, value)
@@ -414,6 +425,21 @@ def test_nothing_to_resume(space: Compiled, folder: Path, tmp_path: Path) -> Non
         run(space, folder, tmp_path / "o", resume=True)
     assert refusal(caught) == ("D414", f"nothing to resume in `{tmp_path / 'o'}`", 2)
     assert snapshot(tmp_path) == {}
+
+
+def test_a_run_whose_settings_are_damaged(space: Compiled, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "o"
+    out.mkdir()
+    (out / "settings.json").write_text('{"command": "train", ')
+    (out / "checkpoint.pt").write_bytes(b"weights")
+    before = snapshot(tmp_path)
+    with pytest.raises(DiagnosticError) as caught:
+        run(space, folder, out, resume=True)
+    [found] = caught.value.diagnostics
+    assert (found.code, found.message) == ("D414", f"nothing to resume in `{out}`")
+    assert found.notes == ("its `settings.json` is not what runs write: it may be damaged",)
+    assert "restore that file" in found.help
+    assert snapshot(tmp_path) == before
 
 
 def test_another_training_is_not_resumed(

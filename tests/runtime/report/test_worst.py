@@ -21,9 +21,10 @@ from bayesnas.runtime.tasks.classification import Classification
 from bayesnas.runtime.tasks.interface import Map, Task
 from bayesnas.runtime.tasks.multilabel import Multilabel
 from bayesnas.runtime.tasks.next_token import NextToken
+from bayesnas.runtime.tasks.outputs import Output
 from bayesnas.runtime.tasks.pixel_numbers import PixelRegression
 from bayesnas.runtime.tasks.pixels import IGNORED, PixelClassification
-from bayesnas.runtime.tasks.several import Output, Several
+from bayesnas.runtime.tasks.several import Several
 
 N, SIDE = 30, 6
 MASKS = PixelClassification(("sky", "sea", "sand"), (SIDE, SIDE))
@@ -105,6 +106,33 @@ def test_numbers_of_pixels_come_by_their_own_psnr_in_one_scale() -> None:
     low, high = (float(x) for x in (np.nanmin(targets[order[0]]), np.nanmax(targets[order[0]])))
     wanted = 255 * ((told[order[0]] - low) / (high - low)).clamp(0, 1)
     np.testing.assert_allclose(prediction[:, :, :3].transpose(2, 0, 1), wanted, atol=0.51)
+
+
+def one_by_one(task: Task, outputs: Tensor, targets: Tensor) -> list[float]:
+    """The score of each example as if it were all there is; NaN where nothing of it is known."""
+    pairs = zip(outputs.split(1), targets.split(1), strict=True)
+    scores = [(task.score([pair]).quality, task.shares(pair[1])) for pair in pairs]
+    return [q if shares is None or bool(shares.any()) else math.nan for q, shares in scores]
+
+
+@pytest.mark.parametrize("count", [1, N])
+def test_qualities_of_a_batch_are_those_of_its_examples(count: int) -> None:
+    single = PixelClassification(("land", "sea"), (SIDE, SIDE), single=True)
+    for task, classes in ((MASKS, 3), (single, 2)):
+        outputs = torch.randn(count, task.channels * SIDE * SIDE, generator=chance())
+        marks = torch.randint(0, classes, (count, SIDE, SIDE), generator=chance())
+        marks[:, 1] = IGNORED
+        marks[-1] = IGNORED  # of which nothing is known
+        found = example_qualities(task, outputs, marks).tolist()
+        assert found == pytest.approx(one_by_one(task, outputs, marks), rel=1e-12, nan_ok=True)
+    outputs = torch.randn(count, 3 * SIDE * SIDE, generator=chance())
+    told = torch.stack([torch.as_tensor(one.values) for one in SHADES.drawn(outputs)])
+    numbers = told + torch.randn(told.shape, generator=chance())
+    numbers[0] = told[0]  # right to the last digit
+    numbers[:, :, 0] = math.nan
+    numbers[count // 2, :, 1:] = math.nan if count > 1 else 7.0
+    found = example_qualities(SHADES, outputs, numbers).tolist()
+    assert found == pytest.approx(one_by_one(SHADES, outputs, numbers), rel=1e-12, nan_ok=True)
 
 
 def test_several_outputs_stand_side_by_side() -> None:

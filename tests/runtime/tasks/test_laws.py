@@ -16,11 +16,12 @@ from bayesnas.runtime.tasks.classification import Classification
 from bayesnas.runtime.tasks.interface import Factors, Task
 from bayesnas.runtime.tasks.multilabel import Multilabel
 from bayesnas.runtime.tasks.next_token import NextToken
+from bayesnas.runtime.tasks.outputs import Output
 from bayesnas.runtime.tasks.pixel_numbers import PixelRegression
 from bayesnas.runtime.tasks.pixels import PixelClassification
 from bayesnas.runtime.tasks.registry import task_class
 from bayesnas.runtime.tasks.regression import Regression
-from bayesnas.runtime.tasks.several import Output, Several
+from bayesnas.runtime.tasks.several import Several
 
 COUNT = 7
 GENERATOR = torch.Generator().manual_seed(0)

@@ -14,7 +14,7 @@ from bayesnas.compiler.slices.groups import Slices, coupled_slices
 from bayesnas.compiler.slices.narrowing import narrowed_spec
 from bayesnas.compiler.slices.ties import Strand
 from bayesnas.dsl.diagnostics import DiagnosticError
-from bayesnas.dsl.printer import print_spec
+from bayesnas.dsl.printing.printer import print_spec
 from bayesnas.runtime.weights.choice import Limits, Ranking, free_strands, within
 
 TEXT = network("""

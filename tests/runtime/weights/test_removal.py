@@ -27,7 +27,7 @@ from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.slices.counts import Kept, kept_cost
 from bayesnas.compiler.slices.groups import Slices, coupled_slices
 from bayesnas.dsl.diagnostics import DiagnosticError
-from bayesnas.dsl.printer import print_spec
+from bayesnas.dsl.printing.printer import print_spec
 from bayesnas.runtime.weights.removal import Narrowed, masked, narrow
 
 

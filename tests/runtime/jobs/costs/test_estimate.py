@@ -105,6 +105,23 @@ def test_a_batch_that_does_not_fit_is_scaled_up_to(
     assert phase.step_bytes == footprint.step_bytes(16)
 
 
+def test_a_head_that_is_only_trained_with_takes_memory_and_is_no_cost(data: Data) -> None:
+    text = (
+        "network net(image: [1, 8, 8]) -> (logits: [3], middle: [3]) {\n"
+        "    a = image : conv(3, 4) >> relu\n"
+        "    a -> middle : conv(3, 64) >> relu >> global_avg_pool >> linear(3)\n"
+        "    a -> logits : global_avg_pool >> linear(3)\n"
+        "}\n"
+        "learn { middle = auxiliary * 0.4 }\n"
+    )
+    network = compile_text(text)
+    train, options = TrainSettings(epochs=1, batch_size=8), RunOptions(data, Path(), device="cpu")
+    [phase] = estimate(Space(network), SearchSettings(), train, options, 2**30).phases
+    assert phase.cost == graph_cost(network.graph)
+    assert phase.step_bytes == Footprint.of(network.training).step_bytes(8)
+    assert phase.step_bytes > 2 * Footprint.of(network.graph).step_bytes(8)
+
+
 def test_work_without_steps_takes_none() -> None:
     assert timed(iter(()), CPU) == Timing(0.0, None)
 

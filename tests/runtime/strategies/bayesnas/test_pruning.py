@@ -14,7 +14,7 @@ from support import compile_text, graph_of, network
 from bayesnas.compiler.artifacts.derive import derive_spec
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.space.members import prune_to
-from bayesnas.dsl.printer import print_spec
+from bayesnas.dsl.printing.printer import print_spec
 from bayesnas.runtime.strategies.bayesnas.posterior import GatePosterior, Layout
 from bayesnas.runtime.strategies.bayesnas.pruning import Pruner
 from bayesnas.runtime.strategies.bayesnas.updates import ENTROPY_THRESHOLD

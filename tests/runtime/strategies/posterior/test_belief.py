@@ -16,7 +16,13 @@ from bayesnas.compiler.space.members import prune_to
 from bayesnas.compiler.space.prices import Prices
 from bayesnas.runtime.strategies.evidence import Look
 from bayesnas.runtime.strategies.gaussian import Gaussian
-from bayesnas.runtime.strategies.posterior.belief import DOUBLING, WIDEST, Belief
+from bayesnas.runtime.strategies.posterior.belief import (
+    DOUBLING,
+    DOUBT,
+    SPREAD,
+    WIDEST,
+    Belief,
+)
 from bayesnas.runtime.strategies.posterior.judgements import Judgements, sampling_variance
 from bayesnas.runtime.strategies.posterior.sources import OPERATIONS, Capacity, Sources, table
 
@@ -172,6 +178,16 @@ def test_draws_lie_round_the_mean_and_doubt_widens_them() -> None:
     assert (wide.std(dim=0) > narrow.std(dim=0)).all()
     grown = wide.var(dim=0).mean() - narrow.var(dim=0).mean()
     assert float(grown) == pytest.approx(belief.doubt**2, rel=0.15)
+
+
+@pytest.mark.parametrize(("level", "width"), [(2.0, 0.0), (-2.0, 1.0), (0.0, 5.0)])
+def test_doubt_goes_by_the_loss_and_by_how_far_members_differ(level: float, width: float) -> None:
+    capacity = CAPACITY.doublings(table(MEMBERS, GROUPS))
+    losses = level - width * (capacity - capacity.mean())
+    looked = Judgements(dict(zip(MEMBERS, losses[:, None].expand(-1, 4), strict=True)))
+    belief = Belief.of(sources(), MEMBERS, looked, len(MEMBERS), 3.0)
+    expected = math.hypot(DOUBT * level, SPREAD * float(losses.std()))
+    assert belief.doubt == pytest.approx(expected, rel=0.01)
 
 
 def test_values_are_what_groups_take_off_the_loss() -> None:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 
-from bayesnas.compiler.emit.bodies import BODY, Attribute, Bodies, Body, Made, statistics_names
+from bayesnas.compiler.emit.motifs.bodies import Body, body_of
+from bayesnas.compiler.emit.motifs.writing import (
+    BODY,
+    Attribute,
+    Common,
+    Made,
+    statistics_names,
+)
 from bayesnas.compiler.emit.names import camel, unique
 from bayesnas.compiler.emit.paths import module_paths
 from bayesnas.compiler.emit.source import Value, spread, unify
@@ -23,21 +30,21 @@ class Classes:
     network standardises its inputs by, if it does.
     """
 
-    def __init__(self, bodies: Bodies, statistics: str | None = None) -> None:
-        self.graph = bodies.graph
+    def __init__(self, common: Common, statistics: str | None = None) -> None:
+        self.graph = common.graph
         self.statistics = statistics
-        self.bodies = bodies
+        self.common = common
         self.written: dict[str, Body] = {}
         self.helpers: frozenset[str] = frozenset()
 
     @property
     def made(self) -> dict[str, Made]:
         """The class of each instance, by path."""
-        return self.bodies.classes
+        return self.common.classes
 
     def definitions(self, taken: Iterable[str]) -> list[str]:
         """Source of the classes, those used by others first; ``taken`` are no names for them."""
-        avoid, own = set(taken), self.bodies.owners
+        avoid, own = set(taken), self.common.owners
         by_depth: dict[int, list[Instance]] = {}
         for instance in self.graph.instances.values():
             by_depth.setdefault(self._depth(instance), []).append(instance)
@@ -45,7 +52,7 @@ class Classes:
         for depth in sorted(by_depth, reverse=True):
             groups: dict[Hashable, list[_Member]] = {}
             for instance in by_depth[depth]:
-                body = self.written[instance.path] = self.bodies.body(instance)
+                body = self.written[instance.path] = body_of(self.common, instance)
                 if own[instance.path] == instance.path:
                     groups.setdefault((instance.motif, body.key), []).append((instance, body))
             blocks += [self._class(members, avoid) for members in groups.values()]

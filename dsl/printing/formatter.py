@@ -15,9 +15,9 @@ from typing import TypeAlias
 from attrs import evolve, field, frozen
 
 from bayesnas.dsl.diagnostics import Source
-from bayesnas.dsl.layout import INDENT, Line, join_lines
 from bayesnas.dsl.parsing.parser import parse, tokenize
-from bayesnas.dsl.printer import Position, print_lines
+from bayesnas.dsl.printing.layout import INDENT, Line, join_lines
+from bayesnas.dsl.printing.printer import Position, print_lines
 
 _BRACKETS = {"(": ")", "{": "}"}
 _OPERATORS = ("|", "+", ">>")  # where an operation is broken, these begin lines

@@ -1,14 +1,54 @@
-"""Answers by class: the confusion matrix, and what is read off it."""
+"""How good a network is: a score, and its answers by class, by target or by label."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
 from attrs import field, frozen
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+
+@frozen
+class Score:
+    """How good a network is on some examples.
+
+    Args:
+        loss: mean negative log-likelihood, nats an example.
+        quality: the task's metric, larger is better.
+        more: other metrics by their names, those of `Task.more_metrics`.
+    """
+
+    loss: float
+    quality: float
+    more: Mapping[str, float] = field(factory=dict)
+
+
+@frozen
+class Report:
+    """A score, and the answers by class where the task has classes, or by target or label.
+
+    ``parts`` are of a task of several outputs: the report of each, by its port.
+    """
+
+    score: Score
+    confusion: Confusion | None = None
+    measures: Measures | None = None
+    parts: Mapping[str, Report] = field(factory=dict)
+
+    def record(self, part: str) -> dict[str, Any]:
+        """For files, what it has besides the score of the part: ``test_by_class``."""
+        entries = {}
+        if self.confusion is not None:
+            entries[f"{part}_by_class"] = self.confusion.record()
+        if self.measures is not None:
+            entries[f"{part}_by_{self.measures.what}"] = self.measures.record()
+        for port, report in self.parts.items():
+            entries |= report.record(f"{part}_{port}")
+        return entries
 
 
 @frozen
@@ -84,6 +124,38 @@ class Confusion:
             }
             for k, (name, examples, *shares) in enumerate(columns)
         }
+
+
+@frozen
+class Measures:
+    """Some numbers for each of the things that are predicted.
+
+    Args:
+        what: one of them is called, in a word.
+        names: of the numbers.
+        rows: the numbers of each, by its name; NaN where there is none.
+    """
+
+    what: str
+    names: tuple[str, ...]
+    rows: Mapping[str, tuple[float, ...]] = field(eq=False)
+
+    def record(self) -> dict[str, dict[str, float | None]]:
+        """For files, the numbers by their names."""
+        return {
+            row: {
+                name: None if math.isnan(number) else number
+                for name, number in zip(self.names, numbers, strict=True)
+            }
+            for row, numbers in self.rows.items()
+        }
+
+    def texts(self) -> list[tuple[str, ...]]:
+        """Rows of a table for people."""
+        return [
+            (row, *("-" if math.isnan(number) else f"{number:.4g}" for number in numbers))
+            for row, numbers in self.rows.items()
+        ]
 
 
 def _shares(part: Array, whole: Array) -> Array:

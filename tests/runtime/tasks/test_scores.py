@@ -11,7 +11,7 @@ import torch
 
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.tasks.classification import Classification
-from bayesnas.runtime.tasks.confusion import Confusion
+from bayesnas.runtime.tasks.scores import Confusion
 
 CLASSES = ("ant", "bee", "cat", "dog")
 TASK = Classification(CLASSES)

@@ -1,0 +1,1 @@
+"""Motif instances in source: what they are made of, what their forward passes do, their classes."""
