@@ -15,7 +15,7 @@ at once. What fails is counted. Seeds from 10 on are for development, 0 to 2 for
 
 What was measured stays in build/benchmarks/compression.jsonl and is not measured again;
 `--unfinished` prints what there is. `--slice` is what a CPU can do: the LeNets as they are, the
-other three on 4,000 images of 16 x 16 pixels, 10 epochs and 4 of training on, for both tools.
+other three on 4,000 images of 16 x 16 pixels, 5 epochs and 2 of training on, for both tools.
 `--quick` compresses ResNet-8 once with one seed by two methods (a minute of 2 cores).
 """
 

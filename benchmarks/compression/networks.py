@@ -25,8 +25,8 @@ LENET: Final = {"epochs": 20, "learning_rate": 0.02, "augment": "shift"}
 LENET_MORE: Final = {"epochs": 10, "learning_rate": 0.01}
 LARGE: Final = {"epochs": 15, "learning_rate": 0.1, "batch_size": 128}
 LARGE_MORE: Final = {"epochs": 6, "learning_rate": 0.05}
-SLICE: Final = {"epochs": 10, "learning_rate": 0.1, "batch_size": 64}
-SLICE_MORE: Final = {"epochs": 4, "learning_rate": 0.05}
+SLICE: Final = {"epochs": 5, "learning_rate": 0.1, "batch_size": 64}
+SLICE_MORE: Final = {"epochs": 2, "learning_rate": 0.05}
 
 
 @frozen
@@ -83,8 +83,8 @@ def cifar() -> str:
 
 
 def sliced_cifar() -> str:
-    """4,000 images of CIFAR-10 of 16 x 16 pixels to train on, and 4,000 to test by."""
-    return f"npz:{cifar_slice(400, 400, 16)}"
+    """4,000 images of CIFAR-10 of 16 x 16 pixels to train on, and 2,000 to test by."""
+    return f"npz:{cifar_slice(400, 200, 16)}"
 
 
 def smallest_cifar() -> str:

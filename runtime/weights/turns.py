@@ -6,7 +6,8 @@ of the mean loss in the gates and H its Gauss-Newton matrix, the loss rises with
     sum_(c in S) (H_cc / 2 - g_c) + sum_(c < d in S) H_cd
 
 so that of channels that stand for each other one can go cheaply, not both. H is estimated as V^T V,
-a row of V for each small batch, with signs drawn at random (`curvature.py`), and never written out.
+a row of V for each small batch, with signs drawn at random (`curvature.py`), and never written out:
+with few rows the sums of many channels are noise, and those go whose noise is lowest.
 Derivatives hold near where they are taken: they are taken anew, normalisations' statistics too,
 each time that costs have fallen by three tenths. The next to go adds least for what it saves.
 """
@@ -14,7 +15,6 @@ each time that costs have fallen by three tenths. The next to go adds least for 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from math import ceil, inf, log2
 from typing import Final
 
@@ -23,8 +23,6 @@ from attrs import field, frozen
 from torch import Tensor
 
 from bayesnas.compiler.slices.counts import Kept
-from bayesnas.runtime.network.modules import predict
-from bayesnas.runtime.network.normalisation import renew
 from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.interface import Task
 from bayesnas.runtime.weights.choice import Scores
@@ -49,7 +47,7 @@ class Trial:
             less if it is as small as is wanted.
         share: of all costs, what is wanted.
         least: channels that every strand keeps.
-        leave: gives the network zeros for all but these channels.
+        leave: gives the network zeros for all but these channels, and normalisations anew.
     """
 
     subject: Subject
@@ -74,8 +72,6 @@ def evidence(trial: Trial) -> Scores:
     for due in dues(trial.share):
         turns.until(due, *slopes())
         trial.leave(turns.kept())
-        module, batches = subject.module, trial.batches()
-        renew(module, (inputs for inputs, _ in batches), partial(predict, module))
     return subject.split(turns.scores(*slopes()))
 
 

@@ -40,6 +40,7 @@ EXAMPLES = 1024  # of the training part, that gradients are taken on
 CURVED = 128  # of them, anew for every update, that curvature is taken on
 CURVED_AT_ONCE = 16
 IN_TURNS = 512  # of them, that derivatives are taken on while channels go in turns
+IN_TURNS_AT_ONCE = 4  # a row of the curvature each
 
 
 @frozen
@@ -146,9 +147,7 @@ class Removal:
         part = fit.first(IN_TURNS)
 
         def loss(kept: Kept) -> float:
-            module.load_state_dict(masked(self.compiled, state, self.slices, kept))
-            batches = plain_batches(self.data, part, self.batch_size)
-            renew(module, (inputs for inputs, _ in batches), partial(predict, module))
+            self._leave(module, state, part, kept)
             return evaluate(module, self.data, held, self.batch_size).loss
 
         graph = self.compiled.graph
@@ -175,19 +174,23 @@ class Removal:
         """A network whose channels go one after another, until it costs what is due."""
         part, cost = self._part(self.data).first(IN_TURNS), self.bounds.cost_of(subject)
 
-        def leave(kept: Kept) -> None:
-            left = masked(self.compiled, state, self.slices, kept)
-            subject.module.load_state_dict(left)
-
         return Trial(
             subject,
             self.data.task,
-            lambda: plain_batches(self.data, part, CURVED_AT_ONCE),
+            lambda: plain_batches(self.data, part, IN_TURNS_AT_ONCE),
             lambda kept: self.bounds.excess(cost(kept)),
             min(budget.limit / max(1, self.bounds.whole.of(budget.cost)) for budget in due),
             self.judge.limits.least,
-            leave,
+            partial(self._leave, subject.module, state, part),
         )
+
+    def _leave(
+        self, module: nn.Module, state: Mapping[str, Tensor], part: Examples, kept: Kept
+    ) -> None:
+        """Give a network these channels alone, with normalisation by some examples."""
+        module.load_state_dict(masked(self.compiled, state, self.slices, kept))
+        batches = plain_batches(self.data, part, self.batch_size)
+        renew(module, (inputs for inputs, _ in batches), partial(predict, module))
 
     def _subject(self, state: Mapping[str, Tensor], family: str) -> Subject:
         data = self.data if family in STRUCTURED else self.data.to(torch.device("cpu"))

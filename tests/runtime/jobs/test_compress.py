@@ -266,7 +266,7 @@ def refusal(whole: Path, out: Path, wanted: Compression, **more: bool) -> Diagno
 def test_a_budget_that_cannot_be_met(whole: Path, tmp_path: Path) -> None:
     wanted = Compression((BudgetConstraint("parameters", 3),))
     diagnostic = refusal(whole, tmp_path / "out", wanted)
-    assert diagnostic.code == "D609"
+    assert (diagnostic.code, diagnostic.help) == ("D609", "raise the budget")
 
 
 def test_a_budget_is_refused_before_channels_are_judged(whole: Path, tmp_path: Path) -> None:
@@ -285,6 +285,7 @@ def test_a_network_without_channels_that_may_go(folder: Path, tmp_path: Path) ->
     diagnostic = refusal(tmp_path / "run", tmp_path / "out", HALF)
     assert diagnostic.code == "D609"
     assert diagnostic.notes == ("none of its channels may go",)
+    assert diagnostic.help == "raise the budget, or train a narrower network"
 
 
 def test_an_importance_that_there_is_not(whole: Path, tmp_path: Path) -> None:

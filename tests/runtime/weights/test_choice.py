@@ -103,3 +103,5 @@ def test_a_budget_that_cannot_be_met() -> None:
     assert diagnostic.message == "no removal of channels leaves at most 100 parameters"
     least = kept_cost(compiled.graph, slices, ranking.kept(0)).parameters
     assert f"it has {least:,}" in diagnostic.notes[0]
+    ways = "lower `--least`, or lower `--round-to`, or keep fewer layers"
+    assert diagnostic.help == f"raise the budget, or {ways}"
