@@ -134,7 +134,7 @@ def _compression(record: Any) -> Iterator[str]:
     counts = {"steps": record.get("steps", 1), "least": 1, "round_to": 1, **limits}
     for name in ("draws", "lambda_w"):
         if name in record:
-            yield from ("--option", f"{name}={record[name]:g}")
+            yield from ("--option", f"{name}={record[name]}")
     for name in ("steps", "least", "round_to"):
         if counts[name] != 1:
             yield from (f"--{name.replace('_', '-')}", str(counts[name]))
