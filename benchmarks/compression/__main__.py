@@ -24,7 +24,7 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any, Final
 
 from benchmarks.common import finish, percent
@@ -110,7 +110,7 @@ def show(name: str, table: Table, ratios: Sequence[int]) -> None:
         for ratio in ratios:
             rows = by_ratio.get(ratio, ())
             texts.append(percent([row["trained"] for row in rows]) if rows else "-")
-            texts.append(f"{fmean(row['faster'] for row in rows):.1f}" if rows else "-")
+            texts.append(f"{median(row['faster'] for row in rows):.1f}" if rows else "-")
         print(f"| {method} | {' | '.join(texts)} |")
 
 

@@ -108,7 +108,8 @@ def theirs(cell: Cell) -> Row:
     run = TrainedRun.open(cell.base)
     data = run.own_data().to(device)
     graph = run.compiled.graph
-    module, emitted = build(graph, "net", 0, layout=layout(graph, device))
+    kind = layout(graph, device)
+    module, emitted = build(graph, "net", 0, layout=kind)
     module.load_state_dict(own_weights(run))
     module.to(device)
     whole = graph_cost(graph).flops
@@ -122,6 +123,7 @@ def theirs(cell: Cell) -> Row:
         learner.optimizer.register_step_pre_hook(lambda *_: sparse.regularize(module))
         fit(learner, data, cell.seed)
     smaller = pruned(module, cell.importance, example, data, whole // cell.ratio)
+    smaller.to(memory_format=kind)  # which removal has undone
     removed = evaluate(smaller, data, data.test, JUDGED).quality
     fit(Learner(smaller, emitted, graph, settings), data, cell.seed)
     return {
