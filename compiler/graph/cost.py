@@ -55,6 +55,12 @@ def cost_text(name: CostName, amount: int) -> str:
     return duration_text(round(amount, min(0, _DIGITS - len(str(amount)))))
 
 
+def costs_text(cost: Cost) -> str:
+    """``10 parameters and 20 FLOPs``, and the time of a network where it is known."""
+    time = "" if cost.latency is None else f" and takes {cost_text('latency', cost.latency)}"
+    return f"{cost.parameters:,} parameters and {cost.flops:,} FLOPs{time}"
+
+
 def budgets_text(budgets: Iterable[BudgetConstraint]) -> str:
     """``parameters <= 600K and flops <= 45M``."""
     return " and ".join(f"{b.cost} <= {cost_text(b.cost, b.limit)}" for b in budgets)

@@ -9,7 +9,14 @@ from typing import Final, TypeAlias, get_args
 
 from attrs import frozen
 
-from bayesnas.compiler.graph.cost import Cost, cost_text, graph_cost, network_costs, sum_of
+from bayesnas.compiler.graph.cost import (
+    Cost,
+    cost_text,
+    costs_text,
+    graph_cost,
+    network_costs,
+    sum_of,
+)
 from bayesnas.compiler.graph.model import BudgetConstraint, CostName, Graph
 from bayesnas.compiler.graph.prune import prune_graph
 from bayesnas.compiler.graph.scans import is_scanned
@@ -110,12 +117,7 @@ def _none_fits(graph: Graph) -> DiagnosticError:
 
 def least_note(graph: Graph) -> str:
     """The least that is known to be had of each cost, for who asks for less."""
-    least = reach(graph).smallest
-    time = "" if least.latency is None else f" and takes {cost_text('latency', least.latency)}"
-    return (
-        f"the smallest member found has {least.parameters:,} parameters and "
-        f"{least.flops:,} FLOPs{time}"
-    )
+    return f"the smallest member found has {costs_text(reach(graph).smallest)}"
 
 
 def exceeds(cost: Cost, budget: BudgetConstraint) -> bool:

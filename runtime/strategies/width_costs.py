@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from bayesnas.compiler.graph.cost import Cost, budgets_text, cost_text
+from bayesnas.compiler.graph.cost import Cost, budgets_text, costs_text
 from bayesnas.compiler.graph.model import BudgetConstraint, Graph
 from bayesnas.compiler.slices.counts import Kept, kept_cost, kept_costs
 from bayesnas.compiler.slices.groups import Slices
@@ -69,11 +69,9 @@ def least_member(
 
 def too_small(budgets: Sequence[BudgetConstraint], least: Cost, status: int = 1) -> DiagnosticError:
     """D604: no member fits, however narrow; ``status`` 2 before any work."""
-    time = "" if least.latency is None else f", and takes {cost_text('latency', least.latency)}"
     notes = (
         f"budget: {budgets_text(budgets)}",
-        f"a cheap member with one channel everywhere has {least.parameters:,} parameters and "
-        f"{least.flops:,} FLOPs{time}",
+        f"a cheap member with one channel everywhere has {costs_text(least)}",
     )
     message = "no member of the space is inside the budget, however narrow"
     diagnostic = Diagnostic("D604", message, budgets[0].span, notes=notes, help="raise the budget")
