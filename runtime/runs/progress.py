@@ -54,6 +54,7 @@ class Pace:
         seconds_left: None before that is known.
         memory: bytes that the process or the GPU has taken at most; None where nothing says so.
         shown: what else is told, by name.
+        unit: what a step is.
     """
 
     about: str
@@ -63,11 +64,12 @@ class Pace:
     seconds_left: float | None
     memory: int | None
     shown: Mapping[str, str]
+    unit: str = "step"
 
     def texts(self) -> list[str]:
         """For people: ``12 % (60 of 500 steps)``, ``2 min left``, ``1,200 examples a second``."""
-        share = f"{self.done / max(1, self.total):.0%} ({self.done:,} of {self.total:,} steps)"
-        told = [share]
+        share = f"{self.done / max(1, self.total):.0%}"
+        told = [f"{share} ({self.done:,} of {self.total:,} {self.unit}s)"]
         if self.seconds_left is not None:
             told.append(f"{duration(self.seconds_left)} left")
         if self.rate:
@@ -114,7 +116,7 @@ class Progress:
         keep: Callable[[Pace], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.total, self.about, self.examples = total, about, examples
+        self.total, self.about, self.unit, self.examples = total, about, unit, examples
         self.memory, self.keep, self.clock = memory, keep, clock
         self.done = self.skipped = 0
         self.shown: dict[str, str] = {}
@@ -136,18 +138,19 @@ class Progress:
             (self.total - self.done) / rate if rate else None,
             self.memory(),
             self.shown,
+            self.unit,
         )
 
-    def step(self, **shown: str) -> None:
-        """One step done; ``shown`` is told of it."""
-        self.done += 1
+    def step(self, steps: int = 1, **shown: str) -> None:
+        """A step done, or several; ``shown`` is told of it."""
+        self.done += steps
         self.shown = shown
         now = self.clock()
         if self.bar is not None:
             if shown and now - self.refreshed >= REFRESHED:
                 self.refreshed = now
                 self.bar.set_postfix_str(", ".join(self.pace.texts()[2:]), refresh=False)
-            self.bar.update()
+            self.bar.update(steps)
         elif now - self.said >= EVERY and self.examples:
             self.say(f"{self.about}: {', '.join(self.pace.texts())}")
         if now - self.kept >= KEPT:

@@ -33,8 +33,10 @@ _SCHEMA: Final = record(
         "seconds_left": maybe(DURATION),
         "memory": maybe(COUNT),
         "shown": table(TEXT),
+        "unit": TEXT,
         "time": DURATION,
-    }
+    },
+    optional=("unit",),
 )
 
 
@@ -60,7 +62,7 @@ class Status:
 
 
 def run_progress(
-    out: Path, total: int, about: str, examples: int, device: torch.device
+    out: Path, total: int, about: str, examples: int, device: torch.device, unit: str = "step"
 ) -> Progress:
     """The progress of a run, left in its folder for others to see; see `Progress`."""
 
@@ -72,7 +74,7 @@ def run_progress(
             write_text(out / STATUS, json.dumps(entries) + "\n")
 
     memory = partial(used_memory, device)
-    return Progress(total, about, examples=examples, memory=memory, keep=keep)
+    return Progress(total, about, unit, examples=examples, memory=memory, keep=keep)
 
 
 def status_of(out: Path) -> Status:

@@ -110,6 +110,7 @@ class Supernet:
         self.trained = 0  # images forward and backward for the weights
         self.evaluated = 0  # images forward alone, or backward to the gates
         self.after_step: Callable[[], None] = lambda: None  # what a step of the weights ends with
+        self.on_look: Callable[[int], None] | None = None  # is told how many were evaluated
         self._kept: frozenset[str] = frozenset(self.gates.groups)
         self._first = self.fit_part.first(0)  # of the examples that train: see `_calibrating`
 
@@ -245,8 +246,13 @@ class Supernet:
 
     def passes(self, part: Examples, size: int) -> Iterator[tuple[Inputs, Tensor]]:
         """Batches of a part for derivatives in something else than the gates."""
-        self.evaluated += len(part)
+        self._look(part)
         return self._in_order(part, min(size, self.at_once.derivative()))
+
+    def _look(self, part: Examples) -> None:
+        self.evaluated += len(part)
+        if self.on_look is not None:
+            self.on_look(len(part))
 
     def _in_order(self, part: Examples, size: int) -> Iterator[tuple[Inputs, Tensor]]:
         """Batches of a part for a pass of another size than training steps."""
@@ -259,7 +265,7 @@ class Supernet:
         Raises:
             DiagnosticError: D602 if it is not finite.
         """
-        self.evaluated += len(part)
+        self._look(part)
         batches = self._in_order(part, self.at_once.derivative())
         return self._finite(gradient(self.module, self.data.task, batches, gates), "gradient")
 
@@ -269,7 +275,7 @@ class Supernet:
         Raises:
             DiagnosticError: D602 if it is not finite.
         """
-        self.evaluated += len(part)
+        self._look(part)
         estimator = ESTIMATORS[self.curvature_name]
         size = self.at_once.curvature(self.curvature_name, self.outputs)
         batches = self._in_order(part, size)
@@ -327,7 +333,7 @@ class Supernet:
                 predict(module, share.of(inputs), gates)
 
         renew(module, (inputs for inputs, _ in self._in_order(part, size)), forward)
-        self.evaluated += len(part)
+        self._look(part)
 
     def _calibrating(self, examples: int) -> Examples:
         """The first training examples; they are asked for again and again."""
@@ -341,7 +347,7 @@ class Supernet:
         All of them, unless some are given.
         """
         part = self.held_part if part is None else part
-        self.evaluated += len(part)
+        self._look(part)
         size = self.at_once.forward(JUDGEMENT)
         return evaluate(self.module, self.data, part, size, gates)
 
@@ -356,7 +362,7 @@ class Supernet:
         Judged as `judge` does, normalisation estimated from so many training examples.
         """
         with self._judging(member, normalisation) as gates:
-            self.evaluated += len(part)
+            self._look(part)
             size = self.at_once.forward(JUDGEMENT)
             return example_losses(self.module, self.data, part, size, gates)
 

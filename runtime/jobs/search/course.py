@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from attrs import frozen
@@ -26,6 +28,7 @@ from bayesnas.runtime.runs.reading import (
     record,
     table,
 )
+from bayesnas.runtime.runs.status import run_progress
 from bayesnas.runtime.strategies.interface import Strategy
 
 
@@ -106,3 +109,26 @@ class Course:
             optional=("rounds", "seconds_training"),  # of runs that began before they were kept
         )
         return both(entries, agreeing(self.fault))
+
+
+@contextmanager
+def judging(out: Path, strategy: Strategy, rounds: int, last: bool) -> Iterator[None]:
+    """Tells how far the last update has come, by the images that it is foretold to look at.
+
+    Args:
+        out: the folder of the run.
+        strategy: whose update it is.
+        rounds: of the search.
+        last: whether it is the last; of others nothing is told.
+    """
+    net, looks = strategy.net, strategy.looks(rounds, strategy.net.trained)
+    total = looks.forward + looks.gradient + looks.curvature - net.evaluated
+    if not last or total <= 0:
+        yield
+        return
+    with run_progress(out, total, "judging", 1, net.device, "example") as progress:
+        before, net.on_look = net.on_look, progress.step
+        try:
+            yield
+        finally:
+            net.on_look = before

@@ -30,7 +30,7 @@ from bayesnas.runtime.data.splits import HOLDOUT
 from bayesnas.runtime.jobs.failures import explained, plugins_named, unlearned
 from bayesnas.runtime.jobs.memory import Demand, fitted, watched
 from bayesnas.runtime.jobs.preparation import settled
-from bayesnas.runtime.jobs.search.course import Course
+from bayesnas.runtime.jobs.search.course import Course, judging
 from bayesnas.runtime.jobs.search.gates import gate_rows, living_means, round_rows
 from bayesnas.runtime.jobs.search.result import SearchResult
 from bayesnas.runtime.jobs.search.selection import Selection
@@ -230,7 +230,8 @@ class _Search:
 
     def _update(self, rounds: int) -> dict[str, str]:
         """What goes in this round, and after the last one all that leads nowhere."""
-        with named_failures(f"the update after step {self.net.steps} of the search"):
+        place, last = f"the update after step {self.net.steps} of the search", self.round == rounds
+        with named_failures(place), judging(self.run.out, self.strategy, rounds, last):
             removal = self.strategy.update(self.round, rounds)
         self.refused = removal.refused
         reasons = dict(removal.reasons)

@@ -147,6 +147,23 @@ def test_the_result_says_how_to_get_the_figure(done: tuple[Path, SearchResult]) 
 # -------------------------------------------------------------------------------------- again
 
 
+def test_judgements_say_how_far_they_have_come(
+    space: Compiled,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("bayesnas.runtime.runs.progress.EVERY", 0.0)
+    run(space, folder, tmp_path / "run", strategy="posterior", discretize="yes")
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("judging: ")]
+    shares = [float(line.removeprefix("judging: ").partition("%")[0]) for line in told]
+    assert shares == sorted(shares)
+    assert (
+        75 <= shares[-1] <= 100
+    )  # the score of what is left, by all that is held out, comes after
+
+
 def test_the_same_seed_finds_the_same(
     done: tuple[Path, SearchResult], space: Compiled, folder: Path, tmp_path: Path
 ) -> None:

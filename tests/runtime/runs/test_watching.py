@@ -69,6 +69,18 @@ def test_without_a_terminal_a_line_is_said_every_minute(
     ]
 
 
+def test_steps_may_be_taken_many_at_once_and_have_a_name(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    clock = Clock()
+    progress = Progress(4000, "judging", "example", examples=1, clock=clock)
+    clock.now += EVERY
+    progress.step(3000)
+    assert capsys.readouterr().err.splitlines() == [
+        "judging: 75% (3,000 of 4,000 examples), 20 s left, 50 examples a second"
+    ]
+
+
 @pytest.mark.parametrize(
     ("seconds", "said"), [(7.6, "8 s"), (99, "99 s"), (150, "2 min"), (7300, "2 h 2 min")]
 )
@@ -98,7 +110,7 @@ def test_status_tells_runs_at_work_stopped_and_finished(
         "  the same command with `--resume` goes on",
     ]
     pace = {"about": "train", "done": 3, "total": 6, "rate": 120.0, "seconds_left": 90.0}
-    status = {**pace, "memory": None, "shown": {"loss": "0.7"}, "time": 0.0}
+    status = {**pace, "memory": None, "shown": {"loss": "0.7"}, "unit": "step", "time": 0.0}
     (out / "status.json").write_text(json.dumps(status), encoding="utf-8")
     held = lock(out)
     assert main(["status", str(out)]) == 0
