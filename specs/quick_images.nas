@@ -8,7 +8,7 @@ op pooled(kernel, width) = conv(kernel, width) >> max_pool(3, 2) >> bn >> gelu
 
 choice entry(width) =
     pooled(3, width) | pooled(1, width) | convolution(3, width, 2) | convolution(5, width, 2)
-choice inner(width) = convolution(3, width) | convolution(1, width) | max_pool(3) | skip
+choice inner(width) = convolution(3, width) | convolution(1, width) | skip
 
 motif stage(x; width) -> (out) {
     node a, b, c
@@ -22,7 +22,7 @@ motif stage(x; width) -> (out) {
 
 network quick_images(image: [3, 32, 32]; width = 32, classes = 10) -> (logits: [classes]) {
     stem = image : conv(3, width) >> bn >> gelu
-    fine = stage(stem; width = width)
+    fine = stage(stem; width = 2 * width)
     half = stage(fine; width = 3 * width)
     coarse = stage(half; width = 4 * width)
     coarse -> logits : global_avg_pool >> linear(classes)
@@ -39,4 +39,4 @@ search {
     augment = shift_flip
 }
 
-train { epochs = 45; augment = shift_flip; label_smoothing = 0.1 }
+train { epochs = 75; augment = shift_flip; cutout = 12; label_smoothing = 0.1 }
