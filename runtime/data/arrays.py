@@ -264,7 +264,7 @@ def _test_part(
     given: _Given, end: str, tasks: Mapping[str, Task], train: Part, labels: Mapping[str, Labels]
 ) -> tuple[Part, dict[str, Labels]]:
     """The part whose roles end in ``end``, like the training part with its ``labels``."""
-    inputs, of_test = _examples(given, end)
+    inputs, of_test = _examples(given, end, labels)
     for role, one in of_test.items():
         check_alike(given.place(role + end), one, given.names[role], labels[role])
     test = _part(given, end, inputs, of_test, tasks)
@@ -272,14 +272,21 @@ def _test_part(
     return test, of_test
 
 
-def _examples(given: _Given, end: str) -> tuple[dict[str, Array], dict[str, Labels]]:
-    """The inputs and labels of the part whose roles end in ``end``, by role."""
+def _examples(
+    given: _Given, end: str, like: Mapping[str, Labels] | None = None
+) -> tuple[dict[str, Array], dict[str, Labels]]:
+    """The inputs and labels of the part whose roles end in ``end``, by role.
+
+    Labels are read ``like`` those of the training part, where they are given.
+    """
     arrays = {role: _array(given, role, end) for role in (*given.inputs, *given.outputs)}
     inputs = {role: numbers(given.place(role + end), arrays[role]) for role in given.inputs}
     labels = {
         role: Labels(arrays[role])
         if role in given.rows and arrays[role].ndim == 2
-        else read_labels(given.place(role + end), arrays[role])
+        else read_labels(
+            given.place(role + end), arrays[role], None if like is None else like[role]
+        )
         for role in given.outputs
     }
     counted = {**inputs, **{role: one.array for role, one in labels.items()}}

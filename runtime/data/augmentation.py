@@ -203,24 +203,32 @@ class Extra:
             settings.erase,
         )
 
-    def check(self, name: str, inputs: Inputs, placed: bool = False) -> None:
+    def check(self, name: str, inputs: Inputs, placed: bool = False, stay: bool = False) -> None:
         """Refuse what cannot be done to a data set called ``name``.
+
+        Policies turn and shift as well, each image by itself; targets never move with that.
 
         Args:
             name: of the data, for the diagnostic.
             inputs: its inputs [N, ...], or the first of them.
-            placed: whether targets lie on images and cannot move with them.
+            placed: whether targets lie on images.
+            stay: whether they do, and cannot move with them.
 
         Raises:
             DiagnosticError: D515.
         """
-        if placed and self.crop != 1:
-            raise _refused(
-                ["crop"], "cut", f"images, targets of `{name}` lie on them and would stay"
-            )
+        lie = f"images, targets of `{name}` lie on them and would stay"
+        if stay and self.crop != 1:
+            raise _refused(["crop"], "cut", lie)
+        if placed and self.policy != "none":
+            raise _refused(["policy"], "turn", lie)
         given = tensors(inputs)
-        for images in [x for x in given if x.dim() == 4] or given[:1]:
-            self._check(name, images)
+        images = [x for x in given if x.dim() == 4]
+        if len(images) > 1 and self.policy != "none":
+            what = f"each image by itself, and those of an example of `{name}` belong together"
+            raise _refused(["policy"], "turn", what)
+        for some in images or given[:1]:
+            self._check(name, some)
 
     def _check(self, name: str, images: Tensor) -> None:
         shape = list(images.shape[1:])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from typing import TypeVar
 
@@ -65,17 +64,11 @@ def settled(
         sameness_note(data.train),
         augmentation_note(settings.augment, augment),
         layout_note(graph, data.train.targets.device),
-        *(
-            (search_note(compiled),)
-            if training is None
-            else course_notes(training, graph, examples)
-        ),
+        *((search_note(compiled),) if training is None else course_notes(training, graph)),
     ):
         say_note(note)
     if weighted:
         data = evolve(data, task=data.task.balanced(data.train.targets))
-    if training is not None and training.label_smoothing:
-        data = evolve(data, task=_smoothed(data.task, training.label_smoothing))
     return evolve(settings, augment=augment), data, census
 
 
@@ -96,16 +89,17 @@ def _check_training(settings: TrainSettings, data: Data, graph: Graph) -> None:
     check_all(
         partial(check_training, settings),
         partial(data.augmentation, settings.augment),
-        partial(Extra.of(settings).check, name, example, data.stays),
+        partial(Extra.of(settings).check, name, example, placed, data.stays),
         partial(check_mixtures, name, example, placed, settings.cutmix),
         partial(check_names, name, looked_up(graph), settings.mixup),
+        partial(_check_smoothing, data.task, settings.label_smoothing),
     )
 
 
-def course_notes(settings: TrainSettings, graph: Graph, examples: int) -> tuple[str, ...]:
+def course_notes(settings: TrainSettings, graph: Graph) -> tuple[str, ...]:
     """What settings of a training do not do, by the network ``graph`` and how long it takes.
 
-    ``examples`` are those to train on. A recipe may ask for it, so nothing is refused.
+    A recipe may ask for it, so nothing is refused.
     """
     notes = []
     if settings.drop_path and not any(droppable(graph)):
@@ -116,27 +110,16 @@ def course_notes(settings: TrainSettings, graph: Graph, examples: int) -> tuple[
             f"{settings.epochs}: the learning rate rises to the end and never falls; "
             "`warmup_epochs = 0` leaves the rise out"
         )
-    batches = math.ceil(examples / settings.batch_size)
-    steps = settings.epochs * math.ceil(batches / settings.accumulate)
-    reach = 1 / (1 - settings.average)  # steps, for a share of 1 - 1/e
-    if settings.average and 0 < steps < reach:
-        notes.append(
-            f"`average = {settings.average}` is a mean of about {reach:,.0f} steps, and the "
-            f"training has {steps:,}: what is judged and kept stays near the first weights; train "
-            "longer (`epochs`), or write less, or `average = 0`"
-        )
     return (*notes,)
 
 
-def _smoothed(task: Task, share: float) -> Task:
-    """The task with smoothed labels.
+def _check_smoothing(task: Task, share: float) -> None:
+    """Refuse to smooth labels where there are none, or all are smoothed.
 
     Raises:
-        DiagnosticError: D232 (nothing is left to be smoothed).
+        DiagnosticError: D232.
     """
-    smoothed = task.smoothed(share)
-    if smoothed == task:
+    if share and task.smoothed(share) == task:
         what = "`label_smoothing` does nothing here"
         remedy = "leave it out: no output has classes whose labels are not smoothed already"
         raise DiagnosticError(Diagnostic("D232", what, help=remedy))
-    return smoothed

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from attrs import asdict, evolve, frozen
 
@@ -18,7 +19,7 @@ from bayesnas.runtime.data.augmentation import Extra
 from bayesnas.runtime.data.dataset import Batches, Data, Streams
 from bayesnas.runtime.data.examples import Examples
 from bayesnas.runtime.data.loading import load_data
-from bayesnas.runtime.data.splits import split
+from bayesnas.runtime.data.splits import held_counts, split
 from bayesnas.runtime.jobs.deployed import readable, write_network
 from bayesnas.runtime.jobs.failures import explained, no_better, plugins_named
 from bayesnas.runtime.jobs.heldout import HeldOut, told_every
@@ -26,7 +27,7 @@ from bayesnas.runtime.jobs.memory import Demand, fitted, watched
 from bayesnas.runtime.jobs.preparation import settled
 from bayesnas.runtime.jobs.start import Start
 from bayesnas.runtime.network.compiled import check_compiler
-from bayesnas.runtime.network.device import pick_device
+from bayesnas.runtime.network.device import pick_device, random_states, restore_random_states
 from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.learning.auxiliary import lasting_state
 from bayesnas.runtime.network.learning.learner import Learner
@@ -48,6 +49,7 @@ from bayesnas.runtime.runs.ownership import RESULT, check_out
 from bayesnas.runtime.runs.progress import Progress, Stopwatch, say_note
 from bayesnas.runtime.runs.reading import (
     COUNT,
+    CUDA_STATE,
     DURATION,
     NUMBER,
     TORCH_STATE,
@@ -163,7 +165,7 @@ def parted(
         return train, None
     if settings.carry_state == "yes":  # the end of the text
         places = torch.arange(len(train), device=train.targets.device)
-        first = len(train) - round(share * len(train))
+        first = len(train) - int(held_counts(np.array([len(train)]), share)[0])
         return train.subset(places[:first]), train.subset(places[first:])
     return split(train, data.task, share, generator)
 
@@ -200,7 +202,8 @@ class _Training:
         self.held = HeldOut(data, held, settings, at_once.forward(TEST))
         size, extra = settings.batch_size, Extra.of(settings)
         make_batches = Streams if self.carrying else Batches
-        self.batches = make_batches(data, fit, size, settings.augment, self.generator, extra)
+        learned = evolve(data, task=data.task.smoothed(settings.label_smoothing))  # never judged by
+        self.batches = make_batches(learned, fit, size, settings.augment, self.generator, extra)
         make = start.prior if start is not None else None
         self.prior = make(self.learner.module, data, settings) if make is not None else None
         self.learner.regulariser = self.prior
@@ -291,7 +294,7 @@ class _Training:
             **self.learner.state(),
             "generator": self.generator.get_state(),
             "order": self.batches.order,
-            "dropout": torch.get_rng_state(),
+            **random_states(self.device),
             **({} if self.prior is None else {"prior": self.prior.state()}),
         }
         self.run.save_checkpoint(state)
@@ -317,8 +320,10 @@ class _Training:
                 "generator": TORCH_STATE,
                 "order": TORCH_STATE,
                 "dropout": TORCH_STATE,
+                "dropout_cuda": CUDA_STATE,
                 **({} if self.prior is None else {"prior": self.prior.state_schema()}),
-            }
+            },
+            optional=("dropout_cuda",),
         )
         return both(entries, agreeing(self._fault))
 
@@ -336,7 +341,7 @@ class _Training:
         self.held.best = state["best"]
         self.generator.set_state(state["generator"].cpu())
         self.batches.order = state["order"].cpu()
-        torch.set_rng_state(state["dropout"].cpu())
+        restore_random_states(state, self.device)
         if self.prior is not None:
             self.prior.restore(state["prior"])
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 
 import torch
+from torch import Tensor
 
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.network.together.launch import launch
@@ -34,6 +36,21 @@ def pick_device(name: str) -> torch.device:
         # Of threads that go backward; they make the context themselves.
         warnings.filterwarnings("ignore", ".*no current CUDA context")
     return device
+
+
+def random_states(device: torch.device) -> dict[str, Tensor]:
+    """Of PyTorch's own random numbers, dropout's and drop path's: a GPU draws them by itself."""
+    states = {"dropout": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["dropout_cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def restore_random_states(states: Mapping[str, Tensor], device: torch.device) -> None:
+    """Back to what `random_states` gave, perhaps on another device."""
+    torch.set_rng_state(states["dropout"].cpu())
+    if device.type == "cuda" and "dropout_cuda" in states:
+        torch.cuda.set_rng_state(states["dropout_cuda"].cpu(), device)
 
 
 def _usable(name: str) -> torch.device:

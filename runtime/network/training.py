@@ -82,13 +82,14 @@ def non_finite(tensors: Mapping[str, Tensor]) -> str | None:
 
 
 def absurd(score: Score, chance: Score | None) -> bool:
-    """Whether a loss is not finite, or more than `ABSURD` times that of ``chance``.
+    """Whether a loss is not finite, or `ABSURD` times that of ``chance`` above it.
 
-    ``chance`` is what needs no learning, as `Task.chance` has it; None where that is not known.
+    ``chance`` is what needs no learning, as `Task.chance` has it; None where that is not known. A
+    density may make it negative or 0: it counts as one nat at least.
     """
     if not math.isfinite(score.loss):
         return True
-    return chance is not None and score.loss > ABSURD * chance.loss
+    return chance is not None and score.loss > chance.loss + ABSURD * max(1.0, abs(chance.loss))
 
 
 def check_score(score: Score, chance: Score | None, what: str) -> None:

@@ -55,6 +55,7 @@ _MAY_DIFFER: Final = (
     *("file", "copies", "spec", "device", "compile", "plugins", "versions", "examples"),
     *PLACES,
 )
+_STARTS: Final = ("weights", "compression")  # what a run began with that not all have
 _WORDS: Final = {
     "spec_hash": "spec",
     "data_hash": "data",
@@ -179,7 +180,8 @@ class Run:
             {**one, "settings": {**one.get("settings", {}), "recompute": ""}}
             for one in ({"objectives": {}, **settings}, record)
         )
-        differ = [n for n in record if n not in _MAY_DIFFER and begun.get(n) != record[n]]
+        names = [*record, *(n for n in _STARTS if n in begun.keys() - record.keys())]
+        differ = [n for n in names if n not in _MAY_DIFFER and begun.get(n) != record.get(n)]
         if differ:
             old, new = begun["settings"], record["settings"]
             changed = [f"`{n}`: {old.get(n)}, now {new[n]}" for n in new if old.get(n) != new[n]]

@@ -139,6 +139,7 @@ def _settings_like(group: Mapping[str, Any]) -> Schema:
 
 
 TORCH_STATE: Final[Schema] = {"generator": "torch"}
+CUDA_STATE: Final[Schema] = open_record({"tensor": {"const": "torch.uint8"}})
 PYTHON_STATE: Final[Schema] = {
     "type": "array",
     "minItems": 3,

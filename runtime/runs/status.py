@@ -110,7 +110,8 @@ def runs_below(folder: Path) -> list[Path]:
     if settings_of(folder) is not None:
         return [folder]
     below = sorted([*folder.glob("*/settings.json"), *folder.glob("*/*/settings.json")])
-    return [path.parent for path in below if settings_of(path.parent) is not None]
+    shown = [path.parent for path in below if not path.parent.name.startswith(".")]
+    return [run for run in shown if settings_of(run) is not None]
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

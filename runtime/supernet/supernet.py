@@ -25,6 +25,7 @@ from bayesnas.runtime.data.dataset import Batches, Data, plain_batches
 from bayesnas.runtime.data.examples import Examples
 from bayesnas.runtime.data.free_memory import release_memory
 from bayesnas.runtime.data.splits import HOLDOUT, split
+from bayesnas.runtime.network.device import random_states, restore_random_states
 from bayesnas.runtime.network.kernels import layout
 from bayesnas.runtime.network.learning.rates import cosine
 from bayesnas.runtime.network.memory import JUDGEMENT, AtOnce, Footprint
@@ -39,6 +40,7 @@ from bayesnas.runtime.network.training import check_loss, diverged, evaluate, ex
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.reading import (
     COUNT,
+    CUDA_STATE,
     TORCH_STATE,
     Schema,
     between,
@@ -386,7 +388,7 @@ class Supernet:
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
             "order": self._batches.order,
-            "dropout": torch.get_rng_state(),
+            **random_states(self.device),
         }
 
     def state_schema(self) -> Schema:
@@ -402,7 +404,9 @@ class Supernet:
                 "generator": TORCH_STATE,
                 "order": TORCH_STATE,
                 "dropout": TORCH_STATE,
-            }
+                "dropout_cuda": CUDA_STATE,
+            },
+            optional=("dropout_cuda",),
         )
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -414,4 +418,4 @@ class Supernet:
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"].cpu())
         self._batches.order = state["order"].cpu()
-        torch.set_rng_state(state["dropout"].cpu())
+        restore_random_states(state, self.device)

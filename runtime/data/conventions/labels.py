@@ -26,8 +26,10 @@ class Labels:
     columns: int | None = None
 
 
-def read_labels(place: str, array: Array) -> Labels:
+def read_labels(place: str, array: Array, like: Labels | None = None) -> Labels:
     """Labels with the ways they are saved made alike; what is no such way stays as it is.
+
+    Rows are ``like`` those of the training part, where that is given: a few may look otherwise.
 
     Raises:
         DiagnosticError: D514 (rows of shares; bytes that are no text).
@@ -37,7 +39,8 @@ def read_labels(place: str, array: Array) -> Labels:
         return Labels(array)
     if array.shape[1] == 1:
         return Labels(array[:, 0], _COLUMN)
-    if array.dtype.kind == "U" or not array.size or len(array) == 1:
+    rows_stay = len(array) == 1 if like is None else like.remark != _ONE_HOT
+    if array.dtype.kind == "U" or not array.size or rows_stay:
         return Labels(array)
     ones, rows = array == 1, array.sum(axis=1, dtype=np.float64)
     if (ones | (array == 0)).all():

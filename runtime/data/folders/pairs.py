@@ -46,12 +46,10 @@ class Pairs:
         """Each image with its target, in the order of the names.
 
         Raises:
-            DiagnosticError: D503 (no images), D522 (an image without a target, or the other way).
+            DiagnosticError: D503 (no images), D522 (an image without a target, or the other way,
+                or two of one name).
         """
-        images, targets = (
-            {_key(path, folder): path for path in images_below(folder, findings)}
-            for folder in (self.images, self.targets)
-        )
+        images, targets = (_named(folder, findings) for folder in (self.images, self.targets))
         if not images:
             remedy = f"put images there, and into `{self.targets}` one of the same name for each"
             raise DiagnosticError(Diagnostic("D503", f"no images in `{self.images}`", help=remedy))
@@ -171,6 +169,22 @@ def _pair(folder: Path, part: str = "") -> Pairs | None:
 def _first(folder: Path, names: Sequence[str], part: str) -> Path | None:
     paths = (folder / name / part for name in names)
     return next((path for path in paths if path.is_dir()), None)
+
+
+def _named(folder: Path, findings: Findings) -> dict[str, Path]:
+    """The images below a folder, by what they have alike with their targets.
+
+    Raises:
+        DiagnosticError: D522 (two of one name).
+    """
+    named: dict[str, Path] = {}
+    for path in images_below(folder, findings):
+        other = named.setdefault(_key(path, folder), path)
+        if other != path:
+            remedy = "move one away: endings and words such as `_mask` do not tell them apart"
+            message = f"`{other}` and `{path}` go by the same name"
+            raise DiagnosticError(Diagnostic("D522", message, help=remedy))
+    return named
 
 
 def _key(path: Path, folder: Path) -> str:

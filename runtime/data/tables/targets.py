@@ -63,7 +63,7 @@ class Targets:
         known = said or (learned and learned.objective)
         classes = known == "classification" or (not known and _are_classes(columns[0], outputs))
         if len(columns) == 1 and classes:
-            return cls(tuple(names), _texts(columns[0]), rows)
+            return cls(tuple(names), _texts(columns[0], learned), rows)
         texts = [name for name, c in zip(names, columns, strict=True) if _is_texts(c)]
         if texts:
             what = f"has texts in {quote(texts)}, of which one alone is predicted as classes"
@@ -124,8 +124,30 @@ def _are_classes(column: Column, outputs: int) -> bool:
     return distinct == 2 if outputs == 1 else distinct <= _FEW or distinct == outputs
 
 
-def _texts(column: Column) -> Array:
-    """Classes by their names: whole numbers without a point."""
-    if _is_texts(column):
+def _texts(column: Column, learned: Task | None) -> Array:
+    """Classes by their names: whole numbers without a point.
+
+    Where the ``learned`` ones are all numbers, so are those of texts: `01` and `1.0` are `1`.
+    """
+    if not _is_texts(column):
+        return np.array([*map(_named, column)])
+    known = learned.classes if isinstance(learned, Classification) else ()
+    if not known or None in map(_number, known):
         return column
-    return np.array([f"{x:.0f}" if x == np.floor(x) else str(x) for x in column])
+    numbers = map(_number, column)
+    return np.array(
+        [text if x is None else _named(x) for text, x in zip(column, numbers, strict=True)]
+    )
+
+
+def _named(number: float) -> str:
+    return f"{number:.0f}" if number == np.floor(number) else str(number)
+
+
+def _number(text: str) -> float | None:
+    """The finite number that a text is, if any."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if np.isfinite(number) else None

@@ -23,7 +23,16 @@ from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.search.space import Space
 from bayesnas.runtime.jobs.train import tested_on, train
 from bayesnas.runtime.runs.folder import Run
-from bayesnas.runtime.runs.ownership import FOUND, RESULT, has_checkpoint, tidy
+from bayesnas.runtime.runs.ownership import (
+    FOUND,
+    RESULT,
+    has_checkpoint,
+    lock,
+    set_aside,
+    settings_of,
+    tidy,
+    unlock,
+)
 from bayesnas.runtime.runs.reading import read_result
 from bayesnas.runtime.runs.record import RunOptions, run_record
 from bayesnas.runtime.runs.schemas import SEARCHED
@@ -168,9 +177,30 @@ class Work:
         return self.known[key]
 
 
+def begun_anew(cell: Cell) -> Cell:
+    """A forced cell, as one that is not: its runs are moved out of the way of new ones.
+
+    They go when those have ended. It is done before any work, so that a comparison that is
+    interrupted goes on without `--force`.
+
+    Raises:
+        DiagnosticError: D413 (another run is at work there).
+    """
+    if not cell.options.force:
+        return cell
+    for out in (cell.folder / "search", cell.folder / "train"):
+        if settings_of(out) is not None:
+            held = lock(out)
+            try:
+                set_aside(out)
+            finally:
+                unlock(out, held)
+    return evolve(cell, options=evolve(cell.options, force=False))
+
+
 def _finished(options: RunOptions) -> bool:
     """Whether a run is not to be made again; it may have been killed at its very end."""
-    if options.force or not (options.out / RESULT).is_file():
+    if not (options.out / RESULT).is_file():
         return False
     tidy(options.out)
     return True
@@ -178,5 +208,5 @@ def _finished(options: RunOptions) -> bool:
 
 def _continued(options: RunOptions) -> RunOptions:
     """Options to go on with a run, or to begin it."""
-    begun = not options.force and has_checkpoint(options.out)
+    begun = has_checkpoint(options.out)
     return evolve(options, resume=begun, force=not begun)

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from bayesnas.compiler.operations.plugins import load_plugin, loaded_plugins
 from bayesnas.dsl.diagnostics import (
@@ -30,7 +30,6 @@ from bayesnas.dsl.diagnostics import (
     quote,
 )
 from bayesnas.runtime.jobs.comparison.cells import Cell, Work
-from bayesnas.runtime.runs.ownership import lock, set_aside, settings_of, unlock
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.seals import text_hash
 
@@ -190,15 +189,12 @@ class Cluster:
         import ray
         from ray.exceptions import RayError
 
-        for cell in cells:
-            if cell.options.force:  # now, and not each time that a task is begun again
-                _set_aside(cell)
         text = record.read_text("utf-8")
         place = Place(Path.cwd(), (*loaded_plugins(),), self.threads, record, text_hash(text))
         task: Any = ray.remote(num_cpus=self.threads, num_gpus=self.gpus, max_retries=LOST)
         shared = ray.put(pickle.dumps(work))
         begin = task(_complete).remote
-        tasks = {begin(place, shared, _sent(cell)): k for k, cell in enumerate(cells)}
+        tasks = {begin(place, shared, pickle.dumps(cell)): k for k, cell in enumerate(cells)}
         waiting = [*tasks]
         try:
             while waiting:
@@ -213,25 +209,6 @@ class Cluster:
                 ray.cancel(one)  # as Ctrl-C: cells at work are saved
             if waiting:
                 ray.wait(waiting, num_returns=len(waiting), timeout=_ENDED)
-
-
-def _sent(cell: Cell) -> bytes:
-    return pickle.dumps(evolve(cell, options=evolve(cell.options, force=False)))
-
-
-def _set_aside(cell: Cell) -> None:
-    """Move a cell's runs out of the way of new ones; they go when those have ended.
-
-    Raises:
-        DiagnosticError: D413 (another run is at work there).
-    """
-    for out in (cell.folder / "search", cell.folder / "train"):
-        if settings_of(out) is not None:
-            held = lock(out)
-            try:
-                set_aside(out)
-            finally:
-                unlock(out, held)
 
 
 def _check_answer(address: str) -> None:

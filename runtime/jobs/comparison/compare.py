@@ -13,7 +13,7 @@ from attrs import asdict
 from bayesnas.compiler.settings import TrainSettings, searches_widths
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import check_empty, check_free, write_text
-from bayesnas.runtime.jobs.comparison.cells import Cell, Work
+from bayesnas.runtime.jobs.comparison.cells import Cell, Work, begun_anew
 from bayesnas.runtime.jobs.comparison.cluster import Cluster
 from bayesnas.runtime.jobs.comparison.table import Entry, Failure, Outcome
 from bayesnas.runtime.jobs.search.space import Space
@@ -43,10 +43,10 @@ def compare(
     try:
         if cluster is None:
             _begin(space, cells, schedule)
-            return [*_one_by_one(work, cells)]
+            return [*_one_by_one(work, [*map(begun_anew, cells)])]
         with cluster.joined():
             _begin(space, cells, schedule)
-            return _on_cluster(cluster, work, cells)
+            return _on_cluster(cluster, work, [*map(begun_anew, cells)])
     except KeyboardInterrupt:
         remedy = "without `--force`, the same command goes on with what is done"
         raise KeyboardInterrupt(remedy) from None

@@ -273,7 +273,7 @@ class _Search:
         if good:
             self.run.save_checkpoint(self._state())
             self.watch.saved()
-        name = f"round {self.round}/{self.settings.rounds}" if self.round else "warm-up"
+        name = f"round {self.round}/{self.course.rounds}" if self.round else "warm-up"
         trained = f"train loss {loss:.4f}, " if loss is not None else ""
         progress.say(
             f"{name}: {trained}held-out {self.net.data.task.told(score)}, "
