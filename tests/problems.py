@@ -13,8 +13,7 @@ from bayesnas.compiler.emit.pytorch import emit_torch
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.slices.counts import Kept
 from bayesnas.compiler.slices.groups import Slices, coupled_slices
-from bayesnas.runtime.jobs.compression.removal import reads
-from bayesnas.runtime.weights.priors.interface import Prior, Problem
+from bayesnas.runtime.weights.priors.interface import Prior, Problem, inputs_of
 from bayesnas.runtime.weights.removal import sliced_tensors, state_paths
 from bayesnas.runtime.weights.subject import Subject
 
@@ -43,14 +42,13 @@ def problem(
         return [*zip(inputs.split(16), data.train.targets.split(16), strict=True)]
 
     paths = state_paths(compiled)
-    reading = {t.place for t in slices.tensors if reads(t)}
     subject = Subject(
         module,
         (*sliced_tensors(compiled, slices),),
         slices.removable,
         generator=torch.Generator().manual_seed(seed),
     )
-    inputs = {paths[place]: slices.stages[place].source for place in reading}
+    inputs = inputs_of(subject, slices, paths)
     return (
         compiled,
         slices,

@@ -82,6 +82,9 @@ def tie(one: Channels, other: Channels) -> None:
     sides = deque(resolved(one)), deque(resolved(other))
     while sides[0] and sides[1]:
         first, second = _head(sides[0]), _head(sides[1])
+        if first.strand is second.strand and first.stretch != second.stretch:
+            fix((first, second, *sides[0], *sides[1]), "channels meet others of their own tensor")
+            return
         if len(first) != len(second):
             longer, side = (first, sides[0]) if len(first) > len(second) else (second, sides[1])
             length = min(len(first), len(second))

@@ -92,11 +92,13 @@ def best_member(space: MemberSpace, values: Mapping[str, float], prices: Prices)
         values: of each option; 0 where an option is not named.
         prices: what the candidates cost.
     """
-    found = [m for w in _weights(len(prices.budgets)) if (m := _joint(space, values, prices, w))]
-    if not found:
+    weights = _weights(len(prices.budgets))
+    found = [m for w in weights if (m := _joint(space, values, prices, w))]
+    if not found:  # the cheapest may fit, where sums of rounded prices do not
+        found = [m for w in weights if (m := _joint(space, {}, prices, w))]
         random = Random(0)
         drawn = dict.fromkeys(space.draw(random) for _ in range(DRAWS))
-        found = [member for member in drawn if prices.fit(member)]
+        found += [member for member in drawn if prices.fit(member)]
     return max(found, key=lambda m: sum(values.get(o, 0.0) for o in chosen(space, m)), default=None)
 
 

@@ -376,7 +376,8 @@ def random_member(space: MemberSpace, prices: Prices, random: Random) -> Member:
         member = space.draw(random)
         if prices.life.alive(member) and prices.fit(member):
             return member
-    values = {option: random.random() for option in space.candidates()}
+    # In the space's own order: sets have another in each process.
+    values = {o: random.random() for c in space.connections for o in c.options}
     best = best_member(space, values, prices)
     if best is None:
         raise no_member(prices)

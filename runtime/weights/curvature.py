@@ -126,11 +126,12 @@ def _slopes(
 
 
 def _direction(task: Task, outputs: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
-    """sum_k xi_nk sqrt(c_nk) d_nk of each example [N, K]."""
+    """sum_k xi_nk sqrt(c_nk) d_nk of each example [N, K], times what each of its outputs counts."""
     counts, total = task.weights(targets), torch.zeros_like(outputs)
     for part in task.factors(outputs):
         shape = part.weights.shape
         signs = torch.randint(0, 2, shape, generator=generator).to(part.weights) * 2 - 1
         scale = part.weights if counts is None else counts[:, None] * part.weights
         total += ((signs * scale.sqrt())[:, :, None] * part.directions).sum(dim=1).to(total)
-    return total
+    shares = task.shares(targets)
+    return total if shares is None else shares.sqrt().to(total) * total

@@ -135,10 +135,12 @@ class Prices:
     Args:
         rest: parameters that are in no weight tensor: biases, normalisations, embeddings.
         uses: multiply-accumulates that each weight of a tensor takes part in, by its name.
+        fixed: those of operations without a weight tensor of their own, as of an unembedding.
     """
 
     rest: int
     uses: Mapping[str, float]
+    fixed: float = 0.0
 
     @classmethod
     def of(cls, graph: Graph, state: Values, paths: Mapping[Place, str]) -> Prices:
@@ -166,11 +168,11 @@ class Prices:
             for name in names
         }
         rest = sum(w.numel() for name, w in state.items() if name not in uses)
-        return cls(rest, uses)
+        return cls(rest, uses, sum(flops[path] for path, names in own.items() if not names))
 
     def cost(self, counts: Mapping[str, int]) -> Cost:
         """Of so many weights of each tensor; FLOPs as if those that are zero were skipped."""
-        flops = sum(self.uses[name] * count for name, count in counts.items())
+        flops = self.fixed + sum(self.uses[name] * count for name, count in counts.items())
         return Cost(self.rest + sum(counts.values()), round(flops))
 
 

@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bayesnas.compiler.slices.ties import Strand
 from bayesnas.runtime.weights.choice import Scores
 from bayesnas.runtime.weights.subject import Subject, by_mean, group_sums
+
+SCALING: Final = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
 
 
 def magnitude(subject: Subject) -> Scores:
@@ -46,7 +48,8 @@ def norm_scale(subject: Subject) -> Scores:
     A strand without any has the mean of the others in all its channels.
     """
     weights = dict(subject.module.named_parameters())
-    scales = {t.name for t in subject.sliced if len(t.axes) == 1 and t.name.endswith(".weight")}
+    norms = {f"{n}.weight" for n, m in subject.module.named_modules() if isinstance(m, SCALING)}
+    scales = {t.name for t in subject.sliced if t.name in norms}
     with torch.no_grad():
         sizes = {name: w.detach().abs() for name, w in weights.items() if name in scales}
         sums = group_sums(subject, sizes)

@@ -146,8 +146,10 @@ class Bounds:
     def left(self, kept: Kept) -> Prices:
         """Prices in the network of these channels."""
         whole, uses = self.survivors(kept), self.prices.uses
-        rest = sum(int(whole[name].sum()) for name in self.weights if name not in uses)
-        return Prices(rest, uses)
+        counts = {name: int(whole[name].sum()) for name in self.weights}
+        rest = sum(count for name, count in counts.items() if name not in uses)
+        flops = kept_cost(self.compiled.graph, self.slices, kept).flops
+        return Prices(rest, uses, flops - sum(uses[name] * counts[name] for name in uses))
 
     def excess(self, cost: Cost) -> float:
         """What a network has still to save for one family, as a share of what it has to save.

@@ -156,6 +156,8 @@ def _begun(
     run = TrainedRun.open(folder)
     data, options = _with_data(run, options)
     settings = make_settings(TrainSettings, {**run.training, **values})
+    if settings.class_weights == "balanced":  # channels are judged by what is learned
+        data = evolve(data, task=data.task.balanced(data.train.targets))
     return _Work(run, wanted, settings, options, data.to(pick_device(options.device)), clock).go()
 
 

@@ -68,22 +68,21 @@ class Cut:
     @property
     def weights(self) -> tuple[str, ...]:
         """The weight tensors of what is left, by name."""
-        return (*self._uses,)
+        return (*self._prices.uses,)
 
     @property
-    def _uses(self) -> Mapping[str, float]:
+    def _prices(self) -> Prices:
         compiled = self.narrowed.compiled
-        return Prices.of(compiled.graph, self.narrowed.state, state_paths(compiled)).uses
+        return Prices.of(compiled.graph, self.narrowed.state, state_paths(compiled))
 
     def sparsity(self) -> Sparsity | None:
         """What of the weights is not zero, if some are masked."""
         if not self.masked:
             return None
-        state, uses = self.narrowed.state, self._uses
-        counts = {name: int((state[name] != 0).sum()) for name in uses}
-        flops = sum(uses[name] * count for name, count in counts.items())
-        whole = sum(state[name].numel() for name in uses)
-        return Sparsity(whole, sum(counts.values()), round(flops))
+        state, prices = self.narrowed.state, self._prices
+        counts = {name: int((state[name] != 0).sum()) for name in prices.uses}
+        whole = sum(state[name].numel() for name in prices.uses)
+        return Sparsity(whole, sum(counts.values()), prices.cost(counts).flops)
 
     def score(self, data: Data, at_once: int) -> Score:
         """How good the smaller network is on the test part, before it is trained on."""

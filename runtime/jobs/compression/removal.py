@@ -14,7 +14,6 @@ from bayesnas.compiler.graph.cost import Cost
 from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.compiler.slices.counts import Kept, kept_cost
-from bayesnas.compiler.slices.groups import Tensor as SlicedTensor
 from bayesnas.compiler.slices.groups import sources_of
 from bayesnas.runtime.data.dataset import Data, plain_batches
 from bayesnas.runtime.data.examples import Examples
@@ -29,7 +28,7 @@ from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.weights.choice import Scores
 from bayesnas.runtime.weights.families import STRUCTURED, Pieces, Weighing, masks
 from bayesnas.runtime.weights.importance import IMPORTANCES
-from bayesnas.runtime.weights.priors.interface import Prior, Problem
+from bayesnas.runtime.weights.priors.interface import Prior, Problem, inputs_of
 from bayesnas.runtime.weights.priors.registry import PRIORS
 from bayesnas.runtime.weights.priors.several import Several, parts_of
 from bayesnas.runtime.weights.removal import masked, narrow
@@ -219,11 +218,6 @@ def _without(scores: Scores, kept: Kept) -> Scores:
     return result
 
 
-def reads(tensor: SlicedTensor) -> bool:
-    """Whether channels that come in lie along it."""
-    return any(axis and k != tensor.maker for k, axis in enumerate(tensor.axes))
-
-
 def _prior(removal: Removal, module: nn.Module, data: Data, settings: TrainSettings) -> Prior:
     """The prior under which a network of the removal's run is trained."""
     generator = torch.Generator().manual_seed(removal.judge.seed + 1)
@@ -234,7 +228,6 @@ def _prior(removal: Removal, module: nn.Module, data: Data, settings: TrainSetti
     examples = len(data.train) - round(settings.holdout * len(data.train))
     batches_each = math.ceil(examples / settings.batch_size)
     bounds, paths = removal.bounds, removal.bounds.paths
-    reading = {t.place for t in removal.slices.tensors if reads(t)}
 
     def prior(family: str) -> Prior:
         subject = bounds.subject(module, generator, family)
@@ -245,7 +238,7 @@ def _prior(removal: Removal, module: nn.Module, data: Data, settings: TrainSetti
             batches,
             examples,
             settings.weight_decay,
-            {paths[place]: removal.slices.stages[place].source for place in reading},
+            inputs_of(subject, removal.slices, paths),
             settings.epochs * math.ceil(batches_each / settings.accumulate),
             lambda kept: bounds.excess(cost(kept)),
             sources_of(removal.slices) if family in STRUCTURED else {},

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from bayesnas.compiler.graph.model import Connection, Graph
 from bayesnas.compiler.space.members import dead_groups, prune_to
+from bayesnas.compiler.space.prices import Prices
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.strategies.bayesnas.posterior import GatePosterior
 from bayesnas.runtime.strategies.bayesnas.updates import entropy
-from bayesnas.runtime.strategies.interface import Removal
+from bayesnas.runtime.strategies.interface import Removal, no_member
 from bayesnas.runtime.supernet.gates import Gates
 
 
@@ -61,6 +62,31 @@ class Pruner:
         for group in dead_groups(self.graph, self.groups.keys() - gone):
             reasons[group] = "dead"
         return Removal(reasons, tuple(refused))
+
+    def within(self, gamma: Tensor, removed: frozenset[str], prices: Prices) -> Removal:
+        """Groups go until what is left keeps the budgets, of the least gamma for its price first.
+
+        Args:
+            gamma: of each gate [G].
+            removed: groups that have gone before.
+            prices: and the budgets.
+
+        Raises:
+            DiagnosticError: D604 (status 1) if no more may go, and the budgets are not kept.
+        """
+        gone, reasons = set(removed), dict[str, str]()
+
+        def worth(group: str) -> float:
+            price = max(prices.shares[group], default=0.0)
+            return self._gamma(gamma, group) / price if price > 0 else math.inf
+
+        for group in sorted(self.groups.keys() - gone, key=lambda g: (worth(g), g)):
+            if prices.fit(frozenset(self.groups.keys() - gone)):
+                break
+            self._try(gone, {group}, "budget", reasons)
+        if not prices.fit(frozenset(self.groups.keys() - gone)):
+            raise no_member(prices)
+        return Removal(reasons)
 
     def _try(self, gone: set[str], groups: set[str], reason: str, reasons: dict[str, str]) -> bool:
         """Remove groups unless that cuts an output off or breaks a budget; whether they went."""

@@ -85,11 +85,12 @@ class Published(Strategy):
         self._remove(removal.reasons)
         worth = {group: -change for group, change in changes.items()}
         member = self._narrow(worth, rounds - number + 1)
-        settles = number == rounds and settings.discretize == "yes"
-        last = self._last(member) if settles else {}
-        if number == rounds:
-            self._finish_widths()
-        return Removal({**removal.reasons, **last}) if settles else removal
+        if number < rounds:
+            return removal
+        refused = () if settings.discretize == "yes" else removal.refused
+        last = self._last(member) if settings.discretize == "yes" else self._within()
+        self._finish_widths()
+        return Removal({**removal.reasons, **last}, refused)
 
     def looks(self, rounds: int, trained: int) -> Looks:
         """With the gradient of all examples and the curvature of some, every round."""
@@ -135,6 +136,15 @@ class Published(Strategy):
         else:
             gates = self.net.gates
             last = self.settle(gates.named(gates.maximum(self.posterior.gamma)), "discretize")
+        self._remove(last.reasons)
+        return last.reasons
+
+    def _within(self) -> Mapping[str, str]:
+        """What goes besides for the budgets, where several operations of a connection may stay."""
+        if self.problem.widths is not None or not self.problem.prices.budgets:
+            return {}  # channels go as far as it takes
+        gone = frozenset(self.net.gates.groups.keys() - self.space.candidates())
+        last = self.pruner.within(self.posterior.gamma, gone, self.problem.prices)
         self._remove(last.reasons)
         return last.reasons
 

@@ -14,6 +14,7 @@ from attrs import field, frozen
 from torch import Tensor
 
 from bayesnas.compiler.slices.counts import Kept
+from bayesnas.compiler.slices.groups import Place, Slices
 from bayesnas.compiler.slices.ties import Channels, Strand
 from bayesnas.runtime.runs.reading import Schema
 from bayesnas.runtime.tasks.bundle import Inputs
@@ -98,3 +99,20 @@ class Prior(ABC):
     @abstractmethod
     def restore(self, state: Mapping[str, Any]) -> None:
         """Back to what `state` gave."""
+
+
+def inputs_of(subject: Subject, slices: Slices, paths: Mapping[Place, str]) -> dict[str, Channels]:
+    """What lies along the input channels of modules that read some, by their paths.
+
+    Inside a primitive as well: an attention's values are read by a layer of its own.
+    """
+    inputs = {}
+    for tensor in subject.sliced:
+        source = slices.stages[tensor.place].source
+        outside = {run.strand for run in source}
+        for k, axis in enumerate(tensor.axes):
+            if axis and k != tensor.maker:
+                inputs[paths[tensor.place]] = source
+                if not outside & {run.strand for run in axis}:
+                    inputs[tensor.name.rpartition(".")[0]] = axis
+    return inputs

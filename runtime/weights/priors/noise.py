@@ -86,10 +86,12 @@ class ChannelNoise(Noise):
             self._masks = self.subject.split(self.drawn(len(inputs[0])))
 
     def _mask(
-        self, _layer: nn.Module, inputs: tuple[Tensor, ...], *, axis: Channels
+        self, layer: nn.Module, inputs: tuple[Tensor, ...], *, axis: Channels
     ) -> tuple[Tensor, ...] | None:
         if not self._masks:
             return None
         [z] = inputs
-        mask = along(axis, self._masks, z)
-        return (z * mask.view(*mask.shape, *[1] * (z.dim() - 2)),)
+        mask, others = along(axis, self._masks, z), [1] * (z.dim() - 2)
+        last = isinstance(layer, nn.Linear)  # channels come last there, behind places
+        shape = (len(mask), *others, -1) if last else (*mask.shape, *others)
+        return (z * mask.view(shape),)

@@ -17,7 +17,7 @@ from support import TIED, graph_of, is_member, network
 from bayesnas.compiler.graph.cost import Cost, edge_cost, graph_cost
 from bayesnas.compiler.graph.model import BudgetConstraint, CostName, Graph
 from bayesnas.compiler.space.choices import Member, MemberSpace, dropped, member_space
-from bayesnas.compiler.space.members import draw_member, exceeds, prune_to
+from bayesnas.compiler.space.members import draw_member, exceeds, prune_to, reach
 from bayesnas.compiler.space.prices import BINS, Prices, best_member, chosen
 
 # Every operation is useful whatever else is kept, so that costs add up and all members live.
@@ -388,3 +388,25 @@ def test_where_channels_change_the_member_fits(value: float) -> None:
     for limit in limits:
         budget = BudgetConstraint("parameters", limit)
         assert best_member(found.space, values, found.prices(budget)) in found.fitting(budget)
+
+
+@pytest.mark.parametrize("name", ["parameters", "flops"])
+def test_the_smallest_member_is_found_whatever_is_valued(name: CostName) -> None:
+    """Of many connections the rounded prices add up to more than they cost."""
+    graph = graph_of("""network net(image: [3, 8, 8]; n = 45) -> (logits: [4]) {
+    node h[n]
+    stem = image : conv(3, 8)
+    stem -> h[0] : skip
+    for k in 0 .. n - 1 {
+        h[k] ~> h[k + 1] : conv(3) >> relu | conv(3) >> layer_scale | conv(5) >> relu
+        retain 1 into h[k + 1]
+    }
+    h[n - 1] -> logits : global_avg_pool >> linear(4)
+}
+""")
+    space, budget = member_space(graph), BudgetConstraint(name, reach(graph).smallest.of(name))
+    prices, random = Prices.of(graph, (budget,)), Random(0)
+    values = {option: random.random() for option in space.options()}
+    member = best_member(space, values, prices)
+    assert member is not None
+    assert prices.fit(member)

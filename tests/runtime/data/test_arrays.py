@@ -20,6 +20,7 @@ from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.runtime.data.arrays import data_of_arrays
 from bayesnas.runtime.data.dataset import Batches, Data
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.search.search import search
@@ -475,6 +476,15 @@ def test_a_search_and_a_training(
     )
     said = capsys.readouterr().err
     assert said.count("has no `x_test`: 18 of its 90 examples") == 3
+
+
+def test_labels_of_few_test_examples_are_read_as_those_of_the_training_part() -> None:
+    x, one_hot = np.zeros((6, 4), np.float32), np.eye(3)[[0, 1, 2, 0, 1, 2]]
+    data = data_of_arrays(x, one_hot, x[:1], one_hot[1:2])
+    assert data.test.targets.tolist() == [1]
+    numbers = np.linspace(0, 1.5, 12).reshape(6, 2)
+    data = data_of_arrays(x, numbers, x[:2], np.eye(2))
+    assert data.test.targets.shape == (2, 2)
 
 
 @pytest.mark.parametrize("command", ["search", "train"])

@@ -141,10 +141,23 @@ def test_masks_and_maps_move_with_their_images(kind: str, crop: float) -> None:
     assert near.double().mean() > (0.999 if crop == 1 else 0.9)  # enlarged images have soft edges
 
 
+def test_policies_turn_each_image_by_itself() -> None:
+    both = Bundle({"left": PIXELS, "right": PIXELS})
+    Extra(color_jitter=0.1).check("d", both)
+    with pytest.raises(DiagnosticError, match="those of an example of `d` belong together"):
+        Extra(policy="rand").check("d", both)
+
+
+PIXELS = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
+
+
 def test_what_targets_lie_on_is_not_moved() -> None:
     assert settled_augment("d", "none", "auto", [(1, 8, 8)], placed=True) == "none"
     with pytest.raises(DiagnosticError, match="targets of `d` lie on them and would stay"):
         settled_augment("d", "none", "shift", [(1, 8, 8)], placed=True)
+    with pytest.raises(DiagnosticError, match="`policy` turns images, targets of `d` lie on them"):
+        Extra(policy="trivial").check("d", torch.zeros(1, 1, 8, 8), placed=True)
+    Extra(crop=0.5, color_jitter=0.1).check("d", PIXELS, placed=True)
     with pytest.raises(DiagnosticError, match="`cutmix` puts rectangles of images into others"):
         check_mixtures("d", torch.zeros(1, 1, 8, 8), placed=True, cutmix=1.0)
 

@@ -53,6 +53,16 @@ def loaded(path: Path, inputs: int, outputs: int, *target: str, text: str = ROWS
     return load_data(write(path, text), takes(inputs, outputs), options)
 
 
+@pytest.mark.parametrize("form", ["{}.0", "0{}", "{}"])
+def test_classes_that_are_numbers_have_one_name_in_all_tables(form: str, tmp_path: Path) -> None:
+    rows = [f"{n},{form.format(n % 3)}" for n in range(30)]
+    for part in ("train", "test"):
+        (tmp_path / f"{part}.csv").write_text("\n".join(["a,kind", *rows]))
+    data = load_data(f"csv:{tmp_path}", takes(1, 3), DataOptions(target=("kind",)))
+    assert data.task.strata_names == ("0", "1", "2")
+    assert data.test.targets.tolist() == [n % 3 for n in range(30)]
+
+
 def refused(name: str, inputs: int, outputs: int, *target: str) -> Diagnostic:
     with pytest.raises(DiagnosticError) as caught:
         load_data(name, takes(inputs, outputs), DataOptions(target=target))

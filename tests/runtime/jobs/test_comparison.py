@@ -296,6 +296,25 @@ def test_compare_leaves_what_is_not_its_own(
     assert snapshot(here) == before
 
 
+def test_compare_anew_goes_on_without_force(here: Path, data: Path) -> None:
+    """What `--force` was to replace is never taken for what it was to become."""
+    arguments = ("--strategies", "largest,magnitude", "--seeds", "0")
+    assert compare(data, *arguments) == 0
+    before = times((here / "out").rglob("result.json"))
+    anew = (*arguments, "--train-option", "epochs=3")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Magnitude, "step", interrupting)
+        assert compare(data, *anew, "--force") == 1
+    assert compare(data, *anew) == 0
+    after = times((here / "out").rglob("result.json"))
+    assert after.keys() == before.keys()
+    assert not after.items() & before.items()
+
+
+def interrupting(*_: object) -> float:
+    raise KeyboardInterrupt
+
+
 def test_compare_replaces_a_table_if_told_to(here: Path, data: Path) -> None:
     (here / "out").mkdir()
     (here / "out/compare.csv").write_text("a,b\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.export import export
+from bayesnas.runtime.jobs.start import start_from
 from bayesnas.runtime.jobs.train import TrainResult, train
 from bayesnas.runtime.jobs.trained import evaluate_run
 from bayesnas.runtime.network.device import pick_device
@@ -224,6 +226,31 @@ ALL = {
     "erase": 0.2, "mixup": 0.2, "cutmix": 1.0, "holdout": 0.25, "keep": "best",
     "label_smoothing": 0.1, "batch_size": 8,
 }  # fmt: skip
+
+
+def test_labels_are_smoothed_to_learn_and_not_to_judge(
+    space: Compiled, folder: Path, tmp_path: Path
+) -> None:
+    """The test loss is that of the labels, which can be compared and may be below ln(1 / share)."""
+    result = run(space, folder, tmp_path / "o", epochs=30, label_smoothing=0.5)
+    entropy = 0.75 * math.log(1 / 0.75) + 0.25 * math.log(1 / 0.25)  # the least, of two classes
+    rows = [json.loads(r) for r in (tmp_path / "o/history.jsonl").read_text("utf-8").splitlines()]
+    assert rows[-1]["train_loss"] >= entropy
+    assert result.test.loss < entropy
+    report, _ = evaluate_run(options(tmp_path / "o"))
+    assert report.score == result.test
+
+
+def test_a_training_that_began_with_weights_is_not_resumed_without_them(
+    done: tuple[Path, TrainResult], space: Compiled, folder: Path, tmp_path: Path
+) -> None:
+    chosen = make_settings(TrainSettings, space.settings("train"))
+    given = RunOptions(f"folder:{folder}", tmp_path / "o", 3, "cpu")
+    train(space, chosen, given, start_from(done[0], space))
+    with pytest.raises(DiagnosticError) as caught:
+        run(space, folder, tmp_path / "o", resume=True)
+    message = f"the run in `{tmp_path / 'o'}` differs in its weights"
+    assert refusal(caught)[:2] == ("D414", message)
 
 
 def test_a_training_with_all_settings_is_resumed(

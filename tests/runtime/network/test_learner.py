@@ -21,7 +21,9 @@ from bayesnas.runtime.network.learning.learner import Learner, mean_decay, optim
 from bayesnas.runtime.network.learning.mixtures import mixed
 from bayesnas.runtime.network.learning.rates import cosine, learning_rate
 from bayesnas.runtime.network.modules import build
+from bayesnas.runtime.network.training import absurd
 from bayesnas.runtime.tasks.classification import Classification
+from bayesnas.runtime.tasks.scores import Score
 
 NET = """
 network net(image: [2, 6, 6]) -> (logits: [3]) {
@@ -237,3 +239,12 @@ def test_low_precision_stays_near() -> None:
     assert {p.dtype for p in low.module.parameters()} == {torch.float32}
     change = (weights(low) - weights(exact)).norm() / weights(exact).norm()
     assert 0 < float(change) < 0.05
+
+
+@pytest.mark.parametrize("chance", [-1.26, 0.0, 2.3])
+def test_a_loss_a_little_above_that_of_chance_is_not_absurd(chance: float) -> None:
+    """Of densities it may be negative, or 0."""
+    assert not absurd(Score(chance + 0.1, 0.0), Score(chance, 0.0))
+    assert absurd(Score(chance + 300, 0.0), Score(chance, 0.0))
+    assert not absurd(Score(1e9, 0.0), None)
+    assert absurd(Score(float("nan"), 0.0), None)

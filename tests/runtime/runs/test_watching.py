@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -103,6 +104,9 @@ def test_status_tells_runs_at_work_stopped_and_finished(
     told = capsys.readouterr().out.splitlines()
     assert told[0] == f"{out}: train, finished"
     assert re.fullmatch(r"  epoch 2, train loss \d\.\d+", told[1])
+    shutil.copytree(out, tmp_path / "runs" / ".replaced")
+    assert main(["status", str(tmp_path / "runs")]) == 0
+    assert capsys.readouterr().out.splitlines() == told
     (out / "result.json").unlink()
     assert main(["status", str(out)]) == 0
     assert capsys.readouterr().out.splitlines()[::2] == [

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from bayesnas.compiler.slices.groups import coupled_slices
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.tasks.classification import Classification
+from bayesnas.runtime.tasks.pixels import PixelClassification
 from bayesnas.runtime.weights.curvature import diagonal, of_channels
 from bayesnas.runtime.weights.removal import sliced_tensors
 from bayesnas.runtime.weights.subject import Subject
@@ -133,3 +134,22 @@ def test_derivatives_in_channels_are_those_of_gates_where_they_are_read(
         mean, count = mean + curvature, count + 1
     torch.testing.assert_close(gradient, g, rtol=1e-10, atol=1e-14)
     torch.testing.assert_close(mean / count, H, rtol=1e-10, atol=1e-14)
+
+
+def test_what_counts_for_nothing_has_no_curvature() -> None:
+    """Labels of places that are ignored say nothing; nor do they take from others."""
+    task = PixelClassification(("a", "b", "c"), (2, 2), ignored=9)
+    module = nn.Sequential(nn.Conv2d(2, 3, 1), nn.Flatten()).double()
+    inputs = torch.randn(6, 2, 2, 2, dtype=torch.float64)
+    targets = torch.randint(0, 3, (6, 2, 2))
+    targets[:, 0] = 9
+    other = inputs.clone()
+    other[:, :, 0] += 1  # where nothing is known
+    first, second, none = (
+        diagonal(module, task, [(x, y)], torch.Generator().manual_seed(0))
+        for x, y in ((inputs, targets), (other, targets), (inputs, torch.full_like(targets, 9)))
+    )
+    for name, h in first.items():
+        torch.testing.assert_close(second[name], h)
+        assert float(h.sum()) > 0
+        assert not none[name].any()

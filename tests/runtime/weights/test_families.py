@@ -137,3 +137,16 @@ def test_families_that_are_refused(importance: str, families: tuple[str, ...], t
     assert diagnostic.help
     check_importance("bayesnas", FAMILIES)
     assert "bayesnas" in PRIORS
+
+
+def test_operations_without_weights_of_their_own_cost_too() -> None:
+    compiled = compile_text("""network net(tokens: [8]) -> (next: [50, 8]) {
+    x = tokens : embedding(50, 12) >> conv(3, 12, causal = 1)
+    x -> next : unembedding(50)
+}
+""")
+    module, _ = build(compiled.graph, "net.nas", 0)
+    weights = dict(module.named_parameters())
+    prices = Prices.of(compiled.graph, weights, state_paths(compiled))
+    assert prices.cost({n: weights[n].numel() for n in prices.uses}) == graph_cost(compiled.graph)
+    assert prices.cost(dict.fromkeys(prices.uses, 0)).flops == 8 * 50 * 12

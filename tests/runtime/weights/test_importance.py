@@ -10,7 +10,9 @@ from support import compile_text, network
 from bayesnas.compiler.emit.pytorch import emit_torch
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.slices.groups import Slices, coupled_slices
-from bayesnas.runtime.weights.importance import IMPORTANCES, magnitude, taylor
+from bayesnas.runtime.network.modules import build
+from bayesnas.runtime.network.normalisation import norms_of
+from bayesnas.runtime.weights.importance import IMPORTANCES, magnitude, norm_scale, taylor
 from bayesnas.runtime.weights.removal import masked, sliced_tensors
 from bayesnas.runtime.weights.subject import Subject
 
@@ -72,3 +74,20 @@ def test_taylor_is_the_derivative_in_a_gate() -> None:
             changes[channel] = (whole - module(*inputs).mean()).abs()
         module.load_state_dict(state)
     torch.testing.assert_close(scores, changes / changes.mean())
+
+
+def test_scales_are_those_of_normalisations_alone() -> None:
+    compiled = compile_text("""network net(image: [3, 6, 6]) -> (logits: [4]) {
+    x = image : conv(1, 6) >> depthwise_conv(3) >> bn >> relu
+    x -> logits : global_avg_pool >> linear(4)
+}
+""")
+    slices = coupled_slices(compiled.graph)
+    module, _ = build(compiled.graph, "net.nas", 0)
+    subject = Subject(module, (*sliced_tensors(compiled, slices),), slices.removable)
+    scales = torch.tensor([3.0, 0.01, 1.0, -1.0, 1.0, 1.0])
+    with torch.no_grad():
+        for norm in norms_of(module):
+            norm.weight.copy_(scales)
+    [row] = norm_scale(subject).values()
+    torch.testing.assert_close(row, scales.abs())

@@ -79,6 +79,26 @@ def test_drawn_networks(text: str, seed: int) -> None:
     assert_removes(found_network(compile_text(text), seed), seed)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "node y\n    x -> y : skip\n    x -> y : channel_shuffle(2)",
+        "b = concat(x, x)\n    a = x : conv(3, 8, groups = 4) >> bn\n    y = sum(a, b)",
+        "b = concat(x, x)\n    a = x : conv(1, 8)\n    y = sum(a, b)",
+    ],
+)
+def test_channels_that_meet_others_of_their_own_tensor(body: str) -> None:
+    width = 8 if "shuffle" in body else 4
+    text = f"""network net(image: [2, 5, 5]) -> (logits: [3]) {{
+    x = image : conv(3, {width}) >> conv(3, {width})
+    {body}
+    y -> logits : conv(1, 6) >> global_avg_pool >> linear(3)
+}}
+"""
+    for seed in range(4):
+        assert_removes(compile_text(text), seed)
+
+
 CHAIN = """
 motif cell(x; width, stride = 1) -> (out) {
     a = x : conv(3, width, stride = stride) >> bn

@@ -143,6 +143,16 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     assert (code, message) == ("D504", f"cannot read an image of `folder:{tmp_path}`")
 
 
+def test_two_images_of_one_name_are_refused(tmp_path: Path) -> None:
+    masks(tmp_path)
+    images = tmp_path / "train" / "images"
+    write(images / "3_mask.png", np.zeros((6, 6, 3)))
+    code, message, _ = refusal(tmp_path)
+    one, other = sorted([images / "3.png", images / "3_mask.png"])
+    assert code == "D522"
+    assert message == f"`{one}` and `{other}` go by the same name"
+
+
 def test_a_mask_of_another_form_than_its_image_is_refused(tmp_path: Path) -> None:
     """Fitted, it would not lie on its image; one on another scale does, rounded by a pixel."""
     for n in range(5):

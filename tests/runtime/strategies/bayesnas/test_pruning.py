@@ -12,8 +12,11 @@ from strategies import spaces
 from support import compile_text, graph_of, network
 
 from bayesnas.compiler.artifacts.derive import derive_spec
-from bayesnas.compiler.graph.model import Graph
+from bayesnas.compiler.graph.cost import edge_cost
+from bayesnas.compiler.graph.model import BudgetConstraint, Graph
 from bayesnas.compiler.space.members import prune_to
+from bayesnas.compiler.space.prices import Prices
+from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.dsl.printing.printer import print_spec
 from bayesnas.runtime.strategies.bayesnas.posterior import GatePosterior, Layout
 from bayesnas.runtime.strategies.bayesnas.pruning import Pruner
@@ -273,3 +276,23 @@ def test_a_removal_that_would_not_compile_is_not_made() -> None:
     found = decide(compiled.graph, {}, default=LOW)
     left = without(compiled.graph, found.reasons)
     compile_text(print_spec(derive_spec(compiled, left)))
+
+
+def within(graph: Graph, gammas: dict[str, float], limit: int) -> Removal:
+    prices = Prices.of(graph, (BudgetConstraint("flops", limit),))
+    gamma = posterior_of(graph, gammas).gamma
+    return Pruner(graph, Gates.of(graph, CPU)).within(gamma, frozenset(), prices)
+
+
+def test_budgets_are_kept_where_several_operations_may_stay() -> None:
+    """The least gamma for its price goes first; where no more may go, it is an error."""
+    costs = {e.id: edge_cost(e).flops for e in FOUR.searched()}
+    both, small = costs["x->y:conv_3"] + costs["x->y:conv_1"], costs["x->y:conv_1"]
+    assert within(FOUR, {}, both).reasons == {}
+    assert within(FOUR, {}, small).reasons == {"x->y:conv_3": "budget"}
+    low = {"x->y:conv_1": HIGH / 1000}
+    assert within(FOUR, low, costs["x->y:conv_3"]).reasons == {"x->y:conv_1": "budget"}
+    assert within(FOUR, low, small).reasons.keys() == {"x->y:conv_1", "x->y:conv_3"}
+    with pytest.raises(DiagnosticError) as caught:
+        within(graph_of(network("x ~> y : conv(3) | conv(1)")), {}, small - 1)
+    assert [d.code for d in caught.value.diagnostics] == ["D604"]

@@ -5,11 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 from problems import EXAMPLES, problem
+from support import compile_text
 
+from bayesnas.compiler.slices.groups import coupled_slices
+from bayesnas.runtime.network.modules import build, predict
+from bayesnas.runtime.tasks.classification import Classification
 from bayesnas.runtime.weights.concrete import entropy_term, relaxed_masks
 from bayesnas.runtime.weights.priors.dropout import Dropout
-from bayesnas.runtime.weights.removal import masked
-from bayesnas.runtime.weights.subject import group_sums
+from bayesnas.runtime.weights.priors.interface import Problem, inputs_of
+from bayesnas.runtime.weights.removal import masked, sliced_tensors, state_paths
+from bayesnas.runtime.weights.subject import Subject, group_sums
 
 
 def test_a_closed_mask_is_a_removal() -> None:
@@ -70,3 +75,26 @@ def test_the_penalty_makes_weight_decay_the_bound() -> None:
     whole = given.decay / 2 * squares.sum() + prior.penalty()
     entropy = entropy_term(prior.logits, torch.ones_like(kept), EXAMPLES)
     torch.testing.assert_close(whole, given.decay / 2 * (kept * squares).sum() + entropy)
+
+
+def test_noise_is_put_on_every_channel_that_is_read() -> None:
+    """Inside a primitive as well: the values of an attention."""
+    compiled = compile_text("""network net(image: [4, 6]) -> (logits: [3]) {
+    x = image : conv(1, 8)
+    y = x : layer_norm >> attention(2)
+    u = sum(x, y)
+    v = u : layer_norm >> conv(1, 12) >> gelu >> conv(1, 8)
+    w = sum(u, v)
+    w -> logits : layer_norm >> global_avg_pool >> linear(3)
+}
+""")
+    slices = coupled_slices(compiled.graph)
+    module, _ = build(compiled.graph, "net.nas", 0)
+    sliced = (*sliced_tensors(compiled, slices),)
+    subject = Subject(module, sliced, slices.removable, generator=torch.Generator())
+    inputs = inputs_of(subject, slices, state_paths(compiled))
+    task = Classification(("a", "b", "c"))
+    prior = Dropout(Problem(subject, task, list, 100, 0.0, inputs, 100, lambda _: 1.0))
+    predict(module.train(), torch.randn(16, 4, 6)).square().sum().backward()
+    assert prior.logits.grad is not None
+    assert bool((prior.logits.grad != 0).all())
