@@ -46,16 +46,12 @@ def grown(
         raise _no_cell(message, suggest(motif, found.program.motifs, _motif_remedy(found)))
     motifs = _motifs_from(found, motif)
     network = evolve(network, body=tuple(_renamed(network.body, motif)))
-    operations = _operations(found, outer, [*motifs, network])
-    others = tuple(
-        d for d in outer.main.definitions if not isinstance(d, tree.Import | tree.Network)
-    )
-    recipes = [
-        d
-        for d in outer.main.definitions
-        if isinstance(d, tree.Import) and d.path.startswith("recipes/")
-    ]
-    spec = tree.Spec((*recipes, *operations, *motifs, network, *others), span=outer.main.span)
+    own = _own(outer)
+    theirs = [d for d in own if isinstance(d, tree.Motif)]
+    operations = _operations(found, outer, [*motifs, network, *theirs])
+    recipes = [d for d in own if isinstance(d, tree.Import) and d.path.startswith("recipes/")]
+    definitions: list[tree.Definition] = [*recipes, *operations, *motifs, network, *theirs]
+    spec = tree.Spec((*definitions, *_joined(own)), span=outer.main.span)
     compiled = _compiled(spec, motif, network.name, values or {})
     numbers = dict(compiled.graph.root.parameters)
     sized = evolve(
@@ -67,8 +63,32 @@ def grown(
             for p in network.parameters
         ),
     )
-    definitions = tuple(sized if d is network else d for d in spec.definitions)
-    return _compiled(evolve(spec, definitions=definitions), motif, network.name, {})
+    spec = evolve(spec, definitions=tuple(sized if d is network else d for d in spec.definitions))
+    return _compiled(spec, motif, network.name, {})
+
+
+def _own(outer: Loaded) -> list[tree.Definition]:
+    """The definitions of a file and of its user's files that it imports, those first."""
+    imported = (s for s in outer.imported if not s.span.source.name.startswith("<library>/"))
+    return [d for spec in (*imported, outer.main) for d in spec.definitions]
+
+
+def _joined(own: Iterable[tree.Definition]) -> list[tree.Settings | tree.Learn]:
+    """One block of each kind; what a file says stands over what it imports."""
+    blocks: dict[str, tree.Settings | tree.Learn] = {}
+    for block in own:
+        match block:
+            case tree.Settings(kind=kind):
+                before = blocks.get(kind)
+                entries = before.entries if isinstance(before, tree.Settings) else ()
+                settings = {entry.name: entry for entry in (*entries, *block.entries)}
+                blocks[kind] = evolve(block, entries=(*settings.values(),))
+            case tree.Learn():
+                before = blocks.get("learn")
+                learned = before.entries if isinstance(before, tree.Learn) else ()
+                objectives = {entry.port: entry for entry in (*learned, *block.entries)}
+                blocks["learn"] = evolve(block, entries=(*objectives.values(),))
+    return [*blocks.values()]
 
 
 def _network_of(outer: Loaded) -> tree.Network:
@@ -87,7 +107,7 @@ def _network_of(outer: Loaded) -> tree.Network:
 
 def _calls(statement: tree.Statement) -> str | None:
     """The motif that a statement makes instances of."""
-    return statement.motif if isinstance(statement, tree.Instantiation | tree.Chain) else None
+    return statement.motif if isinstance(statement, tree.MotifCall) else None
 
 
 def _cell_of(found: Compiled) -> str:
@@ -127,7 +147,7 @@ def _motif_names(motif: tree.Motif) -> Iterator[str]:
         if isinstance(parameter, tree.MotifParameter) and parameter.default:
             yield parameter.default
     for statement in walk(motif.body):
-        if isinstance(statement, tree.Instantiation | tree.Chain):
+        if isinstance(statement, tree.MotifCall):
             yield statement.motif
             for argument in statement.arguments:
                 if isinstance(argument.value, tree.Name):
@@ -138,7 +158,7 @@ def _renamed(body: Iterable[tree.Statement], motif: str) -> Iterator[tree.Statem
     """Statements with that motif for `CELL`."""
     for statement in body:
         match statement:
-            case tree.Instantiation(motif=name) | tree.Chain(motif=name) if name == CELL:
+            case tree.Instantiation() | tree.Scan() | tree.Chain() if statement.motif == CELL:
                 yield evolve(statement, motif=motif)
             case tree.Loop():
                 yield evolve(statement, body=tuple(_renamed(statement.body, motif)))

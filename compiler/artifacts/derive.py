@@ -334,16 +334,14 @@ class _BodyDeriver:
     def decide(self, statement: tree.Chain, paths: tuple[str, ...]) -> None:
         """Whether a chain stays one, or is written out."""
         folded = self.deriver.fold(statement, paths)
-        if not all(map(self._is_alive_or_chain, statement.inputs)):
+        full, first = self.deriver.full, self.deriver.full.instances[paths[0]]
+        seeds = [full.incoming(port)[0].source for port in first.inputs]
+        if not all(seed in self.deriver.pruned.network for seed in seeds):
             folded = None
         self.folded[statement.targets[0].name] = folded
         if folded is None:
             for target in statement.targets:
                 self.unrolled[target.name] = len(paths) - 1
-
-    def _is_alive_or_chain(self, reference: tree.Reference) -> bool:
-        listed = self._identifier(f"{reference.name}[0]") in self.deriver.full.network
-        return (reference.index is None and listed) or self._is_alive(reference)
 
     def _link(self, statement: tree.Chain, k: int, path: str) -> tree.Statement:
         """One instance of a chain that is written out, its parameters as numbers."""

@@ -65,8 +65,9 @@ def wrapped(
         for term in rest:
             lines += wrapped(f"{inner}+ ", term, level=level + 1)
     else:
-        for part in parts:
-            lines += wrapped(inner, part, level=level + 1, tail=",")
+        for part in parts:  # a generator that is the only argument takes no comma
+            alone = len(parts) == 1 and split(part, " for ") != [part]
+            lines += wrapped(inner, part, level=level + 1, tail="" if alone else ",")
     return [*lines, f"{INDENT * level}{closing}{tail}"]
 
 

@@ -40,7 +40,7 @@ from bayesnas.compiler.operations.shapes import (
     conv_shape,
     embedding_shape,
     factorized_shape,
-    grouped_shape,
+    group_norm_shape,
     linear_shape,
     map_shape,
     padded_shape,
@@ -218,7 +218,7 @@ _ALL = (
     Primitive(
         "group_norm",
         {"groups": None, "affine": 1},
-        lambda s, a: grouped_shape("group_norm", s, a),
+        group_norm_shape,
         layers.GROUP_NORM,
         lambda s, a: 2 * s[0] * a["affine"],
         summary="normalises each group of channels over all positions",

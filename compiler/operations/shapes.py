@@ -223,6 +223,17 @@ def grouped_shape(name: str, shape: Shape, arguments: Arguments) -> Shape:
     return shape
 
 
+def group_norm_shape(shape: Shape, arguments: Arguments) -> Shape:
+    """What came in, if each group has numbers to be normalised."""
+    shape = grouped_shape("group_norm", shape, arguments)
+    if prod(shape) == arguments["groups"]:
+        raise ShapeError(
+            f"`group_norm` in {arguments['groups']} groups normalises one number at a time, to 0",
+            "write fewer `groups`, or leave it out",
+        )
+    return shape
+
+
 def shuffled_shape(shape: Shape, arguments: Arguments) -> Shape:
     """What `channel_shuffle` makes."""
     return grouped_shape("channel_shuffle", map_shape("channel_shuffle", shape, {}), arguments)

@@ -90,7 +90,17 @@ def _loose_ends(graph: Graph) -> list[Diagnostic]:
         elif node.id not in useful:
             outputs = quote(graph.node(o).name for o in motif.outputs)
             message = f"`{node.name}` of `{motif.motif}` has no way to an output"
-            remedy = f"connect it: `{node.name} -> ...`, or leave it out"
+            remedy = f"connect it: `{node.name} -> ...`, or {_leave_out(graph, node.id)}"
             note = f"outputs are {outputs}"
             errors.append(Diagnostic("D214", message, node.span, notes=(note,), help=remedy))
     return errors
+
+
+def _leave_out(graph: Graph, node: str) -> str:
+    """What to do without a node; all that a motif with several outputs makes has a name."""
+    for source in graph.network.pred[node]:
+        port = graph.node(source)
+        made = graph.instances[port.scope]
+        if port.role == "output" and len(made.outputs) > 1:
+            return f"take that output out of `{made.motif}`"
+    return "leave it out"

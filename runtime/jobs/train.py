@@ -48,6 +48,7 @@ from bayesnas.runtime.runs.machine import machine_record
 from bayesnas.runtime.runs.ownership import RESULT, check_out
 from bayesnas.runtime.runs.progress import Progress, Stopwatch, say_note
 from bayesnas.runtime.runs.reading import (
+    ANY_NUMBER,
     COUNT,
     CUDA_STATE,
     DURATION,
@@ -314,7 +315,7 @@ class _Training:
                 "step": between(0, len(self.batches)),
                 "losses": NUMBER,
                 "seconds": DURATION,
-                "history": listed(record(row | dict.fromkeys(held, NUMBER), optional=held)),
+                "history": listed(record(row | dict.fromkeys(held, ANY_NUMBER), optional=held)),
                 "best": self.held.schema(weights),
                 **learner,
                 "generator": TORCH_STATE,

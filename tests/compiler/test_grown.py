@@ -207,3 +207,64 @@ def test_a_file_with_a_cell_of_its_own(tmp_path: Path) -> None:
     [said] = caught.value.diagnostics
     assert said.message == f"`{path}` has a motif `cell` of its own"
     assert said.help == "take `motif cell` out of it: the found one comes in its place"
+
+
+AROUND = """import "head.nas"
+op pre(width) = conv(1, width) >> bn
+network big(image: [3, 8, 8]; width = 8) -> (logits: [2]) {
+    stem = image : pre(width)
+    y = chain cell(stem; width = width) times 4
+    logits = head(y; width = width, classes = 2)
+}
+train { epochs = 7 }
+"""
+HEAD = """op last(classes) = global_avg_pool >> linear(classes)
+motif head(x; width, classes) -> (out) { out = x : conv(1, width) >> last(classes) }
+train { epochs = 5; batch_size = 16 }
+learn { logits = classification(smoothing = 0.1) }
+"""
+CELLS = """motif inside(x; width) -> (out) { out = x : conv(3, width) >> relu }
+motif cell(x; width) -> (out) { out = inside(x; width = width) }
+network small(image: [3, 8, 8]; width = 4) -> (logits: [2]) {
+    stem = image : conv(1, width)
+    y = chain cell(stem; width = width) times 2
+    y -> logits : global_avg_pool >> linear(2)
+}
+"""
+
+
+def test_a_network_of_several_files_comes_whole(tmp_path: Path) -> None:
+    """Its own operations, and motifs and settings of files that it imports."""
+    (tmp_path / "head.nas").write_text(HEAD, "utf-8")
+    (tmp_path / "around.nas").write_text(AROUND, "utf-8")
+    big = grown(compile_text(CELLS), str(tmp_path / "around.nas"))
+    assert big.settings("train") == {"epochs": 7, "batch_size": 16}
+    [objective] = big.program.objectives
+    assert (objective.port, objective.name) == ("logits", "classification")
+    assert set(big.program.motifs) == {"inside", "cell", "head"}
+
+
+SCANNED = """motif step(x, before; width) -> (after) {
+    both = concat(x, before)
+    both -> after : linear(width) >> tanh
+}
+motif layer(x; width) -> (out) {
+    start = x : zeros(width)
+    out = scan step(x; width = width) from start
+}
+network reader(series: [3, 6]; width = 8) -> (logits: [2]) {
+    y = chain layer(series; width = width) times 2
+    y -> logits : pick(5) >> linear(2)
+}
+"""
+
+
+def test_a_motif_that_a_scan_runs_comes_with_its_cell(tmp_path: Path) -> None:
+    text = """network big(series: [3, 6]; width = 16) -> (logits: [2]) {
+    y = chain cell(series; width = width) times 4
+    y -> logits : pick(5) >> linear(2)
+}
+"""
+    (tmp_path / "around.nas").write_text(text, "utf-8")
+    big = grown(compile_text(SCANNED), str(tmp_path / "around.nas"))
+    assert set(big.program.motifs) == {"step", "layer"}

@@ -447,3 +447,23 @@ def test_a_motif_keeps_names_apart() -> None:
     )
     removed = ["p.a->p.b:conv_1", "q.a->q.b:conv_3", "r.a->r.b:conv_1"]
     assert_derives(compiled, removed)
+
+
+def test_a_chain_whose_seed_is_a_chain_that_nothing_reads_is_written_out() -> None:
+    compiled = compile_text("""motif cell(before, last; width) -> (out) {
+    node h
+    before ~> h : conv(3, width) | conv(1, width)
+    last ~> h : conv(3, width) | conv(1, width)
+    out = sum(h)
+}
+network net(image: [3, 8, 8]) -> (logits: [2]) {
+    stem = image : conv(3, 8)
+    a = chain cell(stem, stem; width = 8) times 2
+    b = chain cell(a, stem; width = 8) times 2
+    b -> logits : global_avg_pool >> linear(2)
+}
+""")
+    unread = [e.id for e in compiled.graph.searched() if e.id.startswith("b[") and "before" in e.id]
+    assert len(unread) == 4
+    text = assert_derives(compiled, unread)
+    assert "chain" not in text

@@ -577,3 +577,18 @@ def test_a_parameter_named_like_an_operation() -> None:
         motif m(a; layer) -> (b) { a ~> b : layer(layer) | conv(1, layer) }
         network net(x: [4, 8, 8]) -> (y: [4, 8, 8]) { p = m(x; layer = 6); y = m(p; layer = 4) }""")
     )
+
+
+@pytest.mark.parametrize("length", range(5, 61, 5))
+def test_a_list_of_equal_links_is_python_however_long_its_names(length: int) -> None:
+    """A generator that is the only argument takes no comma behind it."""
+    name = "c" * length
+    text = f"""\
+motif {name}(x; width) -> (out) {{ out = x : conv(3, width) >> relu }}
+network net(image: [3, 8, 8]; width = 4) -> (logits: [2]) {{
+    stem = image : conv(1, width)
+    layers = chain {name}(stem; width = width) times 3
+    layers -> logits : global_avg_pool >> linear(2)
+}}
+"""
+    assert_sound(graph_of(text))

@@ -269,6 +269,12 @@ def test_nothing_reads_what_comes_after_it(operation: str) -> None:
         ),
         (
             "[4]",
+            "group_norm(4)",
+            "`group_norm` in 4 groups normalises one number at a time, to 0",
+            "write fewer `groups`, or leave it out",
+        ),
+        (
+            "[4]",
             "chunk(2)",
             "`chunk` is asked for part 2 of 2",
             "parts count from 0 to 1",

@@ -77,6 +77,13 @@ def test_instances_that_feed_each_other_are_a_cycle() -> None:
     assert found.code == "D213"
 
 
+def test_an_output_of_several_cannot_be_left_out_alone() -> None:
+    two = "motif two(a) -> (b, c) { a -> b\n a -> c }\n"
+    [found] = refused(two + network("p, q = two(x)\np -> y"))
+    assert found.code == "D214"
+    assert found.help == "connect it: `q -> ...`, or take that output out of `two`"
+
+
 def test_all_loose_ends_come_at_once() -> None:
     text = network("node a, b\nx -> y\na -> y\nx -> b\nc = x : skip")
     assert [d.code for d in refused(text)] == ["D215", "D214", "D214"]
