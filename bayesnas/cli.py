@@ -43,16 +43,16 @@ def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> in
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         with silenced():
-            options = parser.parse_args(arguments)
+            try:
+                options = parser.parse_args(arguments)
+            except SettingsAsked as asked:
+                say(*settings_table(asked.kind))
+                return 0
         command: Callable[[argparse.Namespace], int] = options.command
         with _terminable(), silenced():
             check_together(options)
             _load_plugins(getattr(options, "plugin", ()))
             return command(options)
-    except SettingsAsked as asked:
-        with silenced():
-            say(*settings_table(asked.kind))
-        return 0
     except BrokenPipeError:
         sys.stderr.close()
         return 1

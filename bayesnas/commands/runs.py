@@ -42,7 +42,7 @@ def run_options(
         options.data_root,
         options.fit,
         getattr(options, "standardise", "auto"),
-        tuple(options.target),
+        tuple(dict.fromkeys(options.target)),
         options.level,
         stream=getattr(options, "stream", False),
         workers=getattr(options, "workers", None),

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from bayesnas.dsl import __version__
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_packages
 from bayesnas.dsl.files import write_bytes
+from bayesnas.runtime.data.conventions.lookups import rows_of
 from bayesnas.runtime.data.examples import numbers, statistics_type
 from bayesnas.runtime.data.registry import Ports
 from bayesnas.runtime.jobs.deployed import AS_IT_IS, buffer_names, statistics_name
@@ -35,6 +36,7 @@ from bayesnas.runtime.tasks.interface import Units
 from bayesnas.runtime.tasks.several import parts_of
 
 TOLERANCE: Final = 1e-3  # of the largest output, by which an exported network may differ
+_FAR: Final = 1e3  # times its deviation, from which a mean takes more digits
 _CHECKED: Final = 5  # examples, one by one and at once
 _ONNX: Final = ("onnx", "onnxscript", "onnxruntime")
 
@@ -84,6 +86,7 @@ class _InUnits(nn.Module):
     """A network whose standardised answers are put back into the units of their targets.
 
     ``units`` are of its outputs, mean and deviation of their channels [C]; None: as they are.
+    Those whose mean is large beside their deviation are float64, or digits would be lost.
     """
 
     def __init__(self, network: nn.Module, units: Sequence[Units | None]) -> None:
@@ -91,15 +94,18 @@ class _InUnits(nn.Module):
         self.network = network
         self.scaled = [k for k, one in enumerate(units) if one is not None]
         for k, (mean, deviation) in ((k, one) for k, one in enumerate(units) if one is not None):
-            self.register_buffer(f"mean_{k}", torch.tensor(mean))
-            self.register_buffer(f"deviation_{k}", torch.tensor(deviation))
+            far = max(abs(m) / d for m, d in zip(mean, deviation, strict=True))
+            kind = torch.float64 if far > _FAR else torch.float32
+            self.register_buffer(f"mean_{k}", torch.tensor(mean, dtype=kind))
+            self.register_buffer(f"deviation_{k}", torch.tensor(deviation, dtype=kind))
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         outputs = [*outputs_of(self.network(*inputs))]
         for k in self.scaled:
             around = (-1, *[1] * (outputs[k].dim() - 2))
             mean, deviation = self.get_buffer(f"mean_{k}"), self.get_buffer(f"deviation_{k}")
-            outputs[k] = mean.view(around) + deviation.view(around) * outputs[k]
+            scaled = deviation.view(around) * outputs[k].to(mean.dtype)
+            outputs[k] = mean.view(around) + scaled
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
 
@@ -175,6 +181,10 @@ def _random(trained: TrainedRun, port: str) -> Tensor:
     shape = (_CHECKED, *about["shape"])
     if about["dtype"] == "uint8":
         return torch.randint(0, 256, shape, dtype=torch.uint8)
+    graph = trained.compiled.graph
+    node = next(i for i in graph.root.inputs if port in ("", graph.node(i).name))
+    if (rows := rows_of(graph, node)) is not None:
+        return torch.randint(0, rows, shape).to(getattr(torch, about["dtype"]))
     mean, std = (trained.network.get_buffer(name) for name in buffer_names(port))
     return mean + std * torch.randn(shape, dtype=std.dtype)
 

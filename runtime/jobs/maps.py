@@ -77,9 +77,13 @@ class MapFolder:
 
 def _files(one: Map) -> Iterator[tuple[str, bytes]]:
     """Endings and contents of the files of a map."""
-    if one.classes:
+    if one.classes and len(one.classes) <= 256:  # colours of a palette
         image = Image.fromarray(one.values.astype(np.uint8))
         image.putpalette(palette(len(one.classes)))
+        yield ".png", _png(image, {str(k): name for k, name in enumerate(one.classes)})
+        return
+    if one.classes:
+        image = Image.fromarray(one.values.astype(np.uint16))
         yield ".png", _png(image, {str(k): name for k, name in enumerate(one.classes)})
         return
     channels = one.values.shape[0]

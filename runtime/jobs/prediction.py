@@ -6,7 +6,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import torch
 from attrs import field, frozen
@@ -17,7 +17,7 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle, qu
 from bayesnas.runtime.data.archives import read_examples
 from bayesnas.runtime.data.dataset import raw_batches
 from bayesnas.runtime.data.examples import Part
-from bayesnas.runtime.data.folders.images import ImageError, Picture
+from bayesnas.runtime.data.folders.images import ENDINGS, ImageError, Picture
 from bayesnas.runtime.data.folders.listing import Findings, images_below
 from bayesnas.runtime.data.folders.reading import Reader, check_shape, stacked
 from bayesnas.runtime.data.registry import DataOptions
@@ -27,10 +27,12 @@ from bayesnas.runtime.jobs.trained import TrainedRun
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.tasks.bundle import Inputs, bundled
 from bayesnas.runtime.tasks.interface import Map, wrong
+from bayesnas.runtime.tasks.next_token import NextToken
 
 _TABLES: Final = frozenset({".csv", ".tsv", ".parquet"})
 _TEXTS: Final = frozenset({".txt", ".text", ".md", ".xz"})
-_ARRAYS: Final = frozenset({".npy", ".npz"}) | _TABLES | _TEXTS
+_ARRAYS: Final = frozenset({".npy", ".npz"})
+Form: TypeAlias = Literal["image", "array", "table", "text"]
 
 Answers: TypeAlias = Sequence[tuple[str, float]]
 
@@ -96,7 +98,7 @@ def predictions(
             a network that takes none), before any prediction.
     """
     files = [item for item in work if isinstance(item, Path)]
-    if not all(map(_is_array, files)):
+    if any(_form(trained, file) == "image" for file in files):
         _check_images(trained)
     elif files:
         remedy = "leave it out: examples in arrays have the network's shape"
@@ -134,8 +136,17 @@ def _meant(file: Path) -> str:
     return f"; write `{path}`" if word in ("folder", "npz") and Path(path).exists() else ""
 
 
-def _is_array(file: Path) -> bool:
-    return file.suffix.lower() in _ARRAYS
+def _form(trained: TrainedRun, file: Path) -> Form:
+    """What a file is taken for: by its ending, and by what the run was trained on."""
+    ending = file.suffix.lower()
+    if ending in _ARRAYS:
+        return "array"
+    if isinstance(trained.task, NextToken):
+        return "text"
+    rows = any("columns" in about for about in trained.inputs.values())
+    if ending in _TABLES or (rows and ending not in ENDINGS):
+        return "table"
+    return "text" if ending in _TEXTS else "image"
 
 
 def _check_images(trained: TrainedRun) -> None:
@@ -173,7 +184,9 @@ def _predicted(
     done: Callable[[int], None],
 ) -> Iterator[Outcome]:
     def kind(item: Path | Fault) -> str:
-        return "fault" if isinstance(item, Fault) else "array" if _is_array(item) else "image"
+        if isinstance(item, Fault):
+            return "fault"
+        return "image" if _form(trained, item) == "image" else "array"
 
     for word, items in groupby(work, kind):
         group = list(items)
@@ -251,9 +264,10 @@ def _of_port(
     trained: TrainedRun, file: Path, about: Mapping[str, Any], port: str, reader: Reader
 ) -> tuple[Tensor, str]:
     """The examples of one input in a file, and what was done to them."""
-    if file.suffix.lower() in _TEXTS:
+    form = _form(trained, file)
+    if form == "text":
         return read_end(file, trained.task, about["shape"][0]), ""
-    if file.suffix.lower() not in _TABLES:
+    if form == "array":
         graph = trained.compiled.graph
         single = "" if port else graph.node(graph.root.inputs[0]).name
         return read_examples(file, tuple(about["shape"]), port, single)

@@ -34,6 +34,11 @@ def metric_scale(metric: str) -> tuple[float, str]:
     return (1.0, "") if task is None else (abs(task.scale), task.unit)
 
 
+def metric_digits(metric: str) -> int:
+    """Of these values, behind the point."""
+    return (_task(metric) or Task).digits
+
+
 def larger_is_better(metric: str) -> bool:
     """Whether a larger value of a file is the better one."""
     task = _task(metric)

@@ -48,7 +48,7 @@ def write_report(folders: Sequence[Path], out: Path) -> None:
     for run in runs:
         if isinstance(run, ComparisonFiles):
             _write_cells(run)
-    write_text(out, report_page(folders, out.parent))
+    _write(out, report_page(folders, out.parent))
 
 
 def _write_cells(files: ComparisonFiles) -> None:
@@ -60,7 +60,12 @@ def _write_cells(files: ComparisonFiles) -> None:
             continue
         latest = max(result.stat().st_mtime_ns for result in results)
         if not page.is_file() or page.stat().st_mtime_ns < latest:
-            write_text(page, report_page(runs))
+            _write(page, report_page(runs))
+
+
+def _write(out: Path, page: str) -> None:
+    """Write a page; bytes of names that are no text are written out: `\\udce9`."""
+    write_text(out, page.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def report_page(folders: Sequence[Path], place: Path | None = None) -> str:

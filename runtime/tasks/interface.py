@@ -120,6 +120,7 @@ class Task(ABC):
     metric: ClassVar[str]  # what `Score.quality` is, in a word
     unit: ClassVar[str] = ""  # behind its number, which is shown times `scale`
     scale: ClassVar[float] = 1.0
+    digits: ClassVar[int] = 2  # of that number, behind the point
     answer_columns: ClassVar[tuple[str, str]]  # what a name and a number of `answers` are
 
     # ------------------------------------------------------------------------------- the data
@@ -319,11 +320,10 @@ class Task(ABC):
 
     def answer_texts(self, answers: Sequence[tuple[str, float]]) -> list[str]:
         """The `answers` of an example for people: ``cat 97.31%``."""
-        return [f"{name} {self.answer_text(number)}" for name, number in answers]
+        return [f"{name} {self.number_text(name, number)}" for name, number in answers]
 
-    @classmethod
-    def answer_text(cls, number: float) -> str:
-        """The number of an answer for people."""
+    def number_text(self, name: str, number: float) -> str:  # noqa: ARG002
+        """The number of the answer of that name, for people."""
         return f"{100 * number:.2f}%"
 
     @property
@@ -370,7 +370,7 @@ class Task(ABC):
     @classmethod
     def quality_text(cls, quality: float) -> str:
         """`Score.quality` for people, with its unit."""
-        return f"{cls.scale * quality:.2f}{cls.unit}"
+        return f"{cls.scale * quality:.{cls.digits}f}{cls.unit}"
 
     @classmethod
     def filed(cls, quality: float) -> float:

@@ -38,6 +38,7 @@ class PixelRegression(AtPlaces):
         deviation: likewise, above 0.
         peak: the range of the targets, which PSNR is measured by; 1 of bytes, taken as shares.
         sigma: of the noise, in deviations of the targets.
+        of_bytes: whether the targets were bytes.
     """
 
     size: tuple[int, ...]
@@ -45,6 +46,7 @@ class PixelRegression(AtPlaces):
     deviation: tuple[float, ...]
     peak: float
     sigma: float = 1.0
+    of_bytes: bool = False
     objective: ClassVar[str] = "regression"
     metric: ClassVar[str] = "psnr"
     unit: ClassVar[str] = " dB"
@@ -79,9 +81,10 @@ class PixelRegression(AtPlaces):
         if known.size == 0 or known.min() == known.max():
             what = f"is {known[0]:g} everywhere" if known.size else "has no number"
             raise wrong(place, "D514", what, "predict something that varies")
-        peak = 1.0 if targets.dtype == np.uint8 else float(known.max() - known.min())
+        of_bytes = targets.dtype == np.uint8
+        peak = 1.0 if of_bytes else float(known.max() - known.min())
         ones = (1.0,) * maps.shape[1]
-        unfitted = cls(maps.shape[2:], (0.0,) * len(ones), ones, peak)
+        unfitted = cls(maps.shape[2:], (0.0,) * len(ones), ones, peak, of_bytes=of_bytes)
         return unfitted.fitted(torch.from_numpy(maps))
 
     def fitted(self, targets: Tensor) -> PixelRegression:
@@ -205,11 +208,9 @@ class PixelRegression(AtPlaces):
 
     def _as_maps(self, values: Tensor) -> list[Map]:
         """Of numbers [N, C, H, W] in the units of the targets."""
-        shares = self.peak == 1 and all(0 <= one <= 1 for one in self.mean)
-        return [Map(one, bytes=shares) for one in values.cpu().numpy()]
+        return [Map(one, bytes=self.of_bytes) for one in values.cpu().numpy()]
 
-    @classmethod
-    def answer_text(cls, number: float) -> str:
+    def number_text(self, name: str, number: float) -> str:  # noqa: ARG002
         """In six digits."""
         return f"{number:.6g}"
 
@@ -264,7 +265,8 @@ class PixelRegression(AtPlaces):
             tuple(float(about[name]) for about in channels) for name in ("mean", "deviation")
         )
         peak, sigma = float(record["peak"]), float(record["sigma"])
-        return cls(tuple(record["map"]), mean, deviation, peak, sigma)
+        of_bytes = bool(record.get("bytes", False))
+        return cls(tuple(record["map"]), mean, deviation, peak, sigma, of_bytes)
 
     def record(self) -> dict[str, Any]:
         """The size of the maps, and what outputs are put back into the channels' unit by."""
@@ -274,6 +276,7 @@ class PixelRegression(AtPlaces):
             "channels": [{"mean": mean, "deviation": deviation} for mean, deviation in pairs],
             "peak": self.peak,
             "sigma": self.sigma,
+            "bytes": self.of_bytes,
         }
 
     def check_record(self, record: Mapping[str, Any], data: str) -> None:

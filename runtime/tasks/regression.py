@@ -57,6 +57,7 @@ class Regression(Task):
     estimated: bool = False
     objective: ClassVar[str] = "regression"
     metric: ClassVar[str] = "R2"
+    digits: ClassVar[int] = 4
     answer_columns: ClassVar[tuple[str, str]] = ("target", "value")
 
     # ------------------------------------------------------------------------------- the data
@@ -191,7 +192,8 @@ class Regression(Task):
         square = residual.square().mean(dim=0)
         variance = targets.var(dim=0, correction=0)
         # A part in which a target is constant has no variance to explain.
-        explained = torch.where(variance > 0, 1 - square / variance.clamp_min(1e-300), 0.0)
+        varies = (targets != targets[:1]).any(dim=0)  # a variance may be rounding alone
+        explained = torch.where(varies, 1 - square / variance.clamp_min(1e-300), 0.0)
         columns = (explained, square.sqrt(), residual.abs().mean(dim=0))
         rows = dict(zip(self.names, torch.stack(columns, dim=1).tolist(), strict=True))
         score = Score(loss / len(targets), float(explained.mean()))
@@ -218,10 +220,11 @@ class Regression(Task):
         """Those of the targets."""
         return self.mean, self.deviation
 
-    @classmethod
-    def answer_text(cls, number: float) -> str:
-        """In six digits."""
-        return f"{number:.6g}"
+    def number_text(self, name: str, number: float) -> str:
+        """In six digits, or as many as tell a thousandth of the target's deviation."""
+        deviation = self.deviation[self.names.index(name)]
+        size = math.log10(max(abs(number), deviation) / deviation)
+        return f"{number:.{min(17, max(6, 4 + math.ceil(size)))}g}"
 
     def slope(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """(o - z) / sigma^2."""
@@ -257,11 +260,6 @@ class Regression(Task):
         """That of a squared correlation (delta method), and 1/N, what it is by chance alone."""
         share = min(max(quality, 0.0), 1.0)
         return 2 * math.sqrt(share / count) * (1 - share) + 1 / count
-
-    @classmethod
-    def quality_text(cls, quality: float) -> str:
-        """In four digits."""
-        return f"{quality:.4f}"
 
     # ------------------------------------------------------------------------------- what is kept
 

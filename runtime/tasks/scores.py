@@ -90,8 +90,9 @@ class Confusion:
 
     @property
     def balanced(self) -> float:
-        """Balanced accuracy: the mean recall of the classes that have examples."""
-        return float(np.nanmean(self.recall))
+        """Balanced accuracy: the mean recall of the classes that have examples; NaN without any."""
+        recall = self.recall[self.examples > 0]
+        return float(recall.mean()) if len(recall) else math.nan
 
     def worst(self) -> list[int]:
         """Numbers of the classes with examples, the lowest recall first."""

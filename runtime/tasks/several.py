@@ -39,6 +39,7 @@ class Several(Task):
     outputs: tuple[Output, ...]
     objective: ClassVar[str] = "several"
     metric: ClassVar[str] = "objective"
+    digits: ClassVar[int] = 4  # a loss has more than a share
     answer_columns: ClassVar[tuple[str, str]] = ("answer", "value")
 
     # ------------------------------------------------------------------------------- the data
@@ -236,11 +237,6 @@ class Several(Task):
         parts = [f"{o.port} {o.task.told(scores[o.port])}" for o in self.outputs]
         return f"{super().told(score)}: {', '.join(parts)}"
 
-    @classmethod
-    def quality_text(cls, quality: float) -> str:
-        """A loss has more digits than a share."""
-        return f"{quality:.4f}"
-
     def answers(self, outputs: Tensor, top: int) -> list[list[tuple[str, float]]]:
         """Those of each output, behind its name."""
         each = [
@@ -295,9 +291,10 @@ class Several(Task):
     def answer_texts(self, answers: Sequence[tuple[str, float]]) -> list[str]:
         """Each as its own task has it."""
         tasks = {output.port: output.task for output in self.outputs}
+        split = ((name.partition(": "), number) for name, number in answers)
         return [
-            f"{name} {tasks[name.partition(':')[0]].answer_text(number)}"
-            for name, number in answers
+            f"{port}: {name} {tasks[port].number_text(name, number)}"
+            for (port, _, name), number in split
         ]
 
     def slope(self, outputs: Tensor, targets: Tensor) -> Tensor:

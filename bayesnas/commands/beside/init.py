@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Final
 
-from bayesnas.commands.arguments import Command, add_data, add_force
+from bayesnas.commands.arguments import Command, add_data, add_force, add_plugin
 from bayesnas.commands.beside.glance import Glance, glance
 from bayesnas.commands.beside.several import ports_text, start_text, stem
 from bayesnas.commands.runs import run_options
@@ -33,6 +33,7 @@ _REDUCED: Final = 8  # pixels of the shorter side, from which cells halve it
 def _add_init(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where space.nas is written")
     add_data(parser, required=True, arrays=True)
+    add_plugin(parser)
     add_force(parser)
 
 

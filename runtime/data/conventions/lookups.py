@@ -12,6 +12,12 @@ from bayesnas.compiler.graph.walks import lookups
 from bayesnas.runtime.tasks.interface import wrong
 
 
+def rows_of(graph: Graph, node: str) -> int | None:
+    """How many rows the smallest embedding has that looks an input up; None where none does."""
+    stages = [s for s in lookups(graph, node) if s.primitive == "embedding"]
+    return min((dict(stage.arguments)["words"] for stage in stages), default=None)
+
+
 def check_lookups(graph: Graph, node: str, inputs: Iterable[Tensor], place: str) -> None:
     """Refuse numbers that an `embedding` of the network has no row for.
 
@@ -24,8 +30,8 @@ def check_lookups(graph: Graph, node: str, inputs: Iterable[Tensor], place: str)
     Raises:
         DiagnosticError: D518.
     """
-    rows = [dict(s.arguments)["words"] for s in lookups(graph, node) if s.primitive == "embedding"]
-    if not rows:
+    rows = rows_of(graph, node)
+    if rows is None:
         return
     least, most = math.inf, -math.inf
     for batch in inputs:
@@ -33,8 +39,8 @@ def check_lookups(graph: Graph, node: str, inputs: Iterable[Tensor], place: str)
             remedy = "number what they name from 0, and pass `--standardise no`"
             raise wrong(place, "D518", "has numbers that name no row of `embedding`", remedy)
         least, most = min(least, float(batch.min())), max(most, float(batch.max()))
-    if least < 0 or most >= min(rows):
+    if least < 0 or most >= rows:
         span = f"{least:,.0f} to {most:,.0f}"
-        what = f"has numbers from {span}, and `embedding` has {min(rows):,} rows"
+        what = f"has numbers from {span}, and `embedding` has {rows:,} rows"
         remedy = f"give it {most + 1:,.0f} rows, or number what they name from 0"
         raise wrong(place, "D518", what, remedy)

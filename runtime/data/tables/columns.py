@@ -64,11 +64,14 @@ class Numbers:
 
     def _parsed(self, column: Column, place: str) -> Array:
         numbers = np.full(len(column), np.nan)
+        # Where the one bad entry made texts of them, a comma may be a point.
+        worse = next((k for k, text in enumerate(column) if not _is_number(text)), None)
         for row, text in enumerate(column):
             if text:
                 try:
                     numbers[row] = float(text)
                 except ValueError:
+                    row, text = (row, text) if worse is None else (worse, column[worse])
                     what = f"has `{text}` in `{self.name}`, example {row} (counted from 0)"
                     note = "the network reads numbers there"
                     remedy = "correct the entry, or leave it empty"
@@ -78,6 +81,15 @@ class Numbers:
     def record(self) -> dict[str, Any]:
         """Plain values."""
         return {"name": self.name, "median": self.median, "marked": self.marked}
+
+
+def _is_number(text: str) -> bool:
+    """Whether an entry is one, or none, with a point or a comma."""
+    try:
+        float(text.replace(",", ".") or 0)
+    except ValueError:
+        return False
+    return True
 
 
 @frozen

@@ -154,7 +154,7 @@ def _read(path: Path, level: str) -> list[str]:
     except FileNotFoundError:
         remedy = "name a text file"
         raise DiagnosticError(Diagnostic("D510", f"no file `{path}`", help=remedy)) from None
-    except (OSError, UnicodeDecodeError, lzma.LZMAError) as error:
+    except (OSError, EOFError, UnicodeDecodeError, lzma.LZMAError) as error:
         reason = str(error).lower()
         remedy = "save it as text in UTF-8"
         raise wrong(f"`{path}`", "D510", "cannot be read", remedy, reason) from None

@@ -23,8 +23,8 @@ def split_text(text: str, level: str) -> list[str]:
     """Its tokens in order; ``level`` is ``character`` or ``word``."""
     if level == "character":
         return list(text)
-    lines = text.splitlines()
-    return [token for line in lines for token in (*line.split(), END_OF_LINE)]
+    *lines, last = text.split("\n")  # a line that goes on has no end
+    return [*(token for line in lines for token in (*line.split(), END_OF_LINE)), *last.split()]
 
 
 @frozen

@@ -138,7 +138,7 @@ class Summary:
         task = self.task
         quality = task.quality_text(self.mean("quality"))
         if len(self.entries) > 1:
-            quality += f" ± {abs(task.scale) * self.deviation('quality'):.2f}"
+            quality += f" ± {abs(task.scale) * self.deviation('quality'):.{task.digits}f}"
         names = ("parameters", "flops", "images_trained", "seconds")
         return (
             self.strategy,

@@ -34,7 +34,12 @@ from bayesnas.runtime.report.charts import (
 )
 from bayesnas.runtime.report.colours import coloured
 from bayesnas.runtime.report.files import ComparisonFiles, RunFiles
-from bayesnas.runtime.report.metrics import larger_is_better, metric_scale, metric_title
+from bayesnas.runtime.report.metrics import (
+    larger_is_better,
+    metric_digits,
+    metric_scale,
+    metric_title,
+)
 from bayesnas.runtime.report.sections.layers import COSTS
 from bayesnas.runtime.report.sections.making import broken, comparison_command, facts_of
 from bayesnas.runtime.runs.ownership import REPORT, RESULT
@@ -75,7 +80,7 @@ def comparison_sections(files: ComparisonFiles, place: Path | None = None) -> li
     )
     legend = tuple((name, tint_of(name, order)) for name in order)
     blocks: tuple[Block, ...] = (
-        _summary(by_strategy, order, title, files.swept),
+        _summary(by_strategy, order, title, files),
         *_failures(files),
         Words(tuple(significance(by_strategy, order, files.metric))),
         Chart("Over the seeds", about, (_boxes(rows, order, title),), table),
@@ -122,7 +127,7 @@ def significance(
     """
     best, *others = order
     _, unit = metric_scale(metric)
-    points = " points" if unit == "%" else unit
+    points, digits = " points" if unit == "%" else unit, metric_digits(metric)
     sentences = []
     for other in others:
         first, second = ({e["seed"]: e["quality"] for e in entries[name]} for name in (best, other))
@@ -136,8 +141,9 @@ def significance(
         decided = low > 0 if larger_is_better(metric) else high < 0
         more, less = "more than the seeds make by chance", "no more than chance may make"
         sentences.append(
-            f"{named}: {mean:+.2f}{points} on average over {len(differences)} seeds, "
-            f"{_CONFIDENCE:.0%} interval {low:+.2f} to {high:+.2f}: {more if decided else less}."
+            f"{named}: {mean:+.{digits}f}{points} on average over {len(differences)} seeds, "
+            f"{_CONFIDENCE:.0%} interval {low:+.{digits}f} to {high:+.{digits}f}: "
+            f"{more if decided else less}."
         )
     if len(others) > 1:
         sentences.append(
@@ -186,14 +192,15 @@ def _summary(
     entries: Mapping[str, Sequence[Mapping[str, Any]]],
     order: Sequence[str],
     title: str,
-    swept: Sequence[str],
+    files: ComparisonFiles,
 ) -> Numbers:
     rows: list[tuple[Cell, ...]] = []
+    swept, digits = files.swept, metric_digits(files.metric)
     for strategy in order:
         runs = entries[strategy]
         spread = stdev(run["quality"] for run in runs) if len(runs) > 1 else 0.0
         start = [runs[0][name] for name in ("searched by", *swept)]
-        quality = f"{_mean(runs, 'quality'):.2f} ± {spread:.2f}"
+        quality = f"{_mean(runs, 'quality'):.{digits}f} ± {spread:.{digits}f}"
         rows.append((*start, len(runs), quality, *(round(_mean(runs, n)) for n in _NUMBERS)))
     columns = ("strategy", *swept, "seeds", title, "parameters", "FLOPs", "examples trained on")
     columns += ("seconds of search",)

@@ -29,6 +29,8 @@ def command_of(run: RunFiles) -> str:
     if run.made == "compress":
         words += _compression(settings["compression"])
     words += _told(run)
+    if settings.get("weights"):  # a hash is known, not where they were
+        words += ["--weights", "RUN"]
     words += _options(run.compiled, kind, settings.get("settings", {}), "--option")
     return shlex.join(words)
 

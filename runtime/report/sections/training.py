@@ -153,7 +153,7 @@ def _matrix(counts: Sequence[Mapping[str, Cell]], names: Sequence[str], counted:
         "type": "nominal",
         "sort": order,
         "title": "answer",
-        "axis": {"orient": "top", "labelAngle": -45 if max(map(len, order)) > 2 else 0},
+        "axis": {"orient": "top", "labelAngle": -45 if max(map(len, order), default=0) > 2 else 0},
         "scale": {"domain": order},
     }
     y = {

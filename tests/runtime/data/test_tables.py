@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -217,10 +218,21 @@ def test_a_run_judges_and_answers_rows_that_it_has_not_seen(
     assert own.score == result.test
     new = tmp_path / "new.csv"
     new.write_text("town,size\nUlm,70\nBonn,70\n,70\n", encoding="utf-8")
+    other = shutil.copy(new, tmp_path / "new.dat")  # the run was trained on tables
+    [again, *_] = predictions(
+        TrainedRun.open(tmp_path / "train"),
+        [Path(other)],
+        DataOptions(),
+        1,
+        lambda _: None,
+        Findings(),
+    )
+    assert isinstance(again, Prediction)
     broken = tmp_path / "broken.csv"
     broken.write_text("town\nUlm\n", encoding="utf-8")
     trained, findings = TrainedRun.open(tmp_path / "train"), Findings()
     outcomes = list(predictions(trained, [new, broken], DataOptions(), 1, id, findings))  # type: ignore[arg-type]
+    assert again.answers == outcomes[0].answers  # type: ignore[union-attr]
     [ulm, bonn, nowhere] = [o.answers[0][1] for o in outcomes if isinstance(o, Prediction)]
     assert ulm == pytest.approx(310, abs=40)
     assert bonn == pytest.approx(210, abs=40)
@@ -306,3 +318,14 @@ def test_between_semicolons_numbers_may_have_a_comma_for_a_point(tmp_path: Path)
     assert columns["b"].tolist() == ["1.234,5", "2,0", "3,0"]  # which of the two is the point?
     path.write_text('a,b\n"1,500",1\n')
     assert read_table(path).columns["a"].tolist() == ["1,500"]
+
+
+def test_the_entry_that_is_no_number_is_named_though_commas_are_points(tmp_path: Path) -> None:
+    good = "\n".join(f"{k},5;{k % 2}" for k in range(20))
+    (tmp_path / "good.csv").write_text(f"a;kind\n{good}\n", "utf-8")
+    data = load_data(f"csv:{tmp_path / 'good.csv'}", takes(1, 2), DataOptions(target=("kind",)))
+    (tmp_path / "bad.csv").write_text("a;kind\n2,5;0\noops;1\n", "utf-8")
+    columns = data.columns[""]
+    with pytest.raises(DiagnosticError) as caught:
+        read_rows(tmp_path / "bad.csv", columns, (1,), DataOptions(), Findings())
+    assert "has `oops` in `a`, example 1" in caught.value.diagnostics[0].message

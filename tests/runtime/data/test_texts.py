@@ -52,8 +52,9 @@ def refused(name: str, length: int, tokens: int) -> Diagnostic:
 def test_tokens_are_characters_or_words_with_the_ends_of_lines() -> None:
     assert split_text("ab\nc", "character") == ["a", "b", "\n", "c"]
     assert split_text("In the  beginning,\n\nthe end", "word") == [
-        *("In", "the", "beginning,", "<eos>", "<eos>", "the", "end", "<eos>")
+        *("In", "the", "beginning,", "<eos>", "<eos>", "the", "end")
     ]
+    assert split_text("the end\n", "word") == ["the", "end", "<eos>"]  # else the line goes on
 
 
 def test_the_most_frequent_tokens_have_numbers_and_the_rest_none() -> None:

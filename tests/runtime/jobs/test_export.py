@@ -26,7 +26,7 @@ from bayesnas.runtime.data.registry import DataOptions, Ports
 from bayesnas.runtime.jobs import export as exporting
 from bayesnas.runtime.jobs.export import WRITERS, Exported, Subject, export
 from bayesnas.runtime.jobs.train import train
-from bayesnas.runtime.jobs.trained import load_network
+from bayesnas.runtime.jobs.trained import TrainedRun, load_network
 from bayesnas.runtime.network.modules import load_source, outputs_of
 from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.tasks.bundle import Inputs, bundled, tensors
@@ -102,6 +102,35 @@ def test_numbers_as_they_are(suffix: str, tmp_path: Path) -> None:
     assert found.examples.startswith("random inputs, ")
     given = torch.from_numpy(x)
     torch.testing.assert_close(run_file(found.out, given), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+def test_answers_far_from_zero_keep_their_digits(suffix: str, tmp_path: Path) -> None:
+    (tmp_path / "net.nas").write_text("network net(x: [2]) -> (y: [1]) { x -> y : linear(1) }")
+    x = np.random.default_rng(0).normal(size=(40, 2))
+    np.savez(tmp_path / "v.npz", x=x, y=1.7e9 + 300 * x.sum(axis=1), x_test=x, y_test=x[:, 0])
+    options = RunOptions(f"npz:{tmp_path / 'v.npz'}", tmp_path / "run", device="cpu")
+    train(compile_spec(tmp_path / "net.nas"), TrainSettings(epochs=20), options)
+    found = export(tmp_path / "run", tmp_path / f"v{suffix}")
+    network, task = load_network(tmp_path / "run"), TrainedRun.open(tmp_path / "run").task
+    given = torch.from_numpy(x)
+    expected = [number for [(_, number)] in task.answers(network(given), 1)]
+    answers = run_file(found.out, given)[:, 0].tolist()
+    assert answers == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+def test_words_are_checked_with_the_data_away(suffix: str, tmp_path: Path) -> None:
+    (tmp_path / "net.nas").write_text(
+        "network net(words: [6]) -> (next: [5]) "
+        "{ words -> next : embedding(5, 4) >> global_avg_pool >> linear(5) }"
+    )
+    (tmp_path / "t.txt").write_text("abcd" * 40)
+    options = RunOptions(f"text:{tmp_path / 't.txt'}", tmp_path / "run", device="cpu")
+    train(compile_spec(tmp_path / "net.nas"), TrainSettings(epochs=1), options)
+    (tmp_path / "t.txt").unlink()
+    found = export(tmp_path / "run", tmp_path / f"v{suffix}")
+    assert found.examples.startswith("random inputs, ")
 
 
 def run_file(file: Path, inputs: Tensor) -> Tensor:

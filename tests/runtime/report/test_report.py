@@ -6,6 +6,7 @@ import base64
 import csv
 import io
 import json
+import os
 import re
 import shlex
 import shutil
@@ -23,7 +24,7 @@ from bayesnas.cli import main
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.report.drawings import drawing
 from bayesnas.runtime.report.files import ComparisonFiles
-from bayesnas.runtime.report.page import report_page
+from bayesnas.runtime.report.page import report_page, write_report
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 RUNS = ("search", "posterior", "train", "small", "compared")
@@ -353,3 +354,24 @@ def test_each_of_several_outputs_has_its_own_figures(tmp_path: Path) -> None:
     assert "--objective" in page.words
     texts = [a["alt"] for a in page.all("img")]
     assert sum(text.startswith("prediction mask: ") for text in texts) == 6  # of the test part
+
+
+def test_names_that_are_no_text_are_written_out(tmp_path: Path) -> None:
+    write_tiny(tmp_path)
+    striped(tmp_path / "data")
+    for part in ("train", "test"):
+        folder = os.fsencode(tmp_path / "data" / part)
+        os.rename(folder + b"/rows", folder + b"/caf\xe9")  # noqa: PTH104
+    command("train @tiny.nas --data folder:@data -o @run --option epochs=1", tmp_path)
+    write_report([tmp_path / "run"], tmp_path / "page.html")
+    assert "caf\\udce9" in (tmp_path / "page.html").read_text("utf-8")
+
+
+def test_the_command_again_says_that_it_began_with_weights(tmp_path: Path) -> None:
+    write_tiny(tmp_path)
+    striped(tmp_path / "data")
+    line = "train @tiny.nas --data folder:@data --option epochs=1 -o"
+    command(f"{line} @first", tmp_path)
+    command(f"{line} @second --weights @first", tmp_path)
+    assert "--weights" not in report_page([tmp_path / "first"])
+    assert "--weights RUN" in report_page([tmp_path / "second"])

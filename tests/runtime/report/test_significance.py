@@ -32,3 +32,9 @@ def test_seeds_decide_by_the_interval_of_their_differences(
     [sentence] = significance(entries, ["a", "b"], "accuracy")
     assert sentence.startswith("a against b: ")
     assert sentence.endswith(said)
+
+
+def test_a_share_of_variance_has_four_digits() -> None:
+    entries = {"a": runs(0.9312, 0.9321, 0.9318), "b": runs(0.9280, 0.9290, 0.9285)}
+    [sentence] = significance(entries, ["a", "b"], "R2")
+    assert "+0.0032 on average over 3 seeds, 95% interval +0.0030 to +0.0034: " in sentence

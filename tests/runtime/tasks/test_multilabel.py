@@ -44,10 +44,7 @@ def test_rows_of_zero_and_one_are_labels_unless_each_has_one() -> None:
     data = data_of_arrays(np.zeros((20, 3)), rows, np.zeros((2, 3)), np.eye(2))
     assert data.task == Multilabel(("y0", "y1"))
     assert data.test.targets.tolist() == [[1, 0], [0, 1]]
-    assert (
-        data.note == "`y` is rows of 0 and 1, not a single 1 in 10 of 20: several labels; "
-        "`y_test` is one-hot: the column of the 1 is the class"
-    )
+    assert data.note == "`y` is rows of 0 and 1, not a single 1 in 10 of 20: several labels"
     single = data_of_arrays(np.zeros((20, 3)), np.eye(2)[np.arange(20) % 2])
     assert single.task.metric == "accuracy"
 

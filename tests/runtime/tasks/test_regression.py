@@ -45,6 +45,22 @@ def test_scores_are_those_of_scikit_learn_in_the_units_of_the_targets() -> None:
     np.testing.assert_allclose(answers, guesses)
 
 
+def test_a_constant_target_has_no_variance_to_explain() -> None:
+    """Rounding may give it one."""
+    task = Regression(("a", "b"), (0.0, 0.0), (1.0, 1.0))
+    values = torch.stack([torch.full((7,), 0.1), torch.arange(7.0)], dim=1).double()
+    report = task.report([(values + 0.5, values)])
+    assert report.measures is not None
+    assert report.measures.rows["a"][0] == 0
+    assert report.measures.rows["b"][0] == pytest.approx(1 - 0.25 / 4)
+
+
+def test_answers_have_the_digits_that_tell_them_apart() -> None:
+    task = Regression(("time", "size"), (1.7e9, 70.0), (300.0, 20.0))
+    texts = task.answer_texts([("time", 1_700_000_028.31), ("size", 71.23456789)])
+    assert texts == ["time 1700000028.3", "size 71.2346"]
+
+
 def test_the_loss_is_that_of_a_normal_distribution() -> None:
     task = Regression(("y",), (2.0,), (4.0,), 0.5)
     outputs, targets = torch.tensor([[0.3]]), torch.tensor([[6.0]], dtype=torch.float64)

@@ -94,3 +94,8 @@ def test_targets_by_name_are_numbered_as_the_run_has_them() -> None:
 
 def test_a_task_is_recorded_whole() -> None:
     assert Classification.of_record(TASK.record()) == TASK
+
+
+def test_without_examples_nothing_is_balanced() -> None:
+    assert np.isnan(Confusion(("a", "b"), np.zeros((2, 2), np.int64)).balanced)
+    assert Confusion(("a", "b"), np.array([[3, 1], [0, 0]])).balanced == 0.75
