@@ -46,12 +46,11 @@ def grown(
         raise _no_cell(message, suggest(motif, found.program.motifs, _motif_remedy(found)))
     motifs = _motifs_from(found, motif)
     network = evolve(network, body=tuple(_renamed(network.body, motif)))
-    own = _own(outer)
-    theirs = [d for d in own if isinstance(d, tree.Motif)]
+    theirs = [d for d in _own(outer) if isinstance(d, tree.Motif)]
     operations = _operations(found, outer, [*motifs, network, *theirs])
-    recipes = [d for d in own if isinstance(d, tree.Import) and d.path.startswith("recipes/")]
+    recipes, blocks = _learned(outer)
     definitions: list[tree.Definition] = [*recipes, *operations, *motifs, network, *theirs]
-    spec = tree.Spec((*definitions, *_joined(own)), span=outer.main.span)
+    spec = tree.Spec((*definitions, *blocks), span=outer.main.span)
     compiled = _compiled(spec, motif, network.name, values or {})
     numbers = dict(compiled.graph.root.parameters)
     sized = evolve(
@@ -71,6 +70,25 @@ def _own(outer: Loaded) -> list[tree.Definition]:
     """The definitions of a file and of its user's files that it imports, those first."""
     imported = (s for s in outer.imported if not s.span.source.name.startswith("<library>/"))
     return [d for spec in (*imported, outer.main) for d in spec.definitions]
+
+
+def _learned(outer: Loaded) -> tuple[list[tree.Import], list[tree.Settings | tree.Learn]]:
+    """The recipes that stay imports, and one block of each kind of what else is said.
+
+    Where a file of one's own says some, all is joined, in the order in which it is imported.
+    """
+    library = {spec.span.source.name for spec in outer.imported}
+    imported = _own(outer)[: -len(outer.main.definitions)]
+    if any(isinstance(d, tree.Settings | tree.Learn | tree.Import) for d in imported):
+        return [], _joined(outer.definitions())
+    recipes = [
+        d
+        for d in outer.main.definitions
+        if isinstance(d, tree.Import)
+        and d.path.startswith("recipes/")
+        and f"<library>/{d.path}" in library
+    ]
+    return recipes, _joined(outer.main.definitions)
 
 
 def _joined(own: Iterable[tree.Definition]) -> list[tree.Settings | tree.Learn]:
@@ -93,7 +111,7 @@ def _joined(own: Iterable[tree.Definition]) -> list[tree.Settings | tree.Learn]:
 
 def _network_of(outer: Loaded) -> tree.Network:
     definitions = outer.main.definitions
-    if any(isinstance(d, tree.Motif) and d.name == CELL for d in definitions):
+    if any(isinstance(d, tree.Motif) and d.name == CELL for d in _own(outer)):
         message = f"`{outer.source.name}` has a motif `{CELL}` of its own"
         remedy = f"take `motif {CELL}` out of it: the found one comes in its place"
         raise DiagnosticError(Diagnostic("D424", message, help=remedy))

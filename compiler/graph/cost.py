@@ -28,8 +28,8 @@ _DIGITS: Final = 4  # of a time that is shown
 class Cost:
     """``parameters``: trainable numbers; ``flops``: multiply-accumulates for one example.
 
-    FLOPs count products with weights and those of attention, as the field does. ``latency``: nanoseconds of
-    a forward pass by measured operations; None where the graph has no `Timing`.
+    FLOPs count products with weights and those of attention, as the field does. ``latency``:
+    nanoseconds of a forward pass by measured operations; None where the graph has no `Timing`.
     """
 
     parameters: int

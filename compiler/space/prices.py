@@ -85,7 +85,8 @@ def best_member(space: MemberSpace, values: Mapping[str, float], prices: Prices)
     Several budgets are joined to one by weights. For each joint budget the sum of values is
     largest up to the rounding of prices to `BINS` steps (multiple-choice knapsack by dynamic
     programming, Kellerer, Pferschy, Pisinger 2004, chapter 11). Where what that gives does not
-    live or does not fit, since costs do not quite add up, the best of `DRAWS` random members does.
+    live or does not fit, since costs do not quite add up, the best of the cheapest member and
+    `DRAWS` random ones does.
 
     Args:
         space: what may be chosen.

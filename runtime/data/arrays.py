@@ -299,7 +299,8 @@ def _to_judge(name: str, given: _Given, learned: Task) -> Data:
     end = given.judged
     tasks = dict(zip(given.outputs, parts_of(learned), strict=True))
     given = given.with_rows({role: task.objective for role, task in tasks.items()})
-    inputs, labels = _examples(given, end)
+    like = {role: Labels(np.zeros(0)) for role in given.outputs}  # classes; others stay rows
+    inputs, labels = _examples(given, end, like)
     part = _part(given, end, inputs, labels, tasks, by_name=True)
     x, judged = given.names[given.inputs[0]], given.names[given.inputs[0] + end]
     note = f"`{judged}` of {given.whole} is judged, `{x}` is not" if end else ""

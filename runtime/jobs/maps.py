@@ -58,7 +58,7 @@ class MapFolder:
         of = str(prediction.file), prediction.example or 0
         for port, one in prediction.maps.items():
             name = f"{stem}_{port}" if port else stem
-            for end, data in _files(one):
+            for end, data in files_of(one):
                 write_bytes(self.folder / f"{name}{end}", data)
                 self.lines.append((*of, port, f"{name}{end}"))
             self.count += 1
@@ -75,7 +75,7 @@ class MapFolder:
         return name if count == 1 else self._free(f"{name}_{count}")
 
 
-def _files(one: Map) -> Iterator[tuple[str, bytes]]:
+def files_of(one: Map) -> Iterator[tuple[str, bytes]]:
     """Endings and contents of the files of a map."""
     if one.classes and len(one.classes) <= 256:  # colours of a palette
         image = Image.fromarray(one.values.astype(np.uint8))

@@ -295,7 +295,8 @@ def _settings(out: Path) -> dict[str, Any]:
     """
     settings = settings_of(out)
     if settings is None:
-        inside = [str(run.parent) for run in sorted(out.glob(f"*/{SETTINGS}"))]
+        runs = (path.parent for path in sorted(out.glob(f"*/{SETTINGS}")))
+        inside = [str(run) for run in runs if not run.name.startswith(".")]
         remedy = "name the folder that `bayesnas train` or `bayesnas search` wrote"
         if inside:
             remedy = f"name a run in it: {quote(inside, 'or')}"

@@ -135,7 +135,7 @@ class Progress:
             self.done,
             self.total,
             rate * self.examples if rate and self.examples else None,
-            (self.total - self.done) / rate if rate else None,
+            max(0, self.total - self.done) / rate if rate else None,
             self.memory(),
             self.shown,
             self.unit,

@@ -121,6 +121,7 @@ _LEARNED: Final = {  # of those tasks that have them
     "single": FLAG,
     "channels": listed(record({"mean": NUMBER, "deviation": NUMBER})),
     "peak": NUMBER,
+    "bytes": FLAG,
 }
 _OUTPUT: Final = open_record(
     {

@@ -195,7 +195,7 @@ class Strategy(ABC):
             return self.net.score(gates, None if whole else self.net.held_part.first(WATCHED))
 
     def looks(self, rounds: int, trained: int) -> Looks:
-        """What all of a search will look at, foretold for `estimate`.
+        """What all of a search will look at, but for widths, as `estimate` foretells it.
 
         Args:
             rounds: of updates.

@@ -265,7 +265,8 @@ class PixelRegression(AtPlaces):
             tuple(float(about[name]) for about in channels) for name in ("mean", "deviation")
         )
         peak, sigma = float(record["peak"]), float(record["sigma"])
-        of_bytes = bool(record.get("bytes", False))
+        like_bytes = peak == 1 and all(0 <= one <= 1 for one in mean)  # as far as old runs tell
+        of_bytes = bool(record.get("bytes", like_bytes))
         return cls(tuple(record["map"]), mean, deviation, peak, sigma, of_bytes)
 
     def record(self) -> dict[str, Any]:

@@ -202,12 +202,14 @@ class Regression(Task):
     def truths(self, targets: Tensor) -> list[str]:
         """The first numbers."""
         rows = targets.reshape(len(targets), -1)[:, :_SHOWN].tolist()
-        return [", ".join(f"{value:.4g}" for value in row) for row in rows]
+        return [self._joined(zip(self.names, row, strict=False)) for row in rows]
 
     def said(self, outputs: Tensor) -> list[str]:
         """The first numbers, without their names."""
-        rows = self.answers(outputs, _SHOWN)
-        return [", ".join(f"{value:.4g}" for _, value in row[:_SHOWN]) for row in rows]
+        return [self._joined(row[:_SHOWN]) for row in self.answers(outputs, _SHOWN)]
+
+    def _joined(self, row: Iterable[tuple[str, float]]) -> str:
+        return ", ".join(self.number_text(name, value, least=4) for name, value in row)
 
     def answers(self, outputs: Tensor, top: int) -> list[list[tuple[str, float]]]:  # noqa: ARG002
         """All targets, in their own units."""
@@ -220,11 +222,11 @@ class Regression(Task):
         """Those of the targets."""
         return self.mean, self.deviation
 
-    def number_text(self, name: str, number: float) -> str:
-        """In six digits, or as many as tell a thousandth of the target's deviation."""
+    def number_text(self, name: str, number: float, least: int = 6) -> str:
+        """In so many digits, or as many as tell a thousandth of the target's deviation."""
         deviation = self.deviation[self.names.index(name)]
         size = math.log10(max(abs(number), deviation) / deviation)
-        return f"{number:.{min(17, max(6, 4 + math.ceil(size)))}g}"
+        return f"{number:.{min(17, max(least, 4 + math.ceil(size)))}g}"
 
     def slope(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """(o - z) / sigma^2."""

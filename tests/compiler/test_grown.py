@@ -14,6 +14,7 @@ from bayesnas.commands.counting import NETWORKS
 from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.grown import grown
 from bayesnas.compiler.pipeline import Compiled, compile_spec
+from bayesnas.compiler.recipes import recipe_settings
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.dsl.loader import packaged_networks
 from bayesnas.runtime.network.modules import build
@@ -242,6 +243,21 @@ def test_a_network_of_several_files_comes_whole(tmp_path: Path) -> None:
     [objective] = big.program.objectives
     assert (objective.port, objective.name) == ("logits", "classification")
     assert set(big.program.motifs) == {"inside", "cell", "head"}
+
+
+def test_settings_stand_as_in_the_file_whatever_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "mine.nas").write_text(
+        "train { batch_size = 7; momentum = 0.5 }", "utf-8"
+    )
+    head = HEAD.replace("train { epochs = 5; batch_size = 16 }", "")
+    (tmp_path / "head.nas").write_text(head, "utf-8")
+    imports = 'import "recipes/mine.nas"\nimport "recipes/darts_cifar10.nas"\n'
+    around = tmp_path / "around.nas"
+    around.write_text(imports + AROUND.replace("train { epochs = 7 }", ""), "utf-8")
+    train = grown(compile_text(CELLS), str(around)).settings("train")
+    recipe = recipe_settings("darts_cifar10")
+    assert train == {"batch_size": 7, "momentum": 0.5} | recipe
 
 
 SCANNED = """motif step(x, before; width) -> (after) {

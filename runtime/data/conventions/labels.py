@@ -39,7 +39,7 @@ def read_labels(place: str, array: Array, like: Labels | None = None) -> Labels:
         return Labels(array)
     if array.shape[1] == 1:
         return Labels(array[:, 0], _COLUMN)
-    rows_stay = len(array) == 1 if like is None else like.remark != _ONE_HOT
+    rows_stay = len(array) == 1 if like is None else like.array.ndim == 2
     if array.dtype.kind == "U" or not array.size or rows_stay:
         return Labels(array)
     ones, rows = array == 1, array.sum(axis=1, dtype=np.float64)

@@ -64,14 +64,14 @@ class Numbers:
 
     def _parsed(self, column: Column, place: str) -> Array:
         numbers = np.full(len(column), np.nan)
-        # Where the one bad entry made texts of them, a comma may be a point.
-        worse = next((k for k, text in enumerate(column) if not _is_number(text)), None)
         for row, text in enumerate(column):
             if text:
                 try:
                     numbers[row] = float(text)
                 except ValueError:
-                    row, text = (row, text) if worse is None else (worse, column[worse])
+                    # A bad entry makes texts of all, also of those whose point is a comma.
+                    bad = [k for k, entry in enumerate(column) if not _is_number(entry)]
+                    row, text = (bad[0], column[bad[0]]) if bad else (row, text)
                     what = f"has `{text}` in `{self.name}`, example {row} (counted from 0)"
                     note = "the network reads numbers there"
                     remedy = "correct the entry, or leave it empty"

@@ -127,16 +127,16 @@ def _are_classes(column: Column, outputs: int) -> bool:
 def _texts(column: Column, learned: Task | None) -> Array:
     """Classes by their names: whole numbers without a point.
 
-    Where the ``learned`` ones are all numbers, so are those of texts: `01` and `1.0` are `1`.
+    Where the ``learned`` ones are all numbers, texts of one number are one class: `1`, `1.0`.
     """
     if not _is_texts(column):
         return np.array([*map(_named, column)])
     known = learned.classes if isinstance(learned, Classification) else ()
-    if not known or None in map(_number, known):
+    by_number = {_number(name): name for name in known}
+    if None in by_number:
         return column
-    numbers = map(_number, column)
     return np.array(
-        [text if x is None else _named(x) for text, x in zip(column, numbers, strict=True)]
+        [text if text in known else by_number.get(_number(text), text) for text in column]
     )
 
 

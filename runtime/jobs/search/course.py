@@ -123,7 +123,7 @@ def judging(out: Path, strategy: Strategy, rounds: int, last: bool) -> Iterator[
     """
     net, looks = strategy.net, strategy.looks(rounds, strategy.net.trained)
     total = looks.forward + looks.gradient + looks.curvature - net.evaluated
-    if not last or total <= 0:
+    if not last or total <= 0 or strategy.problem.widths is not None:  # what those take is unknown
         yield
         return
     with run_progress(out, total, "judging", 1, net.device, "example") as progress:

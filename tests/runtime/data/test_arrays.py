@@ -482,6 +482,8 @@ def test_labels_of_few_test_examples_are_read_as_those_of_the_training_part() ->
     x, one_hot = np.zeros((6, 4), np.float32), np.eye(3)[[0, 1, 2, 0, 1, 2]]
     data = data_of_arrays(x, one_hot, x[:1], one_hot[1:2])
     assert data.test.targets.tolist() == [1]
+    data = data_of_arrays(x, one_hot.argmax(axis=1), x[:3], np.eye(3))
+    assert data.test.targets.tolist() == [0, 1, 2]
     numbers = np.linspace(0, 1.5, 12).reshape(6, 2)
     data = data_of_arrays(x, numbers, x[:2], np.eye(2))
     assert data.test.targets.shape == (2, 2)

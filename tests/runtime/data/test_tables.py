@@ -19,8 +19,9 @@ from bayesnas.runtime.data.folders.listing import Findings
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.registry import DataOptions, Request
 from bayesnas.runtime.data.tables.columns import Preparation
-from bayesnas.runtime.data.tables.files import read_table
+from bayesnas.runtime.data.tables.files import Table, read_table
 from bayesnas.runtime.data.tables.source import load, read_rows
+from bayesnas.runtime.data.tables.targets import Targets
 from bayesnas.runtime.jobs.prediction import Fault, Prediction, predictions
 from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.search.space import Space
@@ -329,3 +330,15 @@ def test_the_entry_that_is_no_number_is_named_though_commas_are_points(tmp_path:
     with pytest.raises(DiagnosticError) as caught:
         read_rows(tmp_path / "bad.csv", columns, (1,), DataOptions(), Findings())
     assert "has `oops` in `a`, example 1" in caught.value.diagnostics[0].message
+
+
+def test_names_of_classes_are_those_of_the_training_whatever_their_zeros() -> None:
+    """Texts of a Parquet file keep theirs: `01` stays `01`, and is met by `1` of a CSV file."""
+    names = np.array(["01", "02", "10", "01"])
+    table = Table("`t`", {"kind": names})
+    learned = Targets.of(table, ("kind",), 3).task("`t`")
+    assert learned.strata_names == ("01", "02", "10")
+    again = Targets.of(table, ("kind",), 0, learned)
+    assert again.array.tolist() == names.tolist()
+    other = Table("`u`", {"kind": np.array(["1", "2.0", "10", "x"])})
+    assert Targets.of(other, ("kind",), 0, learned).array.tolist() == ["01", "02", "10", "x"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from PIL import Image
 
 from bayesnas import load_network
 from bayesnas.cli import main
-from bayesnas.runtime.jobs.maps import palette
+from bayesnas.runtime.jobs.maps import files_of, palette
+from bayesnas.runtime.tasks.interface import Map
+from bayesnas.runtime.tasks.pixel_numbers import PixelRegression
 
 SPEC = """\
 network net(image: [1, 8, 12]) -> (mask: [3, 8, 12], shade: [1, 8, 12], height: [2, 8, 12]) {
@@ -114,3 +117,23 @@ def test_a_network_of_no_maps_has_none(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(asked) == 2
     assert "leave it out: the network says nothing of single pixels" in capsys.readouterr().err
     assert not (tmp_path / "m").exists()
+
+
+def test_numbers_from_0_to_1_are_no_bytes() -> None:
+    """They keep their digits; bytes, and runs of before that was recorded, are pictures."""
+    values = np.linspace(0, 1, 2 * 4 * 4, dtype=np.float32).reshape(2, 1, 4, 4)
+    numbers, pictures = (
+        PixelRegression.of_targets(one, "`y`") for one in (values, (255 * values).astype(np.uint8))
+    )
+    for task, ends in ((numbers, [".png", ".npy"]), (pictures, [".png"])):
+        [first, _] = PixelRegression.of_record(task.record()).drawn_truth(torch.from_numpy(values))
+        assert [end for end, _ in files_of(first)] == ends
+    old = {name: value for name, value in pictures.record().items() if name != "bytes"}
+    assert PixelRegression.of_record(old).of_bytes
+
+
+def test_more_classes_than_a_palette_has_colours_keep_their_numbers() -> None:
+    values = np.arange(300).reshape(20, 15)
+    [(end, data)] = files_of(Map(values, classes=tuple(map(str, range(300)))))
+    with Image.open(io.BytesIO(data)) as found:
+        assert (end, np.array(found).tolist()) == (".png", values.tolist())

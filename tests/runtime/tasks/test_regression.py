@@ -59,6 +59,8 @@ def test_answers_have_the_digits_that_tell_them_apart() -> None:
     task = Regression(("time", "size"), (1.7e9, 70.0), (300.0, 20.0))
     texts = task.answer_texts([("time", 1_700_000_028.31), ("size", 71.23456789)])
     assert texts == ["time 1700000028.3", "size 71.2346"]
+    targets = torch.tensor([[1_700_000_028.31, 71.23456789]], dtype=torch.float64)
+    assert task.truths(targets) == ["1700000028.3, 71.235"]
 
 
 def test_the_loss_is_that_of_a_normal_distribution() -> None:
