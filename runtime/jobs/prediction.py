@@ -86,7 +86,7 @@ def predictions(
 
     Args:
         trained: the network.
-        work: images, ``.npy`` and ``.npz``, as `listed`.
+        work: images, arrays, tables and texts, as `listed`.
         options: how images are fitted; else as in the training.
         top: how many answers an example has at most.
         done: is told how many files were read.

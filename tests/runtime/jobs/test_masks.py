@@ -9,6 +9,7 @@ import pytest
 import torch
 from living import images, striped
 from problems import EXAMPLES, problem, steps
+from support import compile_text
 
 from bayesnas.cli import main
 from bayesnas.compiler.graph.cost import graph_cost
@@ -16,6 +17,7 @@ from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.slices.counts import kept_cost
 from bayesnas.runtime.jobs.compression.bounds import Bounds, Judge
 from bayesnas.runtime.jobs.compression.removal import Removal
+from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.weights.choice import Limits
 from bayesnas.runtime.weights.priors.dropout import Dropout
 
@@ -111,3 +113,22 @@ def test_the_command_tells_of_the_masks(tmp_path: Path, monkeypatch: pytest.Monk
     assert main([*line.split(), "--data", data, "--resume"]) == 0
     again = json.loads(Path("out/result.json").read_text("utf-8"))["compression"]
     assert again["masks"] == told["masks"]
+
+
+def test_what_is_left_after_channels_went_costs_what_it_costs() -> None:
+    """With operations that have no weights of their own, and none masked."""
+    compiled = compile_text("""network net(tokens: [8]) -> (next: [50, 8]) {
+    x = tokens : embedding(50, 12) >> conv(3, 10, causal = 1) >> relu >> conv(3, 12, causal = 1)
+    x -> next : unembedding(50)
+}
+""")
+    module, _ = build(compiled.graph, "net.nas", 0)
+    state, names = module.state_dict(), dict(module.named_parameters())
+    judge = Judge("magnitude", Limits(), (BudgetConstraint("flops", 10**6),), 0, ("weight",))
+    bounds = Bounds(compiled, judge, state, names)
+    for size in (1, 4, 10):
+        kept = {s: range(min(size, s.size)) for s in bounds.strands}
+        counts = {n: int(z.sum()) for n, z in bounds.survivors(kept).items()}
+        prices = bounds.left(kept)
+        found = prices.cost({name: counts[name] for name in prices.uses})
+        assert found == kept_cost(compiled.graph, bounds.slices, kept)
