@@ -189,7 +189,7 @@ def lock(out: Path) -> FileLock:
     """
     held = FileLock(out / LOCK)
     try:
-        held.acquire(timeout=0)
+        held.acquire(timeout=0.2, poll_interval=0.02)  # `is_held` takes it for a moment
     except Timeout:
         remedy = "wait until it has ended, or choose another folder"
         raise _taken(f"another run is at work in `{out}`", remedy) from None
