@@ -166,20 +166,21 @@ def links(
     """Every parameter of a chain's links, and how many links in a row have these.
 
     A reduction gets ``stride = 2`` and from there on twice the ``width``; the link after it gets
-    ``lag = 2``: its first input has twice the resolution of its last.
+    ``lag = 2`` where its first input is older than its last, and has twice the resolution.
     """
     if not reductions:
         yield complete(motif, given), length
         return
     lags = any(p.name == "lag" for p in motif.parameters)
+    late = 2 if len(motif.inputs) > len(motif.outputs) else 1  # else all come from one link
     width = complete(motif, {"stride": 1, "lag": 1, **given})["width"]
     starts = sorted(reductions)
     runs = [(width, 1, 1, starts[0])]
     for start, stop in zip(starts, (*starts[1:], length), strict=True):
         # Numbers past the largest have no value, so that all of them are alike.
         width = max(-LARGEST - 1, min(2 * width, LARGEST + 1))
-        runs.append((width, 2, 2 if start - 1 in reductions else 1, 1))
-        runs.append((width, 1, 2, min(1, stop - start - 1)))
+        runs.append((width, 2, late if start - 1 in reductions else 1, 1))
+        runs.append((width, 1, late, min(1, stop - start - 1)))
         runs.append((width, 1, 1, max(0, stop - start - 2)))
     for width, stride, lag, count in runs:
         if count:

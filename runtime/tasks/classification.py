@@ -102,7 +102,7 @@ class Classification(Task):
             return torch.from_numpy(_text_numbers(targets, self.classes, place))
         labels = _labels(targets, place)
         if (label := int(labels.max())) >= len(self.classes):
-            what = f"has the label {label}, `y` goes up to {len(self.classes) - 1}"
+            what = f"has the label {label}, those to learn from go up to {len(self.classes) - 1}"
             raise wrong(place, "D514", what, "give both the same classes")
         return torch.from_numpy(labels)
 
@@ -324,7 +324,7 @@ def _text_numbers(labels: Array, classes: tuple[str, ...], place: str) -> Array:
     number_of = {name: number for number, name in enumerate(classes)}
     numbers = np.array([number_of.get(str(label), -1) for label in labels], dtype=np.int64)
     if (unknown := np.flatnonzero(numbers < 0)).size:
-        what = f"has the label `{labels[unknown[0]]}`, which `y` has not"
+        what = f"has the label `{labels[unknown[0]]}`, which those to learn from have not"
         raise wrong(place, "D514", what, "give both the same classes")
     if numbers.size == 0:
         raise wrong(place, "D512", "is empty: [0]", "save some examples")

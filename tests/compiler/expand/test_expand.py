@@ -9,6 +9,7 @@ from support import (
     deadline,
     edge,
     expand_text,
+    graph_of,
     network,
     operations,
     refused,
@@ -504,6 +505,30 @@ def test_as_many_outputs_as_inputs_pass_side_by_side() -> None:
 def test_links_of_a_chain_can_be_read_by_index_and_slice() -> None:
     graph = expand_text(STEP + network("c = chain step(x) times 3\n{c[0], c[1..]} -> y\nc -> y"))
     assert sources(graph, "y") == ["c[0]", "c[1]", "c[2]", "c[2]"]
+
+
+@pytest.mark.parametrize(
+    ("head", "seeds", "targets"),
+    [("cell(x", "stem", "y"), ("cell(x, z", "stem, stem", "y, last")],
+    ids=["one input", "as many outputs as inputs"],
+)
+def test_inputs_that_come_from_one_link_have_no_lag(head: str, seeds: str, targets: str) -> None:
+    """Both have the resolution of that link, and are read at it."""
+    two = "z" in head
+    graph = graph_of(f"""\
+motif {head}; width, stride = 1, lag = 1) -> (out{", more" if two else ""}) {{
+    out = x : conv(3, width, stride * lag)
+    {"more = z : conv(3, width, stride * lag)" if two else ""}
+}}
+network net(image: [1, 32, 32]) -> (logits: [10]) {{
+    stem = image : conv(3, 4)
+    {targets} = chain cell({seeds}; width = 4) times 4 reduce at 1
+    {"all = sum(y, last)" if two else "all = y : skip"}
+    all -> logits : global_avg_pool >> linear(10)
+}}
+""")
+    [last] = [node for node in graph.nodes() if node.name == "all"]
+    assert last.shape == (8, 16, 16)
 
 
 def test_reductions_set_stride_width_and_lag() -> None:

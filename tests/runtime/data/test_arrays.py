@@ -347,7 +347,7 @@ WRONG: dict[str, tuple[Arrays, str, str]] = {
                        "`y_test` in `F` holds numbers, `y` texts"),
     "other names": ({**arrays(), "y": np.array(["a", "b", "c"])[arrays()["y"]],
                      "x_test": np.ones((1, 4)), "y_test": np.array(["d"])}, "D514",
-                    "`y_test` in `F` has the label `d`, which `y` has not"),
+                    "`y_test` in `F` has the label `d`, which those to learn from have not"),
     "no name": (changed("y", lambda y: np.array(["a", "", "c"])[y]), "D514",
                 "`y` in `F` has no label in example 1 (counted from 0)"),
     "one name": (changed("y", lambda y: np.full(len(y), "a")), "D514",
@@ -371,7 +371,7 @@ WRONG: dict[str, tuple[Arrays, str, str]] = {
              f"`y` in `F` has the label {2**63 + 2}"),
     "one class": (changed("y", put(0)), "D514", "`y` in `F` has a single class, 0"),
     "unknown class": (changed("y_test", put(3, 0)), "D514",
-                      "`y_test` in `F` has the label 3, `y` goes up to 2"),
+                      "`y_test` in `F` has the label 3, those to learn from go up to 2"),
     "nothing to hold": ({"x": np.eye(3, 4), "y": np.arange(3)}, "D514",
                         "`y` in `F` has one example a class: none can be held out for the test"),
 }  # fmt: skip
