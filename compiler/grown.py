@@ -66,10 +66,15 @@ def grown(
     return _compiled(spec, motif, network.name, {})
 
 
+def _imported(outer: Loaded) -> list[tree.Definition]:
+    """The definitions of its user's files that a file imports."""
+    own = (s for s in outer.imported if not s.span.source.name.startswith("<library>/"))
+    return [d for spec in own for d in spec.definitions]
+
+
 def _own(outer: Loaded) -> list[tree.Definition]:
-    """The definitions of a file and of its user's files that it imports, those first."""
-    imported = (s for s in outer.imported if not s.span.source.name.startswith("<library>/"))
-    return [d for spec in (*imported, outer.main) for d in spec.definitions]
+    """Those, and then the file's."""
+    return [*_imported(outer), *outer.main.definitions]
 
 
 def _learned(outer: Loaded) -> tuple[list[tree.Import], list[tree.Settings | tree.Learn]]:
@@ -77,10 +82,10 @@ def _learned(outer: Loaded) -> tuple[list[tree.Import], list[tree.Settings | tre
 
     Where a file of one's own says some, all is joined, in the order in which it is imported.
     """
-    library = {spec.span.source.name for spec in outer.imported}
-    imported = _own(outer)[: -len(outer.main.definitions)]
-    if any(isinstance(d, tree.Settings | tree.Learn | tree.Import) for d in imported):
+    told = tree.Settings | tree.Learn | tree.Import
+    if any(isinstance(d, told) for d in _imported(outer)):
         return [], _joined(outer.definitions())
+    library = {spec.span.source.name for spec in outer.imported}
     recipes = [
         d
         for d in outer.main.definitions

@@ -20,6 +20,7 @@ from bayesnas.runtime.tasks.interface import Array, Map
 
 LIST: Final = "maps.csv"  # in the folder of the maps
 _COLUMNS: Final = ("file", "example", "output", "map")
+_COLOURS: Final = 256  # of a palette
 _GOLDEN: Final = 0.618033988749895  # turns of hue from class to class, so that few are alike
 _MODES: Final = {1: "L", 3: "RGB"}
 
@@ -77,13 +78,11 @@ class MapFolder:
 
 def files_of(one: Map) -> Iterator[tuple[str, bytes]]:
     """Endings and contents of the files of a map."""
-    if one.classes and len(one.classes) <= 256:  # colours of a palette
-        image = Image.fromarray(one.values.astype(np.uint8))
-        image.putpalette(palette(len(one.classes)))
-        yield ".png", _png(image, {str(k): name for k, name in enumerate(one.classes)})
-        return
     if one.classes:
-        image = Image.fromarray(one.values.astype(np.uint16))
+        coloured = len(one.classes) <= _COLOURS
+        image = Image.fromarray(one.values.astype(np.uint8 if coloured else np.uint16))
+        if coloured:
+            image.putpalette(palette(len(one.classes)))
         yield ".png", _png(image, {str(k): name for k, name in enumerate(one.classes)})
         return
     channels = one.values.shape[0]

@@ -34,7 +34,6 @@ from types import MappingProxyType
 from typing import Final, Protocol, TypeAlias
 
 import torch
-from attrs import evolve
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -126,7 +125,7 @@ def fisher_monte_carlo(
         raise ValueError(f"a Monte-Carlo estimate needs 1 or more samples, not {samples}")
 
     def drawn(outputs: Tensor, targets: Tensor) -> Iterator[Factors]:
-        return _weighed(task, targets, task.sampled_factors(outputs, samples, generator))
+        return task.weighed(targets, task.sampled_factors(outputs, samples, generator))
 
     return fisher(module, batches, gates, drawn)
 
@@ -198,7 +197,7 @@ def affordable(name: str, outputs: int, most: int = EXACT) -> str:
 
 
 def _factors_of(task: Task) -> FactorsOf:
-    return lambda outputs, targets: _weighed(task, targets, task.factors(outputs))
+    return lambda outputs, targets: task.weighed(targets, task.factors(outputs))
 
 
 def _slope_of(task: Task) -> FactorsOf:
@@ -212,17 +211,6 @@ def _slope_of(task: Task) -> FactorsOf:
         yield Factors(ones if weights is None else weights[:, None] * ones, slope[:, None])
 
     return factors
-
-
-def _weighed(task: Task, targets: Tensor, parts: Iterable[Factors]) -> Iterator[Factors]:
-    """Factors of each example's loss, times what the example and each output of it count."""
-    weights, shares = task.weights(targets), task.shares(targets)
-    for part in parts:
-        if weights is not None:
-            part = evolve(part, weights=weights[:, None] * part.weights)
-        if shares is not None:
-            part = evolve(part, directions=shares.sqrt()[:, None] * part.directions)
-        yield part
 
 
 def _mean_square(

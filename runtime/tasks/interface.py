@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from torch import Tensor
 from typing_extensions import Self
 
@@ -366,6 +366,16 @@ class Task(ABC):
         What is drawn depends on the generator and the order of the examples, not on the device of
         the outputs.
         """
+
+    def weighed(self, targets: Tensor, parts: Iterable[Factors]) -> Iterator[Factors]:
+        """Factors of each example's loss, times what the example and each output of it count."""
+        weights, shares = self.weights(targets), self.shares(targets)
+        for part in parts:
+            if weights is not None:
+                part = evolve(part, weights=weights[:, None] * part.weights)
+            if shares is not None:
+                part = evolve(part, directions=shares.sqrt()[:, None] * part.directions)
+            yield part
 
     @classmethod
     def quality_text(cls, quality: float) -> str:

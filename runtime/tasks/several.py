@@ -288,14 +288,10 @@ class Several(Task):
         ]
         return ["; ".join(filter(None, texts)) for texts in zip(*each, strict=True)]
 
-    def answer_texts(self, answers: Sequence[tuple[str, float]]) -> list[str]:
-        """Each as its own task has it."""
-        tasks = {output.port: output.task for output in self.outputs}
-        split = ((name.partition(": "), number) for name, number in answers)
-        return [
-            f"{port}: {name} {tasks[port].number_text(name, number)}"
-            for (port, _, name), number in split
-        ]
+    def number_text(self, name: str, number: float) -> str:
+        """As the task of its output has it."""
+        port, _, inner = name.partition(": ")
+        return next(o.task for o in self.outputs if o.port == port).number_text(inner, number)
 
     def slope(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Theirs by weight, side by side."""

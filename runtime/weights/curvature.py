@@ -126,12 +126,11 @@ def _slopes(
 
 
 def _direction(task: Task, outputs: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
-    """sum_k xi_nk sqrt(c_nk) d_nk of each example [N, K], times what each of its outputs counts."""
-    counts, total = task.weights(targets), torch.zeros_like(outputs)
-    for part in task.factors(outputs):
+    """sum_k xi_nk sqrt(c_nk) d_nk of each example [N, K], by its factors as they count."""
+    total = torch.zeros_like(outputs)
+    for part in task.weighed(targets, task.factors(outputs)):
         shape = part.weights.shape
         signs = torch.randint(0, 2, shape, generator=generator).to(part.weights) * 2 - 1
-        scale = part.weights if counts is None else counts[:, None] * part.weights
-        total += ((signs * scale.sqrt())[:, :, None] * part.directions).sum(dim=1).to(total)
-    shares = task.shares(targets)
-    return total if shares is None else shares.sqrt().to(total) * total
+        scale = signs * part.weights.sqrt()
+        total += (scale[:, :, None] * part.directions).sum(dim=1).to(total)
+    return total
