@@ -5,9 +5,10 @@ Trees compare by meaning alone: where something stands is no part of it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TypeAlias
 
-from attrs import field, frozen
+from attrs import field, fields, frozen
 
 from bayesnas.dsl.amounts import amount_value, is_duration
 from bayesnas.dsl.diagnostics import Span
@@ -18,6 +19,14 @@ class Node:
     """The base of all constructs: where it stands in the text."""
 
     span: Span = field(eq=False, repr=False, kw_only=True)
+
+    def parts(self) -> Iterator[Node]:
+        """The constructs that it is made of, those of one level."""
+        for entry in fields(type(self)):
+            value = getattr(self, entry.name)
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, Node):
+                    yield part
 
 
 # ---------------------------------------------------------------------------------- expressions

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve, field, frozen
 
 from bayesnas.compiler.graph.model import Graph, Instance, Residual
-from bayesnas.compiler.program.definitions import operations_of
+from bayesnas.compiler.program.definitions import names_read, operations_of
 from bayesnas.compiler.program.names import given_nodes
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Span
@@ -65,12 +65,14 @@ class _Deriver:
         root = self.full.root
         body = self._body(root)
         values = dict(root.parameters)
+        lasting = {self.full.node(port).name for port in root.outputs}
+        outputs = tuple(port for port in self.network.outputs if port.name in lasting)
+        read = set(names_read((*self.network.inputs, *outputs, *body)))
         parameters = tuple(
             evolve(p, default=literal_number(values[p.name], p.span))
             for p in self._parameters(self.network)
+            if p.name in read  # the length of a chain that is written out is read no more
         )
-        lasting = {self.full.node(port).name for port in root.outputs}
-        outputs = tuple(port for port in self.network.outputs if port.name in lasting)
         network = evolve(self.network, parameters=parameters, outputs=outputs, body=body)
         if self.terms is not None:
             inputs, outputs = (

@@ -127,3 +127,11 @@ def called_names(term: tree.OperationTerm) -> Iterator[str]:
             yield from called_names(otherwise)
         case _:
             assert_never(term)
+
+
+def names_read(nodes: Iterable[tree.Node]) -> Iterator[str]:
+    """Names of the parameters and loop variables that expressions read, at any depth."""
+    for node in nodes:
+        if isinstance(node, tree.Name):
+            yield node.name
+        yield from names_read(node.parts())

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
-import attrs
 from lark import Lark, Token, UnexpectedInput
 from lark.exceptions import VisitError
 from lark.lexer import PatternRE, TerminalDef
@@ -90,7 +88,7 @@ def _end_at_a_word(terminal: TerminalDef) -> None:
 
 def _check_depth(spec: tree.Spec) -> None:
     """Refuse what brackets do not show: a long ``1 + 1 + ...`` nests as deep as it is long."""
-    stack: list[tuple[Any, int, Span | None]] = [(spec, 0, None)]
+    stack: list[tuple[tree.Node, int, Span | None]] = [(spec, 0, None)]
     while stack:
         node, depth, whole = stack.pop()
         if whole is None and isinstance(node, tree.Unary | tree.Binary | tree.Conditional):
@@ -105,12 +103,4 @@ def _check_depth(spec: tree.Spec) -> None:
                     help="shorten the expression, or give its parts as parameters",
                 )
             )
-        for name in _fields(node.__class__):
-            value = getattr(node, name)
-            below = value if isinstance(value, tuple) else (value,)
-            stack.extend((child, depth + 1, whole) for child in below if attrs.has(type(child)))
-
-
-@cache
-def _fields(kind: Any) -> list[str]:
-    return [field.name for field in attrs.fields(kind) if field.name != "span"]
+        stack.extend((part, depth + 1, whole) for part in node.parts())

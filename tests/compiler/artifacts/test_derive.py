@@ -322,6 +322,13 @@ def test_an_untied_chain_is_written_out() -> None:
     assert "node body[3]" in text
     assert "body[1] = m_2(x, body[0]; width = 4, stride = 2, lag = 1)" in text
     assert "body[2] -> y" in text
+    # Its length and width stand in the text now: another value would change nothing.
+    assert "network net(x: [4, 8, 8]) -> (y: [3]) {" in text
+    with pytest.raises(DiagnosticError) as caught:
+        compile_text(text, cells=5)
+    assert [(d.code, d.message) for d in caught.value.diagnostics] == [
+        ("D410", "network `net` has no parameter `cells`")
+    ]
 
 
 def test_instances_left_alike_share_a_motif() -> None:
