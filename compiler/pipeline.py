@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 from bayesnas.compiler.expand.expansion import expand
 from bayesnas.compiler.expand.measure import measure
 from bayesnas.compiler.graph.auxiliary import without_auxiliary
-from bayesnas.compiler.graph.model import Graph
+from bayesnas.compiler.graph.model import BudgetConstraint, Graph
 from bayesnas.compiler.graph.verify import verify
 from bayesnas.compiler.objectives import Objective, objectives_of
 from bayesnas.compiler.passes.relays import insert_relays
@@ -62,6 +62,12 @@ class Compiled:
         chosen = objectives_of(self.network, self.program.objectives, objectives)
         training = evolve(self.training, objectives=chosen)
         return evolve(self, training=training, graph=without_auxiliary(training))
+
+    def budgeted(self, budgets: Sequence[BudgetConstraint]) -> Compiled:
+        """The same under these budgets, over those of the spec that count the same."""
+        named = {budget.cost for budget in budgets}
+        kept = (budget for budget in self.graph.budgets if budget.cost not in named)
+        return evolve(self, graph=evolve(self.graph, budgets=(*budgets, *kept)))
 
     def priced(self, latencies: Latencies | None) -> Compiled:
         """The same with the latencies of a table, if there is one.

@@ -47,7 +47,8 @@ from bayesnas.compiler.program.resolve import resolve
 from bayesnas.compiler.settings import KINDS as SETTINGS
 from bayesnas.compiler.settings import make_settings
 from bayesnas.compiler.space.choices import member_space
-from bayesnas.compiler.space.members import draw_member, reach
+from bayesnas.compiler.space.draws import draw_member
+from bayesnas.compiler.space.members import reach
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, render_all
 from bayesnas.dsl.loader import Loaded, load, load_text
 from bayesnas.dsl.mistakes.explain import count_words

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from attrs import fields_dict
 from hypothesis import given
 from hypothesis import strategies as st
 from support import compile_text, network
 
+from bayesnas.cli import main
 from bayesnas.commands.runs import MAX_THREADS, set_threads
 from bayesnas.commands.values import parse_budgets, parse_options
 from bayesnas.compiler.settings import OPTIONS
@@ -67,3 +70,23 @@ def test_a_setting_that_is_no_number_to_count_with(kind: str, name: str, value: 
     [diagnostic] = caught.value.diagnostics
     assert diagnostic.code == "D231"
     assert diagnostic.message.endswith(f"of `{name}`")
+
+
+def test_a_sample_and_a_count_keep_to_the_budget_of_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Over that of the spec, for the cost that it names."""
+    spec = tmp_path / "space.nas"
+    body = "x ~> y : conv(1) | conv(3)\nretain 1 into y\nbudget parameters <= 1K"
+    spec.write_text(network(body), encoding="utf-8")
+    for seed in range(5):
+        budget = ["--budget", "parameters=30"]
+        assert main(["sample", str(spec), "--seed", str(seed), *budget]) == 0
+        assert "x -> y : conv(1)" in capsys.readouterr().out
+    assert main(["count", str(spec), "--budget", "parameters=30"]) == 0
+    assert "budget parameters <= 30  members have " in capsys.readouterr().out
+    assert main(["sample", str(spec), "--budget", "parameters=3"]) == 1
+    assert capsys.readouterr().err.startswith(
+        "error[D604]: no member of the space was found inside the budget\n"
+        "  = note: budget: parameters <= 3\n"
+    )

@@ -144,7 +144,7 @@ REPAIRS: dict[str, Repair] = {
     "D520": Repair("left=np.ones((8, 4)),", "left=np.ones((8, 4)), right=np.zeros((8, 4)),"),
     "D516": Repair("csv:flats.csv", "csv:flats.csv --target price"),
     "D518": Repair("embedding(5, 3)", "embedding(7, 3)"),
-    "D604": Repair("budget parameters <= 650", "budget parameters <= 1K"),
+    "D604": Repair("budget parameters <= 100", "budget parameters <= 1K"),
     "D611": Repair(
         "$ bayesnas sample spec.nas",
         "$ bayesnas measure spec.nas -o latency.json\n"

@@ -242,6 +242,17 @@ def add_standardise(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_budget(parser: argparse.ArgumentParser, what: str) -> None:
+    """Budgets over those of the spec, of ``what``."""
+    parser.add_argument(
+        "--budget",
+        metavar="COST=LIMIT",
+        action="append",
+        default=[],
+        help=f"what {what} may cost: flops=60M, parameters=500K or latency=5ms; may be repeated",
+    )
+
+
 def add_latencies(parser: argparse.ArgumentParser) -> None:
     """The table that prices a budget of latency."""
     parser.add_argument(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bayesnas.commands.arguments import (
     Command,
+    add_budget,
     add_latencies,
     add_out_file,
     add_plugin,
@@ -16,29 +17,40 @@ from bayesnas.commands.arguments import (
     completed,
 )
 from bayesnas.commands.tables import budget_rows, heading, number, table
-from bayesnas.commands.values import check_seed, parse_values, read_latencies
+from bayesnas.commands.values import check_seed, parse_budgets, parse_values, read_latencies
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import check_free, write_text
 from bayesnas.dsl.terminal import put, say, visible
+
+if TYPE_CHECKING:
+    from bayesnas.compiler.pipeline import Compiled
 
 # Files of `dsl/library/networks/`, whose loader imports the parser.
 NETWORKS: Final = ("bayesnas_cifar10", "bayesnas_imagenet", "darts_cifar10", "darts_imagenet")
 
 
+def _space(options: argparse.Namespace) -> Compiled:
+    """The spec with its parameters, under the budgets and priced by the table that are named."""
+    from bayesnas.compiler.pipeline import compile_spec
+
+    compiled = compile_spec(options.spec, parse_values(options.set), options.network)
+    budgeted = compiled.budgeted(parse_budgets(options.budget))
+    return budgeted.priced(read_latencies(options.latencies))
+
+
 def _add_count(parser: argparse.ArgumentParser) -> None:
     add_spec(parser)
+    add_budget(parser, "members")
     add_latencies(parser)
 
 
 def _count(options: argparse.Namespace) -> int:
     from bayesnas.compiler.graph.cost import cost_text
-    from bayesnas.compiler.pipeline import compile_spec
     from bayesnas.compiler.space.choices import member_space
     from bayesnas.compiler.space.members import reach
 
-    compiled = compile_spec(options.spec, parse_values(options.set), options.network)
-    latencies = read_latencies(options.latencies)
-    graph = compiled.priced(latencies).graph
+    compiled = _space(options)
+    graph = compiled.graph
     space = member_space(graph)
     tied = len(space.connections) < sum(c.searched for c in graph.all_connections())
     rows = {
@@ -67,6 +79,7 @@ COUNT = Command(
 def _add_sample(parser: argparse.ArgumentParser) -> None:
     add_spec(parser)
     add_seed(parser)
+    add_budget(parser, "the member")
     add_latencies(parser)
     add_out_file(parser, False, "file to write; default the terminal")
 
@@ -74,15 +87,13 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
 def _sample(options: argparse.Namespace) -> int:
     from bayesnas.compiler.artifacts.derive import derive_spec
     from bayesnas.compiler.graph.cost import cost_text, graph_cost
-    from bayesnas.compiler.pipeline import compile_spec
-    from bayesnas.compiler.space.members import draw_member
+    from bayesnas.compiler.space.draws import draw_member
     from bayesnas.dsl.printing.printer import print_spec
 
     check_seed(options.seed)
     if options.out is not None:
         check_free(options.out, options.force)
-    compiled = compile_spec(options.spec, parse_values(options.set), options.network)
-    compiled = compiled.priced(read_latencies(options.latencies))
+    compiled = _space(options)
     _, pruned = draw_member(compiled.graph, options.seed)
     cost = graph_cost(pruned)
     time = "" if cost.latency is None else f", {cost_text('latency', cost.latency)}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bayesnas.commands.arguments import (
     Command,
+    add_budget,
     add_data,
     add_latencies,
     add_log,
@@ -70,14 +71,7 @@ def add_strategy(parser: argparse.ArgumentParser) -> None:
 
 def add_space(parser: argparse.ArgumentParser) -> None:
     """Budgets, what prices them, and a proxy."""
-    parser.add_argument(
-        "--budget",
-        metavar="COST=LIMIT",
-        action="append",
-        default=[],
-        help="what the found network may cost: flops=60M, parameters=500K or latency=5ms; may be "
-        "repeated",
-    )
+    add_budget(parser, "the found network")
     add_latencies(parser)
     parser.add_argument(
         "--proxy",

@@ -36,6 +36,7 @@ from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.compiler.space.choices import Member, member_space
+from bayesnas.compiler.space.draws import random_member
 from bayesnas.compiler.space.members import group_costs, prune_to
 from bayesnas.compiler.space.prices import Prices, best_member
 from bayesnas.dsl.files import write_text
@@ -48,7 +49,6 @@ from bayesnas.runtime.network.learning.learner import Learner
 from bayesnas.runtime.network.memory import TEST
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import evaluate
-from bayesnas.runtime.strategies.interface import random_member
 from benchmarks.common import BUILD, append, cifar_slice, finish, logged
 
 HERE = Path(__file__).parent

@@ -1,4 +1,4 @@
-"""Living members: one at random inside the budgets, the cheapest and the dearest."""
+"""Living members of a space: their graphs, the cheapest and the dearest."""
 
 from __future__ import annotations
 
@@ -23,13 +23,11 @@ from bayesnas.compiler.graph.scans import is_scanned
 from bayesnas.compiler.graph.sharing import is_shared
 from bayesnas.compiler.passes.shapes import infer_shapes
 from bayesnas.compiler.space.choices import Member, MemberSpace, SearchedConnection, member_space
-from bayesnas.compiler.space.latencies import check_priced
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 
 # Of each node, what follows: a node, and the groups of which one must be kept (None: fixed).
 _Arcs: TypeAlias = dict[str, list[tuple[str, tuple[str, ...] | None]]]
 
-DRAWS = 200
 JOINING: Final = "let a fixed edge `->` read each input, or `retain` more connections"
 _TRIES = 200  # connections that the smallest member is tried without
 _WORK = 4_000_000  # connections that are read in all these tries together
@@ -57,62 +55,6 @@ def dead_groups(graph: Graph, kept: Collection[str]) -> list[str]:
     """
     living = {edge.searched_gate.group for edge in prune_to(graph, kept).searched()}
     return [group for group in graph.groups() if group in kept and group not in living]
-
-
-def draw_member(graph: Graph, seed: int) -> tuple[Member, Graph]:
-    """A living member inside the budgets, and its graph.
-
-    Each is as likely as any other, but for one thing: a draw in which nothing reaches an output
-    gets back connections at random until something does. One that no connection brings to life,
-    since a node keeps so many, is drawn anew.
-
-    Raises:
-        DiagnosticError: D601 (status 1) if none of `DRAWS` draws joins all inputs and outputs, D604
-            (status 1) if none fits the budgets, D611 (a budget of time, and no latencies are
-            known).
-    """
-    check_priced(graph, graph.budgets)
-    space, random = member_space(graph), Random(seed)
-    life = Life(graph, space)
-    living = 0
-    for _ in range(DRAWS):
-        order = list(space.connections)
-        random.shuffle(order)
-        member = life.revive(space.draw(random), order, lambda c: random.choice(c.options))
-        if not life.alive(member):
-            continue
-        living += 1
-        pruned = prune_to(graph, member)
-        cost = graph_cost(pruned)
-        if not any(exceeds(cost, budget) for budget in graph.budgets):
-            return member, pruned
-    if not living:
-        raise _none_lives(graph)
-    raise _none_fits(graph)
-
-
-def _none_lives(graph: Graph) -> DiagnosticError:
-    return DiagnosticError(
-        Diagnostic(
-            "D601",
-            f"none of {DRAWS} members drawn joins all inputs and outputs of `{graph.name}`",
-            help=JOINING,
-        ),
-        status=1,
-    )
-
-
-def _none_fits(graph: Graph) -> DiagnosticError:
-    return DiagnosticError(
-        Diagnostic(
-            "D604",
-            f"none of {DRAWS} members drawn fits the budget",
-            graph.budgets[0].span,
-            notes=(least_note(graph),),
-            help="raise the budget, or try another `--seed`",
-        ),
-        status=1,
-    )
 
 
 def least_note(graph: Graph) -> str:

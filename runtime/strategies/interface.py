@@ -14,13 +14,11 @@ from typing import Any, ClassVar, Final
 from attrs import asdict, evolve, field, frozen
 from torch import Tensor
 
-from bayesnas.compiler.graph.cost import budgets_text
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.compiler.space.choices import Member, MemberSpace, member_space
-from bayesnas.compiler.space.members import JOINING, least_note
+from bayesnas.compiler.space.draws import no_member, random_member
 from bayesnas.compiler.space.prices import Prices, best_member
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.runs.reading import (
     ANY_NUMBER,
     DURATION,
@@ -342,46 +340,6 @@ def evidence_change(gradient: Tensor, curvature: Tensor, move: Tensor) -> float:
         move: d, what the gates move by [K].
     """
     return -float(gradient @ move + move @ curvature @ move / 2)
-
-
-def no_member(prices: Prices, status: int = 1) -> DiagnosticError:
-    """D604: nothing was found inside the budgets; ``status`` 2 before any work.
-
-    Without a budget it is D601: nothing joins all inputs and outputs.
-    """
-    if not prices.budgets:
-        message = "no member of the space was found that joins all inputs and outputs"
-        return DiagnosticError(Diagnostic("D601", message, help=JOINING), status=status)
-    return DiagnosticError(
-        Diagnostic(
-            "D604",
-            "no member of the space was found inside the budget",
-            prices.budgets[0].span,
-            notes=(f"budget: {budgets_text(prices.budgets)}", least_note(prices.graph)),
-            help="raise the budget, or make the space smaller: its width, or its number of cells",
-        ),
-        status=status,
-    )
-
-
-def random_member(space: MemberSpace, prices: Prices, random: Random) -> Member:
-    """A random member inside the budgets.
-
-    Each that fits is as likely as any other; where 200 draws do not fit, random values decide.
-
-    Raises:
-        DiagnosticError: D604 (status 1) if no member was found inside the budgets.
-    """
-    for _ in range(200):
-        member = space.draw(random)
-        if prices.life.alive(member) and prices.fit(member):
-            return member
-    # In the space's own order: sets have another in each process.
-    values = {o: random.random() for c in space.connections for o in c.options}
-    best = best_member(space, values, prices)
-    if best is None:
-        raise no_member(prices)
-    return best
 
 
 def judged(net: Supernet, members: Collection[Member]) -> Member:

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from bayesnas.compiler.space.choices import Member, dropped
+from bayesnas.compiler.space.draws import no_member
 from bayesnas.compiler.space.prices import best_member
 from bayesnas.runtime.runs.reading import Schema, both, like, like_optimizer, open_record
-from bayesnas.runtime.strategies.interface import Problem, Removal, Strategy, judged, no_member
+from bayesnas.runtime.strategies.interface import Problem, Removal, Strategy, judged
 from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.weights.concrete import (
     START,

@@ -19,6 +19,7 @@ from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, searches_widths
 from bayesnas.compiler.space.choices import Member
+from bayesnas.compiler.space.draws import no_member, random_member
 from bayesnas.compiler.space.prices import Prices
 from bayesnas.runtime.data.augmentation import Extra
 from bayesnas.runtime.data.dataset import Batches, Data
@@ -40,7 +41,7 @@ from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.network.training import evaluate
 from bayesnas.runtime.runs.machine import machine_record
 from bayesnas.runtime.runs.record import RunOptions
-from bayesnas.runtime.strategies.interface import Problem, Strategy, no_member, random_member
+from bayesnas.runtime.strategies.interface import Problem, Strategy
 from bayesnas.runtime.strategies.registry import strategy_class
 from bayesnas.runtime.supernet.supernet import Supernet
 

@@ -25,6 +25,7 @@ from bayesnas.compiler.graph.walks import looked_up
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.space.choices import Member
+from bayesnas.compiler.space.draws import draw_member
 from bayesnas.compiler.space.latencies import (
     Latencies,
     Measured,
@@ -33,7 +34,7 @@ from bayesnas.compiler.space.latencies import (
     output_shape,
     works_of,
 )
-from bayesnas.compiler.space.members import draw_member, prune_to
+from bayesnas.compiler.space.members import prune_to
 from bayesnas.compiler.space.prices import Prices
 from bayesnas.runtime.jobs.costs.members import biggest, network_of
 from bayesnas.runtime.jobs.failures import plugins_named

@@ -13,6 +13,7 @@ from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import SearchSettings, searches_widths
 from bayesnas.compiler.slices.groups import coupled_slices
 from bayesnas.compiler.space.choices import member_space
+from bayesnas.compiler.space.draws import no_member
 from bayesnas.compiler.space.latencies import Latencies, check_priced
 from bayesnas.compiler.space.latency_file import latencies_json, read_latencies
 from bayesnas.compiler.space.prices import Prices, best_member
@@ -20,7 +21,6 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
 from bayesnas.runtime.jobs.compression.pacing import Clock
 from bayesnas.runtime.runs.ownership import LATENCIES
 from bayesnas.runtime.runs.seals import text_hash
-from bayesnas.runtime.strategies.interface import no_member
 from bayesnas.runtime.strategies.width_costs import least_member, too_small
 from bayesnas.runtime.weights.choice import missed_by
 
@@ -49,8 +49,7 @@ class Space:
     @property
     def limits(self) -> tuple[BudgetConstraint, ...]:
         """The budgets that hold."""
-        named = {budget.cost for budget in self.budgets}
-        return (*self.budgets, *(b for b in self.wanted.graph.budgets if b.cost not in named))
+        return self.wanted.budgeted(self.budgets).graph.budgets
 
     def record(self) -> dict[str, Any]:
         """What makes a search besides the wanted network, as files have it."""

@@ -12,12 +12,13 @@ from collections.abc import Callable, Collection
 from torch import Tensor
 
 from bayesnas.compiler.graph.model import Connection, Graph
+from bayesnas.compiler.space.draws import no_member
 from bayesnas.compiler.space.members import dead_groups, prune_to
 from bayesnas.compiler.space.prices import Prices
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.strategies.bayesnas.posterior import GatePosterior
 from bayesnas.runtime.strategies.bayesnas.updates import entropy
-from bayesnas.runtime.strategies.interface import Removal, no_member
+from bayesnas.runtime.strategies.interface import Removal
 from bayesnas.runtime.supernet.gates import Gates
 
 

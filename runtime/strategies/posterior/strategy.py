@@ -18,6 +18,7 @@ from attrs import evolve
 from torch import Tensor
 
 from bayesnas.compiler.space.choices import Member
+from bayesnas.compiler.space.draws import random_member
 from bayesnas.compiler.space.prices import best_member
 from bayesnas.runtime.runs.reading import (
     NUMBER,
@@ -29,14 +30,7 @@ from bayesnas.runtime.runs.reading import (
     open_record,
 )
 from bayesnas.runtime.strategies.evidence import Look
-from bayesnas.runtime.strategies.interface import (
-    Looks,
-    Problem,
-    Removal,
-    Standing,
-    Strategy,
-    random_member,
-)
+from bayesnas.runtime.strategies.interface import Looks, Problem, Removal, Standing, Strategy
 from bayesnas.runtime.strategies.posterior.belief import Belief
 from bayesnas.runtime.strategies.posterior.effects import LEAST, effects
 from bayesnas.runtime.strategies.posterior.judgements import Judgements

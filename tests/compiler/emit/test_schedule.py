@@ -22,7 +22,7 @@ from bayesnas.compiler.emit.pytorch import emit_torch
 from bayesnas.compiler.emit.schedule import schedule, schedule_text
 from bayesnas.compiler.emit.stages import leaves
 from bayesnas.compiler.graph.model import Graph
-from bayesnas.compiler.space.members import draw_member
+from bayesnas.compiler.space.draws import draw_member
 
 
 def pair_of(graph: Graph) -> tuple[nn.Module, nn.Module]:

@@ -8,7 +8,7 @@ from support import assert_refused, compile_text, graph_of, network, refused, re
 from bayesnas.compiler.artifacts.derive import derive_spec
 from bayesnas.compiler.emit.pytorch import emit_torch
 from bayesnas.compiler.graph.cost import graph_cost
-from bayesnas.compiler.space.members import draw_member
+from bayesnas.compiler.space.draws import draw_member
 from bayesnas.dsl.printing.printer import print_spec
 
 MOTIFS = """\

@@ -16,7 +16,7 @@ from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.graph.prune import prune_graph
 from bayesnas.compiler.passes.shapes import infer_shapes
 from bayesnas.compiler.pipeline import compile_spec
-from bayesnas.compiler.space.members import draw_member
+from bayesnas.compiler.space.draws import draw_member
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.dsl.printing.printer import print_spec
 from benchmarks.tasks import LSTM as LSTM_MOTIF

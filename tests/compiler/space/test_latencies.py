@@ -17,6 +17,7 @@ from bayesnas.compiler.artifacts.derive import derive_spec
 from bayesnas.compiler.graph.cost import Cost, graph_cost
 from bayesnas.compiler.graph.model import BudgetConstraint, Graph
 from bayesnas.compiler.space.choices import Member, member_space
+from bayesnas.compiler.space.draws import draw_member
 from bayesnas.compiler.space.latencies import (
     Latencies,
     Measured,
@@ -26,7 +27,7 @@ from bayesnas.compiler.space.latencies import (
     works_of,
 )
 from bayesnas.compiler.space.latency_file import latencies_json, latencies_schema, read_latencies
-from bayesnas.compiler.space.members import draw_member, group_costs, prune_to, reach
+from bayesnas.compiler.space.members import group_costs, prune_to, reach
 from bayesnas.compiler.space.prices import Prices, best_member
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.dsl.printing.printer import print_spec

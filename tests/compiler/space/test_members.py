@@ -13,9 +13,10 @@ from support import assert_refused, compile_text, graph_of, is_member, network, 
 
 from bayesnas.compiler.artifacts.derive import derive_spec
 from bayesnas.compiler.graph.cost import graph_cost
-from bayesnas.compiler.graph.model import Graph
+from bayesnas.compiler.graph.model import BudgetConstraint, Graph
 from bayesnas.compiler.space.choices import MemberSpace, SearchedConnection, member_space
-from bayesnas.compiler.space.members import draw_member, exceeds, prune_to, reach
+from bayesnas.compiler.space.draws import draw_member
+from bayesnas.compiler.space.members import exceeds, prune_to, reach
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.dsl.printing.printer import print_spec
 
@@ -138,7 +139,8 @@ def test_a_space_whose_members_all_lose_an_input_says_so() -> None:
     text = TWO_INPUTS.replace("{image, other} ~> b", "a ~> b")
     with pytest.raises(DiagnosticError) as error:
         draw_member(graph_of(text), 0)
-    assert "error[D601]: none of 200 members drawn joins all inputs" in str(error.value)
+    message = "error[D601]: no member of the space was found that joins all inputs and outputs"
+    assert message in str(error.value)
     assert "let a fixed edge `->` read each input" in str(error.value)
 
 
@@ -228,10 +230,19 @@ def test_a_budget_that_some_member_may_meet_is_not() -> None:
     graph = graph_of(network(BUDGET.replace("§", "").replace("retain 1 into y", "")))
     [budget] = graph.budgets
     assert (budget.cost, budget.limit) == ("parameters", 1000)
-    with pytest.raises(
-        DiagnosticError, match=r"error\[D604\]: none of 200 members drawn fits the budget"
-    ):
+    message = r"error\[D604\]: no member of the space was found inside the budget"
+    with pytest.raises(DiagnosticError, match=message):
         draw_member(graph, 0)
+
+
+def test_a_sample_inside_a_budget_that_hardly_any_member_meets() -> None:
+    """One of 2^20: no draw hits it."""
+    body = "    node h[21]\n    x -> h[0]\n    for k in 0..20 {\n"
+    body += "        h[k] ~> h[k + 1] : conv(3) | conv(1)\n        retain 1 into h[k + 1]\n    }\n"
+    space = compile_text(network(f"{body}    y = sum(h[20])"))
+    least = reach(space.graph).smallest.parameters
+    _, pruned = draw_member(space.budgeted([BudgetConstraint("parameters", least)]).graph, 0)
+    assert graph_cost(pruned).parameters == least
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from support import TIED, graph_of, is_member, network
 from bayesnas.compiler.graph.cost import Cost, edge_cost, graph_cost
 from bayesnas.compiler.graph.model import BudgetConstraint, CostName, Graph
 from bayesnas.compiler.space.choices import Member, MemberSpace, dropped, member_space
-from bayesnas.compiler.space.members import draw_member, exceeds, prune_to, reach
+from bayesnas.compiler.space.draws import draw_member
+from bayesnas.compiler.space.members import exceeds, prune_to, reach
 from bayesnas.compiler.space.prices import BINS, Prices, best_member, chosen
 
 # Every operation is useful whatever else is kept, so that costs add up and all members live.

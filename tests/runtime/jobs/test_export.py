@@ -19,7 +19,7 @@ from bayesnas import cli
 from bayesnas.compiler.emit.pytorch import emit_torch
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import TrainSettings
-from bayesnas.compiler.space.members import draw_member
+from bayesnas.compiler.space.draws import draw_member
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.registry import DataOptions, Ports

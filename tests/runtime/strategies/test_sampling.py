@@ -123,7 +123,7 @@ from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.space.choices import member_space
 from bayesnas.compiler.space.members import reach
 from bayesnas.compiler.space.prices import Prices
-from bayesnas.runtime.strategies.interface import random_member
+from bayesnas.compiler.space.draws import random_member
 graph = compile_spec("nasbench201", {"cells": 1, "width": 4}).graph
 limit = reach(graph).smallest.flops + 1
 prices = Prices.of(graph, (BudgetConstraint("flops", limit),))
