@@ -204,9 +204,22 @@ def test_a_spec_that_cannot_be_read(command: str, here: Path, run: Run) -> None:
     (here / "folder.nas").mkdir()
     (here / "binary.nas").write_bytes(b"\xff\xfe\x00")
     before = snapshot(here)
-    assert_refused(run(*work(command, "folder.nas")), "D402", "cannot read `folder.nas`")
+    assert_refused(run(*work(command, "folder.nas")), "D415", "no search in `folder.nas`")
     assert_refused(run(*work(command, "binary.nas")), "D402", "`binary.nas` is not UTF-8 text")
     assert snapshot(here) == before
+
+
+@pytest.mark.parametrize("command", ON_A_SPEC)
+def test_a_folder_stands_for_what_its_search_has_found(command: str, here: Path, run: Run) -> None:
+    (here / "runs").mkdir()
+    record = {"command": "search", "file": "spec.nas", "versions": {"bayesnas": "0"}}
+    (here / "runs" / "settings.json").write_text(json.dumps(record))
+    for name in ("runs", "runs/pruned.nas"):
+        ended = run(*work(command, name))
+        assert_refused(ended, "D415", "the search in `runs` has not ended")
+        assert "finish it: the same command with `--resume`" in ended.err
+    (here / "runs" / "pruned.nas").write_text(body("§"))
+    assert "--> runs/pruned.nas:2:1" in run(*work(command, "runs")).err
 
 
 def test_all_errors_of_a_spec_at_once(here: Path, run: Run) -> None:

@@ -70,11 +70,12 @@ USED = {
     "language": (["fmt tiny.nas"], LANGUAGE),
     "compiler": (
         [
-            *("check tiny.nas", "count tiny.nas", "sample tiny.nas"),
+            *("check tiny.nas", "count tiny.nas"),
             "compile tiny.nas -o out --emit graph,torch,plain,schedule,slices",
         ],
         COMPILER,
     ),
+    "knapsack": (["sample tiny.nas"], COMPILER | {"numpy"}),
     "schemas": (["compile tiny.nas -o out --emit ast"], COMPILER | {"jsonschema"}),
     "formulas": (["compile tiny.nas -o out --emit gamma"], COMPILER | {"sympy"}),
     "figures": (

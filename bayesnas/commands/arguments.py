@@ -88,7 +88,7 @@ def _specs() -> list[str]:
 def add_spec(
     parser: argparse.ArgumentParser,
     metavar: str = "SPEC",
-    about: str = "a .nas file, or the name of a packaged spec",
+    about: str = "a .nas file, a packaged spec, or the folder of a search",
 ) -> None:
     """A spec, its network and that network's parameters, and plugins."""
     completed(parser.add_argument("spec", metavar=metavar, help=about), _specs)

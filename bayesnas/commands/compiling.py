@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 
 def _add_compile(parser: argparse.ArgumentParser) -> None:
-    add_spec(parser, "SPEC|GRAPH.json", "a .nas file, a packaged spec, or a graph.json")
+    add_spec(
+        parser,
+        "SPEC|GRAPH.json",
+        "a .nas file, a packaged spec, the folder of a search, or a graph.json",
+    )
     add_out_folder(parser, False, "folder to write; default build/<name of the spec>")
     parser.add_argument(
         "--emit",
@@ -129,12 +133,13 @@ def _check(options: argparse.Namespace) -> int:
 
 def _faults(spec: str) -> list[Diagnostic]:
     """What is wrong with any network of a spec, each thing once."""
+    from bayesnas.commands.inputs import spec_file
     from bayesnas.compiler.pipeline import compile_resolved
     from bayesnas.compiler.program.resolve import resolve
     from bayesnas.dsl.loader import load
 
     try:
-        loaded = load(spec)
+        loaded = load(spec_file(spec))
         program = resolve(loaded)
         networks = list(program.networks) or [program.network().name]
     except DiagnosticError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bayesnas.commands.arguments import (
@@ -18,7 +17,6 @@ from bayesnas.commands.arguments import (
 )
 from bayesnas.commands.tables import budget_rows, heading, number, table
 from bayesnas.commands.values import check_seed, parse_budgets, parse_values, read_latencies
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import check_free, write_text
 from bayesnas.dsl.terminal import put, say, visible
 
@@ -31,10 +29,9 @@ NETWORKS: Final = ("bayesnas_cifar10", "bayesnas_imagenet", "darts_cifar10", "da
 
 def _space(options: argparse.Namespace) -> Compiled:
     """The spec with its parameters, under the budgets and priced by the table that are named."""
-    from bayesnas.compiler.pipeline import compile_spec
+    from bayesnas.commands.inputs import given_spec
 
-    compiled = compile_spec(options.spec, parse_values(options.set), options.network)
-    budgeted = compiled.budgeted(parse_budgets(options.budget))
+    budgeted = given_spec(options).budgeted(parse_budgets(options.budget))
     return budgeted.priced(read_latencies(options.latencies))
 
 
@@ -121,7 +118,7 @@ def _networks() -> list[str]:
 
 def _add_grow(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "spec", metavar="SPEC", help="a .nas file, the folder of a search, or a packaged spec"
+        "spec", metavar="SPEC", help="a .nas file, a packaged spec, or the folder of a search"
     )
     around = parser.add_argument(
         "--as",
@@ -144,35 +141,14 @@ def _add_grow(parser: argparse.ArgumentParser) -> None:
     add_plugin(parser)
 
 
-def _searched(spec: Path) -> Path:
-    """The file of a found network: that of a search, of its folder.
-
-    Raises:
-        DiagnosticError: D415 (no search has ended in the folder).
-    """
-    from bayesnas.runtime.runs.ownership import FOUND, settings_of
-
-    if not spec.is_dir() or (spec / FOUND).is_file():
-        return spec / FOUND if spec.is_dir() else spec
-    settings = settings_of(spec) or {}
-    message, remedy = f"no search in `{spec}`", "name the folder that `bayesnas search` wrote"
-    if settings.get("command") == "search":
-        message = f"the search in `{spec}` has not ended"
-        remedy = "finish it: the same command with `--resume`"
-    elif settings:
-        message += ", which is the folder of a training"
-        remedy += f", or the spec that was trained: `{spec / str(settings['file'])}`"
-    raise DiagnosticError(Diagnostic("D415", message, help=remedy))
-
-
 def _grow(options: argparse.Namespace) -> int:
+    from bayesnas.commands.inputs import given_spec
     from bayesnas.compiler.graph.cost import graph_cost
     from bayesnas.compiler.grown import grown
-    from bayesnas.compiler.pipeline import compile_spec
 
     if options.out is not None:
         check_free(options.out, options.force)
-    found = compile_spec(_searched(Path(options.spec)), None, options.network)
+    found = given_spec(options, {})
     new = grown(found, options.around, options.cell, parse_values(options.set))
     cost = graph_cost(new.graph)
     about = f"{cost.parameters:,} parameters, {cost.flops:,} FLOPs per example"

@@ -1,18 +1,66 @@
-"""What `compile` and `render` start from: a spec, or a graph that was compiled before."""
+"""What commands start from: a spec, what a search has found, or a graph that was compiled."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from attrs import frozen
 
 from bayesnas.commands.tables import heading
+from bayesnas.commands.values import parse_values
 from bayesnas.compiler.artifacts.graph_file import MAX_GRAPH_BYTES, Annotation, graph_from_json
-from bayesnas.compiler.pipeline import compile_spec
+from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.targets import TARGETS, Compilation
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.loader import read_source
+
+
+def given_spec(options: argparse.Namespace, values: Mapping[str, int] | None = None) -> Compiled:
+    """The spec that a command names, with the parameters of ``--set``, or with ``values``.
+
+    Raises:
+        DiagnosticError: D415 (no search has ended in the folder), D417 (no value), and what
+            `compile_spec` raises.
+    """
+    values = parse_values(options.set) if values is None else values
+    return compile_spec(spec_file(options.spec), values, options.network)
+
+
+def spec_file(name: str) -> Path:
+    """The file, or the name of a packaged spec; of a folder what a search has found there.
+
+    Raises:
+        DiagnosticError: D415 (no search has ended in the folder).
+    """
+    path = Path(name)
+    if path.is_file() or (not path.suffix and not path.is_dir()):
+        return path
+    from bayesnas.runtime.runs.ownership import FOUND, settings_of
+
+    folder = path.parent if path.name == FOUND else path
+    if not folder.is_dir():
+        return path
+    if (folder / FOUND).is_file():
+        return folder / FOUND
+    settings = settings_of(folder)
+    if settings is None and folder != path:
+        return path  # a file that is missed in a folder that is no run
+    raise DiagnosticError(_no_search(folder, settings or {}))
+
+
+def _no_search(folder: Path, settings: Mapping[str, Any]) -> Diagnostic:
+    message = f"no search in `{folder}`"
+    remedy = "name a spec, or the folder that `bayesnas search` wrote"
+    if settings.get("command") == "search":
+        message = f"the search in `{folder}` has not ended"
+        remedy = "finish it: the same command with `--resume`"
+    elif settings:
+        message += ", which is the folder of a training"
+        remedy += f", or the spec that was trained: `{folder / str(settings['file'])}`"
+    return Diagnostic("D415", message, help=remedy)
 
 
 @frozen
@@ -33,7 +81,7 @@ def read_input(
             asked of a graph that only a spec can give.
     """
     if Path(path).suffix != ".json":
-        compiled = compile_spec(path, values, network)
+        compiled = compile_spec(spec_file(path), values, network)
         source, main = compiled.loaded.source.name, compiled.loaded.main
         return Input(Compilation(compiled.graph, source, Annotation(), main), heading(compiled))
     specs = {f"--emit {name}": True for name in emits if TARGETS[name].of_specs}

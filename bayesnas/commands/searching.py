@@ -132,16 +132,16 @@ def space_of(options: argparse.Namespace) -> Space:
         DiagnosticError: D423 (the proxy is the network itself); what `compile_spec`,
             `read_latencies` and `Compiled.priced` raise.
     """
-    from bayesnas.compiler.pipeline import compile_spec
+    from bayesnas.commands.inputs import given_spec
     from bayesnas.runtime.jobs.search.space import Space
 
     values = parse_values(options.set)
     objectives = parse_objectives(options.objective)
-    wanted = compile_spec(options.spec, values, options.network).learning(objectives)
+    wanted = given_spec(options, values).learning(objectives)
     proxy = None
     if options.proxy:
         smaller = values | parse_values(options.proxy, "--proxy")
-        proxy = compile_spec(options.spec, smaller, options.network).learning(objectives)
+        proxy = given_spec(options, smaller).learning(objectives)
         if proxy.graph.root.parameters == wanted.graph.root.parameters:
             remedy = "leave it out, or give a parameter another value than the network has"
             check_idle(["--proxy"], "with the network's own values", remedy)

@@ -20,7 +20,6 @@ from bayesnas.commands.runs import batch_setting, run_options
 from bayesnas.commands.values import (
     chosen_settings,
     parse_objectives,
-    parse_values,
 )
 from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.dsl.terminal import say
@@ -43,10 +42,10 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from bayesnas.compiler.pipeline import compile_spec
+    from bayesnas.commands.inputs import given_spec
     from bayesnas.runtime.jobs.train import train
 
-    compiled = compile_spec(options.spec, parse_values(options.set), options.network)
+    compiled = given_spec(options)
     compiled = compiled.learning(parse_objectives(options.objective))
     chosen = chosen_settings(compiled, "train", options.option, options.recipe)
     chosen |= batch_setting(options)

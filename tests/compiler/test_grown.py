@@ -180,7 +180,7 @@ def test_folders_without_a_finished_search(
     for name in ("train", "search", "empty"):
         assert cli.main(["grow", name, "--as", "darts_cifar10"]) == 2
         said[name] = capsys.readouterr().err.splitlines()
-    folder = "name the folder that `bayesnas search` wrote"
+    folder = "name a spec, or the folder that `bayesnas search` wrote"
     assert said["train"] == [
         "error[D415]: no search in `train`, which is the folder of a training",
         f"  = help: {folder}, or the spec that was trained: `train/spec.nas`",

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 from bayesnas.commands.arguments import Command, add_device, add_out_file, add_spec
 from bayesnas.commands.runs import set_threads
 from bayesnas.commands.tables import WHOLES, columns, heading, whole_rows
-from bayesnas.commands.values import parse_values
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import check_free, write_text
 from bayesnas.dsl.terminal import say
@@ -31,7 +30,7 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
 
 
 def _measure(options: argparse.Namespace) -> int:
-    from bayesnas.compiler.pipeline import compile_spec
+    from bayesnas.commands.inputs import given_spec
     from bayesnas.compiler.space.latency_file import latencies_json
     from bayesnas.runtime.jobs.costs.latency import measure
     from bayesnas.runtime.network.device import pick_device
@@ -43,7 +42,7 @@ def _measure(options: argparse.Namespace) -> int:
     if options.out is not None:
         check_free(options.out, options.force)
     set_threads(options.threads)
-    compiled = compile_spec(options.spec, parse_values(options.set), options.network)
+    compiled = given_spec(options)
     latencies = measure(compiled, pick_device(options.device), options.batch)
     say(heading(compiled), *_lines(latencies, compiled.graph))
     if options.out is not None:

@@ -29,7 +29,6 @@ from bayesnas.commands.values import (
     parse_objectives,
     parse_options,
     parse_shares,
-    parse_values,
     split_words,
 )
 from bayesnas.compiler.settings import CompressSettings, TrainSettings, make_settings
@@ -183,10 +182,10 @@ def _untrained(options: argparse.Namespace) -> Untrained | None:
         remedy = "leave it out: it is of the training of a spec"
         check_idle([name for name, value in given.items() if value], where, remedy)
         return None
-    from bayesnas.compiler.pipeline import compile_spec
+    from bayesnas.commands.inputs import given_spec
     from bayesnas.runtime.jobs.compression.first import Untrained
 
-    compiled = compile_spec(options.spec, parse_values(options.set), options.network)
+    compiled = given_spec(options)
     compiled = compiled.learning(parse_objectives(options.objective))
     if not options.data:
         message = f"`bayesnas compress` needs data to train `{compiled.network.name}` on"
