@@ -89,6 +89,7 @@ REPAIRS: dict[str, Repair] = {
     "D236": Repair("latency <= 5\n", "latency <= 5 ms\n"),
     "D237": Repair("of = logit)", "of = logits)"),
     "D238": Repair("from start, start", "from start", "D212"),
+    "D239": Repair("b = tied cell", "b = cell"),
     "D301": Repair("linear(10)", "global_avg_pool >> linear(10)"),
     "D302": Repair("conv(3, 8)\n", "conv(3, 8) >> avg_pool(3, stride = 2)\n"),
     "D303": Repair("linear(3)", "linear(3) >> linear(10)"),

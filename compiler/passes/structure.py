@@ -1,5 +1,7 @@
 """Pass 3: reachability. Refuses cycles and loose ends, then drops what no output needs.
 
+It also refuses tied instances that would choose from different candidates.
+
 In: an expanded graph. Out: the same graph without nodes that lie on no way from an input to an
 output (a cell of a chain that nothing reads, say), and without instances left empty. A loose end
 *inside* a motif is an error, because it is a slip of the pen; an element of a node list that no
@@ -10,7 +12,7 @@ from __future__ import annotations
 
 import networkx as nx
 
-from bayesnas.compiler.graph.model import Edge, Graph, topological
+from bayesnas.compiler.graph.model import Connection, Edge, Graph, topological
 from bayesnas.compiler.graph.scans import ways_back
 from bayesnas.compiler.graph.walks import drop_dead, reach, scope_graphs
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
@@ -21,10 +23,10 @@ def check_structure(graph: Graph) -> Graph:
 
     Raises:
         DiagnosticError: D213 (cycle), D214 (no way to an output), D215 (nothing arrives), D218
-            (an input leads nowhere).
+            (an input leads nowhere), D239 (tied instances with different candidates).
     """
     errors = _cycles(graph)
-    errors = errors or _loose_ends(graph)
+    errors = errors or [*_loose_ends(graph), *_unequal_ties(graph)]
     if errors:
         distinct = {(e.code, e.message, e.span): e for e in errors}
         raise DiagnosticError(*distinct.values())
@@ -94,6 +96,33 @@ def _loose_ends(graph: Graph) -> list[Diagnostic]:
             note = f"outputs are {outputs}"
             errors.append(Diagnostic("D214", message, node.span, notes=(note,), help=remedy))
     return errors
+
+
+def _unequal_ties(graph: Graph) -> list[Diagnostic]:
+    """Tied instances choose once: a candidate that one of them lacks would leave it without any."""
+    first: dict[str, Connection] = {}
+    errors = []
+    for connection in graph.all_connections():
+        if not connection.searched:
+            continue
+        groups = _groups(connection)
+        tie = groups[0].rpartition(":")[0]
+        other = first.setdefault(tie, connection)
+        if set(_groups(other)) == set(groups):
+            continue
+        scopes = [graph.instances[c.edges[0].scope] for c in (other, connection)]
+        message = f"tied instances of `{scopes[0].motif}` have different candidates"
+        notes = tuple(
+            f"`{scope.path}` has {quote(group.rpartition(':')[2] for group in _groups(c))}"
+            for scope, c in zip(scopes, (other, connection), strict=True)
+        )
+        remedy = "give both the same, or let one of them choose for itself: without `tied`"
+        errors.append(Diagnostic("D239", message, connection.edges[0].span, "", notes, remedy))
+    return errors
+
+
+def _groups(connection: Connection) -> list[str]:
+    return [edge.searched_gate.group for edge in connection.edges]
 
 
 def _leave_out(graph: Graph, node: str) -> str:
