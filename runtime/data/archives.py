@@ -18,7 +18,7 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.conventions.axes import rearrangement
 from bayesnas.runtime.data.conventions.keys import examples_key
 from bayesnas.runtime.data.conventions.numbers import numbers
-from bayesnas.runtime.tasks.interface import Array, wrong
+from bayesnas.runtime.tasks.parts import Array, wrong
 
 
 def read_examples(path: Path, shape: Shape, port: str = "", single: str = "") -> tuple[Tensor, str]:

@@ -41,8 +41,9 @@ from bayesnas.runtime.data.examples import Part
 from bayesnas.runtime.data.registry import STANDARDISE, Ports, Request, Standardise, check_word
 from bayesnas.runtime.data.splits import reserve_test, split_words
 from bayesnas.runtime.tasks.bundle import bundled, tensors
-from bayesnas.runtime.tasks.interface import Array, Task, wrong
+from bayesnas.runtime.tasks.interface import Task
 from bayesnas.runtime.tasks.outputs import Output
+from bayesnas.runtime.tasks.parts import Array, wrong
 from bayesnas.runtime.tasks.registry import task_of
 from bayesnas.runtime.tasks.several import Several, parts_of
 

@@ -11,7 +11,8 @@ from attrs import field, frozen
 from bayesnas.dsl.diagnostics import quote
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.splits import held_counts, none_held
-from bayesnas.runtime.tasks.interface import Array, Task
+from bayesnas.runtime.tasks.interface import Task
+from bayesnas.runtime.tasks.parts import Array
 
 _SHOWN: Final = 10  # classes by name
 _FEW: Final = 100  # examples of a part, with which a share is known to no more than 5 points

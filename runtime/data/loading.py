@@ -20,7 +20,8 @@ from bayesnas.runtime.data.examples import CHUNK, Part
 from bayesnas.runtime.data.ports import aligned, as_learned, told
 from bayesnas.runtime.data.registry import DataOptions, Ports, Request, kinds, source_of
 from bayesnas.runtime.tasks.bundle import Bundle, bundled, by_port, tensors
-from bayesnas.runtime.tasks.interface import Task, wrong
+from bayesnas.runtime.tasks.interface import Task
+from bayesnas.runtime.tasks.parts import wrong
 from bayesnas.runtime.tasks.several import parts_of
 
 _TABLES: Final = (".csv", ".tsv", ".parquet")

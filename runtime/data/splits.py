@@ -13,7 +13,8 @@ import torch
 
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.data.examples import Examples
-from bayesnas.runtime.tasks.interface import Array, Task, wrong
+from bayesnas.runtime.tasks.interface import Task
+from bayesnas.runtime.tasks.parts import Array, wrong
 
 HOLDOUT: Final = 0.2  # share of the training part that judges a search and trains nothing
 TEST_SHARE: Final = 0.2  # of all examples, where there is no test part

@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from bayesnas.dsl.files import check_empty, write_bytes
 from bayesnas.runtime.jobs.prediction import Prediction
-from bayesnas.runtime.tasks.interface import Array, Map
+from bayesnas.runtime.tasks.parts import Array, Map
 
 LIST: Final = "maps.csv"  # in the folder of the maps
 _COLUMNS: Final = ("file", "example", "output", "map")

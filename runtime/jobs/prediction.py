@@ -26,8 +26,8 @@ from bayesnas.runtime.data.texts.source import read_end
 from bayesnas.runtime.jobs.trained import TrainedRun
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.tasks.bundle import Inputs, bundled
-from bayesnas.runtime.tasks.interface import Map, wrong
 from bayesnas.runtime.tasks.next_token import NextToken
+from bayesnas.runtime.tasks.parts import Map, wrong
 
 _TABLES: Final = frozenset({".csv", ".tsv", ".parquet"})
 _TEXTS: Final = frozenset({".txt", ".text", ".md", ".xz"})

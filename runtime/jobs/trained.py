@@ -45,7 +45,8 @@ from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.runs.schemas import DESCRIBED, SHARED
 from bayesnas.runtime.runs.seals import check_file
 from bayesnas.runtime.tasks.bundle import Inputs, bundled, by_port
-from bayesnas.runtime.tasks.interface import Task, wrong
+from bayesnas.runtime.tasks.interface import Task
+from bayesnas.runtime.tasks.parts import wrong
 from bayesnas.runtime.tasks.registry import task_class
 from bayesnas.runtime.tasks.scores import Report
 

@@ -14,7 +14,7 @@ from attrs import frozen
 from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.runtime.network.tensors import NUMBER, Tensors
-from bayesnas.runtime.tasks.interface import AT_ONCE
+from bayesnas.runtime.tasks.parts import AT_ONCE
 
 DERIVATIVE: Final = 128  # examples at once that a derivative in the gates takes at most
 JUDGEMENT: Final = 256  # that recalibration and judgement of members take at most

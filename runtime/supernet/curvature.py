@@ -41,7 +41,8 @@ from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.network.precision import exactly
 from bayesnas.runtime.network.together.ranks import Share, world
 from bayesnas.runtime.tasks.bundle import Inputs
-from bayesnas.runtime.tasks.interface import Factors, Task
+from bayesnas.runtime.tasks.interface import Task
+from bayesnas.runtime.tasks.parts import Factors
 
 EXACT: Final = 1024  # outputs of an example, up to which a curvature is exact if that is asked for
 EXACT_MAPS: Final = 64  # the same where some of them are a map's

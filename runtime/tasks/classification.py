@@ -14,11 +14,11 @@ from torch.nn.functional import cross_entropy, one_hot, pad
 
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
-from bayesnas.runtime.tasks.interface import (
+from bayesnas.runtime.tasks.interface import Task
+from bayesnas.runtime.tasks.parts import (
     AT_ONCE,
     Array,
     Factors,
-    Task,
     inverse_shares,
     likeliest,
     numbers_on,

@@ -14,10 +14,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
-from bayesnas.runtime.tasks.interface import (
+from bayesnas.runtime.tasks.interface import Task
+from bayesnas.runtime.tasks.parts import (
     Array,
     Factors,
-    Task,
     column_names,
     likeliest,
     unit_factors,

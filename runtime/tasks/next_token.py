@@ -15,7 +15,8 @@ from torch.nn.functional import cross_entropy, one_hot
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.tasks.interface import Array, Factors, Task, likeliest, wrong
+from bayesnas.runtime.tasks.interface import Task
+from bayesnas.runtime.tasks.parts import Array, Factors, likeliest, wrong
 from bayesnas.runtime.tasks.places import place_factors, sampled_place_factors
 from bayesnas.runtime.tasks.scores import Score
 

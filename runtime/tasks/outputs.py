@@ -11,7 +11,8 @@ from attrs import evolve, frozen
 from torch import Tensor
 
 from bayesnas.compiler.graph.model import Graph
-from bayesnas.runtime.tasks.interface import Factors, Task
+from bayesnas.runtime.tasks.interface import Task
+from bayesnas.runtime.tasks.parts import Factors
 from bayesnas.runtime.tasks.registry import task_class
 
 

@@ -19,11 +19,11 @@ from torch.nn.functional import cross_entropy, one_hot, pad
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.tasks.interface import (
+from bayesnas.runtime.tasks.interface import Reduction
+from bayesnas.runtime.tasks.parts import (
     Array,
     Factors,
     Map,
-    Reduction,
     inverse_shares,
     likeliest,
     numbers_on,

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from bayesnas.compiler.operations.primitives import Shape
-from bayesnas.runtime.tasks.interface import AT_ONCE, Array, Factors, Map, Task
+from bayesnas.runtime.tasks.interface import Task
+from bayesnas.runtime.tasks.parts import AT_ONCE, Array, Factors, Map
 
 
 class AtPlaces(Task):

@@ -12,7 +12,8 @@ from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime import tasks as package
 from bayesnas.runtime.tasks.classification import Classification
-from bayesnas.runtime.tasks.interface import Array, Task, column_names
+from bayesnas.runtime.tasks.interface import Task
+from bayesnas.runtime.tasks.parts import Array, column_names
 
 
 @cache

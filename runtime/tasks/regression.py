@@ -13,10 +13,10 @@ from torch import Tensor
 
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
-from bayesnas.runtime.tasks.interface import (
+from bayesnas.runtime.tasks.interface import Task
+from bayesnas.runtime.tasks.parts import (
     Array,
     Factors,
-    Task,
     column_names,
     numbers_on,
     unit_factors,

@@ -18,8 +18,9 @@ from torch.nn.functional import pad
 
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
-from bayesnas.runtime.tasks.interface import Array, Factors, Map, Reduction, Task
+from bayesnas.runtime.tasks.interface import Reduction, Task
 from bayesnas.runtime.tasks.outputs import Output, alone, drawn_of
+from bayesnas.runtime.tasks.parts import Array, Factors, Map
 from bayesnas.runtime.tasks.registry import task_class
 from bayesnas.runtime.tasks.scores import Report, Score
 

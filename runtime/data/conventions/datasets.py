@@ -10,7 +10,7 @@ import numpy as np
 from bayesnas.runtime.data.arrays import data_of_arrays
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.registry import Standardise
-from bayesnas.runtime.tasks.interface import Array, wrong
+from bayesnas.runtime.tasks.parts import Array, wrong
 
 
 class Examples(Protocol):

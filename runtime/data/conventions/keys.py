@@ -9,7 +9,7 @@ from typing import Final
 
 from bayesnas.dsl.diagnostics import quote
 from bayesnas.runtime.data.registry import Ports
-from bayesnas.runtime.tasks.interface import wrong
+from bayesnas.runtime.tasks.parts import wrong
 
 _STEMS: Final = {
     "x": "x images? data inputs? features? samples?",

@@ -8,7 +8,7 @@ import numpy as np
 from attrs import frozen
 
 from bayesnas.dsl.diagnostics import quote
-from bayesnas.runtime.tasks.interface import Array, wrong
+from bayesnas.runtime.tasks.parts import Array, wrong
 
 _COLUMN: Final = "[N, 1]: one label an example"
 _ONE_HOT: Final = "one-hot: the column of the 1 is the class"

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.graph.walks import lookups
-from bayesnas.runtime.tasks.interface import wrong
+from bayesnas.runtime.tasks.parts import wrong
 
 
 def rows_of(graph: Graph, node: str) -> int | None:

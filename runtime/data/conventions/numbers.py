@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from bayesnas.runtime.tasks.interface import Array, wrong
+from bayesnas.runtime.tasks.parts import Array, wrong
 
 # What to do with arrays of no numbers, by the kind of their type.
 _ENCODINGS: Final = {

@@ -27,7 +27,7 @@ from bayesnas.runtime.data.examples import numbers
 from bayesnas.runtime.data.folders.images import ImageError, Picture
 from bayesnas.runtime.data.folders.reading import READERS, read_one
 from bayesnas.runtime.data.registry import DataOptions
-from bayesnas.runtime.tasks.interface import Array
+from bayesnas.runtime.tasks.parts import Array
 
 AHEAD: Final = 2  # batches that a process decodes before they are asked for
 MOST_PROCESSES: Final = 16

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bayesnas.runtime.data.folders.images import ENDINGS
 from bayesnas.runtime.data.folders.layout import litter
-from bayesnas.runtime.tasks.interface import Array
+from bayesnas.runtime.tasks.parts import Array
 
 
 @define

@@ -26,7 +26,7 @@ from bayesnas.runtime.data.folders.reading import check_shape, unreadable
 from bayesnas.runtime.data.folders.survey import survey
 from bayesnas.runtime.data.registry import FITS, Request
 from bayesnas.runtime.tasks.bundle import by_port
-from bayesnas.runtime.tasks.interface import Array
+from bayesnas.runtime.tasks.parts import Array
 
 _IMAGES: Final = ("images", "image", "imgs", "inputs")
 _TARGETS: Final = ("masks", "mask", "labels", "annotations", "targets", "target")

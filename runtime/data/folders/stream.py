@@ -15,7 +15,7 @@ from bayesnas.runtime.data.folders.reading import other_size, unreadable
 from bayesnas.runtime.data.free_memory import fits
 from bayesnas.runtime.data.registry import Request
 from bayesnas.runtime.tasks.bundle import Inputs
-from bayesnas.runtime.tasks.interface import Array
+from bayesnas.runtime.tasks.parts import Array
 
 
 @frozen

@@ -15,7 +15,7 @@ from attrs import field, frozen
 
 from bayesnas.dsl.diagnostics import quote
 from bayesnas.runtime.data.tables.files import Column, Table
-from bayesnas.runtime.tasks.interface import Array, wrong
+from bayesnas.runtime.tasks.parts import Array, wrong
 
 MOST: Final = 100  # categories of a column; the others together are none of them
 UNKNOWN: Final = "entries that are no category of the training"

@@ -15,7 +15,7 @@ import numpy as np
 from attrs import field, frozen
 
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_packages, quote
-from bayesnas.runtime.tasks.interface import Array, wrong
+from bayesnas.runtime.tasks.parts import Array, wrong
 
 ENDINGS: Final = (".csv", ".tsv", ".txt", ".parquet")
 MISSING: Final = frozenset({"", "na", "n/a", "nan", "null", "none", "?", "-"})  # in lower case

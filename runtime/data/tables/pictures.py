@@ -17,7 +17,7 @@ from bayesnas.runtime.data.folders.listing import Findings
 from bayesnas.runtime.data.folders.reading import Reader, check_shape, stacked, unreadable
 from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.data.tables.files import Column, Table
-from bayesnas.runtime.tasks.interface import wrong
+from bayesnas.runtime.tasks.parts import wrong
 
 _USE: Final = "whose images the network takes"
 

@@ -30,7 +30,8 @@ from bayesnas.runtime.data.tables.pictures import Pictures, alike, named, pictur
 from bayesnas.runtime.data.tables.targets import Targets
 from bayesnas.runtime.tasks.bundle import bundled, by_port
 from bayesnas.runtime.tasks.classification import Classification
-from bayesnas.runtime.tasks.interface import Task, wrong
+from bayesnas.runtime.tasks.interface import Task
+from bayesnas.runtime.tasks.parts import wrong
 
 Columns: TypeAlias = Sequence[Mapping[str, Any]]  # of an input, as files have them
 

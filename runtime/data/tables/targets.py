@@ -11,8 +11,9 @@ from attrs import frozen
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.runtime.data.tables.files import Column, Table
 from bayesnas.runtime.tasks.classification import Classification
-from bayesnas.runtime.tasks.interface import Array, Task, wrong
+from bayesnas.runtime.tasks.interface import Task
 from bayesnas.runtime.tasks.multilabel import Multilabel
+from bayesnas.runtime.tasks.parts import Array, wrong
 from bayesnas.runtime.tasks.regression import Regression
 
 _FEW: Final = 20  # whole numbers that are taken for classes

@@ -24,8 +24,9 @@ from bayesnas.runtime.data.examples import Part
 from bayesnas.runtime.data.registry import Request
 from bayesnas.runtime.data.splits import TEST_SHARE
 from bayesnas.runtime.data.texts.tokens import Vocabulary, split_text
-from bayesnas.runtime.tasks.interface import Array, Task, wrong
+from bayesnas.runtime.tasks.interface import Task
 from bayesnas.runtime.tasks.next_token import NextToken
+from bayesnas.runtime.tasks.parts import Array, wrong
 
 ENDINGS: Final = (".txt", ".text", ".md")
 _MOST: Final = 2**17  # windows of a part where each learns a single token

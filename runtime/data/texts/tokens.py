@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 from attrs import field, frozen
 
-from bayesnas.runtime.tasks.interface import Array
 from bayesnas.runtime.tasks.next_token import UNKNOWN
+from bayesnas.runtime.tasks.parts import Array
 
 END_OF_LINE: Final = "<eos>"
 

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from bayesnas.runtime.jobs.maps import palette
-from bayesnas.runtime.tasks.interface import Map
+from bayesnas.runtime.tasks.parts import Map
 
 LARGEST: Final = 160  # pixels of a side: what a page shows at once stays small
 COLOURS: Final = (1, 3)  # channels of what is shown as it is

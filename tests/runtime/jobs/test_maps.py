@@ -15,7 +15,7 @@ from PIL import Image
 from bayesnas import load_network
 from bayesnas.cli import main
 from bayesnas.runtime.jobs.maps import files_of, palette
-from bayesnas.runtime.tasks.interface import Map
+from bayesnas.runtime.tasks.parts import Map
 from bayesnas.runtime.tasks.pixel_numbers import PixelRegression
 
 SPEC = """\

@@ -20,7 +20,7 @@ from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import TrainedRun
 from bayesnas.runtime.runs.record import RunOptions
-from bayesnas.runtime.tasks.interface import Array
+from bayesnas.runtime.tasks.parts import Array
 from bayesnas.runtime.tasks.regression import Regression
 
 SPACE = """

@@ -24,7 +24,7 @@ from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.jobs.trained import load_network
 from bayesnas.runtime.tasks.bundle import Bundle
-from bayesnas.runtime.tasks.interface import Array
+from bayesnas.runtime.tasks.parts import Array
 from bayesnas.runtime.tasks.several import Several
 
 SPEC = """\

@@ -18,10 +18,11 @@ from bayesnas.runtime.report.blocks import Gallery, Numbers
 from bayesnas.runtime.report.sections.pictures import LARGEST, map_addresses, map_text
 from bayesnas.runtime.report.sections.worst import COUNT, Worst, example_qualities, worst_first
 from bayesnas.runtime.tasks.classification import Classification
-from bayesnas.runtime.tasks.interface import Map, Task
+from bayesnas.runtime.tasks.interface import Task
 from bayesnas.runtime.tasks.multilabel import Multilabel
 from bayesnas.runtime.tasks.next_token import NextToken
 from bayesnas.runtime.tasks.outputs import Output
+from bayesnas.runtime.tasks.parts import Map
 from bayesnas.runtime.tasks.pixel_numbers import PixelRegression
 from bayesnas.runtime.tasks.pixels import IGNORED, PixelClassification
 from bayesnas.runtime.tasks.several import Several

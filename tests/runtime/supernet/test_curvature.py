@@ -26,7 +26,7 @@ from bayesnas.runtime.supernet.curvature import (
 )
 from bayesnas.runtime.tasks import classification
 from bayesnas.runtime.tasks.classification import Classification
-from bayesnas.runtime.tasks.interface import Factors
+from bayesnas.runtime.tasks.parts import Factors
 
 CLASSES = 3
 TASK = Classification(tuple("abc"))

@@ -11,12 +11,14 @@ from support import graph_of
 from torch import Tensor
 
 from bayesnas.compiler.graph.model import Graph
-from bayesnas.runtime.tasks import classification, interface, places
+from bayesnas.runtime.tasks import classification, places
+from bayesnas.runtime.tasks import parts as shared
 from bayesnas.runtime.tasks.classification import Classification
-from bayesnas.runtime.tasks.interface import Factors, Task
+from bayesnas.runtime.tasks.interface import Task
 from bayesnas.runtime.tasks.multilabel import Multilabel
 from bayesnas.runtime.tasks.next_token import NextToken
 from bayesnas.runtime.tasks.outputs import Output
+from bayesnas.runtime.tasks.parts import Factors
 from bayesnas.runtime.tasks.pixel_numbers import PixelRegression
 from bayesnas.runtime.tasks.pixels import PixelClassification
 from bayesnas.runtime.tasks.registry import task_class
@@ -138,7 +140,7 @@ def test_the_factors_are_the_hessian_in_the_outputs(
     at_once: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for module in (classification, interface, places):
+    for module in (classification, shared, places):
         monkeypatch.setattr(module, "AT_ONCE", at_once)
     parts = list(task.factors(outputs))
     if not isinstance(task, Several):  # whose tasks give theirs one after the other
