@@ -14,12 +14,14 @@ from attrs import evolve
 from bayesnas.compiler.artifacts.derive import literal_number
 from bayesnas.compiler.pipeline import Compiled, compile_loaded
 from bayesnas.compiler.program.definitions import OperationLike, operations_of, walk
+from bayesnas.compiler.program.names import given_nodes
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, quote, suggest
 from bayesnas.dsl.loader import Loaded, load_text, network_around
 from bayesnas.dsl.printing.printer import print_spec
 
 CELL = "cell"  # what networks call the motif that they do not define
+LIKE = "cell(before, last; width, stride = 1, lag = 1) -> (out)"
 SEARCHED = "<library>/ops/darts.nas"  # operations as they are searched: networks have their own
 
 
@@ -40,10 +42,10 @@ def grown(
     """
     outer = network_around(around)
     network = _network_of(outer)
-    motif = cell or _cell_of(found)
+    motif = cell or _cell_of(found, network)
     if motif not in found.program.motifs:
         message = f"`{found.network.name}` has no motif `{motif}`"
-        raise _no_cell(message, suggest(motif, found.program.motifs, _motif_remedy(found)))
+        raise _no_cell(message, suggest(motif, found.program.motifs, _motif_remedy(found, network)))
     motifs = _motifs_from(found, motif)
     network = evolve(network, body=tuple(_renamed(network.body, motif)))
     theirs = [d for d in _own(outer) if isinstance(d, tree.Motif)]
@@ -133,7 +135,7 @@ def _calls(statement: tree.Statement) -> str | None:
     return statement.motif if isinstance(statement, tree.MotifCall) else None
 
 
-def _cell_of(found: Compiled) -> str:
+def _cell_of(found: Compiled, around: tree.Network) -> str:
     """The motif that the network makes its one chain of.
 
     Raises:
@@ -144,14 +146,18 @@ def _cell_of(found: Compiled) -> str:
     if len(motifs) == 1:
         return motifs[0]
     what = f"chains of {quote(motifs)}" if motifs else "no chain of one cell"
-    raise _no_cell(f"`{found.network.name}` has {what}", _motif_remedy(found))
+    raise _no_cell(f"`{found.network.name}` has {what}", _motif_remedy(found, around))
 
 
-def _motif_remedy(found: Compiled) -> str:
-    """How to say which of the motifs is meant."""
-    if not (motifs := found.program.motifs):
-        return "name a spec with a motif to make cells of: this one has none"
-    return f"name the motif: {quote([f'--cell {name}' for name in motifs], 'or')}"
+def _motif_remedy(found: Compiled, around: tree.Network) -> str:
+    """How to say which of the motifs is meant, of those with as many ports as the cells there."""
+    calls = [s for s in walk(around.body) if _calls(s) == CELL and isinstance(s, tree.MotifCall)]
+    ports = {(len(given_nodes(call)), len(call.targets)) for call in calls}
+    motifs = found.program.motifs.values()
+    names = [m.name for m in motifs if {(len(m.inputs), len(m.outputs))} == ports]
+    if not names:
+        return f"name a spec with a motif like `{LIKE}`: this one has none"
+    return f"name the motif: {quote([f'--cell {name}' for name in names], 'or')}"
 
 
 def _motifs_from(found: Compiled, motif: str) -> list[tree.Motif]:
@@ -229,7 +235,7 @@ def _compiled(spec: tree.Spec, motif: str, network: str, values: Mapping[str, in
         notes = (f"there, {first.code}: {first.message}",)
         fits = bool(values) and _compiles(loaded)
     message = f"`{motif}` does not fit into the network `{network}`"
-    remedy = "it makes cells as `cell(before, last; width, stride = 1, lag = 1) -> (out)`"
+    remedy = f"it makes cells as `{LIKE}`"
     if fits:
         given = [f"{name} = {value}" for name, value in values.items()]
         message = f"the network `{network}` cannot be with {quote(given)}"

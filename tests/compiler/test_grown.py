@@ -140,14 +140,20 @@ network mine(image: [3, 8, 8]; width = 4) -> (logits: [2]) {
             "`cell` does not fit into the network `darts_cifar10`",
             "it makes cells as `cell(before, last; ",
         ),
-        ("densenet", "", "`densenet` has no chain of one cell", "name the motif: `--cell dense`"),
+        (  # its motif `dense` has one input
+            "densenet",
+            "",
+            "`densenet` has no chain of one cell",
+            "name a spec with a motif like `cell(before, last; width, stride = 1, lag = 1)",
+        ),
+        ("unet", "", "`unet` has no chain of one cell", "name the motif: `--cell decoder`"),
         ("darts_cell", "sell", "`darts` has no motif `sell`", "did you mean `cell`?"),
         ("darts_cell", "x", "`darts` has no motif `x`", "name the motif: `--cell cell`"),
         (
             "table",
             "",
             "`table` has no chain of one cell",
-            "name a spec with a motif to make cells of: this one has none",
+            "name a spec with a motif like `cell(before, last; width, stride = 1, lag = 1)",
         ),
     ],
 )
