@@ -68,9 +68,7 @@ def _count(options: argparse.Namespace) -> int:
     return 0
 
 
-COUNT = Command(
-    "count", "Count the discrete members of a space; show what they cost.", _add_count, _count
-)
+COUNT = Command("count", "Count the members of a space; show what they cost.", _add_count, _count)
 
 
 def _add_sample(parser: argparse.ArgumentParser) -> None:

@@ -17,7 +17,7 @@ from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.tasks.interface import Task
 from bayesnas.runtime.tasks.parts import Array, Factors, likeliest, wrong
-from bayesnas.runtime.tasks.places import place_factors, sampled_place_factors
+from bayesnas.runtime.tasks.pixels.places import place_factors, sampled_place_factors
 from bayesnas.runtime.tasks.scores import Score
 
 UNKNOWN = "<unk>"  # the token of all that are not in the vocabulary

@@ -1,11 +1,11 @@
-"""All learning tasks: a task is a module of this folder, and is found there."""
+"""All learning tasks: a task is a module below this folder, and is found there."""
 
 from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
 from inspect import isabstract
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 
 from bayesnas.compiler.objectives import Objective
 from bayesnas.compiler.operations.primitives import Shape
@@ -20,8 +20,8 @@ from bayesnas.runtime.tasks.parts import Array, column_names
 def tasks() -> tuple[type[Task], ...]:
     """By the names of their modules; classification, which explains what fits no other, last."""
     kinds: dict[type[Task], None] = {}
-    for entry in iter_modules(package.__path__):
-        module = import_module(f"{package.__name__}.{entry.name}")
+    for entry in walk_packages(package.__path__, f"{package.__name__}."):
+        module = import_module(entry.name)
         kinds |= dict.fromkeys(
             value
             for value in vars(module).values()

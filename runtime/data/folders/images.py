@@ -19,7 +19,7 @@ from torch import Tensor
 
 from bayesnas.runtime.data.registry import Fit
 from bayesnas.runtime.tasks.parts import Array
-from bayesnas.runtime.tasks.pixels import IGNORED
+from bayesnas.runtime.tasks.pixels.classes import IGNORED
 
 FORMATS: Final = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 ENDINGS: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"})

@@ -24,7 +24,7 @@ from bayesnas.runtime.tasks.bundle import by_port
 from bayesnas.runtime.tasks.interface import Task
 from bayesnas.runtime.tasks.next_token import NextToken
 from bayesnas.runtime.tasks.parts import Map
-from bayesnas.runtime.tasks.places import AtPlaces
+from bayesnas.runtime.tasks.pixels.places import AtPlaces
 from bayesnas.runtime.tasks.scores import Score
 from bayesnas.runtime.tasks.several import Several
 

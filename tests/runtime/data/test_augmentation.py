@@ -13,8 +13,8 @@ from bayesnas.runtime.data.augmentation import Extra, Movement, augmented, cut_o
 from bayesnas.runtime.network.learning.mixtures import check_mixtures, check_names
 from bayesnas.runtime.tasks.bundle import Bundle
 from bayesnas.runtime.tasks.outputs import Output
-from bayesnas.runtime.tasks.pixel_numbers import PixelRegression
-from bayesnas.runtime.tasks.pixels import PixelClassification
+from bayesnas.runtime.tasks.pixels.classes import PixelClassification
+from bayesnas.runtime.tasks.pixels.numbers import PixelRegression
 from bayesnas.runtime.tasks.several import Several
 
 IMAGES = torch.randint(1, 256, (64, 3, 12, 10), generator=torch.Generator().manual_seed(0)).to(

@@ -16,7 +16,7 @@ from bayesnas import load_network
 from bayesnas.cli import main
 from bayesnas.runtime.jobs.maps import files_of, palette
 from bayesnas.runtime.tasks.parts import Map
-from bayesnas.runtime.tasks.pixel_numbers import PixelRegression
+from bayesnas.runtime.tasks.pixels.numbers import PixelRegression
 
 SPEC = """\
 network net(image: [1, 8, 12]) -> (mask: [3, 8, 12], shade: [1, 8, 12], height: [2, 8, 12]) {

@@ -23,8 +23,8 @@ from bayesnas.runtime.tasks.multilabel import Multilabel
 from bayesnas.runtime.tasks.next_token import NextToken
 from bayesnas.runtime.tasks.outputs import Output
 from bayesnas.runtime.tasks.parts import Map
-from bayesnas.runtime.tasks.pixel_numbers import PixelRegression
-from bayesnas.runtime.tasks.pixels import IGNORED, PixelClassification
+from bayesnas.runtime.tasks.pixels.classes import IGNORED, PixelClassification
+from bayesnas.runtime.tasks.pixels.numbers import PixelRegression
 from bayesnas.runtime.tasks.several import Several
 
 N, SIDE = 30, 6

@@ -11,7 +11,7 @@ from support import graph_of
 from torch import Tensor
 
 from bayesnas.compiler.graph.model import Graph
-from bayesnas.runtime.tasks import classification, places
+from bayesnas.runtime.tasks import classification
 from bayesnas.runtime.tasks import parts as shared
 from bayesnas.runtime.tasks.classification import Classification
 from bayesnas.runtime.tasks.interface import Task
@@ -19,8 +19,9 @@ from bayesnas.runtime.tasks.multilabel import Multilabel
 from bayesnas.runtime.tasks.next_token import NextToken
 from bayesnas.runtime.tasks.outputs import Output
 from bayesnas.runtime.tasks.parts import Factors
-from bayesnas.runtime.tasks.pixel_numbers import PixelRegression
-from bayesnas.runtime.tasks.pixels import PixelClassification
+from bayesnas.runtime.tasks.pixels import places
+from bayesnas.runtime.tasks.pixels.classes import PixelClassification
+from bayesnas.runtime.tasks.pixels.numbers import PixelRegression
 from bayesnas.runtime.tasks.registry import task_class
 from bayesnas.runtime.tasks.regression import Regression
 from bayesnas.runtime.tasks.several import Several

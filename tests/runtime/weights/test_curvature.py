@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bayesnas.compiler.slices.groups import coupled_slices
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.tasks.classification import Classification
-from bayesnas.runtime.tasks.pixels import PixelClassification
+from bayesnas.runtime.tasks.pixels.classes import PixelClassification
 from bayesnas.runtime.weights.curvature import diagonal, of_channels
 from bayesnas.runtime.weights.removal import sliced_tensors
 from bayesnas.runtime.weights.subject import Subject

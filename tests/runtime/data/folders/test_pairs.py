@@ -16,8 +16,8 @@ from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.folders.images import read_map
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.registry import DataOptions
-from bayesnas.runtime.tasks.pixel_numbers import PixelRegression
-from bayesnas.runtime.tasks.pixels import PixelClassification
+from bayesnas.runtime.tasks.pixels.classes import PixelClassification
+from bayesnas.runtime.tasks.pixels.numbers import PixelRegression
 
 RANDOM = np.random.default_rng(0)
 

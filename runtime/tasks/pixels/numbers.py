@@ -14,8 +14,8 @@ from torch import Tensor
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.tasks.parts import Array, Factors, Map, numbers_on, unit_factors, wrong
-from bayesnas.runtime.tasks.pixels import by
-from bayesnas.runtime.tasks.places import AtPlaces
+from bayesnas.runtime.tasks.pixels.classes import by
+from bayesnas.runtime.tasks.pixels.places import AtPlaces
 from bayesnas.runtime.tasks.scores import Score
 
 _PERFECT: Final = 100.0  # decibels, at most

@@ -29,7 +29,7 @@ from bayesnas.runtime.tasks.parts import (
     numbers_on,
     wrong,
 )
-from bayesnas.runtime.tasks.places import (
+from bayesnas.runtime.tasks.pixels.places import (
     AtPlaces,
     of_channels,
     place_factors,

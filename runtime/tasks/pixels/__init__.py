@@ -1,0 +1,1 @@
+"""What is learned at every place of an output: classes or numbers."""
