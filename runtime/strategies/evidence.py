@@ -9,7 +9,7 @@ at the mean m, and N examples, Jensen's inequality bounds the log evidence of a 
 
 and the change of this bound with an option's removal, an example, is what an option is worth. H is
 full: of two operations that are substitutes, the second is worth more once the first is gone.
-What was tried besides, and how well it did, stands in docs/algorithm.md.
+What was tried besides, and how well it did, stands in docs/experiments.md.
 """
 
 from __future__ import annotations

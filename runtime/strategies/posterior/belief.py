@@ -8,7 +8,7 @@ f is a linear function of the `Sources`, learned from the held-out losses of mem
 judged by shared weights; r is what f leaves of a member's judged loss. After a short search small
 members look better than they will be: with every doubling of the images seen capacity gains, which
 is ``drift``. ``doubt`` is what shared weights do not tell. Both have a size that is stated,
-`DOUBLING`, `DOUBT` and `SPREAD`, the same for all spaces; docs/algorithm.md says how they were
+`DOUBLING`, `DOUBT` and `SPREAD`, the same for all spaces; docs/experiments.md says how they were
 chosen.
 """
 
