@@ -50,7 +50,7 @@ OBJECTIVES: Final[Mapping[str, Kind]] = {
         },
     ),
     "next_token": Kind("the token of a text that comes next"),
-    "multilabel": Kind("any of some labels an example, each by itself"),
+    "multilabel": Kind("any of some labels per example, each by itself"),
     "regression": Kind(
         "numbers, with Gaussian noise; of an output [C, H, W], C a pixel",
         {"sigma": Option(0, 1e6, "deviation of the noise, in those of the targets; 0: estimated")},
@@ -253,7 +253,7 @@ def _idle(
     for name in objective.options:
         if options[name].maps and len(port.shape or ()) == 1:
             message = f"`{name}` does nothing for `{port.name}`, which is a vector"
-            remedy = "leave it out: it is for a class a pixel, outputs [C, H, W]"
+            remedy = "leave it out: it is for a class per pixel, outputs [C, H, W]"
             yield Diagnostic("D234", message, port.span, help=remedy)
     if objective.options.get("sigma") == 0 and len(port.shape or ()) > 1:
         message = f"the noise of `{port.name}` is not estimated: it is a map"

@@ -269,7 +269,7 @@ def _flows(
         elif kind == "merge":
             merge = draw(st.sampled_from(["sum", "product"]))
             add([name], f"{name} = {merge}({', '.join(pick(draw(st.integers(1, 3))))})")
-        elif kind == "weighed":  # a map by a number a channel
+        elif kind == "weighed":  # a map by a number per channel
             [one, other] = pick(2)
             mean = f"{name}_mean = {one} : global_avg_pool"
             add([name], mean, f"{name} = product({name}_mean, {other})")

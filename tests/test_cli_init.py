@@ -124,11 +124,11 @@ def test_the_spec_fits_and_its_commands_run(
 @pytest.mark.parametrize(
     ("size", "white", "mode", "ports", "told"),
     [
-        ((20, 16), 1, "L", "image: [1, 20, 16]; [2, 20, 16]", "2 classes a pixel"),
-        ((20, 16), 255, "L", "image: [1, 20, 16]; [2, 20, 16]", "2 classes a pixel"),
-        ((20, 16), 3, "L", "image: [1, 20, 16]; [4, 20, 16]", "4 classes a pixel"),
-        ((18, 21), 1, "L", "image: [1, 16, 16]; [2, 16, 16]", "2 classes a pixel"),
-        ((20, 16), 200, "RGB", "image: [1, 20, 16]; [3, 20, 16]", "numbers a pixel"),
+        ((20, 16), 1, "L", "image: [1, 20, 16]; [2, 20, 16]", "2 classes per pixel"),
+        ((20, 16), 255, "L", "image: [1, 20, 16]; [2, 20, 16]", "2 classes per pixel"),
+        ((20, 16), 3, "L", "image: [1, 20, 16]; [4, 20, 16]", "4 classes per pixel"),
+        ((18, 21), 1, "L", "image: [1, 16, 16]; [2, 16, 16]", "2 classes per pixel"),
+        ((20, 16), 200, "RGB", "image: [1, 20, 16]; [3, 20, 16]", "numbers per pixel"),
     ],
     ids=["classes", "black and white", "a gap", "no multiples of four", "colours"],
 )
@@ -286,7 +286,7 @@ def test_arrays_with_a_target_a_pixel_end_in_a_map(
     np.savez(tmp_path / "maps.npz", x=x, y=x if numbers else (x[:, 0] > 0.5).astype(int))
     line = ["init", str(tmp_path / "start"), "--data", f"npz:{tmp_path / 'maps.npz'}"]
     assert main(line) == 0
-    assert ("numbers a pixel" if numbers else "2 classes a pixel") in capsys.readouterr().out
+    assert ("numbers per pixel" if numbers else "2 classes per pixel") in capsys.readouterr().out
     text = (tmp_path / "start" / "space.nas").read_text("utf-8")
     assert f"(answer: [{1 if numbers else 2}, 12, 16])" in text
 

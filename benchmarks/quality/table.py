@@ -204,7 +204,7 @@ def train_all(jobs: Iterable[Job], log: Path, workers: int) -> list[dict[str, An
 
 
 def as_csv(table: Table, rows: Iterable[dict[str, Any]]) -> str:
-    """One row a member, the best by selection score first."""
+    """One row per member, the best by selection score first."""
     by_member: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: int(row["seed"])):
         by_member[row["member"]].append(row)

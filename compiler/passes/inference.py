@@ -306,7 +306,7 @@ def agree(merge: Merge, one: Shape, two: Shape) -> bool:
     """Whether two shapes can be merged.
 
     Only channels may differ in a concatenation: not the resolution, and not the rank. A map may be
-    multiplied by a vector, which has a number a channel.
+    multiplied by a vector, which has a number per channel.
     """
     if merge == "concat":
         return len(one) == len(two) and one[1:] == two[1:]

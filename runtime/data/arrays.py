@@ -357,7 +357,7 @@ def _check_count(given: _Given, end: str, counted: Mapping[str, Array]) -> None:
         if not (array.ndim and array.size) or len(array) == count:
             continue
         x, y = (given.names[one + end] for one in (first, role))
-        kind, remedy = "labels", "save one label an example"
+        kind, remedy = "labels", "save one label per example"
         if role in given.inputs:
             kind, remedy = "examples", "save all inputs of each example"
         what = f"has {count:,} examples in `{x}` and {len(array):,} {kind} in `{y}`"

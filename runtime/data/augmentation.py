@@ -294,7 +294,7 @@ def _refused(settings: list[str], verb: str, what: str) -> DiagnosticError:
 
 
 def cut_out(inputs: Tensor, side: int) -> Tensor:
-    """Inputs [N, C, H, W] with zeros in a square of ``side`` pixels, one an example.
+    """Inputs [N, C, H, W] with zeros in a square of ``side`` pixels, one per example.
 
     Its middle is anywhere in the image, so that it may reach over the border.
     """

@@ -179,13 +179,13 @@ def _size_error(data: Data, own: Shape, node: Node, fixed: bool) -> DiagnosticEr
 
 
 def _check_outputs(data: Data, graph: Graph) -> None:
-    """Refuse vectors where a target a pixel is to be learned, and the other way round."""
+    """Refuse vectors where a target per pixel is to be learned, and the other way round."""
     for output, task in zip(graph.root.outputs, parts_of(data.task), strict=True):
         node = graph.node(output)
         shape = node.shape or ()
         if task.suits_output(shape):
             continue
-        told = "one target an example" if len(shape) > 1 else "targets of another shape"
+        told = "one target per example" if len(shape) > 1 else "targets of another shape"
         advice = "end the network in a vector, such as `y: [10]` fed by `linear(10)`"
         raise DiagnosticError(
             Diagnostic(

@@ -114,5 +114,5 @@ def predict_all(module: nn.Module, given: Sequence[Tensor]) -> Tensor:
 
 
 def outputs_of(result: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """What a network returns, one tensor an output."""
+    """What a network returns, one tensor per output."""
     return result if isinstance(result, tuple) else (result,)

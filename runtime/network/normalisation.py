@@ -46,7 +46,7 @@ def check_batches(graph: Graph, origin: str, example: Inputs, count: int, batch_
     raise DiagnosticError(
         Diagnostic(
             "D439",
-            "batches of one example leave batch normalisation a single number a channel",
+            "batches of one example leave batch normalisation a single number per channel",
             notes=(f"at {some} of the network, whose inputs are vectors or 1 x 1 maps",),
             help="raise it to `--option batch_size=2` or more"
             if count > 1

@@ -281,7 +281,7 @@ def _result(folder: Path) -> dict[str, Any]:
         return {}
     result: dict[str, Any] = _json(path)
     check_entries(result, _RESULT, path, RESTORE)
-    by_class = [key for key in result if key.endswith("_by_class")]  # one an output, if several
+    by_class = [key for key in result if key.endswith("_by_class")]  # one per output, if several
     check_entries(result, open_record(dict.fromkeys(by_class, table(_CLASS))), path, RESTORE)
     check_seal(result, path)
     return result

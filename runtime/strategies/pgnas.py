@@ -87,7 +87,7 @@ class Pgnas(Strategy):
         )
         always = torch.full((1,), -torch.inf, dtype=self.logits.dtype)
         prior = weight_term(torch.cat([self.logits, always]).to(squares), squares, self.precision)
-        masks = torch.ones_like(self.logits)  # one a group: tied operations go together
+        masks = torch.ones_like(self.logits)  # one per group: tied operations go together
         return prior + entropy_term(self.logits, masks, len(self.net.fit_part)).to(prior)
 
     def gates(self) -> Tensor:

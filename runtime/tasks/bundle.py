@@ -1,4 +1,4 @@
-"""The inputs of networks of several ports: one tensor a port, handled as if it were one tensor.
+"""The inputs of networks of several ports: one tensor per port, handled as if it were one tensor.
 
 A network of one input is fed a plain tensor; `tensors` and `mapped` take both.
 """
@@ -47,7 +47,7 @@ Inputs: TypeAlias = Tensor | Bundle
 
 
 def tensors(inputs: Inputs) -> tuple[Tensor, ...]:
-    """One tensor a port, in the network's order."""
+    """One tensor per port, in the network's order."""
     return tuple(inputs.ports.values()) if isinstance(inputs, Bundle) else (inputs,)
 
 

@@ -1,4 +1,4 @@
-"""Classification: a class an example, by the softmax of the outputs."""
+"""Classification: a class per example, by the softmax of the outputs."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Classification(Task):
 
     @classmethod
     def suits(cls, targets: Array) -> bool:
-        """Whole numbers or texts, one an example."""
+        """Whole numbers or texts, one per example."""
         if targets.ndim != 1 or targets.dtype.kind not in "biufU":
             return False
         if targets.dtype.kind == "U":
@@ -334,7 +334,7 @@ def _text_numbers(labels: Array, classes: tuple[str, ...], place: str) -> Array:
 def _labels(array: Array, place: str) -> Array:
     """Labels as int64."""
     if array.ndim != 1:
-        remedy = "save one whole number an example, the number of its class"
+        remedy = "save one whole number per example, the number of its class"
         raise wrong(place, "D512", f"is {list(array.shape)}, not [N]", remedy)
     if array.size == 0:
         raise wrong(place, "D512", "is empty: [0]", "save some examples")

@@ -105,7 +105,7 @@ class Task(ABC):
         """The task of these targets of a training part.
 
         Args:
-            targets: one an example, or a row of them.
+            targets: one per example, or a row of them.
             place: names them in diagnostics.
             names: of the targets of a row, where the data has names.
 
@@ -150,7 +150,7 @@ class Task(ABC):
         Raises:
             DiagnosticError: D423 (the task has no classes).
         """
-        remedy = "leave it out: it is for one class an example"
+        remedy = "leave it out: it is for one class per example"
         check_idle(["class_weights = balanced"], f"where {self.metric} is learned", remedy)
         return self
 

@@ -1,4 +1,4 @@
-"""Several labels an example, each by itself: there or not."""
+"""Several labels per example, each by itself: there or not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Regression: numbers an example, each with Gaussian noise."""
+"""Regression: numbers per example, each with Gaussian noise."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SHOWN: Final = 4  # numbers of an example in words
 
 @frozen
 class Regression(Task):
-    """K numbers an example: targets are float64 [N, K], as the data say them.
+    """K numbers per example: targets are float64 [N, K], as the data say them.
 
     With z the targets brought to mean 0 and deviation 1 by the training part, and outputs o, the
     likelihood of an example is that of (9), N(z; o, sigma^2 I): its loss is
@@ -103,7 +103,7 @@ class Regression(Task):
         """
         values = _numbers(targets, place)
         if values.shape[1] != len(self.names):
-            what = f"has {values.shape[1]} numbers an example, `y` has {len(self.names)}"
+            what = f"has {values.shape[1]} numbers per example, `y` has {len(self.names)}"
             raise wrong(place, "D512", what, "save the same targets for all parts")
         return torch.from_numpy(values)
 
@@ -312,7 +312,7 @@ def _numbers(array: Array, place: str) -> Array:
     """Numbers as float64 [N, K]."""
     if array.ndim not in (1, 2) or array.dtype.kind not in "biuf":
         what = f"is {list(array.shape)} of `{array.dtype}`, not numbers [N] or [N, targets]"
-        raise wrong(place, "D512", what, "save one number an example, or a row of them")
+        raise wrong(place, "D512", what, "save one number per example, or a row of them")
     if array.size == 0:
         raise wrong(place, "D512", f"is empty: {list(array.shape)}", "save some examples")
     values = np.ascontiguousarray(array.reshape(len(array), -1), dtype=np.float64)

@@ -7,7 +7,7 @@ of its loss in the outputs (`Task.factors`), the diagonal is that of
 
 Pulled back is one vector a batch, sum_n sum_k xi_nk sqrt(c_nk) J_n^T d_nk with signs xi drawn at
 random: its square is the batch's sum in expectation, since the signs of different terms cancel.
-That is one backward pass a batch, and no example's own gradient is held.
+That is one backward pass per batch, and no example's own gradient is held.
 """
 
 from __future__ import annotations

@@ -167,7 +167,7 @@ def _of_maps(data: Any, shape: tuple[int, ...], said: str) -> Glance:
     """
     if len(shape) != 3 or any(side % _QUARTERS for side in shape[1:]):
         remedy = "begin with `examples/segmentation/space.nas`, or pad to multiples of 4"
-        message = f"`{data.name}` has a target a pixel, and examples of {list(shape)}"
+        message = f"`{data.name}` has a target per pixel, and examples of {list(shape)}"
         raise DiagnosticError(Diagnostic("D512", message, help=remedy))
     names: tuple[str, ...] = getattr(data.task, "classes", ())
     numbers = data.train.targets.shape[1] if data.train.targets.dim() == 4 else 1

@@ -160,7 +160,7 @@ def _classes(seen: Glance) -> str:
     if seen.inputs:
         return f"to tell {', '.join(seen.answers)}"
     if seen.maps:
-        return f"{len(seen.classes)} classes a pixel" if seen.classes else "numbers a pixel"
+        return f"{len(seen.classes)} classes per pixel" if seen.classes else "numbers per pixel"
     if not seen.classes:
         return "a number to tell" if seen.outputs == 1 else f"{seen.outputs} numbers to tell"
     shown = ", ".join(seen.classes[:5]) + (", ..." if len(seen.classes) > 5 else "")

@@ -190,7 +190,7 @@ def _forward(graph: Graph, instance: Instance, body: Body, standardises: bool) -
             about[-1] += many if len(about) > 1 else " as the data have it, bytes as shares of 255"
         if body.gates:
             arguments.append("gates=None")
-            about.append(f"gates: [{body.gates}], or [N, {body.gates}], a row an example")
+            about.append(f"gates: [{body.gates}], or [N, {body.gates}], a row per example")
         lines += _docstring(about)
         if standardises:
             lines += _standardising(graph, instance, body.inputs)

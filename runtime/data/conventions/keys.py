@@ -73,7 +73,7 @@ def port_roles(place: str, ports: Ports, files: Sequence[str]) -> dict[str, str]
     if missing := [port for port in ports.names if port not in files]:
         what = f"has no array {quote(missing)}, which the network {_used(ports, missing)}"
         arrays = ", ".join(f"{port}={port}" for port in ports.names)
-        remedy = f"save one a port: `numpy.savez(FILE, {arrays})`"
+        remedy = f"save one per port: `numpy.savez(FILE, {arrays})`"
         raise wrong(place, "D520", what, remedy, *_held(files))
     ends = ("", "_test") if any(f"{port}_test" in files for port in ports.names) else ("", "_val")
     roles = [port + end for end in ends for port in ports.names]

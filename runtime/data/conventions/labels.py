@@ -1,4 +1,4 @@
-"""Labels as they are saved: columns, one-hot rows and texts become one label an example."""
+"""Labels as they are saved: columns, one-hot rows and texts become one label per example."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from attrs import frozen
 from bayesnas.dsl.diagnostics import quote
 from bayesnas.runtime.tasks.parts import Array, wrong
 
-_COLUMN: Final = "[N, 1]: one label an example"
+_COLUMN: Final = "[N, 1]: one label per example"
 _ONE_HOT: Final = "one-hot: the column of the 1 is the class"
 
 

@@ -80,7 +80,7 @@ def read_picture(path: Path, channels: int, size: tuple[int, int] | None, fit: F
 
 
 def read_map(path: Path, size: Sequence[int] | None, fit: Fit) -> Array:
-    """The numbers in a file, turned as its EXIF says: a class a pixel, or colours.
+    """The numbers in a file, turned as its EXIF says: a class per pixel, or colours.
 
     Args:
         path: of a regular file.

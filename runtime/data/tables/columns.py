@@ -2,7 +2,7 @@
 
 A column of numbers is a feature. What is missing is filled in by the median, and where something
 is missing a second feature says so. A column of texts is a feature for each of its categories, 1
-for the one that it is; where a network takes a number a column, it is the number of the category.
+for the one that it is; where a network takes a number per column, it is the number of the category.
 """
 
 from __future__ import annotations

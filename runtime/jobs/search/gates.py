@@ -1,4 +1,4 @@
-"""What a search tells of its gates: a row each as they are now, and a row a group and round."""
+"""What a search tells of its gates: a row each as they are now, and a row per group and round."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def gate_rows(strategy: Strategy, removed: Removed) -> list[Row]:
 
 
 def round_rows(number: int, rows: Iterable[Row]) -> list[Row]:
-    """A row a group that lived until round ``number``, the mean of its gates; ``mean`` is w_solved.
+    """A row per group that lived until round ``number``, the mean of its gates; ``mean``: w_solved.
 
     Where a strategy solves for no w, that is w itself.
     """

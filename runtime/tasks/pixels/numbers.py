@@ -26,7 +26,7 @@ class PixelRegression(AtPlaces):
     """C numbers at every place: targets are float32 [N, C, ...], NaN where they are not known.
 
     With z the targets brought to mean 0 and deviation 1 by the training part, and outputs o, both
-    of K numbers an example, the loss of an example is the mean over them of
+    of K numbers per example, the loss of an example is the mean over them of
 
         (o - z)^2 / (2 sigma^2) + ln(sigma sqrt(2 pi)),
 
@@ -296,7 +296,7 @@ def _maps(array: Array, place: str) -> Array:
     """Maps as float32 [N, C, ...], bytes as shares of 255; [N, H, W] have a single channel."""
     if array.ndim < 3 or array.dtype.kind not in "biuf":
         what = f"is {list(array.shape)} of `{array.dtype}`, not numbers [N, C, H, W]"
-        raise wrong(place, "D512", what, "save a map of numbers an example")
+        raise wrong(place, "D512", what, "save a map of numbers per example")
     if array.size == 0:
         raise wrong(place, "D512", f"is empty: {list(array.shape)}", "save some examples")
     numbers = array.astype(np.float32)

@@ -36,7 +36,7 @@ class Dropout(ChannelNoise):
         weights = dict(self.subject.module.named_parameters())
         squares = group_sums(self.subject, {n: w.square() for n, w in weights.items()}, True)
         dropped = (torch.sigmoid(self.logits) * self.subject.joined(squares)).sum()
-        masks = torch.ones_like(self.logits)  # one a channel, wherever it is read
+        masks = torch.ones_like(self.logits)  # one per channel, wherever it is read
         entropy = entropy_term(self.logits, masks, self.problem.examples)
         return entropy - self.problem.decay / 2 * dropped
 

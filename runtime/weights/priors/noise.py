@@ -63,7 +63,7 @@ class Noise(Prior):
 
 
 class ChannelNoise(Noise):
-    """Channels are multiplied by noise where they are read: a number an example and channel."""
+    """Channels are multiplied by noise where they are read: a number per example and channel."""
 
     def __init__(self, problem: Problem, start: float) -> None:
         super().__init__(problem, start)

@@ -239,7 +239,7 @@ def test_maps_that_a_vector_multiplies_still_differ() -> None:
 def test_what_has_another_rank_does_not_merge(merge: str, shape: str) -> None:
     """Not even where the sizes that are left would be the same."""
     if (merge, shape) in (("product", "[4]"), ("product", "[8]")):
-        pytest.skip("a number a channel, or `linear` makes it so")
+        pytest.skip("a number per channel, or `linear` makes it so")
     other = "[4, 8]" if shape.count(",") != 1 else "[4, 8, 8]"
     text = (
         f"network net(a: {other}, b: {shape}) -> (y: [1]) {{\n"

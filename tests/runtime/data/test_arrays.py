@@ -326,7 +326,7 @@ WRONG: dict[str, tuple[Arrays, str, str]] = {
     "numbers for classes": (changed("y", lambda y: y + 0.5), "D506",
                             "`npz:F` has a number to predict an example, the network predicts 3"),
     "more numbers": (changed("y", lambda y: np.stack([y, y], 1) * 1.5), "D512",
-                     "`y_test` in `F` has 1 numbers an example, `y` has 2"),
+                     "`y_test` in `F` has 1 numbers per example, `y` has 2"),
     "one number": (changed("y", lambda y: np.full(len(y), 0.5)), "D514",
                    "`y` in `F` is 0.5 in all examples"),
     "soft labels": (changed("y", lambda y: 0.1 + 0.7 * np.eye(3)[y]), "D514",

@@ -498,7 +498,7 @@ def test_cifar10_that_is_not_there(tmp_path: Path) -> None:
         (
             "network n(a: [1, 8, 8]) -> (y: [1, 8, 8]) { a -> y : relu }",
             "D430",
-            "`y` is [1, 8, 8], and `digits` has one target an example",
+            "`y` is [1, 8, 8], and `digits` has one target per example",
         ),
         (
             "network n(a: [1, 8, 8]) -> (y: [3], z: [3]) { a -> {y, z} : flatten >> linear(3) }",

@@ -213,7 +213,7 @@ def test_an_archive_of_others(tmp_path: Path) -> None:
     assert found.note == (
         f"of `{path}`, `train_images` as `x`, `train_labels` as `y`, `test_images` as `x_test`, "
         f"`test_labels` as `y_test`; not used of `{path}`: `val_images`; `train_labels` and "
-        f"`test_labels` are [N, 1]: one label an example; examples of `npz:{path}` are [9, 8, 3] "
+        f"`test_labels` are [N, 1]: one label per example; examples of `npz:{path}` are [9, 8, 3] "
         "and the network takes [3, 9, 8]: the channels stand last, and are moved first"
     )
 

@@ -22,7 +22,7 @@ FEW = {"epochs": 1, "warmup_epochs": 1, "rounds": 1, "batch_size": 8, "discretiz
 
 
 def noise(graph: Graph) -> Data:
-    """Noise of so many classes, each of another mean; of maps, a class a pixel."""
+    """Noise of so many classes, each of another mean; of maps, a class per pixel."""
     random = np.random.default_rng(0)
     classes, *places = graph.node(graph.root.outputs[0]).shape or ()
     label = np.arange(4 * classes) % classes

@@ -1,4 +1,4 @@
-"""Several labels an example: scores, strata, what suits."""
+"""Several labels per example: scores, strata, what suits."""
 
 from __future__ import annotations
 
