@@ -21,7 +21,6 @@ from bayesnas.dsl.loader import Loaded, load_text, network_around
 from bayesnas.dsl.printing.printer import print_spec
 
 CELL = "cell"  # what networks call the motif that they do not define
-LIKE = "cell(before, last; width, stride = 1, lag = 1) -> (out)"
 SEARCHED = "<library>/ops/darts.nas"  # operations as they are searched: networks have their own
 
 
@@ -156,7 +155,8 @@ def _motif_remedy(found: Compiled, around: tree.Network) -> str:
     motifs = found.program.motifs.values()
     names = [m.name for m in motifs if {(len(m.inputs), len(m.outputs))} == ports]
     if not names:
-        return f"name a spec with a motif like `{LIKE}`: this one has none"
+        like = f"as many inputs and outputs as `{CELL}` has in `{around.name}`"
+        return f"name a spec with a motif of {like}: this one has none"
     return f"name the motif: {quote([f'--cell {name}' for name in names], 'or')}"
 
 
@@ -235,7 +235,7 @@ def _compiled(spec: tree.Spec, motif: str, network: str, values: Mapping[str, in
         notes = (f"there, {first.code}: {first.message}",)
         fits = bool(values) and _compiles(loaded)
     message = f"`{motif}` does not fit into the network `{network}`"
-    remedy = f"it makes cells as `{LIKE}`"
+    remedy = "it makes cells as `cell(before, last; width, stride = 1, lag = 1) -> (out)`"
     if fits:
         given = [f"{name} = {value}" for name, value in values.items()]
         message = f"the network `{network}` cannot be with {quote(given)}"
