@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,7 +14,6 @@ from bayesnas.commands.values import (
     check_seed,
     parse_budgets,
     parse_objectives,
-    parse_values,
     read_latencies,
 )
 from bayesnas.compiler.graph.model import CostName
@@ -27,8 +27,10 @@ from bayesnas.compiler.settings import (
     make_settings,
 )
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
+from bayesnas.dsl.files import check_free
 from bayesnas.runtime.data.registry import ROOT, DataOptions, Fit, Level, Standardise
 from bayesnas.runtime.data.registry import check_use as check_reading
+from bayesnas.runtime.runs.ownership import spec_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from bayesnas.runtime.runs.record import RunOptions
 
 Settings = TypeVar("Settings", SearchSettings, TrainSettings)
+_Key = TypeVar("_Key", bound=str)
+_Value = TypeVar("_Value")
 
 
 @frozen
@@ -100,8 +104,13 @@ def compile(spec: str | Path, network: str | None = None, **parameters: int) -> 
         DiagnosticError: D417 (a parameter that is no whole number); whatever is wrong with the
             spec, all errors of a pass at once.
     """
-    values = parse_values([f"{name}={value}" for name, value in parameters.items()])
-    return compile_spec(spec, values, network)
+    if not isinstance(spec, str | Path):
+        raise _unreadable("spec", spec, "give a spec's file or name, or the folder of a search")
+    for name, value in parameters.items():
+        if not isinstance(value, Integral) or isinstance(value, bool):
+            raise _unreadable(name, value, "give a whole number")
+    values = {name: int(value) for name, value in parameters.items()}
+    return compile_spec(spec_file(spec), values, network)
 
 
 def search(
@@ -165,10 +174,13 @@ def search(
     from bayesnas.runtime.jobs.search.space import Space
 
     compiled = _learning(space if isinstance(space, Compiled) else compile(space), objective)
-    budgets = parse_budgets([f"{cost}={limit}" for cost, limit in (budget or {}).items()])
+    limits = _table("budget", budget, '{"flops": "60M"}')
+    budgets = parse_budgets([f"{cost}={limit}" for cost, limit in limits.items()])
     given = _given(resize, download, data_root, fit, target, level, stream, workers)
     read = _reading(data, given, standardise)
     options = _options(data, out, seed, device, resume, force, read, listeners)
+    if not isinstance(latencies, str | Path | None):
+        raise _unreadable("latencies", latencies, "give the file that `bayesnas measure` wrote")
     table = read_latencies(None if latencies is None else Path(latencies))
     compiled = compiled.priced(table)
     result = run(
@@ -248,33 +260,54 @@ def train(
     return Trained(options.out, result, load_network(options.out))
 
 
-def report(*runs: Found | Trained | str | Path, out: str | Path | None = None) -> Path:
+def report(
+    *runs: Found | Trained | str | Path, out: str | Path | None = None, force: bool = False
+) -> Path:
     """Write runs and comparisons as a page that opens without a network; its path.
 
     Args:
         runs: what `search` and `train` returned, or folders of runs, finished or at work.
-        out: the page; by default ``report.html`` in the folder of the first.
+        out: the page; by default ``report.html`` in the folder of the first, which is replaced.
+        force: replace the file ``out``.
 
     Raises:
-        DiagnosticError: D415 (no run there), D416 (files are not as the run wrote them).
+        DiagnosticError: D413 (``out`` exists), D415 (no run there), D416 (files are not as the run
+            wrote them), D418 (what is no run).
     """
     from bayesnas.runtime.report.page import write_report
     from bayesnas.runtime.runs.ownership import REPORT
 
+    remedy = "name what `search` or `train` returned, or the folder of a run"
+    for run in runs:
+        if not isinstance(run, Found | Trained | str | Path):
+            raise _unreadable("runs", run, remedy)
     folders = [run.folder if isinstance(run, Found | Trained) else Path(run) for run in runs]
     if not folders:
-        remedy = "name what `search` or `train` returned, or the folder of a run"
         raise DiagnosticError(Diagnostic("D415", "no run to report", help=remedy))
     page = folders[0] / REPORT if out is None else Path(out)
+    if out is not None:
+        check_free(page, force, "choose another name", "`force=True`")
     write_report(folders, page)
     return page
 
 
+def _unreadable(name: str, value: object, remedy: str) -> DiagnosticError:
+    return DiagnosticError(Diagnostic("D418", f"cannot read `{name} = {value!r}`", help=remedy))
+
+
+def _table(name: str, value: Mapping[_Key, _Value] | None, example: str) -> Mapping[_Key, _Value]:
+    """An argument that gives values by name; empty where it is left out."""
+    if value is not None and not isinstance(value, Mapping):
+        raise _unreadable(name, value, f"give a dictionary, such as `{example}`")
+    return value or {}
+
+
 def _learning(compiled: Compiled, objective: Mapping[str, str] | None) -> Compiled:
     """With other objectives, where some are given."""
-    if not objective:
+    chosen = _table("objective", objective, '{"logits": "classification"}')
+    if not chosen:
         return compiled
-    return compiled.learning(parse_objectives(f"{o} = {t}" for o, t in objective.items()))
+    return compiled.learning(parse_objectives(f"{o} = {t}" for o, t in chosen.items()))
 
 
 def _given(
@@ -289,9 +322,8 @@ def _given(
 ) -> DataOptions:
     """What is said of reading the data, but for `standardise`."""
     root = ROOT if data_root is None else Path(data_root)
-    columns = (target,) if isinstance(target, str) else tuple(target)
     return DataOptions(
-        resize, download, root, fit, target=columns, level=level, stream=stream, workers=workers
+        resize, download, root, fit, target=target, level=level, stream=stream, workers=workers
     )
 
 
@@ -331,10 +363,15 @@ def _options(
     from bayesnas.runtime.runs.record import RunOptions
 
     check_seed(seed)
+    if not isinstance(listeners, Iterable):
+        raise _unreadable("listeners", listeners, "give a list of functions")
+    if resume and out is None:
+        remedy = "name the folder of the run that is to be gone on with: `out=`"
+        raise DiagnosticError(Diagnostic("D414", "nothing to resume without a folder", help=remedy))
     folder = Path(tempfile.mkdtemp(prefix="bayesnas-")) if out is None else Path(out)
     if not isinstance(data, str) and data.reading is not None:
         data = evolve(data, reading=evolve(data.reading, standardise=read.standardise))
-    return RunOptions(data, folder, seed, device, resume, force, read, tuple(listeners))
+    return RunOptions(data, folder, int(seed), str(device), resume, force, read, tuple(listeners))
 
 
 def _settings(
@@ -342,6 +379,8 @@ def _settings(
 ) -> Settings:
     """The spec's settings with those given over them."""
     kind = "search" if cls is SearchSettings else "train"
+    # NumPy's numbers are no `int` or `float`, and no JSON.
+    given = {k: v.item() if hasattr(v, "item") else v for k, v in given.items()}
     for name, value in given.items():
         check_setting(kind, name, value, None)
     settings = make_settings(cls, completed({**compiled.settings(kind), **given}))

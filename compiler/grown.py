@@ -155,7 +155,7 @@ def _motif_remedy(found: Compiled, around: tree.Network) -> str:
     motifs = found.program.motifs.values()
     names = [m.name for m in motifs if {(len(m.inputs), len(m.outputs))} == ports]
     if not names:
-        like = f"as many inputs and outputs as `{CELL}` has in `{around.name}`"
+        like = f"the ports that `{CELL}` has in `{around.name}`"
         return f"name a spec with a motif of {like}: this one has none"
     return f"name the motif: {quote([f'--cell {name}' for name in names], 'or')}"
 

@@ -205,7 +205,7 @@ def check_setting(kind: str, name: str, value: int | float | str, span: Span | N
     if isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)?", value):
         raise _bad_value(name, f'"{value}"', span, f"remove the quotes: `{name} = {value}`")
     fraction = isinstance(value, float) and not value.is_integer()
-    if isinstance(value, str) or (whole and fraction):
+    if not isinstance(value, int | float) or (whole and fraction):
         raise _bad_value(name, value, span, f"write {domain}")
     if not meta["least"] <= value <= meta["most"]:
         raise _bad_value(name, value, span, f"write {domain}")

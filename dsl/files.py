@@ -68,10 +68,15 @@ def half_written(path: Path) -> str | None:
     return match[1] if match else None
 
 
-def check_free(file: Path, force: bool, other: str = "choose another name with `-o`") -> None:
+def check_free(
+    file: Path,
+    force: bool,
+    other: str = "choose another name with `-o`",
+    forcing: str = "`--force`",
+) -> None:
     """Refuse the name of a file that exists, unless forced, and that of a folder.
 
-    ``other`` is what to do besides.
+    ``other`` is what to do besides, ``forcing`` how to ask for it.
 
     Raises:
         DiagnosticError: D413.
@@ -80,7 +85,7 @@ def check_free(file: Path, force: bool, other: str = "choose another name with `
         remedy = f"name a file, such as one in it: `-o {file / 'NAME'}`"
         raise DiagnosticError(Diagnostic("D413", f"`{file}` is a folder", help=remedy))
     if file.exists() and not force:
-        remedy = f"{other}, or pass `--force` to replace it"
+        remedy = f"{other}, or pass {forcing} to replace it"
         raise DiagnosticError(Diagnostic("D413", f"`{file}` exists", help=remedy))
 
 

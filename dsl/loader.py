@@ -178,9 +178,10 @@ def _named(name: str, room: str, what: str) -> Source:
 
 
 def _find(path: Path) -> Path:
-    if os.path.exists(path):  # noqa: PTH110 - no error for a name no file can have
-        return path
     names = packaged_specs()
+    hidden = os.path.isdir(path) and str(path) in names  # noqa: PTH112 - by the name of a folder
+    if os.path.exists(path) and not hidden:  # noqa: PTH110 - no error for a name no file can have
+        return path
     if str(path) in names:
         # Resolved, because an editable install reads the package through links.
         return Path(str(files("bayesnas.specs").joinpath(f"{path}.nas"))).resolve()

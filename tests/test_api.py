@@ -155,6 +155,16 @@ def test_data_in_memory_is_not_fitted() -> None:
         ({"seed": -1}, "D418", "cannot use the seed -1"),
         ({"seed": 1.5}, "D418", "cannot use the seed 1.5"),
         ({"seed": 2**40}, "D418", f"cannot use the seed {2**40}"),
+        ({"seed": True}, "D418", "cannot use the seed True"),
+        ({"device": None}, "D412", "no device `None` on this machine"),
+        ({"epochs": None}, "D231", "invalid value `None` of `epochs`"),
+        ({"workers": "2"}, "D418", "cannot use 2 processes"),
+        ({"target": 3}, "D418", "cannot read `target = 3`"),
+        ({"listeners": None}, "D418", "cannot read `listeners = None`"),
+        ({"budget": "flops=60M"}, "D418", "cannot read `budget = 'flops=60M'`"),
+        ({"objective": "logits"}, "D418", "cannot read `objective = 'logits'`"),
+        ({"latencies": 5}, "D418", "cannot read `latencies = 5`"),
+        ({"resume": True, "out": None}, "D414", "nothing to resume without a folder"),
         ({"budget": {"flop": 60}}, "D418", "cannot read `--budget flop=60`"),
         ({"budget": {"flops": "many"}}, "D418", "cannot read `--budget flops=many`"),
         ({"data": np.zeros((4, 3))}, "D501", "a `ndarray` is no data set"),
@@ -180,9 +190,54 @@ def test_a_budget_with_a_unit() -> None:
     assert found.result.found.parameters == 8  # of the smaller member
 
 
-@pytest.mark.parametrize("value", [1.5, "many", None])
+@pytest.mark.parametrize("value", [1.5, "many", None, True])
 def test_parameters_that_are_no_whole_numbers(value: Any) -> None:
     with pytest.raises(DiagnosticError) as caught:
         bayesnas.compile("digits_cell", cells=value)
     [diagnostic] = caught.value.diagnostics
-    assert (diagnostic.code, diagnostic.message) == ("D417", f"cannot read `--set cells={value}`")
+    assert (diagnostic.code, diagnostic.message) == ("D418", f"cannot read `cells = {value!r}`")
+
+
+@pytest.mark.parametrize("spec", [None, 5, images])
+def test_what_is_no_spec(spec: Any) -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        bayesnas.compile(spec)
+    [diagnostic] = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.message) == ("D418", f"cannot read `spec = {spec!r}`")
+
+
+def test_numbers_of_numpy_and_devices_of_torch() -> None:
+    """What a notebook has at hand."""
+    device: Any = torch.device("cpu")
+    found = bayesnas.search(
+        compile_text(ROWS), "npz:rows.npz", "run", seed=np.int64(3), device=device,
+        draws=np.int64(2), strategy="random", **SHORT,
+    )  # fmt: skip
+    assert found.folder == Path("run")
+    assert (settings("run")["seed"], settings("run")["settings"]["draws"]) == (3, 2)
+
+
+def test_a_folder_and_a_find_are_specs() -> None:
+    found = bayesnas.search(compile_text(ROWS), "npz:rows.npz", "run", **LARGEST)
+    again = bayesnas.compile("run")
+    assert again.graph.network.nodes == found.compiled.graph.network.nodes
+    with pytest.raises(DiagnosticError) as caught:
+        bayesnas.search(found, "npz:rows.npz", "other")  # type: ignore[arg-type]
+    assert [d.code for d in caught.value.diagnostics] == ["D418"]
+
+
+def test_a_page_replaces_no_file_unasked() -> None:
+    found = bayesnas.search(compile_text(ROWS), "npz:rows.npz", "run", **LARGEST)
+    Path("notes.txt").write_text("mine", "utf-8")
+    for out, message in (
+        ("notes.txt", "`notes.txt` exists"),
+        ("pictures", "`pictures` is a folder"),
+    ):
+        with pytest.raises(DiagnosticError) as caught:
+            bayesnas.report(found, out=out)
+        [diagnostic] = caught.value.diagnostics
+        assert (diagnostic.code, diagnostic.message) == ("D413", message)
+    assert Path("notes.txt").read_text("utf-8") == "mine"
+    assert bayesnas.report(found, out="notes.txt", force=True).read_text("utf-8").startswith("<!")
+    with pytest.raises(DiagnosticError, match=r"error\[D418\]: cannot read `runs = \["):
+        bayesnas.report([found])  # type: ignore[arg-type]

@@ -209,6 +209,19 @@ def test_a_spec_that_cannot_be_read(command: str, here: Path, run: Run) -> None:
     assert snapshot(here) == before
 
 
+def test_a_folder_names_what_is_made_of_it(
+    here: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of its name, whatever stands behind a dot."""
+    (here / "lr0.01").mkdir()
+    (here / "lr0.01" / "pruned.nas").write_text(body("x -> y : relu"))
+    assert run("compile", "lr0.01", "--emit", "graph").status == 0
+    assert names(here / "build") == ["lr0.01"]
+    monkeypatch.chdir(here / "lr0.01")
+    assert run("compile", ".", "--emit", "graph").status == 0
+    assert names(here / "lr0.01" / "build") == ["lr0.01"]
+
+
 @pytest.mark.parametrize("command", ON_A_SPEC)
 def test_a_folder_stands_for_what_its_search_has_found(command: str, here: Path, run: Run) -> None:
     (here / "runs").mkdir()
@@ -220,6 +233,16 @@ def test_a_folder_stands_for_what_its_search_has_found(command: str, here: Path,
         assert "finish it: the same command with `--resume`" in ended.err
     (here / "runs" / "pruned.nas").write_text(body("§"))
     assert "--> runs/pruned.nas:2:1" in run(*work(command, "runs")).err
+
+
+def test_a_folder_does_not_hide_a_packaged_spec(here: Path, run: Run) -> None:
+    """A run may lie in it: `search digits_cell -o digits_cell --resume`."""
+    (here / "digits_cell").mkdir()
+    (here / "digits_cell" / "mine.nas").write_text(body("x -> y : relu"))
+    assert run("check", "digits_cell").status == 0
+    ended = run("check", "./digits_cell")
+    assert_refused(ended, "D415", "no search in `digits_cell`")
+    assert "name a spec in it, such as `digits_cell/mine.nas`" in ended.err
 
 
 def test_all_errors_of_a_spec_at_once(here: Path, run: Run) -> None:

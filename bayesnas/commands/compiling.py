@@ -43,8 +43,8 @@ def _compile(options: argparse.Namespace) -> int:
     from bayesnas.commands.inputs import read_input
 
     emits = _emits(options.emit)
-    out = options.out or Path("build") / Path(options.spec).stem
     given = read_input(options.spec, parse_values(options.set), options.network, emits)
+    out = options.out or Path("build") / given.title
     check_empty(out, options.force)
     emits = _readable(given.compilation.graph, emits)
     written, advice = _write(given.compilation, emits, out)
@@ -133,10 +133,10 @@ def _check(options: argparse.Namespace) -> int:
 
 def _faults(spec: str) -> list[Diagnostic]:
     """What is wrong with any network of a spec, each thing once."""
-    from bayesnas.commands.inputs import spec_file
     from bayesnas.compiler.pipeline import compile_resolved
     from bayesnas.compiler.program.resolve import resolve
     from bayesnas.dsl.loader import load
+    from bayesnas.runtime.runs.ownership import spec_file
 
     try:
         loaded = load(spec_file(spec))
@@ -176,7 +176,7 @@ def _render(options: argparse.Namespace) -> int:
     from bayesnas.compiler.artifacts.figure import draw, write_figure
 
     given = read_input(options.spec, parse_values(options.set), options.network)
-    out = options.out or Path(f"{Path(options.spec).stem}.svg")
+    out = options.out or Path(f"{given.title}.svg")
     for file in (out, out.with_suffix(".dot")):
         check_free(file, options.force)
     advice = write_figure(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from attrs import frozen
 
@@ -16,6 +15,7 @@ from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.targets import TARGETS, Compilation
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.loader import read_source
+from bayesnas.runtime.runs.ownership import spec_file
 
 
 def given_spec(options: argparse.Namespace, values: Mapping[str, int] | None = None) -> Compiled:
@@ -29,46 +29,13 @@ def given_spec(options: argparse.Namespace, values: Mapping[str, int] | None = N
     return compile_spec(spec_file(options.spec), values, options.network)
 
 
-def spec_file(name: str) -> Path:
-    """The file, or the name of a packaged spec; of a folder what a search has found there.
-
-    Raises:
-        DiagnosticError: D415 (no search has ended in the folder).
-    """
-    path = Path(name)
-    if path.is_file() or (not path.suffix and not path.is_dir()):
-        return path
-    from bayesnas.runtime.runs.ownership import FOUND, settings_of
-
-    folder = path.parent if path.name == FOUND else path
-    if not folder.is_dir():
-        return path
-    if (folder / FOUND).is_file():
-        return folder / FOUND
-    settings = settings_of(folder)
-    if settings is None and folder != path:
-        return path  # a file that is missed in a folder that is no run
-    raise DiagnosticError(_no_search(folder, settings or {}))
-
-
-def _no_search(folder: Path, settings: Mapping[str, Any]) -> Diagnostic:
-    message = f"no search in `{folder}`"
-    remedy = "name a spec, or the folder that `bayesnas search` wrote"
-    if settings.get("command") == "search":
-        message = f"the search in `{folder}` has not ended"
-        remedy = "finish it: the same command with `--resume`"
-    elif settings:
-        message += ", which is the folder of a training"
-        remedy += f", or the spec that was trained: `{folder / str(settings['file'])}`"
-    return Diagnostic("D415", message, help=remedy)
-
-
 @frozen
 class Input:
-    """A compilation, and the ``heading`` that tells what it is of."""
+    """A compilation, the ``heading`` that tells what it is of, and its ``title`` in file names."""
 
     compilation: Compilation
     heading: str
+    title: str
 
 
 def read_input(
@@ -81,9 +48,13 @@ def read_input(
             asked of a graph that only a spec can give.
     """
     if Path(path).suffix != ".json":
-        compiled = compile_spec(spec_file(path), values, network)
+        file = spec_file(path)
+        compiled = compile_spec(file, values, network)
         source, main = compiled.loaded.source.name, compiled.loaded.main
-        return Input(Compilation(compiled.graph, source, Annotation(), main), heading(compiled))
+        compilation = Compilation(compiled.graph, source, Annotation(), main)
+        is_folder = file != Path(path)
+        title = Path(path).resolve().name if is_folder else file.stem
+        return Input(compilation, heading(compiled), title)
     specs = {f"--emit {name}": True for name in emits if TARGETS[name].of_specs}
     asked = {"--set": bool(values), "--network": network is not None, **specs}
     if any(asked.values()):
@@ -92,7 +63,8 @@ def read_input(
     graph, annotation = graph_from_json(text, path)
     place = graph.node(graph.root.inputs[0]).span
     origin = path if place is None else place.source.name
-    return Input(Compilation(graph, origin, annotation), f"network `{graph.name}` of {path}")
+    about = f"network `{graph.name}` of {path}"
+    return Input(Compilation(graph, origin, annotation), about, Path(path).stem)
 
 
 def _for_specs(path: str, option: str) -> Diagnostic:

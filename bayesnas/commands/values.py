@@ -272,6 +272,6 @@ def check_seed(seed: int) -> None:
     Raises:
         DiagnosticError: D418.
     """
-    if not (isinstance(seed, Integral) and 0 <= seed < 2**32):
+    if not isinstance(seed, Integral) or isinstance(seed, bool) or not 0 <= seed < 2**32:
         remedy = f"write a whole number from 0 to {2**32 - 1}"
         raise DiagnosticError(Diagnostic("D418", f"cannot use the seed {seed}", help=remedy))

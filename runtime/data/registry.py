@@ -5,7 +5,7 @@ What stands here needs no torch; a source is imported when it is first asked for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, cast, get_args
@@ -49,8 +49,20 @@ def _one_of(*words: object) -> Callable[[object, Attribute[Any], object], None]:
     return lambda _, attribute, value: check_word(attribute.name, value, words)
 
 
+def _columns(target: str | Iterable[str]) -> tuple[str, ...]:
+    """Of one column its name is enough."""
+    columns = (target,) if isinstance(target, str) or not isinstance(target, Iterable) else target
+    for name in (names := tuple(columns)):
+        if not isinstance(name, str):
+            remedy = "give the name of a column, or a list of names"
+            message = f"cannot read `target = {target!r}`"
+            raise DiagnosticError(Diagnostic("D418", message, help=remedy))
+    return names
+
+
 def _processes(_: object, __: Attribute[Any], count: int | None) -> None:
-    if count is not None and not 0 <= count <= MOST_WORKERS:
+    whole = isinstance(count, int) and not isinstance(count, bool)
+    if count is not None and not (whole and 0 <= count <= MOST_WORKERS):
         remedy = f"write a number from 0 to {MOST_WORKERS}, or leave `--workers` out"
         raise DiagnosticError(Diagnostic("D418", f"cannot use {count} processes", help=remedy))
 
@@ -82,7 +94,7 @@ class DataOptions:
     root: Path = ROOT
     fit: Fit | None = field(default=None, validator=_one_of(None, *FITS))
     standardise: Standardise = field(default="auto", validator=_one_of(*STANDARDISE))
-    target: tuple[str, ...] = ()
+    target: tuple[str, ...] = field(default=(), converter=_columns)
     level: Level = field(default="character", validator=_one_of(*LEVELS))
     columns: Mapping[str, Sequence[Mapping[str, Any]]] = field(factory=dict)
     stream: bool = field(default=False, validator=_one_of(False, True))

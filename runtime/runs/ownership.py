@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -10,7 +11,7 @@ from typing import Any, Final
 from attrs import evolve
 from filelock import FileLock, Timeout
 
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle, quote
 from bayesnas.dsl.files import check_empty, half_written
 
 SETTINGS: Final = "settings.json"
@@ -58,6 +59,45 @@ def settings_of(out: Path) -> dict[str, Any] | None:
     versions, copies = settings.get("versions"), settings.get("copies", [])
     ours = isinstance(versions, dict) and "bayesnas" in versions and isinstance(copies, list)
     return settings if ours else None
+
+
+def spec_file(name: str | Path) -> Path:
+    """The file, or the name of a packaged spec; of a folder what a search has found there.
+
+    A packaged spec is not hidden by a folder of its name: ``./NAME`` is the folder.
+
+    Raises:
+        DiagnosticError: D415 (no search has ended in the folder).
+    """
+    from bayesnas.dsl.loader import packaged_specs
+
+    path = Path(name)
+    # Not `Path.is_file`, which fails for a name that no file can have.
+    if os.path.isfile(path) or str(name) in packaged_specs():  # noqa: PTH113
+        return path
+    folder = path.parent if path.name == FOUND else path
+    if not str(name) or not os.path.isdir(folder):  # noqa: PTH112
+        return path
+    if (folder / FOUND).is_file():
+        return folder / FOUND
+    settings = settings_of(folder)
+    if settings is None and folder != path:
+        return path  # a file that is missed in a folder that is no run
+    raise DiagnosticError(_no_search(folder, settings or {}))
+
+
+def _no_search(folder: Path, settings: Mapping[str, Any]) -> Diagnostic:
+    message = f"no search in `{folder}`"
+    remedy = "name a spec, or the folder that `bayesnas search` wrote"
+    if settings.get("command") == "search":
+        message = f"the search in `{folder}` has not ended"
+        remedy = "finish it: the same command with `--resume`"
+    elif settings:
+        message += ", which is the folder of a training"
+        remedy += f", or the spec that was trained: `{folder / str(settings['file'])}`"
+    elif specs := sorted(map(str, folder.glob("*.nas"))):
+        remedy = f"name a spec in it, such as {quote(specs[:3], 'or')}"
+    return Diagnostic("D415", message, help=remedy)
 
 
 def has_checkpoint(out: Path) -> bool:

@@ -144,7 +144,7 @@ network mine(image: [3, 8, 8]; width = 4) -> (logits: [2]) {
             "densenet",
             "",
             "`densenet` has no chain of one cell",
-            "name a spec with a motif of as many inputs and outputs as `cell` has in `darts_cifar10`",
+            "name a spec with a motif of the ports that `cell` has in `darts_cifar10`",
         ),
         ("unet", "", "`unet` has no chain of one cell", "name the motif: `--cell decoder`"),
         ("darts_cell", "sell", "`darts` has no motif `sell`", "did you mean `cell`?"),
@@ -153,7 +153,7 @@ network mine(image: [3, 8, 8]; width = 4) -> (logits: [2]) {
             "table",
             "",
             "`table` has no chain of one cell",
-            "name a spec with a motif of as many inputs and outputs as `cell` has in `darts_cifar10`",
+            "name a spec with a motif of the ports that `cell` has in `darts_cifar10`",
         ),
     ],
 )
