@@ -9,7 +9,7 @@ searched; otherwise the chain is written out instance by instance.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
@@ -42,9 +42,15 @@ class _Variant:
     """What one instance has become: a motif without a name yet."""
 
     motif: str
+    parameters: tuple[tree.Parameter, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     body: tuple[tree.Statement, ...]
+
+    def taken(self, given: Iterable[tree.Argument]) -> tuple[tree.Argument, ...]:
+        """Of what a call gives, that which is still asked for."""
+        names = {parameter.name for parameter in self.parameters}
+        return tuple(argument for argument in given if argument.name in names)
 
 
 class _Deriver:
@@ -67,11 +73,9 @@ class _Deriver:
         values = dict(root.parameters)
         lasting = {self.full.node(port).name for port in root.outputs}
         outputs = tuple(port for port in self.network.outputs if port.name in lasting)
-        read = set(names_read((*self.network.inputs, *outputs, *body)))
         parameters = tuple(
             evolve(p, default=literal_number(values[p.name], p.span))
-            for p in self._parameters(self.network)
-            if p.name in read  # the length of a chain that is written out is read no more
+            for p in self._parameters(self.network, (*self.network.inputs, *outputs, *body))
         )
         network = evolve(self.network, parameters=parameters, outputs=outputs, body=body)
         if self.terms is not None:
@@ -89,11 +93,27 @@ class _Deriver:
         imports, operations = self._operations(graphs)
         return tree.Spec((*imports, *operations, *graphs, *settings), span=self.span)
 
-    def _parameters(self, motif: tree.Motif | tree.Network) -> tuple[tree.Parameter, ...]:
-        """The numbers that are still asked for."""
+    def _parameters(
+        self,
+        motif: tree.Motif | tree.Network,
+        rest: Iterable[tree.Node],
+        needed: Collection[str] = (),
+    ) -> tuple[tree.Parameter, ...]:
+        """The numbers that are still asked for: those ``needed``, and those that the rest reads.
+
+        The length of a chain that is written out, say, is read no more.
+        """
         if self.terms is not None:
             return ()
-        return tuple(p for p in motif.parameters if isinstance(p, tree.Parameter))
+        read = {*needed, *names_read(rest)}
+        kept = list[tree.Parameter]()
+        for parameter in reversed(motif.parameters):
+            if isinstance(parameter, tree.Parameter) and parameter.name in read:
+                kept.append(parameter)
+                # Of a network it becomes a number.
+                if isinstance(motif, tree.Motif) and parameter.default is not None:
+                    read |= {*names_read([parameter.default])}
+        return (*reversed(kept),)
 
     def _sized(self, port: tree.Port) -> tree.Port:
         """A port of the network, its shape in numbers."""
@@ -103,10 +123,6 @@ class _Deriver:
     def operation(self, edge: str, term: tree.OperationTerm) -> tree.OperationTerm:
         """What stands on an edge, whose operation as written is ``term``."""
         return term if self.terms is None else self.terms[edge]
-
-    def arguments(self, given: tuple[tree.Argument, ...]) -> tuple[tree.Argument, ...]:
-        """What is given to a motif."""
-        return given if self.terms is None else ()
 
     def _operations(
         self, graphs: Iterable[tree.Motif | tree.Network]
@@ -136,7 +152,9 @@ class _Deriver:
         """What the instance has become, its dead ports left out."""
         instance = self.full.instances[path]
         inputs, outputs = self._ports(instance.inputs), self._ports(self.results(path))
-        return _Variant(instance.motif, inputs, outputs, self._body(instance))
+        body = self._body(instance)
+        parameters = self._parameters(self.program.motifs[instance.motif], body)
+        return _Variant(instance.motif, parameters, inputs, outputs, body)
 
     def results(self, path: str) -> tuple[str, ...]:
         """The outputs of an instance as it writes them: those of a scan that are states last."""
@@ -163,7 +181,7 @@ class _Deriver:
                 evolve(
                     original,
                     name=name,
-                    parameters=self._parameters(original),
+                    parameters=variant.parameters,
                     inputs=tuple(p for p in original.inputs if p.name in variant.inputs),
                     outputs=tuple(ports[name] for name in variant.outputs),
                     body=variant.body,
@@ -188,9 +206,11 @@ class _Deriver:
                 return None
         inputs = tuple(p.name for p in original.inputs)
         outputs = tuple(p.name for p in original.outputs)
+        reducing = ("width", "stride") if chain.reductions else ()  # which asks for them
         distinct = list(dict.fromkeys(bodies.values()))
         if len(distinct) == 1:
-            return _Variant(chain.motif, inputs, outputs, distinct[0])
+            parameters = self._parameters(original, distinct[0], reducing)
+            return _Variant(chain.motif, parameters, inputs, outputs, distinct[0])
         if set(bodies) != {1, 2}:
             return None
         condition = tree.Binary(
@@ -200,7 +220,8 @@ class _Deriver:
             span=self.span,
         )
         branch = tree.Branch(condition, bodies[1], bodies[2], span=self.span)
-        return _Variant(chain.motif, inputs, outputs, (branch,))
+        parameters = self._parameters(original, (branch,), reducing)
+        return _Variant(chain.motif, parameters, inputs, outputs, (branch,))
 
 
 @frozen
@@ -299,7 +320,7 @@ class _BodyDeriver:
             self._with_given(statement, instance),
             motif=self.deriver.name(variant),
             targets=tuple(targets[p] for p in self.deriver.results(path) if p in alive),
-            arguments=self.deriver.arguments(statement.arguments),
+            arguments=variant.taken(statement.arguments),
         )
 
     def _with_given(
@@ -321,9 +342,14 @@ class _BodyDeriver:
         size = tree.Number(len(paths), span=statement.span)
         if folded is not None:
             inputs = tuple(map(self._literal, statement.inputs))
-            chain = evolve(statement, motif=self.deriver.name(folded), inputs=inputs)
+            chain = evolve(
+                statement,
+                motif=self.deriver.name(folded),
+                inputs=inputs,
+                arguments=folded.taken(statement.arguments),
+            )
             if self.deriver.terms is not None:
-                chain = evolve(chain, arguments=(), length=size, reductions=())
+                chain = evolve(chain, length=size, reductions=())
                 chain = evolve(chain, tie=shared_alone(statement.tie))
             yield chain
             return
@@ -357,11 +383,12 @@ class _BodyDeriver:
             for t, port in zip(statement.targets, instance.outputs, strict=True)
             if port in alive
         ]
+        variant = self.deriver.variant(path)
         return tree.Instantiation(
             tuple(targets),
-            self.deriver.name(self.deriver.variant(path)),
+            self.deriver.name(variant),
             tuple(_reference(self.deriver.full.node(s).name, span) for s in sources),
-            self.deriver.arguments(_arguments(dict(instance.parameters), span)),
+            variant.taken(_arguments(dict(instance.parameters), span)),
             shared_alone(statement.tie),
             span=span,
         )

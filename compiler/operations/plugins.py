@@ -38,6 +38,7 @@ Module = TypeVar("Module", bound=type)
 Ends: TypeAlias = tuple[int | None, int | None]
 
 _ANY_COUNT: Final = (0, None)
+_EMITTED: Final = ("network", "supernet")  # modules that runs write, and that import plugins
 _OTHERS: Final[set[str]] = set()  # modules that have registered no primitive
 
 
@@ -155,6 +156,10 @@ def load_plugin(name: str) -> None:
         stem = Path(name).stem
         remedy = f"write the module's name: `--plugin {stem if stem.isidentifier() else 'my_ops'}`"
         raise DiagnosticError(Diagnostic("D432", f"`{name}` is no module", help=remedy))
+    if name in _EMITTED:
+        remedy = f"rename it: trained networks and supernets are `{name}.py` in their folders"
+        message = f"a plugin cannot be called `{name}`"
+        raise DiagnosticError(Diagnostic("D432", message, help=remedy))
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
@@ -178,7 +183,10 @@ def _not_imported(name: str, error: BaseException) -> Diagnostic:
         remedy = "check the name; it is looked up in the working directory and on PYTHONPATH"
     else:
         last = traceback.extract_tb(error.__traceback__)[-1]
-        notes.append(f"at {last.filename}:{last.lineno}")
+        place = (last.filename, last.lineno)
+        if isinstance(error, SyntaxError) and error.filename:
+            place = (error.filename, error.lineno)
+        notes.append(f"at {place[0]}:{place[1]}")
         remedy = "mend the module; `python -c 'import ...'` shows the same"
     message = f"cannot import the plugin `{name}`"
     return Diagnostic("D432", message, notes=tuple(notes), help=remedy.replace("...", name))
@@ -348,7 +356,15 @@ class _Made:
             for inner in module.modules():
                 if isinstance(inner, (nn.Embedding, nn.EmbeddingBag)):
                     inner.register_forward_pre_hook(note, with_kwargs=True)
-            output = module(torch.empty(2, *source))
+            if any(nn.parameter.is_lazy(p) for p in (*module.parameters(), *module.buffers())):
+                message = f"`{self.cls.__name__}` leaves sizes to the first input that it sees"
+                raise ShapeError(message, "make its modules of `channels` instead of lazy ones")
+            given = torch.empty(2, *source)
+            before = given._version
+            output = module(given)
+            if given._version != before:
+                message = f"`{self.cls.__name__}` writes over its input, which others may read"
+                raise ShapeError(message, "leave it as it is: `nn.ReLU()` without `inplace=True`")
         tensors = {name: t.shape for name, t in module.state_dict().items() if t.dim()}
         if self.channelwise:
             _check_channelwise(self.cls, source[0], {**tensors, "output": output.shape[1:]})

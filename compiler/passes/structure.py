@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import networkx as nx
 
-from bayesnas.compiler.graph.model import Connection, Edge, Graph, topological
+from bayesnas.compiler.graph.model import Connection, Edge, Graph, RetainConstraint, topological
 from bayesnas.compiler.graph.scans import ways_back
 from bayesnas.compiler.graph.walks import drop_dead, reach, scope_graphs
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
+
+_UNTIE = "give both the same, or let one of them choose for itself: without `tied`"
 
 
 def check_structure(graph: Graph) -> Graph:
@@ -26,7 +28,7 @@ def check_structure(graph: Graph) -> Graph:
             (an input leads nowhere), D239 (tied instances with different candidates).
     """
     errors = _cycles(graph)
-    errors = errors or [*_loose_ends(graph), *_unequal_ties(graph)]
+    errors = errors or [*_loose_ends(graph), *_unequal_ties(graph), *_unequal_retains(graph)]
     if errors:
         distinct = {(e.code, e.message, e.span): e for e in errors}
         raise DiagnosticError(*distinct.values())
@@ -116,8 +118,33 @@ def _unequal_ties(graph: Graph) -> list[Diagnostic]:
             f"`{scope.path}` has {quote(group.rpartition(':')[2] for group in _groups(c))}"
             for scope, c in zip(scopes, (other, connection), strict=True)
         )
-        remedy = "give both the same, or let one of them choose for itself: without `tied`"
-        errors.append(Diagnostic("D239", message, connection.edges[0].span, "", notes, remedy))
+        errors.append(Diagnostic("D239", message, connection.edges[0].span, "", notes, _UNTIE))
+    return errors
+
+
+def _unequal_retains(graph: Graph) -> list[Diagnostic]:
+    """Tied instances choose the same edges into a retained node, so that all must have them."""
+    strictest: dict[str, RetainConstraint] = {}
+    for retain in graph.retains:
+        before = strictest.setdefault(retain.node, retain)
+        if retain.count < before.count:
+            strictest[retain.node] = retain
+    first: dict[tuple[str, str], tuple[RetainConstraint, set[str]]] = {}
+    errors = []
+    for retain in strictest.values():
+        node = graph.node(retain.node)
+        scope = graph.instances[node.scope]
+        into = graph.connections(retain.node)
+        ties = {_groups(c)[0].rpartition(":")[0] for c in into if c.searched}
+        other, theirs = first.setdefault((scope.group_path, node.name), (retain, ties))
+        if theirs == ties and other.count == retain.count:
+            continue
+        what = "searched edges" if theirs != ties else "numbers of edges that stay"
+        counts = (len(theirs), len(ties)) if theirs != ties else (other.count, retain.count)
+        paths = (graph.instances[graph.node(other.node).scope].path, scope.path)
+        message = f"tied instances of `{scope.motif}` have different {what} into `{node.name}`"
+        notes = tuple(f"`{p}` has {n}" for p, n in zip(paths, counts, strict=True))
+        errors.append(Diagnostic("D239", message, retain.span, "", notes, _UNTIE))
     return errors
 
 

@@ -331,6 +331,27 @@ def test_an_untied_chain_is_written_out() -> None:
     ]
 
 
+def test_numbers_that_nothing_reads_are_asked_for_nowhere() -> None:
+    """Nor passed on: a motif that wrote its chain out has no length."""
+    compiled = compile_text("""motif cell(x; wide = 4, twice = 2 * wide, unread = 1) -> (out) {
+    x ~> out : conv(3, twice) | conv(1, twice)
+}
+motif tower(x; layers, width) -> (out) {
+    body = chain cell(x; wide = width, unread = layers) times layers
+    out = sum(body)
+}
+network net(x: [4, 8, 8]; layers = 3, width = 2) -> (y: [4, 8, 8]) {
+    y = tower(x; layers = layers, width = width)
+}
+""")
+    removed = [e.id for n, e in enumerate(compiled.graph.searched()) if n in (0, 3, 4)]
+    text = assert_derives(compiled, removed)
+    assert "motif cell(x; wide = 4, twice = 2 * wide) -> (out) {" in text
+    assert "motif tower(x) -> (out) {" in text
+    assert "body[2] = cell(body[1]; wide = 2, twice = 4)" in text
+    assert "network net(x: [4, 8, 8]) -> (y: [4, 8, 8]) {" in text
+
+
 def test_instances_left_alike_share_a_motif() -> None:
     text = "motif m(a) -> (b) { a ~> b : conv(3) | conv(1) | skip }\n"
     compiled = compile_text(text + network("p = m(x)\nq = m(p)\nr = m(q)\nr -> y"))

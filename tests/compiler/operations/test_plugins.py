@@ -254,6 +254,13 @@ def test_its_shape_rule_refuses_inputs(folder: Path) -> None:
         ("    return shape", "    return shape / 2", "`scale` fails on [4, 8, 8]: TypeError"),
         ("channels * ratio, channels, 1", "3, channels, 1", "`scale` fails on [4, 8, 8]: Runtime"),
         ("(self, channels, ratio)", "(self, channels)", "`scale` fails on [4, 8, 8]: TypeError"),
+        ("(self.inner(z))", "(self.inner(z.mul_(2)))", "`Scale` writes over its input, which"),
+        (
+            "return self.outer",
+            "return nn.ReLU(inplace=True)(z) + self.outer",
+            "`Scale` writes over",
+        ),
+        ("nn.Conv2d(channels, ", "nn.LazyConv2d(", "`Scale` leaves sizes to the first input"),
     ],
 )
 def test_a_rule_that_its_module_contradicts(folder: Path, old: str, new: str, message: str) -> None:
@@ -324,6 +331,8 @@ def test_what_cannot_be_registered(folder: Path, old: str, new: str, reason: str
         ("plugged_bad", "1 / 0", "cannot import the plugin `plugged_bad`", "ZeroDivisionError"),
         ("plugged_exit", "raise SystemExit(3)", "cannot import the plugin `plugged_exit`", "3at "),
         ("plugged_syntax", "x =", "cannot import the plugin `plugged_syntax`", "SyntaxError"),
+        ("plugged_line", "\n\nx =", "cannot import the plugin `plugged_line`", "plugged_line.py:3"),
+        ("network", PLUGIN, "a plugin cannot be called `network`", ""),
         ("plugged_void", "x = 1", "the plugin `plugged_void` registers nothing", ""),
         ("plugged.py", PLUGIN, "`plugged.py` is no module", ""),
         ("../plugged", PLUGIN, "`../plugged` is no module", ""),

@@ -17,7 +17,36 @@ def structure(text: str) -> Graph:
 M = "motif m(a) -> (b) { a -> b }\n"
 DEAD_END = "motif dead(a) -> (b) { a -> b\n §z = a : skip }\n"
 
+TIED = """motif m(a; n = 2, k = 1) -> (b) {
+    node h[n]
+    a -> h : conv(1)
+    EDGES
+    b = sum(h)
+}
+"""
+BOTH = network("p = tied m(x)\nq = tied m(p; OTHER)\nq -> y")
+
+
+def tied(edges: str, other: str) -> str:
+    return TIED.replace("EDGES", edges) + BOTH.replace("OTHER", other)
+
+
 INVALID = {
+    # D239: tied instances that would choose differently
+    tied("§a ~> h[0] : if k == 1 then conv(3) | skip else conv(3) | max_pool(3)", "k = 2"): (
+        "D239",
+        "tied instances of `m` have different candidates",
+    ),
+    tied("node g\n h ~> g : conv(3) | skip\n §retain 1 into g\n g -> h[0]", "n = 3")
+    .replace("a -> h : conv(1)", "for j in 1..n { a -> h[j] : conv(1) }")
+    .replace("h ~> g", "h[1..] ~> g"): (
+        "D239",
+        "tied instances of `m` have different searched edges into `g`",
+    ),
+    tied("node e\n a ~> e : skip\n h[1] ~> e : skip\n §retain k into e\n e -> h[0]", "k = 2"): (
+        "D239",
+        "tied instances of `m` have different numbers of edges that stay into `e`",
+    ),
     # D213: cycles
     network("node h\nx -> h\n§h -> h\nh -> y"): ("D213", "a cycle: `h` depends on itself"),
     network("x -> y\n§y = y : skip"): ("D213", "a cycle: `y` depends on itself"),
@@ -173,3 +202,13 @@ def test_every_node_reaches_an_output_from_an_input(text: str) -> None:
     for node in graph.nodes():
         assert graph.incoming(node.id) or node.id in graph.root.inputs
         assert graph.outgoing(node.id) or node.id in graph.root.outputs
+
+
+def test_of_two_numbers_that_stay_the_least_counts_for_ties() -> None:
+    edges = "a ~> h[0] : skip | conv(3)\n a ~> h[1] : skip\n retain 2 into h\n retain 1 into h[0]"
+    structure(tied(edges, "k = 1"))
+
+
+def test_an_edge_that_one_tied_instance_lacks_is_not_chosen_there() -> None:
+    """Nothing keeps it elsewhere: each instance has a way without it."""
+    structure(tied("if k == 1 { a ~> h[0] : conv(3) | skip }", "k = 2"))
