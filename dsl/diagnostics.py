@@ -79,12 +79,16 @@ class Diagnostic:
 class DiagnosticError(Exception):
     """Carries diagnostics to the command line; ``status`` is the exit status (2 input, 1 work).
 
-    As text it is what the command line shows, for whoever calls from Python.
+    As text it is what the command line shows, for whoever calls from Python. A plugin may raise it
+    with a text of its own.
     """
 
-    def __init__(self, *diagnostics: Diagnostic, status: int = 2) -> None:
+    def __init__(self, *diagnostics: Diagnostic | str, status: int = 2) -> None:
         super().__init__(*diagnostics)
-        self.diagnostics = diagnostics
+        self.diagnostics = tuple(
+            Diagnostic("D605", d, help="see the plugin that says so") if isinstance(d, str) else d
+            for d in diagnostics
+        )
         self.status = status
 
     def __str__(self) -> str:

@@ -13,6 +13,7 @@ from attrs import evolve, frozen
 from torch.nn.functional import embedding
 
 from bayesnas.compiler.operations.plugins import loaded_plugins
+from bayesnas.compiler.operations.primitives import PRIMITIVES
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, memory_ran_out, quote
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.examples import CHUNK
@@ -80,7 +81,8 @@ def plugins_named(data: Data | None = None) -> Iterator[None]:
         message = f"{who} fails: {reason.rstrip('.')}"
         lookup = _Lookup.failed(error)
         notes = () if lookup is None else (lookup.told(data),)
-        remedy = _MEND if lookup is None else lookup.remedy(data)
+        fed = _MEND if _in_network(error.__traceback__) else "mend the plugin"
+        remedy = fed if lookup is None else lookup.remedy(data)
         diagnostic = Diagnostic("D605", message, notes=(place, *notes), help=remedy)
         raise DiagnosticError(diagnostic, status=1) from error
 
@@ -150,13 +152,19 @@ def _in_plugin(trace: TracebackType | None) -> tuple[str, str] | None:
 
 def _behind_plugins(trace: TracebackType | None, text: str) -> tuple[str, str] | None:
     """The network that failed where plugins are loaded, and what is known of the place."""
-    who = f"a network with the plugin {quote(loaded_plugins())}"
-    if loaded_plugins() and "device-side assert" in text:  # raised when next the GPU is asked
+    plugins = sorted({p.module for p in PRIMITIVES.values() if p.module})
+    who = f"a network with the plugin{'s' * (len(plugins) > 1)} {quote(plugins)}"
+    if plugins and "device-side assert" in text:  # raised when next the GPU is asked
         return who, "a GPU tells no place; `--device cpu` shows it"
-    names = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(trace)]
-    if loaded_plugins() and any(name.startswith(EMITTED) for name in names):
+    if plugins and _in_network(trace):
         return who, "not in the plugin's own code: what it returned may be no tensor, or another"
     return None
+
+
+def _in_network(trace: TracebackType | None) -> bool:
+    """Whether a network was run when something failed."""
+    names = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(trace)]
+    return any(name.startswith(EMITTED) for name in names)
 
 
 def lower_rate(learning_rate: float, place: str) -> str:

@@ -32,6 +32,14 @@ def waves(request):
 @bayesnas.data_source("nothing")
 def nothing(request):
     return 3
+
+@bayesnas.data_source("closed")
+def closed(request):
+    raise bayesnas.DiagnosticError("no waves today")
+
+@bayesnas.data_source("broken")
+def broken(request):
+    raise ValueError("not today")
 """
 NET = "network n(x: [4]) -> (y: [2]) { x -> y : linear(2) }"
 
@@ -53,6 +61,27 @@ def test_a_source_of_a_plugin_is_data_by_its_name(tmp_path: Path) -> None:
     assert result.test.quality > 0.9
     report, data = evaluate_run(RunOptions("", tmp_path / "o", device="cpu"))
     assert (report.score, data.name) == (result.test, "waves:300")
+
+
+@pytest.mark.usefixtures("waves")
+@pytest.mark.parametrize(
+    ("name", "message", "remedy", "status"),
+    [
+        ("closed", "no waves today", "see the plugin that says so", 2),
+        ("broken", "the plugin `own_waves` fails: ValueError: not today", "mend the plugin", 1),
+    ],
+)
+def test_a_source_may_refuse_or_fail(
+    name: str, message: str, remedy: str, status: int, tmp_path: Path
+) -> None:
+    options = RunOptions(name, tmp_path / "o", device="cpu")
+    with pytest.raises(DiagnosticError) as caught:
+        train(compile_text(NET), TrainSettings(), options)
+    [found] = caught.value.diagnostics
+    assert (found.code, found.message, found.help) == ("D605", message, remedy)
+    assert caught.value.status == status
+    assert not (tmp_path / "o").exists()
+    assert str(caught.value).startswith(f"error[D605]: {message}\n")
 
 
 @pytest.mark.usefixtures("waves")
