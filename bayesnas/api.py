@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -178,16 +179,14 @@ def search(
     budgets = parse_budgets([f"{cost}={limit}" for cost, limit in limits.items()])
     given = _given(resize, download, data_root, fit, target, level, stream, workers)
     read = _reading(data, given, standardise)
-    options = _options(data, out, seed, device, resume, force, read, listeners)
     if not isinstance(latencies, str | Path | None):
         raise _unreadable("latencies", latencies, "give the file that `bayesnas measure` wrote")
     table = read_latencies(None if latencies is None else Path(latencies))
     compiled = compiled.priced(table)
-    result = run(
-        Space(compiled, None, budgets, table),
-        _settings(SearchSettings, compiled, settings),
-        options,
-    )
+    options = _options(data, out, seed, device, resume, force, read, listeners)
+    with _left(options.out, out is None):
+        chosen = _settings(SearchSettings, compiled, settings)
+        result = run(Space(compiled, None, budgets, table), chosen, options)
     return Found(options.out, result, compile(options.out / "pruned.nas"))
 
 
@@ -256,7 +255,8 @@ def train(
     read = _reading(data, given, standardise)
     options = _options(data, out, seed, device, resume, force, read, listeners)
     values = {**(recipe_settings(str(recipe)) if recipe else {}), **settings}
-    result = run(compiled, _settings(TrainSettings, compiled, values), options)
+    with _left(options.out, out is None):
+        result = run(compiled, _settings(TrainSettings, compiled, values), options)
     return Trained(options.out, result, load_network(options.out))
 
 
@@ -372,6 +372,18 @@ def _options(
     if not isinstance(data, str) and data.reading is not None:
         data = evolve(data, reading=evolve(data.reading, standardise=read.standardise))
     return RunOptions(data, folder, int(seed), str(device), resume, force, read, tuple(listeners))
+
+
+@contextmanager
+def _left(folder: Path, temporary: bool) -> Iterator[None]:
+    """A temporary folder goes with a run that was refused before it wrote anything."""
+    try:
+        yield
+    except BaseException:
+        if temporary:
+            with suppress(OSError):  # it holds something
+                folder.rmdir()
+        raise
 
 
 def _settings(

@@ -241,3 +241,16 @@ def test_a_page_replaces_no_file_unasked() -> None:
     assert bayesnas.report(found, out="notes.txt", force=True).read_text("utf-8").startswith("<!")
     with pytest.raises(DiagnosticError, match=r"error\[D418\]: cannot read `runs = \["):
         bayesnas.report([found])  # type: ignore[arg-type]
+
+
+def test_a_call_that_is_refused_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    for call in (bayesnas.search, bayesnas.train):
+        with pytest.raises(DiagnosticError):
+            call(compile_text(ROWS), "npz:gone.npz")
+        with pytest.raises(DiagnosticError):
+            call(compile_text(ROWS), "npz:rows.npz", epochs=-1)
+    assert list((tmp_path / "temporary").iterdir()) == []

@@ -152,14 +152,20 @@ class Regression(Task):
         if count == predicted:
             return
         several = f"{count} numbers" if count > 1 else "a number"
+        if any(objective.port == node.name for objective in graph.objectives):
+            note = f"`{node.name}` learns a regression, as its objective says"
+            otherwise = "or give it another objective"
+        else:
+            note = "its targets are floating-point numbers, which are taken for a regression"
+            otherwise = "where they are classes, save whole numbers from 0 or texts"
         raise DiagnosticError(
             Diagnostic(
                 "D506",
-                f"`{data}` has {several} to predict an example, the network predicts {predicted}",
+                f"`{data}` has {several} to predict per example, the network predicts {predicted}",
                 node.span,
-                notes=("its targets are floating-point numbers, which are taken for a regression",),
+                notes=(note,),
                 help=f"declare the output as `{node.name}: [{count}]`, fed by `linear({count})`; "
-                "where they are classes, save whole numbers from 0 or texts",
+                f"{otherwise}",
             )
         )
 

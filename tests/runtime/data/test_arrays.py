@@ -324,7 +324,7 @@ WRONG: dict[str, tuple[Arrays, str, str]] = {
     "a label of all": (changed("y", lambda y: np.eye(3)[y].clip([1, 0, 0], 1)), "D514",
                        "`y` in `F` has the label `y0` in all examples"),
     "numbers for classes": (changed("y", lambda y: y + 0.5), "D506",
-                            "`npz:F` has a number to predict an example, the network predicts 3"),
+                            "`npz:F` has a number to predict per example, the network predicts 3"),
     "more numbers": (changed("y", lambda y: np.stack([y, y], 1) * 1.5), "D512",
                      "`y_test` in `F` has 1 numbers per example, `y` has 2"),
     "one number": (changed("y", lambda y: np.full(len(y), 0.5)), "D514",

@@ -191,8 +191,18 @@ def test_a_network_of_another_number_of_outputs() -> None:
     with pytest.raises(DiagnosticError) as caught:
         task.check(graph_of("network net(x: [4]) -> (y: [3]) { x -> y : linear(3) }"), "prices")
     [found] = caught.value.diagnostics
-    assert found.message == "`prices` has a number to predict an example, the network predicts 3"
+    assert found.message == "`prices` has a number to predict per example, the network predicts 3"
     assert found.help.startswith("declare the output as `y: [1]`, fed by `linear(1)`")
+
+
+def test_an_objective_that_was_asked_for_is_blamed() -> None:
+    text = "network n(x: [3]) -> (y: [4]) { x -> y : linear(4) }\nlearn { y = regression }"
+    task = task_of(np.arange(40) % 4, "`y`", objective=graph_of(text).objectives[0])
+    with pytest.raises(DiagnosticError) as caught:
+        task.check(graph_of(text), "data")
+    [found] = caught.value.diagnostics
+    assert found.notes == ("`y` learns a regression, as its objective says",)
+    assert found.help.endswith("fed by `linear(1)`; or give it another objective")
 
 
 def test_an_error_of_chance_is_about_what_it_is() -> None:
