@@ -55,6 +55,7 @@ _MAY_DIFFER: Final = (
     *("file", "copies", "spec", "device", "compile", "plugins", "versions", "examples"),
     *PLACES,
 )
+_HERE: Final = "__main__"  # the module of what a notebook or a script defines
 _STARTS: Final = ("weights", "compression")  # what a run began with that not all have
 _WORDS: Final = {
     "spec_hash": "spec",
@@ -117,6 +118,11 @@ class Run:
         world().check_same({n: value for n, value in record.items() if n not in elsewhere})
         if not run.writes:
             return run
+        if _HERE in record["plugins"]:
+            say_note(
+                "primitives of a notebook or script are in no file of their own: where those have "
+                "not run, this run cannot be opened"
+            )
         options.out.mkdir(parents=True, exist_ok=True)
         run._lock = lock(options.out)
         try:
@@ -310,7 +316,11 @@ def _settings(out: Path) -> dict[str, Any]:
     for plugin in settings["plugins"]:
         if plugin not in loaded_plugins():
             message = f"the run in `{out}` uses the plugin `{plugin}`"
-            raise DiagnosticError(Diagnostic("D434", message, help=f"add `--plugin {plugin}`"))
+            remedy = f"add `--plugin {plugin}`"
+            if plugin == _HERE:
+                message = f"the run in `{out}` uses primitives of a notebook or script"
+                remedy = "run what defines them first, or train with them in a file: `--plugin`"
+            raise DiagnosticError(Diagnostic("D434", message, help=remedy))
     plugins = plugin_hash(settings["plugins"])
     if settings.get("plugin_hash", plugins) != plugins:
         raise _begun_otherwise(out, ["plugin"])

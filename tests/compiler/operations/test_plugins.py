@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -407,3 +409,28 @@ def test_a_run_says_which_plugin_it_needs(folder: Path, capsys: pytest.CaptureFi
     del PRIMITIVES["scale"]
     assert main(["eval", "run"]) == 2
     assert "error[D434]: the run in `run` uses the plugin `plugged`" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("few_digits")
+def test_a_run_with_what_a_notebook_defines_says_that_no_file_has_it(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", cells)
+    exec(PLUGIN, vars(cells))
+    (folder / "s.nas").write_text(
+        "network n(image: [1, 8, 8]) -> (logits: [10]) {\n"
+        "    image -> logits : conv(3, 4, 2) >> scale >> global_avg_pool >> linear(10)\n}\n"
+    )
+    options = ["--data", "digits", "-o", "run", "--option", "epochs=1"]
+    assert main(["train", "s.nas", *options]) == 0
+    note = "note: primitives of a notebook or script are in no file of their own"
+    assert note in capsys.readouterr().err
+    assert main(["eval", "run"]) == 0
+    capsys.readouterr()
+    del PRIMITIVES["scale"]
+    assert main(["eval", "run"]) == 2
+    assert capsys.readouterr().err == (
+        "error[D434]: the run in `run` uses primitives of a notebook or script\n"
+        "  = help: run what defines them first, or train with them in a file: `--plugin`\n"
+    )
