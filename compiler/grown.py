@@ -11,7 +11,7 @@ from pathlib import Path
 
 from attrs import evolve
 
-from bayesnas.compiler.artifacts.derive import literal_number
+from bayesnas.compiler.artifacts.literals import literal_number
 from bayesnas.compiler.pipeline import Compiled, compile_loaded
 from bayesnas.compiler.program.definitions import OperationLike, operations_of, walk
 from bayesnas.compiler.program.names import given_nodes

@@ -14,11 +14,16 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
+from bayesnas.compiler.artifacts.literals import (
+    literal_arguments,
+    literal_number,
+    node_name,
+    node_reference,
+)
 from bayesnas.compiler.graph.model import Graph, Instance, Residual
 from bayesnas.compiler.program.definitions import names_read, operations_of
 from bayesnas.compiler.program.names import given_nodes
 from bayesnas.dsl import tree
-from bayesnas.dsl.diagnostics import Span
 
 if TYPE_CHECKING:
     from bayesnas.compiler.pipeline import Compiled
@@ -259,7 +264,7 @@ class _BodyDeriver:
         return f"{self.instance.path}.{name}" if self.instance.path else name
 
     def _is_alive(self, reference: tree.Reference) -> bool:
-        return self._identifier(_text(reference)) in self.deriver.pruned.network
+        return self._identifier(node_name(reference)) in self.deriver.pruned.network
 
     def _literal(self, reference: tree.Reference) -> tree.Reference:
         """A bare name of a chain that is written out means its last element."""
@@ -299,7 +304,7 @@ class _BodyDeriver:
 
     def _bare(self, target: tree.Reference) -> Iterator[tree.Statement]:
         """Declare a node whose definition is dead while other edges reach it."""
-        node = self.deriver.full.node(self._identifier(_text(target)))
+        node = self.deriver.full.node(self._identifier(node_name(target)))
         if target.index is None and node.role == "inner":
             declared = tree.Declared(target.name, span=target.span)
             yield tree.NodeDeclaration((declared,), span=target.span)
@@ -387,8 +392,8 @@ class _BodyDeriver:
         return tree.Instantiation(
             tuple(targets),
             self.deriver.name(variant),
-            tuple(_reference(self.deriver.full.node(s).name, span) for s in sources),
-            variant.taken(_arguments(dict(instance.parameters), span)),
+            tuple(node_reference(self.deriver.full.node(s).name, span) for s in sources),
+            variant.taken(literal_arguments(dict(instance.parameters), span)),
             shared_alone(statement.tie),
             span=span,
         )
@@ -397,32 +402,3 @@ class _BodyDeriver:
 def shared_alone(tie: tree.Sharing | None) -> tree.Share | None:
     """What is left of a tie where all is decided: weights may still be the same."""
     return tie if isinstance(tie, tree.Share) else None
-
-
-def _arguments(values: Mapping[str, int], span: Span) -> tuple[tree.Argument, ...]:
-    return tuple(
-        tree.Argument(name, literal_number(value, span), span=span)
-        for name, value in values.items()
-    )
-
-
-def literal_number(value: int, span: Span) -> tree.Expression:
-    """A whole number as it is written."""
-    number = tree.Number(abs(value), span=span)
-    return number if value >= 0 else tree.Unary("-", number, span=span)
-
-
-def _text(reference: tree.Reference) -> str:
-    """The node's name in its scope; references in residuals have literal indices."""
-    if isinstance(reference.index, tree.Index):
-        assert isinstance(reference.index.value, tree.Number)
-        return f"{reference.name}[{reference.index.value.value}]"
-    return reference.name
-
-
-def _reference(name: str, span: Span) -> tree.Reference:
-    plain, bracket, index = name.partition("[")
-    if not bracket:
-        return tree.Reference(plain, span=span)
-    number = tree.Number(int(index[:-1]), span=span)
-    return tree.Reference(plain, tree.Index(number, span=span), span=span)

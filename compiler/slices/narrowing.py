@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from bayesnas.compiler.artifacts.derive import derive_spec, literal_number
+from bayesnas.compiler.artifacts.derive import derive_spec
+from bayesnas.compiler.artifacts.literals import literal_number
 from bayesnas.compiler.graph.model import AnyStage, Edge, Graph, ParallelStage, Stage
 from bayesnas.compiler.operations.primitives import PRIMITIVES
 from bayesnas.compiler.slices.counts import Kept, kept_count, kept_numbers, kept_stage
