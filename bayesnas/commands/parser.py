@@ -66,6 +66,8 @@ def bayesnas_parser() -> argparse.ArgumentParser:
         command.fill(
             subparsers.add_parser(command.name, help=command.about, description=command.about)
         )
+    for one in (every := [*subparsers.choices.values()]):
+        one.siblings = every
     return parser
 
 

@@ -21,6 +21,7 @@ class CommandParser(argparse.ArgumentParser):
     """Of one command or of all."""
 
     words: Sequence[str] = ()  # that were to be parsed
+    siblings: Sequence[argparse.ArgumentParser] = ()  # all commands, where there are several
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """As argparse does, but that a command itself refuses what it does not know.
@@ -71,7 +72,7 @@ class CommandParser(argparse.ArgumentParser):
 
     def unknown_options(self) -> list[Diagnostic]:
         """Of all words that were given, those that are no options and look like some."""
-        names = {name for action in self._actions for name in action.option_strings}
+        names = _option_names(self)
         given = [word.partition("=")[0] for word in self.words if word.startswith("--")]
         unknown = [o for o in dict.fromkeys(given) if not any(n.startswith(o) for n in names)]
         return [self._unknown_option(option) for option in unknown]
@@ -80,7 +81,10 @@ class CommandParser(argparse.ArgumentParser):
         names = {name: action for action in self._actions for name in action.option_strings}
         setting = option.lstrip("-").replace("-", "_")
         remedy = f"`{self.prog} --help` lists its options"
-        if near := nearest(option, names):
+        owners = [p.prog for p in self.siblings if option in _option_names(p)]
+        if owners:
+            remedy = f"leave it out: it is an option of {quote(owners)}"
+        elif near := nearest(option, names):
             remedy = f"did you mean `{near}`?"
         elif given := [
             name
@@ -91,6 +95,10 @@ class CommandParser(argparse.ArgumentParser):
         elif "--set" in names:
             remedy += "; a parameter of the network is given as `--set NAME=VALUE`"
         return self.diagnostic(f"`{self.prog}` has no option `{option}`", remedy)
+
+
+def _option_names(parser: argparse.ArgumentParser) -> set[str]:
+    return {name for action in parser._actions for name in action.option_strings}
 
 
 def spelled(action: argparse.Action) -> str:
