@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from numbers import Integral
+from numbers import Integral, Number
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -94,16 +94,16 @@ class Trained:
 
 
 def compile(spec: str | Path, network: str | None = None, **parameters: int) -> Compiled:
-    """Compile a spec file, or a packaged spec by its name.
+    """Compile a spec file, a packaged spec by its name, or what the search in a folder has found.
 
     Args:
-        spec: ``"my_space.nas"`` or ``"darts_cell"``.
+        spec: ``"my_space.nas"``, ``"darts_cell"`` or ``"runs/search"``.
         network: which network of the file; the first, if none is named.
         parameters: of the network, over their defaults: ``cells=4``.
 
     Raises:
-        DiagnosticError: D417 (a parameter that is no whole number); whatever is wrong with the
-            spec, all errors of a pass at once.
+        DiagnosticError: D415 (no search has ended in the folder), D418 (a parameter that is no
+            whole number); whatever is wrong with the spec, all errors of a pass at once.
     """
     if not isinstance(spec, str | Path):
         raise _unreadable("spec", spec, "give a spec's file or name, or the folder of a search")
@@ -374,6 +374,11 @@ def _options(
     return RunOptions(data, folder, int(seed), str(device), resume, force, read, tuple(listeners))
 
 
+def _plain(value: int | float | str) -> int | float | str:
+    """A number of NumPy's, which is none of Python's and no JSON, as one of those."""
+    return value.item() if isinstance(value, Number) and hasattr(value, "item") else value
+
+
 @contextmanager
 def _left(folder: Path, temporary: bool) -> Iterator[None]:
     """A temporary folder goes with a run that was refused before it wrote anything."""
@@ -392,7 +397,9 @@ def _settings(
     """The spec's settings with those given over them."""
     kind = "search" if cls is SearchSettings else "train"
     # NumPy's numbers are no `int` or `float`, and no JSON.
-    given = {k: v.item() if hasattr(v, "item") else v for k, v in given.items()}
+    given = {
+        k: v.item() if isinstance(v, Number) and hasattr(v, "item") else v for k, v in given.items()
+    }
     for name, value in given.items():
         check_setting(kind, name, value, None)
     settings = make_settings(cls, completed({**compiled.settings(kind), **given}))

@@ -13,7 +13,7 @@ from attrs import evolve
 
 from bayesnas.compiler.artifacts.literals import literal_number
 from bayesnas.compiler.pipeline import Compiled, compile_loaded
-from bayesnas.compiler.program.definitions import OperationLike, operations_of, walk
+from bayesnas.compiler.program.definitions import OperationLike, declarations, operations_of, walk
 from bayesnas.compiler.program.names import given_nodes
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, quote, suggest
@@ -152,8 +152,11 @@ def _motif_remedy(found: Compiled, around: tree.Network) -> str:
     """How to say which of the motifs is meant, of those with as many ports as the cells there."""
     calls = [s for s in walk(around.body) if _calls(s) == CELL and isinstance(s, tree.MotifCall)]
     ports = {(len(given_nodes(call)), len(call.targets)) for call in calls}
+    lists = {name for name, node in declarations(around.body) if node.is_list}
+    given = [reference for call in calls for reference in given_nodes(call)]
+    counted = all(isinstance(r.index, tree.Index) or r.name not in lists for r in given)
     motifs = found.program.motifs.values()
-    names = [m.name for m in motifs if {(len(m.inputs), len(m.outputs))} == ports]
+    names = [m.name for m in motifs if not counted or {(len(m.inputs), len(m.outputs))} == ports]
     if not names:
         like = f"the ports that `{CELL}` has in `{around.name}`"
         return f"name a spec with a motif of {like}: this one has none"

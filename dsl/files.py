@@ -82,7 +82,7 @@ def check_free(
         DiagnosticError: D413.
     """
     if file.is_dir():
-        remedy = f"name a file, such as one in it: `-o {file / 'NAME'}`"
+        remedy = f"name a file, such as one in it: `{file / 'NAME'}`"
         raise DiagnosticError(Diagnostic("D413", f"`{file}` is a folder", help=remedy))
     if file.exists() and not force:
         remedy = f"{other}, or pass {forcing} to replace it"

@@ -158,7 +158,7 @@ def test_data_in_memory_is_not_fitted() -> None:
         ({"seed": True}, "D418", "cannot use the seed True"),
         ({"device": None}, "D412", "no device `None` on this machine"),
         ({"epochs": None}, "D231", "invalid value `None` of `epochs`"),
-        ({"workers": "2"}, "D418", "cannot use 2 processes"),
+        ({"workers": "2"}, "D418", "cannot read `workers = '2'`"),
         ({"target": 3}, "D418", "cannot read `target = 3`"),
         ({"listeners": None}, "D418", "cannot read `listeners = None`"),
         ({"budget": "flops=60M"}, "D418", "cannot read `budget = 'flops=60M'`"),

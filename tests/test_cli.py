@@ -621,7 +621,7 @@ def test_an_unknown_device(command: str, here: Path, run: Run, data: Path) -> No
 def test_no_processes(command: str, count: str, here: Path, run: Run, data: Path) -> None:
     write_tiny(here)
     ended = run(*work(command, "tiny.nas", f"folder:{data}"), "--workers", count)
-    assert_refused(ended, "D418", f"cannot use {count} processes")
+    assert_refused(ended, "D418", f"cannot read `workers = {count}`")
     assert "write a number from 0 to 256" in ended.err
 
 

@@ -25,8 +25,11 @@ REFUSED = {
                "did you mean `--budget`?"),
     "of another command": ([*SEARCH, "--recipe", "quick"],
                            "`bayesnas search` has no option `--recipe`", ROW,
-                           "leave it out: it is an option of `bayesnas estimate`, "
+                           "did you mean `--resize`? `--recipe` is an option of `bayesnas estimate`, "
                            "`bayesnas train`, `bayesnas compress` and `bayesnas compare`"),
+    "of another command, and nearly one of this": (
+        [*SEARCH, "--seeds", "0"], "`bayesnas search` has no option `--seeds`", ROW,
+        "did you mean `--seed`? `--seeds` is an option of `bayesnas compare`"),
     "setting": ([*SEARCH, "--rounds=3"], "`bayesnas search` has no option `--rounds`", ROW,
                 "write `--option rounds=VALUE`: it is a setting"),
     "parameter": ([*SEARCH, "--cells", "3"], "`bayesnas search` has no option `--cells`", ROW,

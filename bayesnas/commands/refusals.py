@@ -82,9 +82,12 @@ class CommandParser(argparse.ArgumentParser):
         setting = option.lstrip("-").replace("-", "_")
         remedy = f"`{self.prog} --help` lists its options"
         owners = [p.prog for p in self.siblings if option in _option_names(p)]
+        near = nearest(option, names)
         if owners:
             remedy = f"leave it out: it is an option of {quote(owners)}"
-        elif near := nearest(option, names):
+            if near:
+                remedy = f"did you mean `{near}`? `{option}` is an option of {quote(owners)}"
+        elif near:
             remedy = f"did you mean `{near}`?"
         elif given := [
             name

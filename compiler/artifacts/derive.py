@@ -211,7 +211,8 @@ class _Deriver:
                 return None
         inputs = tuple(p.name for p in original.inputs)
         outputs = tuple(p.name for p in original.outputs)
-        reducing = ("width", "stride") if chain.reductions else ()  # which asks for them
+        # A chain that reduces asks for the first two; networks that cells are put into give all.
+        reducing = ("width", "stride", "lag") if chain.reductions else ()
         distinct = list(dict.fromkeys(bodies.values()))
         if len(distinct) == 1:
             parameters = self._parameters(original, distinct[0], reducing)

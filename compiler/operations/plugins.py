@@ -150,14 +150,15 @@ def load_plugin(name: str) -> None:
     """Import a module that registers something, from the working directory or the path.
 
     Raises:
-        DiagnosticError: D432 (no such module, it fails, or it registers nothing).
+        DiagnosticError: D432 (no such module, it fails, it registers nothing, or is called like
+            what runs write).
     """
     if re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", name) is None or name.endswith(".py"):
         stem = Path(name).stem
         remedy = f"write the module's name: `--plugin {stem if stem.isidentifier() else 'my_ops'}`"
         raise DiagnosticError(Diagnostic("D432", f"`{name}` is no module", help=remedy))
-    if name in _EMITTED:
-        remedy = f"rename it: trained networks and supernets are `{name}.py` in their folders"
+    if (top := name.partition(".")[0]) in _EMITTED:
+        remedy = f"rename it: trained networks and supernets are `{top}.py` in their folders"
         message = f"a plugin cannot be called `{name}`"
         raise DiagnosticError(Diagnostic("D432", message, help=remedy))
     if "" not in sys.path:

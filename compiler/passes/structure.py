@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import networkx as nx
 
-from bayesnas.compiler.graph.model import Connection, Edge, Graph, RetainConstraint, topological
+from bayesnas.compiler.graph.model import Connection, Edge, Graph, topological
 from bayesnas.compiler.graph.scans import ways_back
 from bayesnas.compiler.graph.walks import drop_dead, reach, scope_graphs
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
@@ -124,28 +124,39 @@ def _unequal_ties(graph: Graph) -> list[Diagnostic]:
 
 def _unequal_retains(graph: Graph) -> list[Diagnostic]:
     """Tied instances choose the same edges into a retained node, so that all must have them."""
-    strictest: dict[str, RetainConstraint] = {}
+    counts: dict[str, int] = {}
     for retain in graph.retains:
-        before = strictest.setdefault(retain.node, retain)
-        if retain.count < before.count:
-            strictest[retain.node] = retain
-    first: dict[tuple[str, str], tuple[RetainConstraint, set[str]]] = {}
+        counts[retain.node] = min(retain.count, counts.get(retain.node, retain.count))
+    places = {_folded(graph, retain.node): retain.span for retain in graph.retains}
+    first: dict[tuple[str, str], str] = {}
     errors = []
-    for retain in strictest.values():
-        node = graph.node(retain.node)
-        scope = graph.instances[node.scope]
-        into = graph.connections(retain.node)
-        ties = {_groups(c)[0].rpartition(":")[0] for c in into if c.searched}
-        other, theirs = first.setdefault((scope.group_path, node.name), (retain, ties))
-        if theirs == ties and other.count == retain.count:
+    for node in graph.nodes():
+        key = _folded(graph, node.id)
+        if key not in places:
             continue
-        what = "searched edges" if theirs != ties else "numbers of edges that stay"
-        counts = (len(theirs), len(ties)) if theirs != ties else (other.count, retain.count)
-        paths = (graph.instances[graph.node(other.node).scope].path, scope.path)
-        message = f"tied instances of `{scope.motif}` have different {what} into `{node.name}`"
-        notes = tuple(f"`{p}` has {n}" for p, n in zip(paths, counts, strict=True))
-        errors.append(Diagnostic("D239", message, retain.span, "", notes, _UNTIE))
+        nodes = (first.setdefault(key, node.id), node.id)
+        edges = [[c for c in graph.connections(n) if c.searched] for n in nodes]
+        ties = [{_groups(c)[0].rpartition(":")[0] for c in into} for into in edges]
+        if ties[0] != ties[1]:
+            what = "searched edges"
+            has = ["edges from " + quote(graph.node(c.source).name for c in into) for into in edges]
+        elif counts.get(nodes[0]) != counts.get(nodes[1]):
+            what = "numbers of edges that stay"
+            has = [f"`retain {counts[n]}`" if n in counts else "no `retain`" for n in nodes]
+        else:
+            continue
+        paths = [graph.instances[graph.node(n).scope].path for n in nodes]
+        message = f"tied instances of `{graph.instances[node.scope].motif}` have different {what}"
+        notes = tuple(f"`{path}` has {one}" for path, one in zip(paths, has, strict=True))
+        message += f" into `{node.name}`"
+        errors.append(Diagnostic("D239", message, places[key], "", notes, _UNTIE))
     return errors
+
+
+def _folded(graph: Graph, node: str) -> tuple[str, str]:
+    """A node by what tied instances share: the path of their group and its name."""
+    found = graph.node(node)
+    return graph.instances[found.scope].group_path, found.name
 
 
 def _groups(connection: Connection) -> list[str]:

@@ -23,8 +23,8 @@ def draw_member(graph: Graph, seed: int) -> tuple[Member, Graph]:
     since a node keeps so many, is drawn anew), and where no draw fits, random values decide.
 
     Raises:
-        DiagnosticError: D601 (status 1) if none of `DRAWS` draws joins all inputs and outputs, D604
-            (status 1) if no member was found inside the budgets, D611 (a budget of time, and no
+        DiagnosticError: D601 (status 1) if no member was found that joins all inputs and outputs,
+            D604 (status 1) if none was found inside the budgets, D611 (a budget of time, and no
             latencies are known).
     """
     prices, space, random = Prices.of(graph, graph.budgets), member_space(graph), Random(seed)
@@ -37,10 +37,10 @@ def draw_member(graph: Graph, seed: int) -> tuple[Member, Graph]:
         if alive and prices.fit(member):
             return member, prune_to(graph, member)
         living = living or alive
-    if not living:
-        raise no_member(prices.unlimited())
-    member = _by_random_values(space, prices, random)
-    return member, prune_to(graph, member)
+    found = _by_random_values(space, prices, random)
+    if found is None:
+        raise no_member(prices if living else prices.unlimited())
+    return found, prune_to(graph, found)
 
 
 def random_member(space: MemberSpace, prices: Prices, random: Random) -> Member:
@@ -55,16 +55,16 @@ def random_member(space: MemberSpace, prices: Prices, random: Random) -> Member:
         member = space.draw(random)
         if prices.life.alive(member) and prices.fit(member):
             return member
-    return _by_random_values(space, prices, random)
+    found = _by_random_values(space, prices, random)
+    if found is None:
+        raise no_member(prices)
+    return found
 
 
-def _by_random_values(space: MemberSpace, prices: Prices, random: Random) -> Member:
+def _by_random_values(space: MemberSpace, prices: Prices, random: Random) -> Member | None:
     # In the space's own order: sets have another in each process.
     values = {o: random.random() for c in space.connections for o in c.options}
-    best = best_member(space, values, prices)
-    if best is None:
-        raise no_member(prices)
-    return best
+    return best_member(space, values, prices)
 
 
 def no_member(prices: Prices, status: int = 1) -> DiagnosticError:

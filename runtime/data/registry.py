@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from importlib import import_module
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, cast, get_args
 
@@ -61,10 +62,11 @@ def _columns(target: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def _processes(_: object, __: Attribute[Any], count: int | None) -> None:
-    whole = isinstance(count, int) and not isinstance(count, bool)
+    whole = isinstance(count, Integral) and not isinstance(count, bool)
     if count is not None and not (whole and 0 <= count <= MOST_WORKERS):
-        remedy = f"write a number from 0 to {MOST_WORKERS}, or leave `--workers` out"
-        raise DiagnosticError(Diagnostic("D418", f"cannot use {count} processes", help=remedy))
+        remedy = f"write a number from 0 to {MOST_WORKERS}, or leave it out"
+        message = f"cannot read `workers = {count!r}`"
+        raise DiagnosticError(Diagnostic("D418", message, help=remedy))
 
 
 @frozen

@@ -81,7 +81,9 @@ def plugins_named(data: Data | None = None) -> Iterator[None]:
         message = f"{who} fails: {reason.rstrip('.')}"
         lookup = _Lookup.failed(error)
         notes = () if lookup is None else (lookup.told(data),)
-        fed = _MEND if _in_network(error.__traceback__) else "mend the plugin"
+        trace = error.__traceback__
+        loading = _in_plugin(trace) is not None and not _in_network(trace)
+        fed = "mend the plugin" if loading else _MEND
         remedy = fed if lookup is None else lookup.remedy(data)
         diagnostic = Diagnostic("D605", message, notes=(place, *notes), help=remedy)
         raise DiagnosticError(diagnostic, status=1) from error

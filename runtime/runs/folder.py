@@ -120,8 +120,8 @@ class Run:
             return run
         if _HERE in record["plugins"]:
             say_note(
-                "primitives of a notebook or script are in no file of their own: where those have "
-                "not run, this run cannot be opened"
+                "primitives or data of a notebook or script are in no file of their own: where "
+                "those have not run, this run cannot be opened"
             )
         options.out.mkdir(parents=True, exist_ok=True)
         run._lock = lock(options.out)
@@ -318,7 +318,7 @@ def _settings(out: Path) -> dict[str, Any]:
             message = f"the run in `{out}` uses the plugin `{plugin}`"
             remedy = f"add `--plugin {plugin}`"
             if plugin == _HERE:
-                message = f"the run in `{out}` uses primitives of a notebook or script"
+                message = f"the run in `{out}` uses primitives or data of a notebook or script"
                 remedy = "run what defines them first, or train with them in a file: `--plugin`"
             raise DiagnosticError(Diagnostic("D434", message, help=remedy))
     plugins = plugin_hash(settings["plugins"])

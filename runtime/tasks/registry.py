@@ -14,11 +14,12 @@ from bayesnas.runtime import tasks as package
 from bayesnas.runtime.tasks.classification import Classification
 from bayesnas.runtime.tasks.interface import Task
 from bayesnas.runtime.tasks.parts import Array, column_names
+from bayesnas.runtime.tasks.pixels.classes import PixelClassification
 
 
 @cache
 def tasks() -> tuple[type[Task], ...]:
-    """By the names of their modules; classification, which explains what fits no other, last."""
+    """By the names of their modules; those that explain what fits no other, by output, last."""
     kinds: dict[type[Task], None] = {}
     for entry in walk_packages(package.__path__, f"{package.__name__}."):
         module = import_module(entry.name)
@@ -27,8 +28,8 @@ def tasks() -> tuple[type[Task], ...]:
             for value in vars(module).values()
             if isinstance(value, type) and issubclass(value, Task) and not isabstract(value)
         )
-    kinds.pop(Classification)
-    return (*kinds, Classification)
+    explaining = (PixelClassification, Classification)
+    return (*(kind for kind in kinds if kind not in explaining), *explaining)
 
 
 def task_of(

@@ -358,7 +358,7 @@ def _masks(array: Array, place: str) -> Array:
     if array.ndim == 4 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim < 2:
-        remedy = "save a mask an example: the number of the class at each pixel"
+        remedy = "save a mask per example: the number of the class at each pixel"
         raise wrong(place, "D512", f"is {list(array.shape)}, not [N, H, W]", remedy)
     if array.size == 0:
         raise wrong(place, "D512", f"is empty: {list(array.shape)}", "save some examples")

@@ -335,6 +335,7 @@ def test_what_cannot_be_registered(folder: Path, old: str, new: str, reason: str
         ("plugged_syntax", "x =", "cannot import the plugin `plugged_syntax`", "SyntaxError"),
         ("plugged_line", "\n\nx =", "cannot import the plugin `plugged_line`", "plugged_line.py:3"),
         ("network", PLUGIN, "a plugin cannot be called `network`", ""),
+        ("network.ops", None, "a plugin cannot be called `network.ops`", ""),
         ("plugged_void", "x = 1", "the plugin `plugged_void` registers nothing", ""),
         ("plugged.py", PLUGIN, "`plugged.py` is no module", ""),
         ("../plugged", PLUGIN, "`../plugged` is no module", ""),
@@ -424,13 +425,13 @@ def test_a_run_with_what_a_notebook_defines_says_that_no_file_has_it(
     )
     options = ["--data", "digits", "-o", "run", "--option", "epochs=1"]
     assert main(["train", "s.nas", *options]) == 0
-    note = "note: primitives of a notebook or script are in no file of their own"
+    note = "note: primitives or data of a notebook or script are in no file of their own"
     assert note in capsys.readouterr().err
     assert main(["eval", "run"]) == 0
     capsys.readouterr()
     del PRIMITIVES["scale"]
     assert main(["eval", "run"]) == 2
     assert capsys.readouterr().err == (
-        "error[D434]: the run in `run` uses primitives of a notebook or script\n"
+        "error[D434]: the run in `run` uses primitives or data of a notebook or script\n"
         "  = help: run what defines them first, or train with them in a file: `--plugin`\n"
     )

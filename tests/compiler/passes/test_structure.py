@@ -43,6 +43,18 @@ INVALID = {
         "D239",
         "tied instances of `m` have different searched edges into `g`",
     ),
+    tied(
+        "node e\n a ~> e : skip\n h[1] ~> e : skip\n"
+        " if k == 1 { §retain 1 into e } else { h[0] ~> e : skip }\n out = sum(e)",
+        "k = 2",
+    )
+    .replace("-> (b)", "-> (b, out)")
+    .replace("p = ", "p, u = ")
+    .replace("q = ", "q, v = ")
+    .replace("q -> y", "{q, u, v} -> y"): (
+        "D239",
+        "tied instances of `m` have different searched edges into `e`",
+    ),
     tied("node e\n a ~> e : skip\n h[1] ~> e : skip\n §retain k into e\n e -> h[0]", "k = 2"): (
         "D239",
         "tied instances of `m` have different numbers of edges that stay into `e`",
