@@ -26,7 +26,8 @@ REFUSED = {
     "of another command": ([*SEARCH, "--recipe", "quick"],
                            "`bayesnas search` has no option `--recipe`", ROW,
                            "did you mean `--resize`? `--recipe` is an option of "
-                           "`bayesnas estimate`, `bayesnas train`, `bayesnas compress` and `bayesnas compare`"),
+                           "`bayesnas estimate`, `bayesnas train`, `bayesnas compress` and "
+                           "`bayesnas compare`"),
     "of another command, and nearly one of this": (
         [*SEARCH, "--seeds", "0"], "`bayesnas search` has no option `--seeds`", ROW,
         "did you mean `--seed`? `--seeds` is an option of `bayesnas compare`"),
