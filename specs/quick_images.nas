@@ -27,7 +27,7 @@ network quick_images(image: [3, 32, 32]; width = 32, classes = 10) -> (logits: [
     coarse = stage(half; width = 4 * width)
     coarse -> logits : global_avg_pool >> linear(classes)
     budget parameters <= 600K
-    budget flops <= 45M
+    budget flops <= 80M
 }
 
 search {
@@ -39,4 +39,4 @@ search {
     augment = shift_flip
 }
 
-train { epochs = 75; augment = shift_flip; cutout = 12; label_smoothing = 0.1 }
+train { epochs = 80; augment = shift_flip; cutout = 12; label_smoothing = 0.1 }
