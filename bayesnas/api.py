@@ -29,7 +29,14 @@ from bayesnas.compiler.settings import (
 )
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
 from bayesnas.dsl.files import check_free
-from bayesnas.runtime.data.registry import ROOT, DataOptions, Fit, Level, Standardise
+from bayesnas.runtime.data.registry import (
+    ROOT,
+    DataOptions,
+    Fit,
+    Level,
+    Standardise,
+    unreadable,
+)
 from bayesnas.runtime.data.registry import check_use as check_reading
 from bayesnas.runtime.runs.ownership import spec_file
 
@@ -106,10 +113,10 @@ def compile(spec: str | Path, network: str | None = None, **parameters: int) -> 
             whole number); whatever is wrong with the spec, all errors of a pass at once.
     """
     if not isinstance(spec, str | Path):
-        raise _unreadable("spec", spec, "give a spec's file or name, or the folder of a search")
+        raise unreadable("spec", spec, "give a spec's file or name, or the folder of a search")
     for name, value in parameters.items():
         if not isinstance(value, Integral) or isinstance(value, bool):
-            raise _unreadable(name, value, "give a whole number")
+            raise unreadable(name, value, "give a whole number")
     values = {name: int(value) for name, value in parameters.items()}
     return compile_spec(spec_file(spec), values, network)
 
@@ -180,11 +187,11 @@ def search(
     given = _given(resize, download, data_root, fit, target, level, stream, workers)
     read = _reading(data, given, standardise)
     if not isinstance(latencies, str | Path | None):
-        raise _unreadable("latencies", latencies, "give the file that `bayesnas measure` wrote")
+        raise unreadable("latencies", latencies, "give the file that `bayesnas measure` wrote")
     table = read_latencies(None if latencies is None else Path(latencies))
     compiled = compiled.priced(table)
     options = _options(data, out, seed, device, resume, force, read, listeners)
-    with _left(options.out, out is None):
+    with _temporary(options.out, out is None):
         chosen = _settings(SearchSettings, compiled, settings)
         result = run(Space(compiled, None, budgets, table), chosen, options)
     return Found(options.out, result, compile(options.out / "pruned.nas"))
@@ -255,7 +262,7 @@ def train(
     read = _reading(data, given, standardise)
     options = _options(data, out, seed, device, resume, force, read, listeners)
     values = {**(recipe_settings(str(recipe)) if recipe else {}), **settings}
-    with _left(options.out, out is None):
+    with _temporary(options.out, out is None):
         result = run(compiled, _settings(TrainSettings, compiled, values), options)
     return Trained(options.out, result, load_network(options.out))
 
@@ -280,7 +287,7 @@ def report(
     remedy = "name what `search` or `train` returned, or the folder of a run"
     for run in runs:
         if not isinstance(run, Found | Trained | str | Path):
-            raise _unreadable("runs", run, remedy)
+            raise unreadable("runs", run, remedy)
     folders = [run.folder if isinstance(run, Found | Trained) else Path(run) for run in runs]
     if not folders:
         raise DiagnosticError(Diagnostic("D415", "no run to report", help=remedy))
@@ -291,14 +298,10 @@ def report(
     return page
 
 
-def _unreadable(name: str, value: object, remedy: str) -> DiagnosticError:
-    return DiagnosticError(Diagnostic("D418", f"cannot read `{name} = {value!r}`", help=remedy))
-
-
 def _table(name: str, value: Mapping[_Key, _Value] | None, example: str) -> Mapping[_Key, _Value]:
     """An argument that gives values by name; empty where it is left out."""
     if value is not None and not isinstance(value, Mapping):
-        raise _unreadable(name, value, f"give a dictionary, such as `{example}`")
+        raise unreadable(name, value, f"give a dictionary, such as `{example}`")
     return value or {}
 
 
@@ -364,7 +367,7 @@ def _options(
 
     check_seed(seed)
     if not isinstance(listeners, Iterable):
-        raise _unreadable("listeners", listeners, "give a list of functions")
+        raise unreadable("listeners", listeners, "give a list of functions")
     if resume and out is None:
         remedy = "name the folder of the run that is to be gone on with: `out=`"
         raise DiagnosticError(Diagnostic("D414", "nothing to resume without a folder", help=remedy))
@@ -380,12 +383,12 @@ def _plain(value: int | float | str) -> int | float | str:
 
 
 @contextmanager
-def _left(folder: Path, temporary: bool) -> Iterator[None]:
+def _temporary(folder: Path, is_temporary: bool) -> Iterator[None]:
     """A temporary folder goes with a run that was refused before it wrote anything."""
     try:
         yield
     except BaseException:
-        if temporary:
+        if is_temporary:
             with suppress(OSError):  # it holds something
                 folder.rmdir()
         raise
@@ -396,10 +399,7 @@ def _settings(
 ) -> Settings:
     """The spec's settings with those given over them."""
     kind = "search" if cls is SearchSettings else "train"
-    # NumPy's numbers are no `int` or `float`, and no JSON.
-    given = {
-        k: v.item() if isinstance(v, Number) and hasattr(v, "item") else v for k, v in given.items()
-    }
+    given = {name: _plain(value) for name, value in given.items()}
     for name, value in given.items():
         check_setting(kind, name, value, None)
     settings = make_settings(cls, completed({**compiled.settings(kind), **given}))

@@ -215,19 +215,21 @@ class _Deriver:
         reducing = ("width", "stride", "lag") if chain.reductions else ()
         distinct = list(dict.fromkeys(bodies.values()))
         if len(distinct) == 1:
-            parameters = self._parameters(original, distinct[0], reducing)
-            return _Variant(chain.motif, parameters, inputs, outputs, distinct[0])
-        if set(bodies) != {1, 2}:
+            [body] = distinct
+        elif set(bodies) == {1, 2}:
+            body = (self._by_stride(bodies[1], bodies[2]),)
+        else:
             return None
-        condition = tree.Binary(
-            "==",
-            tree.Name("stride", span=self.span),
-            tree.Number(1, span=self.span),
-            span=self.span,
-        )
-        branch = tree.Branch(condition, bodies[1], bodies[2], span=self.span)
-        parameters = self._parameters(original, (branch,), reducing)
-        return _Variant(chain.motif, parameters, inputs, outputs, (branch,))
+        parameters = self._parameters(original, body, reducing)
+        return _Variant(chain.motif, parameters, inputs, outputs, body)
+
+    def _by_stride(
+        self, whole: tuple[tree.Statement, ...], halved: tuple[tree.Statement, ...]
+    ) -> tree.Branch:
+        """One body of links that reduce and of those that do not."""
+        stride = tree.Name("stride", span=self.span)
+        is_one = tree.Binary("==", stride, tree.Number(1, span=self.span), span=self.span)
+        return tree.Branch(is_one, whole, halved, span=self.span)
 
 
 @frozen

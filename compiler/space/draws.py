@@ -37,10 +37,10 @@ def draw_member(graph: Graph, seed: int) -> tuple[Member, Graph]:
         if alive and prices.fit(member):
             return member, prune_to(graph, member)
         living = living or alive
-    found = _by_random_values(space, prices, random)
-    if found is None:
+    best = _by_random_values(space, prices, random)
+    if best is None:
         raise no_member(prices if living else prices.unlimited())
-    return found, prune_to(graph, found)
+    return best, prune_to(graph, best)
 
 
 def random_member(space: MemberSpace, prices: Prices, random: Random) -> Member:
@@ -55,10 +55,10 @@ def random_member(space: MemberSpace, prices: Prices, random: Random) -> Member:
         member = space.draw(random)
         if prices.life.alive(member) and prices.fit(member):
             return member
-    found = _by_random_values(space, prices, random)
-    if found is None:
+    best = _by_random_values(space, prices, random)
+    if best is None:
         raise no_member(prices)
-    return found
+    return best
 
 
 def _by_random_values(space: MemberSpace, prices: Prices, random: Random) -> Member | None:

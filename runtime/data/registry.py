@@ -35,6 +35,11 @@ ROOT: Final = Path("data")
 MOST_WORKERS: Final = 256
 
 
+def unreadable(name: str, value: object, remedy: str) -> DiagnosticError:
+    """D418: an argument called ``name`` does not take a value."""
+    return DiagnosticError(Diagnostic("D418", f"cannot read `{name} = {value!r}`", help=remedy))
+
+
 def check_word(name: str, value: object, words: Collection[object]) -> None:
     """Refuse a word that an argument called ``name`` does not take.
 
@@ -43,7 +48,7 @@ def check_word(name: str, value: object, words: Collection[object]) -> None:
     """
     if value not in words:
         remedy = f"choose from {quote(str(word) for word in words if word is not None)}"
-        raise DiagnosticError(Diagnostic("D418", f"cannot read `{name} = {value!r}`", help=remedy))
+        raise unreadable(name, value, remedy)
 
 
 def _one_of(*words: object) -> Callable[[object, Attribute[Any], object], None]:
@@ -55,9 +60,7 @@ def _columns(target: str | Iterable[str]) -> tuple[str, ...]:
     columns = (target,) if isinstance(target, str) or not isinstance(target, Iterable) else target
     for name in (names := tuple(columns)):
         if not isinstance(name, str):
-            remedy = "give the name of a column, or a list of names"
-            message = f"cannot read `target = {target!r}`"
-            raise DiagnosticError(Diagnostic("D418", message, help=remedy))
+            raise unreadable("target", target, "give the name of a column, or a list of names")
     return names
 
 
@@ -65,8 +68,7 @@ def _processes(_: object, __: Attribute[Any], count: int | None) -> None:
     whole = isinstance(count, Integral) and not isinstance(count, bool)
     if count is not None and not (whole and 0 <= count <= MOST_WORKERS):
         remedy = f"write a number from 0 to {MOST_WORKERS}, or leave it out"
-        message = f"cannot read `workers = {count!r}`"
-        raise DiagnosticError(Diagnostic("D418", message, help=remedy))
+        raise unreadable("workers", count, remedy)
 
 
 @frozen
