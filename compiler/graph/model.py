@@ -150,6 +150,16 @@ class Connection:
     edges: tuple[Edge, ...]
     relay: str | None = None  # id of i' once inserted
 
+    @property
+    def groups(self) -> list[str]:
+        """Of a searched one, the tied groups of its candidates."""
+        return [edge.searched_gate.group for edge in self.edges]
+
+    @property
+    def tie(self) -> str:
+        """Of a searched one, what it is called wherever tied instances choose for it."""
+        return self.groups[0].rpartition(":")[0]
+
 
 @frozen
 class Residual:
@@ -299,6 +309,11 @@ class Graph:
     def searched(self) -> list[Edge]:
         """The searched edges by gate number."""
         return [edge for edge in self.edges() if edge.gate is not None]
+
+    def folded(self, node: str) -> str:
+        """A node's name with tied instances folded together."""
+        place = self.node(node)
+        return f"{self.instances[place.scope].group_path}.{place.name}"
 
     def incoming(self, node: str) -> list[Edge]:
         """Edges into a node by their order."""

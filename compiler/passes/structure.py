@@ -107,15 +107,13 @@ def _unequal_ties(graph: Graph) -> list[Diagnostic]:
     for connection in graph.all_connections():
         if not connection.searched:
             continue
-        groups = _groups(connection)
-        tie = groups[0].rpartition(":")[0]
-        other = first.setdefault(tie, connection)
-        if set(_groups(other)) == set(groups):
+        other = first.setdefault(connection.tie, connection)
+        if set(other.groups) == set(connection.groups):
             continue
         scopes = [graph.instances[c.edges[0].scope] for c in (other, connection)]
         message = f"tied instances of `{scopes[0].motif}` have different candidates"
         notes = tuple(
-            f"`{scope.path}` has {quote(group.rpartition(':')[2] for group in _groups(c))}"
+            f"`{scope.path}` has {quote(group.rpartition(':')[2] for group in c.groups)}"
             for scope, c in zip(scopes, (other, connection), strict=True)
         )
         errors.append(Diagnostic("D239", message, connection.edges[0].span, "", notes, _UNTIE))
@@ -127,16 +125,16 @@ def _unequal_retains(graph: Graph) -> list[Diagnostic]:
     counts: dict[str, int] = {}
     for retain in graph.retains:
         counts[retain.node] = min(retain.count, counts.get(retain.node, retain.count))
-    places = {_folded(graph, retain.node): retain.span for retain in graph.retains}
-    first: dict[tuple[str, str], str] = {}
+    places = {graph.folded(retain.node): retain.span for retain in graph.retains}
+    first: dict[str, str] = {}
     errors = []
     for node in graph.nodes():
-        key = _folded(graph, node.id)
+        key = graph.folded(node.id)
         if key not in places:
             continue
         nodes = (first.setdefault(key, node.id), node.id)
         edges = [[c for c in graph.connections(n) if c.searched] for n in nodes]
-        ties = [{_groups(c)[0].rpartition(":")[0] for c in into} for into in edges]
+        ties = [{c.tie for c in into} for into in edges]
         if ties[0] != ties[1]:
             what = "searched edges"
             has = ["edges from " + quote(graph.node(c.source).name for c in into) for into in edges]
@@ -151,16 +149,6 @@ def _unequal_retains(graph: Graph) -> list[Diagnostic]:
         message += f" into `{node.name}`"
         errors.append(Diagnostic("D239", message, places[key], "", notes, _UNTIE))
     return errors
-
-
-def _folded(graph: Graph, node: str) -> tuple[str, str]:
-    """A node by what tied instances share: the path of their group and its name."""
-    found = graph.node(node)
-    return graph.instances[found.scope].group_path, found.name
-
-
-def _groups(connection: Connection) -> list[str]:
-    return [edge.searched_gate.group for edge in connection.edges]
 
 
 def _leave_out(graph: Graph, node: str) -> str:

@@ -219,17 +219,15 @@ def member_space(graph: Graph) -> MemberSpace:
     options: dict[tuple[str, str], dict[str, None]] = {}
     for connection in graph.all_connections():
         if connection.searched:
-            groups = [edge.searched_gate.group for edge in connection.edges]
-            name = groups[0].rpartition(":")[0]
-            merged = options.setdefault((name, _folded(graph, connection.target)), {})
-            merged.update(dict.fromkeys(groups))
+            place = connection.tie, graph.folded(connection.target)
+            options.setdefault(place, {}).update(dict.fromkeys(connection.groups))
     retained: dict[str, int] = {}
     for retain in graph.retains:
-        node = _folded(graph, retain.node)
+        node = graph.folded(retain.node)
         retained[node] = min(retain.count, retained.get(node, retain.count))
     arriving = Counter(target for _, target in options)
     for retain in graph.retains:
-        node = _folded(graph, retain.node)
+        node = graph.folded(retain.node)
         _check_retained(retain, min(retained[node], arriving[node]), arriving[node])
     connections = tuple(
         SearchedConnection(name, target, tuple(groups))
@@ -245,9 +243,3 @@ def _check_retained(retain: RetainConstraint, kept: int, arriving: int) -> None:
         note = f"the limit is {MAX_RETAINED:,} for the product of both"
         remedy = "retain fewer, or let fewer searched connections arrive"
         raise DiagnosticError(Diagnostic("D224", message, retain.span, "", (note,), remedy))
-
-
-def _folded(graph: Graph, identifier: str) -> str:
-    """A node's name with tied instances folded together."""
-    node = graph.node(identifier)
-    return f"{graph.instances[node.scope].group_path}.{node.name}"
