@@ -115,6 +115,13 @@ def primitive(
             _wrong_name(name, cls)
             or _wrong_class(cls, cls, *forms)
             or _wrong_parameters(defaults, ends)
+            or _wrong_traits(
+                pure=pure,
+                channelwise=channelwise,
+                normalises=normalises,
+                overwritable=overwritable,
+                indices=indices or False,
+            )
             or (_wrong_norm(cls, *forms) if normalises else "")
         )
         if reason:
@@ -248,6 +255,13 @@ def _wrong_parameters(defaults: Mapping[str, int | None], ends: Mapping[str, End
     return ""
 
 
+def _wrong_traits(**traits: object) -> str:
+    for name, trait in traits.items():
+        if type(trait) is not bool:  # the text "no" would be taken for a yes
+            return f"`{name}` is neither True nor False"
+    return ""
+
+
 def _is_range(pair: object) -> bool:
     if not isinstance(pair, tuple) or len(pair) != 2:
         return False
@@ -281,10 +295,14 @@ def _source(cls: type, texts: Texts) -> str:
 
 def _flops(name: str, rule: FlopRule, source: Shape, target: Shape, arguments: Arguments) -> int:
     try:
-        return int(rule(source, target, **arguments))
+        flops = int(rule(source, target, **arguments))
     except Exception as error:
         message = f"the FLOP rule of `{name}` fails: {type(error).__name__}: {error}"
         raise DiagnosticError(Diagnostic("D433", message, help="mend the plugin")) from None
+    if flops < 0:
+        message = f"the FLOP rule of `{name}` says {flops:,} for {list(source)}"
+        raise DiagnosticError(Diagnostic("D433", message, help="mend the plugin: 0 or more"))
+    return flops
 
 
 @frozen

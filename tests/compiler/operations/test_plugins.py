@@ -272,11 +272,14 @@ def test_a_rule_that_its_module_contradicts(folder: Path, old: str, new: str, me
     assert message in diagnostic.message
 
 
-def test_a_flop_rule_that_fails(folder: Path) -> None:
-    plug(folder, PLUGIN.replace("s[0] * ratio", "s[7]"))
-    with pytest.raises(
-        DiagnosticError, match=r"error\[D433\]: the FLOP rule of `scale` fails: IndexError"
-    ):
+@pytest.mark.parametrize(
+    ("rule", "reason"),
+    [("s[7]", "fails: IndexError"), ("s[0] - 1_000", "says -9")],
+    ids=["an index", "a negative cost"],
+)
+def test_a_flop_rule_that_is_wrong(folder: Path, rule: str, reason: str) -> None:
+    plug(folder, PLUGIN.replace("s[0] * ratio", rule))
+    with pytest.raises(DiagnosticError, match=rf"error\[D433\]: the FLOP rule of `scale` {reason}"):
         graph_cost(graph_of(network("    y = x : scale")))
 
 
@@ -310,6 +313,12 @@ def test_a_flop_rule_that_fails(folder: Path) -> None:
             '{"ratio": 2}, in_place=nn.ReLU',
             "`ReLU` does not stand in `plugged`",
         ),
+        (
+            '{"ratio": 2}',
+            '{"ratio": 2}, indices="no"',
+            "`indices` is neither True nor False",
+        ),
+        ('{"ratio": 2}', '{"ratio": 2}, pure=1', "`pure` is neither True nor False"),
         (
             '{"ratio": 2}',
             '{"ratio": 2}, normalises=True',
