@@ -17,8 +17,10 @@ import pytest
 from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.space.choices import member_space
-from bayesnas.compiler.space.members import prune_to
+from bayesnas.compiler.space.members import group_costs, prune_to
+from bayesnas.compiler.space.prices import Prices, best_member
 from benchmarks.quality.judge import best_of_random, reliability, summary
+from benchmarks.quality.spaces import Droppable
 
 ROOM = Path(__file__).parents[1] / "benchmarks"
 PROGRAMS = [
@@ -53,6 +55,15 @@ def test_the_table_is_in_the_order_of_its_selection_scores() -> None:
     scores = [float(row["selection_mean"]) for row in table().values()]
     assert scores == sorted(scores, reverse=True)
     assert all(0 < float(row["test_mean"]) < 1 for row in table().values())
+
+
+def test_a_member_of_the_table_is_worth_what_the_table_says() -> None:
+    space = Droppable()
+    graph = space.compiled.graph
+    biggest = best_member(member_space(graph), group_costs(graph, "flops"), Prices.of(graph, ()))
+    assert biggest is not None
+    assert space.member_name(biggest) == "000000"
+    assert space.train(biggest, "cpu") == pytest.approx(71.91)
 
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.relative_to(ROOM).as_posix())

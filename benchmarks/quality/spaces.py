@@ -153,7 +153,12 @@ class Droppable(TrainedSpace):
     quick: ClassVar[Settings] = {"warmup_epochs": 0.3, "rounds": 2, "epochs": 0.1}
 
     def train(self, member: Member, device: str) -> float:
-        """Trained as the table's members were; kept in their log."""
+        """By the table; trained as its members were, and kept in their log, where it is not there.
+
+        To train one of the table's again would give another number by rounding alone.
+        """
+        if (accuracy := self.worth(member)) is not None:
+            return accuracy
         name, log = self.member_name(member), self.source.log
         scores = {row["member"]: row["test"] for row in logged(log)}
         if name not in scores:
