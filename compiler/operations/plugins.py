@@ -120,7 +120,7 @@ def primitive(
                 channelwise=channelwise,
                 normalises=normalises,
                 overwritable=overwritable,
-                indices=indices or False,
+                indices=False if indices is None else indices,
             )
             or (_wrong_norm(cls, *forms) if normalises else "")
         )

@@ -318,6 +318,7 @@ def test_a_flop_rule_that_is_wrong(folder: Path, rule: str, reason: str) -> None
             '{"ratio": 2}, indices="no"',
             "`indices` is neither True nor False",
         ),
+        ('{"ratio": 2}', '{"ratio": 2}, indices=0', "`indices` is neither True nor False"),
         ('{"ratio": 2}', '{"ratio": 2}, pure=1', "`pure` is neither True nor False"),
         (
             '{"ratio": 2}',
