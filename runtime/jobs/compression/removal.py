@@ -31,7 +31,8 @@ from bayesnas.runtime.weights.importance import IMPORTANCES
 from bayesnas.runtime.weights.priors.interface import Prior, Problem, inputs_of
 from bayesnas.runtime.weights.priors.registry import PRIORS
 from bayesnas.runtime.weights.priors.several import Several, parts_of
-from bayesnas.runtime.weights.removal import masked, narrow
+from bayesnas.runtime.weights.reconstruction import reconstructed, unread
+from bayesnas.runtime.weights.removal import masked, narrow, sliced_tensors
 from bayesnas.runtime.weights.subject import Subject
 from bayesnas.runtime.weights.turns import TURNS, Trial
 
@@ -122,11 +123,40 @@ class Removal:
                     kept = masks_judged[0].kept
                 group.stays = rows_of(group.subject, kept)
             found.append(group)
-        state = {name: w * stay[name] if name in stay else w for name, w in state.items()}
+        state = self._taken_over(state, kept, stay)
         narrowed = narrow(self.compiled, state, self.slices, kept)
         told = [(mask.loss, mask.cost) for mask in masks_judged]
         keep = self.judge.limits.layers
         return Cut(self.compiled, self.slices, found, kept, narrowed, keep, told)
+
+    def _taken_over(
+        self, state: Mapping[str, Tensor], kept: Kept, stay: Mapping[str, Tensor]
+    ) -> Mapping[str, Tensor]:
+        """The state once what stays has taken over what goes, with normalisation for it.
+
+        Where all that goes is zero already, it is as it was.
+
+        Args:
+            state: of the whole network.
+            kept: channels that stay.
+            stay: of weights that are masked, 1 where they stay.
+        """
+        sliced, part = (*sliced_tensors(self.compiled, self.slices),), self._part(self.data)
+
+        def without(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {name: w * stay[name].to(w) if name in stay else w for name, w in state.items()}
+
+        zero = all(torch.equal(w, state[name]) for name, w in without(state).items())
+        if zero and unread(state, sliced, kept):
+            return state
+        module = module_of(self.compiled, state, self.data.device)
+
+        def inputs() -> Iterator[Inputs]:
+            return (inputs for inputs, _ in plain_batches(self.data, part, self.batch_size))
+
+        taken = without(reconstructed(module, sliced, kept, inputs))
+        self._leave(module, taken, part, kept)
+        return {name: w.to(state[name]) for name, w in module.state_dict().items()}
 
     def masks_judged(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,19 +21,26 @@ from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.jobs.compression.bounds import step_budgets
+from bayesnas.runtime.data.dataset import plain_batches
+from bayesnas.runtime.jobs.compression.bounds import Judge, step_budgets
 from bayesnas.runtime.jobs.compression.compress import (
     Compression,
     CompressResult,
     compress,
 )
+from bayesnas.runtime.jobs.compression.cut import module_of
+from bayesnas.runtime.jobs.compression.removal import EXAMPLES, Removal
 from bayesnas.runtime.jobs.train import train
-from bayesnas.runtime.jobs.trained import evaluate_run
+from bayesnas.runtime.jobs.trained import TrainedRun, evaluate_run, own_weights
+from bayesnas.runtime.network.modules import predict
+from bayesnas.runtime.network.normalisation import renew
+from bayesnas.runtime.network.training import evaluate
 from bayesnas.runtime.report.page import write_report
 from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.weights import importance
 from bayesnas.runtime.weights.choice import Limits, Share
 from bayesnas.runtime.weights.priors.registry import PRIORS
+from bayesnas.runtime.weights.removal import narrow
 from bayesnas.runtime.weights.turns import TURNS
 
 NET = """\
@@ -380,6 +388,25 @@ def test_a_strength_is_of_one_importance(whole: Path, tmp_path: Path) -> None:
     diagnostic = refusal(whole, tmp_path / "out", wanted)
     assert diagnostic.code == "D423"
     assert diagnostic.message == "`--option lambda_w` does nothing with `group_lasso`"
+
+
+@pytest.mark.parametrize("name", ["evidence", "magnitude", "random"])
+def test_what_stays_takes_over_what_goes(name: str, whole: Path) -> None:
+    run = TrainedRun.open(whole)
+    data = run.own_data()
+    judge = Judge(name, Limits(), (BudgetConstraint("flops", 20_000),), 2)
+    removal = Removal.of(run, judge, data)
+    cut = removal.judged()
+    plain = narrow(run.compiled, own_weights(run), removal.slices, cut.kept)
+    module = module_of(plain.compiled, plain.state, data.device)
+    assert cut.score(data, 8).loss < evaluate(module, data, data.test, 8).loss
+    smaller = module_of(cut.narrowed.compiled, cut.narrowed.state, data.device)
+    before = {key: tensor.clone() for key, tensor in smaller.state_dict().items()}
+    examples = data.train.sample(EXAMPLES, torch.Generator().manual_seed(2)).at_hand()
+    batches = plain_batches(data, examples, run.batch_size)
+    renew(smaller, (inputs for inputs, _ in batches), partial(predict, smaller))
+    for key, tensor in smaller.state_dict().items():
+        torch.testing.assert_close(tensor, before[key], rtol=1e-4, atol=1e-5)
 
 
 def test_without_a_budget_what_is_zero_goes_and_costs_nothing(whole: Path, tmp_path: Path) -> None:

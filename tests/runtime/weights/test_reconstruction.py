@@ -1,0 +1,220 @@
+"""What reads channels that go is solved anew: against plain least squares, in float64."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import pytest
+import torch
+from coupled import NETWORKS, TEXTS, network_of
+from living import inputs_of, module_of, with_known_weights
+from support import compile_text
+from torch import Tensor, nn
+
+from bayesnas.compiler.emit.pytorch import emit_torch
+from bayesnas.compiler.pipeline import Compiled
+from bayesnas.compiler.slices.counts import Kept
+from bayesnas.compiler.slices.groups import Slices, coupled_slices
+from bayesnas.compiler.slices.ties import Strand
+from bayesnas.runtime.network.modules import predict
+from bayesnas.runtime.tasks.bundle import Inputs, bundled
+from bayesnas.runtime.weights.reconstruction import reconstructed, unread
+from bayesnas.runtime.weights.removal import Sliced, masked, sliced_tensors
+
+SOME = 5  # strands of a network
+NETS = {  # as in `coupled`, where a channel is read by sums over channels alone
+    **{name: TEXTS[name] for name in ("residual", "transposed", "excited", "branches", "vectors")},
+    "concatenated": TEXTS["concatenation, summed with one tensor"],
+}
+
+
+class Net:
+    """A network with known weights, and its inputs."""
+
+    def __init__(self, compiled: Compiled) -> None:
+        self.compiled, self.slices = compiled, coupled_slices(compiled.graph)
+        self.sliced = (*sliced_tensors(compiled, self.slices),)
+        emitted = emit_torch(compiled.graph, "spec.nas")
+        self.module = with_known_weights(module_of(emitted))
+        one, *others = inputs_of(compiled.graph)
+        ports = {str(k): x for k, x in enumerate((one, *others))}
+        self.inputs: Inputs = bundled(ports) if others else one
+
+    def outputs(self, state: dict[str, Tensor]) -> Tensor:
+        """With those weights; the network keeps its own."""
+        own = {name: tensor.clone() for name, tensor in self.module.state_dict().items()}
+        self.module.load_state_dict(state)
+        with torch.no_grad():
+            result = predict(self.module, self.inputs)
+        self.module.load_state_dict(own)
+        return result
+
+    def reconstructed(self, kept: Kept, ridge: float) -> dict[str, Tensor]:
+        """The state for these channels, zeros in place of the others."""
+        state = reconstructed(self.module, self.sliced, kept, lambda: [self.inputs], ridge)
+        return masked(self.compiled, state, self.slices, kept)
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def twin(net: Net, strand: Strand) -> None:
+    """Make the last channel of a strand as its first one."""
+    state = net.module.state_dict()
+    for tensor in net.sliced:
+        if tensor.maker >= len(tensor.axes):
+            continue
+        values, start = state[tensor.name].movedim(tensor.maker, 0), 0
+        for run in tensor.axes[tensor.maker]:
+            if run.strand is strand:
+                last = start + len(run) - run.stretch
+                values[last : last + run.stretch] = values[start : start + run.stretch].clone()
+            start += len(run)
+
+
+def strands_of(slices: Slices) -> list[Strand]:
+    return [strand for strand in slices.removable if strand.size > 1]
+
+
+def far(one: Tensor, other: Tensor) -> float:
+    return float((one - other).abs().max() / one.abs().max())
+
+
+@pytest.mark.parametrize("name", [*NETS, *(name for name in NETWORKS if name != "treecell_a")])
+def test_without_its_twin_a_channel_does_for_both(name: str) -> None:
+    compiled = compile_text(NETS[name]) if name in NETS else network_of(name, 0)
+    net = Net(compiled)
+    for strand in islice(strands_of(net.slices), SOME):
+        twin(net, strand)
+        whole = net.outputs(net.module.state_dict())
+        smaller = net.outputs(net.reconstructed({strand: range(strand.size - 1)}, ridge=1e-9))
+        assert far(whole, smaller) < 1e-5
+
+
+def small(body: str) -> tuple[Net, Kept]:
+    """A network whose hidden channels 1 and 4 go, trained on more inputs than it has channels."""
+    net = Net(compile_text(f"network net(x: [3, 4, 4]) -> (y: [2]) {{\n    {body}\n}}"))
+    net.inputs = torch.randn(64, 3, 4, 4, dtype=torch.float64, generator=seeded(0))
+    [strand] = [strand for strand in net.slices.removable if strand.size == 6]
+    return net, {strand: [0, 2, 3, 5]}
+
+
+def hidden(net: Net, layer: nn.Module) -> Tensor:
+    """What comes into a layer."""
+    seen: list[Tensor] = []
+    hook = layer.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    net.outputs(net.module.state_dict())
+    hook.remove()
+    return seen[0]
+
+
+STAYS = [0, 2, 3, 5]
+
+
+def test_a_layer_with_a_bias_has_the_least_squares_of_its_outputs() -> None:
+    net, kept = small("x -> y : conv(3, 6) >> relu >> global_avg_pool >> linear(2)")
+    layer = next(m for m in net.module.modules() if isinstance(m, nn.Linear))
+    x = hidden(net, layer)
+    reference = torch.cat([x[:, STAYS], torch.ones(64, 1, dtype=x.dtype)], dim=1)
+    best = torch.linalg.lstsq(reference, layer(x).detach()).solution
+    state = net.reconstructed(kept, ridge=0.0)
+    [name] = [name for name, weight in net.module.named_parameters() if weight is layer.weight]
+    torch.testing.assert_close(state[name][:, STAYS], best[:-1].T, rtol=0, atol=1e-9)
+    bias = state[name.replace("weight", "bias")]
+    torch.testing.assert_close(bias, best[-1], rtol=0, atol=1e-9)
+
+
+def test_without_a_bias_the_outputs_have_no_mean_to_leave() -> None:
+    net, kept = small("x -> y : conv(3, 6) >> relu >> conv(1, 2) >> global_avg_pool")
+    layer = [m for m in net.module.modules() if isinstance(m, nn.Conv2d)][-1]
+    assert layer.bias is None
+    x = hidden(net, layer).movedim(1, -1).reshape(-1, 6)
+    best = torch.linalg.lstsq(x[:, STAYS], x @ layer.weight.detach().flatten(1).T).solution
+    state = net.reconstructed(kept, ridge=0.0)
+    [name] = [name for name, weight in net.module.named_parameters() if weight is layer.weight]
+    torch.testing.assert_close(state[name].flatten(1)[:, STAYS], best.T, rtol=0, atol=1e-9)
+
+
+def test_it_is_the_mean_of_the_posterior_given_zeros() -> None:
+    """Of a Gaussian whose precision is G (x) (A + ridge), for any G, on the weights [out, in]."""
+    net, kept = small("x -> y : conv(3, 6) >> relu >> conv(1, 2) >> global_avg_pool")
+    layer = [m for m in net.module.modules() if isinstance(m, nn.Conv2d)][-1]
+    x = hidden(net, layer).movedim(1, -1).reshape(-1, 6)
+    square = x.T @ x / len(x)
+    square += 0.1 * square[STAYS][:, STAYS].diagonal().mean() * torch.eye(6, dtype=x.dtype)
+    root = torch.randn(2, 2, dtype=x.dtype, generator=seeded(1))
+    precision = torch.kron(root @ root.T, square)
+    stays = torch.tensor([k in STAYS for k in range(6)]).repeat(2)
+    weight = layer.weight.detach().flatten()
+    across = precision[stays][:, ~stays] @ weight[~stays]
+    mean = weight[stays] + torch.linalg.solve(precision[stays][:, stays], across)
+    state = net.reconstructed(kept, ridge=0.1)
+    [name] = [name for name, weight in net.module.named_parameters() if weight is layer.weight]
+    torch.testing.assert_close(state[name].flatten()[stays], mean, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("reader", ["conv(3, 2, stride = 2)", "flatten >> linear(2)"])
+def test_places_share_what_stands_in_for_a_channel(reader: str) -> None:
+    rest = "" if "linear" in reader else " >> global_avg_pool"
+    net, kept = small(f"x -> y : conv(3, 6) >> relu >> {reader}{rest}")
+    layer = [m for m in net.module.modules() if isinstance(m, nn.Conv2d | nn.Linear)][-1]
+    x = hidden(net, layer).reshape(64, 6, 16).movedim(1, -1).reshape(-1, 6)
+    if layer.bias is not None:
+        x = x - x.mean(0)
+    shares = torch.linalg.lstsq(x[:, STAYS], x[:, [1, 4]]).solution
+    state = net.reconstructed(kept, ridge=0.0)
+    [name] = [name for name, weight in net.module.named_parameters() if weight is layer.weight]
+    old, new = (w.detach().reshape(2, 6, -1) for w in (layer.weight, state[name]))
+    expected = old[:, STAYS] + torch.einsum("orp,kr->okp", old[:, [1, 4]], shares)
+    torch.testing.assert_close(new[:, STAYS], expected, rtol=0, atol=1e-9)
+
+
+def gone(net: Net) -> Kept:
+    return {strand: [0] for strand in strands_of(net.slices)}
+
+
+def test_what_is_zero_has_no_reader() -> None:
+    net, kept = small("x -> y : conv(3, 6) >> relu >> global_avg_pool >> linear(2)")
+    state = net.module.state_dict()
+    assert unread(state, net.sliced, {})
+    assert not unread(state, net.sliced, kept)
+    readers: list[Sliced] = [one for one in net.sliced if len(one.axes) > 1 and one.axes[1]]
+    [layer] = [one.name for one in readers if state[one.name].dim() == 2]
+    state[layer][:, [1, 4]] = 0
+    assert unread(state, net.sliced, kept)
+
+
+def test_channels_that_say_nothing_are_no_obstacle() -> None:
+    net, kept = small("x -> y : conv(3, 6) >> relu >> global_avg_pool >> linear(2)")
+    net.inputs = torch.zeros(4, 3, 4, 4, dtype=torch.float64)
+    whole = net.outputs(net.module.state_dict())
+    for tensor in net.reconstructed(kept, ridge=0.01).values():
+        assert tensor.isfinite().all()
+    assert far(whole, net.outputs(net.reconstructed(kept, ridge=0.01))) < 1e-9
+
+
+def test_groups_are_left_as_they_are() -> None:
+    net = Net(compile_text(TEXTS["groups"]))
+    before = net.module.state_dict()
+    after = reconstructed(net.module, net.sliced, gone(net), lambda: [net.inputs])
+    grouped = [
+        f"{path}.weight"
+        for path, layer in net.module.named_modules()
+        if isinstance(layer, nn.Conv2d) and layer.groups > 1
+    ]
+    assert grouped
+    for name in grouped:
+        assert torch.equal(before[name], after[name])
+
+
+@pytest.mark.parametrize("name", [*TEXTS])
+def test_the_network_itself_is_left_as_it_was(name: str) -> None:
+    net = Net(compile_text(TEXTS[name]))
+    before = {key: tensor.clone() for key, tensor in net.module.state_dict().items()}
+    after = reconstructed(net.module, net.sliced, gone(net), lambda: [net.inputs])
+    for key, tensor in net.module.state_dict().items():
+        assert torch.equal(tensor, before[key])
+        assert after[key].shape == tensor.shape
+        assert after[key].dtype == tensor.dtype
+    net.module.load_state_dict(masked(net.compiled, after, net.slices, gone(net)))
