@@ -99,7 +99,9 @@ def renew(
     training, momenta = module.training, [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-    module.train()
+    module.eval()  # nothing is dropped
+    for norm in norms:
+        norm.train()
     seen, largest = 0, 0
     try:
         for inputs in batches:

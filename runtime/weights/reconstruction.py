@@ -7,8 +7,9 @@ weights of the channels K that stay have, given that those of the others R are 0
     W_K + W_R A_RK (A_KK + ridge)^-1
 
 whatever G is: the least squares of the layer's outputs (He, Zhang and Sun 2017). A has a row for
-each channel: places of a kernel, and positions that were flattened, share it. Where a layer has a
-bias, A is of deviations from the mean, and what R had on average goes into the bias.
+each channel: places of a kernel, and positions that were flattened, share it, as if each place were
+a layer. Where a layer has a bias, A is of deviations from the mean, and what R had on average goes
+into the bias.
 """
 
 from __future__ import annotations
@@ -25,8 +26,11 @@ from bayesnas.compiler.slices.counts import Kept, kept_places
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.weights.removal import Sliced, State
+from bayesnas.runtime.weights.subject import channels_last
 
-RIDGE: Final = 0.01  # in units of the mean square of the channels that stay
+RIDGE: Final = 0.01  # in units of the mean square of each channel that stays
+SILENT: Final = 1e-9
+STILL: Final = 1e-12  # in units of the square of a mean: what deviations are by rounding alone
 TRANSPOSED: Final = (nn.ConvTranspose1d, nn.ConvTranspose2d)
 CONVOLUTIONS: Final = (nn.Conv1d, nn.Conv2d, *TRANSPOSED)
 
@@ -69,23 +73,37 @@ def unread(state: State, sliced: Iterable[Sliced], kept: Kept) -> bool:
 
 @define
 class _Moments:
-    """Of vectors of some channels: how many there were, their sum [C], that of products [C, C]."""
+    """Of vectors of some channels: how many there were, and sums [C] and of products [C, C].
 
+    Sums are of deviations from ``origin`` [C], so that a large mean costs no digits.
+    """
+
+    origin: Tensor
     count: int
     total: Tensor
     products: Tensor
 
     @classmethod
-    def of(cls, channels: int) -> _Moments:
+    def around(cls, origin: Tensor) -> _Moments:
         """None yet."""
         zeros = partial(torch.zeros, dtype=torch.float64)
-        return cls(0, zeros(channels), zeros(channels, channels))
+        return cls(origin, 0, zeros(len(origin)), zeros(len(origin), len(origin)))
 
     def add(self, rows: Tensor) -> None:
         """Vectors [M, C]."""
-        self.count += len(rows)
-        self.total += rows.sum(0).double().cpu()
-        self.products += (rows.T @ rows).double().cpu()
+        off = rows - self.origin
+        self.count += len(off)
+        self.total += off.sum(0).double().cpu()
+        self.products += (off.T @ off).double().cpu()
+
+    def mean(self) -> Tensor:
+        """Of the vectors [C]."""
+        return self.origin.double().cpu() + self.total / self.count
+
+    def covariance(self) -> Tensor:
+        """Of the vectors [C, C]."""
+        off = self.total / self.count
+        return self.products / self.count - off[:, None] * off
 
 
 @frozen
@@ -115,19 +133,20 @@ class _Reader:
 
     def rows(self, inputs: Tensor) -> Tensor:
         """What comes in at each place [M, C]."""
-        if not isinstance(self.layer, nn.Linear):
-            return inputs.flatten(2).movedim(1, -1).reshape(-1, self.channels)
-        split = inputs.reshape(-1, self.channels, self.stretch)
+        last = inputs if channels_last(self.layer) else inputs.movedim(1, -1)
+        split = last.reshape(-1, self.channels, self.stretch)
         return split.movedim(1, -1).reshape(-1, self.channels)
 
     def solved(self, state: State, moments: _Moments, ridge: float) -> dict[str, Tensor]:
         """The weight, and the bias if there is one, by the moments of what comes in."""
         old, bias = state[self.weight], self.layer.bias
-        # What R had on average is in every output of a convolution, not of a transposed one.
+        # But at borders, what R had on average is in every output; not of a transposed convolution.
         centred = bias is not None and not isinstance(self.layer, TRANSPOSED)
-        mean = moments.total / moments.count * (1.0 if centred else 0.0)
-        square = moments.products / moments.count - mean[:, None] * mean
-        shares = _shares(square, self.stays, self.goes, ridge)
+        mean, square = moments.mean(), moments.covariance()
+        least = STILL * float(mean[self.stays].square().mean())
+        if not centred:
+            square += mean[:, None] * mean
+        shares = _shares(square, self.stays, self.goes, ridge, least)
         weight = old.detach().double().cpu().movedim(self.axis, 1)
         slopes = weight.reshape(len(weight), self.channels, -1).clone()  # [out, C, places]
         gone = slopes[:, self.goes]
@@ -141,13 +160,17 @@ class _Reader:
         return result
 
 
-def _shares(square: Tensor, stays: Tensor, goes: Tensor, ridge: float) -> Tensor:
-    """What of each channel that stays foretells those that go, by least squares [K, R]."""
+def _shares(square: Tensor, stays: Tensor, goes: Tensor, ridge: float, least: float) -> Tensor:
+    """What of each channel that stays foretells those that go, by least squares [K, R].
+
+    Nothing does where the mean square of what stays is not above ``least``.
+    """
     inside, across = square[stays][:, stays], square[stays][:, goes]
     size = float(inside.diagonal().mean())
-    if not size > 0:  # all of them are still
+    if not size > least:
         return torch.zeros_like(across)
-    inside.diagonal().add_(ridge * size)
+    # In units of each channel's own, as if all had one scale; of silent ones, a little of the mean.
+    inside.diagonal().mul_(1 + ridge).add_(ridge * SILENT * size)
     solution: Tensor = torch.linalg.solve(inside, across)
     return solution
 
@@ -189,8 +212,10 @@ def _moments(
         return result
 
     def note(name: str, _layer: nn.Module, inputs: tuple[Any, ...]) -> None:
-        moments = result.setdefault(name, _Moments.of(readers[name].channels))
-        moments.add(readers[name].rows(inputs[0]))
+        rows = readers[name].rows(inputs[0])
+        if name not in result:
+            result[name] = _Moments.around(rows.mean(0))
+        result[name].add(rows)
 
     hooks = [
         reader.layer.register_forward_pre_hook(partial(note, name))

@@ -137,3 +137,11 @@ def along(axis: Channels, values: Mapping[Strand, Tensor], like: Tensor) -> Tens
         for run in axis
     ]
     return torch.cat(parts, dim=-1)
+
+
+def channels_last(layer: nn.Module) -> bool:
+    """Whether a layer reads channels along the last axis of its input, not along the second.
+
+    `matrix`, whose class is a linear layer as well, takes [N, C, L].
+    """
+    return type(layer) is nn.Linear

@@ -144,8 +144,11 @@ class Removal:
         sliced, part = (*sliced_tensors(self.compiled, self.slices),), self._part(self.data)
 
         def without(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            return {name: w * stay[name].to(w) if name in stay else w for name, w in state.items()}
+            return {
+                name: w * there[name].to(w) if name in there else w for name, w in state.items()
+            }
 
+        there = {name: mask * (state[name] != 0) for name, mask in stay.items()}  # as counted
         zero = all(torch.equal(w, state[name]) for name, w in without(state).items())
         if zero and unread(state, sliced, kept):
             return state

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from bayesnas.compiler.slices.ties import Channels
 from bayesnas.runtime.runs.reading import TORCH_STATE, Schema, like, like_optimizer, open_record
 from bayesnas.runtime.weights.priors.interface import Prior, Problem
-from bayesnas.runtime.weights.subject import Rows, along
+from bayesnas.runtime.weights.subject import Rows, along, channels_last
 
 RATE: Final = 0.05  # of Adam
 
@@ -92,6 +92,5 @@ class ChannelNoise(Noise):
             return None
         [z] = inputs
         mask, others = along(axis, self._masks, z), [1] * (z.dim() - 2)
-        last = isinstance(layer, nn.Linear)  # channels come last there, behind places
-        shape = (len(mask), *others, -1) if last else (*mask.shape, *others)
+        shape = (len(mask), *others, -1) if channels_last(layer) else (*mask.shape, *others)
         return (z * mask.view(shape),)

@@ -32,7 +32,7 @@ from bayesnas.runtime.jobs.compression.cut import module_of
 from bayesnas.runtime.jobs.compression.removal import EXAMPLES, Removal
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import TrainedRun, evaluate_run, own_weights
-from bayesnas.runtime.network.modules import predict
+from bayesnas.runtime.network.modules import build, predict
 from bayesnas.runtime.network.normalisation import renew
 from bayesnas.runtime.network.training import evaluate
 from bayesnas.runtime.report.page import write_report
@@ -160,6 +160,22 @@ def test_a_masked_compression_goes_on_where_it_stopped(whole: Path, tmp_path: Pa
     second = compressed(whole, tmp_path / "cut", wanted, resume=True)
     assert second.sparsity == first.sparsity
     assert second.trained.test == first.trained.test
+
+
+@pytest.mark.parametrize("family", ["kernel", "shape", "block"])
+def test_a_masked_run_is_masked_again_within_its_budget(
+    family: str, whole: Path, tmp_path: Path
+) -> None:
+    once = Compression((Share("parameters", 30),), families=("weight",))
+    compressed(whole, tmp_path / "once", once)
+    wanted = Compression((Share("parameters", 20),), families=("channel", family))
+    result = compressed(tmp_path / "once", tmp_path / "again", wanted)
+    state = torch.load(tmp_path / "again" / "weights.pt", weights_only=True)
+    compiled = compile_spec(tmp_path / "again" / "compressed.nas")
+    module, _ = build(compiled.graph, "net.nas", 0)
+    weights = [state[name] for name, _ in module.named_parameters()]
+    left = sum(int((w != 0).sum()) if w.dim() > 1 else w.numel() for w in weights)
+    assert left <= result.before.parameters // 5
 
 
 def test_several_steps_end_where_one_does(whole: Path, tmp_path: Path) -> None:

@@ -22,10 +22,7 @@ from bayesnas.runtime.weights.reconstruction import reconstructed, unread
 from bayesnas.runtime.weights.removal import Sliced, masked, sliced_tensors
 
 SOME = 5  # strands of a network
-NETS = {  # as in `coupled`, where a channel is read by sums over channels alone
-    **{name: TEXTS[name] for name in ("residual", "transposed", "excited", "branches", "vectors")},
-    "concatenated": TEXTS["concatenation, summed with one tensor"],
-}
+NETS = {name: TEXTS[name] for name in TEXTS if name != "groups"}
 
 
 class Net:
@@ -142,7 +139,7 @@ def test_it_is_the_mean_of_the_posterior_given_zeros() -> None:
     layer = [m for m in net.module.modules() if isinstance(m, nn.Conv2d)][-1]
     x = hidden(net, layer).movedim(1, -1).reshape(-1, 6)
     square = x.T @ x / len(x)
-    square += 0.1 * square[STAYS][:, STAYS].diagonal().mean() * torch.eye(6, dtype=x.dtype)
+    square += 0.1 * square.diagonal().diag()
     root = torch.randn(2, 2, dtype=x.dtype, generator=seeded(1))
     precision = torch.kron(root @ root.T, square)
     stays = torch.tensor([k in STAYS for k in range(6)]).repeat(2)
@@ -192,6 +189,30 @@ def test_channels_that_say_nothing_are_no_obstacle() -> None:
     for tensor in net.reconstructed(kept, ridge=0.01).values():
         assert tensor.isfinite().all()
     assert far(whole, net.outputs(net.reconstructed(kept, ridge=0.01))) < 1e-9
+
+
+def test_what_is_the_same_but_for_rounding_tells_nothing() -> None:
+    net, kept = small("x -> y : conv(3, 6) >> relu >> global_avg_pool >> linear(2)")
+    net.module.float()
+    net.inputs = torch.randn(1, 3, 4, 4, generator=seeded(0)).repeat(5, 1, 1, 1)
+    state, before = net.reconstructed(kept, ridge=0.01), net.module.state_dict()
+    [name] = [n for n, m in net.module.named_parameters() if m.shape == (2, 6)]
+    assert torch.equal(state[name][:, STAYS], before[name][:, STAYS])
+    assert far(net.outputs(before), net.outputs(state)) < 1e-5
+
+
+def test_a_large_mean_costs_no_digits() -> None:
+    net, kept = small("x -> y : conv(3, 6, bias = 1) >> global_avg_pool >> linear(2)")
+    [strand] = kept
+    twin(net, strand)
+    state = net.module.state_dict()
+    [name] = [n for n, m in net.module.named_parameters() if m.shape == (6,)]
+    state[name] += 1000
+    net.module.float()
+    net.inputs = torch.randn(64, 3, 4, 4, generator=seeded(0))
+    whole = net.outputs(net.module.state_dict())
+    smaller = net.outputs(net.reconstructed({strand: range(5)}, ridge=1e-6))
+    assert far(whole - whole.mean(0), smaller - whole.mean(0)) < 0.01
 
 
 def test_groups_are_left_as_they_are() -> None:

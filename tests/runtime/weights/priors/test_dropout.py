@@ -77,9 +77,7 @@ def test_the_penalty_makes_weight_decay_the_bound() -> None:
     torch.testing.assert_close(whole, given.decay / 2 * (kept * squares).sum() + entropy)
 
 
-def test_noise_is_put_on_every_channel_that_is_read() -> None:
-    """Inside a primitive as well: the values of an attention."""
-    compiled = compile_text("""network net(image: [4, 6]) -> (logits: [3]) {
+ATTENTION = """network net(image: [4, 6]) -> (logits: [3]) {
     x = image : conv(1, 8)
     y = x : layer_norm >> attention(2)
     u = sum(x, y)
@@ -87,7 +85,17 @@ def test_noise_is_put_on_every_channel_that_is_read() -> None:
     w = sum(u, v)
     w -> logits : layer_norm >> global_avg_pool >> linear(3)
 }
-""")
+"""
+MATRIX = """network net(image: [4, 6]) -> (logits: [3]) {
+    image -> logits : conv(1, 8) >> relu >> matrix(7) >> relu >> global_avg_pool >> linear(3)
+}
+"""
+
+
+@pytest.mark.parametrize("text", [ATTENTION, MATRIX])
+def test_noise_is_put_on_every_channel_that_is_read(text: str) -> None:
+    """Inside a primitive as well: the values of an attention."""
+    compiled = compile_text(text)
     slices = coupled_slices(compiled.graph)
     module, _ = build(compiled.graph, "net.nas", 0)
     sliced = (*sliced_tensors(compiled, slices),)
