@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 from typing import Any, Final
 
@@ -99,25 +99,19 @@ def tables(rows: Sequence[Row]) -> Mapping[str, Table]:
 
 
 def show(name: str, table: Table, ratios: Sequence[int]) -> None:
-    """Accuracies and speeds of one network, for people."""
+    """One network, for people: accuracies, speeds, accuracies right after the removal, seconds."""
     before = {row["seed"]: row["before"] for m in table.values() for c in m.values() for row in c}
     print(f"\n{name}, before: {percent([*before.values()])}")
-    columns = [f"{what} 1/{ratio}" for ratio in ratios for what in ("", "faster")]
-    print(f"| | {' | '.join(column.strip() for column in columns)} |")
-    print(f"|---|{'---|' * len(columns)}")
+    print(f"| | {' | '.join(f'1/{ratio}' for ratio in ratios)} | faster | right after | seconds |")
+    print(f"|---|{'---|' * (len(ratios) + 3)}")
     for method, by_ratio in table.items():
-        texts: list[str] = []
-        for ratio in ratios:
-            rows = by_ratio.get(ratio, ())
-            texts.append(percent([row["trained"] for row in rows]) if rows else "-")
-            texts.append(f"{median(row['faster'] for row in rows):.1f}" if rows else "-")
-        print(f"| {method} | {' | '.join(texts)} |")
-
-
-def mean(table: Table, method: str, ratio: int, what: Callable[[Row], float]) -> float | None:
-    """Of the seeds of a method at a ratio."""
-    rows = table.get(method, {}).get(ratio, ())
-    return fmean(what(row) for row in rows) if rows else None
+        groups = [by_ratio.get(ratio, ()) for ratio in ratios]
+        trained = [percent([row["trained"] for row in rows]) if rows else "-" for rows in groups]
+        faster = [f"{median(row['faster'] for row in rows):.1f}" for rows in groups if rows]
+        removed = [f"{100 * fmean(row['removed'] for row in rows):.0f}" for rows in groups if rows]
+        seconds = fmean(row["seconds"] for rows in groups for row in rows)
+        said = (*trained, ", ".join(faster), ", ".join(removed), f"{seconds:.0f}")
+        print(f"| {method} | {' | '.join(said)} |")
 
 
 def main() -> None:

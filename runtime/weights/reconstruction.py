@@ -29,7 +29,7 @@ from bayesnas.runtime.weights.removal import Sliced, State
 from bayesnas.runtime.weights.subject import channels_last
 
 RIDGE: Final = 0.01  # in units of the mean square of each channel that stays
-SILENT: Final = 1e-9
+SILENT: Final = 1e-9  # of the mean of all: what a channel that says nothing counts as
 STILL: Final = 1e-12  # in units of the square of a mean: what deviations are by rounding alone
 TRANSPOSED: Final = (nn.ConvTranspose1d, nn.ConvTranspose2d)
 CONVOLUTIONS: Final = (nn.Conv1d, nn.Conv2d, *TRANSPOSED)
@@ -93,12 +93,12 @@ class _Moments:
         """Vectors [M, C]."""
         off = rows - self.origin
         self.count += len(off)
-        self.total += off.sum(0).double().cpu()
-        self.products += (off.T @ off).double().cpu()
+        self.total += off.sum(0).cpu().double()
+        self.products += (off.T @ off).cpu().double()
 
     def mean(self) -> Tensor:
         """Of the vectors [C]."""
-        return self.origin.double().cpu() + self.total / self.count
+        return self.origin.cpu().double() + self.total / self.count
 
     def covariance(self) -> Tensor:
         """Of the vectors [C, C]."""
@@ -147,7 +147,7 @@ class _Reader:
         if not centred:
             square += mean[:, None] * mean
         shares = _shares(square, self.stays, self.goes, ridge, least)
-        weight = old.detach().double().cpu().movedim(self.axis, 1)
+        weight = old.detach().cpu().double().movedim(self.axis, 1)
         slopes = weight.reshape(len(weight), self.channels, -1).clone()  # [out, C, places]
         gone = slopes[:, self.goes]
         slopes[:, self.stays] += torch.einsum("orp,kr->okp", gone, shares)
