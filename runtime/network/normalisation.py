@@ -82,7 +82,10 @@ def norms_of(module: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d]:
 
 @torch.no_grad()
 def renew(
-    module: nn.Module, batches: Iterable[Inputs], forward: Callable[[Inputs], object]
+    module: nn.Module,
+    batches: Iterable[Inputs],
+    forward: Callable[[Inputs], object],
+    drops: bool = True,
 ) -> None:
     """Set the statistics of batch normalisation to their mean over batches.
 
@@ -94,12 +97,13 @@ def renew(
         module: the network.
         batches: inputs [N, ...].
         forward: a pass of it.
+        drops: whether what is dropped in training is dropped meanwhile, by the global generator.
     """
     norms = norms_of(module)
     training, momenta = module.training, [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-    module.eval()  # nothing is dropped
+    module.train(drops)
     for norm in norms:
         norm.train()
     seen, largest = 0, 0

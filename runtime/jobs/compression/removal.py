@@ -222,7 +222,7 @@ class Removal:
         """Give a network these channels alone, with normalisation by some examples."""
         module.load_state_dict(masked(self.compiled, state, self.slices, kept))
         batches = plain_batches(self.data, part, self.batch_size)
-        renew(module, (inputs for inputs, _ in batches), partial(predict, module))
+        renew(module, (inputs for inputs, _ in batches), partial(predict, module), drops=False)
 
     def _subject(self, state: Mapping[str, Tensor], family: str) -> Subject:
         data = self.data if family in STRUCTURED else self.data.to(torch.device("cpu"))
