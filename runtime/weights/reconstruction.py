@@ -14,7 +14,7 @@ into the bias.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -22,10 +22,10 @@ import torch
 from attrs import define, frozen
 from torch import Tensor, nn
 
-from bayesnas.compiler.slices.counts import Kept, kept_places
+from bayesnas.compiler.slices.counts import Kept
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.tasks.bundle import Inputs
-from bayesnas.runtime.weights.removal import Sliced, State
+from bayesnas.runtime.weights.removal import Sliced, State, gone_along
 from bayesnas.runtime.weights.subject import channels_last
 
 RIDGE: Final = 0.01  # in units of the mean square of each channel that stays
@@ -39,7 +39,7 @@ def reconstructed(
     module: nn.Module,
     sliced: Iterable[Sliced],
     kept: Kept,
-    batches: Callable[[], Iterable[Inputs]],
+    batches: Iterable[Inputs],
     ridge: float = RIDGE,
 ) -> dict[str, Tensor]:
     """The state of a network whose layers read channels that stay alone, and lose little by it.
@@ -51,7 +51,7 @@ def reconstructed(
         module: the network, in evaluation mode; left as it is.
         sliced: its tensors that hold something of a channel.
         kept: channels that stay.
-        batches: of the network's inputs; a new pass each time that it is called.
+        batches: of the network's inputs, taken once if anything is solved anew.
         ridge: 0 or more; without any, channels that stay have to be independent.
     """
     state = dict(module.state_dict())
@@ -64,9 +64,9 @@ def reconstructed(
 def unread(state: State, sliced: Iterable[Sliced], kept: Kept) -> bool:
     """Whether all weights that read channels that go are zero: without those nothing changes."""
     return not any(
-        state[tensor.name].cpu().index_select(k, _others(kept_places(axis, kept), size)).any()
+        state[tensor.name].movedim(k, 0).cpu()[gone_along(axis, kept)].any()
         for tensor in sliced
-        for k, (axis, size) in enumerate(zip(tensor.axes, state[tensor.name].shape, strict=False))
+        for k, axis in enumerate(tensor.axes)
         if axis and k != tensor.maker
     )
 
@@ -187,24 +187,18 @@ def _readers(module: nn.Module, sliced: Iterable[Sliced], kept: Kept) -> Iterato
         runs = tensor.axes[axis] if axis < len(tensor.axes) else ()
         if len({run.stretch for run in runs}) != 1:
             continue
-        stretch, count = runs[0].stretch, sum(run.strand.size for run in runs)
-        stays = [place // stretch for place in kept_places(runs, kept)[::stretch]]
-        goes = _others(stays, count)
-        if len(stays) and len(goes):
-            yield _Reader(layer, tensor.name, axis, stretch, torch.tensor(stays), goes)
-
-
-def _others(places: Sequence[int], count: int) -> Tensor:
-    """Those of so many places that are not among some."""
-    some = torch.tensor(places, dtype=torch.int64)
-    return torch.ones(count, dtype=torch.bool).index_fill(0, some, value=False).nonzero()[:, 0]
+        stretch = runs[0].stretch
+        gone = gone_along(runs, kept)[::stretch]
+        if gone.any() and not gone.all():
+            stays, goes = (~gone).nonzero()[:, 0], gone.nonzero()[:, 0]
+            yield _Reader(layer, tensor.name, axis, stretch, stays, goes)
 
 
 @torch.no_grad()
 def _moments(
     module: nn.Module,
     readers: Mapping[str, _Reader],
-    batches: Callable[[], Iterable[Inputs]],
+    batches: Iterable[Inputs],
 ) -> dict[str, _Moments]:
     """Of what comes into each reader that is called, by its name."""
     result: dict[str, _Moments] = {}
@@ -222,7 +216,7 @@ def _moments(
         for name, reader in readers.items()
     ]
     try:
-        for inputs in batches():
+        for inputs in batches:
             predict(module, inputs)
     finally:
         for hook in hooks:

@@ -111,11 +111,16 @@ def masked(compiled: Compiled, state: State, slices: Slices, kept: Kept) -> dict
         tensor = result[sliced.name].clone()
         for k, channels in enumerate(sliced.axes):
             if channels:
-                gone = torch.ones(tensor.shape[k], dtype=torch.bool, device=tensor.device)
-                gone[kept_places(channels, kept)] = False
-                tensor.movedim(k, 0)[gone] = 0
+                tensor.movedim(k, 0)[gone_along(channels, kept).to(tensor.device)] = 0
         result[sliced.name] = tensor
     return result
+
+
+def gone_along(channels: Channels, kept: Kept) -> Tensor:
+    """Which places of an axis go [places], bool."""
+    gone = torch.ones(sum(map(len, channels)), dtype=torch.bool)
+    gone[kept_places(channels, kept)] = False
+    return gone
 
 
 def _cut(tensor: Tensor, axes: tuple[Channels, ...], kept: Kept) -> Tensor:

@@ -143,21 +143,14 @@ class Removal:
         """
         sliced, part = (*sliced_tensors(self.compiled, self.slices),), self._part(self.data)
 
-        def without(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            return {
-                name: w * there[name].to(w) if name in there else w for name, w in state.items()
-            }
-
-        there = {name: mask * (state[name] != 0) for name, mask in stay.items()}  # as counted
-        zero = all(torch.equal(w, state[name]) for name, w in without(state).items())
-        if zero and unread(state, sliced, kept):
+        # What was zero before is not counted in masked groups, and stays zero.
+        there = {name: mask * (state[name] != 0) for name, mask in stay.items()}
+        same = all(torch.equal(mask != 0, state[name] != 0) for name, mask in there.items())
+        if same and unread(state, sliced, kept):
             return state
         module = module_of(self.compiled, state, self.data.device)
-
-        def inputs() -> Iterator[Inputs]:
-            return (inputs for inputs, _ in plain_batches(self.data, part, self.batch_size))
-
-        taken = without(reconstructed(module, sliced, kept, inputs))
+        taken = reconstructed(module, sliced, kept, self._inputs(part))
+        taken |= {name: taken[name] * mask.to(taken[name]) for name, mask in there.items()}
         self._leave(module, taken, part, kept)
         return {name: w.to(state[name]) for name, w in module.state_dict().items()}
 
@@ -221,8 +214,11 @@ class Removal:
     ) -> None:
         """Give a network these channels alone, with normalisation by some examples."""
         module.load_state_dict(masked(self.compiled, state, self.slices, kept))
-        batches = plain_batches(self.data, part, self.batch_size)
-        renew(module, (inputs for inputs, _ in batches), partial(predict, module), drops=False)
+        renew(module, self._inputs(part), partial(predict, module), drops=False)
+
+    def _inputs(self, part: Examples) -> Iterator[Inputs]:
+        """Of some examples, in batches."""
+        return (inputs for inputs, _ in plain_batches(self.data, part, self.batch_size))
 
     def _subject(self, state: Mapping[str, Tensor], family: str) -> Subject:
         data = self.data if family in STRUCTURED else self.data.to(torch.device("cpu"))

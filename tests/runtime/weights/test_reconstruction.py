@@ -22,6 +22,7 @@ from bayesnas.runtime.weights.reconstruction import reconstructed, unread
 from bayesnas.runtime.weights.removal import Sliced, masked, sliced_tensors
 
 SOME = 5  # strands of a network
+STAYS = [0, 2, 3, 5]  # of six channels
 NETS = {name: TEXTS[name] for name in TEXTS if name != "groups"}
 
 
@@ -48,7 +49,7 @@ class Net:
 
     def reconstructed(self, kept: Kept, ridge: float) -> dict[str, Tensor]:
         """The state for these channels, zeros in place of the others."""
-        state = reconstructed(self.module, self.sliced, kept, lambda: [self.inputs], ridge)
+        state = reconstructed(self.module, self.sliced, kept, [self.inputs], ridge)
         return masked(self.compiled, state, self.slices, kept)
 
 
@@ -90,11 +91,11 @@ def test_without_its_twin_a_channel_does_for_both(name: str) -> None:
 
 
 def small(body: str) -> tuple[Net, Kept]:
-    """A network whose hidden channels 1 and 4 go, trained on more inputs than it has channels."""
+    """A network of six hidden channels, of which 1 and 4 go, and more inputs than channels."""
     net = Net(compile_text(f"network net(x: [3, 4, 4]) -> (y: [2]) {{\n    {body}\n}}"))
     net.inputs = torch.randn(64, 3, 4, 4, dtype=torch.float64, generator=seeded(0))
     [strand] = [strand for strand in net.slices.removable if strand.size == 6]
-    return net, {strand: [0, 2, 3, 5]}
+    return net, {strand: STAYS}
 
 
 def hidden(net: Net, layer: nn.Module) -> Tensor:
@@ -106,7 +107,10 @@ def hidden(net: Net, layer: nn.Module) -> Tensor:
     return seen[0]
 
 
-STAYS = [0, 2, 3, 5]
+def name_of(net: Net, layer: nn.Module) -> str:
+    """The name of a layer's weight in the state of its network."""
+    [name] = [n for n, weight in net.module.named_parameters() if weight is layer.weight]
+    return name
 
 
 def test_a_layer_with_a_bias_has_the_least_squares_of_its_outputs() -> None:
@@ -116,7 +120,7 @@ def test_a_layer_with_a_bias_has_the_least_squares_of_its_outputs() -> None:
     reference = torch.cat([x[:, STAYS], torch.ones(64, 1, dtype=x.dtype)], dim=1)
     best = torch.linalg.lstsq(reference, layer(x).detach()).solution
     state = net.reconstructed(kept, ridge=0.0)
-    [name] = [name for name, weight in net.module.named_parameters() if weight is layer.weight]
+    name = name_of(net, layer)
     torch.testing.assert_close(state[name][:, STAYS], best[:-1].T, rtol=0, atol=1e-9)
     bias = state[name.replace("weight", "bias")]
     torch.testing.assert_close(bias, best[-1], rtol=0, atol=1e-9)
@@ -129,7 +133,7 @@ def test_without_a_bias_the_outputs_have_no_mean_to_leave() -> None:
     x = hidden(net, layer).movedim(1, -1).reshape(-1, 6)
     best = torch.linalg.lstsq(x[:, STAYS], x @ layer.weight.detach().flatten(1).T).solution
     state = net.reconstructed(kept, ridge=0.0)
-    [name] = [name for name, weight in net.module.named_parameters() if weight is layer.weight]
+    name = name_of(net, layer)
     torch.testing.assert_close(state[name].flatten(1)[:, STAYS], best.T, rtol=0, atol=1e-9)
 
 
@@ -147,7 +151,7 @@ def test_it_is_the_mean_of_the_posterior_given_zeros() -> None:
     across = precision[stays][:, ~stays] @ weight[~stays]
     mean = weight[stays] + torch.linalg.solve(precision[stays][:, stays], across)
     state = net.reconstructed(kept, ridge=0.1)
-    [name] = [name for name, weight in net.module.named_parameters() if weight is layer.weight]
+    name = name_of(net, layer)
     torch.testing.assert_close(state[name].flatten()[stays], mean, rtol=0, atol=1e-9)
 
 
@@ -161,7 +165,7 @@ def test_places_share_what_stands_in_for_a_channel(reader: str) -> None:
         x = x - x.mean(0)
     shares = torch.linalg.lstsq(x[:, STAYS], x[:, [1, 4]]).solution
     state = net.reconstructed(kept, ridge=0.0)
-    [name] = [name for name, weight in net.module.named_parameters() if weight is layer.weight]
+    name = name_of(net, layer)
     old, new = (w.detach().reshape(2, 6, -1) for w in (layer.weight, state[name]))
     expected = old[:, STAYS] + torch.einsum("orp,kr->okp", old[:, [1, 4]], shares)
     torch.testing.assert_close(new[:, STAYS], expected, rtol=0, atol=1e-9)
@@ -218,7 +222,7 @@ def test_a_large_mean_costs_no_digits() -> None:
 def test_groups_are_left_as_they_are() -> None:
     net = Net(compile_text(TEXTS["groups"]))
     before = net.module.state_dict()
-    after = reconstructed(net.module, net.sliced, gone(net), lambda: [net.inputs])
+    after = reconstructed(net.module, net.sliced, gone(net), [net.inputs])
     grouped = [
         f"{path}.weight"
         for path, layer in net.module.named_modules()
@@ -233,7 +237,7 @@ def test_groups_are_left_as_they_are() -> None:
 def test_the_network_itself_is_left_as_it_was(name: str) -> None:
     net = Net(compile_text(TEXTS[name]))
     before = {key: tensor.clone() for key, tensor in net.module.state_dict().items()}
-    after = reconstructed(net.module, net.sliced, gone(net), lambda: [net.inputs])
+    after = reconstructed(net.module, net.sliced, gone(net), [net.inputs])
     for key, tensor in net.module.state_dict().items():
         assert torch.equal(tensor, before[key])
         assert after[key].shape == tensor.shape
