@@ -44,7 +44,7 @@ from bayesnas.runtime.strategies.bayesnas.updates import entropy
 from bayesnas.runtime.strategies.width_costs import Timer, least_member, share_of, too_small
 from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.weights.choice import Limits, Ranking, fitting, missed_by
-from bayesnas.runtime.weights.curvature import of_channels
+from bayesnas.runtime.weights.curvature import gradient_of_channels, of_channels
 from bayesnas.runtime.weights.gated import believed
 from bayesnas.runtime.weights.removal import Sliced, sliced_at
 from bayesnas.runtime.weights.subject import Rows, Subject, group_sums, spread
@@ -235,7 +235,9 @@ class Widths:
         """What the loss gains without each channel, nats an example, and gamma of each."""
         net, subject, settings = self.net, view.subject, self.net.settings
         part = net.fit_part.sample(settings.curvature_examples, self.generator).at_hand()
-        g, H = of_channels(subject, net.data.task, net.passes(part, AT_ONCE), gates)
+        batches = [*net.passes(part, AT_ONCE)]
+        g = gradient_of_channels(subject, net.data.task, batches, gates)
+        H = of_channels(subject, net.data.task, batches, gates)
         alive = subject.joined(self.alive(view))
         sources = sources_of(view.slices)
         belief = believed(subject, (g, H), alive, sources, self.lambda_w)

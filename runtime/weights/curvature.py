@@ -56,25 +56,11 @@ def of_channels(
     task: Task,
     batches: Iterable[tuple[Inputs, Tensor]],
     gates: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Gradient and curvature of the mean loss in gates of value 1 on the channels [C], float64.
+) -> Tensor:
+    """Curvature of the mean loss in gates of value 1 on the channels [C], float64, on the CPU.
 
-    The curvature is the diagonal of Gauss-Newton; the rest is as `gate_slopes` says.
-    """
-    gradient, rows = gate_slopes(subject, task, batches, gates)
-    return gradient, rows.square().sum(0)
-
-
-def gate_slopes(
-    subject: Subject,
-    task: Task,
-    batches: Iterable[tuple[Inputs, Tensor]],
-    gates: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Gradient of the mean loss in gates of value 1 on the channels [C], and rows V [batches, C].
-
-    Such a gate multiplies a channel where it is read. V^T V is the Gauss-Newton matrix in
-    expectation, estimated as that of weights is; both are float64, on the CPU.
+    Such a gate multiplies a channel where it is read. It is the diagonal of Gauss-Newton, estimated
+    as that of weights is.
 
     Args:
         subject: the network and its channels; its generator draws the signs.
@@ -83,24 +69,38 @@ def gate_slopes(
         gates: of its operations [G], if it is a supernet.
     """
     weights = dict(subject.module.named_parameters())
-
-    def along_gates(slopes: Mapping[str, Tensor]) -> Tensor:
-        products = {name: weights[name].detach() * slope for name, slope in slopes.items()}
-        return subject.joined(group_sums(subject, products, readers=True)).double().cpu()
-
-    size = sum(strand.size for strand in subject.strands)
-    gradient, rows = torch.zeros(size, dtype=torch.float64), list[Tensor]()
-    count = 0
+    total, count = torch.zeros(subject.size, dtype=torch.float64), 0
     with _evaluating(subject.module):
         for inputs, targets in batches:
             outputs = predict(subject.module, inputs, gates)
-            loss = task.loss(outputs, targets) * len(inputs)
-            gradient += along_gates(_slopes(loss, weights, torch.ones_like(loss), keep=True))
             direction = _direction(task, outputs.detach(), targets, subject.generator)
-            rows.append(along_gates(_slopes(outputs, weights, direction)))
+            total += _along_gates(subject, weights, _slopes(outputs, weights, direction)).square()
             count += len(inputs)
-    stacked = torch.stack(rows) if rows else torch.zeros(0, size, dtype=torch.float64)
-    return gradient / max(count, 1), stacked / max(count, 1) ** 0.5
+    return total / max(count, 1)
+
+
+def gradient_of_channels(
+    subject: Subject,
+    task: Task,
+    batches: Iterable[tuple[Inputs, Tensor]],
+    gates: Tensor | None = None,
+) -> Tensor:
+    """Gradient of the mean loss in the same gates [C], float64, on the CPU."""
+    weights = dict(subject.module.named_parameters())
+    total, count = torch.zeros(subject.size, dtype=torch.float64), 0
+    with _evaluating(subject.module):
+        for inputs, targets in batches:
+            loss = task.loss(predict(subject.module, inputs, gates), targets) * len(inputs)
+            total += _along_gates(subject, weights, _slopes(loss, weights, torch.ones_like(loss)))
+            count += len(inputs)
+    return total / max(count, 1)
+
+
+def _along_gates(
+    subject: Subject, weights: Mapping[str, Tensor], slopes: Mapping[str, Tensor]
+) -> Tensor:
+    products = {name: weights[name].detach() * slope for name, slope in slopes.items()}
+    return subject.joined(group_sums(subject, products, readers=True)).double().cpu()
 
 
 @contextmanager
@@ -114,13 +114,9 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
         module.train(training)
 
 
-def _slopes(
-    outputs: Tensor, weights: Mapping[str, Tensor], direction: Tensor, keep: bool = False
-) -> dict[str, Tensor]:
+def _slopes(outputs: Tensor, weights: Mapping[str, Tensor], direction: Tensor) -> dict[str, Tensor]:
     """What is pulled back to the weights that take part, by their names."""
-    slopes = torch.autograd.grad(
-        outputs, [*weights.values()], direction, retain_graph=keep, allow_unused=True
-    )
+    slopes = torch.autograd.grad(outputs, [*weights.values()], direction, allow_unused=True)
     pairs = zip(weights, slopes, strict=True)
     return {name: slope for name, slope in pairs if slope is not None}
 

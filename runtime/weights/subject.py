@@ -37,6 +37,11 @@ class Subject:
     generator: torch.Generator = field(factory=torch.Generator, repr=False)
     readers: bool = True
 
+    @property
+    def size(self) -> int:
+        """How many channels it has, of all strands."""
+        return sum(strand.size for strand in self.strands)
+
     def sums(self, values: Values) -> Rows:
         """Sums of values of some parameters over each group, [groups] a strand."""
         return group_sums(self, values, self.readers)

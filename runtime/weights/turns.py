@@ -1,15 +1,16 @@
 """`evidence`: channels go one after another, the least loss for what is saved first.
 
-A gate of value 1 on each channel, where it is read, scales all that reads it. With g the gradient
-of the mean loss in the gates and H its Gauss-Newton matrix, the loss rises without channels S by
+A gate of value 1 on each channel, where it is read, scales all that reads it. With H the
+Gauss-Newton matrix of the mean loss in the gates, the loss rises by H_cc / 2 without channel c, if
+nothing takes over: there is no gradient where training ends. What is read of it and others do
+foretell is taken over (`reconstruction.py`), so that the rise is
 
-    sum_(c in S) (H_cc / 2 - g_c) + sum_(c < d in S) H_cd
+    H_cc / 2 * s_c,   s_c: the share of what its readers miss that others cannot take over,
 
-so that of channels that stand for each other one can go cheaply, not both. H is estimated as V^T V,
-a row of V for each small batch, with signs drawn at random (`curvature.py`), and never written out:
-with few rows the sums of many channels are noise, and those go whose noise is lowest.
-Derivatives hold near where they are taken: they are taken anew, normalisations' statistics too,
-each time that costs have fallen by three tenths. The next to go adds least for what it saves.
+of what is left at the time (`surgery.py`): of channels that stand for each other one can go
+cheaply, not both. Derivatives hold near where they are taken: they are taken anew, once what stays
+has taken over and normalisations' statistics are those of it, each time that costs have fallen by
+three tenths. The next to go adds least for what it saves.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from bayesnas.compiler.slices.counts import Kept
 from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.interface import Task
 from bayesnas.runtime.weights.choice import Scores
-from bayesnas.runtime.weights.curvature import gate_slopes
+from bayesnas.runtime.weights.curvature import of_channels
 from bayesnas.runtime.weights.subject import Subject
+from bayesnas.runtime.weights.surgery import Surgery
 
 STEPS: Final = 2  # times that derivatives are taken while costs are halved
 FRESH: Final = 0.03  # of what is saved, after which prices are taken anew
@@ -47,7 +49,8 @@ class Trial:
             less if it is as small as is wanted.
         share: of all costs, what is wanted.
         least: channels that every strand keeps.
-        leave: gives the network zeros for all but these channels, and normalisations anew.
+        leave: gives the network zeros for all but these channels, which take over, and
+            normalisations anew.
     """
 
     subject: Subject
@@ -64,15 +67,11 @@ def evidence(trial: Trial) -> Scores:
 
     Those that stay come after all others, by their own.
     """
-    turns, subject = Turns(trial), trial.subject
-
-    def slopes() -> tuple[Tensor, Tensor]:
-        return gate_slopes(subject, trial.task, trial.batches())
-
+    turns = Turns(trial)
     for due in dues(trial.share):
-        turns.until(due, *slopes())
+        turns.until(due, Rises.of(trial))
         trial.leave(turns.kept())
-    return subject.split(turns.scores(*slopes()))
+    return trial.subject.split(turns.scores(Rises.of(trial)))
 
 
 def dues(share: float) -> list[float]:
@@ -84,6 +83,29 @@ def dues(share: float) -> list[float]:
     return [(share ** (k / count) - share) / (1 - share) for k in range(1, count + 1)]
 
 
+@frozen
+class Rises:
+    """By how much the mean loss is predicted to rise without each channel that is left.
+
+    Args:
+        curvature: of the mean loss in the gates, H_cc [C].
+        surgery: on the network as it is.
+    """
+
+    curvature: Tensor
+    surgery: Surgery
+
+    @classmethod
+    def of(cls, trial: Trial) -> Rises:
+        """Of the network as it is."""
+        curvature = of_channels(trial.subject, trial.task, trial.batches())
+        return cls(curvature, Surgery(trial.subject, (inputs for inputs, _ in trial.batches())))
+
+    def now(self) -> Tensor:
+        """In nats [C]."""
+        return (self.curvature / 2 * self.surgery.shares()).clamp_min(TINY)
+
+
 class Turns:
     """Which channels are there [C], and by what loss each of the others went."""
 
@@ -92,8 +114,8 @@ class Turns:
         self.strands = trial.subject.strands
         self.sizes = [strand.size for strand in self.strands]
         self.counts = list(self.sizes)  # that each strand has
-        self.alive = torch.ones(sum(self.sizes), dtype=torch.bool)
-        self.went = torch.zeros(sum(self.sizes), dtype=torch.float64)
+        self.alive = torch.ones(trial.subject.size, dtype=torch.bool)
+        self.went = torch.zeros(trial.subject.size, dtype=torch.float64)
         sizes = torch.tensor(self.sizes, dtype=torch.int64)  # of none, too
         self.own = torch.repeat_interleave(torch.arange(len(self.sizes)), sizes)
         self.risen = 0.0
@@ -103,25 +125,18 @@ class Turns:
         rows = self.trial.subject.split(self.alive)
         return {strand: row.nonzero()[:, 0].tolist() for strand, row in rows.items()}
 
-    def until(self, due: float, g: Tensor, V: Tensor) -> None:
-        """Take channels out until no more is in excess than is due, or none may go.
-
-        Args:
-            due: the excess.
-            g: of the mean loss in the gates [C].
-            V: rows whose products sum to the Gauss-Newton matrix [B, C].
-        """
-        alone, gone = V.square().sum(0) / 2 - g, V.new_zeros(len(V))
+    def until(self, due: float, rises: Rises) -> None:
+        """Take channels out until no more is in excess than is due, or none may go."""
         excess = self._excess(self.counts)
         while excess > due:
             savings, before = self._savings(excess), excess
             while due < excess and excess >= before - FRESH:
-                rises = (alone + gone @ V).clamp_min(TINY)
-                channel = self._next(rises, savings)
+                now = rises.now()
+                channel = self._next(now, savings)
                 if channel is None:
                     return
-                self._take(channel, float(rises[channel]))
-                gone = gone + V[:, channel]
+                self._take(channel, float(now[channel]))
+                rises.surgery.remove(channel)
                 excess = self._excess(self.counts)
 
     def _next(self, rises: Tensor, savings: list[float]) -> int | None:
@@ -151,10 +166,9 @@ class Turns:
 
         return [max(excess - self._excess(without(k)), TINY) for k in range(len(self.counts))]
 
-    def scores(self, g: Tensor, V: Tensor) -> Tensor:
+    def scores(self, rises: Rises) -> Tensor:
         """By the loss of what went, those that stay after all others, by their own rises [C]."""
-        own = (V.square().sum(0) / 2 - g).clamp_min(TINY)
-        return torch.where(self.alive, self.risen + own, self.went)
+        return torch.where(self.alive, self.risen + rises.now(), self.went)
 
 
 TURNS: Final[Mapping[str, Callable[[Trial], Scores]]] = {"evidence": evidence}

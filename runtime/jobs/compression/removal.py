@@ -31,7 +31,7 @@ from bayesnas.runtime.weights.importance import IMPORTANCES
 from bayesnas.runtime.weights.priors.interface import Prior, Problem, inputs_of
 from bayesnas.runtime.weights.priors.registry import PRIORS
 from bayesnas.runtime.weights.priors.several import Several, parts_of
-from bayesnas.runtime.weights.reconstruction import reconstructed, unread
+from bayesnas.runtime.weights.reconstruction import Reconstruction, unread
 from bayesnas.runtime.weights.removal import masked, narrow, sliced_tensors
 from bayesnas.runtime.weights.subject import Subject
 from bayesnas.runtime.weights.turns import TURNS, Trial
@@ -149,7 +149,7 @@ class Removal:
         if same and unread(state, sliced, kept):
             return state
         module = module_of(self.compiled, state, self.data.device)
-        taken = reconstructed(module, sliced, kept, self._inputs(part))
+        taken = Reconstruction.of(module, sliced, self._inputs(part)).without(kept)
         taken |= {name: taken[name] * mask.to(taken[name]) for name, mask in there.items()}
         self._leave(module, taken, part, kept)
         return {name: w.to(state[name]) for name, w in module.state_dict().items()}
@@ -190,15 +190,14 @@ class Removal:
             return Found(family, prior.subject, prior.scores(), dict(prior.columns()))
         subject, name = self._subject(state, family), self.judge.importance
         if name in TURNS:
-            return Found(family, subject, TURNS[name](self._trial(subject, state, due)), {})
+            return Found(family, subject, TURNS[name](self._trial(subject, due)), {})
         return Found(family, subject, IMPORTANCES[name](subject), {})
 
-    def _trial(
-        self, subject: Subject, state: Mapping[str, Tensor], due: Sequence[BudgetConstraint]
-    ) -> Trial:
+    def _trial(self, subject: Subject, due: Sequence[BudgetConstraint]) -> Trial:
         """A network whose channels go one after another, until it costs what is due."""
         part, cost = self._part(self.data).first(IN_TURNS), self.bounds.cost_of(subject)
-
+        module = subject.module
+        whole = Reconstruction.of(module, subject.sliced, self._inputs(part))
         return Trial(
             subject,
             self.data.task,
@@ -206,7 +205,7 @@ class Removal:
             lambda kept: self.bounds.excess(cost(kept)),
             min(budget.limit / max(1, self.bounds.whole.of(budget.cost)) for budget in due),
             self.judge.limits.least,
-            partial(self._leave, subject.module, state, part),
+            lambda kept: self._leave(module, whole.without(kept), part, kept),
         )
 
     def _leave(

@@ -18,7 +18,7 @@ from bayesnas.compiler.slices.groups import Slices, coupled_slices
 from bayesnas.compiler.slices.ties import Strand
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.tasks.bundle import Inputs, bundled
-from bayesnas.runtime.weights.reconstruction import reconstructed, unread
+from bayesnas.runtime.weights.reconstruction import Reconstruction, unread
 from bayesnas.runtime.weights.removal import Sliced, masked, sliced_tensors
 
 SOME = 5  # strands of a network
@@ -49,7 +49,7 @@ class Net:
 
     def reconstructed(self, kept: Kept, ridge: float) -> dict[str, Tensor]:
         """The state for these channels, zeros in place of the others."""
-        state = reconstructed(self.module, self.sliced, kept, [self.inputs], ridge)
+        state = Reconstruction.of(self.module, self.sliced, [self.inputs]).without(kept, ridge)
         return masked(self.compiled, state, self.slices, kept)
 
 
@@ -222,7 +222,7 @@ def test_a_large_mean_costs_no_digits() -> None:
 def test_groups_are_left_as_they_are() -> None:
     net = Net(compile_text(TEXTS["groups"]))
     before = net.module.state_dict()
-    after = reconstructed(net.module, net.sliced, gone(net), [net.inputs])
+    after = Reconstruction.of(net.module, net.sliced, [net.inputs]).without(gone(net))
     grouped = [
         f"{path}.weight"
         for path, layer in net.module.named_modules()
@@ -237,7 +237,7 @@ def test_groups_are_left_as_they_are() -> None:
 def test_the_network_itself_is_left_as_it_was(name: str) -> None:
     net = Net(compile_text(TEXTS[name]))
     before = {key: tensor.clone() for key, tensor in net.module.state_dict().items()}
-    after = reconstructed(net.module, net.sliced, gone(net), [net.inputs])
+    after = Reconstruction.of(net.module, net.sliced, [net.inputs]).without(gone(net))
     for key, tensor in net.module.state_dict().items():
         assert torch.equal(tensor, before[key])
         assert after[key].shape == tensor.shape

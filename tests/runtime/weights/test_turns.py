@@ -1,4 +1,4 @@
-"""Channels that go in turns: what the loss rises by, against the loss itself, in float64."""
+"""Channels that go in turns: what the loss rises by, against closed forms, in float64."""
 
 from __future__ import annotations
 
@@ -13,41 +13,43 @@ from bayesnas.compiler.slices.counts import Kept
 from bayesnas.compiler.slices.groups import coupled_slices
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.tasks.regression import Regression
+from bayesnas.runtime.weights.readers import RIDGE, ridged
+from bayesnas.runtime.weights.reconstruction import Reconstruction
 from bayesnas.runtime.weights.removal import masked, sliced_tensors
 from bayesnas.runtime.weights.subject import Subject
 from bayesnas.runtime.weights.turns import Trial, dues, evidence
 
 TEXT = """\
-network net(x: [2]) -> (y: [1]) {
+network net(x: [INPUTS]) -> (y: [1]) {
     x -> y : linear(WIDTH, bias = 0) >> linear(1, bias = 0)
 }
 """
 TASK = Regression(("y",), (0.0,), (1.0,))
 
 
-def trial(makers: list[list[float]], readers: list[float], share: float) -> Trial:
-    """A network without a loss: its targets are what it computes."""
-    width = len(readers)
-    compiled = compile_text(TEXT.replace("WIDTH", str(width)))
+def trial(makers: Tensor, readers: Tensor, share: float) -> Trial:
+    """A network without a loss: its targets are what it computes of the unit vectors."""
+    width, inputs = makers.shape
+    compiled = compile_text(TEXT.replace("WIDTH", str(width)).replace("INPUTS", str(inputs)))
     slices = coupled_slices(compiled.graph)
     module, _ = build(compiled.graph, "net.nas", 0)
     module.double().eval()
     first, second = (m for m in module.modules() if isinstance(m, nn.Linear))
     with torch.no_grad():
-        first.weight.copy_(torch.tensor(makers))
-        second.weight.copy_(torch.tensor([readers]))
-    state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-    inputs = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
-    batches = [(x[None], module(x[None]).detach()) for x in inputs]
+        first.weight.copy_(makers)
+        second.weight.copy_(readers[None])
+    vectors = torch.eye(inputs, dtype=torch.float64)
+    batches = [(x[None], module(x[None]).detach()) for x in vectors]
     [strand] = slices.removable
+    subject = Subject(module, (*sliced_tensors(compiled, slices),), slices.removable)
+    whole = Reconstruction.of(module, subject.sliced, [vectors])
 
     def excess(kept: Kept) -> float:
         return (len(kept[strand]) / width - share) / (1 - share)
 
     def leave(kept: Kept) -> None:
-        module.load_state_dict(masked(compiled, state, slices, kept))
+        module.load_state_dict(masked(compiled, whole.without(kept), slices, kept))
 
-    subject = Subject(module, (*sliced_tensors(compiled, slices),), slices.removable)
     return Trial(subject, TASK, lambda: batches, excess, share, 1, leave)
 
 
@@ -56,24 +58,31 @@ def scores(given: Trial) -> Tensor:
     return row
 
 
-def test_scores_are_what_the_loss_rises_by() -> None:
-    """Of a network whose loss is a square in its channels, exactly, whatever their order."""
-    makers = [[1.0, 0.2], [0.5, 0.1], [0.3, 2.0], [2.0, 2.0]]
-    given = trial(makers, [0.5, 0.6, 0.7, 0.8], 0.25)
-    result = scores(given)
-    order = result.argsort().tolist()
-    outputs = torch.tensor(makers).double() * torch.tensor([[0.5], [0.6], [0.7], [0.8]])
-    for gone in range(1, 4):
-        lost = outputs[order[:gone]].sum(0)  # of the two examples
-        assert float(result[order[gone - 1]]) == pytest.approx(float(lost.square().mean() / 2))
+@pytest.mark.parametrize("share", [0.25, 0.5])
+def test_scores_are_what_the_loss_rises_by_once_what_stays_takes_over(share: float) -> None:
+    """Of a network whose loss is a square in its channels, exactly but for the ridge."""
+    generator = torch.Generator().manual_seed(1)
+    makers = torch.randn(8, 12, dtype=torch.float64, generator=generator)
+    readers = torch.randn(8, dtype=torch.float64, generator=generator)
+    result = scores(trial(makers, readers, share))
+    order = result.argsort()
+    square = ridged(makers @ makers.T / 12, RIDGE)
+    for gone in range(1, 9 - round(8 * share)):
+        goes, stays = order[:gone], order[gone:]
+        taken = torch.linalg.solve(square[stays][:, stays], square[stays][:, goes])
+        rest = square[goes][:, goes] - square[goes][:, stays] @ taken
+        missed = readers[goes] @ rest @ readers[goes]
+        assert float(result[order[gone - 1]]) * (1 + RIDGE) == pytest.approx(float(missed / 2))
 
 
 def test_of_two_that_stand_for_each_other_one_stays() -> None:
     """Each of the equal two matters less than the third, both together more."""
-    result = scores(trial([[1.0, 0.0], [1.0, 0.0], [0.0, 1.2]], [1.0, 1.0, 1.0], 0.3))
+    makers = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.2]])
+    result = scores(trial(makers, torch.ones(3), 0.3))
     first, middle, last = result.argsort().tolist()
     assert middle == 2
     assert {first, last} == {0, 1}
+    assert float(result[first]) < 0.02 * float(result[middle])
 
 
 def test_a_network_without_channels_that_may_go() -> None:
@@ -85,7 +94,7 @@ def test_a_network_without_channels_that_may_go() -> None:
 
 
 def test_nothing_goes_where_nothing_has_to() -> None:
-    result = scores(trial([[1.0, 0.0], [0.0, 2.0]], [1.0, 1.0], 1.0))
+    result = scores(trial(torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.ones(2), 1.0))
     assert result.tolist() == pytest.approx([0.25, 1.0])
 
 
