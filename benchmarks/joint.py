@@ -8,7 +8,7 @@ training: 30 epochs of what was found, from scratch.
 
 - `joint`: `search --compress` with the budget.
 - `then compressed`: a search without a budget; what it found is trained for 20 epochs, compressed
-  to the budget by `taylor`, and trained on for 10.
+  to the budget by `evidence`, and trained on for 10.
 - `narrower`: the same found network, as wide as fits the budget.
 
 No member of the space is within the budgets at full width.
@@ -123,7 +123,7 @@ def then_compressed(case: Case) -> dict[str, float]:
     first = evolve(case.train, epochs=max(1, case.train.epochs * 2 // 3))
     path = case.found(joint=False)
     train(compile_spec(path), first, case.options("train"))
-    wanted = Compression((case.budget,), "taylor")
+    wanted = Compression((case.budget,), "evidence")
     values = {"epochs": max(1, case.train.epochs - first.epochs)}
     options = evolve(case.options("small"), data="")
     result = compress(case.folder / "train", wanted, values, options)
