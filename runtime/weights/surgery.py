@@ -71,10 +71,10 @@ class _Layer:
         places = self.places[strand][channel]
         inside = self.precision[places][:, places]
         change = torch.linalg.solve(inside, self.precision[places]).T  # of W, without its sign
-        self.precision = self.precision - change @ self.precision[places]
+        self.precision.addmm_(change, self.precision[places], alpha=-1)
         self.precision[places[:, None], places] = torch.eye(len(places), dtype=inside.dtype)
-        self.products = self.products - change @ self.products[places]
-        self.products = self.products - self.products[:, places] @ change.T
+        self.products.addmm_(change, self.products[places], alpha=-1)
+        self.products.addmm_(self.products[:, places], change.T, alpha=-1)
 
     def _blocks(self, matrix: Tensor, strand: Strand) -> Tensor:
         """What a matrix has at the places of each channel [n, m, m]."""
