@@ -65,13 +65,15 @@ class Trial:
 def evidence(trial: Trial) -> Scores:
     """By how much the mean loss is predicted to have risen once a channel goes, in nats.
 
-    Those that stay come after all others, by their own.
+    All go, but for the least that every strand keeps; these come last, by their own.
     """
     turns = Turns(trial)
     for due in dues(trial.share):
         turns.until(due, Rises.of(trial))
         trial.leave(turns.kept())
-    return trial.subject.split(turns.scores(Rises.of(trial)))
+    rises = Rises.of(trial)
+    turns.until(-inf, rises)  # those that stay, in case that more has to go than was due
+    return trial.subject.split(turns.scores(rises))
 
 
 def dues(share: float) -> list[float]:

@@ -163,16 +163,17 @@ class Removal:
     ) -> list[Mask]:
         """Different masks by their loss on held-out examples, the least first; none without those.
 
-        Weights are shared, and normalisation is estimated for each mask.
+        Weights are shared; in each what stays takes over, and normalisation is estimated for it.
         """
         different = {tuple(map(tuple, mask.values())): mask for mask in masks}.values()
         if len(different) == 1 or held is None or not len(held):
             return []
         module = module_of(self.compiled, state, self.data.device)
-        part = fit.first(IN_TURNS)
+        part, sliced = fit.first(IN_TURNS), sliced_tensors(self.compiled, self.slices)
+        whole = Reconstruction.of(module, sliced, self._inputs(part))
 
         def loss(kept: Kept) -> float:
-            self._leave(module, state, part, kept)
+            self._leave(module, whole.without(kept), part, kept)
             return evaluate(module, self.data, held, self.batch_size).loss
 
         graph = self.compiled.graph

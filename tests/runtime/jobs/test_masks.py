@@ -14,12 +14,13 @@ from support import compile_text
 from bayesnas.cli import main
 from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.graph.model import BudgetConstraint
-from bayesnas.compiler.slices.counts import kept_cost
+from bayesnas.compiler.slices.counts import Kept, kept_cost
 from bayesnas.runtime.jobs.compression.bounds import Bounds, Judge
 from bayesnas.runtime.jobs.compression.removal import Removal
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.weights.choice import Limits
 from bayesnas.runtime.weights.priors.dropout import Dropout
+from bayesnas.runtime.weights.removal import sliced_tensors
 
 NOISY = (1, 4)  # of the channels of the first strand
 
@@ -65,6 +66,24 @@ def test_noise_goes_and_every_mask_meets_the_budget() -> None:
     judged = Removal(bounds, data, 16).masks_judged(masks, bounds.state, data.train, half)
     assert [mask.loss for mask in judged] == sorted(mask.loss for mask in judged)
     assert not {*NOISY} & {*judged[0].kept[theirs[ours[0]]]}
+
+
+def test_masks_are_judged_once_what_stays_takes_over() -> None:
+    """Without its twin a channel does for both, so that the loss is that of the whole network."""
+    bounds, _ = unbound()
+    strand = bounds.strands[0]
+    state = {name: tensor.clone() for name, tensor in bounds.state.items()}
+    for tensor in sliced_tensors(bounds.compiled, bounds.slices):
+        if any(run.strand is strand for run in tensor.axes[tensor.maker]):
+            values = state[tensor.name].movedim(tensor.maker, 0)
+            values[-1] = values[0]
+    whole: Kept = {s: range(s.size) for s in bounds.strands}
+    masks: list[Kept] = [whole, {**whole, strand: range(strand.size - 1)}]
+    data = images(EXAMPLES)
+    one, other = Removal(bounds, data, 16).masks_judged(masks, state, data.train, data.train)
+    assert one.loss == pytest.approx(other.loss, rel=0.01)
+    plain = [*masks[1].values()]
+    assert plain in ([*one.kept.values()], [*other.kept.values()])
 
 
 def test_below_the_budget_a_mask_is_as_it_was_drawn() -> None:
