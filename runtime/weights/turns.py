@@ -143,6 +143,8 @@ class Turns:
 
     def _next(self, rises: Tensor, savings: list[float]) -> int | None:
         """The channel whose going costs least, if any may go."""
+        if not self.alive.any():
+            return None
         prices = [
             1 / saving if count > min(self.trial.least, size) else inf
             for size, count, saving in zip(self.sizes, self.counts, savings, strict=True)

@@ -45,7 +45,7 @@ def trial(makers: Tensor, readers: Tensor, share: float) -> Trial:
     whole = Reconstruction.of(module, subject.sliced, [vectors])
 
     def excess(kept: Kept) -> float:
-        return (len(kept[strand]) / width - share) / (1 - share)
+        return (len(kept[strand]) / width - share) / max(1 - share, 0.01)
 
     def leave(kept: Kept) -> None:
         module.load_state_dict(masked(compiled, whole.without(kept), slices, kept))
