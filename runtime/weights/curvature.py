@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.interface import Task
-from bayesnas.runtime.weights.subject import Subject, group_sums
+from bayesnas.runtime.weights.subject import Rows, Subject, group_sums, reading_sums
 
 
 def diagonal(
@@ -77,6 +77,32 @@ def of_channels(
             total += _along_gates(subject, weights, _slopes(outputs, weights, direction)).square()
             count += len(inputs)
     return total / max(count, 1)
+
+
+def of_readers(
+    subject: Subject, task: Task, batches: Iterable[tuple[Inputs, Tensor]]
+) -> tuple[Tensor, dict[str, Rows]]:
+    """The same [C], and that in gates where one tensor alone reads, by its name, of its strands."""
+    weights = dict(subject.module.named_parameters())
+    total, count = torch.zeros(subject.size, dtype=torch.float64), 0
+    parts: dict[str, Rows] = {}
+    with _evaluating(subject.module):
+        for inputs, targets in batches:
+            outputs = predict(subject.module, inputs)
+            direction = _direction(task, outputs.detach(), targets, subject.generator)
+            slopes = _slopes(outputs, weights, direction)
+            products = {name: weights[name].detach() * slope for name, slope in slopes.items()}
+            sums = reading_sums(subject, products)
+            whole = {s: torch.zeros(s.size, dtype=torch.float64) for s in subject.strands}
+            for name, rows in sums.items():
+                part = parts.setdefault(name, {})
+                for strand, row in rows.items():
+                    exact = row.double().cpu()
+                    whole[strand] += exact
+                    part[strand] = part.get(strand, 0) + exact.square()
+            total += subject.joined(whole).square()
+            count += len(inputs)
+    return total / max(count, 1), parts
 
 
 def gradient_of_channels(

@@ -88,6 +88,22 @@ def group_sums(subject: Subject, values: Values, readers: bool | None = None) ->
     return result
 
 
+def reading_sums(subject: Subject, values: Values) -> dict[str, Rows]:
+    """Sums of values over the slices that read each channel, tensor by tensor, of its strands."""
+    result: dict[str, Rows] = {}
+    for tensor in subject.sliced:
+        if tensor.name not in values:
+            continue
+        for k, axis in enumerate(tensor.axes):
+            some = {run.strand for run in axis}.intersection(subject.strands)
+            if some and k != tensor.maker:
+                rows = result.setdefault(tensor.name, {})
+                new = {s: values[tensor.name].new_zeros(s.size) for s in some - rows.keys()}
+                _add(rows | new, axis, values[tensor.name].movedim(k, 0))
+                rows |= new
+    return result
+
+
 def _add(result: dict[Strand, Tensor], axis: Channels, values: Tensor) -> None:
     places, start = values.reshape(len(values), -1).sum(1), 0
     for run in axis:

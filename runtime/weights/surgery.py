@@ -6,6 +6,7 @@ outputs miss the mean square
 
     |w_c|^2 / P_cc,  of |w_c|^2 A_cc that they miss if nothing takes over,
 
+(with the square of its mean, where a bias takes that over and A is of deviations from it),
 W becomes W - w_c P_c / P_cc and P becomes P - P_c P_c^T / P_cc (Hassibi and Stork 1993), for which
 the products Q = W^T W [C, C] are enough. So the squares of channels that go one after another add
 up to that of all of them at once. A channel that a layer reads at several places, as behind a
@@ -14,7 +15,7 @@ concatenation of what is summed elsewhere, goes at all of them: tr(Q_cc P_cc^-1)
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
 from itertools import accumulate
 
 import torch
@@ -23,7 +24,14 @@ from torch import Tensor
 
 from bayesnas.compiler.slices.ties import Strand
 from bayesnas.runtime.tasks.bundle import Inputs
-from bayesnas.runtime.weights.readers import RIDGE, Reader, moments_of, readers_of, ridged
+from bayesnas.runtime.weights.readers import (
+    RIDGE,
+    Moments,
+    Reader,
+    moments_of,
+    readers_of,
+    ridged,
+)
 from bayesnas.runtime.weights.subject import Subject
 
 
@@ -35,36 +43,50 @@ class _Layer:
         precision: P [C, C].
         products: Q [C, C].
         places: of the strands whose channels may go.
+        scale: what a mean square that is missed counts as, of each channel [n].
     """
 
     precision: Tensor
     products: Tensor
     places: dict[Strand, Tensor]
+    scale: dict[Strand, Tensor]
 
     @classmethod
     def of(
-        cls, reader: Reader, strands: Iterable[Strand], square: Tensor, weight: Tensor
+        cls,
+        reader: Reader,
+        weight: Tensor,
+        moments: Moments,
+        curvature: Mapping[Strand, Tensor],
+        ridge: float,
     ) -> _Layer:
-        """A reader of some strands with its weight, by the mean products of its inputs."""
+        """A reader with its weight and the moments of its inputs.
+
+        Args:
+            curvature: of the loss in gates on what it reads, by strands whose channels may go [n].
+        """
         starts = accumulate((run.strand.size for run in reader.runs), initial=0)
-        places: dict[Strand, list[Tensor]] = {strand: [] for strand in strands}
+        rows: dict[Strand, list[Tensor]] = {strand: [] for strand in curvature}
         for start, run in zip(starts, reader.runs, strict=False):
-            if run.strand in places:
-                places[run.strand].append(torch.arange(start, start + run.strand.size))
-        slopes = reader.slopes(weight)
+            if run.strand in rows:
+                rows[run.strand].append(torch.arange(start, start + run.strand.size))
+        places = {strand: torch.stack(found, dim=1) for strand, found in rows.items() if found}
+        slopes, square = reader.slopes(weight), ridged(reader.square(moments), ridge)
         products = torch.einsum("ocp,odp->cd", slopes, slopes)
-        read = {strand: torch.stack(rows, dim=1) for strand, rows in places.items() if rows}
-        return cls(torch.linalg.inv(square), products, read)
+        whole = square + torch.outer(moments.mean(), moments.mean()) * reader.centred
+        scale = {}
+        for strand, at in places.items():
+            alone = (_blocks(products, at) * _blocks(whole, at)).sum((1, 2))
+            scale[strand] = torch.where(alone > 0, curvature[strand] / alone, 0.0)
+        return cls(torch.linalg.inv(square), products, places, scale)
 
     def missed(self, strand: Strand) -> Tensor:
-        """The mean squares that its outputs miss without each channel of a strand [n]."""
-        precision, products = (self._blocks(m, strand) for m in (self.precision, self.products))
-        solution: Tensor = torch.linalg.solve(precision, products)
-        return solution.diagonal(dim1=1, dim2=2).sum(1)
-
-    def missed_alone(self, strand: Strand, square: Tensor) -> Tensor:
-        """The same if nothing takes over, by the mean products of its inputs [n]."""
-        return (self._blocks(self.products, strand) * self._blocks(square, strand)).sum((1, 2))
+        """The curvature in a gate on each channel of a strand, by the share that is missed [n]."""
+        at = self.places[strand]
+        solution: Tensor = torch.linalg.solve(
+            _blocks(self.precision, at), _blocks(self.products, at)
+        )
+        return solution.diagonal(dim1=1, dim2=2).sum(1) * self.scale[strand]
 
     def remove(self, strand: Strand, channel: int) -> None:
         """Go on without a channel; what is left takes over."""
@@ -76,10 +98,10 @@ class _Layer:
         self.products.addmm_(change, self.products[places], alpha=-1)
         self.products.addmm_(self.products[:, places], change.T, alpha=-1)
 
-    def _blocks(self, matrix: Tensor, strand: Strand) -> Tensor:
-        """What a matrix has at the places of each channel [n, m, m]."""
-        places = self.places[strand]
-        return matrix[places[:, :, None], places[:, None, :]]
+
+def _blocks(matrix: Tensor, places: Tensor) -> Tensor:
+    """What a matrix has at the places [n, m] of each channel [n, m, m]."""
+    return matrix[places[:, :, None], places[:, None, :]]
 
 
 class Surgery:
@@ -87,61 +109,58 @@ class Surgery:
 
     Args:
         subject: the network, in evaluation mode, and its channels.
-        batches: of its inputs, taken once.
+        curvature: of the loss in gates on what each tensor reads, by its name: of its strands [n].
+        batches: of the network's inputs, taken once.
         ridge: above 0, in units of the mean square of each channel.
     """
 
-    def __init__(self, subject: Subject, batches: Iterable[Inputs], ridge: float = RIDGE) -> None:
+    def __init__(
+        self,
+        subject: Subject,
+        curvature: Mapping[str, Mapping[Strand, Tensor]],
+        batches: Iterable[Inputs],
+        ridge: float = RIDGE,
+    ) -> None:
         self.channels = [(strand, k) for strand in subject.strands for k in range(strand.size)]
-        self.alone, self.missed = torch.zeros(2, len(self.channels), dtype=torch.float64)
-        self.rows = subject.split(self.missed)  # views
-        self.readers: dict[Strand, list[_Layer]] = {strand: [] for strand in subject.strands}
+        zeros = torch.zeros(3, len(self.channels), dtype=torch.float64)
+        self.whole, self.missed, otherwise = zeros
+        self.rows, self.otherwise = subject.split(self.missed), subject.split(otherwise)  # views
+        self.layers: dict[Strand, list[_Layer]] = {strand: [] for strand in subject.strands}
 
         readers = {reader.weight: reader for reader in readers_of(subject.module, subject.sliced)}
-        state, alone = subject.module.state_dict(), subject.split(self.alone)
-        for name, moments in moments_of(subject.module, readers, batches).items():
-            square = ridged(readers[name].square(moments), ridge)
-            layer = _Layer.of(readers[name], self.readers, square, state[name])
-            for strand in layer.places:
-                self.readers[strand].append(layer)
-                alone[strand] += layer.missed_alone(strand, square)
-        for strand in _otherwise_read(subject, readers):
-            alone[strand].zero_()
+        state, whole = subject.module.state_dict(), subject.split(self.whole)
+        moments = moments_of(subject.module, readers, batches)
+        for name, rows in curvature.items():
+            for strand, row in rows.items():
+                whole[strand] += row
+                if name not in moments:
+                    self.otherwise[strand] += row
+            if name in moments:
+                layer = _Layer.of(readers[name], state[name], moments[name], rows, ridge)
+                for strand in layer.places:
+                    self.layers[strand].append(layer)
         self._count(subject.strands)
 
     def shares(self) -> Tensor:
-        """Of what outputs miss if nothing takes over, what they miss if all others do [C].
+        """Of what is missed if nothing takes over, what is missed if all others do [C].
 
-        At first between 0 and 1, more where a channel has taken over much. It is 1 of channels that
-        a layer reads where others cannot take over.
+        At first between 0 and 1, more where a channel has taken over much. Readers count by their
+        curvature, those where others cannot take over whole.
         """
-        shares = self.missed / self.alone.clamp_min(torch.finfo(torch.float64).tiny)
-        return torch.where(self.alone > 0, shares, 1.0)
+        shares = self.missed / self.whole.clamp_min(torch.finfo(torch.float64).tiny)
+        return torch.where(self.whole > 0, shares, 1.0)
 
     def remove(self, channel: int) -> None:
         """Go on without a channel, by its number among those of all strands."""
         strand, row = self.channels[channel]
         touched = set[Strand]()
-        for layer in self.readers[strand]:
+        for layer in self.layers[strand]:
             layer.remove(strand, row)
             touched.update(layer.places)
         self._count(touched)
 
     def _count(self, strands: Iterable[Strand]) -> None:
         for strand in strands:
-            self.rows[strand].zero_()
-            for layer in self.readers[strand]:
+            self.rows[strand].copy_(self.otherwise[strand])
+            for layer in self.layers[strand]:
                 self.rows[strand] += layer.missed(strand)
-
-
-def _otherwise_read(subject: Subject, readers: Collection[str]) -> set[Strand]:
-    """The strands that something else reads as well."""
-    others = {
-        run.strand
-        for tensor in subject.sliced
-        if tensor.name not in readers
-        for k, axis in enumerate(tensor.axes)
-        if k != tensor.maker
-        for run in axis
-    }
-    return others.intersection(subject.strands)

@@ -2,8 +2,8 @@
 
 A gate of value 1 on each channel, where it is read, scales all that reads it. With H the
 Gauss-Newton matrix of the mean loss in the gates, the loss rises by H_cc / 2 without channel c, if
-nothing takes over: there is no gradient where training ends. What is read of it and others do
-foretell is taken over (`reconstruction.py`), so that the rise is
+nothing takes over: gradients are taken to be zero, since training has ended. What is read of it and
+others do foretell is taken over (`reconstruction.py`), so that the rise is
 
     H_cc / 2 * s_c,   s_c: the share of what its readers miss that others cannot take over,
 
@@ -27,7 +27,7 @@ from bayesnas.compiler.slices.counts import Kept
 from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.interface import Task
 from bayesnas.runtime.weights.choice import Scores
-from bayesnas.runtime.weights.curvature import of_channels
+from bayesnas.runtime.weights.curvature import of_readers
 from bayesnas.runtime.weights.subject import Subject
 from bayesnas.runtime.weights.surgery import Surgery
 
@@ -45,6 +45,7 @@ class Trial:
         subject: the network, in evaluation mode, and its channels.
         task: what it learns.
         batches: small ones that it has learned from, the same each time.
+        inputs: of the same examples, in larger batches.
         excess: of a network of these channels alone: 1 if nothing is saved of what has to be, 0 or
             less if it is as small as is wanted.
         share: of all costs, what is wanted.
@@ -56,6 +57,7 @@ class Trial:
     subject: Subject
     task: Task
     batches: Callable[[], Iterable[tuple[Inputs, Tensor]]] = field(repr=False)
+    inputs: Callable[[], Iterable[Inputs]] = field(repr=False)
     excess: Callable[[Kept], float] = field(repr=False)
     share: float
     least: int
@@ -69,9 +71,9 @@ def evidence(trial: Trial) -> Scores:
     """
     turns = Turns(trial)
     for due in dues(trial.share):
-        turns.until(due, Rises.of(trial))
+        turns.until(due, turns.rises())
         trial.leave(turns.kept())
-    rises = Rises.of(trial)
+    rises = turns.rises()
     turns.until(-inf, rises)  # those that stay, in case that more has to go than was due
     return trial.subject.split(turns.scores(rises))
 
@@ -98,10 +100,13 @@ class Rises:
     surgery: Surgery
 
     @classmethod
-    def of(cls, trial: Trial) -> Rises:
-        """Of the network as it is."""
-        curvature = of_channels(trial.subject, trial.task, trial.batches())
-        return cls(curvature, Surgery(trial.subject, (inputs for inputs, _ in trial.batches())))
+    def of(cls, trial: Trial, gone: Iterable[int]) -> Rises:
+        """Of the network as it is, without the channels that have gone."""
+        total, parts = of_readers(trial.subject, trial.task, trial.batches())
+        surgery = Surgery(trial.subject, parts, trial.inputs())
+        for channel in gone:
+            surgery.remove(channel)
+        return cls(total, surgery)
 
     def now(self) -> Tensor:
         """In nats [C]."""
@@ -126,6 +131,10 @@ class Turns:
         """The channels that are there."""
         rows = self.trial.subject.split(self.alive)
         return {strand: row.nonzero()[:, 0].tolist() for strand, row in rows.items()}
+
+    def rises(self) -> Rises:
+        """Of what is there."""
+        return Rises.of(self.trial, (~self.alive).nonzero()[:, 0].tolist())
 
     def until(self, due: float, rises: Rises) -> None:
         """Take channels out until no more is in excess than is due, or none may go."""

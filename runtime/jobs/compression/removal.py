@@ -203,6 +203,7 @@ class Removal:
             subject,
             self.data.task,
             lambda: plain_batches(self.data, part, IN_TURNS_AT_ONCE),
+            lambda: self._inputs(part),
             lambda kept: self.bounds.excess(cost(kept)),
             min(budget.limit / max(1, self.bounds.whole.of(budget.cost)) for budget in due),
             self.judge.limits.least,

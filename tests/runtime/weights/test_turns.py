@@ -21,16 +21,17 @@ from bayesnas.runtime.weights.turns import Trial, dues, evidence
 
 TEXT = """\
 network net(x: [INPUTS]) -> (y: [1]) {
-    x -> y : linear(WIDTH, bias = 0) >> linear(1, bias = 0)
+    x -> y : linear(WIDTH, bias = 0) >> linear(1, bias = BIAS)
 }
 """
 TASK = Regression(("y",), (0.0,), (1.0,))
 
 
-def trial(makers: Tensor, readers: Tensor, share: float) -> Trial:
+def trial(makers: Tensor, readers: Tensor, share: float, bias: int = 0) -> Trial:
     """A network without a loss: its targets are what it computes of the unit vectors."""
     width, inputs = makers.shape
-    compiled = compile_text(TEXT.replace("WIDTH", str(width)).replace("INPUTS", str(inputs)))
+    text = TEXT.replace("WIDTH", str(width)).replace("INPUTS", str(inputs))
+    compiled = compile_text(text.replace("BIAS", str(bias)))
     slices = coupled_slices(compiled.graph)
     module, _ = build(compiled.graph, "net.nas", 0)
     module.double().eval()
@@ -50,7 +51,7 @@ def trial(makers: Tensor, readers: Tensor, share: float) -> Trial:
     def leave(kept: Kept) -> None:
         module.load_state_dict(masked(compiled, whole.without(kept), slices, kept))
 
-    return Trial(subject, TASK, lambda: batches, excess, share, 1, leave)
+    return Trial(subject, TASK, lambda: batches, lambda: [vectors], excess, share, 1, leave)
 
 
 def scores(given: Trial) -> Tensor:
@@ -58,21 +59,24 @@ def scores(given: Trial) -> Tensor:
     return row
 
 
-@pytest.mark.parametrize("share", [0.25, 0.5])
-def test_scores_are_what_the_loss_rises_by_once_what_stays_takes_over(share: float) -> None:
+@pytest.mark.parametrize(("share", "bias"), [(0.25, 0), (0.5, 0), (0.5, 1)])
+def test_scores_are_what_the_loss_rises_by_once_what_stays_takes_over(
+    share: float, bias: int
+) -> None:
     """Of a network whose loss is a square in its channels, exactly but for the ridge."""
     generator = torch.Generator().manual_seed(1)
-    makers = torch.randn(8, 12, dtype=torch.float64, generator=generator)
+    makers = torch.randn(8, 12, dtype=torch.float64, generator=generator) + 2.0 * bias
     readers = torch.randn(8, dtype=torch.float64, generator=generator)
-    result = scores(trial(makers, readers, share))
+    result = scores(trial(makers, readers, share, bias))
     order = result.argsort()
-    square = ridged(makers @ makers.T / 12, RIDGE)
+    deviations = makers - bias * makers.mean(1, keepdim=True)
+    square = ridged(deviations @ deviations.T / 12, RIDGE)
     for gone in range(1, 8):
         goes, stays = order[:gone], order[gone:]
         taken = torch.linalg.solve(square[stays][:, stays], square[stays][:, goes])
         rest = square[goes][:, goes] - square[goes][:, stays] @ taken
         missed = readers[goes] @ rest @ readers[goes]
-        assert float(result[order[gone - 1]]) * (1 + RIDGE) == pytest.approx(float(missed / 2))
+        assert float(result[order[gone - 1]]) == pytest.approx(float(missed / 2), rel=RIDGE)
 
 
 def test_of_two_that_stand_for_each_other_one_stays() -> None:
@@ -89,7 +93,9 @@ def test_a_network_without_channels_that_may_go() -> None:
     module, x = nn.Linear(2, 1).double(), torch.ones(3, 2, dtype=torch.float64)
     batches = [(x, module(x).detach())]
     subject = Subject(module, (), ())
-    given = Trial(subject, TASK, lambda: batches, lambda _: 0.0, 1.0, 1, lambda _: None)
+    given = Trial(
+        subject, TASK, lambda: batches, lambda: [x], lambda _: 0.0, 1.0, 1, lambda _: None
+    )
     assert evidence(given) == {}
 
 
