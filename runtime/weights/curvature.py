@@ -68,19 +68,14 @@ def of_channels(
         batches: inputs [N, ...] and targets [N, ...]; many small ones say more than a large one.
         gates: of its operations [G], if it is a supernet.
     """
-    weights = dict(subject.module.named_parameters())
-    total, count = torch.zeros(subject.size, dtype=torch.float64), 0
-    with _evaluating(subject.module):
-        for inputs, targets in batches:
-            outputs = predict(subject.module, inputs, gates)
-            direction = _direction(task, outputs.detach(), targets, subject.generator)
-            total += _along_gates(subject, weights, _slopes(outputs, weights, direction)).square()
-            count += len(inputs)
-    return total / max(count, 1)
+    return of_readers(subject, task, batches, gates)[0]
 
 
 def of_readers(
-    subject: Subject, task: Task, batches: Iterable[tuple[Inputs, Tensor]]
+    subject: Subject,
+    task: Task,
+    batches: Iterable[tuple[Inputs, Tensor]],
+    gates: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Rows]]:
     """The same [C], and that in gates where one tensor alone reads, by its name, of its strands."""
     weights = dict(subject.module.named_parameters())
@@ -88,7 +83,7 @@ def of_readers(
     parts: dict[str, Rows] = {}
     with _evaluating(subject.module):
         for inputs, targets in batches:
-            outputs = predict(subject.module, inputs)
+            outputs = predict(subject.module, inputs, gates)
             direction = _direction(task, outputs.detach(), targets, subject.generator)
             slopes = _slopes(outputs, weights, direction)
             products = {name: weights[name].detach() * slope for name, slope in slopes.items()}
@@ -102,7 +97,8 @@ def of_readers(
                     part[strand] = part.get(strand, 0) + exact.square()
             total += subject.joined(whole).square()
             count += len(inputs)
-    return total / max(count, 1), parts
+    means = {name: {s: r / count for s, r in rows.items()} for name, rows in parts.items()}
+    return total / max(count, 1), means
 
 
 def gradient_of_channels(

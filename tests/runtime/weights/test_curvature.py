@@ -13,7 +13,7 @@ from bayesnas.compiler.slices.groups import coupled_slices
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.tasks.classification import Classification
 from bayesnas.runtime.tasks.pixels.classes import PixelClassification
-from bayesnas.runtime.weights.curvature import diagonal, gradient_of_channels, of_channels
+from bayesnas.runtime.weights.curvature import diagonal, gradient_of_channels, of_readers
 from bayesnas.runtime.weights.removal import sliced_tensors
 from bayesnas.runtime.weights.subject import Subject
 
@@ -111,29 +111,38 @@ def test_derivatives_in_channels_are_those_of_gates_where_they_are_read(
     subject = Subject(module, (*sliced_tensors(compiled, slices),), slices.removable)
     inputs = torch.randn(2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     targets = torch.tensor([0, 2])
-    gates = torch.ones(2, dtype=torch.float64, requires_grad=True)
+    gates = torch.ones(2, 2, dtype=torch.float64, requires_grad=True)  # of two readers
     readers = [m for m in module.modules() if isinstance(m, nn.Linear)][1:]
     assert [tuple(m.weight.shape) for m in readers] == [(2, 2), (3, 2)]
-    hooks = [m.register_forward_pre_hook(lambda _, z: (z[0] * gates,)) for m in readers]
-    g = torch.zeros(2, dtype=torch.float64)
-    H = torch.zeros(2, dtype=torch.float64)
+    hooks = [
+        reader.register_forward_pre_hook(lambda _, z, row=row: (z[0] * row,))
+        for reader, row in zip(readers, gates, strict=True)
+    ]
+    g, H = torch.zeros(2, 2, dtype=torch.float64)
+    each = torch.zeros(2, 2, dtype=torch.float64)
     for z, y in zip(inputs, targets, strict=True):
         outputs = module(z[None])
-        g += torch.autograd.grad(TASK.loss(outputs, y[None]), gates, retain_graph=True)[0] / 2
+        slope = torch.autograd.grad(TASK.loss(outputs, y[None]), gates, retain_graph=True)[0]
+        g += slope.sum(0) / 2
         rows = [torch.autograd.grad(o, gates, retain_graph=True)[0] for o in outputs[0]]
         J, p = torch.stack(rows), outputs[0].detach().softmax(0)
-        H += (J.T @ (torch.diag(p) - torch.outer(p, p)) @ J).diagonal() / 2
+        loss = torch.diag(p) - torch.outer(p, p)
+        H += torch.einsum("oc,op,pc->c", J.sum(1), loss, J.sum(1)) / 2
+        each += torch.einsum("orc,op,prc->rc", J, loss, J) / 2
     for hook in hooks:
         hook.remove()
     batches = [*zip(inputs.split(at_once), targets.split(at_once), strict=True)]
-    mean, count = torch.zeros_like(H), 0
+    mean, found, count = torch.zeros_like(H), torch.zeros_like(each), 0
     for signs in product((0, 1), repeat=3 * at_once):
         drawn = torch.tensor(signs).view(at_once, 3)
         monkeypatch.setattr(torch, "randint", lambda *_, drawn=drawn, **__: drawn)
-        mean, count = mean + of_channels(subject, TASK, batches), count + 1
+        total, parts = of_readers(subject, TASK, batches)
+        mean, count = mean + total, count + 1
+        found += torch.stack([subject.joined(rows) for rows in parts.values()])
     gradient = gradient_of_channels(subject, TASK, batches)
     torch.testing.assert_close(gradient, g, rtol=1e-10, atol=1e-14)
     torch.testing.assert_close(mean / count, H, rtol=1e-10, atol=1e-14)
+    torch.testing.assert_close(found / count, each, rtol=1e-10, atol=1e-14)
 
 
 def test_what_counts_for_nothing_has_no_curvature() -> None:
