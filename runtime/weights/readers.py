@@ -6,7 +6,7 @@ other. The places of a kernel, and positions that were flattened, count as examp
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -112,14 +112,14 @@ class Reader:
         return last.reshape(len(last), self.channels, -1)
 
 
-def readers_of(module: nn.Module, sliced: Iterable[Sliced]) -> Iterator[Reader]:
-    """The layers of a network that read channels.
+def readers_of(module: nn.Module, sliced: Iterable[Sliced]) -> dict[str, Reader]:
+    """The layers of a network that read channels, by the names of their weights.
 
     Args:
         module: the network.
         sliced: its tensors that hold something of a channel.
     """
-    layers = dict(module.named_modules())
+    layers, result = dict(module.named_modules()), dict[str, Reader]()
     for tensor in sliced:
         path, _, name = tensor.name.rpartition(".")
         layer, axis = layers[path], 1 - tensor.maker
@@ -129,7 +129,8 @@ def readers_of(module: nn.Module, sliced: Iterable[Sliced]) -> Iterator[Reader]:
             continue
         runs = tensor.axes[axis] if axis < len(tensor.axes) else ()
         if len({run.stretch for run in runs}) == 1:
-            yield Reader(layer, tensor.name, axis, runs)
+            result[tensor.name] = Reader(layer, tensor.name, axis, runs)
+    return result
 
 
 @torch.no_grad()

@@ -59,7 +59,7 @@ class Reconstruction:
             sliced: its tensors that hold something of a channel.
             batches: of its inputs, taken once.
         """
-        readers = {reader.weight: reader for reader in readers_of(module, sliced)}
+        readers = readers_of(module, sliced)
         state = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
         return cls(state, readers, moments_of(module, readers, batches))
 

@@ -70,7 +70,7 @@ class _Layer:
         for start, run in zip(starts, reader.runs, strict=False):
             if run.strand in rows:
                 rows[run.strand].append(torch.arange(start, start + run.strand.size))
-        places = {strand: torch.stack(found, dim=1) for strand, found in rows.items() if found}
+        places = {strand: torch.stack(starting, dim=1) for strand, starting in rows.items()}
         slopes, square = reader.slopes(weight), ridged(reader.square(moments), ridge)
         products = torch.einsum("ocp,odp->cd", slopes, slopes)
         whole = square + torch.outer(moments.mean(), moments.mean()) * reader.centred
@@ -127,7 +127,7 @@ class Surgery:
         self.rows, self.otherwise = subject.split(self.missed), subject.split(otherwise)  # views
         self.layers: dict[Strand, list[_Layer]] = {strand: [] for strand in subject.strands}
 
-        readers = {reader.weight: reader for reader in readers_of(subject.module, subject.sliced)}
+        readers = readers_of(subject.module, subject.sliced)
         state, whole = subject.module.state_dict(), subject.split(self.whole)
         moments = moments_of(subject.module, readers, batches)
         for name, rows in curvature.items():
@@ -150,13 +150,13 @@ class Surgery:
         shares = self.missed / self.whole.clamp_min(torch.finfo(torch.float64).tiny)
         return torch.where(self.whole > 0, shares, 1.0)
 
-    def remove(self, channel: int) -> None:
-        """Go on without a channel, by its number among those of all strands."""
-        strand, row = self.channels[channel]
+    def remove(self, channels: Iterable[int]) -> None:
+        """Go on without some channels, by their numbers among those of all strands."""
         touched = set[Strand]()
-        for layer in self.layers[strand]:
-            layer.remove(strand, row)
-            touched.update(layer.places)
+        for strand, row in (self.channels[channel] for channel in channels):
+            for layer in self.layers[strand]:
+                layer.remove(strand, row)
+                touched.update(layer.places)
         self._count(touched)
 
     def _count(self, strands: Iterable[Strand]) -> None:

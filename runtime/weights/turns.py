@@ -104,8 +104,7 @@ class Rises:
         """Of the network as it is, without the channels that have gone."""
         total, parts = of_readers(trial.subject, trial.task, trial.batches())
         surgery = Surgery(trial.subject, parts, trial.inputs())
-        for channel in gone:
-            surgery.remove(channel)
+        surgery.remove(gone)
         return cls(total, surgery)
 
     def now(self) -> Tensor:
@@ -147,7 +146,7 @@ class Turns:
                 if channel is None:
                     return
                 self._take(channel, float(now[channel]))
-                rises.surgery.remove(channel)
+                rises.surgery.remove([channel])
                 excess = self._excess(self.counts)
 
     def _next(self, rises: Tensor, savings: list[float]) -> int | None:

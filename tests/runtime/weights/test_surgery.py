@@ -127,7 +127,7 @@ def test_channels_of_a_layer_miss_what_least_squares_miss() -> None:
                 assert float(surgery.shares()[k]) == pytest.approx(each[k] / whole[k], rel=1e-5)
         total += each[channel]
         gone.append(channel)
-        surgery.remove(channel)
+        surgery.remove([channel])
 
 
 def test_a_bias_takes_over_what_is_constant() -> None:
@@ -159,7 +159,7 @@ def test_a_channel_that_is_read_at_two_places_goes_at_both() -> None:
     pairs = [share(x, weight, [k, k + 4], constant=False) for k in range(4)]
     surgery = net.surgery()
     assert net.shares(4, surgery) == pytest.approx(pairs, rel=1e-6)
-    surgery.remove(1)
+    surgery.remove([1])
     both = [missed(x, weight, gone, constant=False) for gone in ([1, 5], [1, 5, 2, 6])]
     after = (both[1] - both[0]) / alone(x, weight, [2, 6])
     assert net.shares(4, surgery)[2] == pytest.approx(after, rel=1e-5)
@@ -174,7 +174,7 @@ def test_strands_that_one_layer_reads_take_over_from_each_other() -> None:
     surgery = net.surgery()
     assert net.shares(3, surgery) == pytest.approx(first, rel=1e-5)
     assert net.shares(5, surgery) == pytest.approx(other, rel=1e-5)
-    surgery.remove([strand.size for strand, _ in surgery.channels].index(3))
+    surgery.remove([[strand.size for strand, _ in surgery.channels].index(3)])
     least = missed(x, weight, [0], constant=False)
     after = [
         (missed(x, weight, [0, k], constant=False) - least) / alone(x, weight, [k])
@@ -220,7 +220,7 @@ def test_twins_take_over_wholly() -> None:
     before = surgery.shares()
     assert before[[0, 3]].max() < 1e-4
     assert before[[1, 2]].min() > 1e-3
-    surgery.remove(3)
+    surgery.remove([3])
     assert surgery.shares()[0] > 0.01
 
 
@@ -233,5 +233,5 @@ def test_silent_channels_and_silent_layers_are_no_trouble() -> None:
             layer.weight[silent] = 0
         surgery = net.surgery()
         assert surgery.shares().isfinite().all()
-        surgery.remove(0)
+        surgery.remove([0])
         assert surgery.shares().isfinite().all()
