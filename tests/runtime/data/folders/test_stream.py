@@ -266,6 +266,8 @@ def test_processes_end_with_data_that_the_collector_finds(tmp_path: Path, taken:
     gc.collect()
 
 
+# PyTorch raises in the midst of whatever runs when it hears: of opening a file, for one.
+@pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.usefixtures("_stranger")
 def test_a_process_that_is_killed(tmp_path: Path) -> None:
     before = {*multiprocessing.active_children()}
