@@ -38,17 +38,9 @@ def sgd(
     )
 
 
-def diverged(message: str, *notes: str) -> DiagnosticError:
+def diverged(message: str, *notes: str, remedy: str = "lower `learning_rate`") -> DiagnosticError:
     """D602 (status 1): the work has met numbers that are none, or beyond all bounds."""
-    return DiagnosticError(
-        Diagnostic(
-            "D602",
-            message,
-            notes=notes,
-            help="lower `learning_rate`",
-        ),
-        status=1,
-    )
+    return DiagnosticError(Diagnostic("D602", message, notes=notes, help=remedy), status=1)
 
 
 def check_loss(loss: Tensor, place: str) -> float:

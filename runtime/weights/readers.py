@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from bayesnas.compiler.slices.ties import Channels
 from bayesnas.runtime.network.modules import predict
+from bayesnas.runtime.network.training import diverged
 from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.weights.removal import Sliced
 from bayesnas.runtime.weights.subject import channels_last
@@ -145,6 +146,9 @@ def moments_of(
         module: the network, in evaluation mode.
         readers: by the names of their weights.
         batches: of its inputs; none are taken where there are no readers.
+
+    Raises:
+        DiagnosticError: D602 (status 1): some are too large for their squares.
     """
     result: dict[str, Moments] = {}
     if not readers:
@@ -166,6 +170,12 @@ def moments_of(
     finally:
         for hook in hooks:
             hook.remove()
+    for name, moments in result.items():
+        if not torch.isfinite(moments.products).all():
+            raise diverged(
+                f"the squares of what comes into `{name.removesuffix('.weight')}` are not finite",
+                remedy="train the network anew, with a lower `learning_rate`",
+            )
     return result
 
 

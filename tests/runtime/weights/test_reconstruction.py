@@ -16,6 +16,7 @@ from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.slices.counts import Kept
 from bayesnas.compiler.slices.groups import Slices, coupled_slices
 from bayesnas.compiler.slices.ties import Strand
+from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.tasks.bundle import Inputs, bundled
 from bayesnas.runtime.weights.reconstruction import Reconstruction, unread
@@ -243,3 +244,17 @@ def test_the_network_itself_is_left_as_it_was(name: str) -> None:
         assert after[key].shape == tensor.shape
         assert after[key].dtype == tensor.dtype
     net.module.load_state_dict(masked(net.compiled, after, net.slices, gone(net)))
+
+
+def test_inputs_of_layers_that_are_too_large_for_their_squares() -> None:
+    net, kept = small("x -> y : conv(3, 6) >> relu >> global_avg_pool >> linear(2)")
+    net.module.float()
+    net.inputs = torch.full((2, 3, 4, 4), 1e25)
+    net.inputs[0] = 0
+    with pytest.raises(DiagnosticError) as caught:
+        net.reconstructed(kept, ridge=0.1)
+    [said] = caught.value.diagnostics
+    layer = next(path for path, m in net.module.named_modules() if isinstance(m, nn.Conv2d))
+    message = f"the squares of what comes into `{layer}` are not finite"
+    assert (said.code, said.message, caught.value.status) == ("D602", message, 1)
+    assert "lower `learning_rate`" in said.help
