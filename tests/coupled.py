@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 from living import OTHERS, PACKAGED, found_network, packaged
 from support import compile_text, network
+from torch import nn
 
 from bayesnas.compiler.pipeline import Compiled
+from bayesnas.compiler.slices.ties import Strand
+from bayesnas.runtime.weights.removal import Sliced
 
 BODIES = {
     "residual": """
@@ -149,3 +153,17 @@ def network_of(name: str, seed: int = 0) -> Compiled:
     if name != "darts_v2_imagenet":  # whose other output wants a map
         text = text.replace("224, 224", "32, 32")
     return found_network(compile_text(text, **REST[name]), seed)
+
+
+def twin(module: nn.Module, sliced: Iterable[Sliced], strand: Strand) -> None:
+    """Make the last channel of a strand as its first one."""
+    state = module.state_dict()
+    for tensor in sliced:
+        if tensor.maker >= len(tensor.axes):
+            continue
+        values, start = state[tensor.name].movedim(tensor.maker, 0), 0
+        for run in tensor.axes[tensor.maker]:
+            if run.strand is strand:
+                last = start + len(run) - run.stretch
+                values[last : last + run.stretch] = values[start : start + run.stretch].clone()
+            start += len(run)

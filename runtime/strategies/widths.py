@@ -2,7 +2,8 @@
 
 A channel has a gate of value 1 where it is read (`runtime/weights/gated.py`), and the same updates
 as operations have. A budget counts what is left of both: of the member of the most evidence, as
-many channels as fit stay, those of the most evidence an amount. Operations are paid for only where
+many channels as fit stay, those that go in turn as in `compress` (`runtime/weights/turns.py`).
+Operations are paid for only where
 no widths make that member cheap enough: beside its substitutes none is worth much, and at the
 price of channels the cheapest would stay. Budgets of rounds fall by equal shares to what is wanted.
 Without a budget channels go by entropy, as operations do.
@@ -44,12 +45,14 @@ from bayesnas.runtime.strategies.bayesnas.updates import entropy
 from bayesnas.runtime.strategies.width_costs import Timer, least_member, share_of, too_small
 from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.weights.choice import Limits, Ranking, fitting, missed_by
-from bayesnas.runtime.weights.curvature import gradient_of_channels, of_channels
+from bayesnas.runtime.weights.curvature import gradient_of_channels
 from bayesnas.runtime.weights.gated import believed
+from bayesnas.runtime.weights.reconstruction import Reconstruction
 from bayesnas.runtime.weights.removal import Sliced, sliced_at
 from bayesnas.runtime.weights.subject import Rows, Subject, group_sums, spread
+from bayesnas.runtime.weights.turns import Rises, Turns
 
-AT_ONCE: Final = 16  # examples of a pass for the curvature: many small ones say more
+AT_ONCE: Final = 4  # examples of a pass for the curvature: many small ones say more
 TINY: Final = 1e-12
 PRICES: Final = 24  # of operations that are tried after none, up to where nothing else counts
 
@@ -65,6 +68,21 @@ class View:
     def kept(self, alive: Rows) -> Kept:
         """The channels that are there."""
         return {strand: row.nonzero()[:, 0].tolist() for strand, row in alive.items()}
+
+
+@frozen
+class Look:
+    """What is known of channels at a time.
+
+    Args:
+        layers: of the supernet, and what comes into them.
+        rises: of the loss without each channel that is there.
+        gamma: of all channels.
+    """
+
+    layers: Reconstruction
+    rises: Rises
+    gamma: Rows
 
 
 class Widths:
@@ -124,8 +142,10 @@ class Widths:
         )
         return {s: ((sizes[s] > 0) | (counts[s] == 0)).cpu() for s in subject.strands}
 
-    def _cut(self, view: View, kept: Kept) -> None:
-        """Channels that do not stay read zero from now on."""
+    def _cut(self, view: View, kept: Kept, layers: Reconstruction | None = None) -> None:
+        """Channels that do not stay read zero from now on; those that stay take over, by layers."""
+        if layers is not None:
+            self.net.module.load_state_dict(layers.without(kept))
         rows = {}
         for strand in view.subject.strands:
             rows[strand] = torch.zeros(strand.size)
@@ -158,13 +178,16 @@ class Widths:
             DiagnosticError: D604 (status 1) if no member was found inside the budgets.
         """
         view = self.view(space.candidates())
-        losses, gamma = self._look(view, gates)
+        look = self._look(view, gates)
         if not self.budgets:
-            self._cut(view, self._by_entropy(view, gamma))
+            self._cut(view, self._by_entropy(view, look.gamma), look.layers)
             return None
         budgets = self._course(space, worth, view, rounds_left)
-        member, kept = self._joint(space, worth, view, losses, budgets)
-        self._cut(view, kept)
+        member = self._member(space, worth, view, budgets)
+        graph = prune_to(self.net.graph, member)
+        turns = self._turns(view, graph, budgets)
+        turns.until(0, look.rises)
+        self._cut(view, turns.kept(), look.layers)
         return member
 
     def possible(self, space: MemberSpace) -> bool:
@@ -180,9 +203,10 @@ class Widths:
         if not self.budgets:
             return
         view = self.view(groups - {*dead_groups(self.net.graph, groups)})
-        losses, _ = self._look(view, gates)
-        alive = self.alive(view)
-        scores = self._scores(view, view.graph, alive, losses)
+        look = self._look(view, gates)
+        alive, turns = self.alive(view), self._turns(view, view.graph, self.budgets)
+        turns.until(-math.inf, look.rises)
+        scores = view.subject.split(turns.scores(look.rises))
         for strand, row in scores.items():
             row[~alive[strand]] = _late(row[alive[strand]], int((~alive[strand]).sum()))
         choose = partial(fitting, view.graph, view.slices, Ranking(scores, Limits()))
@@ -191,7 +215,7 @@ class Widths:
         else:
             self.clock = self.clock.on(view.graph, view.slices)
             kept = self.clock.fitting(choose, self.budgets)
-        self._cut(view, kept)
+        self._cut(view, kept, look.layers)
         self.settled = [[*kept[strand]] for strand in view.subject.strands]
 
     def told(self, view: View) -> list[dict[str, Any]]:
@@ -231,22 +255,23 @@ class Widths:
             "did; `--budget flops=AMOUNT` or `parameters=AMOUNT` asks for a smaller network"
         )
 
-    def _look(self, view: View, gates: Tensor) -> tuple[Rows, Rows]:
-        """What the loss gains without each channel, nats an example, and gamma of each."""
+    def _look(self, view: View, gates: Tensor) -> Look:
+        """What is known of channels now."""
         net, subject, settings = self.net, view.subject, self.net.settings
         part = net.fit_part.sample(settings.curvature_examples, self.generator).at_hand()
         batches = [*net.passes(part, AT_ONCE)]
-        g = gradient_of_channels(subject, net.data.task, batches, gates)
-        H = of_channels(subject, net.data.task, batches, gates)
         alive = subject.joined(self.alive(view))
+        layers = Reconstruction.of(net.module, subject.sliced, (x for x, _ in batches), gates)
+        rises = Rises.of(subject, net.data.task, batches, layers, alive, gates)
+        g = gradient_of_channels(subject, net.data.task, batches, gates)
         sources = sources_of(view.slices)
-        belief = believed(subject, (g, H), alive, sources, self.lambda_w)
-        losses = -g + H / 2
-        columns = zip(losses.tolist(), belief.gamma.tolist(), belief.error.tolist(), strict=True)
+        belief = believed(subject, (g, rises.curvature), alive, sources, self.lambda_w)
+        rows = (rises.now().tolist(), belief.gamma.tolist(), belief.error.tolist())
         self.rows = [
-            {"score": loss, "gamma": gamma, "gamma_error": error} for loss, gamma, error in columns
+            {"score": loss, "gamma": gamma, "gamma_error": error}
+            for loss, gamma, error in zip(*rows, strict=True)
         ]
-        return subject.split(losses), subject.split(belief.gamma)
+        return Look(layers, rises, subject.split(belief.gamma))
 
     def _by_entropy(self, view: View, gamma: Rows) -> Kept:
         """Without those of no positive entropy, the smallest gamma first, as many as may go."""
@@ -284,26 +309,25 @@ class Widths:
 
         return tuple(evolve(budget, limit=limit(budget)) for budget in self.budgets)
 
-    def _joint(
+    def _member(
         self,
         space: MemberSpace,
         worth: Mapping[str, float],
         view: View,
-        losses: Rows,
         budgets: Sequence[BudgetConstraint],
-    ) -> tuple[Member, Kept]:
-        """The member of the most evidence that fits at some widths, and its channels."""
-        alive = self.alive(view)
-        costs = kept_costs(view.graph, view.slices, view.kept(alive))
+    ) -> Member:
+        """The member of the most evidence that fits at some widths."""
+        kept = view.kept(self.alive(view))
+        costs = kept_costs(view.graph, view.slices, kept)
         prices = {
             group: sum(share_of(costs[edge.id], budgets) for edge in edges)
             for group, edges in view.graph.groups().items()
         }
+        narrowest = {strand: channels[:1] for strand, channels in kept.items()}
         for member in self._members(space, worth, prices):
-            graph = prune_to(self.net.graph, member)
-            ranking = Ranking(self._scores(view, graph, alive, losses), Limits())
-            if not missed_by(kept_cost(graph, view.slices, ranking.kept(0)), budgets):
-                return member, fitting(graph, view.slices, ranking, budgets)
+            cost = kept_cost(prune_to(self.net.graph, member), view.slices, narrowest)
+            if not missed_by(cost, budgets):
+                return member
         raise too_small(self.budgets, self._least(space)[1])
 
     def _members(
@@ -329,22 +353,13 @@ class Widths:
         assert least is not None, "a space without members has been refused"
         return least
 
-    def _scores(self, view: View, graph: Graph, alive: Rows, losses: Rows) -> Rows:
-        """The evidence of channels for what they cost; those that cost nothing stay."""
-        kept = view.kept(alive)
-        whole = kept_cost(graph, view.slices, kept)
-        scores = {}
-        for strand in view.subject.strands:
-            fewer = kept_cost(graph, view.slices, {**kept, strand: kept[strand][1:]})
-            saved = Cost(whole.parameters - fewer.parameters, whole.flops - fewer.flops)
-            if whole.latency is not None:  # of most channels alone nothing: the mean of all but one
-                one = kept_cost(graph, view.slices, {**kept, strand: kept[strand][:1]})
-                rest = whole.latency - one.of("latency")
-                saved = evolve(saved, latency=-(-rest // max(1, len(kept[strand]) - 1)))
-            price = share_of(saved, self.budgets)
-            score = losses[strand] / price if price else torch.full_like(losses[strand], 1e30)
-            scores[strand] = torch.where(alive[strand], score, -torch.inf)
-        return scores
+    def _turns(self, view: View, graph: Graph, budgets: Sequence[BudgetConstraint]) -> Turns:
+        """Channels of a member that go one after another, until it is inside the budgets."""
+
+        def excess(kept: Kept) -> float:
+            return share_of(kept_cost(graph, view.slices, kept), budgets) - 1
+
+        return Turns(view.subject, excess, alive=view.subject.joined(self.alive(view)))
 
     # ------------------------------------------------------------------------------- interruption
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 from typing import Final, TypeAlias
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from bayesnas.compiler.graph.cost import Cost, cost_text
 from bayesnas.compiler.graph.model import BudgetConstraint, CostName, Graph
 from bayesnas.compiler.pipeline import Compiled
-from bayesnas.compiler.slices.counts import kept_cost
+from bayesnas.compiler.slices.counts import Kept, kept_cost
 from bayesnas.compiler.slices.groups import Slices
 from bayesnas.compiler.slices.ties import Strand
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote, suggest
@@ -92,13 +92,21 @@ class Ranking:
         for strand, k in self.channels:
             self.orders[strand].append(k)
 
-    def kept(self, count: int) -> dict[Strand, list[int]]:
+    def kept(self, count: int) -> Kept:
         """The ``count`` best channels of all strands together, and what limits add to them."""
-        wanted = dict.fromkeys(self.orders, 0)
+        return self.best(self.counts(count))
+
+    def counts(self, count: int) -> dict[Strand, int]:
+        """How many of the ``count`` best channels each strand has."""
+        result = dict.fromkeys(self.orders, 0)
         for strand, _ in self.channels[:count]:
-            wanted[strand] += 1
+            result[strand] += 1
+        return result
+
+    def best(self, counts: Mapping[Strand, int]) -> Kept:
+        """So many of the best channels of each strand, and what limits add to them."""
         return {
-            strand: sorted(order[: self._rounded(wanted[strand], len(order))])
+            strand: sorted(order[: self._rounded(counts[strand], len(order))])
             for strand, order in self.orders.items()
         }
 
@@ -113,10 +121,11 @@ def within(
     ranking: Ranking,
     budgets: Sequence[BudgetConstraint],
     most: int | None = None,
-) -> dict[Strand, list[int]]:
+) -> Kept:
     """As many channels of a ranking as fit the budgets, which the network then costs exactly.
 
-    With ``most`` no more than so many of the best, and what limits add to them.
+    Where the next one no longer fits, those that cost less may. With ``most`` no more than so many
+    of the best, and what limits add to them.
 
     Raises:
         DiagnosticError: D609 (status 1) if the limits do not let it become as small.
@@ -138,21 +147,40 @@ def fitting(
     ranking: Ranking,
     budgets: Sequence[BudgetConstraint],
     most: int | None = None,
-) -> dict[Strand, list[int]]:
+) -> Kept:
     """What `within` gives where it is certain that the budgets can be met."""
 
-    def fits(count: int) -> bool:
-        return missed_by(kept_cost(graph, slices, ranking.kept(count)), budgets) is None
+    def fits(counts: Mapping[Strand, int]) -> bool:
+        return missed_by(kept_cost(graph, slices, ranking.best(counts)), budgets) is None
 
     count = len(ranking.channels)
     enough, beyond = 0, 1 + (count if most is None else min(most, count))
+    rest = ranking.channels[: beyond - 1]
     while beyond - enough > 1:  # what is kept costs more, the more of it there is
         middle = (enough + beyond) // 2
-        if fits(middle):
+        if fits(ranking.counts(middle)):
             enough = middle
         else:
             beyond = middle
-    return ranking.kept(enough)
+    return ranking.best(_filled(ranking.counts(enough), rest[enough:], fits))
+
+
+def _filled(
+    counts: Mapping[Strand, int],
+    rest: Iterable[tuple[Strand, int]],
+    fits: Callable[[Mapping[Strand, int]], bool],
+) -> Mapping[Strand, int]:
+    """What fits, with those of the rest, in order, that fit as well: cheaper ones than the next."""
+    full = set[Strand]()
+    for strand, _ in rest:
+        if strand in full:
+            continue
+        more = {**counts, strand: counts[strand] + 1}
+        if fits(more):
+            counts = more
+        else:
+            full.add(strand)
+    return counts
 
 
 def _unmet(graph: Graph, slices: Slices, ranking: Ranking, budget: BudgetConstraint) -> Diagnostic:

@@ -139,6 +139,7 @@ def moments_of(
     module: nn.Module,
     readers: Mapping[str, Reader],
     batches: Iterable[Inputs],
+    gates: Tensor | None = None,
 ) -> dict[str, Moments]:
     """Of what comes into each reader that is called, by its name.
 
@@ -146,6 +147,7 @@ def moments_of(
         module: the network, in evaluation mode.
         readers: by the names of their weights.
         batches: of its inputs; none are taken where there are no readers.
+        gates: of its operations [G], if it is a supernet.
 
     Raises:
         DiagnosticError: D602 (status 1): some are too large for their squares.
@@ -166,7 +168,7 @@ def moments_of(
     ]
     try:
         for inputs in batches:
-            predict(module, inputs)
+            predict(module, inputs, gates)
     finally:
         for hook in hooks:
             hook.remove()

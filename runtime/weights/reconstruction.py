@@ -50,7 +50,11 @@ class Reconstruction:
 
     @classmethod
     def of(
-        cls, module: nn.Module, sliced: Iterable[Sliced], batches: Iterable[Inputs]
+        cls,
+        module: nn.Module,
+        sliced: Iterable[Sliced],
+        batches: Iterable[Inputs],
+        gates: Tensor | None = None,
     ) -> Reconstruction:
         """Of a network in evaluation mode.
 
@@ -58,10 +62,14 @@ class Reconstruction:
             module: the network; left as it is, and not needed later.
             sliced: its tensors that hold something of a channel.
             batches: of its inputs, taken once.
+            gates: of its operations [G], if it is a supernet.
+
+        Raises:
+            DiagnosticError: D602 (status 1): inputs of a layer are too large for their squares.
         """
         readers = readers_of(module, sliced)
         state = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
-        return cls(state, readers, moments_of(module, readers, batches))
+        return cls(state, readers, moments_of(module, readers, batches, gates))
 
     def without(self, kept: Kept, ridge: float = RIDGE) -> dict[str, Tensor]:
         """The state of the network when its layers read channels that stay alone.

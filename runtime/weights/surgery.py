@@ -23,15 +23,8 @@ from attrs import define
 from torch import Tensor
 
 from bayesnas.compiler.slices.ties import Strand
-from bayesnas.runtime.tasks.bundle import Inputs
-from bayesnas.runtime.weights.readers import (
-    RIDGE,
-    Moments,
-    Reader,
-    moments_of,
-    readers_of,
-    ridged,
-)
+from bayesnas.runtime.weights.readers import RIDGE, ridged
+from bayesnas.runtime.weights.reconstruction import Reconstruction
 from bayesnas.runtime.weights.subject import Subject
 
 
@@ -54,24 +47,27 @@ class _Layer:
     @classmethod
     def of(
         cls,
-        reader: Reader,
-        weight: Tensor,
-        moments: Moments,
+        reconstruction: Reconstruction,
+        name: str,
         curvature: Mapping[Strand, Tensor],
         ridge: float,
     ) -> _Layer:
-        """A reader with its weight and the moments of its inputs.
+        """The reader whose weight has a name.
 
         Args:
             curvature: of the loss in gates on what it reads, by strands whose channels may go [n].
         """
+        reader, moments = reconstruction.readers[name], reconstruction.moments[name]
         starts = accumulate((run.strand.size for run in reader.runs), initial=0)
         rows: dict[Strand, list[Tensor]] = {strand: [] for strand in curvature}
         for start, run in zip(starts, reader.runs, strict=False):
             if run.strand in rows:
                 rows[run.strand].append(torch.arange(start, start + run.strand.size))
         places = {strand: torch.stack(starting, dim=1) for strand, starting in rows.items()}
-        slopes, square = reader.slopes(weight), ridged(reader.square(moments), ridge)
+        slopes, square = (
+            reader.slopes(reconstruction.state[name]),
+            ridged(reader.square(moments), ridge),
+        )
         products = torch.einsum("ocp,odp->cd", slopes, slopes)
         whole = square + torch.outer(moments.mean(), moments.mean()) * reader.centred
         scale = {}
@@ -108,9 +104,9 @@ class Surgery:
     """Channels of a network that go one after another, while what stays takes over.
 
     Args:
-        subject: the network, in evaluation mode, and its channels.
+        subject: the network and its channels.
         curvature: of the loss in gates on what each tensor reads, by its name: of its strands [n].
-        batches: of the network's inputs, taken once.
+        reconstruction: of the same network, from which weights and moments are taken.
         ridge: above 0, in units of the mean square of each channel.
     """
 
@@ -118,7 +114,7 @@ class Surgery:
         self,
         subject: Subject,
         curvature: Mapping[str, Mapping[Strand, Tensor]],
-        batches: Iterable[Inputs],
+        reconstruction: Reconstruction,
         ridge: float = RIDGE,
     ) -> None:
         self.channels = [(strand, k) for strand in subject.strands for k in range(strand.size)]
@@ -127,16 +123,14 @@ class Surgery:
         self.rows, self.otherwise = subject.split(self.missed), subject.split(otherwise)  # views
         self.layers: dict[Strand, list[_Layer]] = {strand: [] for strand in subject.strands}
 
-        readers = readers_of(subject.module, subject.sliced)
-        state, whole = subject.module.state_dict(), subject.split(self.whole)
-        moments = moments_of(subject.module, readers, batches)
+        whole, moments = subject.split(self.whole), reconstruction.moments
         for name, rows in curvature.items():
             for strand, row in rows.items():
                 whole[strand] += row
                 if name not in moments:
                     self.otherwise[strand] += row
             if name in moments:
-                layer = _Layer.of(readers[name], state[name], moments[name], rows, ridge)
+                layer = _Layer.of(reconstruction, name, rows, ridge)
                 for strand in layer.places:
                     self.layers[strand].append(layer)
         self._count(subject.strands)

@@ -28,6 +28,7 @@ from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.interface import Task
 from bayesnas.runtime.weights.choice import Scores
 from bayesnas.runtime.weights.curvature import of_readers
+from bayesnas.runtime.weights.reconstruction import Reconstruction
 from bayesnas.runtime.weights.subject import Subject
 from bayesnas.runtime.weights.surgery import Surgery
 
@@ -63,17 +64,22 @@ class Trial:
     least: int
     leave: Callable[[Kept], None] = field(repr=False)
 
+    def rises(self, alive: Tensor) -> Rises:
+        """Of the network as it is, whose channels [C] are there or have gone."""
+        layers = Reconstruction.of(self.subject.module, self.subject.sliced, self.inputs())
+        return Rises.of(self.subject, self.task, self.batches(), layers, alive)
+
 
 def evidence(trial: Trial) -> Scores:
     """By how much the mean loss is predicted to have risen once a channel goes, in nats.
 
     All go, but for the least that every strand keeps; these come last, by their own.
     """
-    turns = Turns(trial)
+    turns = Turns(trial.subject, trial.excess, trial.least)
     for due in dues(trial.share):
-        turns.until(due, turns.rises())
+        turns.until(due, trial.rises(turns.alive))
         trial.leave(turns.kept())
-    rises = turns.rises()
+    rises = trial.rises(turns.alive)
     turns.until(-inf, rises)  # those that stay, in case that more has to go than was due
     return trial.subject.split(turns.scores(rises))
 
@@ -100,11 +106,28 @@ class Rises:
     surgery: Surgery
 
     @classmethod
-    def of(cls, trial: Trial, gone: Iterable[int]) -> Rises:
-        """Of the network as it is, without the channels that have gone."""
-        total, parts = of_readers(trial.subject, trial.task, trial.batches())
-        surgery = Surgery(trial.subject, parts, trial.inputs())
-        surgery.remove(gone)
+    def of(
+        cls,
+        subject: Subject,
+        task: Task,
+        batches: Iterable[tuple[Inputs, Tensor]],
+        layers: Reconstruction,
+        alive: Tensor,
+        gates: Tensor | None = None,
+    ) -> Rises:
+        """Of a network as it is.
+
+        Args:
+            subject: the network and its channels.
+            task: what it learns.
+            batches: small ones that it has learned from.
+            layers: its own.
+            alive: which channels have not gone [C], bool.
+            gates: of its operations [G], if it is a supernet.
+        """
+        total, parts = of_readers(subject, task, batches, gates)
+        surgery = Surgery(subject, parts, layers)
+        surgery.remove((~alive).nonzero()[:, 0].tolist())
         return cls(total, surgery)
 
     def now(self) -> Tensor:
@@ -113,27 +136,37 @@ class Rises:
 
 
 class Turns:
-    """Which channels are there [C], and by what loss each of the others went."""
+    """Which channels are there [C], and by what loss each of the others went.
 
-    def __init__(self, trial: Trial) -> None:
-        self.trial = trial
-        self.strands = trial.subject.strands
+    Args:
+        subject: whose channels they are.
+        excess: of a network of these channels alone, as a share of something: 0 or less if it is as
+            small as is wanted.
+        least: channels that every strand keeps.
+        alive: which channels are there at first [C], bool; all of them if None.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        excess: Callable[[Kept], float],
+        least: int = 1,
+        alive: Tensor | None = None,
+    ) -> None:
+        self.subject, self.excess, self.least = subject, excess, least
+        self.strands = subject.strands
         self.sizes = [strand.size for strand in self.strands]
-        self.counts = list(self.sizes)  # that each strand has
-        self.alive = torch.ones(trial.subject.size, dtype=torch.bool)
-        self.went = torch.zeros(trial.subject.size, dtype=torch.float64)
+        self.alive = torch.ones(subject.size, dtype=torch.bool) if alive is None else alive.clone()
+        self.counts = [int(row.sum()) for row in subject.split(self.alive).values()]  # of each
+        self.went = torch.zeros(subject.size, dtype=torch.float64)
         sizes = torch.tensor(self.sizes, dtype=torch.int64)  # of none, too
         self.own = torch.repeat_interleave(torch.arange(len(self.sizes)), sizes)
         self.risen = 0.0
 
     def kept(self) -> Kept:
         """The channels that are there."""
-        rows = self.trial.subject.split(self.alive)
+        rows = self.subject.split(self.alive)
         return {strand: row.nonzero()[:, 0].tolist() for strand, row in rows.items()}
-
-    def rises(self) -> Rises:
-        """Of what is there."""
-        return Rises.of(self.trial, (~self.alive).nonzero()[:, 0].tolist())
 
     def until(self, due: float, rises: Rises) -> None:
         """Take channels out until no more is in excess than is due, or none may go."""
@@ -154,7 +187,7 @@ class Turns:
         if not self.alive.any():
             return None
         prices = [
-            1 / saving if count > min(self.trial.least, size) else inf
+            1 / saving if saving > 0 and count > min(self.least, size) else inf
             for size, count, saving in zip(self.sizes, self.counts, savings, strict=True)
         ]
         worth = rises * torch.tensor(prices, dtype=rises.dtype)[self.own]
@@ -168,15 +201,24 @@ class Turns:
         self.counts[int(self.own[channel])] -= 1
 
     def _excess(self, counts: list[int]) -> float:
-        return self.trial.excess({s: range(n) for s, n in zip(self.strands, counts, strict=True)})
+        return self.excess({s: range(n) for s, n in zip(self.strands, counts, strict=True)})
 
     def _savings(self, excess: float) -> list[float]:
-        """What a channel of each strand saves, of all that has to be; a strand's last one none."""
+        """What a channel of each strand saves of what is in excess; a strand's last one nothing.
 
-        def without(k: int) -> list[int]:
-            return [n - (i == k and n > 1) for i, n in enumerate(self.counts)]
+        Where one alone saves nothing, as of latency between widths, it is the mean of all but one.
+        Channels that save nothing at all do not go.
+        """
 
-        return [max(excess - self._excess(without(k)), TINY) for k in range(len(self.counts))]
+        def saving(k: int, fewer: int) -> float:
+            counts = [n - fewer * (i == k) for i, n in enumerate(self.counts)]
+            return (excess - self._excess(counts)) / fewer
+
+        def each(k: int) -> float:
+            more = self.counts[k] - 1
+            return saving(k, 1) or saving(k, more) if more > 0 else 0.0
+
+        return [*map(each, range(len(self.counts)))]
 
     def scores(self, rises: Rises) -> Tensor:
         """By the loss of what went, those that stay after all others, by their own rises [C]."""

@@ -17,7 +17,7 @@ from attrs import define, evolve, field
 from bayesnas.compiler.graph.cost import cost_text, graph_cost
 from bayesnas.compiler.graph.model import BudgetConstraint, Graph
 from bayesnas.compiler.pipeline import Compiled
-from bayesnas.compiler.slices.counts import Kept, axis_share, edge_share
+from bayesnas.compiler.slices.counts import Kept, axis_share, edge_share, kept_cost
 from bayesnas.compiler.slices.groups import Slices, coupled_slices
 from bayesnas.compiler.slices.narrowing import narrowed_graph
 from bayesnas.compiler.slices.pace import Curve, Pace
@@ -126,12 +126,18 @@ class Clock:
             if NEAR * timed.limit <= time <= timed.limit:
                 break
             fast, slow = (aim, slow) if time <= timed.limit else (fast, aim)
-            near = aim * timed.limit / time
-            aim = max(1, round(sqrt(fast * slow) if fast and slow else near))
+            if fast and slow:
+                aim = max(1, round(sqrt(fast * slow)))
+            else:  # less than what it was foretold to take, or the same would be chosen again
+                aim = max(1, int((aim if fast else self._foretold(kept)) * timed.limit / time))
         fitting = [time for time in chosen if time <= timed.limit]
         if not fitting:
             raise _too_slow(timed, min(chosen), self.layers)
         return chosen[max(fitting)]
+
+    def _foretold(self, kept: Kept) -> int:
+        """What a narrower network takes by the pace, nanoseconds."""
+        return kept_cost(self.compiled.graph, self.slices, kept).of("latency")
 
     def wholes(self, first: Graph, kept: Kept) -> tuple[Whole, ...]:
         """The network before and after, as sums of operations and measured whole.

@@ -157,8 +157,13 @@ def test_what_is_measured_slower_than_the_pace_is_chosen_again(
         asked.append(budgets[0].limit)
         return {strand: range(max(1, min(6, budgets[0].limit // 1000)))}
 
+    monkeypatch.setattr(Clock, "_foretold", lambda _self, kept: 1000 * len(kept[strand]))
     monkeypatch.setattr(Clock, "takes", lambda _self, kept: 1500 * len(kept[strand]))
     assert clock.fitting(choose, [BudgetConstraint("latency", 6000)]) == {strand: range(4)}
     assert asked == [6000, 4000]
     with pytest.raises(DiagnosticError, match="was measured to take at most 1 us"):
         clock.fitting(choose, [BudgetConstraint("latency", 1000)])
+
+    # A little too slow: never the same choice twice.
+    monkeypatch.setattr(Clock, "takes", lambda _self, kept: 5980 + 30 * len(kept[strand]))
+    assert clock.fitting(choose, [BudgetConstraint("latency", 6100)]) == {strand: range(4)}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from coupled import twin
 from living import lines, striped, without_seconds, write_tiny
 from stops import stopped_in_round
 from support import assert_style
@@ -16,6 +17,8 @@ from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.graph.model import BudgetConstraint, CostName
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
+from bayesnas.compiler.slices.counts import kept_cost
+from bayesnas.compiler.space.choices import member_space
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.jobs.compression.compress import Compression, compress
 from bayesnas.runtime.jobs.search.result import SearchResult
@@ -162,6 +165,31 @@ def test_what_has_gone_has_no_effect_and_stays_so(
     net.descend(inputs, targets, gates)
     after = widths.alive(view)
     assert all(torch.equal(~gone[s], after[s]) for s in gone)
+
+
+def test_of_two_channels_that_stand_for_each_other_one_goes(
+    space: Compiled, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what the supernet computes stays as it is, but for the ridge."""
+    seen: list[Widths] = []
+    monkeypatch.setattr(Widths, "settle", lambda self, *_: seen.append(self))
+    more = {"discretize": "no", "rounds": 1, "epochs": 1}
+    run(space, folder, tmp_path, {"flops": 10**9}, **more)
+    [widths] = seen
+    net, groups = widths.net, frozenset(widths.net.gates.groups)
+    module, (inputs, _) = net.module.eval(), net.held_batch(16)
+    view, gates = widths.view(groups), torch.ones(len(net.gates))
+    for strand in view.subject.strands:
+        twin(module, view.subject.sliced, strand)
+    whole = kept_cost(view.graph, view.slices, {}).flops
+    widths.budgets = (BudgetConstraint("flops", whole - 1),)
+    with net.recalibrated(gates):
+        before = module(inputs, gates)
+        widths.update(member_space(net.graph), {}, gates, 1)
+        torch.testing.assert_close(module(inputs, gates), before, rtol=0, atol=0.02)
+    gone = [row for row in widths.alive(view).values() if not row.all()]
+    assert [row.tolist().count(False) for row in gone] == [1]
+    assert not gone[0][[0, -1]].all()
 
 
 @pytest.mark.parametrize(

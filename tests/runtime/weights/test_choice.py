@@ -9,7 +9,7 @@ from support import compile_text, network
 from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.graph.model import BudgetConstraint, CostName
 from bayesnas.compiler.pipeline import Compiled
-from bayesnas.compiler.slices.counts import kept_cost
+from bayesnas.compiler.slices.counts import Kept, kept_cost
 from bayesnas.compiler.slices.groups import Slices, coupled_slices
 from bayesnas.compiler.slices.narrowing import narrowed_spec
 from bayesnas.compiler.slices.ties import Strand
@@ -44,14 +44,18 @@ def setup(text: str = TEXT, limits: Limits | None = None) -> tuple[Compiled, Sli
 def test_as_much_stays_as_the_budget_allows(cost: CostName, share: float) -> None:
     compiled, slices, ranking = setup()
     limit = int(share * getattr(graph_cost(compiled.graph), cost))
+
+    def costs(kept: Kept) -> int:
+        return kept_cost(compiled.graph, slices, kept).of(cost)
+
     kept = within(compiled.graph, slices, ranking, [BudgetConstraint(cost, limit)])
-    assert getattr(kept_cost(compiled.graph, slices, kept), cost) <= limit
-    count = sum(map(len, kept.values()))
-    if share < 1:
-        more = next(n for n in range(100) if sum(map(len, ranking.kept(n).values())) > count)
-        assert getattr(kept_cost(compiled.graph, slices, ranking.kept(more)), cost) > limit
-    else:
-        assert count == len(ranking.channels)
+    assert costs(kept) <= limit
+    counts = {strand: len(channels) for strand, channels in kept.items()}
+    for strand, count in counts.items():  # nothing more fits
+        if count < strand.size:
+            assert costs(ranking.best({**counts, strand: count + 1})) > limit
+    first = max(n for n in range(len(ranking.channels) + 1) if costs(ranking.kept(n)) <= limit)
+    assert all(set(kept[s]) >= set(some) for s, some in ranking.kept(first).items())
     text = print_spec(narrowed_spec(compiled, slices, kept))
     assert graph_cost(compile_text(text).graph) == kept_cost(compiled.graph, slices, kept)
 

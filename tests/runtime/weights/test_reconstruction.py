@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 import torch
-from coupled import NETWORKS, TEXTS, network_of
+from coupled import NETWORKS, TEXTS, network_of, twin
 from living import inputs_of, module_of, with_known_weights
 from support import compile_text
 from torch import Tensor, nn
@@ -58,20 +58,6 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def twin(net: Net, strand: Strand) -> None:
-    """Make the last channel of a strand as its first one."""
-    state = net.module.state_dict()
-    for tensor in net.sliced:
-        if tensor.maker >= len(tensor.axes):
-            continue
-        values, start = state[tensor.name].movedim(tensor.maker, 0), 0
-        for run in tensor.axes[tensor.maker]:
-            if run.strand is strand:
-                last = start + len(run) - run.stretch
-                values[last : last + run.stretch] = values[start : start + run.stretch].clone()
-            start += len(run)
-
-
 def strands_of(slices: Slices) -> list[Strand]:
     return [strand for strand in slices.removable if strand.size > 1]
 
@@ -85,7 +71,7 @@ def test_without_its_twin_a_channel_does_for_both(name: str) -> None:
     compiled = compile_text(NETS[name]) if name in NETS else network_of(name, 0)
     net = Net(compiled)
     for strand in islice(strands_of(net.slices), SOME):
-        twin(net, strand)
+        twin(net.module, net.sliced, strand)
         whole = net.outputs(net.module.state_dict())
         smaller = net.outputs(net.reconstructed({strand: range(strand.size - 1)}, ridge=1e-9))
         assert far(whole, smaller) < 1e-5
@@ -209,7 +195,7 @@ def test_what_is_the_same_but_for_rounding_tells_nothing() -> None:
 def test_a_large_mean_costs_no_digits() -> None:
     net, kept = small("x -> y : conv(3, 6, bias = 1) >> global_avg_pool >> linear(2)")
     [strand] = kept
-    twin(net, strand)
+    twin(net.module, net.sliced, strand)
     state = net.module.state_dict()
     [name] = [n for n, m in net.module.named_parameters() if m.shape == (6,)]
     state[name] += 1000

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from bayesnas.compiler.emit.pytorch import emit_torch
 from bayesnas.compiler.slices.groups import coupled_slices
+from bayesnas.runtime.weights.reconstruction import Reconstruction
 from bayesnas.runtime.weights.removal import sliced_tensors
 from bayesnas.runtime.weights.subject import Subject, reading_sums
 from bayesnas.runtime.weights.surgery import Surgery
@@ -53,7 +54,9 @@ class Net:
             name: {s: torch.full((s.size,), counts[name], dtype=torch.float64) for s in rows}
             for name, rows in some.items()
         }
-        return Surgery(self.subject, curvature, self.inputs.split(16), ridge)
+        subject, batches = self.subject, self.inputs.split(16)
+        layers = Reconstruction.of(subject.module, subject.sliced, batches)
+        return Surgery(subject, curvature, layers, ridge)
 
     def shares(self, size: int, surgery: Surgery | None = None) -> list[float]:
         """Those of the strand of so many channels."""

@@ -17,7 +17,7 @@ from bayesnas.runtime.weights.readers import RIDGE, ridged
 from bayesnas.runtime.weights.reconstruction import Reconstruction
 from bayesnas.runtime.weights.removal import masked, sliced_tensors
 from bayesnas.runtime.weights.subject import Subject
-from bayesnas.runtime.weights.turns import Trial, dues, evidence
+from bayesnas.runtime.weights.turns import Trial, Turns, dues, evidence
 
 TEXT = """\
 network net(x: [INPUTS]) -> (y: [1]) {
@@ -97,6 +97,67 @@ def test_a_network_without_channels_that_may_go() -> None:
         subject, TASK, lambda: batches, lambda: [x], lambda _: 0.0, 1.0, 1, lambda _: None
     )
     assert evidence(given) == {}
+
+
+TWO = """\
+network net(x: [4]) -> (y: [1], z: [1]) {
+    x -> y : linear(6, bias = 0) >> linear(1, bias = 0)
+    x -> z : linear(6, bias = 0) >> linear(1, bias = 0)
+}
+"""
+
+
+class Given:
+    """Rises that are given, of channels that say nothing of each other."""
+
+    def __init__(self, *rises: float) -> None:
+        self.rises = torch.tensor(rises, dtype=torch.float64)
+        self.surgery = self
+
+    def now(self) -> Tensor:
+        return self.rises
+
+    def remove(self, channels: list[int]) -> None:
+        """Nothing takes over."""
+
+
+@pytest.mark.parametrize(
+    ("costs", "gone"),
+    [
+        ((1, 1), [0, 1, 2, 6, 7, 8]),
+        ((1, 0), [0, 1, 2, 3, 4]),  # what saves nothing does not go
+        ((3, 1), [0, 1, 2, 6]),  # less is lost for what is saved
+    ],
+)
+def test_what_saves_most_for_what_is_lost_goes_first(
+    costs: tuple[int, int], gone: list[int]
+) -> None:
+    compiled = compile_text(TWO)
+    slices = coupled_slices(compiled.graph)
+    subject = Subject(nn.Linear(1, 1), (), slices.removable)
+    one, other = subject.strands
+    least = sum(costs) * 6 - 5 if 0 in costs else sum(costs) * 6 - 6 - 4 * (costs[0] > 1)
+
+    def excess(kept: Kept) -> float:
+        return costs[0] * len(kept[one]) + costs[1] * len(kept[other]) - least
+
+    turns = Turns(subject, excess)
+    turns.until(0, Given(*[1, 2, 3, 4, 5, 6] * 2))  # type: ignore[arg-type]
+    assert (~turns.alive).nonzero()[:, 0].tolist() == gone
+
+
+def test_stairs_are_taken_by_their_mean() -> None:
+    """As of latency: a channel alone saves nothing, three of them do."""
+    compiled = compile_text(TWO)
+    subject = Subject(nn.Linear(1, 1), (), coupled_slices(compiled.graph).removable)
+    one, other = subject.strands
+
+    def excess(kept: Kept) -> float:
+        return -(-len(kept[one]) // 3) + len(kept[other]) / 100 - 1.06
+
+    turns = Turns(subject, excess)
+    turns.until(0, Given(*[1] * 12))  # type: ignore[arg-type]
+    assert turns.counts == [3, 6]
 
 
 def test_nothing_goes_where_nothing_has_to() -> None:
