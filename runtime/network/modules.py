@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
@@ -116,3 +117,15 @@ def predict_all(module: nn.Module, given: Sequence[Tensor]) -> Tensor:
 def outputs_of(result: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """What a network returns, one tensor per output."""
     return result if isinstance(result, tuple) else (result,)
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """The module in evaluation mode, in which examples do not mix; as it was afterwards."""
+    modes = [(inner, inner.training) for inner in module.modules()]
+    try:
+        module.eval()
+        yield
+    finally:
+        for inner, mode in modes:
+            inner.training = mode

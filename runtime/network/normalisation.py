@@ -13,7 +13,7 @@ from torch import nn
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.runtime.network.kernels import layout
-from bayesnas.runtime.network.modules import build, predict
+from bayesnas.runtime.network.modules import build, evaluating, predict
 from bayesnas.runtime.network.recompute import NORMS
 from bayesnas.runtime.tasks.bundle import Inputs
 
@@ -64,12 +64,10 @@ def norm_sizes(module: nn.Module, example: Inputs) -> dict[str, int]:
 
     norms = [(name, m) for name, m in module.named_modules() if isinstance(m, NORMS)]
     hooks = [norm.register_forward_pre_hook(partial(note, name)) for name, norm in norms]
-    was_training = module.training
     try:
-        with torch.no_grad():
-            predict(module.eval(), example)
+        with evaluating(module), torch.no_grad():
+            predict(module, example)
     finally:
-        module.train(was_training)
         for hook in hooks:
             hook.remove()
     return sizes

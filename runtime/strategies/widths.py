@@ -50,7 +50,7 @@ from bayesnas.runtime.weights.gated import believed
 from bayesnas.runtime.weights.reconstruction import Reconstruction
 from bayesnas.runtime.weights.removal import Sliced, sliced_at
 from bayesnas.runtime.weights.subject import Rows, Subject, group_sums, spread
-from bayesnas.runtime.weights.turns import Rises, Turns
+from bayesnas.runtime.weights.turns import Rises, Turns, over
 
 AT_ONCE: Final = 4  # examples of a pass for the curvature: many small ones say more
 TINY: Final = 1e-12
@@ -143,9 +143,16 @@ class Widths:
         return {s: ((sizes[s] > 0) | (counts[s] == 0)).cpu() for s in subject.strands}
 
     def _cut(self, view: View, kept: Kept, layers: Reconstruction | None = None) -> None:
-        """Channels that do not stay read zero from now on; those that stay take over, by layers."""
+        """Channels that do not stay read zero from now on, and others take over.
+
+        Args:
+            view: what is left.
+            kept: channels that stay, or come back.
+            layers: of the supernet as it is; without, nothing takes over.
+        """
         if layers is not None:
-            self.net.module.load_state_dict(layers.without(kept))
+            there = {s: [k for k in kept[s] if row[k]] for s, row in self.alive(view).items()}
+            self.net.module.load_state_dict(layers.without(there))
         rows = {}
         for strand in view.subject.strands:
             rows[strand] = torch.zeros(strand.size)
@@ -175,7 +182,8 @@ class Widths:
             rounds_left: this one among them.
 
         Raises:
-            DiagnosticError: D604 (status 1) if no member was found inside the budgets.
+            DiagnosticError: D602, D604 (status 1): inputs of a layer are too large for their
+                squares; no member was found inside the budgets.
         """
         view = self.view(space.candidates())
         look = self._look(view, gates)
@@ -199,6 +207,9 @@ class Widths:
         """The channels of what stays, each for itself where it was tied before.
 
         What is left of the budgets goes to channels that had gone: they are learned anew.
+
+        Raises:
+            DiagnosticError: D602, as `update`; D609 (none was measured to be fast enough).
         """
         if not self.budgets:
             return
@@ -259,11 +270,12 @@ class Widths:
         """What is known of channels now."""
         net, subject, settings = self.net, view.subject, self.net.settings
         part = net.fit_part.sample(settings.curvature_examples, self.generator).at_hand()
-        batches = [*net.passes(part, AT_ONCE)]
+        batches = [*net.passes(part, settings.batch_size)]
         alive = subject.joined(self.alive(view))
         layers = Reconstruction.of(net.module, subject.sliced, (x for x, _ in batches), gates)
-        rises = Rises.of(subject, net.data.task, batches, layers, alive, gates)
         g = gradient_of_channels(subject, net.data.task, batches, gates)
+        few = net.passes(part, AT_ONCE)
+        rises = Rises.of(subject, net.data.task, few, layers, alive, gates)
         sources = sources_of(view.slices)
         belief = believed(subject, (g, rises.curvature), alive, sources, self.lambda_w)
         rows = (rises.now().tolist(), belief.gamma.tolist(), belief.error.tolist())
@@ -357,7 +369,8 @@ class Widths:
         """Channels of a member that go one after another, until it is inside the budgets."""
 
         def excess(kept: Kept) -> float:
-            return share_of(kept_cost(graph, view.slices, kept), budgets) - 1
+            cost = kept_cost(graph, view.slices, kept)
+            return over(cost.of(b.cost) / max(1, b.limit) - 1 for b in budgets)
 
         return Turns(view.subject, excess, alive=view.subject.joined(self.alive(view)))
 

@@ -37,7 +37,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from bayesnas.runtime.network.modules import predict
+from bayesnas.runtime.network.modules import evaluating, predict
 from bayesnas.runtime.network.precision import exactly
 from bayesnas.runtime.network.together.ranks import Share, world
 from bayesnas.runtime.tasks.bundle import Inputs
@@ -295,14 +295,8 @@ def _zeros(gates: Tensor, *shape: int) -> Tensor:
 @contextmanager
 def _frozen(module: nn.Module) -> Iterator[None]:
     """The module in evaluation mode, its parameters without gradients; as it was afterwards."""
-    modes = [(inner, inner.training) for inner in module.modules()]
-    try:
-        module.eval()
-        with fixed_weights(module), torch.enable_grad(), exactly():
-            yield
-    finally:
-        for inner, mode in modes:
-            inner.training = mode
+    with evaluating(module), fixed_weights(module), torch.enable_grad(), exactly():
+        yield
 
 
 @contextmanager

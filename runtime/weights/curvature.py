@@ -12,13 +12,12 @@ That is one backward pass per batch, and no example's own gradient is held.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 
-from bayesnas.runtime.network.modules import predict
+from bayesnas.runtime.network.modules import evaluating, predict
 from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.interface import Task
 from bayesnas.runtime.weights.subject import Rows, Subject, group_sums, reading_sums
@@ -41,7 +40,7 @@ def diagonal(
     weights = dict(module.named_parameters())
     totals = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     count = 0
-    with _evaluating(module):
+    with evaluating(module):
         for inputs, targets in batches:
             outputs = predict(module, inputs)
             direction = _direction(task, outputs.detach(), targets, generator)
@@ -81,7 +80,7 @@ def of_readers(
     weights = dict(subject.module.named_parameters())
     total, count = torch.zeros(subject.size, dtype=torch.float64), 0
     parts: dict[str, Rows] = {}
-    with _evaluating(subject.module):
+    with evaluating(subject.module):
         for inputs, targets in batches:
             outputs = predict(subject.module, inputs, gates)
             direction = _direction(task, outputs.detach(), targets, subject.generator)
@@ -110,7 +109,7 @@ def gradient_of_channels(
     """Gradient of the mean loss in the same gates [C], float64, on the CPU."""
     weights = dict(subject.module.named_parameters())
     total, count = torch.zeros(subject.size, dtype=torch.float64), 0
-    with _evaluating(subject.module):
+    with evaluating(subject.module):
         for inputs, targets in batches:
             loss = task.loss(predict(subject.module, inputs, gates), targets) * len(inputs)
             total += _along_gates(subject, weights, _slopes(loss, weights, torch.ones_like(loss)))
@@ -123,17 +122,6 @@ def _along_gates(
 ) -> Tensor:
     products = {name: weights[name].detach() * slope for name, slope in slopes.items()}
     return subject.joined(group_sums(subject, products, readers=True)).double().cpu()
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Normalisation in evaluation mode, or examples mix."""
-    training = module.training
-    try:
-        module.eval()
-        yield
-    finally:
-        module.train(training)
 
 
 def _slopes(outputs: Tensor, weights: Mapping[str, Tensor], direction: Tensor) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from attrs import define, frozen
 from torch import Tensor, nn
 
 from bayesnas.compiler.slices.ties import Channels
-from bayesnas.runtime.network.modules import predict
+from bayesnas.runtime.network.modules import evaluating, predict
 from bayesnas.runtime.network.training import diverged
 from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.weights.removal import Sliced
@@ -144,7 +144,7 @@ def moments_of(
     """Of what comes into each reader that is called, by its name.
 
     Args:
-        module: the network, in evaluation mode.
+        module: the network; in evaluation mode meanwhile.
         readers: by the names of their weights.
         batches: of its inputs; none are taken where there are no readers.
         gates: of its operations [G], if it is a supernet.
@@ -167,8 +167,9 @@ def moments_of(
         for name, reader in readers.items()
     ]
     try:
-        for inputs in batches:
-            predict(module, inputs, gates)
+        with evaluating(module):
+            for inputs in batches:
+                predict(module, inputs, gates)
     finally:
         for hook in hooks:
             hook.remove()

@@ -56,7 +56,7 @@ class Reconstruction:
         batches: Iterable[Inputs],
         gates: Tensor | None = None,
     ) -> Reconstruction:
-        """Of a network in evaluation mode.
+        """Of a network, as it is in evaluation mode.
 
         Args:
             module: the network; left as it is, and not needed later.

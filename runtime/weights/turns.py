@@ -84,6 +84,16 @@ def evidence(trial: Trial) -> Scores:
     return trial.subject.split(turns.scores(rises))
 
 
+def over(shares: Iterable[float]) -> float:
+    """By how much budgets are exceeded, in one number: 0 or less where all are met.
+
+    The mean of what is above each, so that what saves any of several saves something.
+    """
+    each = [*shares]
+    above = sum(share for share in each if share > 0)
+    return above / len(each) if above else max(each)
+
+
 def dues(share: float) -> list[float]:
     """What may be in excess after each step: costs fall by equal shares, to ``share`` at last."""
     if share >= 1:
@@ -100,10 +110,13 @@ class Rises:
     Args:
         curvature: of the mean loss in the gates, H_cc [C].
         surgery: on the network as it is.
+        unknown: channels of strands that nothing in the subject reads [C], bool: of those that may
+            go each counts as the mean of the others.
     """
 
     curvature: Tensor
     surgery: Surgery
+    unknown: Tensor
 
     @classmethod
     def of(
@@ -128,11 +141,16 @@ class Rises:
         total, parts = of_readers(subject, task, batches, gates)
         surgery = Surgery(subject, parts, layers)
         surgery.remove((~alive).nonzero()[:, 0].tolist())
-        return cls(total, surgery)
+        read = {strand for rows in parts.values() for strand in rows}
+        unknown = [torch.full((s.size,), s not in read) for s in subject.strands]
+        return cls(total, surgery, torch.cat([*unknown, torch.zeros(0, dtype=torch.bool)]))
 
     def now(self) -> Tensor:
         """In nats [C]."""
-        return (self.curvature / 2 * self.surgery.shares()).clamp_min(TINY)
+        rises = (self.curvature / 2 * self.surgery.shares()).clamp_min(TINY)
+        if self.unknown.all() or not self.unknown.any():
+            return rises
+        return torch.where(self.unknown, rises[~self.unknown].mean(), rises)
 
 
 class Turns:

@@ -21,6 +21,7 @@ from bayesnas.runtime.weights.choice import Limits, Ranking, Scores, Share, free
 from bayesnas.runtime.weights.families import STRUCTURED, Pieces, Prices, Weighing, pieces_of
 from bayesnas.runtime.weights.removal import masked, sliced_tensors, state_paths
 from bayesnas.runtime.weights.subject import Rows, Subject
+from bayesnas.runtime.weights.turns import over
 
 
 @frozen
@@ -156,14 +157,15 @@ class Bounds:
 
         Without budgets it is never small enough.
         """
-        budgets = self.judge.due(1, self.whole)
+        due = self.judge.due(1, self.whole)
+        budgets = [b for b in due if self.whole.of(b.cost) > b.limit] or due
 
         def share(budget: BudgetConstraint) -> float:
             now: int = getattr(cost, budget.cost)
             first: int = getattr(self.whole, budget.cost)
             return (now - budget.limit) / max(1, first - budget.limit)
 
-        return max(map(share, budgets), default=1.0)
+        return over(map(share, budgets)) if budgets else 1.0
 
     def cost_of(self, subject: Subject) -> Callable[[Kept], Cost]:
         """What a network of some groups of a subject costs."""

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from attrs import evolve
 from support import compile_text
 from torch import Tensor, nn
 
@@ -17,7 +18,7 @@ from bayesnas.runtime.weights.readers import RIDGE, ridged
 from bayesnas.runtime.weights.reconstruction import Reconstruction
 from bayesnas.runtime.weights.removal import masked, sliced_tensors
 from bayesnas.runtime.weights.subject import Subject
-from bayesnas.runtime.weights.turns import Trial, Turns, dues, evidence
+from bayesnas.runtime.weights.turns import Trial, Turns, dues, evidence, over
 
 TEXT = """\
 network net(x: [INPUTS]) -> (y: [1]) {
@@ -158,6 +159,26 @@ def test_stairs_are_taken_by_their_mean() -> None:
     turns = Turns(subject, excess)
     turns.until(0, Given(*[1] * 12))  # type: ignore[arg-type]
     assert turns.counts == [3, 6]
+
+
+def test_budgets_that_bind_alike() -> None:
+    """Each channel saves one of the two alone."""
+    subject = Subject(nn.Linear(1, 1), (), coupled_slices(compile_text(TWO).graph).removable)
+    one, other = subject.strands
+    turns = Turns(subject, lambda kept: over([len(kept[one]) / 3 - 1, len(kept[other]) / 3 - 1]))
+    turns.until(0, Given(*[1] * 12))  # type: ignore[arg-type]
+    assert turns.counts == [3, 3]
+    assert over([0.5]) == 0.5
+    assert over([0.0, -1.0]) == 0.0
+
+
+def test_a_strand_that_nothing_reads_counts_as_the_mean() -> None:
+    """Nothing is known of it: it is neither the first to go nor the last."""
+    given = trial(torch.tensor([[1.0, 0.0], [0.0, 3.0]]), torch.ones(2), 1.0)
+    blind = coupled_slices(compile_text(TWO).graph).removable[0]
+    subject = evolve(given.subject, strands=(*given.subject.strands, blind))
+    rises = evolve(given, subject=subject).rises(torch.ones(8, dtype=torch.bool)).now()
+    assert rises.tolist() == pytest.approx([0.25, 2.25, *[1.25] * 6], rel=0.02)
 
 
 def test_nothing_goes_where_nothing_has_to() -> None:
