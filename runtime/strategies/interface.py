@@ -34,7 +34,7 @@ from bayesnas.runtime.runs.reading import (
 )
 from bayesnas.runtime.strategies.gaussian import Gaussian
 from bayesnas.runtime.strategies.sampling import draw_members, thinned
-from bayesnas.runtime.strategies.widths import Widths
+from bayesnas.runtime.strategies.widths.decisions import Widths
 from bayesnas.runtime.supernet.supernet import RECALIBRATION, Supernet
 from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.scores import Score

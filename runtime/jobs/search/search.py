@@ -56,7 +56,7 @@ from bayesnas.runtime.runs.status import run_progress
 from bayesnas.runtime.strategies.interface import Problem, Strategy
 from bayesnas.runtime.strategies.linear_algebra import named_failures
 from bayesnas.runtime.strategies.registry import strategy_class
-from bayesnas.runtime.strategies.widths import Widths
+from bayesnas.runtime.strategies.widths.decisions import Widths
 from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.tasks.scores import Score
 

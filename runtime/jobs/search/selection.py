@@ -65,7 +65,8 @@ class Selection:
         """What the selected network costs; its time is that of the member, as it was measured."""
         widths = self.strategy.problem.widths
         if widths is not None:
-            return evolve(graph_cost(network), latency=widths.latency(widths.view(self.groups)))
+            latency = widths.latency(widths.channels.view(self.groups))
+            return evolve(graph_cost(network), latency=latency)
         if self.graph.timing is None:
             return graph_cost(network)
         latency = graph_cost(prune_to(self.graph, self.groups)).latency
@@ -95,7 +96,7 @@ class Selection:
             return {}
         channels = None
         if widths is not None:
-            view = widths.view(self.groups)
+            view = widths.channels.view(self.groups)
             channels = view.slices, widths.kept(view)
         net = self.strategy.net
         return {"shared": write_shared(self.run, net, self.groups, network, channels)}
@@ -121,8 +122,10 @@ class Selection:
         widths = self.strategy.problem.widths
         if widths is None:
             return
-        view = widths.view(self.groups)
-        layers = (*layers_of(view.graph, view.slices, widths.kept(view), widths.paths).values(),)
+        view = widths.channels.view(self.groups)
+        layers = (
+            *layers_of(view.graph, view.slices, widths.kept(view), widths.channels.paths).values(),
+        )
         say_note(widths.remark(layers))
         self.run.write_lines("layers.jsonl", [layer.record() for layer in layers])
         self.run.write_lines("slices.jsonl", widths.told(view))
@@ -145,7 +148,7 @@ class Selection:
         if widths is None:
             spec = derive_spec(wanted, prune_to(wanted.graph, groups))
         else:
-            view = widths.view(groups)
+            view = widths.channels.view(groups)
             spec = narrowed_spec(wanted, view.slices, widths.kept(view), view.graph)
         return self._header(len(groups)) + print_spec(spec)
 

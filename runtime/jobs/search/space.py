@@ -21,7 +21,7 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
 from bayesnas.runtime.jobs.compression.pacing import Clock
 from bayesnas.runtime.runs.ownership import LATENCIES
 from bayesnas.runtime.runs.seals import text_hash
-from bayesnas.runtime.strategies.width_costs import least_member, too_small
+from bayesnas.runtime.strategies.widths.costs import least_member, too_small
 from bayesnas.runtime.weights.choice import missed_by
 
 

@@ -29,7 +29,7 @@ from bayesnas.runtime.jobs.trained import evaluate_run
 from bayesnas.runtime.network.modules import evaluating
 from bayesnas.runtime.report.page import write_report
 from bayesnas.runtime.runs.record import RunOptions
-from bayesnas.runtime.strategies.widths import Widths
+from bayesnas.runtime.strategies.widths.decisions import Widths
 from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.weights.choice import Share
 
@@ -150,9 +150,9 @@ def test_what_has_gone_has_no_effect_and_stays_so(
     [(widths, net)] = seen
     module, (inputs, targets) = net.module.eval(), net.held_batch(4)
     gates = torch.ones(len(net.gates))
-    view = widths.view(frozenset(net.gates.groups))
+    view = widths.channels.view(frozenset(net.gates.groups))
     before = module(inputs, gates)
-    gone = {s: ~row for s, row in widths.alive(view).items()}
+    gone = {s: ~row for s, row in widths.channels.alive(view).items()}
     assert any(bool(row.any()) for row in gone.values())
     weights = dict(module.named_parameters())
     for sliced in view.subject.sliced:  # the filters of what has gone may be anything
@@ -164,7 +164,7 @@ def test_what_has_gone_has_no_effect_and_stays_so(
             start += len(one)
     torch.testing.assert_close(module(inputs, gates), before)
     net.descend(inputs, targets, gates)
-    after = widths.alive(view)
+    after = widths.channels.alive(view)
     assert all(torch.equal(~gone[s], after[s]) for s in gone)
 
 
@@ -185,7 +185,7 @@ def test_of_two_channels_that_stand_for_each_other_one_goes(
     [widths] = seen
     net, groups = widths.net, frozenset(widths.net.gates.groups)
     module, (inputs, _) = net.module, net.held_batch(16)
-    view, gates = widths.view(groups), torch.ones(len(net.gates))
+    view, gates = widths.channels.view(groups), torch.ones(len(net.gates))
     for strand in view.subject.strands:
         twin(module, view.subject.sliced, strand)
     whole = kept_cost(view.graph, view.slices, {}).flops
@@ -197,7 +197,7 @@ def test_of_two_channels_that_stand_for_each_other_one_goes(
         after = outputs(module, inputs, gates)
     torch.testing.assert_close(after, before, rtol=0, atol=0.02)
     assert module.training
-    gone = [row for row in widths.alive(view).values() if not row.all()]
+    gone = [row for row in widths.channels.alive(view).values() if not row.all()]
     assert [row.tolist().count(False) for row in gone] == [1]
     assert not gone[0][[0, -1]].all()
 
@@ -211,15 +211,15 @@ def test_what_comes_back_takes_nothing_over(
     run(space, folder, tmp_path, {"flops": 12000}, discretize="no", rounds=1, epochs=1)
     [widths] = seen
     net, groups = widths.net, frozenset(widths.net.gates.groups)
-    view, gates = widths.view(groups), torch.ones(len(net.gates))
-    alive, look = widths.alive(view), widths._look(view, gates)
+    view, gates = widths.channels.view(groups), torch.ones(len(net.gates))
+    alive, look = widths.channels.alive(view), widths._look(view, gates)
     strand = next(s for s, row in alive.items() if 2 <= int(row.sum()) < len(row))
     dead, first, *rest = (*(~alive[strand]).nonzero()[:1, 0], *alive[strand].nonzero()[:, 0])
     kept = view.kept(alive)
     states = []
     for back in ([], [int(dead)]):
         net.module.load_state_dict(look.layers.state)
-        widths._cut(view, {**kept, strand: sorted([*map(int, rest), *back])}, look.layers)
+        widths.channels.cut(view, {**kept, strand: sorted([*map(int, rest), *back])}, look.layers)
         states.append({name: w.clone() for name, w in net.module.state_dict().items()})
     assert not alive[strand][dead]
     assert alive[strand][first]

@@ -34,7 +34,7 @@ from bayesnas.runtime.jobs.search.result import SearchResult
 from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.search.space import Space
 from bayesnas.runtime.runs.record import RunOptions
-from bayesnas.runtime.strategies.width_costs import least_member
+from bayesnas.runtime.strategies.widths.costs import least_member
 
 CPU = torch.device("cpu")
 SEEN: list[Any] = []  # what was measured

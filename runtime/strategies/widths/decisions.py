@@ -1,14 +1,11 @@
 """The widths of a supernet's layers, searched with its operations.
 
 A channel has a gate of value 1 where it is read (`runtime/weights/gated.py`), and the same updates
-as operations have. A budget counts what is left of both: of the member of the most evidence, as
-many channels as fit stay, those that go in turn as in `compress` (`runtime/weights/turns.py`).
-Operations are paid for only where
-no widths make that member cheap enough: beside its substitutes none is worth much, and at the
-price of channels the cheapest would stay. Budgets of rounds fall by equal shares to what is wanted.
-Without a budget channels go by entropy, as operations do.
-
-A channel that has gone reads zero everywhere, and is held there: the weights are the state.
+as operations have. A budget counts what is left of both: channels of the member of the most
+evidence go in turn, as in `compress` (`runtime/weights/turns.py`), until it fits. Operations are
+paid for only where no widths make that member cheap enough: beside its substitutes none is worth
+much, and at the price of channels the cheapest would stay. Budgets of rounds fall by equal shares
+to what is wanted. Without a budget channels go by entropy, as operations do.
 """
 
 from __future__ import annotations
@@ -22,11 +19,10 @@ import torch
 from attrs import evolve, frozen
 from torch import Tensor
 
-from bayesnas.compiler.emit.paths import module_paths
 from bayesnas.compiler.graph.cost import Cost
 from bayesnas.compiler.graph.model import BudgetConstraint, Graph
 from bayesnas.compiler.slices.counts import Kept, kept_cost, kept_costs
-from bayesnas.compiler.slices.groups import Slices, coupled_slices, sources_of
+from bayesnas.compiler.slices.groups import sources_of
 from bayesnas.compiler.slices.layers import Layer
 from bayesnas.compiler.slices.ties import Strand
 from bayesnas.compiler.space.choices import Member, MemberSpace
@@ -42,32 +38,19 @@ from bayesnas.runtime.runs.reading import (
     table,
 )
 from bayesnas.runtime.strategies.bayesnas.updates import entropy
-from bayesnas.runtime.strategies.width_costs import Timer, least_member, share_of, too_small
+from bayesnas.runtime.strategies.widths.channels import Channels, View
+from bayesnas.runtime.strategies.widths.costs import Timer, least_member, share_of, too_small
 from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.weights.choice import Limits, Ranking, fitting, missed_by
 from bayesnas.runtime.weights.curvature import gradient_of_channels
 from bayesnas.runtime.weights.gated import believed
 from bayesnas.runtime.weights.reconstruction import Reconstruction
-from bayesnas.runtime.weights.removal import Sliced, sliced_at
-from bayesnas.runtime.weights.subject import Rows, Subject, group_sums, spread
+from bayesnas.runtime.weights.subject import Rows
 from bayesnas.runtime.weights.turns import Rises, Turns, over
 
 AT_ONCE: Final = 4  # examples of a pass for the curvature: many small ones say more
 TINY: Final = 1e-12
 PRICES: Final = 24  # of operations that are tried after none, up to where nothing else counts
-
-
-@frozen
-class View:
-    """What is left of a supernet, and the channels of that."""
-
-    graph: Graph
-    slices: Slices
-    subject: Subject
-
-    def kept(self, alive: Rows) -> Kept:
-        """The channels that are there."""
-        return {strand: row.nonzero()[:, 0].tolist() for strand, row in alive.items()}
 
 
 @frozen
@@ -108,65 +91,12 @@ class Widths:
     ) -> None:
         self.lambda_w, self.clock = lambda_w, clock
         self.net, self.prices, self.budgets = net, prices.unlimited(), tuple(budgets)
-        self.paths = module_paths(net.graph, net.emitted.operations)
-        self.slices = self._slices(net.graph)
         self.generator = torch.Generator().manual_seed(seed + 1)
+        pace = None if clock is None else clock.pace
+        self.channels = Channels(net, self.generator, pace)
+        self.slices = self.channels.slices(net.graph)
         self.rows: list[dict[str, float]] = []  # what was found of each channel last
         self.settled: list[list[int]] = []  # channels that stay, strand by strand, at last
-        self.masks: dict[str, Tensor] = {}
-        net.after_step = self.hold
-
-    # -------------------------------------------------------------------------------- what is left
-
-    def view(self, groups: Member) -> View:
-        """What is left of the supernet with these operations."""
-        graph = prune_to(self.net.graph, groups)
-        slices = self._slices(graph)
-        shapes = {name: weight.shape for name, weight in self.net.module.named_parameters()}
-        tensors = sliced_at(self.paths, slices)
-        sliced = tuple(one for one in tensors if _fits(one, shapes.get(one.name)))
-        subject = Subject(self.net.module, sliced, slices.removable, generator=self.generator)
-        return View(graph, slices, subject)
-
-    def _slices(self, graph: Graph) -> Slices:
-        pace = None if self.clock is None else self.clock.pace
-        return evolve(coupled_slices(graph), pace=pace)
-
-    def alive(self, view: View) -> Rows:
-        """Which channels are there: those that something but zero reads, or that nothing reads."""
-        subject = view.subject
-        weights = {name: w.detach() for name, w in self.net.module.named_parameters()}
-        sizes = group_sums(subject, {name: w.abs() for name, w in weights.items()}, readers=True)
-        counts = group_sums(
-            subject, {name: torch.ones_like(w) for name, w in weights.items()}, readers=True
-        )
-        return {s: ((sizes[s] > 0) | (counts[s] == 0)).cpu() for s in subject.strands}
-
-    def _cut(self, view: View, kept: Kept, layers: Reconstruction | None = None) -> None:
-        """Channels that do not stay read zero from now on, and others take over.
-
-        Args:
-            view: what is left.
-            kept: channels that stay, or come back.
-            layers: of the supernet as it is; without, nothing takes over.
-        """
-        if layers is not None:
-            there = {s: [k for k in kept[s] if row[k]] for s, row in self.alive(view).items()}
-            self.net.module.load_state_dict(layers.without(there))
-        rows = {}
-        for strand in view.subject.strands:
-            rows[strand] = torch.zeros(strand.size)
-            rows[strand][[*kept.get(strand, range(strand.size))]] = 1.0
-        for name, mask in spread(view.subject, rows).items():
-            self.masks[name] = mask * self.masks.get(name, 1.0)
-        self.hold()
-
-    @torch.no_grad()
-    def hold(self) -> None:
-        """What has gone reads zero."""
-        weights = dict(self.net.module.named_parameters())
-        for name, mask in self.masks.items():
-            weights[name].mul_(mask)
 
     # ----------------------------------------------------------------------------------- decisions
 
@@ -185,17 +115,17 @@ class Widths:
             DiagnosticError: D602, D604 (status 1): inputs of a layer are too large for their
                 squares; no member was found inside the budgets.
         """
-        view = self.view(space.candidates())
+        view = self.channels.view(space.candidates())
         look = self._look(view, gates)
         if not self.budgets:
-            self._cut(view, self._by_entropy(view, look.gamma), look.layers)
+            self.channels.cut(view, self._by_entropy(view, look.gamma), look.layers)
             return None
         budgets = self._course(space, worth, view, rounds_left)
         member = self._member(space, worth, view, budgets)
         graph = prune_to(self.net.graph, member)
         turns = self._turns(view, graph, budgets)
         turns.until(0, look.rises)
-        self._cut(view, turns.kept(), look.layers)
+        self.channels.cut(view, turns.kept(), look.layers)
         return member
 
     def possible(self, space: MemberSpace) -> bool:
@@ -213,9 +143,9 @@ class Widths:
         """
         if not self.budgets:
             return
-        view = self.view(groups - {*dead_groups(self.net.graph, groups)})
+        view = self.channels.view(groups - {*dead_groups(self.net.graph, groups)})
         look = self._look(view, gates)
-        alive, turns = self.alive(view), self._turns(view, view.graph, self.budgets)
+        alive, turns = self.channels.alive(view), self._turns(view, view.graph, self.budgets)
         turns.until(-math.inf, look.rises)
         scores = view.subject.split(turns.scores(look.rises))
         for strand, row in scores.items():
@@ -226,7 +156,7 @@ class Widths:
         else:
             self.clock = self.clock.on(view.graph, view.slices)
             kept = self.clock.fitting(choose, self.budgets)
-        self._cut(view, kept, look.layers)
+        self.channels.cut(view, kept, look.layers)
         self.settled = [[*kept[strand]] for strand in view.subject.strands]
 
     def told(self, view: View) -> list[dict[str, Any]]:
@@ -245,7 +175,7 @@ class Widths:
     def kept(self, view: View) -> Kept:
         """The channels that the found network has."""
         if not self.settled:
-            return view.kept(self.alive(view))
+            return view.kept(self.channels.alive(view))
         return dict(zip(view.subject.strands, self.settled, strict=True))
 
     def latency(self, view: View) -> int | None:
@@ -271,7 +201,7 @@ class Widths:
         net, subject, settings = self.net, view.subject, self.net.settings
         part = net.fit_part.sample(settings.curvature_examples, self.generator).at_hand()
         batches = [*net.passes(part, settings.batch_size)]
-        alive = subject.joined(self.alive(view))
+        alive = subject.joined(self.channels.alive(view))
         layers = Reconstruction.of(net.module, subject.sliced, (x for x, _ in batches), gates)
         g = gradient_of_channels(subject, net.data.task, batches, gates)
         few = net.passes(part, AT_ONCE)
@@ -287,7 +217,7 @@ class Widths:
 
     def _by_entropy(self, view: View, gamma: Rows) -> Kept:
         """Without those of no positive entropy, the smallest gamma first, as many as may go."""
-        alive = self.alive(view)
+        alive = self.channels.alive(view)
         living = {s: int(row.sum()) for s, row in alive.items()}
         most = math.floor(self.net.settings.prune_fraction * sum(living.values()))
         low = [
@@ -311,7 +241,7 @@ class Widths:
     ) -> tuple[BudgetConstraint, ...]:
         """Budgets of this round: costs fall by equal shares."""
         best = next(self._members(space, worth, {}))
-        kept = view.kept(self.alive(view))
+        kept = view.kept(self.channels.alive(view))
         cost = kept_cost(prune_to(self.net.graph, best), view.slices, kept)
 
         def limit(budget: BudgetConstraint) -> int:
@@ -329,7 +259,7 @@ class Widths:
         budgets: Sequence[BudgetConstraint],
     ) -> Member:
         """The member of the most evidence that fits at some widths."""
-        kept = view.kept(self.alive(view))
+        kept = view.kept(self.channels.alive(view))
         costs = kept_costs(view.graph, view.slices, kept)
         prices = {
             group: sum(share_of(costs[edge.id], budgets) for edge in edges)
@@ -372,7 +302,7 @@ class Widths:
             cost = kept_cost(graph, view.slices, kept)
             return over(cost.of(b.cost) / max(1, b.limit) - 1 for b in budgets)
 
-        return Turns(view.subject, excess, alive=view.subject.joined(self.alive(view)))
+        return Turns(view.subject, excess, alive=view.subject.joined(self.channels.alive(view)))
 
     # ------------------------------------------------------------------------------- interruption
 
@@ -393,16 +323,8 @@ class Widths:
         """Back to what `state` gave, once the weights are back; ``groups`` are left."""
         self.generator.set_state(state["generator"].cpu())
         self.rows, self.settled = state["rows"], state["settled"]
-        view = self.view(groups)
-        self._cut(view, view.kept(self.alive(view)))
-
-
-def _fits(sliced: Sliced, shape: torch.Size | None) -> bool:
-    """Whether a tensor has the channels that its axes say: a buffer, or a part, has not."""
-    if shape is None:
-        return False
-    pairs = zip(sliced.axes, shape, strict=False)
-    return all(not axis or sum(map(len, axis)) == size for axis, size in pairs)
+        view = self.channels.view(groups)
+        self.channels.cut(view, view.kept(self.channels.alive(view)))
 
 
 def _late(scores: Tensor, count: int) -> Tensor:

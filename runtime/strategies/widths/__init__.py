@@ -1,0 +1,1 @@
+"""Which channels of a supernet stay, decided with its operations."""

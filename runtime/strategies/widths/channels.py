@@ -1,0 +1,109 @@
+"""The channels of a supernet: which are there.
+
+A channel that has gone reads zero everywhere, and is held there: the weights are the state.
+"""
+
+from __future__ import annotations
+
+import torch
+from attrs import evolve, frozen
+from torch import Tensor
+
+from bayesnas.compiler.emit.paths import module_paths
+from bayesnas.compiler.graph.model import Graph
+from bayesnas.compiler.slices.counts import Kept
+from bayesnas.compiler.slices.groups import Slices, coupled_slices
+from bayesnas.compiler.slices.pace import Pace
+from bayesnas.compiler.space.choices import Member
+from bayesnas.compiler.space.members import prune_to
+from bayesnas.runtime.supernet.supernet import Supernet
+from bayesnas.runtime.weights.reconstruction import Reconstruction
+from bayesnas.runtime.weights.removal import Sliced, sliced_at
+from bayesnas.runtime.weights.subject import Rows, Subject, group_sums, spread
+
+
+@frozen
+class View:
+    """What is left of a supernet, and the channels of that."""
+
+    graph: Graph
+    slices: Slices
+    subject: Subject
+
+    def kept(self, alive: Rows) -> Kept:
+        """The channels that are there."""
+        return {strand: row.nonzero()[:, 0].tolist() for strand, row in alive.items()}
+
+
+class Channels:
+    """Which channels a supernet has.
+
+    Args:
+        net: the supernet; what has gone is held at zero in its steps from now on.
+        generator: of the subjects made of it.
+        pace: of its operations, where a budget is of latency.
+    """
+
+    def __init__(self, net: Supernet, generator: torch.Generator, pace: Pace | None) -> None:
+        self.net, self.generator, self.pace = net, generator, pace
+        self.paths = module_paths(net.graph, net.emitted.operations)
+        self.masks: dict[str, Tensor] = {}
+        net.after_step = self.hold
+
+    def view(self, groups: Member) -> View:
+        """What is left of the supernet with these operations."""
+        graph = prune_to(self.net.graph, groups)
+        slices = self.slices(graph)
+        shapes = {name: weight.shape for name, weight in self.net.module.named_parameters()}
+        tensors = sliced_at(self.paths, slices)
+        sliced = tuple(one for one in tensors if _fits(one, shapes.get(one.name)))
+        subject = Subject(self.net.module, sliced, slices.removable, generator=self.generator)
+        return View(graph, slices, subject)
+
+    def slices(self, graph: Graph) -> Slices:
+        """What goes together in what is left."""
+        return evolve(coupled_slices(graph), pace=self.pace)
+
+    def alive(self, view: View) -> Rows:
+        """Which channels are there: those that something but zero reads, or that nothing reads."""
+        subject = view.subject
+        weights = {name: w.detach() for name, w in self.net.module.named_parameters()}
+        sizes = group_sums(subject, {name: w.abs() for name, w in weights.items()}, readers=True)
+        counts = group_sums(
+            subject, {name: torch.ones_like(w) for name, w in weights.items()}, readers=True
+        )
+        return {s: ((sizes[s] > 0) | (counts[s] == 0)).cpu() for s in subject.strands}
+
+    def cut(self, view: View, kept: Kept, layers: Reconstruction | None = None) -> None:
+        """Channels that do not stay read zero from now on, and others take over.
+
+        Args:
+            view: what is left.
+            kept: channels that stay, or come back.
+            layers: of the supernet as it is; without, nothing takes over.
+        """
+        if layers is not None:
+            there = {s: [k for k in kept[s] if row[k]] for s, row in self.alive(view).items()}
+            self.net.module.load_state_dict(layers.without(there))
+        rows = {}
+        for strand in view.subject.strands:
+            rows[strand] = torch.zeros(strand.size)
+            rows[strand][[*kept.get(strand, range(strand.size))]] = 1.0
+        for name, mask in spread(view.subject, rows).items():
+            self.masks[name] = mask * self.masks.get(name, 1.0)
+        self.hold()
+
+    @torch.no_grad()
+    def hold(self) -> None:
+        """What has gone reads zero."""
+        weights = dict(self.net.module.named_parameters())
+        for name, mask in self.masks.items():
+            weights[name].mul_(mask)
+
+
+def _fits(sliced: Sliced, shape: torch.Size | None) -> bool:
+    """Whether a tensor has the channels that its axes say: a buffer, or a part, has not."""
+    if shape is None:
+        return False
+    pairs = zip(sliced.axes, shape, strict=False)
+    return all(not axis or sum(map(len, axis)) == size for axis, size in pairs)
