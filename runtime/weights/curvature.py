@@ -50,16 +50,17 @@ def diagonal(
     return {name: total / max(count, 1) for name, total in totals.items()}
 
 
-def of_channels(
+def of_readers(
     subject: Subject,
     task: Task,
     batches: Iterable[tuple[Inputs, Tensor]],
     gates: Tensor | None = None,
-) -> Tensor:
+) -> tuple[Tensor, dict[str, Rows]]:
     """Curvature of the mean loss in gates of value 1 on the channels [C], float64, on the CPU.
 
     Such a gate multiplies a channel where it is read. It is the diagonal of Gauss-Newton, estimated
-    as that of weights is.
+    as that of weights is. Besides, that in gates where one tensor alone reads, by its name, of its
+    strands.
 
     Args:
         subject: the network and its channels; its generator draws the signs.
@@ -67,16 +68,6 @@ def of_channels(
         batches: inputs [N, ...] and targets [N, ...]; many small ones say more than a large one.
         gates: of its operations [G], if it is a supernet.
     """
-    return of_readers(subject, task, batches, gates)[0]
-
-
-def of_readers(
-    subject: Subject,
-    task: Task,
-    batches: Iterable[tuple[Inputs, Tensor]],
-    gates: Tensor | None = None,
-) -> tuple[Tensor, dict[str, Rows]]:
-    """The same [C], and that in gates where one tensor alone reads, by its name, of its strands."""
     weights = dict(subject.module.named_parameters())
     total, count = torch.zeros(subject.size, dtype=torch.float64), 0
     parts: dict[str, Rows] = {}
