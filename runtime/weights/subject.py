@@ -9,6 +9,7 @@ import torch
 from attrs import field, frozen
 from torch import Tensor, nn
 
+from bayesnas.compiler.slices.counts import Kept
 from bayesnas.compiler.slices.ties import Channels, Strand
 from bayesnas.runtime.weights.removal import Sliced
 
@@ -111,6 +112,19 @@ def _add(result: dict[Strand, Tensor], axis: Channels, values: Tensor) -> None:
             row = places[start : start + len(run)].view(run.strand.size, run.stretch)
             result[run.strand] += row.sum(1)
         start += len(run)
+
+
+def rows_of(strands: Iterable[Strand], kept: Kept) -> Rows:
+    """Which channels of each strand stay, bool; all of one that ``kept`` does not name."""
+    rows = {strand: torch.zeros(strand.size, dtype=torch.bool) for strand in strands}
+    for strand, row in rows.items():
+        row[[*kept.get(strand, range(strand.size))]] = True
+    return rows
+
+
+def kept_of(rows: Mapping[Strand, Tensor]) -> Kept:
+    """The channels of each strand whose number is not zero."""
+    return {strand: row.nonzero()[:, 0].tolist() for strand, row in rows.items()}
 
 
 def by_mean(scores: Mapping[Strand, Tensor]) -> Rows:

@@ -29,7 +29,7 @@ from bayesnas.runtime.tasks.interface import Task
 from bayesnas.runtime.weights.choice import Scores
 from bayesnas.runtime.weights.curvature import of_readers
 from bayesnas.runtime.weights.reconstruction import Reconstruction
-from bayesnas.runtime.weights.subject import Subject
+from bayesnas.runtime.weights.subject import Subject, kept_of
 from bayesnas.runtime.weights.surgery import Surgery
 
 STEPS: Final = 2  # times that derivatives are taken while costs are halved
@@ -142,8 +142,8 @@ class Rises:
         surgery = Surgery(subject, parts, layers)
         surgery.remove((~alive).nonzero()[:, 0].tolist())
         read = {strand for rows in parts.values() for strand in rows}
-        unknown = [torch.full((s.size,), s not in read) for s in subject.strands]
-        return cls(total, surgery, torch.cat([*unknown, torch.zeros(0, dtype=torch.bool)]))
+        unknown = {s: torch.full((s.size,), s not in read) for s in subject.strands}
+        return cls(total, surgery, subject.joined(unknown).bool())
 
     def now(self) -> Tensor:
         """In nats [C]."""
@@ -183,8 +183,7 @@ class Turns:
 
     def kept(self) -> Kept:
         """The channels that are there."""
-        rows = self.subject.split(self.alive)
-        return {strand: row.nonzero()[:, 0].tolist() for strand, row in rows.items()}
+        return kept_of(self.subject.split(self.alive))
 
     def until(self, due: float, rises: Rises) -> None:
         """Take channels out until no more is in excess than is due, or none may go."""

@@ -99,7 +99,7 @@ def _compressed_row(name: str, run: RunOptions, out: Path) -> tuple[str, ...]:
     from bayesnas.runtime.jobs.compression.compress import Compression, compress
     from bayesnas.runtime.weights.choice import Share
 
-    half = Compression((Share("flops", 50),), "evidence")
+    half = Compression((Share("flops", 50),))
     result = compress(out / "train", half, {"epochs": EPOCHS}, evolve(run, out=out / "half"))
     trained = result.trained
     quality = trained.task.quality_text(trained.test.quality)

@@ -20,7 +20,7 @@ from bayesnas.runtime.jobs.compression.pacing import Clock
 from bayesnas.runtime.weights.choice import Limits, Ranking, Scores, Share, free_strands, within
 from bayesnas.runtime.weights.families import STRUCTURED, Pieces, Prices, Weighing, pieces_of
 from bayesnas.runtime.weights.removal import masked, sliced_tensors, state_paths
-from bayesnas.runtime.weights.subject import Rows, Subject
+from bayesnas.runtime.weights.subject import Subject, rows_of
 from bayesnas.runtime.weights.turns import over
 
 
@@ -172,7 +172,7 @@ class Bounds:
         if not isinstance(subject, Pieces):
             return lambda kept: kept_cost(self.compiled.graph, self.slices, kept)
         weighing = Weighing(subject, self.prices, self.present(self.state, {}, {}))
-        return lambda kept: weighing.cost(rows_of(subject, kept))
+        return lambda kept: weighing.cost(rows_of(subject.strands, kept))
 
     def subject(
         self,
@@ -188,14 +188,6 @@ class Bounds:
         if family in STRUCTURED:
             return subject
         return pieces_of(family, subject, self.prices.uses, self.judge.limits.layers)
-
-
-def rows_of(subject: Subject, kept: Kept) -> Rows:
-    """Which groups stay."""
-    rows = {s: torch.zeros(s.size, dtype=torch.bool) for s in subject.strands}
-    for strand, row in rows.items():
-        row[[*kept.get(strand, range(strand.size))]] = True
-    return rows
 
 
 def step_budgets(

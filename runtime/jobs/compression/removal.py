@@ -17,7 +17,7 @@ from bayesnas.compiler.slices.counts import Kept, kept_cost
 from bayesnas.compiler.slices.groups import sources_of
 from bayesnas.runtime.data.dataset import Data, plain_batches
 from bayesnas.runtime.data.examples import Examples
-from bayesnas.runtime.jobs.compression.bounds import Bounds, Judge, rows_of
+from bayesnas.runtime.jobs.compression.bounds import Bounds, Judge
 from bayesnas.runtime.jobs.compression.cut import Cut, Found, module_of
 from bayesnas.runtime.jobs.compression.pacing import Clock
 from bayesnas.runtime.jobs.trained import TrainedRun, own_weights
@@ -33,7 +33,7 @@ from bayesnas.runtime.weights.priors.registry import PRIORS
 from bayesnas.runtime.weights.priors.several import Several, parts_of
 from bayesnas.runtime.weights.reconstruction import Reconstruction, unread
 from bayesnas.runtime.weights.removal import masked, narrow, sliced_tensors
-from bayesnas.runtime.weights.subject import Subject
+from bayesnas.runtime.weights.subject import Subject, rows_of
 from bayesnas.runtime.weights.turns import TURNS, Trial
 
 EXAMPLES = 1024  # of the training part, that gradients are taken on
@@ -121,7 +121,7 @@ class Removal:
                     masks_judged = self.masks_judged([kept, *drawn], state, *parts)
                 if masks_judged:
                     kept = masks_judged[0].kept
-                group.stays = rows_of(group.subject, kept)
+                group.stays = rows_of(group.subject.strands, kept)
             found.append(group)
         state = self._taken_over(state, kept, stay)
         narrowed = narrow(self.compiled, state, self.slices, kept)
@@ -240,12 +240,8 @@ class Removal:
 
 def _without(scores: Scores, kept: Kept) -> Scores:
     """Scores by which what has gone does not come back."""
-    result = {}
-    for strand, row in scores.items():
-        stays = torch.zeros(strand.size, dtype=torch.bool)
-        stays[[*kept.get(strand, range(strand.size))]] = True
-        result[strand] = torch.where(stays, row.cpu(), -torch.inf)
-    return result
+    stays = rows_of(scores, kept)
+    return {s: torch.where(stays[s], row.cpu(), -torch.inf) for s, row in scores.items()}
 
 
 def _prior(removal: Removal, module: nn.Module, data: Data, settings: TrainSettings) -> Prior:

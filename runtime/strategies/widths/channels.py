@@ -19,7 +19,7 @@ from bayesnas.compiler.space.members import prune_to
 from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.weights.reconstruction import Reconstruction
 from bayesnas.runtime.weights.removal import Sliced, sliced_at
-from bayesnas.runtime.weights.subject import Rows, Subject, group_sums, spread
+from bayesnas.runtime.weights.subject import Rows, Subject, group_sums, kept_of, rows_of, spread
 
 
 @frozen
@@ -29,10 +29,6 @@ class View:
     graph: Graph
     slices: Slices
     subject: Subject
-
-    def kept(self, alive: Rows) -> Kept:
-        """The channels that are there."""
-        return {strand: row.nonzero()[:, 0].tolist() for strand, row in alive.items()}
 
 
 class Channels:
@@ -74,6 +70,10 @@ class Channels:
         )
         return {s: ((sizes[s] > 0) | (counts[s] == 0)).cpu() for s in subject.strands}
 
+    def kept(self, view: View) -> Kept:
+        """The channels that are there."""
+        return kept_of(self.alive(view))
+
     def cut(self, view: View, kept: Kept, layers: Reconstruction | None = None) -> None:
         """Channels that do not stay read zero from now on, and others take over.
 
@@ -85,11 +85,7 @@ class Channels:
         if layers is not None:
             there = {s: [k for k in kept[s] if row[k]] for s, row in self.alive(view).items()}
             self.net.module.load_state_dict(layers.without(there))
-        rows = {}
-        for strand in view.subject.strands:
-            rows[strand] = torch.zeros(strand.size)
-            rows[strand][[*kept.get(strand, range(strand.size))]] = 1.0
-        for name, mask in spread(view.subject, rows).items():
+        for name, mask in spread(view.subject, rows_of(view.subject.strands, kept)).items():
             self.masks[name] = mask * self.masks.get(name, 1.0)
         self.hold()
 

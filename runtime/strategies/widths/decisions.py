@@ -45,7 +45,7 @@ from bayesnas.runtime.weights.choice import Limits, Ranking, fitting, missed_by
 from bayesnas.runtime.weights.curvature import gradient_of_channels
 from bayesnas.runtime.weights.gated import believed
 from bayesnas.runtime.weights.reconstruction import Reconstruction
-from bayesnas.runtime.weights.subject import Rows
+from bayesnas.runtime.weights.subject import Rows, kept_of
 from bayesnas.runtime.weights.turns import Rises, Turns, over
 
 AT_ONCE: Final = 4  # examples of a pass for the curvature: many small ones say more
@@ -58,14 +58,21 @@ class Look:
     """What is known of channels at a time.
 
     Args:
+        alive: which are there.
         layers: of the supernet, and what comes into them.
         rises: of the loss without each channel that is there.
         gamma: of all channels.
     """
 
+    alive: Rows
     layers: Reconstruction
     rises: Rises
     gamma: Rows
+
+    @property
+    def kept(self) -> Kept:
+        """The channels that are there."""
+        return kept_of(self.alive)
 
 
 class Widths:
@@ -118,12 +125,12 @@ class Widths:
         view = self.channels.view(space.candidates())
         look = self._look(view, gates)
         if not self.budgets:
-            self.channels.cut(view, self._by_entropy(view, look.gamma), look.layers)
+            self.channels.cut(view, self._by_entropy(look), look.layers)
             return None
-        budgets = self._course(space, worth, view, rounds_left)
-        member = self._member(space, worth, view, budgets)
+        budgets = self._course(space, worth, view, look.kept, rounds_left)
+        member = self._member(space, worth, view, look.kept, budgets)
         graph = prune_to(self.net.graph, member)
-        turns = self._turns(view, graph, budgets)
+        turns = self._turns(view, graph, look.alive, budgets)
         turns.until(0, look.rises)
         self.channels.cut(view, turns.kept(), look.layers)
         return member
@@ -145,7 +152,7 @@ class Widths:
             return
         view = self.channels.view(groups - {*dead_groups(self.net.graph, groups)})
         look = self._look(view, gates)
-        alive, turns = self.channels.alive(view), self._turns(view, view.graph, self.budgets)
+        alive, turns = look.alive, self._turns(view, view.graph, look.alive, self.budgets)
         turns.until(-math.inf, look.rises)
         scores = view.subject.split(turns.scores(look.rises))
         for strand, row in scores.items():
@@ -175,7 +182,7 @@ class Widths:
     def kept(self, view: View) -> Kept:
         """The channels that the found network has."""
         if not self.settled:
-            return view.kept(self.channels.alive(view))
+            return self.channels.kept(view)
         return dict(zip(view.subject.strands, self.settled, strict=True))
 
     def latency(self, view: View) -> int | None:
@@ -201,29 +208,30 @@ class Widths:
         net, subject, settings = self.net, view.subject, self.net.settings
         part = net.fit_part.sample(settings.curvature_examples, self.generator).at_hand()
         batches = [*net.passes(part, settings.batch_size)]
-        alive = subject.joined(self.channels.alive(view))
+        alive = self.channels.alive(view)
+        there = subject.joined(alive).bool()  # of none, too
         layers = Reconstruction.of(net.module, subject.sliced, (x for x, _ in batches), gates)
         g = gradient_of_channels(subject, net.data.task, batches, gates)
         few = net.passes(part, AT_ONCE)
-        rises = Rises.of(subject, net.data.task, few, layers, alive, gates)
+        rises = Rises.of(subject, net.data.task, few, layers, there, gates)
         sources = sources_of(view.slices)
-        belief = believed(subject, (g, rises.curvature), alive, sources, self.lambda_w)
+        belief = believed(subject, (g, rises.curvature), there, sources, self.lambda_w)
         rows = (rises.now().tolist(), belief.gamma.tolist(), belief.error.tolist())
         self.rows = [
             {"score": loss, "gamma": gamma, "gamma_error": error}
             for loss, gamma, error in zip(*rows, strict=True)
         ]
-        return Look(layers, rises, subject.split(belief.gamma))
+        return Look(alive, layers, rises, subject.split(belief.gamma))
 
-    def _by_entropy(self, view: View, gamma: Rows) -> Kept:
+    def _by_entropy(self, look: Look) -> Kept:
         """Without those of no positive entropy, the smallest gamma first, as many as may go."""
-        alive = self.channels.alive(view)
-        living = {s: int(row.sum()) for s, row in alive.items()}
+        kept, gamma = look.kept, look.gamma
+        living = {s: len(channels) for s, channels in kept.items()}
         most = math.floor(self.net.settings.prune_fraction * sum(living.values()))
         low = [
             (float(gamma[s][k]), n, s, k)
-            for n, s in enumerate(view.subject.strands)
-            for k in alive[s].nonzero()[:, 0].tolist()
+            for n, (s, channels) in enumerate(kept.items())
+            for k in channels
             if entropy(gamma[s][k]) <= 0
         ]
         gone: set[tuple[Strand, int]] = set()
@@ -231,17 +239,18 @@ class Widths:
             if len(gone) < most and living[strand] > 1:
                 living[strand] -= 1
                 gone.add((strand, k))
-        return {
-            s: [k for k in row.nonzero()[:, 0].tolist() if (s, k) not in gone]
-            for s, row in alive.items()
-        }
+        return {s: [k for k in row if (s, k) not in gone] for s, row in kept.items()}
 
     def _course(
-        self, space: MemberSpace, worth: Mapping[str, float], view: View, rounds_left: int
+        self,
+        space: MemberSpace,
+        worth: Mapping[str, float],
+        view: View,
+        kept: Kept,
+        rounds_left: int,
     ) -> tuple[BudgetConstraint, ...]:
         """Budgets of this round: costs fall by equal shares."""
         best = next(self._members(space, worth, {}))
-        kept = view.kept(self.channels.alive(view))
         cost = kept_cost(prune_to(self.net.graph, best), view.slices, kept)
 
         def limit(budget: BudgetConstraint) -> int:
@@ -256,10 +265,10 @@ class Widths:
         space: MemberSpace,
         worth: Mapping[str, float],
         view: View,
+        kept: Kept,
         budgets: Sequence[BudgetConstraint],
     ) -> Member:
-        """The member of the most evidence that fits at some widths."""
-        kept = view.kept(self.channels.alive(view))
+        """The member of the most evidence that fits at some of the widths that are there."""
         costs = kept_costs(view.graph, view.slices, kept)
         prices = {
             group: sum(share_of(costs[edge.id], budgets) for edge in edges)
@@ -295,14 +304,16 @@ class Widths:
         assert least is not None, "a space without members has been refused"
         return least
 
-    def _turns(self, view: View, graph: Graph, budgets: Sequence[BudgetConstraint]) -> Turns:
+    def _turns(
+        self, view: View, graph: Graph, alive: Rows, budgets: Sequence[BudgetConstraint]
+    ) -> Turns:
         """Channels of a member that go one after another, until it is inside the budgets."""
 
         def excess(kept: Kept) -> float:
             cost = kept_cost(graph, view.slices, kept)
             return over(cost.of(b.cost) / max(1, b.limit) - 1 for b in budgets)
 
-        return Turns(view.subject, excess, alive=view.subject.joined(self.channels.alive(view)))
+        return Turns(view.subject, excess, alive=view.subject.joined(alive).bool())
 
     # ------------------------------------------------------------------------------- interruption
 
@@ -324,7 +335,7 @@ class Widths:
         self.generator.set_state(state["generator"].cpu())
         self.rows, self.settled = state["rows"], state["settled"]
         view = self.channels.view(groups)
-        self.channels.cut(view, view.kept(self.channels.alive(view)))
+        self.channels.cut(view, self.channels.kept(view))
 
 
 def _late(scores: Tensor, count: int) -> Tensor:

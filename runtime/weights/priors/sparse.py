@@ -18,7 +18,7 @@ from bayesnas.compiler.slices.counts import Kept
 from bayesnas.runtime.runs.reading import COUNT, NUMBER, Schema, between, like, open_record
 from bayesnas.runtime.weights.choice import Scores
 from bayesnas.runtime.weights.priors.interface import Prior, Problem
-from bayesnas.runtime.weights.subject import Rows, by_mean, scale_groups
+from bayesnas.runtime.weights.subject import Rows, by_mean, kept_of, scale_groups
 
 STRONGEST: Final = 1e6  # times as strong as at first, a penalty may become
 COURSE: Final = 0.7  # of a training, after which the network is to be as small as is wanted
@@ -122,8 +122,7 @@ class Sparse(Prior):
         return int((self.norms > 0).sum())
 
     def _alive(self) -> Kept:
-        rows = self.subject.split(self.norms)
-        return {s: row.nonzero()[:, 0].tolist() for s, row in rows.items()}
+        return kept_of(self.subject.split(self.norms))
 
     def scores(self) -> Scores:
         """Those that live by `worth`, above those that went, the last first."""

@@ -215,7 +215,7 @@ def test_what_comes_back_takes_nothing_over(
     alive, look = widths.channels.alive(view), widths._look(view, gates)
     strand = next(s for s, row in alive.items() if 2 <= int(row.sum()) < len(row))
     dead, first, *rest = (*(~alive[strand]).nonzero()[:1, 0], *alive[strand].nonzero()[:, 0])
-    kept = view.kept(alive)
+    kept = widths.channels.kept(view)
     states = []
     for back in ([], [int(dead)]):
         net.module.load_state_dict(look.layers.state)
@@ -238,16 +238,40 @@ search { warmup_epochs = 1; rounds = 1; epochs = 1; batch_size = 16; curvature_e
 """
 
 
+FIXED = """\
+choice ops = linear(2) | (relu >> linear(2))
+network fixed(x: [3]) -> (y: [2]) {
+    node d
+    x ~> d : ops
+    d -> y : tanh
+}
+search { warmup_epochs = 1; rounds = 1; epochs = 1; batch_size = 16 }
+"""
+
+
+def search_table(text: str, folder: Path, *more: str) -> Path:
+    """The spec of what `search --compress` finds for a table of three columns and two classes."""
+    rows = [f"{k % 5},{k % 3},{k % 7},{'ab'[k % 2]}" for k in range(80)]
+    (folder / "table.csv").write_text("\n".join(["a,b,c,label", *rows]))
+    (folder / "spec.nas").write_text(text)
+    data = ["--data", f"csv:{folder / 'table.csv'}", "--target", "label"]
+    command = ["search", str(folder / "spec.nas"), *data, "--compress", "-o", str(folder / "out")]
+    assert main([*command, "--strategy", "bayesnas", *more]) == 0
+    return folder / "out" / "pruned.nas"
+
+
 def test_a_last_batch_of_one_example(tmp_path: Path) -> None:
     """Batch normalisation of vectors has no statistics of one."""
-    rows = [f"{k % 5},{k % 3},{k % 7},{'ab'[k % 2]}" for k in range(80)]
-    (tmp_path / "table.csv").write_text("\n".join(["a,b,c,label", *rows]))
-    spec = tmp_path / "vectors.nas"
-    spec.write_text(VECTORS)
-    command = ["search", str(spec), "--data", f"csv:{tmp_path / 'table.csv'}", "--target", "label"]
-    more = ["--compress", "--budget", "parameters=90", "-o", str(tmp_path / "out")]
-    assert main([*command, *more, "--strategy", "bayesnas"]) == 0
-    assert graph_cost(compile_spec(tmp_path / "out" / "pruned.nas").graph).parameters <= 90
+    found = compile_spec(search_table(VECTORS, tmp_path, "--budget", "parameters=90"))
+    assert graph_cost(found.graph).parameters <= 90
+
+
+@pytest.mark.parametrize("more", [[], ["--budget", "parameters=100"]])
+def test_a_space_whose_channels_all_stay(
+    more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert graph_cost(compile_spec(search_table(FIXED, tmp_path, *more)).graph).parameters == 8
+    assert "note: no channel went" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
