@@ -6,8 +6,8 @@ Takes about 1 minute on 2 cores, on one thread; `--quick` takes 15 seconds (one 
 are those of `darts_cell` with a batch of 32, in channels-last. Every ratio is of medians over
 rounds in which both ways take turns; above 1, the other way is faster.
 
-- depthwise: both backward passes of a depthwise convolution that is wide or dilated, PyTorch's
-  against `DepthwiseConv2d`. The schedule has the latter.
+- depthwise: both backward passes of a depthwise convolution that is wide, dilated or has a stride,
+  PyTorch's against `DepthwiseConv2d`, in float32 and bfloat16. The schedule has the latter.
 - wider: four pointwise convolutions of one tensor, forward and backward, against one of four times
   the width. The schedule has no such pass: in cells like those of DARTS no two pointwise
   convolutions read the same tensor.
@@ -22,6 +22,7 @@ import ctypes
 import sys
 import time
 from collections.abc import Callable
+from itertools import product
 from statistics import median
 from typing import Any
 
@@ -34,7 +35,7 @@ from benchmarks.common import finish
 
 BATCH = 32
 SHAPES = ((16, 32), (32, 16), (64, 8))  # channels and size of the three stages
-KERNELS = ((5, 1, 1), (3, 1, 2), (5, 1, 2), (5, 2, 1), (3, 2, 2), (5, 2, 2))
+KERNELS = ((3, 2, 1), (5, 1, 1), (3, 1, 2), (5, 1, 2), (5, 2, 1), (3, 2, 2), (5, 2, 2))
 MANY = 4
 
 
@@ -77,16 +78,16 @@ def backward(module: nn.Module, z: Tensor) -> Callable[[], Any]:
 
 
 def depthwise(channels: int, size: int, rounds: int) -> dict[str, float]:
-    """By kernel, stride and dilation."""
+    """By kernel, stride, dilation and precision."""
     found = {}
-    for kernel, stride, dilation in KERNELS:
+    for (kernel, stride, dilation), kind in product(KERNELS, (torch.float32, torch.bfloat16)):
         options = {"stride": stride, "padding": dilation * (kernel // 2), "dilation": dilation}
         plain, other = (
-            cls(channels, channels, kernel, groups=channels, bias=False, **options)
+            cls(channels, channels, kernel, groups=channels, bias=False, dtype=kind, **options)
             for cls in (nn.Conv2d, DepthwiseConv2d)
         )
-        z = random(channels, size)
-        name = f"kernel {kernel}, stride {stride}, dilation {dilation}"
+        z = random(channels, size).to(kind)
+        name = f"kernel {kernel}, stride {stride}, dilation {dilation}, {str(kind)[6:]}"
         found[name] = ratio(backward(plain, z), backward(other, z), rounds)
     return found
 
@@ -132,7 +133,7 @@ def main() -> None:
         found[f"{channels} x {size} x {size}"] = row
         print(f"\n{channels} channels, {size} x {size}")
         for name, value in row.items():
-            print(f"  {name:32} {value:6.2f} x", flush=True)
+            print(f"  {name:42} {value:6.2f} x", flush=True)
     finish("kernels", quick=options.quick, ratios=found)
 
 

@@ -213,7 +213,7 @@ _CAUSAL_CONV = Layer(
 _CAUSAL_DEPTHWISE = Layer(
     lambda texts, rank: f"CausalConv1d({_by_channel(texts, rank)})", "CausalConv1d"
 )
-_WIDE_DEPTHWISE = Layer(
+_OWN_DEPTHWISE = Layer(
     lambda texts, rank: f"DepthwiseConv2d({_by_channel(texts, rank, 'padding')})",
     "DepthwiseConv2d",
 )
@@ -248,15 +248,16 @@ def special_dropout(numbers: Mapping[str, int], rank: int) -> Layer | None:
     return _LOCKED_DROPOUT if numbers["locked"] and rank else None
 
 
-def wide_depthwise(numbers: Mapping[str, int], rank: int) -> Layer | None:
+def slow_depthwise(numbers: Mapping[str, int], rank: int) -> Layer | None:
     """Where oneDNN's backward passes of a depthwise convolution are slow: another one.
 
-    They are where the kernel is wider than 3 or dilated; `python -m benchmarks.kernels` measures
-    it.
+    They are where the kernel is wider than 3 or dilated, and in bfloat16 where it has a stride;
+    `python -m benchmarks.kernels` measures it.
     """
-    square = rank == 2 and numbers["kernel"] == numbers["kernel_width"]
-    slow = square and (numbers["kernel"] > 3 or numbers["dilation"] > 1)
-    return _WIDE_DEPTHWISE if slow else None
+    kernel, apart = numbers["kernel"], max(numbers["stride"], numbers["dilation"])
+    square = rank == 2 and kernel == numbers["kernel_width"]
+    slow = square and (kernel > 3 or (kernel > 1 and apart > 1))
+    return _OWN_DEPTHWISE if slow else None
 
 
 def inner_pool(numbers: Mapping[str, int], _rank: int) -> Layer | None:

@@ -165,7 +165,7 @@ _ALL = (
         follows={"kernel_width": "kernel"},
         overwritable=True,
         special=layers.special_depthwise,
-        fast=layers.wide_depthwise,
+        fast=layers.slow_depthwise,
         coupling=lambda s, a: channelwise(s[0], "weight", *_bias(a)),
     ),
     Primitive(

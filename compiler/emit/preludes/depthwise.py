@@ -1,8 +1,9 @@
 """Depthwise convolutions with a backward pass that is fast on CPUs.
 
 There, oneDNN's backward passes are slow where a depthwise kernel is wider than 3 or dilated, by up
-to 12 times; its forward pass and its narrow undilated backward passes are fast, and the former can
-be had from the latter. Measured by `python -m benchmarks.kernels`.
+to 16 times, and in bfloat16 where it has a stride; its forward pass and its narrow undilated
+backward passes in float32 are fast, and the former can be had from the latter. Measured by
+`python -m benchmarks.kernels`.
 """
 
 from __future__ import annotations
@@ -87,7 +88,9 @@ def input_gradient(g: Tensor, z: Tensor, weight: Tensor, stride: int, dilation: 
         spread[:, :, ::stride, ::stride] = inner
         return spread
     around = [dilation * padding] * 2
-    return convolution_backward(g, z, weight, stride, around, dilation, 0)
+    exact = torch.promote_types(g.dtype, torch.float32)  # bfloat16 takes 15 times as long
+    wide = (tensor.to(exact) for tensor in (g, z, weight))
+    return convolution_backward(*wide, stride, around, dilation, 0).to(g.dtype)
 
 
 def weight_gradient(g: Tensor, z: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:

@@ -83,9 +83,11 @@ def test_a_network_holds_what_it_uses(operations: str, used: set[str]) -> None:
     assert classes_of(network(f"x ~> y : {operations}")) == used
 
 
-def test_wide_depthwise_convolutions_alone_have_a_backward_pass_of_our_own() -> None:
+def test_slow_depthwise_convolutions_alone_have_a_backward_pass_of_our_own() -> None:
     for operation, own in {
         "depthwise_conv(3)": False,
+        "depthwise_conv(1, 2) >> upsample(2)": False,
+        "depthwise_conv(3, 2) >> upsample(2)": True,
         "depthwise_conv(5)": True,
         "depthwise_conv(3, dilation = 2)": True,
     }.items():
