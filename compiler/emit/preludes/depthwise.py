@@ -89,8 +89,8 @@ def input_gradient(g: Tensor, z: Tensor, weight: Tensor, stride: int, dilation: 
         return spread
     around = [dilation * padding] * 2
     exact = torch.promote_types(g.dtype, torch.float32)  # bfloat16 takes 15 times as long
-    wide = (tensor.to(exact) for tensor in (g, z, weight))
-    return convolution_backward(*wide, stride, around, dilation, 0).to(g.dtype)
+    wide, like, taps = (tensor.to(exact) for tensor in (g, z, weight))
+    return convolution_backward(wide, like, taps, stride, around, dilation, 0).to(g.dtype)
 
 
 def weight_gradient(g: Tensor, z: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
