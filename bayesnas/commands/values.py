@@ -186,12 +186,14 @@ def parse_options(kind: str, options: Sequence[str], option: str = "--option") -
 
 
 def parse_sweeps(texts: Sequence[str]) -> dict[str, list[int | float | str]]:
-    """``--sweep`` arguments: values of settings of a search, each once; of a name, the last hold.
+    """``--sweep`` arguments: values of settings of a search, each once.
+
+    A name that is given again adds its values.
 
     Raises:
         DiagnosticError: D418 (not ``NAME=A,B``), D230, D231.
     """
-    sweeps = {}
+    sweeps: dict[str, list[int | float | str]] = {}
     for text in texts:
         name, equals, words = (part.strip() for part in text.partition("="))
         if not equals or not name or not words.strip(", "):
@@ -199,7 +201,8 @@ def parse_sweeps(texts: Sequence[str]) -> dict[str, list[int | float | str]]:
             raise DiagnosticError(Diagnostic("D418", f"cannot read `--sweep {text}`", help=remedy))
         given = [f"{name}={word}" for word in split_words(words, "--sweep", f"{name}=1,2")]
         settings = [make_settings(SearchSettings, parse_options("search", [one])) for one in given]
-        sweeps[name] = [*dict.fromkeys(getattr(one, name) for one in settings)]
+        values = (getattr(one, name) for one in settings)
+        sweeps[name] = [*dict.fromkeys([*sweeps.get(name, ()), *values])]
     return sweeps
 
 

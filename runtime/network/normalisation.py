@@ -8,7 +8,7 @@ from math import prod
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
@@ -88,8 +88,9 @@ def renew(
     """Set the statistics of batch normalisation to their mean over batches.
 
     Each batch counts by its examples, so that it matters little how they are dealt. One of a single
-    example behind larger ones is left out: vectors have no statistics then. The mode of
-    the network and the momenta are as before.
+    example behind larger ones is left out: vectors have no statistics then. Of a normalisation
+    that a scan calls at every step, all calls count alike. The mode of the network and the momenta
+    are as before.
 
     Args:
         module: the network.
@@ -99,22 +100,32 @@ def renew(
     """
     norms = norms_of(module)
     training, momenta = module.training, [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
     module.train(drops)
     for norm in norms:
-        norm.train()
+        norm.train().reset_running_stats()
+        norm.momentum = None  # the mean over the calls since the reset
+    means = [tensor.clone() for tensor in _statistics(norms)]
     seen, largest = 0, 0
     try:
         for inputs in batches:
             largest = max(largest, len(inputs))
             if len(inputs) == 1 and largest > 1:
                 continue
-            seen += len(inputs)
             for norm in norms:
-                norm.momentum = len(inputs) / seen
+                norm.reset_running_stats()
             forward(inputs)
+            seen += len(inputs)
+            for mean, tensor in zip(means, _statistics(norms), strict=True):
+                mean.lerp_(tensor, len(inputs) / seen)
+        for mean, tensor in zip(means, _statistics(norms), strict=True):
+            tensor.copy_(mean)
     finally:
         module.train(training)
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
+
+
+def _statistics(norms: Iterable[nn.BatchNorm1d | nn.BatchNorm2d]) -> list[Tensor]:
+    """Means and variances that networks keep, [C] each; of some there are none."""
+    kept = (tensor for norm in norms for tensor in (norm.running_mean, norm.running_var))
+    return [tensor for tensor in kept if tensor is not None]

@@ -130,7 +130,8 @@ def test_settings_are_swept(here: Path, data: Path, capsys: pytest.CaptureFixtur
     assert {path.name for path in (here / "out").iterdir() if path.is_dir()} == {*names}
     done = times(path for name in names for path in (here / "out" / name).rglob("*"))
     capsys.readouterr()
-    assert compare(data, *strategies, "--sweep", "learning_rate=0.05,1e-3,0.05") == 0
+    more = ("--sweep", "learning_rate=0.05", "--sweep", "learning_rate=1e-3,0.05")
+    assert compare(data, *strategies, *more) == 0
     assert times(path for name in names for path in (here / "out" / name).rglob("*")) == done
     head, *rest = capsys.readouterr().out.splitlines()
     assert head.split()[:4] == ["strategy", "epochs", "learning_rate", "test"]

@@ -65,3 +65,39 @@ def test_statistics_leave_out_a_last_example_by_itself() -> None:
     renew(module, [inputs[:6], inputs[6:8], inputs[8:]], module)
     assert module.training
     torch.testing.assert_close(module[1].running_mean, module[0](inputs[:8]).mean(0))
+
+
+SCAN = """
+motif cell(x, before; width) -> (after) {
+    both = sum(x, before)
+    node a
+    both ~> a : linear(width) >> bn | skip
+    after = a : tanh
+}
+
+network reader(series: [3, 6]) -> (logits: [2]) {
+    start = series : zeros(3)
+    states = scan cell(series; width = 3) from start
+    states -> logits : pick(5) >> linear(2)
+}
+"""
+
+
+@pytest.mark.parametrize("scheduled", [True, False])
+def test_all_steps_of_a_scan_count_alike(scheduled: bool) -> None:
+    module, _ = build(graph_of(SCAN), "spec.nas", 0, scheduled)
+    linear = next(m for m in module.double().modules() if m.__class__ is nn.Linear)
+    norm = next(m for m in module.modules() if isinstance(m, nn.BatchNorm1d))
+    inputs = torch.randn(8, 3, 6, dtype=torch.float64)
+    renew(module, [inputs[:6], inputs[6:]], module)
+    means, variances = torch.zeros(3).double(), torch.zeros(3).double()
+    for part, share in ((inputs[:6], 0.75), (inputs[6:], 0.25)):
+        state = torch.zeros(len(part), 3).double()
+        for x in part.unbind(dim=2):
+            made = linear(x + state)
+            means += share / 6 * made.mean(0)
+            variances += share / 6 * made.var(0)
+            normal = (made - made.mean(0)) / (made.var(0, correction=0) + norm.eps).sqrt()
+            state = torch.tanh(normal + x + state)
+    torch.testing.assert_close(norm.running_mean, means)
+    torch.testing.assert_close(norm.running_var, variances)
