@@ -86,11 +86,14 @@ class Life:
         self.following: _Arcs = {}
         self.leading: _Arcs = {}
         self.factors: dict[str, int] = {}  # of each product: without one of them it is zero
+        self.ends: dict[str, list[tuple[str, str]]] = {}  # of each group, what it leads from and to
         for connection in graph.all_connections():
             source, target = connection.source, connection.target
             groups = None
             if connection.searched:
                 groups = tuple(edge.searched_gate.group for edge in connection.edges)
+                for group in groups:
+                    self.ends.setdefault(group, []).append((source, target))
             self.following.setdefault(source, []).append((target, groups))
             self.leading.setdefault(target, []).append((source, groups))
             if graph.node(target).merge == "product":
@@ -100,11 +103,36 @@ class Life:
         """Whether what `prune_graph` leaves of the member is a network."""
         if self.whole is not None:  # what dies in one call dies in all, or with a state
             return _is_network(self.whole, member)
+        reached, leading = self._ways(member)
+        return reached.issuperset(self.outputs) and leading.issuperset(self.inputs)
+
+    def living(self, member: Member) -> Member:
+        """The operations of a living member that lie on a way from an input to an output.
+
+        Members that differ in others alone are one network. Where instances are shared or scanned
+        all are told to live: what dies in one call may live in another.
+        """
+        if self.whole is not None:
+            return member
+        reached, leading = self._ways(member)
+        return frozenset(
+            group
+            for group in member
+            if any(source in reached and target in leading for source, target in self.ends[group])
+        )
+
+    def different(self, members: Iterable[Member]) -> list[Member]:
+        """Living members that are different networks, of each the first."""
+        networks: dict[Member, Member] = {}
+        for member in members:
+            networks.setdefault(self.living(member), member)
+        return list(networks.values())
+
+    def _ways(self, member: Member) -> tuple[set[str], set[str]]:
+        """Nodes that all inputs together reach, and those of them that lead to an output."""
         reached = _reached(self.following, self.inputs, member, self.factors)
-        if not reached.issuperset(self.outputs):
-            return False
         leading = {node: self.leading.get(node, []) for node in reached}
-        return _reached(leading, self.outputs, member).issuperset(self.inputs)
+        return reached, _reached(leading, self.outputs, member)
 
     def revive(
         self,

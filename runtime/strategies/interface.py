@@ -277,7 +277,7 @@ class Strategy(ABC):
         return members
 
     def random_members(self) -> list[Member]:
-        """Random members inside the budgets, one at least, each once.
+        """Random members inside the budgets, one at least, each network once.
 
         Raises:
             DiagnosticError: D604 (status 1) if no member was found inside the budgets.
@@ -286,7 +286,7 @@ class Strategy(ABC):
             random_member(self.space, self.problem.prices, self.random)
             for _ in range(max(1, self.draws))
         )
-        return list(dict.fromkeys(drawn))
+        return self.problem.prices.life.different(drawn)
 
     def keep_only(self, member: Member, reason: str) -> Removal:
         """Everything goes but this member."""

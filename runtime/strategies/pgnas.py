@@ -116,7 +116,8 @@ class Pgnas(Strategy):
         """
         draw = self._member if self.settings.discretize == "yes" else self._mask
         drawn = [draw(scale) for scale in (0.0, *[1.0] * self.draws)]
-        members = list(dict.fromkeys(member for member in drawn if member is not None))
+        different = self.problem.prices.life.different
+        members = different(member for member in drawn if member is not None)
         if not members:
             raise no_member(self.problem.prices)
         return members

@@ -20,7 +20,7 @@ from bayesnas.runtime.supernet.supernet import Supernet
 def draw_members(
     space: MemberSpace, prices: Prices, posterior: Gaussian, net: Supernet, draws: int
 ) -> list[Member]:
-    """Members inside the budgets, each drawn one once, the one at the mean first.
+    """Members inside the budgets, each network that is drawn once, the one at the mean first.
 
     A draw becomes the member of the largest sum of it.
 
@@ -33,7 +33,7 @@ def draw_members(
     """
     points = torch.cat([posterior.mean[None], posterior.sample(net.generator, draws)])
     drawn = (best_member(space, net.gates.named(point), prices) for point in points)
-    return list(dict.fromkeys(member for member in drawn if member is not None))
+    return prices.life.different(member for member in drawn if member is not None)
 
 
 def thinned(space: MemberSpace, chance: float, random: Random) -> MemberSpace:

@@ -116,16 +116,19 @@ class Posterior(Strategy):
         return evolve(looks, forward=looks.forward + watched + judged)
 
     def _reference(self) -> list[Member]:
-        """Random members inside the budgets, or all of them in random order, each once."""
-        if self.space.count() <= ENUMERATED and not self.problem.prices.budgets:
-            every = [m for m in self.space.members() if self.problem.prices.fit(m)]
+        """Random members inside the budgets, or all in random order, each network once."""
+        prices = self.problem.prices
+        if self._enumerated():
+            every = [m for m in self.space.members() if prices.fit(m)]
             self.random.shuffle(every)
             if every:
-                return every
-        drawn = (
-            random_member(self.space, self.problem.prices, self.random) for _ in range(REFERENCE)
-        )
-        return list(dict.fromkeys(drawn))
+                return prices.life.different(every)
+        drawn = (random_member(self.space, prices, self.random) for _ in range(REFERENCE))
+        return prices.life.different(drawn)
+
+    def _enumerated(self) -> bool:
+        """Whether all members are looked at."""
+        return self.space.count() <= ENUMERATED and not self.problem.prices.budgets
 
     def _judge(self, sources: Sources, reference: list[Member]) -> tuple[Belief, Judgements]:
         """Judge members, any first, then those that draws say are best; finalists on more."""
@@ -172,7 +175,7 @@ class Posterior(Strategy):
         judged: Judgements,
     ) -> list[Member]:
         """The reference, what was judged, and the best members of functions that were drawn."""
-        if len(reference) == self.space.count():
+        if self._enumerated():
             return reference
         guided: list[Member] = []
         coefficients = belief.regression.coefficients
@@ -186,7 +189,7 @@ class Posterior(Strategy):
                     break
                 guided.append(member)
                 at, before = table([member], sources.numbers)[0], member
-        return list(dict.fromkeys([*reference, *judged, *guided]))
+        return self.problem.prices.life.different([*reference, *judged, *guided])
 
     def _doublings(self) -> float:
         """Of the images seen, until the training that is wanted has ended; 0 at least."""

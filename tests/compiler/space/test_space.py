@@ -290,9 +290,12 @@ def test_alive_is_what_pruning_leaves(text: str, seed: int) -> None:
     groups = sorted(space.candidates())
     member = frozenset(random.sample(groups, random.randint(0, len(groups))))
     removed = [e.id for e in graph.searched() if e.searched_gate.group not in member]
+    life = Life(graph, space)
     try:
-        prune_graph(graph, removed)
+        rest = prune_graph(graph, removed)
     except DiagnosticError:
-        assert not Life(graph, space).alive(member)
+        assert not life.alive(member)
     else:
-        assert Life(graph, space).alive(member)
+        assert life.alive(member)
+        living = {edge.searched_gate.group for edge in rest.searched()}
+        assert life.living(member) == (living if life.whole is None else member)

@@ -19,7 +19,7 @@ from bayesnas.compiler.graph.model import BudgetConstraint, CostName
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import STRATEGIES, SearchSettings
 from bayesnas.compiler.space.choices import Member, dropped, member_space
-from bayesnas.compiler.space.members import prune_to, reach
+from bayesnas.compiler.space.members import dead_groups, prune_to, reach
 from bayesnas.compiler.space.prices import Prices
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.jobs.search import search as search_module
@@ -68,6 +68,10 @@ def cost(member: Member, name: CostName = "parameters", space: Compiled = SPACE)
 def living(space: Compiled = SPACE) -> list[Member]:
     prices = Prices.of(space.graph, ())
     return [m for m in member_space(space.graph).members() if prices.life.alive(m)]
+
+
+def network_of(member: Member) -> Member:
+    return member.difference(dead_groups(SPACE.graph, member))
 
 
 def problem_of(name: str, *budgets: BudgetConstraint) -> Problem:
@@ -249,14 +253,17 @@ def test_what_is_believed_of_members_is_written(
     limits: tuple[BudgetConstraint, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "o"
-    run(Space(SPACE, budgets=limits), "posterior", out, draws=12)
+    run(Space(SPACE, budgets=limits), "posterior", out, draws=12, epochs=14)
     rows = lines(out / "members.jsonl")
     assert [row["loss"] for row in rows] == sorted(row["loss"] for row in rows)
     assert frozenset(rows[0]["member"]) >= left(out)
     assert rows[0]["better"] == 0
     assert sum(row["best"] for row in rows) <= 1 + 1e-9
-    for row in rows:
-        member = frozenset(row["member"])
+    members = [frozenset(row["member"]) for row in rows]
+    assert len(members) == len(set(map(network_of, members)))
+    inside = [m for m in living() if not limits or cost(m) <= LIMIT]
+    assert len(members) == min(12, len(set(map(network_of, inside))))
+    for row, member in zip(rows, members, strict=True):
         assert is_member(member_space(SPACE.graph), member)
         assert row["parameters"] == cost(member)
         assert not limits or row["parameters"] <= LIMIT
