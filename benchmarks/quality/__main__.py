@@ -69,7 +69,11 @@ def parsed() -> argparse.Namespace:
     parser.add_argument(
         "--strategies", type=words(list(STRATEGIES), "strategy"), default=list(STRATEGIES)
     )
-    parser.add_argument("--budgets", default="none,half,quarter", help="default %(default)s")
+    parser.add_argument(
+        "--budgets",
+        type=lambda text: text.split(","),
+        help="default none, half and quarter, and 60M on macro",
+    )
     parser.add_argument("--seeds", type=numbers, default=[0, 1, 2, 3, 4], help="default 0 to 4")
     parser.add_argument("--workers", type=int, default=2, help="processes; default %(default)s")
     parser.add_argument("--device", default="auto", help="default %(default)s")
@@ -149,9 +153,11 @@ def draw_reliability(groups: Sequence[tuple[int, float, float]], pairs: str, fil
 def main() -> None:
     """Search with every strategy and seed on every space, and look up what was found."""
     options = parsed()
-    budgets, strategies, seeds = options.budgets.split(","), options.strategies, options.seeds
+    strategies, seeds = options.strategies, options.seeds
+    budgets = {name: options.budgets or SPACES[name].budgets for name in options.spaces}
     if options.quick:
-        budgets, strategies, seeds = ["none"], ["posterior", "random"], [0]
+        budgets = {name: ("none",) for name in budgets}
+        strategies, seeds = ["posterior", "random"], [0]
     for space in options.spaces:  # here, since a process of the pool cannot end the program
         need(SPACES[space].file)
         SPACES[space].data(options.quick)
@@ -159,13 +165,13 @@ def main() -> None:
         Job(space, budget, strategy, seed, tuple(options.option), options.quick, options.device)
         for seed in seeds
         for space in options.spaces
-        for budget in budgets
+        for budget in budgets[space]
         for strategy in strategies
     ]
     rows = run_all(jobs, 0 if options.unfinished else options.workers)
     tables, random = {}, {}
     for space in options.spaces:
-        for budget in budgets:
+        for budget in budgets[space]:
             here = [row for row in rows if (row["space"], row["budget"]) == (space, budget)]
             if not here:
                 continue

@@ -100,7 +100,7 @@ def run(job: Job) -> Row:
     worths = [(space.worth(frozenset(m["member"])), m["loss"], m["error"]) for m in members]
     return key | {
         "member": space.member_name(member),
-        "test": space.train(member, job.device),
+        "test": space.train(member, job.device, job.quick),
         "flops": result["found"]["flops"],
         "images_trained": result["images_trained"],
         "images_judged": result["images_evaluated"],

@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.space.choices import Member, member_space
-from bayesnas.compiler.space.members import group_costs, prune_to
+from bayesnas.compiler.space.members import Life, group_costs, prune_to
 from bayesnas.compiler.space.prices import Prices, best_member
 from bayesnas.dsl.amounts import amount_value
 from benchmarks.common import MACRO_TABLE, append, cifar_slice, logged, need
-from benchmarks.quality.table import TABLES, Job, Table, name_of, train_member
+from benchmarks.quality.table import TABLES, Job, Table, member_of, name_of, read_csv, train_member
 
 Settings = Mapping[str, Any]
 
@@ -28,6 +28,7 @@ class JudgedSpace(ABC):
     settings: ClassVar[Settings]
     quick: ClassVar[Settings]
     proxy: ClassVar[Settings] = {}
+    budgets: ClassVar[tuple[str, ...]] = ("none", "half", "quarter")
     random_draws: ClassVar[int]  # with which `random` judges no more images than it trains on
 
     @property
@@ -57,8 +58,8 @@ class JudgedSpace(ABC):
         accuracy, _ = self.table().get(self.member_name(member), (None, 0))
         return accuracy
 
-    def train(self, member: Member, device: str) -> float:  # noqa: ARG002
-        """The accuracy of a member that a search has found, trained in full if need be."""
+    def train(self, member: Member, device: str, quick: bool) -> float:  # noqa: ARG002
+        """The accuracy of a member that was found, trained in full if need be, ``quick`` or not."""
         accuracy = self.worth(member)
         assert accuracy is not None, f"{self.name} has no {self.member_name(member)}"
         return accuracy
@@ -120,8 +121,7 @@ class TrainedSpace(JudgedSpace):
 
     @cached_property
     def _rows(self) -> dict[str, tuple[float, int]]:
-        text = need(self.file).read_text("utf-8").splitlines()
-        rows = csv.DictReader(line for line in text if not line.startswith("#"))
+        rows = read_csv(self.source)
         return {r["member"]: (100 * float(r["test_mean"]), int(r["flops"])) for r in rows}
 
     def table(self) -> Mapping[str, tuple[float, int]]:
@@ -152,19 +152,41 @@ class Droppable(TrainedSpace):
     settings: ClassVar[Settings] = {"warmup_epochs": 3.0, "rounds": 6, "epochs": 0.9}
     quick: ClassVar[Settings] = {"warmup_epochs": 0.3, "rounds": 2, "epochs": 0.1}
 
-    def train(self, member: Member, device: str) -> float:
+    def member_name(self, member: Member) -> str:
+        """That of the same network in the table, where there is one: 13 of its 101 are twice there.
+
+        Operations that nothing reads make no other network.
+        """
+        name = super().member_name(self._life.living(member))
+        return self._networks.get(name, name)
+
+    @cached_property
+    def _life(self) -> Life:
+        graph = self.compiled.graph
+        return Life(graph, member_space(graph))
+
+    @cached_property
+    def _networks(self) -> dict[str, str]:
+        """Names in the table, by those without the operations that nothing reads."""
+        members = {name: member_of(self.compiled, name) for name in reversed(self.table())}
+        return {super().member_name(self._life.living(m)): name for name, m in members.items()}
+
+    def train(self, member: Member, device: str, quick: bool) -> float:
         """By the table; trained as its members were, and kept in their log, where it is not there.
 
-        To train one of the table's again would give another number by rounding alone.
+        To train one of the table's again would give another number by rounding alone. Quickly, it
+        is trained for one epoch and not kept.
         """
         if (accuracy := self.worth(member)) is not None:
             return accuracy
         name, log = self.member_name(member), self.source.log
         scores = {row["member"]: row["test"] for row in logged(log)}
         if name not in scores:
-            row = train_member(Job(self.source.name, name, self.source.seeds[0], device=device))
-            append(log, row)
+            epochs = 1 if quick else None
+            row = train_member(Job(self.source.name, name, self.source.seeds[0], epochs, device))
             scores[name] = row["test"]
+            if not quick:
+                append(log, row)
         return 100 * float(scores[name])
 
 
@@ -175,6 +197,7 @@ class Macro(JudgedSpace):
     """
 
     name = "macro"
+    budgets = ("none", "60M", "half", "quarter")
     random_draws = 6
     settings: ClassVar[Settings] = {"warmup_epochs": 1.8, "rounds": 4, "epochs": 0.3}
     quick: ClassVar[Settings] = {
