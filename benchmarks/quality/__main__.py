@@ -156,7 +156,7 @@ def main() -> None:
     strategies, seeds = options.strategies, options.seeds
     budgets = {name: options.budgets or SPACES[name].budgets for name in options.spaces}
     if options.quick:
-        budgets = {name: ("none",) for name in budgets}
+        budgets = dict.fromkeys(budgets, ("none",))
         strategies, seeds = ["posterior", "random"], [0]
     for space in options.spaces:  # here, since a process of the pool cannot end the program
         need(SPACES[space].file)
