@@ -21,6 +21,7 @@ from bayesnas.compiler.space.members import group_costs, prune_to
 from bayesnas.compiler.space.prices import Prices, best_member
 from benchmarks.quality.judge import best_of_random, reliability, summary
 from benchmarks.quality.spaces import Droppable
+from benchmarks.quality.table import member_of
 
 ROOM = Path(__file__).parents[1] / "benchmarks"
 PROGRAMS = [
@@ -63,7 +64,16 @@ def test_a_member_of_the_table_is_worth_what_the_table_says() -> None:
     biggest = best_member(member_space(graph), group_costs(graph, "flops"), Prices.of(graph, ()))
     assert biggest is not None
     assert space.member_name(biggest) == "000000"
-    assert space.train(biggest, "cpu") == pytest.approx(71.91)
+    assert space.train(biggest, "cpu", quick=False) == pytest.approx(71.91)
+
+
+def test_what_nothing_reads_makes_no_other_member() -> None:
+    """Without an edge from x to a, whatever leads on from a is dead."""
+    space = Droppable()
+    names = {space.member_name(member_of(space.compiled, name)) for name in ("-31022", "-32032")}
+    assert len(names) == 1
+    assert names < space.table().keys()
+    assert len({space.member_name(member_of(space.compiled, n)) for n in space.table()}) == 88
 
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.relative_to(ROOM).as_posix())

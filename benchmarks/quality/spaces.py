@@ -157,7 +157,7 @@ class Droppable(TrainedSpace):
 
         Operations that nothing reads make no other network.
         """
-        name = super().member_name(self._life.living(member))
+        name = name_of(self.compiled, self._life.living(member))
         return self._networks.get(name, name)
 
     @cached_property
@@ -169,7 +169,7 @@ class Droppable(TrainedSpace):
     def _networks(self) -> dict[str, str]:
         """Names in the table, by those without the operations that nothing reads."""
         members = {name: member_of(self.compiled, name) for name in reversed(self.table())}
-        return {super().member_name(self._life.living(m)): name for name, m in members.items()}
+        return {name_of(self.compiled, self._life.living(m)): name for name, m in members.items()}
 
     def train(self, member: Member, device: str, quick: bool) -> float:
         """By the table; trained as its members were, and kept in their log, where it is not there.
