@@ -41,6 +41,13 @@ _ENDED: Final = 60.0  # seconds in which interrupted cells are saved
 _REMEDY: Final = (
     "start it there with `ray start --head`, name it as `HOST:PORT`, or write `--cluster local`"
 )
+_OTHER: Final = "something else listens there"
+_TOKEN: Final = "uthentication token"  # in all that Ray says of one
+_AUTH: Final = "RAY_AUTH_MODE"
+_SHOW_TOKEN: Final = (
+    "set `RAY_AUTH_MODE=token` and `RAY_AUTH_TOKEN` to what `ray get-auth-token` prints there, or "
+    "start it there with `RAY_AUTH_MODE=disabled ray start --head`"
+)
 
 
 @frozen
@@ -123,6 +130,8 @@ class Cluster:
         if self.address not in (LOCAL, "auto"):
             _check_answer(self.address)
         check_packages(["ray"], "a cluster needs", "pip install 'bayesnas[cluster]'")
+        if self.address != LOCAL and "ray://" not in self.address:
+            _check_ray(self.address)
         import ray
 
         ours = not ray.is_initialized()
@@ -143,8 +152,6 @@ class Cluster:
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1"
         )  # no GPU that none asked for
         more: dict[str, Any] = {}
-        if "ray://" not in self.address and self.address not in (LOCAL, "auto"):
-            _check_ray(self.address)
         if self.address == LOCAL:
             more = {"include_dashboard": False, "num_cpus": max(self.threads, os.cpu_count() or 1)}
         main = threading.current_thread() is threading.main_thread()
@@ -227,19 +234,34 @@ def _check_answer(address: str) -> None:
 
 
 def _check_ray(address: str) -> None:
-    """Refuse an address where something else listens.
+    """Refuse an address where something else listens, or a Ray that will not let us in.
+
+    Where Ray asks for a token, as one of `ray start --head` does since 2.53, the one of this
+    machine is shown.
 
     Raises:
         DiagnosticError: D447.
     """
+    said = _refusal(address)
+    if _TOKEN in said and _AUTH not in os.environ:
+        os.environ[_AUTH] = "token"  # Ray reads it as it is imported, which it is not yet
+        said = _refusal(address)
+    if _TOKEN in said:
+        message = f"the Ray at {quote([address])} asks for a token that this machine does not have"
+        raise DiagnosticError(Diagnostic("D447", message, help=_SHOW_TOKEN))
+    if said:
+        raise _no_ray(address, said.splitlines()[-1])
+
+
+def _refusal(address: str) -> str:
+    """What Ray says where none answers there; empty where one does."""
     command = [sys.executable, "-m", "ray.scripts.scripts", "status", "--address", address]
     try:
         done = subprocess.run(command, capture_output=True, timeout=_STATUS, check=False)
     except subprocess.TimeoutExpired:
-        raise _no_ray(address, "something else listens there") from None
-    if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise _no_ray(address, said[-1] if said else "something else listens there")
+        return _OTHER
+    said = done.stderr.decode("utf-8", "replace").strip()
+    return (said or _OTHER) if done.returncode else ""
 
 
 def _no_ray(address: str, reason: str) -> DiagnosticError:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import csv
 import os
+import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -141,6 +146,79 @@ def test_an_address_that_does_not_answer(
     before = snapshot(here)
     assert compare("out", "--cluster", address) == 2
     assert f"error[D447]: no Ray answers at `{address}`\n" in capsys.readouterr().err
+    assert snapshot(here) == before
+
+
+@contextmanager
+def head() -> Iterator[str]:
+    """The address of a Ray on this machine, of whose token this process knows nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
+    more = [f"--port={port}", "--num-cpus=1", "--include-dashboard=false", "--disable-usage-stats"]
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": 64 * "0"}
+    with subprocess.Popen(
+        ray + more,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | token,
+        start_new_session=True,
+    ) as started:
+        assert started.stdout is not None
+        try:
+            assert any("Ray runtime started" in line for line in started.stdout)
+            yield f"127.0.0.1:{port}"
+        finally:
+            os.killpg(started.pid, signal.SIGKILL)
+
+
+@needs_ray
+def test_a_ray_that_runs_is_joined(here: Path) -> None:
+    """By a process of its own: Ray reads what it knows of tokens once."""
+    assert compare("plain") == 0
+    with head() as address:
+        command = [
+            sys.executable,
+            "-m",
+            "bayesnas.cli",
+            "compare",
+            "net.nas",
+            "--data",
+            "folder:data",
+        ]
+        more = ["--strategies", "magnitude", "--seeds", "0", "--device", "cpu", "--threads", "1"]
+        done = subprocess.run(
+            [*command, *more, "-o", "out", "--cluster", address],
+            env=os.environ | {"RAY_AUTH_TOKEN": 64 * "0"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    for kind in ("search", "train"):
+        assert same_runs(here / "plain/magnitude-0" / kind, here / "out/magnitude-0" / kind)
+
+
+@needs_ray
+def test_a_ray_that_asks_for_a_token(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    tried: list[str | None] = []
+
+    def refusal(_address: str) -> str:
+        tried.append(os.environ.get("RAY_AUTH_MODE"))
+        return "InvalidAuthToken: Authentication token is missing or incorrect."
+
+    monkeypatch.setattr("bayesnas.runtime.jobs.comparison.cluster._refusal", refusal)
+    monkeypatch.setattr("bayesnas.runtime.jobs.comparison.cluster._check_answer", lambda _: None)
+    before = snapshot(here)
+    assert compare("out", "--cluster", "head:6379") == 2
+    said = capsys.readouterr().err
+    assert "the Ray at `head:6379` asks for a token that this machine does not have" in said
+    assert "`RAY_AUTH_TOKEN` to what `ray get-auth-token` prints there" in said
+    assert tried == [None, "token"]
     assert snapshot(here) == before
 
 
