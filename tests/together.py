@@ -45,6 +45,7 @@ SEARCHES: Final[Mapping[str, Mapping[str, float | str]]] = {
     "darts": {"recompute": "yes"},
     "pgnas": {},
 }
+UNWRITTEN: Final = "of process 1"  # where it would write a training, if it wrote
 STOP: Final = 5  # the step after which `stopped` is
 
 
@@ -112,7 +113,8 @@ def together(folder: Path) -> None:
     with exactly():
         for name in SEARCHES:
             searching(space, name)(folder / name, False)
-        training(space, "train")(folder / "train", False)
+        place = "train" if launch().rank == 0 else UNWRITTEN
+        training(space, "train")(folder / place, False)
         training(space, "resumed")(folder / "resumed", True)  # one process has begun it
         interrupted(training(space, "stopped"), folder / "stopped", which=1)
         training(space, "stopped")(folder / "stopped", True)

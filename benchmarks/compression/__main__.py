@@ -1,6 +1,6 @@
 """Compress trained networks, by this project and by Torch-Pruning, from the same images.
 
-    pip install torch-pruning==1.6.1
+    pip install -e '.[benchmarks]'
     python -m benchmarks.compression --device cuda --workers 14
 
 Networks in benchmarks/networks/: LeNet-300-100 and LeNet-5 in Caffe's widths on digits enlarged to
@@ -32,7 +32,10 @@ from benchmarks.compression import torch_pruning
 from benchmarks.compression.cells import Cell, Row, measured
 from benchmarks.compression.networks import NETWORKS, SLICES, USUAL
 
-OURS: Final = ("magnitude", "taylor", "norm_scale", "bayesnas", "pgnas", "group_lasso")
+OURS: Final = (
+    *("evidence", "magnitude", "taylor", "norm_scale"),
+    *("bayesnas", "pgnas", "group_lasso", "normal_jeffreys"),
+)
 NORMALISED: Final = ("norm_scale", "batch norm")  # what they judge by, LeNets have not
 RATIOS: Final = (2, 4, 8)
 

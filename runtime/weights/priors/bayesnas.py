@@ -138,9 +138,9 @@ class BayesNas(GroupLasso):
         return both(worth, arriving(subject, s, sinks))
 
     def columns(self) -> Mapping[str, Rows]:
-        """gamma with its error bar as well."""
-        split = self.subject.split
-        own = {"gamma": split(self.gamma), "gamma_error": split(self.error)}
+        """gamma with its error bar as well; both 0 of what has gone since the last update."""
+        split, alive = self.subject.split, self.norms > 0
+        own = {"gamma": split(alive * self.gamma), "gamma_error": split(alive * self.error)}
         return {**super().columns(), **own}
 
     def state(self) -> dict[str, Any]:

@@ -148,6 +148,7 @@ def test_families_of_weights(
     assert {row.get("family", families[0]) for row in slices} == {*families}
     assert {row["kept"] for row in slices} == {True, False}
     assert ("gamma" in slices[0]) == (importance == "bayesnas")
+    assert all(row["norm"] > 0 or row["gamma"] == 0 for row in slices if "gamma" in row)
 
 
 def test_a_masked_compression_goes_on_where_it_stopped(whole: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from living import lines, without_seconds, write_tiny
 from together import (
     SEARCHES,
     TRAININGS,
+    UNWRITTEN,
     exactly,
     interrupted,
     searching,
@@ -112,6 +113,12 @@ def test_a_result_says_how_many_have_made_it(alone: Path, both: tuple[Path, str,
     texts = [(f / "train" / "result.json").read_text("utf-8") for f in (alone, both[0])]
     machines = [json.loads(text)["machine"] for text in texts]
     assert [machine.get("processes", 1) for machine in machines] == [1, 2]
+
+
+def test_only_the_first_process_writes(both: tuple[Path, str, str]) -> None:
+    folder = both[0]
+    assert (folder / "train" / "weights.pt").is_file()
+    assert not (folder / UNWRITTEN).exists()
 
 
 def test_processes_with_different_work_are_refused_by_one_voice(
