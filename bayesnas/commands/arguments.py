@@ -20,6 +20,7 @@ RECIPES: Final = (
     "quick",
     "torchvision_new",
 )
+_BRAIN_FLOATS: Final = ("bfloat16", "bf16")  # two names of one precision
 
 
 @frozen
@@ -134,6 +135,16 @@ def add_force(parser: argparse.ArgumentParser) -> None:
 def add_seed(parser: argparse.ArgumentParser) -> None:
     """The seed of all random numbers."""
     parser.add_argument("--seed", type=int, default=0, help="default %(default)s")
+
+
+class _PrecisionAction(argparse.Action):
+    """A setting by a flag of its own."""
+
+    def __call__(
+        self, _parser: Any, namespace: argparse.Namespace, value: Any, _option: Any = None
+    ) -> None:
+        word = "bfloat16" if value in _BRAIN_FLOATS else value
+        namespace.option = [*namespace.option, f"precision={word}"]
 
 
 def add_option(parser: argparse.ArgumentParser, kind: str, name: str = "--option") -> None:
@@ -299,6 +310,13 @@ def add_run(parser: argparse.ArgumentParser, kind: str) -> None:
     add_seed(parser)
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     add_option(parser, kind)
+    parser.add_argument(
+        "--precision",
+        choices=("float32", *_BRAIN_FLOATS),
+        action=_PrecisionAction,
+        default=argparse.SUPPRESS,
+        help="of products and convolutions in steps: `--option precision=...`; bf16 is bfloat16",
+    )
     parser.add_argument(
         "--batch-size",
         metavar="N",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
+
 import pytest
 import torch
 from living import TINY, images
 from support import compile_text
 from torch import Tensor
 
+from bayesnas.commands.arguments import add_run
+from bayesnas.commands.values import parse_options
 from bayesnas.compiler.emit.preludes.depthwise import DepthwiseConv2d
 from bayesnas.compiler.settings import SearchSettings
 from bayesnas.runtime.network.precision import exactly
@@ -80,3 +84,19 @@ def test_depthwise_convolutions_learn_in_16_bits(kernel: int, stride: int, dilat
     for low, exact in zip(gradients(True), gradients(False), strict=True):
         assert low.dtype == torch.float32
         assert (low - exact).norm() < 0.02 * exact.norm()
+
+
+@pytest.mark.parametrize(
+    ("words", "precision"),
+    [
+        (["--precision", "bf16"], "bfloat16"),
+        (["--precision", "float32"], "float32"),
+        (["--precision", "bf16", "--option", "precision=float32"], "float32"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["search", "train"])
+def test_a_precision_by_a_flag_of_its_own(kind: str, words: list[str], precision: str) -> None:
+    parser = argparse.ArgumentParser()
+    add_run(parser, kind)
+    options = parser.parse_args(["spec.nas", "--data", "digits", "-o", "out", *words])
+    assert parse_options(kind, options.option)["precision"] == precision
