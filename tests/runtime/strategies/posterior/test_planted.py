@@ -83,6 +83,14 @@ motif cell(x) -> (y) {
 }
 """ + HEAD.replace("HEAD", "global_avg_pool")
 
+DEAR = """
+motif cell(x) -> (y) {
+    x ~> y : skip >> bn(affine = 0) | max_pool(5) >> conv(5) >> bn(affine = 0)
+        | conv(3) >> bn(affine = 0) >> relu
+    retain 1 into y
+}
+""" + HEAD.replace("HEAD", "global_avg_pool")
+
 
 def found(
     text: str,
@@ -122,6 +130,15 @@ def test_a_convolution_that_is_best_stays(
 ) -> None:
     spec = found(CELL, pattern(hint), tmp_path / "o", monkeypatch, seed)
     assert "conv(3) >> bn(affine = 0) >> relu" in spec
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_convolution_that_is_best_stays_beside_one_that_costs_more(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = found(DEAR, pattern(0.1), tmp_path / "o", monkeypatch, seed)
+    assert "conv(3) >> bn(affine = 0) >> relu" in spec
+    assert "conv(5)" not in spec
 
 
 def test_no_more_images_are_judged_than_trained_on(
