@@ -54,6 +54,7 @@ STRATEGIES: Final[Mapping[str, StrategyEntry]] = {
 }
 COMPRESSING: Final = "bayesnas"  # searches widths, where no strategy is named
 CURVATURES = ("ggn", "ggn_diagonal", "fisher_monte_carlo", "fisher_empirical", "hessian")
+WEIGHT_CURVATURES = ("sampled", "exact")  # of `compress`, in each weight
 AUGMENTATIONS = ("auto", "none", "flip", "shift", "shift_flip")
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("cosine", "cosine_epoch", "linear", "linear_tail", "exponential", "constant")
@@ -162,6 +163,9 @@ class CompressSettings(TrainSettings):
     )
     draws: int = _number(
         0, 0, 100_000, "masks that `pgnas` draws and judges on held-out examples; 0: 24"
+    )
+    curvature: str = _word(
+        "sampled", WEIGHT_CURVATURES, "how `bayesnas` takes that of the loss in each weight"
     )
 
 

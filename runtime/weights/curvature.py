@@ -1,18 +1,21 @@
-"""Curvature of the mean loss in every weight of a network: the diagonal of Gauss-Newton, sampled.
+"""Curvature of the mean loss in every weight of a network: the diagonal of Gauss-Newton.
 
 With J_n the Jacobian of example n's outputs in the weights and sum_k c_nk d_nk d_nk^T the curvature
 of its loss in the outputs (`Task.factors`), the diagonal is that of
 
     1/N sum_n sum_k c_nk (J_n^T d_nk) (J_n^T d_nk)^T.
 
-Pulled back is one vector a batch, sum_n sum_k xi_nk sqrt(c_nk) J_n^T d_nk with signs xi drawn at
-random: its square is the batch's sum in expectation, since the signs of different terms cancel.
-That is one backward pass per batch, and no example's own gradient is held.
+`exact` takes a backward pass for each term. `sampled` takes one for each batch: pulled back is one
+vector, sum_n sum_k xi_nk sqrt(c_nk) J_n^T d_nk with signs xi drawn at random, whose square is the
+batch's sum in expectation, since the signs of different terms cancel. Neither keeps feature maps
+or gradients of more than what it passes at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Final, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -22,38 +25,66 @@ from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.interface import Task
 from bayesnas.runtime.weights.subject import Rows, Subject, group_sums, reading_sums
 
+Batches: TypeAlias = Iterable[tuple[Inputs, Tensor]]  # inputs [N, ...] and targets [N, ...]
 
-def diagonal(
-    module: nn.Module,
-    task: Task,
-    batches: Iterable[tuple[Inputs, Tensor]],
-    generator: torch.Generator,
+
+class Estimator(Protocol):
+    """The diagonal of Gauss-Newton in all weights, of the mean loss over all examples."""
+
+    def __call__(
+        self, module: nn.Module, task: Task, batches: Batches, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """By the names of parameters, each of that one's shape, type and device; at least 0.
+
+        Dimensionless, and 0 where a weight takes no part. Normalisation is in evaluation mode
+        meanwhile; ``generator`` is on the CPU, of what is drawn.
+        """
+        ...
+
+
+def sampled(
+    module: nn.Module, task: Task, batches: Batches, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """An unbiased estimate of the diagonal, by the names of parameters, each of that one's shape.
-
-    Args:
-        module: a network; normalisation is in evaluation mode meanwhile.
-        task: what it learns.
-        batches: inputs [N, ...] and targets [N, ...]; many small ones say more than a large one.
-        generator: on the CPU, of the signs.
-    """
-    weights = dict(module.named_parameters())
+    """An unbiased estimate for a backward pass a batch; many small ones say more than a large."""
+    weights, count = dict(module.named_parameters()), 0
     totals = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-    count = 0
     with evaluating(module):
         for inputs, targets in batches:
             outputs = predict(module, inputs)
             direction = _direction(task, outputs.detach(), targets, generator)
-            for name, slope in _slopes(outputs, weights, direction).items():
-                totals[name] += slope.square()
+            _add_squares(totals, _slopes(outputs, weights, direction))
             count += len(inputs)
     return {name: total / max(count, 1) for name, total in totals.items()}
+
+
+def exact(
+    module: nn.Module, task: Task, batches: Batches, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """The diagonal itself, an example and a factor of it at a time.
+
+    A backward pass each, in the memory of one example and its gradient: it works for all that has
+    a gradient, and on a CPU it is no slower than gradients of several at once.
+    """
+    del generator  # nothing is drawn
+    weights, count = dict(module.named_parameters()), 0
+    totals = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    with evaluating(module):
+        for inputs, targets in batches:
+            for n in range(len(inputs)):
+                outputs = predict(module, inputs[n : n + 1])
+                for direction in _directions(task, outputs.detach(), targets[n : n + 1]):
+                    _add_squares(totals, _slopes(outputs, weights, direction, again=True))
+            count += len(inputs)
+    return {name: total / max(count, 1) for name, total in totals.items()}
+
+
+ESTIMATORS: Final[Mapping[str, Estimator]] = MappingProxyType({"sampled": sampled, "exact": exact})
 
 
 def of_readers(
     subject: Subject,
     task: Task,
-    batches: Iterable[tuple[Inputs, Tensor]],
+    batches: Batches,
     gates: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Rows]]:
     """Curvature of the mean loss in gates of value 1 on the channels [C], float64, on the CPU.
@@ -94,7 +125,7 @@ def of_readers(
 def gradient_of_channels(
     subject: Subject,
     task: Task,
-    batches: Iterable[tuple[Inputs, Tensor]],
+    batches: Batches,
     gates: Tensor | None = None,
 ) -> Tensor:
     """Gradient of the mean loss in the same gates [C], float64, on the CPU."""
@@ -115,11 +146,28 @@ def _along_gates(
     return subject.joined(group_sums(subject, products, readers=True)).double().cpu()
 
 
-def _slopes(outputs: Tensor, weights: Mapping[str, Tensor], direction: Tensor) -> dict[str, Tensor]:
-    """What is pulled back to the weights that take part, by their names."""
-    slopes = torch.autograd.grad(outputs, [*weights.values()], direction, allow_unused=True)
+def _slopes(
+    outputs: Tensor, weights: Mapping[str, Tensor], direction: Tensor, again: bool = False
+) -> dict[str, Tensor]:
+    """What is pulled back to the weights that take part, by their names; ``again``: not at last."""
+    slopes = torch.autograd.grad(
+        outputs, [*weights.values()], direction, retain_graph=again, allow_unused=True
+    )
     pairs = zip(weights, slopes, strict=True)
     return {name: slope for name, slope in pairs if slope is not None}
+
+
+def _add_squares(totals: Mapping[str, Tensor], slopes: Mapping[str, Tensor]) -> None:
+    for name, slope in slopes.items():
+        totals[name] += slope.square()
+
+
+def _directions(task: Task, outputs: Tensor, targets: Tensor) -> Iterator[Tensor]:
+    """sqrt(c_k) d_k [1, K] of one example, by its factors as they count; none where c_k is 0."""
+    for part in task.weighed(targets, task.factors(outputs)):
+        for weight, direction in zip(part.weights[0], part.directions[0], strict=True):
+            if weight > 0:
+                yield (weight.sqrt() * direction)[None].to(outputs)
 
 
 def _direction(task: Task, outputs: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:

@@ -122,6 +122,7 @@ def _compress(options: argparse.Namespace) -> int:
         families,
         own.draws,
         own.lambda_w,
+        own.curvature,
     )
     training = {name: value for name, value in values.items() if name in fields_dict(TrainSettings)}
     run = run_options(options, options.out, options.seed, options.resume, options.force)

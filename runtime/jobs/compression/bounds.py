@@ -37,6 +37,7 @@ class Judge:
             masked, and each saves the same share.
         draws: masks that are judged, where what was learned is a posterior over masks.
         lambda_w: how strong the penalty is, whatever is left; 0: as the budgets ask.
+        curvature: how that in the weights is estimated, where the importance asks for it.
     """
 
     importance: str
@@ -46,6 +47,7 @@ class Judge:
     families: tuple[str, ...] = ("channel",)
     draws: int = 0
     lambda_w: float = 0.0
+    curvature: str = "sampled"
 
     def due(self, number: int, whole: Cost) -> tuple[BudgetConstraint, ...]:
         """Budgets once so many of the families have had their turn."""

@@ -71,6 +71,7 @@ class Compression:
         steps: removals, each followed by its share of the training; 1 or more.
         draws: masks that are judged on held-out examples, where the importance draws some; 0: 24.
         lambda_w: how strong the penalty of `bayesnas` is; 0: as the budgets ask.
+        curvature: how `bayesnas` takes that of the loss in each weight, one of `WEIGHT_CURVATURES`.
     """
 
     budgets: tuple[BudgetConstraint | Share, ...]
@@ -80,6 +81,7 @@ class Compression:
     families: tuple[str, ...] = ("channel",)
     draws: int = 0
     lambda_w: float = 0.0
+    curvature: str = "sampled"
 
     @property
     def timed(self) -> bool:
@@ -130,7 +132,7 @@ def compress(
     """
     wanted = evolve(wanted, importance=wanted.importance or usual_importance(wanted.families))
     check_importance(wanted.importance, wanted.families)
-    check_learning(wanted.importance, wanted.lambda_w, wanted.draws, len(wanted.budgets))
+    check_learning(wanted.importance, asdict(wanted, recurse=False), len(wanted.budgets))
     families, draws = ordered(wanted.families), wanted.draws or DRAWS
     wanted = evolve(wanted, families=families, draws=draws)
     _check_timed(wanted)
@@ -242,22 +244,15 @@ class _Work:
     def go(self) -> CompressResult:
         if self.options.force and (self.learns or self.wanted.steps > 1):
             set_aside(self.options.out)  # now: what goes on with the steps is not to meet it
-        run, limits = self.run, self.wanted.limits
-        for number in range(1, self.wanted.steps + 1):
-            last = number == self.wanted.steps
+        run, wanted, limits = self.run, self.wanted, self.wanted.limits
+        own = (wanted.families, wanted.draws, wanted.lambda_w, wanted.curvature)
+        for number in range(1, wanted.steps + 1):
+            last = number == wanted.steps
             self.clock = self._clock(run, limits, number)
             if self.clock is not None and number == 1:
                 self.before = evolve(self.before, latency=self.clock.takes({}))
-            due = step_budgets(self.before, self.wanted.budgets, self.wanted.steps)[number - 1]
-            judge = Judge(
-                self.wanted.importance,
-                limits,
-                due,
-                self.options.seed,
-                self.wanted.families,
-                self.wanted.draws,
-                self.wanted.lambda_w,
-            )
+            due = step_budgets(self.before, wanted.budgets, wanted.steps)[number - 1]
+            judge = Judge(wanted.importance, limits, due, self.options.seed, *own)
             removal = Removal.of(run, judge, self.data, self.clock)
             removal.bounds.check()  # that the budget cannot be met is said at once
             cut = self._judged(removal, number) if self.learns else removal.judged()
@@ -359,6 +354,7 @@ class _Work:
                 **({} if wanted.families == ("channel",) else {"families": [*wanted.families]}),
                 **({"draws": wanted.draws} if wanted.importance == DRAWN else {}),
                 **({"lambda_w": wanted.lambda_w} if wanted.lambda_w else {}),
+                **({} if wanted.curvature == "sampled" else {"curvature": wanted.curvature}),
             }
         }
 

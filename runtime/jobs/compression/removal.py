@@ -269,6 +269,7 @@ def _prior(removal: Removal, module: nn.Module, data: Data, settings: TrainSetti
             lambda kept: bounds.excess(cost(kept)),
             sources_of(removal.slices) if family in STRUCTURED else {},
             removal.judge.lambda_w,
+            removal.judge.curvature,
         )
         return PRIORS[removal.judge.importance](problem)
 

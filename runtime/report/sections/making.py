@@ -134,7 +134,7 @@ def _compression(record: Any) -> Iterator[str]:
         yield from ("--family", ",".join(families))
     limits = record.get("limits", {})
     counts = {"steps": record.get("steps", 1), "least": 1, "round_to": 1, **limits}
-    for name in ("draws", "lambda_w"):
+    for name in ("draws", "lambda_w", "curvature"):
         if name in record:
             yield from ("--option", f"{name}={record[name]}")
     for name in ("steps", "least", "round_to"):

@@ -35,7 +35,7 @@ from torch import Tensor
 from bayesnas.compiler.slices.ties import Strand
 from bayesnas.runtime.runs.reading import TORCH_STATE, Schema, like, open_record
 from bayesnas.runtime.runs.reading import both as all_of
-from bayesnas.runtime.weights.curvature import diagonal
+from bayesnas.runtime.weights.curvature import ESTIMATORS
 from bayesnas.runtime.weights.gated import arriving, both
 from bayesnas.runtime.weights.priors.interface import Problem
 from bayesnas.runtime.weights.priors.sparse import TINY, GroupLasso
@@ -106,7 +106,8 @@ class BayesNas(GroupLasso):
     def weights(self) -> Tensor:
         """An update: curvature, then gamma and omega that agree; omega by its strand's mean."""
         subject, n = self.subject, self.problem.examples / self.strength
-        curvature = diagonal(
+        estimate = ESTIMATORS[self.problem.curvature]
+        curvature = estimate(
             subject.module, self.problem.task, self.problem.batches(), subject.generator
         )
         H = {name: n * (h + self.problem.decay) for name, h in curvature.items()}

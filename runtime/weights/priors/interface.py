@@ -40,6 +40,7 @@ class Problem:
         sources: of each strand, those that make its channels, where groups are of channels.
         lambda_w: of (16), the strength of a penalty, at which the likelihood counts as that of
             1 / lambda_w examples; 0: whatever the course to what is wanted asks.
+        curvature: how that in the weights is estimated, a name of `weights/curvature.ESTIMATORS`.
     """
 
     subject: Subject
@@ -52,6 +53,7 @@ class Problem:
     excess: Callable[[Kept], float] = field(repr=False)
     sources: Mapping[Strand, Sequence[Strand]] = field(factory=dict, repr=False)
     lambda_w: float = 0.0
+    curvature: str = "sampled"
 
 
 class Prior(ABC):

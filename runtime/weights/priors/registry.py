@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
-from bayesnas.compiler.settings import check_setting
+from attrs import fields_dict
+
+from bayesnas.compiler.settings import CompressSettings, check_setting
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle, quote, suggest
 from bayesnas.runtime.weights.families import check_families
 from bayesnas.runtime.weights.importance import IMPORTANCES
@@ -27,6 +29,9 @@ PRIORS: Final[Mapping[str, type[Prior]]] = {
 STRONG: Final = "bayesnas"  # whose penalty has a strength of its own, lambda_w of (16)
 DRAWN: Final = "pgnas"  # a posterior over masks, of which some are judged
 
+# Settings of `compress` that one of them uses alone.
+_USERS: Final = {"lambda_w": STRONG, "draws": DRAWN, "curvature": STRONG}
+
 # The families of those that do not judge all.
 _JUDGED: Final = {
     "evidence": "channel",
@@ -42,25 +47,25 @@ def usual_importance(families: Sequence[str]) -> str:
     return "evidence" if set(families) == {"channel"} else "magnitude"
 
 
-def check_learning(name: str, lambda_w: float, draws: int, budgets: int) -> None:
+def check_learning(name: str, settings: Mapping[str, Any], budgets: int) -> None:
     """Refuse settings of importances that do nothing, and to remove what nothing bounds.
 
     Args:
         name: of an importance.
-        lambda_w: the strength of its penalty; 0 where none was said.
-        draws: masks that are judged; 0 where no number was said.
+        settings: of `compress`, by name, at their defaults where nothing was said.
         budgets: how many there are.
 
     Raises:
         DiagnosticError: D231 (a value), D423 (it does nothing), D418 (there is neither a budget nor
             a strength).
     """
-    for setting, value, user in (("lambda_w", lambda_w, STRONG), ("draws", draws, DRAWN)):
-        check_setting("compress", setting, value, None)
-        if value and name != user:
+    usual = fields_dict(CompressSettings)
+    for setting, user in _USERS.items():
+        check_setting("compress", setting, settings[setting], None)
+        if settings[setting] != usual[setting].default and name != user:
             remedy = f"leave it out, or judge by `--importance {user}`"
             check_idle([f"--option {setting}"], f"with `{name}`", remedy)
-    if not budgets and not lambda_w:
+    if not budgets and not settings["lambda_w"]:
         message = "nothing says how small the network is to be"
         remedy = f"add `--budget flops=50%`, or `--importance {STRONG} --option lambda_w=1`"
         raise DiagnosticError(Diagnostic("D418", message, help=remedy))

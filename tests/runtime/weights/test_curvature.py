@@ -1,19 +1,35 @@
-"""The sampled diagonal of Gauss-Newton in all weights, against autograd, in float64."""
+"""Estimates of the diagonal of Gauss-Newton in all weights, against autograd, in float64."""
 
 from __future__ import annotations
 
+import json
 from itertools import product
+from pathlib import Path
 
 import pytest
 import torch
+from coupled import TEXTS, network_of
+from living import inputs_of
 from support import compile_text
 from torch import Tensor, nn
 
+from bayesnas.cli import main
+from bayesnas.compiler.pipeline import Compiled
+from bayesnas.compiler.settings import WEIGHT_CURVATURES
 from bayesnas.compiler.slices.groups import coupled_slices
-from bayesnas.runtime.network.modules import build
+from bayesnas.runtime.network.modules import build, predict
+from bayesnas.runtime.report.files import RunFiles
+from bayesnas.runtime.report.sections.making import command_of
+from bayesnas.runtime.tasks.bundle import Inputs, bundled
 from bayesnas.runtime.tasks.classification import Classification
 from bayesnas.runtime.tasks.pixels.classes import PixelClassification
-from bayesnas.runtime.weights.curvature import diagonal, gradient_of_channels, of_readers
+from bayesnas.runtime.weights.curvature import (
+    ESTIMATORS,
+    exact,
+    gradient_of_channels,
+    of_readers,
+    sampled,
+)
 from bayesnas.runtime.weights.removal import sliced_tensors
 from bayesnas.runtime.weights.subject import Subject
 
@@ -28,20 +44,71 @@ def network() -> tuple[nn.Module, Tensor, Tensor]:
     return module, inputs, torch.tensor([0, 2])
 
 
-def exact(module: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
+def reference(module: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
     """Example by example: the diagonal of J^T (diag p - p p^T) J, over all of them."""
     module.eval()
     weights = dict(module.named_parameters())
     result = {name: torch.zeros_like(w) for name, w in weights.items()}
-    for z in inputs:
-        outputs = module(z[None])[0]
+    for example in range(len(inputs)):
+        outputs = predict(module, inputs[example : example + 1])[0]
         p = outputs.detach().softmax(0)
-        rows = [torch.autograd.grad(o, [*weights.values()], retain_graph=True) for o in outputs]
+        rows = [
+            torch.autograd.grad(o, [*weights.values()], retain_graph=True, materialize_grads=True)
+            for o in outputs
+        ]
         middle = torch.diag(p) - torch.outer(p, p)
         for n, name in enumerate(weights):
             J = torch.stack([row[n] for row in rows]).flatten(1)
             result[name] += (J * (middle @ J)).sum(0).view_as(result[name]) / len(inputs)
     return result
+
+
+def assert_exact(compiled: Compiled) -> None:
+    """All outputs of a network as the logits of one class each; in batches of 2 and 1."""
+    module, _ = build(compiled.graph, "net.nas", 0)
+    module.double()
+    ports = dict(zip("abc", inputs_of(compiled.graph), strict=False))
+    with torch.no_grad():  # statistics of its own
+        predict(module, bundled(ports))
+    inputs = bundled(ports)
+    width = predict(module.eval(), inputs).shape[1]
+    task, targets = Classification((*map(str, range(width)),)), torch.zeros(len(inputs), dtype=int)
+    batches = [(inputs[part], targets[part]) for part in (slice(2), slice(2, None))]
+    found = exact(module, task, batches, torch.Generator())
+    expected = reference(module, inputs)
+    assert found.keys() == expected.keys()
+    largest = max(float(h.max()) for h in expected.values())
+    for name, h in expected.items():
+        torch.testing.assert_close(found[name], h, rtol=1e-9, atol=1e-12 * largest)
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_the_exact_one_is_that_of_autograd(name: str) -> None:
+    """Of every kind of layer that `compress` makes smaller."""
+    assert_exact(compile_text(TEXTS[name]))
+
+
+@pytest.mark.parametrize(
+    "name", ["digits_cell", "darts_cell", "transformer", "siamese", "vision_blocks", "darts_rnn"]
+)
+def test_the_exact_one_is_that_of_autograd_in_networks_of_the_specs(name: str) -> None:
+    assert_exact(network_of(name))
+
+
+def test_the_mean_of_many_sampled_ones_approaches_the_exact_one() -> None:
+    module, inputs, targets = network()
+    generator, count = torch.Generator().manual_seed(0), 600
+    batches = [(inputs, targets)]
+    total = {name: torch.zeros_like(w) for name, w in module.named_parameters()}
+    for _ in range(count):
+        for name, h in sampled(module, TASK, batches, generator).items():
+            total[name] += h / count
+    for name, h in exact(module, TASK, batches, generator).items():
+        torch.testing.assert_close(total[name], h, rtol=0.3, atol=1e-12)  # five standard errors
+
+
+def test_the_settings_name_the_estimators() -> None:
+    assert (*ESTIMATORS,) == WEIGHT_CURVATURES
 
 
 @pytest.mark.parametrize("at_once", [1, 2])
@@ -53,18 +120,19 @@ def test_its_mean_over_all_signs_is_exact(at_once: int, monkeypatch: pytest.Monk
     for signs in product((0, 1), repeat=3 * at_once):
         drawn = torch.tensor(signs).view(at_once, 3)
         monkeypatch.setattr(torch, "randint", lambda *_, drawn=drawn, **__: drawn)
-        for name, h in diagonal(module, TASK, batches, torch.Generator()).items():
+        for name, h in sampled(module, TASK, batches, torch.Generator()).items():
             mean[name] += h
         count += 1
-    for name, h in exact(module, inputs).items():
+    for name, h in reference(module, inputs).items():
         torch.testing.assert_close(mean[name] / count, h, rtol=1e-10, atol=1e-12)
 
 
-def test_the_network_is_left_as_it_was() -> None:
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_the_network_is_left_as_it_was(estimator: str) -> None:
     module, inputs, targets = network()
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     one, other = (
-        diagonal(module, TASK, [(inputs, targets)], torch.Generator().manual_seed(3))
+        ESTIMATORS[estimator](module, TASK, [(inputs, targets)], torch.Generator().manual_seed(3))
         for _ in range(2)
     )
     assert module.training
@@ -73,13 +141,14 @@ def test_the_network_is_left_as_it_was() -> None:
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_examples_count_by_their_weights() -> None:
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_examples_count_by_their_weights(estimator: str) -> None:
     module, inputs, targets = network()
     task = TASK.balanced(torch.tensor([0, 0, 0, 1, 2]))
     counts = task.weights(targets)
     assert counts is not None
     draws = [
-        diagonal(
+        ESTIMATORS[estimator](
             module, t, [(inputs[k : k + 1], targets[k : k + 1])], torch.Generator().manual_seed(1)
         )
         for t in (TASK, task)
@@ -145,7 +214,8 @@ def test_derivatives_in_channels_are_those_of_gates_where_they_are_read(
     torch.testing.assert_close(found / count, each, rtol=1e-10, atol=1e-14)
 
 
-def test_what_counts_for_nothing_has_no_curvature() -> None:
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_what_counts_for_nothing_has_no_curvature(estimator: str) -> None:
     """Labels of places that are ignored say nothing; nor do they take from others."""
     task = PixelClassification(("a", "b", "c"), (2, 2), ignored=9)
     module = nn.Sequential(nn.Conv2d(2, 3, 1), nn.Flatten()).double()
@@ -155,10 +225,38 @@ def test_what_counts_for_nothing_has_no_curvature() -> None:
     other = inputs.clone()
     other[:, :, 0] += 1  # where nothing is known
     first, second, none = (
-        diagonal(module, task, [(x, y)], torch.Generator().manual_seed(0))
+        ESTIMATORS[estimator](module, task, [(x, y)], torch.Generator().manual_seed(0))
         for x, y in ((inputs, targets), (other, targets), (inputs, torch.full_like(targets, 9)))
     )
     for name, h in first.items():
         torch.testing.assert_close(second[name], h)
         assert float(h.sum()) > 0
         assert not none[name].any()
+
+
+DIGITS = """\
+network net(image: [1, 8, 8]; width = 6) -> (logits: [10]) {
+    image -> logits : conv(3, width) >> bn >> relu >> max_pool(2, stride = 2)
+        >> conv(3, width) >> bn >> relu >> global_avg_pool >> linear(10)
+}
+"""
+
+
+@pytest.mark.usefixtures("few_digits", "no_pictures")
+def test_compress_takes_the_exact_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("net.nas").write_text(DIGITS, encoding="utf-8")
+    line = "compress net.nas --data digits -o run --budget flops=60% --train-option epochs=1"
+    quick = [*line.split(), "--option", "epochs=2", "--device", "cpu"]
+    chosen = ["--importance", "bayesnas", "--option", "curvature=exact"]
+    assert main([*quick, *chosen]) == 0
+    judged = Path("run", "steps", "1_judged", "settings.json").read_text("utf-8")
+    assert json.loads(judged)["compression"]["curvature"] == "exact"
+    assert "--option curvature=exact" in command_of(RunFiles.open(Path("run")))
+    capsys.readouterr()
+    assert main([*quick, "--option", "curvature=exact", "--force"]) == 2
+    assert "`--option curvature` does nothing with `evidence`" in capsys.readouterr().err
+    assert main([*quick, *chosen[:2], "--option", "curvature=ggn", "--force"]) == 2
+    assert "write `sampled` or `exact`" in capsys.readouterr().err
