@@ -2,6 +2,8 @@
 # their code): every layer, and the transition behind a block, learns a drop probability for each source
 # that it reads. With all of them it is the network of Huang et al. (CVPR 2017) behind three 3x3
 # convolutions.
+import "recipes/pgnas_densenet121.nas"
+
 op deep_stem(width) =
        conv(3, width // 2, 2) >> bn >> relu >> conv(3, width // 2)
     >> bn >> relu >> conv(3, width) >> bn >> relu >> max_pool(3, 2)

@@ -1,6 +1,8 @@
 # ResNet-50 with four parallel kernels, as posterior-guided NAS searches it (Zhou, Sun, Luo, Zha, Zeng,
 # AAAI 2020): in the place of every 3x3 convolution stand 1x1, 3x3, and dilated 3x3 and 5x5 that reach
 # over 5x5 and 9x9, with a quarter of the maps each.
+import "recipes/pgnas_resnet50.nas"
+
 op first(kernel, width, stride) = conv(kernel, width, stride) >> bn >> relu
 op project(width, stride) = conv(1, width, stride) >> bn
 

@@ -1,6 +1,9 @@
 # Shake-shake 26 2x96d (Gastaldi 2017) without its noise, as posterior-guided NAS takes it (Zhou, Sun, Luo,
 # Zha, Zeng, AAAI 2020; shake_shake.py of their code), to be trained, and narrowed by `compress
-# --importance pgnas`: there the drop probabilities are those of the input channels of convolutions.
+# --importance pgnas`: there each channel has a drop probability and one mask for all that reads it, where the
+# paper has a probability for each convolution, and masks of its own for the channels that it reads.
+import "recipes/pgnas_cifar10.nas"
+
 op branch(width, stride) = relu >> conv(3, width, stride) >> bn >> relu >> conv(3, width) >> bn
 op shortcut(width, stride) =
     (if stride == 1 then conv(1, width) else factorized_reduce(width)) >> bn

@@ -22,10 +22,12 @@ DARTS = {
     "decay_norms": "yes",
     "gradient_clip": 5,
 }
+PGNAS = {"optimizer": "sgd", "momentum": 0.9, "nesterov": "yes", "decay_norms": "no"}
 COLOURS = {"augment": "flip", "crop": 0.08, "color_jitter": 0.4, "label_smoothing": 0.1}
 
 # Liu et al. 2019, train.py and train_imagenet.py; PC-DARTS, train_imagenet.py; PathLevel-EAS,
-# run_pyramidnet.py; torchvision, references/classification (the recipe of 2021).
+# run_pyramidnet.py; torchvision, references/classification (the recipe of 2021); Zhou et al. 2020,
+# supplement 1.1 and 1.2, with d^2 and N apart.
 PUBLISHED: dict[str, dict[str, Any]] = {
     "darts_cifar10": {
         **DARTS, "epochs": 600, "batch_size": 96, "learning_rate": 0.025, "cutout": 16,
@@ -39,6 +41,20 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "pc_darts_imagenet": {
         **DARTS, **COLOURS, "epochs": 250, "batch_size": 1024, "learning_rate": 0.5,
         "schedule": "linear_tail", "warmup_epochs": 5, "weight_decay": 3e-5,
+    },
+    "pgnas_cifar10": {
+        **PGNAS, "epochs": 1800, "batch_size": 128, "learning_rate": 0.01, "schedule": "cosine",
+        "weight_decay": 50 / 5e5, "gradient_clip": 5, "augment": "shift_flip", "cutout": 16,
+    },
+    "pgnas_resnet50": {
+        **PGNAS, "epochs": 90, "batch_size": 256, "learning_rate": 0.1, "gradient_clip": 0,
+        "schedule": "exponential", "rate_decay": pytest.approx(0.1 ** (1 / 30), rel=1e-3),
+        "weight_decay": pytest.approx(80 / 1.2e6, rel=0.01), "augment": "flip", "crop": 0.08,
+    },
+    "pgnas_densenet121": {
+        **PGNAS, "epochs": 180, "batch_size": 300, "learning_rate": 0.1, "gradient_clip": 0,
+        "schedule": "cosine", "weight_decay": pytest.approx(100 / 1.2e6, rel=0.01),
+        "augment": "flip", "crop": 0.08,
     },
     "pyramidnet": {
         **DARTS, "epochs": 300, "batch_size": 64, "learning_rate": 0.1, "schedule": "cosine",
@@ -63,6 +79,23 @@ OWN: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", PUBLISHED | OWN)
 def test_every_number_is_the_published_one(name: str) -> None:
     assert recipe_settings(name) == (PUBLISHED | OWN)[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe"),
+    [
+        ("shake_shake", "pgnas_cifar10"),
+        ("pgnas_resnet50", "pgnas_resnet50"),
+        ("pgnas_densenet121", "pgnas_densenet121"),
+    ],
+)
+def test_networks_of_posterior_guided_nas_are_trained_as_published(name: str, recipe: str) -> None:
+    compiled = compile_spec(name)
+    trained, searched = (compiled.settings(kind) for kind in ("train", "search"))
+    assert trained == recipe_settings(recipe)
+    if searched:  # by the same d^2/N
+        assert searched["weight_decay"] == trained["weight_decay"]
+        assert (searched["strategy"], searched["draws"]) == ("pgnas", 1500)
 
 
 def test_all_recipes_are_named_on_the_command_line() -> None:
