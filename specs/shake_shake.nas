@@ -1,7 +1,7 @@
 # Shake-shake 26 2x96d (Gastaldi 2017) without its noise, as posterior-guided NAS takes it (Zhou, Sun, Luo,
 # Zha, Zeng, AAAI 2020; shake_shake.py of their code), to be trained, and narrowed by `compress
-# --importance pgnas`: there each channel has a drop probability and one mask for all that reads it, where the
-# paper has a probability for each convolution, and masks of its own for the channels that it reads.
+# --importance pgnas`. There each channel has a drop probability, and a mask for all that reads it; in the
+# paper each convolution has a probability, and masks of its own for the channels that it reads.
 import "recipes/pgnas_cifar10.nas"
 
 op branch(width, stride) = relu >> conv(3, width, stride) >> bn >> relu >> conv(3, width) >> bn

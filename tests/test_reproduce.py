@@ -77,6 +77,8 @@ def test_every_row_of_the_tables_is_there() -> None:
     names = [row[0] for row in rows()]
     lambdas = [f"lambda_w = {value}" for value in ("0.01", "0.007", "0.005")]
     wanted = [f"BayesNAS table {n}, {value}" for n in (1, 2) for value in lambdas]
+    for value in lambdas:
+        assert f"--option {value.replace(' ', '')} " in PAGE
     wanted += ["BayesNAS table 1, TreeCell-A and PyramidNet"]
     assert sorted(names) == sorted([*wanted, "DARTS, CIFAR-10", "DARTS, ImageNet"])
 
@@ -87,6 +89,19 @@ def test_the_throughput_is_that_of_the_step_that_was_timed() -> None:
     assert number(r"training / \(3600 x ([\d.e]+)\)") == pytest.approx(
         3 * flops * 96 / seconds, rel=0.01
     )
+
+
+def test_what_augmentation_takes_is_what_an_image_takes() -> None:
+    each, hours = (
+        number(text) for text in (r"about ([\d.]+) ms an image", r"(\d+) h for 250 epochs")
+    )
+    assert recipe_settings("darts_imagenet")["epochs"] == 250
+    assert hours == pytest.approx(250 * IMAGES["imagenet"] * each / 1000 / 3600, rel=0.01)
+
+
+def test_masks_of_shake_shake_leave_the_papers_shares() -> None:
+    found = re.findall(r"--budget parameters=(\d+)%", PAGE)
+    assert found == [f"{100 * left / whole:.0f}" for left, whole in ((21.6, 26.2), (33.4, 72.7))]
 
 
 def test_the_cost_of_searches_is_that_of_their_specs() -> None:

@@ -27,6 +27,7 @@ _MEANINGS: Final = {
 _Move: TypeAlias = Callable[[Tensor, float | None], Tensor]
 _OFF: Final = {"crop": 1, "policy": "none", "color_jitter": 0, "cutout": 0, "erase": 0}
 HUE: Final = 0.5  # hue's share of `color_jitter`, as DARTS has it
+FEW: Final = 8 * 8  # pixels: fewer hardly show what an image is of
 
 
 def settled_augment(
@@ -246,6 +247,28 @@ class Extra:
             )
         if self.cutout >= 2 * max(shape[1:], default=1):
             raise _refused(["cutout"], "blank", f"all of images of {shape[1]} x {shape[2]} pixels")
+
+    def notes(self, inputs: Inputs) -> tuple[str, ...]:
+        """What is done to images that it was hardly made for: small ones, grey ones.
+
+        A recipe may ask for it, so nothing is refused.
+        """
+        found = []
+        images = [x for x in tensors(inputs) if x.dim() == 4]
+        sizes = {(x.shape[2], x.shape[3]) for x in images}
+        for height, width in sorted(sizes):
+            least = round(self.crop * height * width)
+            if self.crop != 1 and least < FEW:
+                found.append(
+                    f"`crop = {self.crop:g}` cuts as little as {least} of the {height} x {width} "
+                    "pixels out of an image and enlarges that; `crop = 1` leaves it whole"
+                )
+        if self.color_jitter and any(x.shape[1] == 1 for x in images):
+            found.append(
+                "`color_jitter` changes brightness and contrast alone of images of one channel, "
+                "which have no saturation and no hue"
+            )
+        return (*found,)
 
     def recoloured(self, inputs: Inputs) -> Inputs:
         """Inputs as the data have them, images [N, C, H, W] recoloured."""

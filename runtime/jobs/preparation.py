@@ -64,7 +64,7 @@ def settled(
         sameness_note(data.train),
         augmentation_note(settings.augment, augment),
         layout_note(graph, data.train.targets.device),
-        *((search_note(compiled),) if training is None else course_notes(training, graph)),
+        *((search_note(compiled),) if training is None else training_notes(training, graph, data)),
     ):
         say_note(note)
     if weighted:
@@ -94,6 +94,11 @@ def _check_training(settings: TrainSettings, data: Data, graph: Graph) -> None:
         partial(check_names, name, looked_up(graph), settings.mixup),
         partial(_check_smoothing, data.task, settings.label_smoothing),
     )
+
+
+def training_notes(settings: TrainSettings, graph: Graph, data: Data) -> tuple[str, ...]:
+    """What settings of a training do not do, or do to examples that they were hardly made for."""
+    return (*course_notes(settings, graph), *Extra.of(settings).notes(data.train.example))
 
 
 def course_notes(settings: TrainSettings, graph: Graph) -> tuple[str, ...]:

@@ -11,10 +11,19 @@ from bayesnas.compiler.recipes import recipe_settings
 from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.data.arrays import data_of_arrays
-from bayesnas.runtime.jobs.preparation import course_notes, settled
+from bayesnas.runtime.jobs.preparation import course_notes, settled, training_notes
 
 PLAIN = "network net(x: [4]) -> (y: [2]) { x -> y : linear(2) }"
 SUMMED = "network net(x: [4]) -> (y: [4]) { x -> y : skip\n x -> y : linear(4) }"
+
+SMALL = (
+    "`crop = 0.08` cuts as little as 5 of the 8 x 8 pixels out of an image and enlarges that; "
+    "`crop = 1` leaves it whole"
+)
+GREY = (
+    "`color_jitter` changes brightness and contrast alone of images of one channel, which have no "
+    "saturation and no hue"
+)
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +46,33 @@ def test_drop_path_without_sums(plain: Graph) -> None:
 def test_a_warm_up_that_takes_all_epochs(plain: Graph) -> None:
     (note,) = course_notes(TrainSettings(epochs=2, warmup_epochs=2), plain)
     assert note.startswith("`warmup_epochs = 2` are all epochs there are, 2: ")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "shape", "said"),
+    [
+        ("darts_imagenet", (1, 8, 8), [SMALL, GREY]),
+        ("darts_imagenet", (3, 8, 8), [SMALL]),
+        ("darts_imagenet", (1, 32, 32), [GREY]),
+        ("darts_imagenet", (3, 32, 32), []),
+        ("darts_cifar10", (1, 28, 28), []),
+    ],
+)
+def test_a_recipe_made_for_larger_or_coloured_images(
+    recipe: str, shape: tuple[int, ...], said: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (8, *shape), dtype=np.uint8)
+    data = data_of_arrays(images, np.arange(8) % 2, name="images")
+    asked = {n: v for n, v in recipe_settings(recipe).items() if n != "drop_path"}
+    settings = make_settings(TrainSettings, asked | {"batch_size": 8})
+    compiled = compile_text(
+        f"network net(x: {[*shape]}) -> (y: [2]) {{ x -> y : global_avg_pool >> linear(2) }}"
+    )
+    assert training_notes(settings, compiled.graph, data) == (*said,)
+    settled(settings, data, compiled)
+    told = [line.removeprefix("note: ") for line in capsys.readouterr().err.splitlines()]
+    assert [line for line in told if line in (SMALL, GREY)] == said
 
 
 def test_a_recipe_that_does_not_fit_the_data_is_refused_in_one_go() -> None:
