@@ -42,8 +42,9 @@ from bayesnas.compiler.settings import (
     check_use,
     completed,
     make_settings,
+    users,
 )
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle, quote
 from bayesnas.dsl.terminal import say
 
 if TYPE_CHECKING:
@@ -119,6 +120,14 @@ def settings_of(options: argparse.Namespace, compiled: Compiled) -> SearchSettin
             check_idle(["--option compress"], "beside `--compress`", "pass one of the two")
         values["compress"] = "yes"
     settings = make_settings(SearchSettings, completed(values | batch_setting(options)))
+    if settings.compress == "yes" and "strategy" not in values:
+        from bayesnas.runtime.runs.progress import say_note
+
+        usual, others = SearchSettings().strategy, {*users("compress")} - {settings.strategy}
+        say_note(
+            f"widths are searched by `{settings.strategy}`, or `--strategy` {quote(others, 'or')}: "
+            f"`{usual}` keeps all channels"
+        )
     batch = ["batch_size"] if getattr(options, "batch_size", None) else []
     widths = ["compress"] if options.compress else []
     _check_use([*options.option, *batch, *widths], (settings.strategy,))

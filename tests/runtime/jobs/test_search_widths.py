@@ -305,7 +305,12 @@ def test_the_command_line_takes_a_strategy_that_can(
     command = ["search", str(spec), "--data", f"folder:{folder}", "-o", str(tmp_path / "out")]
     options = ["--option", "rounds=1", "--option", "epochs=0", "--option", "warmup_epochs=1"]
     assert main([*command, "--compress", "--budget", "parameters=1K", *options]) == 0
-    assert "`bayesnas`" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "`bayesnas`" in said.out
+    assert (
+        "note: widths are searched by `bayesnas`, or `--strategy` `evidence`: `posterior` keeps "
+        "all channels\n"
+    ) in said.err
     settings = json.loads((tmp_path / "out" / "settings.json").read_text("utf-8"))["settings"]
     assert (settings["strategy"], settings["compress"]) == ("bayesnas", "yes")
 
