@@ -124,8 +124,9 @@ def settings_of(options: argparse.Namespace, compiled: Compiled) -> SearchSettin
         from bayesnas.runtime.runs.progress import say_note
 
         usual, others = SearchSettings().strategy, {*users("compress")} - {settings.strategy}
+        ways = quote([f"--strategy {name}" for name in sorted(others)], "or")
         say_note(
-            f"widths are searched by `{settings.strategy}`, or `--strategy` {quote(others, 'or')}: "
+            f"widths are searched by `{settings.strategy}`, or with {ways}; "
             f"`{usual}` keeps all channels"
         )
     batch = ["batch_size"] if getattr(options, "batch_size", None) else []

@@ -308,7 +308,7 @@ def test_the_command_line_takes_a_strategy_that_can(
     said = capsys.readouterr()
     assert "`bayesnas`" in said.out
     assert (
-        "note: widths are searched by `bayesnas`, or `--strategy` `evidence`: `posterior` keeps "
+        "note: widths are searched by `bayesnas`, or with `--strategy evidence`; `posterior` keeps "
         "all channels\n"
     ) in said.err
     settings = json.loads((tmp_path / "out" / "settings.json").read_text("utf-8"))["settings"]
