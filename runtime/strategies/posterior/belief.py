@@ -25,7 +25,7 @@ from torch import Tensor
 from bayesnas.compiler.space.choices import Member
 from bayesnas.runtime.strategies.posterior.judgements import Judgements
 from bayesnas.runtime.strategies.posterior.regression import Regression, regress
-from bayesnas.runtime.strategies.posterior.sources import OPERATIONS, Sources, table
+from bayesnas.runtime.strategies.posterior.sources import OPERATIONS, Sources
 
 DOUBLING: Final = 0.03  # of the loss, that twice the capacity gains with twice the images
 WIDEST: Final = 1.0  # doublings that a deviation of capacity counts at most
@@ -76,7 +76,7 @@ class Belief:
             doublings: of the images seen, until the training that is wanted has ended.
             regression: of the same judgements, where it is known.
         """
-        inputs = sources.scores(table(members, sources.numbers))
+        inputs = sources.scores(sources.rows(members))
         places = {member: n for n, member in enumerate(members)}
         rows = torch.tensor([places[member] for member in judged])
         losses, sampled = judged.losses, judged.variances

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import torch
@@ -65,6 +65,7 @@ class Sources:
         training: what each group does to the loss of steps that train a member [R].
         scales: what `SOURCES` and the groups are divided by [K].
         origin: what is taken off them before [K].
+        living: of a member, the groups that something reads. Others cost and do nothing.
     """
 
     numbers: Mapping[str, int]
@@ -75,6 +76,7 @@ class Sources:
     training: Tensor
     scales: Tensor
     origin: Tensor
+    living: Callable[[Member], Member]
 
     @classmethod
     def of(
@@ -83,22 +85,28 @@ class Sources:
         look: Look,
         training: Tensor,
         members: Sequence[Member],
+        living: Callable[[Member], Member],
     ) -> Sources:
         """Scaled by some random members, two at least."""
         known = (look.numbers, capacity, look.mean, look.gradient, look.curvature, training)
         ones = torch.ones(OPERATIONS + len(look.mean), dtype=torch.float64)
-        scores = cls(*known, ones, torch.zeros_like(ones)).scores(table(members, look.numbers))
+        plain = cls(*known, ones, torch.zeros_like(ones), living)
+        scores = plain.scores(plain.rows(members))
         deviations = scores.std(dim=0)
         scales = torch.where(deviations > _FLAT, deviations, torch.inf)
         together = float(deviations[OPERATIONS:].square().sum().sqrt())
         scales[OPERATIONS:] = together if together > _FLAT else torch.inf
-        return cls(*known, scales, scores.mean(dim=0))
+        return cls(*known, scales, scores.mean(dim=0), living)
 
     @property
     def blocks(self) -> Tensor:
         """The block of each score [K], int64: a source alone is one, all groups are another."""
         groups = len(self.center)
         return torch.tensor([*range(OPERATIONS), *[OPERATIONS] * groups])
+
+    def rows(self, members: Sequence[Member]) -> Tensor:
+        """Members as rows of the groups that live in them [M, R]."""
+        return table([self.living(member) for member in members], self.numbers)
 
     def scores(self, members: Tensor) -> Tensor:
         """Of members [M, R], 1 for each group that they keep: [M, K]."""

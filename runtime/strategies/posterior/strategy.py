@@ -35,7 +35,7 @@ from bayesnas.runtime.strategies.posterior.belief import Belief
 from bayesnas.runtime.strategies.posterior.effects import LEAST, effects
 from bayesnas.runtime.strategies.posterior.judgements import Judgements
 from bayesnas.runtime.strategies.posterior.regression import Regression
-from bayesnas.runtime.strategies.posterior.sources import Capacity, Sources, indicators, table
+from bayesnas.runtime.strategies.posterior.sources import Capacity, Sources, indicators
 from bayesnas.runtime.strategies.posterior.terms import EXAMPLES, FEWEST, Terms
 from bayesnas.runtime.supernet.supernet import RECALIBRATION
 from bayesnas.runtime.tasks.bundle import Inputs
@@ -71,7 +71,8 @@ class Posterior(Strategy):
             return self.learn_part(inputs, targets)
         member = random_member(self.space, self.problem.prices, self.random)
         loss = self.learn_member(inputs, targets, member)
-        self.members.append(sorted(self.net.gates.numbers[group] for group in member))
+        living = self.problem.prices.life.living(member)
+        self.members.append(sorted(self.net.gates.numbers[group] for group in living))
         self.losses.append(loss)
         return loss
 
@@ -100,7 +101,8 @@ class Posterior(Strategy):
             return self.keep_only(reference[0], "alone")
         look = Look.at(self.space, self.problem)
         capacity = Capacity.of(self.problem.prices.graph, self.net.gates.numbers)
-        sources = Sources.of(capacity, look, self._training_effects(), reference)
+        effects_of, living = self._training_effects(), self.problem.prices.life.living
+        sources = Sources.of(capacity, look, effects_of, reference, living)
         belief, judged = self._judge(sources, reference)
         return self._choose(sources, belief, judged)
 
@@ -188,7 +190,7 @@ class Posterior(Strategy):
                 if member is None or member == before:
                     break
                 guided.append(member)
-                at, before = table([member], sources.numbers)[0], member
+                at, before = sources.rows([member])[0], member
         return self.problem.prices.life.different([*reference, *judged, *guided])
 
     def _doublings(self) -> float:
@@ -218,7 +220,7 @@ class Posterior(Strategy):
 
     def _report(self, sources: Sources, belief: Belief, chance: Tensor) -> None:
         """Of each group: its mean effect and error, and the chance that the best member has it."""
-        members = table(belief.members, sources.numbers)
+        members = sources.rows(belief.members)
         kept = chance @ members
         slopes = sources.slopes(sources.center)
         worth = belief.values(sources, sources.center, belief.regression.coefficients.mean)

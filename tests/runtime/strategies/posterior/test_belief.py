@@ -24,7 +24,7 @@ from bayesnas.runtime.strategies.posterior.belief import (
     Belief,
 )
 from bayesnas.runtime.strategies.posterior.judgements import Judgements, sampling_variance
-from bayesnas.runtime.strategies.posterior.sources import OPERATIONS, Capacity, Sources, table
+from bayesnas.runtime.strategies.posterior.sources import OPERATIONS, Capacity, Sources
 
 SPACE = compile_text("""
 motif cell(x) -> (y) {
@@ -55,32 +55,27 @@ def sources(seed: int = 0) -> Sources:
         GROUPS, mean, gradient, half @ half.T, nothing, nothing,
         Gaussian(mean, torch.eye(size, dtype=torch.float64)),
     )  # fmt: skip
-    return Sources.of(CAPACITY, look, training, MEMBERS)
+    return Sources.of(CAPACITY, look, training, MEMBERS, LIFE.living)
 
 
 def judged(members: list[Member], noise: float = 0.0, seed: int = 0) -> Judgements:
     """Losses on four parts that fall with capacity."""
     generator = torch.Generator().manual_seed(seed)
-    losses = 2 - 0.1 * CAPACITY.doublings(table(members, GROUPS))
+    losses = 2 - 0.1 * CAPACITY.doublings(sources().rows(members))
     errors = noise * torch.randn(len(members), 4, generator=generator, dtype=torch.float64)
     return Judgements(dict(zip(members, losses[:, None] + errors, strict=True)))
 
 
 def test_capacity_is_the_logarithm_of_the_members_cost() -> None:
+    """Of what something reads, that is; the rest is not there."""
     flops = [graph_cost(prune_to(SPACE.graph, member)).flops for member in MEMBERS]
-    alive = [n for n, member in enumerate(MEMBERS) if _whole(member)]
-    doublings = CAPACITY.doublings(table(MEMBERS, GROUPS))
-    for n in alive:
-        assert doublings[n] == pytest.approx(math.log2(flops[n]), abs=1e-12)
-
-
-def _whole(member: Member) -> bool:
-    """Whether all that a member keeps has an effect, so that all of it is counted."""
-    return len(prune_to(SPACE.graph, member).searched()) == len(member)
+    doublings = CAPACITY.doublings(sources().rows(MEMBERS))
+    assert doublings.tolist() == pytest.approx([math.log2(cost) for cost in flops], abs=1e-12)
+    assert any(LIFE.living(member) != member for member in MEMBERS)
 
 
 def test_sources_have_variance_one_over_the_members_they_were_scaled_by() -> None:
-    scores = sources().scores(table(MEMBERS, GROUPS))
+    scores = sources().scores(sources().rows(MEMBERS))
     torch.testing.assert_close(
         scores[:, :OPERATIONS].std(dim=0), torch.ones(OPERATIONS, dtype=torch.float64)
     )
@@ -102,9 +97,9 @@ def test_a_source_that_does_not_vary_says_nothing() -> None:
         GROUPS, same.center, torch.zeros_like(same.center), torch.zeros_like(same.curvature),
         same.center, same.center, Gaussian(same.center, same.curvature),
     )  # fmt: skip
-    scores = Sources.of(CAPACITY, look, torch.zeros_like(same.center), MEMBERS).scores(
-        table(MEMBERS, GROUPS)
-    )
+    nothing = torch.zeros_like(same.center)
+    flat = Sources.of(CAPACITY, look, nothing, MEMBERS, LIFE.living)
+    scores = flat.scores(flat.rows(MEMBERS))
     assert torch.isfinite(scores).all()
     assert scores[:, 1:OPERATIONS].abs().max() == 0
 
@@ -156,7 +151,7 @@ def test_capacity_gains_with_every_doubling_of_the_images() -> None:
     generator = torch.Generator().manual_seed(0)
     losses = torch.randn(len(members), 1, generator=generator, dtype=torch.float64)
     looked = Judgements(dict(zip(members, losses.expand(-1, 2), strict=True)))
-    capacity = CAPACITY.doublings(table(members, GROUPS))
+    capacity = CAPACITY.doublings(sources().rows(members))
     beliefs = [
         Belief.of(sources(), members, looked, len(members), k) for k in (-1.0, 0.0, 1.0, 7.0)
     ]
@@ -182,7 +177,7 @@ def test_draws_lie_round_the_mean_and_doubt_widens_them() -> None:
 
 @pytest.mark.parametrize(("level", "width"), [(2.0, 0.0), (-2.0, 1.0), (0.0, 5.0)])
 def test_doubt_goes_by_the_loss_and_by_how_far_members_differ(level: float, width: float) -> None:
-    capacity = CAPACITY.doublings(table(MEMBERS, GROUPS))
+    capacity = CAPACITY.doublings(sources().rows(MEMBERS))
     losses = level - width * (capacity - capacity.mean())
     looked = Judgements(dict(zip(MEMBERS, losses[:, None].expand(-1, 4), strict=True)))
     belief = Belief.of(sources(), MEMBERS, looked, len(MEMBERS), 3.0)
