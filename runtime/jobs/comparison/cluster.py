@@ -236,8 +236,7 @@ def _check_answer(address: str) -> None:
 def _check_ray(address: str) -> None:
     """Refuse an address where something else listens, or a Ray that will not let us in.
 
-    Where Ray asks for a token, as one of `ray start --head` does since 2.53, the one of this
-    machine is shown.
+    Where Ray asks for a token, as newer ones of `ray start --head` do, this machine's is shown.
 
     Raises:
         DiagnosticError: D447.
