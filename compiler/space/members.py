@@ -31,6 +31,7 @@ _Arcs: TypeAlias = dict[str, list[tuple[str, tuple[str, ...] | None]]]
 JOINING: Final = "let a fixed edge `->` read each input, or `retain` more connections"
 _TRIES = 200  # connections that the smallest member is tried without
 _WORK = 4_000_000  # connections that are read in all these tries together
+_REMEMBERED = 8192  # members whose living operations are kept
 _DRAWN = 100  # random members, where the cheapest or dearest options make none
 
 
@@ -87,6 +88,7 @@ class Life:
         self.leading: _Arcs = {}
         self.factors: dict[str, int] = {}  # of each product: without one of them it is zero
         self.ends: dict[str, list[tuple[str, str]]] = {}  # of each group, what it leads from and to
+        self._kept: dict[Member, Member] = {}  # `living` of the last members asked for
         for connection in graph.all_connections():
             source, target = connection.source, connection.target
             groups = None
@@ -109,16 +111,22 @@ class Life:
     def living(self, member: Member) -> Member:
         """The operations of a living member that lie on a way from an input to an output.
 
-        Members that differ in others alone are one network. Where instances are shared or scanned
-        all are told to live: what dies in one call may live in another.
+        Members that differ in others alone are one network.
         """
-        if self.whole is not None:
-            return member
+        if member not in self._kept:
+            if len(self._kept) >= _REMEMBERED:
+                self._kept.clear()
+            self._kept[member] = self._living(member)
+        return self._kept[member]
+
+    def _living(self, member: Member) -> Member:
+        if self.whole is not None:  # what dies in one call may live in another
+            return member.difference(dead_groups(self.whole, member))
         reached, leading = self._ways(member)
         return frozenset(
             group
             for group in member
-            if any(source in reached and target in leading for source, target in self.ends[group])
+            if any(target in leading and source in reached for source, target in self.ends[group])
         )
 
     def different(self, members: Iterable[Member]) -> list[Member]:
@@ -132,7 +140,7 @@ class Life:
         """Nodes that all inputs together reach, and those of them that lead to an output."""
         reached = _reached(self.following, self.inputs, member, self.factors)
         leading = {node: self.leading.get(node, []) for node in reached}
-        return reached, _reached(leading, self.outputs, member)
+        return reached, reached & _reached(leading, self.outputs, member)
 
     def revive(
         self,

@@ -104,25 +104,36 @@ def renew(
     for norm in norms:
         norm.train().reset_running_stats()
         norm.momentum = None  # the mean over the calls since the reset
-    means = [tensor.clone() for tensor in _statistics(norms)]
+    statistics = _statistics(norms)
+    means = [tensor.clone() for tensor in statistics]
+    again = norms  # those that a pass calls several times, as far as is known
     seen, largest = 0, 0
     try:
         for inputs in batches:
             largest = max(largest, len(inputs))
             if len(inputs) == 1 and largest > 1:
                 continue
-            for norm in norms:
+            for norm in again:
                 norm.reset_running_stats()
             forward(inputs)
+            if not seen:
+                again = [norm for norm in norms if _calls(norm) > 1]
+                for norm in {*norms}.difference(again):
+                    norm.momentum = 1.0  # the last call's: a GPU need not be asked how many
             seen += len(inputs)
-            for mean, tensor in zip(means, _statistics(norms), strict=True):
+            for mean, tensor in zip(means, statistics, strict=True):
                 mean.lerp_(tensor, len(inputs) / seen)
-        for mean, tensor in zip(means, _statistics(norms), strict=True):
+        for mean, tensor in zip(means, statistics, strict=True):
             tensor.copy_(mean)
     finally:
         module.train(training)
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
+
+
+def _calls(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> int:
+    """In training mode, since the last reset."""
+    return 0 if norm.num_batches_tracked is None else int(norm.num_batches_tracked)
 
 
 def _statistics(norms: Iterable[nn.BatchNorm1d | nn.BatchNorm2d]) -> list[Tensor]:

@@ -325,7 +325,7 @@ class Evidence(Strategy):
     def _draw(self, look: Look) -> Removal:
         """Members drawn from the posterior of the gates, judged; the best stays."""
         members = self.drawn_members(look.posterior)
-        return self.keep_only(judged(self.net, members), "judged")
+        return self.keep_only(judged(self.net, members, self.life), "judged")
 
     def looks(self, rounds: int, trained: int) -> Looks:
         """With one look a round."""

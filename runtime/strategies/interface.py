@@ -18,6 +18,7 @@ from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.compiler.space.choices import Member, MemberSpace, member_space
 from bayesnas.compiler.space.draws import no_member, random_member
+from bayesnas.compiler.space.members import Life
 from bayesnas.compiler.space.prices import Prices, best_member
 from bayesnas.runtime.runs.reading import (
     ANY_NUMBER,
@@ -172,6 +173,11 @@ class Strategy(ABC):
         self.net.keep(part.candidates())
         return self.net.descend(inputs, targets, self.net.gates.at(part.mean()))
 
+    @property
+    def life(self) -> Life:
+        """Which operations of a member do something."""
+        return self.problem.prices.life
+
     def learn_member(self, inputs: Inputs, targets: Tensor, member: Member) -> float:
         """A step in which one member learns; the loss."""
         self.net.keep(member)
@@ -286,7 +292,7 @@ class Strategy(ABC):
             random_member(self.space, self.problem.prices, self.random)
             for _ in range(max(1, self.draws))
         )
-        return self.problem.prices.life.different(drawn)
+        return self.life.different(drawn)
 
     def keep_only(self, member: Member, reason: str) -> Removal:
         """Everything goes but this member."""
@@ -342,12 +348,13 @@ def evidence_change(gradient: Tensor, curvature: Tensor, move: Tensor) -> float:
     return -float(gradient @ move + move @ curvature @ move / 2)
 
 
-def judged(net: Supernet, members: Collection[Member]) -> Member:
+def judged(net: Supernet, members: Collection[Member], life: Life) -> Member:
     """The member of the least held-out loss by shared weights, normalisation recalibrated.
 
-    One alone is not looked at.
+    One alone is not looked at. Operations that nothing reads, or that read nothing, are left out:
+    of nothing, too, they would make something.
     """
     if len(members) == 1:
         return next(iter(members))
-    scores = {member: net.judge(member) for member in members}
+    scores = {member: net.judge(life.living(member)) for member in members}
     return min(scores, key=lambda member: (scores[member].loss, sorted(member)))

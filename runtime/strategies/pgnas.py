@@ -106,7 +106,7 @@ class Pgnas(Strategy):
         self.report = {group: {"w": means[group], "chance": kept[group]} for group in kept}
         if number < rounds:
             return Removal()
-        return self.keep_only(judged(self.net, self.candidates()), "judged")
+        return self.keep_only(judged(self.net, self.candidates(), self.life), "judged")
 
     def candidates(self) -> list[Member]:
         """The most probable mask inside the budgets and different draws, as many as are asked for.
@@ -116,8 +116,7 @@ class Pgnas(Strategy):
         """
         draw = self._member if self.settings.discretize == "yes" else self._mask
         drawn = [draw(scale) for scale in (0.0, *[1.0] * self.draws)]
-        different = self.problem.prices.life.different
-        members = different(member for member in drawn if member is not None)
+        members = self.life.different(member for member in drawn if member is not None)
         if not members:
             raise no_member(self.problem.prices)
         return members

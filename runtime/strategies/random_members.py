@@ -25,4 +25,4 @@ class RandomChoice(Strategy):
         """The best of the members drawn, after the last round."""
         if number < rounds:
             return Removal()
-        return self.keep_only(judged(self.net, self.random_members()), "judged")
+        return self.keep_only(judged(self.net, self.random_members(), self.life), "judged")

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -130,11 +130,12 @@ class Cluster:
         if self.address not in (LOCAL, "auto"):
             _check_answer(self.address)
         check_packages(["ray"], "a cluster needs", "pip install 'bayesnas[cluster]'")
-        if self.address != LOCAL and "ray://" not in self.address:
-            _check_ray(self.address)
+        known = sys.modules.get("ray")
+        ours = known is None or not known.is_initialized()
+        if ours and self.address not in (LOCAL, "auto") and "ray://" not in self.address:
+            _check_ray(self.address)  # before Ray is imported, which reads what it shows
         import ray
 
-        ours = not ray.is_initialized()
         try:
             if ours:
                 self._join()
@@ -241,10 +242,12 @@ def _check_ray(address: str) -> None:
     Raises:
         DiagnosticError: D447.
     """
-    said = _refusal(address)
+    said = _refusal(address, {})
     if _TOKEN in said and _AUTH not in os.environ:
-        os.environ[_AUTH] = "token"  # Ray reads it as it is imported, which it is not yet
-        said = _refusal(address)
+        shown = {_AUTH: "token"}
+        said = _refusal(address, shown)
+        if not said:
+            os.environ.update(shown)
     if _TOKEN in said:
         message = f"the Ray at {quote([address])} asks for a token that this machine does not have"
         raise DiagnosticError(Diagnostic("D447", message, help=_SHOW_TOKEN))
@@ -252,11 +255,13 @@ def _check_ray(address: str) -> None:
         raise _no_ray(address, said.splitlines()[-1])
 
 
-def _refusal(address: str) -> str:
-    """What Ray says where none answers there; empty where one does."""
+def _refusal(address: str, shown: Mapping[str, str]) -> str:
+    """What Ray says, with ``shown`` in its environment, where none answers; empty where one does."""
     command = [sys.executable, "-m", "ray.scripts.scripts", "status", "--address", address]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=_STATUS, check=False)
+        done = subprocess.run(
+            command, capture_output=True, timeout=_STATUS, check=False, env=os.environ | shown
+        )
     except subprocess.TimeoutExpired:
         return _OTHER
     said = done.stderr.decode("utf-8", "replace").strip()

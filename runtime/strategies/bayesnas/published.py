@@ -155,7 +155,7 @@ class Published(Strategy):
             for column in (self.posterior.solved.abs(), self.posterior.variance)
         )
         members = self.drawn_members(Gaussian.independent(means, variances))
-        return self.keep_only(judged(self.net, members), "judged")
+        return self.keep_only(judged(self.net, members, self.life), "judged")
 
     def remedy(self) -> str:
         """A weaker penalty."""

@@ -69,10 +69,9 @@ class Posterior(Strategy):
         """
         if not searching or self.net.steps % 2:
             return self.learn_part(inputs, targets)
-        member = random_member(self.space, self.problem.prices, self.random)
+        member = self.life.living(random_member(self.space, self.problem.prices, self.random))
         loss = self.learn_member(inputs, targets, member)
-        living = self.problem.prices.life.living(member)
-        self.members.append(sorted(self.net.gates.numbers[group] for group in living))
+        self.members.append(sorted(self.net.gates.numbers[group] for group in member))
         self.losses.append(loss)
         return loss
 
@@ -101,8 +100,7 @@ class Posterior(Strategy):
             return self.keep_only(reference[0], "alone")
         look = Look.at(self.space, self.problem)
         capacity = Capacity.of(self.problem.prices.graph, self.net.gates.numbers)
-        effects_of, living = self._training_effects(), self.problem.prices.life.living
-        sources = Sources.of(capacity, look, effects_of, reference, living)
+        sources = Sources.of(capacity, look, self._training_effects(), reference, self.life.living)
         belief, judged = self._judge(sources, reference)
         return self._choose(sources, belief, judged)
 
@@ -124,9 +122,9 @@ class Posterior(Strategy):
             every = [m for m in self.space.members() if prices.fit(m)]
             self.random.shuffle(every)
             if every:
-                return prices.life.different(every)
+                return self.life.different(every)
         drawn = (random_member(self.space, prices, self.random) for _ in range(REFERENCE))
-        return prices.life.different(drawn)
+        return self.life.different(drawn)
 
     def _enumerated(self) -> bool:
         """Whether all members are looked at."""
@@ -146,7 +144,8 @@ class Posterior(Strategy):
 
         def look_at(members: list[Member]) -> Belief:
             for member in members:
-                losses = self.net.losses(member, sample.first(terms.examples), terms.normalisation)
+                living, examples = self.life.living(member), sample.first(terms.examples)
+                losses = self.net.losses(living, examples, terms.normalisation)
                 judged.first[member] = losses.reshape(-1, terms.parts).mean(dim=0)
             return believed()
 
@@ -164,7 +163,7 @@ class Posterior(Strategy):
                 torch.arange(terms.examples, len(sample), device=self.net.device)
             )
             for member in _best(belief, judged)[: terms.finalists]:
-                losses = self.net.losses(member, others, terms.normalisation)
+                losses = self.net.losses(self.life.living(member), others, terms.normalisation)
                 judged.again[member] = losses.mean(dim=0, keepdim=True)
             belief = believed()
         return belief, judged
@@ -191,7 +190,7 @@ class Posterior(Strategy):
                     break
                 guided.append(member)
                 at, before = sources.rows([member])[0], member
-        return self.problem.prices.life.different([*reference, *judged, *guided])
+        return self.life.different([*reference, *judged, *guided])
 
     def _doublings(self) -> float:
         """Of the images seen, until the training that is wanted has ended; 0 at least."""

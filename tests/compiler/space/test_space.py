@@ -21,7 +21,7 @@ from bayesnas.compiler.space.choices import (
     dropped,
     member_space,
 )
-from bayesnas.compiler.space.members import Life
+from bayesnas.compiler.space.members import Life, dead_groups
 from bayesnas.dsl.diagnostics import DiagnosticError
 
 # One connection free, one of two kept, two of three kept.
@@ -298,4 +298,37 @@ def test_alive_is_what_pruning_leaves(text: str, seed: int) -> None:
     else:
         assert life.alive(member)
         living = {edge.searched_gate.group for edge in rest.searched()}
-        assert life.living(member) == (living if life.whole is None else member)
+        assert life.living(member) == living
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        """
+        motif cell(x) -> (y) {
+            node a, b
+            x ~> {a, b} : conv(1) | skip
+            m = product()
+            {a, b} ~> m : skip | relu
+            {m, x} ~> y : skip
+        }
+        network n(x: [2, 4, 4]) -> (y: [2, 4, 4]) { c = cell(x); c -> y }
+        """,
+        """
+        motif cell(x) -> (y) {
+            node h
+            x ~> h : conv(1) | skip
+            {x, h} ~> y : conv(1) | skip
+        }
+        network n(x: [2, 4, 4]) -> (y: [2, 4, 4]) { c = shared chain cell(x) times 2; c -> y }
+        """,
+    ],
+    ids=["product", "shared"],
+)
+def test_operations_that_live_are_those_that_pruning_leaves(text: str) -> None:
+    graph = graph_of(text)
+    life = Life(graph, member_space(graph))
+    alive = [member for member in member_space(graph).members() if life.alive(member)]
+    networks = [frozenset(member.difference(dead_groups(graph, member))) for member in alive]
+    assert [life.living(member) for member in alive] == networks
+    assert len(life.different(alive)) == len(set(networks)) < len(alive)

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -205,10 +205,11 @@ def test_a_ray_that_asks_for_a_token(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
-    tried: list[str | None] = []
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
+    tried: list[Mapping[str, str]] = []
 
-    def refusal(_address: str) -> str:
-        tried.append(os.environ.get("RAY_AUTH_MODE"))
+    def refusal(_address: str, shown: Mapping[str, str]) -> str:
+        tried.append(shown)
         return "InvalidAuthToken: Authentication token is missing or incorrect."
 
     monkeypatch.setattr("bayesnas.runtime.jobs.comparison.cluster._refusal", refusal)
@@ -218,7 +219,8 @@ def test_a_ray_that_asks_for_a_token(
     said = capsys.readouterr().err
     assert "the Ray at `head:6379` asks for a token that this machine does not have" in said
     assert "`RAY_AUTH_TOKEN` to what `ray get-auth-token` prints there" in said
-    assert tried == [None, "token"]
+    assert tried == [{}, {"RAY_AUTH_MODE": "token"}]
+    assert "RAY_AUTH_MODE" not in os.environ
     assert snapshot(here) == before
 
 
