@@ -256,7 +256,7 @@ def _check_ray(address: str) -> None:
 
 
 def _refusal(address: str, shown: Mapping[str, str]) -> str:
-    """What Ray says, with ``shown`` in its environment, where none answers; empty where one does."""
+    """Why no Ray answers there, asked with ``shown`` in the environment; empty where one does."""
     command = [sys.executable, "-m", "ray.scripts.scripts", "status", "--address", address]
     try:
         done = subprocess.run(
