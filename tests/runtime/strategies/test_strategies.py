@@ -12,6 +12,7 @@ import torch
 from attrs import evolve
 from living import CELLS, budget, images, lines, snapshot, watch_judge
 from support import assert_style, compile_text, is_member
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from bayesnas.compiler.graph.cost import graph_cost
@@ -30,9 +31,11 @@ from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.strategies.darts import Darts
 from bayesnas.runtime.strategies.interface import Problem
 from bayesnas.runtime.strategies.magnitude import Magnitude
+from bayesnas.runtime.strategies.posterior.strategy import Posterior
 from bayesnas.runtime.strategies.random_members import RandomChoice
 from bayesnas.runtime.strategies.registry import strategy_class
 from bayesnas.runtime.supernet.supernet import Supernet
+from bayesnas.runtime.tasks.bundle import Inputs
 
 CPU = torch.device("cpu")
 LOOSE = CELLS.replace("tied chain", "chain")  # each cell chooses for itself
@@ -277,6 +280,32 @@ def test_what_is_believed_of_members_is_written(
     said = capsys.readouterr().err
     assert "by the posterior the chance that its loss is within 1 % of the best's is" in said
     assert all(f"`{name}`" in said for name in specs)
+
+
+@pytest.mark.usefixtures("_at_hand")
+def test_members_are_trained_and_judged_without_what_nothing_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what is judged is not what is kept: of nothing, too, a bias makes something."""
+    whole_losses, whole_step = Supernet.losses, Posterior.learn_member
+    seen: dict[str, set[Member]] = {"judged": set(), "trained": set()}
+
+    def losses(net: Supernet, member: Member, *rest: Any) -> Tensor:
+        seen["judged"].add(member)
+        return whole_losses(net, member, *rest)
+
+    def step(strategy: Posterior, inputs: Inputs, targets: Tensor, member: Member) -> float:
+        seen["trained"].add(member)
+        return whole_step(strategy, inputs, targets, member)
+
+    monkeypatch.setattr(Supernet, "losses", losses)
+    monkeypatch.setattr(Posterior, "learn_member", step)
+    space = compile_text(CELLS.replace("retain", "# retain"))
+    run(Space(space), "posterior", tmp_path / "o", draws=12, epochs=14)
+    assert any(dead_groups(space.graph, member) for member in living(space))
+    for members in seen.values():
+        assert len(members) > 5
+        assert not any(dead_groups(space.graph, member) for member in members)
 
 
 @pytest.mark.usefixtures("_at_hand")
