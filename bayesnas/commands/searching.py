@@ -90,6 +90,8 @@ def _search(options: argparse.Namespace) -> int:
     settings = settings_of(options, space.wanted)
     run = run_options(options, options.out, options.seed, options.resume, options.force)
     result = search(space, settings, run)
+    if options.strategy is None and settings.compress == "yes":
+        _note_strategy(settings, chosen_settings(space.wanted, "search", options.option))
     say(
         f"searched in {result.seconds:.0f} s by `{result.strategy}`, "
         f"{result.images_trained:,} examples trained on; {options.out / 'pruned.nas'}:"
@@ -102,6 +104,19 @@ def _search(options: argparse.Namespace) -> int:
     say_advice(result.advice)
     say_report([options.out], options.out)
     return 0
+
+
+def _note_strategy(settings: SearchSettings, given: Mapping[str, int | float | str]) -> None:
+    """Say who searches widths, where nobody was named."""
+    from bayesnas.runtime.runs.progress import say_note
+
+    if "strategy" not in given:
+        usual, others = SearchSettings().strategy, {*users("compress")} - {settings.strategy}
+        ways = quote([f"--strategy {name}" for name in sorted(others)], "or")
+        say_note(
+            f"widths are searched by `{settings.strategy}`, or with {ways}; "
+            f"`{usual}` keeps all channels"
+        )
 
 
 def settings_of(options: argparse.Namespace, compiled: Compiled) -> SearchSettings:
@@ -120,15 +135,6 @@ def settings_of(options: argparse.Namespace, compiled: Compiled) -> SearchSettin
             check_idle(["--option compress"], "beside `--compress`", "pass one of the two")
         values["compress"] = "yes"
     settings = make_settings(SearchSettings, completed(values | batch_setting(options)))
-    if settings.compress == "yes" and "strategy" not in values:
-        from bayesnas.runtime.runs.progress import say_note
-
-        usual, others = SearchSettings().strategy, {*users("compress")} - {settings.strategy}
-        ways = quote([f"--strategy {name}" for name in sorted(others)], "or")
-        say_note(
-            f"widths are searched by `{settings.strategy}`, or with {ways}; "
-            f"`{usual}` keeps all channels"
-        )
     batch = ["batch_size"] if getattr(options, "batch_size", None) else []
     widths = ["compress"] if options.compress else []
     _check_use([*options.option, *batch, *widths], (settings.strategy,))

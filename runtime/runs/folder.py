@@ -189,9 +189,10 @@ class Run:
         names = [*record, *(n for n in _STARTS if n in begun.keys() - record.keys())]
         differ = [n for n in names if n not in _MAY_DIFFER and begun.get(n) != record.get(n)]
         if differ:
-            old, new = begun["settings"], record["settings"]
-            changed = [f"`{n}`: {old.get(n)}, now {new[n]}" for n in new if old.get(n) != new[n]]
-            raise _begun_otherwise(self.out, [_WORDS.get(n, n) for n in differ], *changed)
+            changed = _changed(begun["settings"], record["settings"])
+            more = _changed(begun.get("compression") or {}, record.get("compression") or {})
+            words = [_WORDS.get(n, n) for n in differ]
+            raise _begun_otherwise(self.out, words, *changed, *more)
         return settings
 
     @classmethod
@@ -330,6 +331,17 @@ def _settings(out: Path) -> dict[str, Any]:
 def _objectives(settings: Mapping[str, Any]) -> list[Objective]:
     """What the outputs of a run learn, by its settings."""
     return [read_objective(f"{port} = {t}") for port, t in settings.get("objectives", {}).items()]
+
+
+def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """The single settings that differ, in words; those that are lists or records are left out."""
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    values = {name: (old.get(name, "not given"), new.get(name, "not given")) for name in names}
+    return [
+        f"`{name}`: {before}, now {now}"
+        for name, (before, now) in values.items()
+        if not isinstance(before, list | dict) and not isinstance(now, list | dict)
+    ]
 
 
 def _begun_otherwise(out: Path, words: Sequence[str], *changed: str) -> DiagnosticError:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from attrs import evolve
 from living import lines, snapshot, striped, without_seconds, write_tiny
 from stops import same_weights, stopped_at_saves
 from support import assert_style
@@ -256,6 +257,18 @@ def test_an_interrupted_run_goes_on(
             values,
             RunOptions("", out, 2, "cpu", resume=True),
         )
+
+
+def test_another_setting_is_named_when_a_compression_goes_on(whole: Path, tmp_path: Path) -> None:
+    wanted = Compression((Share("flops", 50),), "bayesnas")
+    compressed(whole, out := tmp_path / "o", wanted)
+    before = snapshot(out)
+    with pytest.raises(DiagnosticError) as caught:
+        compressed(whole, out, evolve(wanted, curvature="exact"), resume=True)
+    [diagnostic] = caught.value.diagnostics
+    assert diagnostic.code == "D414"
+    assert diagnostic.notes == ("different: compression", "`curvature`: not given, now exact")
+    assert snapshot(out) == before
 
 
 def test_another_compression_is_replaced(whole: Path, tmp_path: Path) -> None:
