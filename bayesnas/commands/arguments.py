@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from bayesnas.compiler.settings import PRECISIONS
 from bayesnas.runtime.data.registry import FITS, KINDS, LEVELS, STANDARDISE
 
 # Files of `dsl/library/recipes/`, whose loader imports the parser.
@@ -23,7 +24,6 @@ RECIPES: Final = (
     "quick",
     "torchvision_new",
 )
-_BRAIN_FLOATS: Final = ("bfloat16", "bf16")  # two names of one precision
 
 
 @frozen
@@ -146,7 +146,7 @@ class _PrecisionAction(argparse.Action):
     def __call__(
         self, _parser: Any, namespace: argparse.Namespace, value: Any, _option: Any = None
     ) -> None:
-        word = "bfloat16" if value in _BRAIN_FLOATS else value
+        word = {"bf16": "bfloat16"}.get(value, value)
         namespace.option = [*namespace.option, f"precision={word}"]
 
 
@@ -315,7 +315,7 @@ def add_run(parser: argparse.ArgumentParser, kind: str) -> None:
     add_option(parser, kind)
     parser.add_argument(
         "--precision",
-        choices=("float32", *_BRAIN_FLOATS),
+        choices=(*PRECISIONS, "bf16"),
         action=_PrecisionAction,
         default=argparse.SUPPRESS,
         help="of products and convolutions in steps: `--option precision=...`; bf16 is bfloat16",

@@ -90,8 +90,9 @@ def _search(options: argparse.Namespace) -> int:
     settings = settings_of(options, space.wanted)
     run = run_options(options, options.out, options.seed, options.resume, options.force)
     result = search(space, settings, run)
-    if options.strategy is None and settings.compress == "yes":
-        _note_strategy(settings, chosen_settings(space.wanted, "search", options.option))
+    given = chosen_settings(space.wanted, "search", options.option)
+    if settings.compress == "yes" and not options.strategy and "strategy" not in given:
+        _note_strategy(settings.strategy)
     say(
         f"searched in {result.seconds:.0f} s by `{result.strategy}`, "
         f"{result.images_trained:,} examples trained on; {options.out / 'pruned.nas'}:"
@@ -106,17 +107,13 @@ def _search(options: argparse.Namespace) -> int:
     return 0
 
 
-def _note_strategy(settings: SearchSettings, given: Mapping[str, int | float | str]) -> None:
-    """Say who searches widths, where nobody was named."""
+def _note_strategy(strategy: str) -> None:
+    """Say who searched widths, where nobody was named."""
     from bayesnas.runtime.runs.progress import say_note
 
-    if "strategy" not in given:
-        usual, others = SearchSettings().strategy, {*users("compress")} - {settings.strategy}
-        ways = quote([f"--strategy {name}" for name in sorted(others)], "or")
-        say_note(
-            f"widths are searched by `{settings.strategy}`, or with {ways}; "
-            f"`{usual}` keeps all channels"
-        )
+    usual, others = SearchSettings().strategy, {*users("compress")} - {strategy}
+    ways = quote([f"--strategy {name}" for name in sorted(others)], "or")
+    say_note(f"widths are searched by `{strategy}`, or with {ways}; `{usual}` keeps all channels")
 
 
 def settings_of(options: argparse.Namespace, compiled: Compiled) -> SearchSettings:

@@ -23,7 +23,7 @@ import csv
 import io
 import multiprocessing
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from random import Random
@@ -185,6 +185,7 @@ def train_member(job: Job) -> dict[str, Any]:
         "selection": evaluate(module, data, held, TEST).quality,
         "test": evaluate(module, data, data.test, TEST).quality,
         "train_losses": [round(loss, 4) for loss in losses],
+        "torch": torch.__version__,
         "seconds": round(time.perf_counter() - start, 2),
     }
 
@@ -210,8 +211,10 @@ def train_all(jobs: Iterable[Job], log: Path, workers: int) -> list[dict[str, An
 def as_csv(table: Table, rows: Iterable[dict[str, Any]]) -> str:
     """One row per member, the best by selection score first."""
     by_member: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    versions: Counter[str] = Counter()
     for row in sorted(rows, key=lambda row: int(row["seed"])):
         by_member[row["member"]].append(row)
+        versions[row.get("torch", "unknown")] += 1
     entries = []
     for name, trainings in by_member.items():
         entry: dict[str, Any] = {"member": name}
@@ -225,7 +228,8 @@ def as_csv(table: Table, rows: Iterable[dict[str, Any]]) -> str:
     entries.sort(key=lambda entry: (-entry["selection_mean"], entry["member"]))
     text = io.StringIO()
     text.write(f"# Made by `python -m benchmarks.quality.table {table.name}` (see there), ")
-    text.write(f"torch {torch.__version__}, seeds {', '.join(map(str, table.seeds))}.\n")
+    made = ", ".join(f"{version} ({count} trainings)" for version, count in versions.items())
+    text.write(f"torch {made}, seeds {', '.join(map(str, table.seeds))}.\n")
     writer = csv.DictWriter(text, list(entries[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(entries)

@@ -88,7 +88,7 @@ class Life:
         self.leading: _Arcs = {}
         self.factors: dict[str, int] = {}  # of each product: without one of them it is zero
         self.ends: dict[str, list[tuple[str, str]]] = {}  # of each group, what it leads from and to
-        self._kept: dict[Member, Member] = {}  # `living` of the last members asked for
+        self._kept: dict[Member, Member | None] = {}  # `_survivors` of the last members asked for
         for connection in graph.all_connections():
             source, target = connection.source, connection.target
             groups = None
@@ -104,7 +104,7 @@ class Life:
     def alive(self, member: Member) -> bool:
         """Whether what `prune_graph` leaves of the member is a network."""
         if self.whole is not None:  # what dies in one call dies in all, or with a state
-            return _is_network(self.whole, member)
+            return self._survivors(member) is not None
         reached, leading = self._ways(member)
         return reached.issuperset(self.outputs) and leading.issuperset(self.inputs)
 
@@ -113,15 +113,24 @@ class Life:
 
         Members that differ in others alone are one network.
         """
+        survivors = self._survivors(member)
+        assert survivors is not None, "the member is no network"
+        return survivors
+
+    def _survivors(self, member: Member) -> Member | None:
+        """The same; None where it is found out that the member is no network."""
         if member not in self._kept:
             if len(self._kept) >= _REMEMBERED:
                 self._kept.clear()
-            self._kept[member] = self._living(member)
+            self._kept[member] = self._surviving(member)
         return self._kept[member]
 
-    def _living(self, member: Member) -> Member:
-        if self.whole is not None:  # what dies in one call may live in another
-            return member.difference(dead_groups(self.whole, member))
+    def _surviving(self, member: Member) -> Member | None:
+        if self.whole is not None:
+            try:
+                return member.difference(dead_groups(self.whole, member))
+            except DiagnosticError:
+                return None
         reached, leading = self._ways(member)
         return frozenset(
             group
@@ -174,14 +183,6 @@ class Life:
             if self.alive(less):
                 member = less
         return member
-
-
-def _is_network(graph: Graph, member: Member) -> bool:
-    try:
-        prune_to(graph, member)
-    except DiagnosticError:
-        return False
-    return True
 
 
 def _reached(

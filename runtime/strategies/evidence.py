@@ -32,7 +32,6 @@ from bayesnas.runtime.strategies.interface import (
     Removal,
     Strategy,
     evidence_change,
-    judged,
 )
 from bayesnas.runtime.strategies.linear_algebra import cholesky, eigh
 from bayesnas.runtime.supernet.supernet import RECALIBRATION, Supernet
@@ -325,7 +324,7 @@ class Evidence(Strategy):
     def _draw(self, look: Look) -> Removal:
         """Members drawn from the posterior of the gates, judged; the best stays."""
         members = self.drawn_members(look.posterior)
-        return self.keep_only(judged(self.net, members, self.life), "judged")
+        return self.keep_judged(members)
 
     def looks(self, rounds: int, trained: int) -> Looks:
         """With one look a round."""

@@ -294,6 +294,18 @@ class Strategy(ABC):
         )
         return self.life.different(drawn)
 
+    def keep_judged(self, members: Collection[Member]) -> Removal:
+        """That of the least held-out loss by shared weights stays, normalisation recalibrated.
+
+        One alone is not looked at. Operations that nothing reads, or that read nothing, are left
+        out: of nothing, too, they would make something.
+        """
+        best = next(iter(members))
+        if len(members) > 1:
+            scores = {member: self.net.judge(self.life.living(member)) for member in members}
+            best = min(scores, key=lambda member: (scores[member].loss, sorted(member)))
+        return self.keep_only(best, "judged")
+
     def keep_only(self, member: Member, reason: str) -> Removal:
         """Everything goes but this member."""
         going = self.space.candidates() - member
@@ -346,15 +358,3 @@ def evidence_change(gradient: Tensor, curvature: Tensor, move: Tensor) -> float:
         move: d, what the gates move by [K].
     """
     return -float(gradient @ move + move @ curvature @ move / 2)
-
-
-def judged(net: Supernet, members: Collection[Member], life: Life) -> Member:
-    """The member of the least held-out loss by shared weights, normalisation recalibrated.
-
-    One alone is not looked at. Operations that nothing reads, or that read nothing, are left out:
-    of nothing, too, they would make something.
-    """
-    if len(members) == 1:
-        return next(iter(members))
-    scores = {member: net.judge(life.living(member)) for member in members}
-    return min(scores, key=lambda member: (scores[member].loss, sorted(member)))

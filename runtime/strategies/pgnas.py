@@ -17,7 +17,7 @@ from bayesnas.compiler.space.choices import Member, dropped
 from bayesnas.compiler.space.draws import no_member
 from bayesnas.compiler.space.prices import best_member
 from bayesnas.runtime.runs.reading import Schema, both, like, like_optimizer, open_record
-from bayesnas.runtime.strategies.interface import Problem, Removal, Strategy, judged
+from bayesnas.runtime.strategies.interface import Problem, Removal, Strategy
 from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.weights.concrete import (
     START,
@@ -106,7 +106,7 @@ class Pgnas(Strategy):
         self.report = {group: {"w": means[group], "chance": kept[group]} for group in kept}
         if number < rounds:
             return Removal()
-        return self.keep_only(judged(self.net, self.candidates(), self.life), "judged")
+        return self.keep_judged(self.candidates())
 
     def candidates(self) -> list[Member]:
         """The most probable mask inside the budgets and different draws, as many as are asked for.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from bayesnas.runtime.strategies.interface import Removal, Strategy, judged
+from bayesnas.runtime.strategies.interface import Removal, Strategy
 from bayesnas.runtime.tasks.bundle import Inputs
 
 
@@ -25,4 +25,4 @@ class RandomChoice(Strategy):
         """The best of the members drawn, after the last round."""
         if number < rounds:
             return Removal()
-        return self.keep_only(judged(self.net, self.random_members(), self.life), "judged")
+        return self.keep_judged(self.random_members())

@@ -13,7 +13,7 @@ or gradients of more than what it passes at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final, Protocol, TypeAlias
 
@@ -26,6 +26,7 @@ from bayesnas.runtime.tasks.interface import Task
 from bayesnas.runtime.weights.subject import Rows, Subject, group_sums, reading_sums
 
 Batches: TypeAlias = Iterable[tuple[Inputs, Tensor]]  # inputs [N, ...] and targets [N, ...]
+Weights: TypeAlias = Mapping[str, Tensor]  # by the names of parameters
 
 
 class Estimator(Protocol):
@@ -46,15 +47,12 @@ def sampled(
     module: nn.Module, task: Task, batches: Batches, generator: torch.Generator
 ) -> dict[str, Tensor]:
     """An unbiased estimate for a backward pass a batch; many small ones say more than a large."""
-    weights, count = dict(module.named_parameters()), 0
-    totals = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-    with evaluating(module):
-        for inputs, targets in batches:
-            outputs = predict(module, inputs)
-            direction = _direction(task, outputs.detach(), targets, generator)
-            _add_squares(totals, _slopes(outputs, weights, direction))
-            count += len(inputs)
-    return {name: total / max(count, 1) for name, total in totals.items()}
+
+    def slopes(weights: Weights, inputs: Inputs, targets: Tensor) -> Iterator[Weights]:
+        outputs = predict(module, inputs)
+        yield _slopes(outputs, weights, _direction(task, outputs.detach(), targets, generator))
+
+    return _mean_squares(module, batches, slopes)
 
 
 def exact(
@@ -66,14 +64,29 @@ def exact(
     a gradient, and on a CPU it is no slower than gradients of several at once.
     """
     del generator  # nothing is drawn
+
+    def slopes(weights: Weights, inputs: Inputs, targets: Tensor) -> Iterator[Weights]:
+        for n in range(len(inputs)):
+            outputs = predict(module, inputs[n : n + 1])
+            for direction in _directions(task, outputs.detach(), targets[n : n + 1]):
+                yield _slopes(outputs, weights, direction, again=True)
+
+    return _mean_squares(module, batches, slopes)
+
+
+def _mean_squares(
+    module: nn.Module,
+    batches: Batches,
+    slopes: Callable[[Weights, Inputs, Tensor], Iterator[Weights]],
+) -> dict[str, Tensor]:
+    """The squares of what ``slopes`` pulls back of each batch, summed, over all examples."""
     weights, count = dict(module.named_parameters()), 0
     totals = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     with evaluating(module):
         for inputs, targets in batches:
-            for n in range(len(inputs)):
-                outputs = predict(module, inputs[n : n + 1])
-                for direction in _directions(task, outputs.detach(), targets[n : n + 1]):
-                    _add_squares(totals, _slopes(outputs, weights, direction, again=True))
+            for pulled in slopes(weights, inputs, targets):
+                for name, slope in pulled.items():
+                    totals[name] += slope.square()
             count += len(inputs)
     return {name: total / max(count, 1) for name, total in totals.items()}
 
@@ -155,11 +168,6 @@ def _slopes(
     )
     pairs = zip(weights, slopes, strict=True)
     return {name: slope for name, slope in pairs if slope is not None}
-
-
-def _add_squares(totals: Mapping[str, Tensor], slopes: Mapping[str, Tensor]) -> None:
-    for name, slope in slopes.items():
-        totals[name] += slope.square()
 
 
 def _directions(task: Task, outputs: Tensor, targets: Tensor) -> Iterator[Tensor]:

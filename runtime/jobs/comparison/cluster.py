@@ -42,7 +42,7 @@ _REMEDY: Final = (
     "start it there with `ray start --head`, name it as `HOST:PORT`, or write `--cluster local`"
 )
 _OTHER: Final = "something else listens there"
-_TOKEN: Final = "uthentication token"  # in all that Ray says of one
+_TOKEN: Final = "authentication token"  # in all that Ray says of one
 _AUTH: Final = "RAY_AUTH_MODE"
 _SHOW_TOKEN: Final = (
     "set `RAY_AUTH_MODE=token` and `RAY_AUTH_TOKEN` to what `ray get-auth-token` prints there, or "
@@ -243,12 +243,12 @@ def _check_ray(address: str) -> None:
         DiagnosticError: D447.
     """
     said = _refusal(address, {})
-    if _TOKEN in said and _AUTH not in os.environ:
+    if _TOKEN in said.lower() and _AUTH not in os.environ:
         shown = {_AUTH: "token"}
         said = _refusal(address, shown)
         if not said:
             os.environ.update(shown)
-    if _TOKEN in said:
+    if _TOKEN in said.lower():
         message = f"the Ray at {quote([address])} asks for a token that this machine does not have"
         raise DiagnosticError(Diagnostic("D447", message, help=_SHOW_TOKEN))
     if said:

@@ -24,7 +24,6 @@ from bayesnas.runtime.strategies.interface import (
     Problem,
     Removal,
     Strategy,
-    judged,
 )
 from bayesnas.runtime.tasks.bundle import Inputs
 
@@ -155,7 +154,7 @@ class Published(Strategy):
             for column in (self.posterior.solved.abs(), self.posterior.variance)
         )
         members = self.drawn_members(Gaussian.independent(means, variances))
-        return self.keep_only(judged(self.net, members, self.life), "judged")
+        return self.keep_judged(members)
 
     def remedy(self) -> str:
         """A weaker penalty."""

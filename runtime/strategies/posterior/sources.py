@@ -106,7 +106,8 @@ class Sources:
 
     def rows(self, members: Sequence[Member]) -> Tensor:
         """Members as rows of the groups that live in them [M, R]."""
-        return table([self.living(member) for member in members], self.numbers)
+        numbers = ([self.numbers[group] for group in self.living(member)] for member in members)
+        return indicators([*numbers], len(self.numbers))
 
     def scores(self, members: Tensor) -> Tensor:
         """Of members [M, R], 1 for each group that they keep: [M, K]."""
@@ -124,11 +125,6 @@ class Sources:
         columns = (self.capacity.slope(at), self.gradient, second, self.training)
         groups = torch.eye(len(at), dtype=at.dtype)
         return torch.cat([torch.stack(columns, dim=1), groups], dim=1) / self.scales
-
-
-def table(members: Sequence[Member], numbers: Mapping[str, int]) -> Tensor:
-    """Members as rows of groups [M, R], float64: 1 where one keeps the group."""
-    return indicators([[numbers[group] for group in member] for member in members], len(numbers))
 
 
 def indicators(rows: Sequence[Sequence[int]], size: int) -> Tensor:
