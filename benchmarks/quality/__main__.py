@@ -25,6 +25,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from bayesnas.compiler.settings import STRATEGIES
+from bayesnas.dsl.amounts import amount_value
 from benchmarks.common import finish, need
 from benchmarks.quality.judge import Job, Row, best_of_random, reliability, run_all, summary
 from benchmarks.quality.spaces import SPACES
@@ -49,6 +50,18 @@ def numbers(text: str) -> list[int]:
     return [int(number) for number in text.split(",")]
 
 
+def limits(text: str) -> list[str]:
+    """Budgets of a command line: by name, or numbers of FLOPs."""
+    for budget in (given := text.split(",")):
+        if budget not in ("none", "half", "quarter"):
+            try:
+                amount_value(budget)
+            except ValueError:
+                message = f"no budget `{budget}`: none, half, quarter, or FLOPs, as in 60M"
+                raise argparse.ArgumentTypeError(message) from None
+    return given
+
+
 def option(text: str) -> tuple[str, Any]:
     """NAME=VALUE of a search."""
     name, _, value = text.partition("=")
@@ -71,7 +84,7 @@ def parsed() -> argparse.Namespace:
     )
     parser.add_argument(
         "--budgets",
-        type=lambda text: text.split(","),
+        type=limits,
         help="default none, half and quarter, and 60M on macro",
     )
     parser.add_argument("--seeds", type=numbers, default=[0, 1, 2, 3, 4], help="default 0 to 4")
