@@ -25,6 +25,7 @@ from bayesnas.compiler.settings import (
     check_setting,
     check_use,
     completed,
+    layered,
     make_settings,
 )
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
@@ -261,7 +262,7 @@ def train(
     given = _given(resize, download, data_root, fit, target, level, stream, workers)
     read = _reading(data, given, standardise)
     options = _options(data, out, seed, device, resume, force, read, listeners)
-    values = {**(recipe_settings(str(recipe)) if recipe else {}), **settings}
+    values = layered(recipe_settings(str(recipe)) if recipe else {}, settings)
     with _temporary(options.out, out is None):
         result = run(compiled, _settings(TrainSettings, compiled, values), options)
     return Trained(options.out, result, load_network(options.out))
@@ -402,7 +403,7 @@ def _settings(
     given = {name: _plain(value) for name, value in given.items()}
     for name, value in given.items():
         check_setting(kind, name, value, None)
-    settings = make_settings(cls, completed({**compiled.settings(kind), **given}))
+    settings = make_settings(cls, completed(layered(compiled.settings(kind), given)))
     if isinstance(settings, SearchSettings):
         check_use(given, (settings.strategy,))
     return settings

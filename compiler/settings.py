@@ -7,7 +7,8 @@ anything runs; the runtime reads the same classes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final, TypeVar
 
 from attrs import field, fields_dict, frozen
@@ -57,15 +58,23 @@ CURVATURES = ("ggn", "ggn_diagonal", "fisher_monte_carlo", "fisher_empirical", "
 WEIGHT_CURVATURES = ("sampled", "exact")  # of `compress`, in each weight
 AUGMENTATIONS = ("auto", "none", "flip", "shift", "shift_flip")
 OPTIMIZERS = ("sgd", "adamw")
-SCHEDULES = ("cosine", "cosine_epoch", "linear", "linear_tail", "exponential", "constant")
+SCHEDULES = (
+    "cosine", "cosine_epoch", "linear", "linear_tail", "exponential", "steps", "constant",
+)  # fmt: skip
+_OF_SCHEDULES = ("rate_decay", "rate_steps")
 PRECISIONS = ("float32", "bfloat16")
 POLICIES = ("none", "trivial", "rand")
 CLASS_WEIGHTS = ("none", "balanced")
 RESULTS = ("scratch", "shared")
+EPOCHS: Final = r"\d+( *, *\d+)*"  # epochs, as text
 
 
 def _number(default: float, least: float, most: float, about: str) -> Any:
     return field(default=default, metadata={"least": least, "most": most, "about": about})
+
+
+def _epochs(about: str) -> Any:
+    return field(default="", metadata={"pattern": EPOCHS, "about": about})
 
 
 def _word(default: str, words: Collection[str], about: str) -> Any:
@@ -124,7 +133,10 @@ class TrainSettings:
         0.05, 1e-8, 100, "the highest of the schedule; adamw wants 0.001"
     )
     schedule: str = _word("cosine", SCHEDULES, "of the learning rate: cosine and linear end at 0")
-    rate_decay: float = _number(0.97, 1e-6, 1, "of the exponential schedule, an epoch")
+    rate_decay: float = _number(
+        0.97, 1e-6, 1, "factor of the rate: an epoch of `exponential`, a step of `steps`"
+    )
+    rate_steps: str = _epochs("epochs after which `steps` lowers the rate")
     warmup_epochs: int = _number(0, 0, 100_000, "in which the learning rate rises to its highest")
     momentum: float = _number(0.9, 0, 0.999, "of SGD; of AdamW the first beta")
     nesterov: str = _word("yes", ("yes", "no"), "the form of SGD's momentum")
@@ -137,6 +149,7 @@ class TrainSettings:
     augment: str = _word("auto", AUGMENTATIONS, "augmentation of training images")
     crop: float = _number(1.0, 0.01, 1, "least share of an image that is cut out and enlarged")
     policy: str = _word("none", POLICIES, "TrivialAugmentWide or RandAugment of images of bytes")
+    rotate: float = _number(0.0, 0, 180, "degrees that an image is turned by at most")
     color_jitter: float = _number(0.0, 0, 1, "of brightness, contrast, saturation; hue half of it")
     cutout: int = _number(0, 0, 10_000, "side of a square that is blanked, pixels")
     erase: float = _number(0.0, 0, 1, "chance that a random rectangle is blanked")
@@ -205,6 +218,11 @@ def check_setting(kind: str, name: str, value: int | float | str, span: Span | N
             remedy = suggest(str(value), meta["words"], f"write {quote(meta['words'], 'or')}")
             raise _bad_value(name, value, span, remedy)
         return
+    if "pattern" in meta:
+        if not re.fullmatch(meta["pattern"], str(value)) or not _rise(epochs_of(str(value))):
+            remedy = f'write rising epochs, as in `{name} = "30, 60"`'
+            raise _bad_value(name, value, span, remedy)
+        return
     domain = f"a {'whole ' if whole else ''}number from {meta['least']} to {meta['most']}"
     if isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)?", value):
         raise _bad_value(name, f'"{value}"', span, f"remove the quotes: `{name} = {value}`")
@@ -213,6 +231,16 @@ def check_setting(kind: str, name: str, value: int | float | str, span: Span | N
         raise _bad_value(name, value, span, f"write {domain}")
     if not meta["least"] <= value <= meta["most"]:
         raise _bad_value(name, value, span, f"write {domain}")
+
+
+def epochs_of(text: str) -> tuple[int, ...]:
+    """The epochs of a setting such as `rate_steps`; none of the empty text."""
+    return tuple(int(number) for number in text.split(",") if number)
+
+
+def _rise(numbers: Sequence[int]) -> bool:
+    """Whether each number is above the one before it, the first above 0."""
+    return all(a < b for a, b in pairwise((0, *numbers)))
 
 
 def _bad_value(
@@ -232,11 +260,15 @@ def check_training(settings: TrainSettings) -> None:
     idle = {
         "`keep = best`": settings.keep == "best" and not settings.holdout,
         "`rate_decay`": settings.rate_decay != TrainSettings().rate_decay
-        and settings.schedule != "exponential",
+        and settings.schedule not in ("exponential", "steps"),
+        "`rate_steps`": bool(settings.rate_steps) and settings.schedule != "steps",
+        "`schedule = steps`": settings.schedule == "steps" and not settings.rate_steps,
     }
     remedies = {
         "`keep = best`": "hold examples out to judge by: `holdout = 0.1`",
         "`rate_decay`": "write `schedule = exponential`",
+        "`rate_steps`": "write `schedule = steps`",
+        "`schedule = steps`": 'say when: `rate_steps = "30, 60"`',
     }
     found = [
         Diagnostic("D232", f"{name} does nothing here", help=remedies[name])
@@ -296,6 +328,19 @@ def completed(values: Mapping[str, int | float | str]) -> dict[str, int | float 
     """Settings of a search with the strategy that they ask for, where they name none."""
     by = {"strategy": COMPRESSING} if values.get("compress") == "yes" else {}
     return {**by, **values}
+
+
+def layered(*layers: Mapping[str, int | float | str]) -> dict[str, int | float | str]:
+    """Settings of later layers over those of earlier ones.
+
+    Another schedule leaves behind what belonged to the one before.
+    """
+    result: dict[str, int | float | str] = {}
+    for layer in layers:
+        if layer.get("schedule", result.get("schedule")) != result.get("schedule"):
+            result = {name: v for name, v in result.items() if name not in _OF_SCHEDULES}
+        result |= layer
+    return result
 
 
 def make_settings(cls: type[S], values: Mapping[str, int | float | str]) -> S:

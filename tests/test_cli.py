@@ -597,6 +597,16 @@ def test_wrong_options(
     assert snapshot(here) == before
 
 
+@pytest.mark.parametrize("value", ["60,30", "30,30", "0", "-3", "1.5", "3 5", "often"])
+def test_wrong_epochs_of_a_schedule(value: str, here: Path, run: Run, data: Path) -> None:
+    write_tiny(here)
+    before = snapshot(here)
+    ended = run(*work("train", "tiny.nas", f"folder:{data}"), "--option", f"rate_steps={value}")
+    assert_refused(ended, "D231", f"invalid value `{value}` of `rate_steps`")
+    assert 'write rising epochs, as in `rate_steps = "30, 60"`' in ended.err
+    assert snapshot(here) == before
+
+
 @pytest.mark.parametrize("command", ["search", "train"])
 def test_the_list_of_options(command: str, run: Run) -> None:
     """As the remedy for a wrong option says it: nothing else is needed."""

@@ -148,6 +148,8 @@ def _used_by(name: str) -> str:
 def _domain(metadata: Mapping[str, Any]) -> str:
     if "words" in metadata:
         return ", ".join(metadata["words"])
+    if "pattern" in metadata:
+        return "epochs"
     return f"{metadata['least']:g} to {metadata['most']:g}"
 
 

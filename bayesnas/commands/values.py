@@ -8,7 +8,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from bayesnas.compiler.settings import SearchSettings, check_setting, make_settings
+from bayesnas.compiler.settings import SearchSettings, check_setting, layered, make_settings
 from bayesnas.dsl.amounts import AMOUNT, DURATION, MAX_DIGITS, amount_value, is_duration
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle, quote, suggest
 
@@ -164,7 +164,7 @@ def chosen_settings(
     from bayesnas.compiler.recipes import recipe_settings
 
     chosen = recipe_settings(recipe) if recipe else {}
-    return {**compiled.settings(kind), **chosen, **parse_options(kind, options, option)}
+    return layered(compiled.settings(kind), chosen, parse_options(kind, options, option))
 
 
 def parse_options(kind: str, options: Sequence[str], option: str = "--option") -> dict[str, Any]:

@@ -25,7 +25,7 @@ _MEANINGS: Final = {
 }
 # What is done to maps; the number is what comes in at the border of those that are not mixed.
 _Move: TypeAlias = Callable[[Tensor, float | None], Tensor]
-_OFF: Final = {"crop": 1, "policy": "none", "color_jitter": 0, "cutout": 0, "erase": 0}
+_OFF: Final = {"crop": 1, "policy": "none", "rotate": 0, "color_jitter": 0, "cutout": 0, "erase": 0}
 HUE: Final = 0.5  # hue's share of `color_jitter`, as DARTS has it
 FEW: Final = 8 * 8  # pixels: fewer hardly show what an image is of
 
@@ -182,6 +182,7 @@ class Extra:
     Args:
         crop: least share of the area that is cut out and enlarged to the whole; 1: none.
         policy: ``trivial`` (Mueller, Hutter, ICCV 2021), ``rand`` (Cubuk et al., 2020) or ``none``.
+        rotate: degrees that an image is turned by at most, black around it; 0: none.
         color_jitter: of brightness, contrast and saturation; 0: none.
         cutout: side of the square that is blanked (DeVries, Taylor, 2017), pixels.
         erase: chance that a rectangle is blanked (Zhong et al., AAAI 2020).
@@ -189,6 +190,7 @@ class Extra:
 
     crop: float = 1.0
     policy: str = "none"
+    rotate: float = 0.0
     color_jitter: float = 0.0
     cutout: int = 0
     erase: float = 0.0
@@ -199,6 +201,7 @@ class Extra:
         return cls(
             settings.crop,
             settings.policy,
+            settings.rotate,
             settings.color_jitter,
             settings.cutout,
             settings.erase,
@@ -207,7 +210,7 @@ class Extra:
     def check(self, name: str, inputs: Inputs, placed: bool = False, stay: bool = False) -> None:
         """Refuse what cannot be done to a data set called ``name``.
 
-        Policies turn and shift as well, each image by itself; targets never move with that.
+        Policies and `rotate` turn each image by itself; targets never move with that.
 
         Args:
             name: of the data, for the diagnostic.
@@ -221,20 +224,25 @@ class Extra:
         lie = f"images, targets of `{name}` lie on them and would stay"
         if stay and self.crop != 1:
             raise _refused(["crop"], "cut", lie)
-        if placed and self.policy != "none":
-            raise _refused(["policy"], "turn", lie)
+        turning = self._asked("policy", "rotate")
+        if placed and turning:
+            raise _refused(turning, "turn", lie)
         given = tensors(inputs)
         images = [x for x in given if x.dim() == 4]
-        if len(images) > 1 and self.policy != "none":
+        if len(images) > 1 and turning:
             what = f"each image by itself, and those of an example of `{name}` belong together"
-            raise _refused(["policy"], "turn", what)
+            raise _refused(turning, "turn", what)
         for some in images or given[:1]:
             self._check(name, some)
 
+    def _asked(self, *names: str) -> list[str]:
+        """Those of some settings that are not off."""
+        return [name for name in names if getattr(self, name) != _OFF[name]]
+
     def _check(self, name: str, images: Tensor) -> None:
         shape = list(images.shape[1:])
-        colours = [n for n in ("policy", "color_jitter") if getattr(self, n) not in ("none", 0.0)]
-        shapes = [n for n in ("crop", "cutout", "erase") if getattr(self, n) not in (1.0, 0)]
+        colours = self._asked("policy", "color_jitter")
+        shapes = self._asked("crop", "rotate", "cutout", "erase")
         asked = colours + shapes
         if asked and len(shape) != 3:
             raise _refused(asked, "change", f"images, examples of `{name}` are {shape}")
@@ -271,7 +279,7 @@ class Extra:
         return (*found,)
 
     def recoloured(self, inputs: Inputs) -> Inputs:
-        """Inputs as the data have them, images [N, C, H, W] recoloured."""
+        """Inputs as the data have them, images [N, C, H, W] turned and recoloured."""
         if not _transforms(self):
             return inputs
         return _of_images(lambda x: torch.stack([self._recoloured(image) for image in x]), inputs)
@@ -303,6 +311,9 @@ def _transforms(extra: Extra) -> tuple[Callable[[Tensor], Tensor], ...]:
         chosen.append(v2.TrivialAugmentWide())
     if extra.policy == "rand":
         chosen.append(v2.RandAugment())
+    if extra.rotate:
+        smooth = v2.InterpolationMode.BILINEAR
+        chosen.append(v2.RandomRotation(extra.rotate, interpolation=smooth))
     if extra.color_jitter:
         amount = extra.color_jitter
         chosen.append(v2.ColorJitter(amount, amount, amount, HUE * amount))

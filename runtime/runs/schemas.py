@@ -72,6 +72,8 @@ def _setting(attribute: Attribute[Any]) -> Schema:
     about = attribute.metadata
     if "words" in about:
         return {"enum": list(about["words"])}
+    if "pattern" in about:
+        return {"type": "string", "pattern": f"^({about['pattern']})?$"}
     kind = "integer" if isinstance(attribute.default, int) else "number"
     return between(about["least"], about["most"], kind)
 

@@ -11,6 +11,7 @@ from support import compile_text
 from bayesnas.commands.arguments import RECIPES
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.recipes import recipe_settings
+from bayesnas.compiler.settings import TrainSettings, check_training, layered, make_settings
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.dsl.loader import packaged_recipes
 
@@ -48,12 +49,13 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     },
     "pgnas_resnet50": {
         **PGNAS, "epochs": 90, "batch_size": 256, "learning_rate": 0.1, "gradient_clip": 0,
-        "schedule": "exponential", "rate_decay": pytest.approx(0.1 ** (1 / 30), rel=1e-3),
+        "schedule": "steps", "rate_decay": 0.1, "rate_steps": "30, 60", "rotate": 10,
         "weight_decay": pytest.approx(80 / 1.2e6, rel=0.01), "augment": "flip", "crop": 0.08,
     },
     "pgnas_densenet121": {
         **PGNAS, "epochs": 180, "batch_size": 300, "learning_rate": 0.1, "gradient_clip": 0,
-        "schedule": "cosine", "weight_decay": pytest.approx(100 / 1.2e6, rel=0.01),
+        "schedule": "steps", "rate_decay": 0.1, "rate_steps": "90, 140, 160", "rotate": 10,
+        "weight_decay": pytest.approx(100 / 1.2e6, rel=0.01),
         "augment": "flip", "crop": 0.08,
     },
     "pyramidnet": {
@@ -157,3 +159,12 @@ def test_an_unknown_recipe() -> None:
     [found] = caught.value.diagnostics
     assert (found.code, found.message) == ("D401", "no recipe at `darts_cifar`")
     assert found.help == "did you mean `darts_cifar10`?"
+
+
+def test_another_schedule_leaves_behind_what_belonged_to_the_one_before() -> None:
+    recipe = recipe_settings("pgnas_resnet50")
+    chosen = layered(recipe, {"schedule": "cosine", "epochs": 5})
+    assert {*recipe} - {*chosen} == {"rate_decay", "rate_steps"}
+    check_training(make_settings(TrainSettings, chosen))
+    assert layered(recipe, {"schedule": "steps", "epochs": 5}) == {**recipe, "epochs": 5}
+    assert layered(recipe, {"rate_steps": "9"})["rate_steps"] == "9"

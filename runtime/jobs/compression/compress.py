@@ -14,7 +14,7 @@ from torch import nn
 from bayesnas.compiler.artifacts.figure import write_figure
 from bayesnas.compiler.graph.cost import Cost, graph_cost
 from bayesnas.compiler.graph.model import BudgetConstraint
-from bayesnas.compiler.settings import TrainSettings, make_settings
+from bayesnas.compiler.settings import TrainSettings, layered, make_settings
 from bayesnas.compiler.slices.figure import WIDTHS, draw_widths
 from bayesnas.compiler.slices.layers import Layer
 from bayesnas.compiler.space.latencies import Whole
@@ -157,7 +157,7 @@ def _begun(
     )
     run = TrainedRun.open(folder)
     data, options = _with_data(run, options)
-    settings = make_settings(TrainSettings, {**run.training, **values})
+    settings = make_settings(TrainSettings, layered(run.training, values))
     if settings.class_weights == "balanced":  # channels are judged by what is learned
         data = evolve(data, task=data.task.balanced(data.train.targets))
     return _Work(run, wanted, settings, options, data.to(pick_device(options.device)), clock).go()

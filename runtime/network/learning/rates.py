@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from bayesnas.compiler.settings import TrainSettings
+from bayesnas.compiler.settings import TrainSettings, epochs_of
 
 TAIL: Final = 5  # epochs at the end of `linear_tail` in which the rate is a fifth
 
@@ -48,6 +48,9 @@ def _by_epoch(settings: TrainSettings, epoch: int, epochs: int) -> float:
         return _linear_tail(epoch + settings.warmup_epochs, epochs + settings.warmup_epochs)
     if settings.schedule == "exponential":
         return settings.rate_decay**epoch
+    if settings.schedule == "steps":
+        past = epoch + settings.warmup_epochs
+        return settings.rate_decay ** sum(past >= step for step in epochs_of(settings.rate_steps))
     return 1.0
 
 

@@ -43,7 +43,13 @@ def test_a_cutout_is_one_square_an_image_and_clipped_at_the_border() -> None:
 
 @pytest.mark.parametrize(
     "extra",
-    [Extra(crop=0.3), Extra(policy="trivial"), Extra(policy="rand"), Extra(color_jitter=0.4)],
+    [
+        Extra(crop=0.3),
+        Extra(policy="trivial"),
+        Extra(policy="rand"),
+        Extra(rotate=30),
+        Extra(color_jitter=0.4),
+    ],
     ids=str,
 )
 def test_each_image_is_changed_by_itself(extra: Extra) -> None:
@@ -54,6 +60,20 @@ def test_each_image_is_changed_by_itself(extra: Extra) -> None:
     changed = torch.as_tensor(extra.recoloured(moved))
     assert (changed.shape, changed.dtype) == (same.shape, torch.uint8)
     assert len(torch.unique(changed.flatten(1), dim=0)) > 4
+
+
+def test_an_image_turns_about_its_middle_and_by_no_more_than_asked() -> None:
+    """A bar from the middle to the right ends where its angle says."""
+    torch.manual_seed(0)
+    bar = torch.zeros(200, 1, 65, 65)
+    bar[:, :, 32, 32:] = 1
+    turned = torch.as_tensor(Extra(rotate=20).recoloured(bar))[:, 0]
+    down, right = torch.meshgrid(torch.arange(65) - 32.0, torch.arange(65) - 32.0, indexing="ij")
+    angles = torch.rad2deg(
+        torch.atan2((turned * down).sum(dim=(1, 2)), (turned * right).sum(dim=(1, 2)))
+    )
+    assert 18 < float(angles.max()) < 20.5
+    assert -20.5 < float(angles.min()) < -18
 
 
 def test_nothing_unasked() -> None:
@@ -73,6 +93,7 @@ def test_rectangles_are_erased_in_as_many_images_as_asked() -> None:
 @pytest.mark.parametrize(
     ("settings", "images", "message"),
     [
+        ({"rotate": 4}, torch.zeros(1, 5), "`rotate` changes images, examples of `d` are [5]"),
         ({"cutout": 4}, torch.zeros(1, 5), "`cutout` changes images, examples of `d` are [5]"),
         (
             {"policy": "trivial", "crop": 0.5},
@@ -146,6 +167,8 @@ def test_policies_turn_each_image_by_itself() -> None:
     Extra(color_jitter=0.1).check("d", both)
     with pytest.raises(DiagnosticError, match="those of an example of `d` belong together"):
         Extra(policy="rand").check("d", both)
+    with pytest.raises(DiagnosticError, match="`policy` and `rotate` turn each image by itself"):
+        Extra(policy="rand", rotate=5).check("d", both)
 
 
 PIXELS = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)

@@ -222,7 +222,8 @@ def test_a_resumed_training_ends_as_an_undisturbed_one(
 ALL = {
     "epochs": 3, "optimizer": "adamw", "learning_rate": 0.01, "schedule": "cosine_epoch",
     "warmup_epochs": 1, "decay_norms": "no", "accumulate": 2, "average": 0.9, "drop_path": 0.3,
-    "augment": "flip", "crop": 0.5, "policy": "trivial", "color_jitter": 0.2, "cutout": 2,
+    "augment": "flip", "crop": 0.5, "policy": "trivial", "rotate": 10,
+    "color_jitter": 0.2, "cutout": 2,
     "erase": 0.2, "mixup": 0.2, "cutmix": 1.0, "holdout": 0.25, "keep": "best",
     "label_smoothing": 0.1, "batch_size": 8,
 }  # fmt: skip
@@ -318,8 +319,18 @@ def test_settings(
             "`rate_decay` does nothing here",
             "write `schedule = exponential`",
         ),
+        (
+            {"rate_steps": "3"},
+            "`rate_steps` does nothing here",
+            "write `schedule = steps`",
+        ),
+        (
+            {"schedule": "steps"},
+            "`schedule = steps` does nothing here",
+            'say when: `rate_steps = "30, 60"`',
+        ),
     ],
-    ids=["keep", "rate_decay"],
+    ids=["keep", "rate_decay", "rate_steps", "steps"],
 )
 def test_settings_that_do_nothing(
     settings: dict[str, float | str],

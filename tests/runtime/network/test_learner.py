@@ -95,6 +95,14 @@ def test_other_schedules_fall_epoch_by_epoch() -> None:
     assert learning_rate(chosen, 1, 9, 10) == learning_rate(chosen, 1, 0, 10)
 
 
+def test_the_rate_falls_at_the_epochs_said() -> None:
+    """Counted from the start of the training, its warm-up among them."""
+    found = rates(schedule="steps", rate_decay=0.1, rate_steps="3, 5", epochs=7, warmup_epochs=2)
+    assert found == pytest.approx([0.05, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
+    early = rates(schedule="steps", rate_decay=0.5, rate_steps="1", epochs=3, warmup_epochs=2)
+    assert early == pytest.approx([0.05, 0.1, 0.05])
+
+
 def test_the_linear_schedule_of_pc_darts() -> None:
     """`adjust_lr` of the authors: (E - 5 - e) / (E - 5), and a fifth of the rest at the end."""
     found = rates(schedule="linear_tail", epochs=250, warmup_epochs=5, learning_rate=0.5)
