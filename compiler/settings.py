@@ -337,10 +337,15 @@ def layered(*layers: Mapping[str, int | float | str]) -> dict[str, int | float |
     """
     result: dict[str, int | float | str] = {}
     for layer in layers:
-        if layer.get("schedule", result.get("schedule")) != result.get("schedule"):
-            result = {name: v for name, v in result.items() if name not in _OF_SCHEDULES}
+        for name in outdated(result.get("schedule"), layer.get("schedule")):
+            result.pop(name, None)
         result |= layer
     return result
+
+
+def outdated(before: int | float | str | None, after: int | float | str | None) -> tuple[str, ...]:
+    """The settings that belonged to a schedule, where another one is named after it."""
+    return () if after in (None, before) else _OF_SCHEDULES
 
 
 def make_settings(cls: type[S], values: Mapping[str, int | float | str]) -> S:

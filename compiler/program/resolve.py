@@ -19,7 +19,7 @@ from bayesnas.compiler.program.definitions import OperationLike, Program, called
 from bayesnas.compiler.program.limits import stack_kept
 from bayesnas.compiler.program.names import Checker
 from bayesnas.compiler.program.statements import BodyChecker
-from bayesnas.compiler.settings import check_setting
+from bayesnas.compiler.settings import check_setting, outdated
 from bayesnas.dsl import tree
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Findings, Span
 from bayesnas.dsl.loader import Loaded
@@ -133,6 +133,11 @@ def put_settings(
 
     A file's settings stand over those of the files that it imports; itself it says each once.
     """
+    before = settings["schedule"].value if "schedule" in settings else None
+    after = next((entry.value for entry in block.entries if entry.name == "schedule"), None)
+    for name in outdated(before, after):
+        if name in settings and settings[name].span.source != block.span.source:
+            del settings[name]
     for entry in block.entries:
         earlier = settings.get(entry.name)
         if earlier is not None and earlier.span.source == entry.span.source:

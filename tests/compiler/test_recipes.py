@@ -168,3 +168,18 @@ def test_another_schedule_leaves_behind_what_belonged_to_the_one_before() -> Non
     check_training(make_settings(TrainSettings, chosen))
     assert layered(recipe, {"schedule": "steps", "epochs": 5}) == {**recipe, "epochs": 5}
     assert layered(recipe, {"rate_steps": "9"})["rate_steps"] == "9"
+
+
+@pytest.mark.parametrize(
+    ("block", "left"),
+    [
+        ("schedule = cosine", {}),
+        ("schedule = constant; rate_decay = 0.5", {"rate_decay": 0.5}),
+        ("rate_steps = 9", {"rate_decay": 0.1, "rate_steps": 9}),
+    ],
+)
+def test_so_does_that_of_a_spec(block: str, left: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "n.nas"
+    path.write_text('import "recipes/pgnas_resnet50.nas"\n' + NET + f"train {{ {block} }}\n")
+    found = compile_spec(path).settings("train")
+    assert {name: v for name, v in found.items() if name.startswith("rate_")} == left
