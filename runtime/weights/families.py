@@ -99,10 +99,12 @@ class Pieces(Subject):
     """Groups within single weight tensors: a strand for each of them.
 
     Args:
+        channels: the network and the channels that its weights lie on.
         numbers: of each tensor by name, its strand, and the group of every weight.
         keep: paths of modules whose weights all stay.
     """
 
+    channels: Subject = field(kw_only=True, repr=False)
     numbers: Mapping[str, tuple[Strand, Tensor]] = field(factory=dict, repr=False)
     keep: tuple[str, ...] = ()
 
@@ -203,6 +205,7 @@ def pieces_of(
         strands,
         subject.losses,
         subject.generator,
+        channels=subject,
         numbers=numbers,
         keep=(*keep,),
     )

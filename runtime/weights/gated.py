@@ -16,20 +16,16 @@ channel that only dead ones are made of has none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from math import inf
 from typing import Final
 
 import torch
 from attrs import frozen
 from torch import Tensor
 
-from bayesnas.compiler.slices.ties import Strand
-from bayesnas.runtime.weights.subject import Subject
+from bayesnas.runtime.weights.neighbours import TINY, Neighbours, both
 
 ITERATIONS: Final = 50
 TOLERANCE: Final = 1e-3
-TINY: Final = 1e-12
 
 
 @frozen
@@ -48,19 +44,17 @@ def solved_gates(gradient: Tensor, H: Tensor, omega: Tensor) -> Tensor:
 
 
 def believed(
-    subject: Subject,
     derivatives: tuple[Tensor, Tensor],
     alive: Tensor,
-    sources: Mapping[Strand, Sequence[Strand]],
+    neighbours: Neighbours,
     lambda_w: float,
 ) -> Belief:
     """(16) to (19) and (8) iterated to their fixed point.
 
     Args:
-        subject: the network and its channels.
         derivatives: g and H of the mean loss in their gates [C].
         alive: which are there [C].
-        sources: of each strand, those that make it; none, or one that is no subject's, is alive.
+        neighbours: of these channels.
         lambda_w: above 0; the likelihood counts as 1 / lambda_w examples.
     """
     g, H = (d / lambda_w for d in derivatives)
@@ -72,26 +66,7 @@ def believed(
         omega = (H / (1 + gamma * H)).sqrt()
         r = solved_gates(g, H, omega) * living
         s = r / omega.clamp_min(TINY)
-        gamma = both(s, arriving(subject, s, sources))
+        gamma = both(s, neighbours.before(s))
         if bool(torch.isclose(gamma, before, rtol=TOLERANCE, atol=TOLERANCE).all()):
             break
     return Belief(r, gamma, C.sqrt())
-
-
-def arriving(subject: Subject, s: Tensor, sources: Mapping[Strand, Sequence[Strand]]) -> Tensor:
-    """What arrives at each channel [C]: the sum of s over what makes it; an input's has no end."""
-    rows = subject.split(s)
-    totals = {strand: float(row.sum()) for strand, row in rows.items()}
-
-    def total(made_of: Sequence[Strand]) -> float:
-        return sum(totals.get(source, inf) for source in made_of) if made_of else inf
-
-    return subject.joined(
-        {s: torch.full_like(row, total(sources.get(s, ()))) for s, row in rows.items()}
-    )
-
-
-def both(s: Tensor, before: Tensor) -> Tensor:
-    """AND of switches: the harmonic sum, 0 where one is off."""
-    on = (s > TINY) & (before > TINY)
-    return torch.where(on, 1 / (1 / s.clamp_min(TINY) + 1 / before.clamp_min(TINY)), 0)

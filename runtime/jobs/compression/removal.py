@@ -28,6 +28,7 @@ from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.weights.choice import Scores
 from bayesnas.runtime.weights.families import STRUCTURED, Pieces, Weighing, masks
 from bayesnas.runtime.weights.importance import IMPORTANCES
+from bayesnas.runtime.weights.neighbours import neighbours_of
 from bayesnas.runtime.weights.priors.interface import Prior, Problem, inputs_of
 from bayesnas.runtime.weights.priors.registry import PRIORS
 from bayesnas.runtime.weights.priors.several import Several, parts_of
@@ -267,7 +268,7 @@ def _prior(removal: Removal, module: nn.Module, data: Data, settings: TrainSetti
             inputs_of(subject, removal.slices, paths),
             settings.epochs * math.ceil(batches_each / settings.accumulate),
             lambda kept: bounds.excess(cost(kept)),
-            sources_of(removal.slices) if family in STRUCTURED else {},
+            neighbours_of(subject, sources_of(removal.slices)),
             removal.judge.lambda_w,
             removal.judge.curvature,
         )

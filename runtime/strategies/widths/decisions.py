@@ -44,6 +44,7 @@ from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.weights.choice import Limits, Ranking, fitting, missed_by
 from bayesnas.runtime.weights.curvature import gradient_of_channels
 from bayesnas.runtime.weights.gated import believed
+from bayesnas.runtime.weights.neighbours import StrandNeighbours
 from bayesnas.runtime.weights.reconstruction import Reconstruction
 from bayesnas.runtime.weights.subject import Rows, kept_of
 from bayesnas.runtime.weights.turns import Rises, Turns, over
@@ -214,8 +215,8 @@ class Widths:
         g = gradient_of_channels(subject, net.data.task, batches, gates)
         few = net.passes(part, AT_ONCE)
         rises = Rises.of(subject, net.data.task, few, layers, there, gates)
-        sources = sources_of(view.slices)
-        belief = believed(subject, (g, rises.curvature), there, sources, self.lambda_w)
+        neighbours = StrandNeighbours(subject, sources_of(view.slices))
+        belief = believed((g, rises.curvature), there, neighbours, self.lambda_w)
         rows = (rises.now().tolist(), belief.gamma.tolist(), belief.error.tolist())
         self.rows = [
             {"score": loss, "gamma": gamma, "gamma_error": error}

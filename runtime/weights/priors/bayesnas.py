@@ -32,11 +32,10 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from bayesnas.compiler.slices.ties import Strand
 from bayesnas.runtime.runs.reading import TORCH_STATE, Schema, like, open_record
 from bayesnas.runtime.runs.reading import both as all_of
 from bayesnas.runtime.weights.curvature import ESTIMATORS
-from bayesnas.runtime.weights.gated import arriving, both
+from bayesnas.runtime.weights.neighbours import both
 from bayesnas.runtime.weights.priors.interface import Problem
 from bayesnas.runtime.weights.priors.sparse import TINY, GroupLasso
 from bayesnas.runtime.weights.subject import Rows, Subject
@@ -122,21 +121,15 @@ class BayesNas(GroupLasso):
         return super().weights() * subject.joined({s: r / means[s] for s, r in omega.items()})
 
     def worth(self) -> Tensor:
-        """gamma by (8): of a channel, of what makes it and of what it makes, in one unit.
+        """gamma by (8), of a group and its neighbours before and behind it, in one unit.
 
-        That is the mean of the strand's living channels: scales of layers are arbitrary.
+        That is the mean of the strand's living groups: scales of layers are arbitrary.
         """
-        subject, sources = self.subject, self.problem.sources
-        sinks: dict[Strand, list[Strand]] = {strand: [] for strand in subject.strands}
-        for made, read in sources.items():
-            for strand in read:
-                sinks.setdefault(strand, []).append(made)
-        rows = subject.split(self.gamma)
-        s = subject.joined(
+        rows, neighbours = self.subject.split(self.gamma), self.problem.neighbours
+        s = self.subject.joined(
             {k: r / r[r > 0].mean() if (r > 0).any() else r for k, r in rows.items()}
         )
-        worth = both(s, arriving(subject, s, sources))
-        return both(worth, arriving(subject, s, sinks))
+        return both(both(s, neighbours.before(s)), neighbours.behind(s))
 
     def columns(self) -> Mapping[str, Rows]:
         """gamma with its error bar as well; both 0 of what has gone since the last update."""

@@ -7,19 +7,20 @@ has no effect, and where a normalisation follows its maker the maker's scale has
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 from torch import Tensor
 
 from bayesnas.compiler.slices.counts import Kept
 from bayesnas.compiler.slices.groups import Place, Slices
-from bayesnas.compiler.slices.ties import Channels, Strand
+from bayesnas.compiler.slices.ties import Channels
 from bayesnas.runtime.runs.reading import Schema
 from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.interface import Task
 from bayesnas.runtime.weights.choice import Scores
+from bayesnas.runtime.weights.neighbours import Neighbours, StrandNeighbours
 from bayesnas.runtime.weights.subject import Rows, Subject
 
 
@@ -37,7 +38,7 @@ class Problem:
         steps: of the whole training.
         excess: of a network of these channels alone: 1 if nothing is saved of what has to be, 0 or
             less if it is as small as is wanted.
-        sources: of each strand, those that make its channels, where groups are of channels.
+        neighbours: of the subject's groups; none has any, unless told.
         lambda_w: of (16), the strength of a penalty, at which the likelihood counts as that of
             1 / lambda_w examples; 0: whatever the course to what is wanted asks.
         curvature: how that in the weights is estimated, a name of `weights/curvature.ESTIMATORS`.
@@ -51,7 +52,9 @@ class Problem:
     inputs: Mapping[str, Channels] = field(repr=False)
     steps: int
     excess: Callable[[Kept], float] = field(repr=False)
-    sources: Mapping[Strand, Sequence[Strand]] = field(factory=dict, repr=False)
+    neighbours: Neighbours = field(
+        default=Factory(lambda self: StrandNeighbours(self.subject), takes_self=True), repr=False
+    )
     lambda_w: float = 0.0
     curvature: str = "sampled"
 

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from bayesnas.compiler.slices.groups import coupled_slices, sources_of
 from bayesnas.compiler.slices.ties import Strand
-from bayesnas.runtime.weights.gated import arriving, believed, solved_gates
+from bayesnas.runtime.weights.gated import believed, solved_gates
+from bayesnas.runtime.weights.neighbours import StrandNeighbours
 from bayesnas.runtime.weights.subject import Subject
 
 CHAIN = """\
@@ -49,15 +50,15 @@ def test_a_belief_solves_the_equations() -> None:
     some = nn.Linear(1, 1).double()
     subject = Subject(some, (), (first, second))
     g, H = row(0, 0.01, -0.02, 0, 0.01), row(0.4, 0.001, 0.2, 0.09, 0.3)
-    sources = {first: (), second: (first,)}
+    neighbours = StrandNeighbours(subject, {first: (), second: (first,)})
     alive = torch.tensor([True, True, True, False, True])
     lambda_w = 0.01
-    belief = believed(subject, (g, H), alive, sources, lambda_w)
+    belief = believed((g, H), alive, neighbours, lambda_w)
     gamma, g, H = belief.gamma, g / lambda_w, H / lambda_w
     C = 1 / (1 / gamma + H)
     omega = (1 / gamma - C / gamma**2).clamp_min(0).sqrt()
     s = belief.solved / omega
-    whole = arriving(subject, s.nan_to_num(), sources)
+    whole = neighbours.before(s.nan_to_num())
     living = belief.solved > 0
     expected = 1 / (1 / s + 1 / whole)
     torch.testing.assert_close(gamma[living], expected[living], rtol=5e-3, atol=0)
@@ -69,7 +70,7 @@ def test_a_belief_solves_the_equations() -> None:
 def test_what_is_made_of_nothing_has_no_gamma() -> None:
     first, second = Strand(1), Strand(1)
     subject = Subject(nn.Linear(1, 1).double(), (), (first, second))
-    sources = {first: (Strand(1),), second: (first,)}
+    neighbours = StrandNeighbours(subject, {first: (Strand(1),), second: (first,)})
     g, H = row(0, 0), row(1.0, 1.0)
     alive = torch.tensor([False, True])
-    assert believed(subject, (g, H), alive, sources, 0.01).gamma.tolist() == [0, 0]
+    assert believed((g, H), alive, neighbours, 0.01).gamma.tolist() == [0, 0]

@@ -11,6 +11,7 @@ from problems import EXAMPLES, problem, silence
 
 from bayesnas.compiler.slices.counts import kept_places
 from bayesnas.compiler.slices.ties import Strand
+from bayesnas.runtime.weights.neighbours import StrandNeighbours
 from bayesnas.runtime.weights.priors.bayesnas import (
     BayesNas,
     posterior_variance,
@@ -100,7 +101,8 @@ def test_gamma_of_a_channel_follows_from_those_before_and_behind_it() -> None:
     """(8) by a loop, in units of the living channels of each strand."""
     _, slices, given = problem()
     first, second = slices.removable
-    prior = BayesNas(evolve(given, sources={first: (second,), second: (first,)}))
+    each_other = StrandNeighbours(given.subject, {first: (second,), second: (first,)})
+    prior = BayesNas(evolve(given, neighbours=each_other))
     rows = {
         first: [0.2, 0.0, 0.4, 0.6, 0.8],
         second: [3.0, 1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0],
