@@ -9,7 +9,7 @@ import subprocess
 import sys
 from itertools import combinations
 from pathlib import Path
-from statistics import NormalDist, fmean
+from statistics import NormalDist, fmean, pstdev
 from typing import Any
 
 import pytest
@@ -19,8 +19,9 @@ from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.space.choices import member_space
 from bayesnas.compiler.space.members import group_costs, prune_to
 from bayesnas.compiler.space.prices import Prices, best_member
-from benchmarks.quality.judge import best_of_random, reliability, summary
-from benchmarks.quality.spaces import Droppable
+from benchmarks.quality.calibration import calibration, closeness, orders, tenths
+from benchmarks.quality.judge import best_of_random, summary
+from benchmarks.quality.spaces import SPACES, Droppable
 from benchmarks.quality.table import member_of
 
 ROOM = Path(__file__).parents[1] / "benchmarks"
@@ -106,17 +107,57 @@ def test_the_best_of_random_members_by_brute_force() -> None:
     assert best_of_random(accuracies, 3) == pytest.approx(fmean(every), rel=1e-12)
 
 
-def test_reliability_counts_pairs_by_what_was_said_of_them() -> None:
+def judged(*standings: tuple[float, float, float, float], **more: Any) -> dict[str, Any]:
+    places = {"space": "small_cell", "budget": "none", "options": []}
+    return row("posterior", 0.0, standings=[*standings], **{**places, **more})
+
+
+def test_pairs_are_counted_by_what_is_said_of_their_order() -> None:
     far, near = 100.0, 0.1  # of an error: sure, and hardly more than a guess
     rows = [
-        row("posterior", 0.0, standings=[(90.0, 0.0, 1.0), (80.0, far, 1.0)]),  # right
-        row("posterior", 0.0, standings=[(80.0, 0.0, 1.0), (90.0, near, 1.0)]),  # wrong
-        row("posterior", 0.0, standings=[(80.0, 0.0, 1.0), (80.0, near, 1.0)]),  # neither
+        judged((90.0, 0.0, 1.0, 0.0), (80.0, far, 1.0, 0.0)),  # right
+        judged((80.0, 0.0, 1.0, 0.0), (90.0, near, 1.0, 0.0)),  # wrong
+        judged((80.0, 0.0, 1.0, 0.0), (80.0, near, 1.0, 0.0)),  # neither
     ]
-    guesses, sure = reliability(rows)
+    guesses, sure = tenths(orders(rows))
     assert (guesses[0], guesses[2]) == (2, 0.25)
     assert guesses[1] == pytest.approx(NormalDist().cdf(near / math.sqrt(2)))
     assert sure == (1, 1.0, 1.0)
+
+
+def test_options_are_counted_by_the_chance_that_the_best_member_has_them() -> None:
+    rows = [judged((1.0, 0.0, 1.0, 0.0), options=[(0.82, True), (0.86, False), (0.05, False)])]
+    assert calibration(rows)["the best member has the option"] == [
+        (1, 0.05, 0.0),
+        (2, pytest.approx(0.84), 0.5),
+    ]
+    assert not any(calibration([row("random", 0.0)]).values())
+
+
+def test_a_member_is_close_in_the_accuracy_that_a_loss_is_worth() -> None:
+    """Losses spread by 0.1 and are known; accuracies by 1 point: 1 % of 2 nats is 0.2 points."""
+    best = max(SPACES["small_cell"].accuracies(None))
+    standings = [(best, 2.0, 0.0, 0.9), (best - 2, 2.2, 0.0, 0.1)]
+    near, far = (best - 0.19, 2.0, 0.0, 0.6), (best - 0.21, 2.0, 0.0, 0.7)
+    for extra, said in ((near, 1.0), (far, 0.0)):
+        rows = [judged(*standings), judged(extra)]
+        spread = pstdev([best, best - 2, extra[0]]) / pstdev([2.0, 2.2, 2.0])
+        assert 0.19 < 0.02 * spread < 0.21
+        assert [*closeness(rows)] == [(0.9, 1.0), (0.1, 0.0), (extra[3], said)]
+
+
+@pytest.mark.parametrize("name", ["small_cell", "macro", "droppable"])
+def test_members_have_the_names_of_the_table(name: str) -> None:
+    space = SPACES[name]
+    if not space.file.exists():
+        pytest.skip(f"{name} has no table here")
+    for named in [*space.table()][:50]:
+        again = space.member_name(space.member(named))
+        twice = name == "droppable" and again in space.table()  # some of its networks are
+        assert again == named or twice
+    limit = space.limit("half")
+    worth = space.worth(space.best(limit))
+    assert worth == max(space.accuracies(limit))
 
 
 def test_programs_start_in_the_top_folder_as_documented() -> None:

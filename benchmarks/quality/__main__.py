@@ -22,12 +22,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from bayesnas.compiler.settings import STRATEGIES
 from bayesnas.dsl.amounts import amount_value
 from benchmarks.common import finish, need
-from benchmarks.quality.judge import Job, Row, best_of_random, reliability, run_all, summary
+from benchmarks.quality.calibration import calibration, draw_calibration, print_calibration
+from benchmarks.quality.judge import Job, Row, best_of_random, run_all, summary
 from benchmarks.quality.spaces import SPACES
 
 Table = Mapping[str, Row]
@@ -142,27 +141,6 @@ def print_worst(tables: Mapping[str, Table]) -> None:
             )
 
 
-def print_reliability(rows: Sequence[Row]) -> list[tuple[int, float, float]]:
-    """Whether what `posterior` says of the order of members is so."""
-    groups = reliability(rows)
-    for pairs, said, true in groups:
-        print(f"of {pairs:,} pairs said to be in order with {said:.0%}, {true:.0%} are")
-    return groups
-
-
-def draw_reliability(groups: Sequence[tuple[int, float, float]], pairs: str, file: Path) -> None:
-    """What is said against what is true, as a figure; areas are numbers of pairs."""
-    figure = Figure(figsize=(4.2, 4), layout="constrained")
-    axes = figure.subplots()
-    axes.plot([50, 100], [50, 100], color="#999999", linewidth=1, label="as sure as right")
-    said, true = ([100 * group[k] for group in groups] for k in (1, 2))
-    areas = [group[0] / max(n for n, _, _ in groups) * 160 for group in groups]
-    axes.scatter(said, true, s=areas, color="#2266aa", label=pairs)
-    axes.set(xlabel="said to be in order, %", ylabel="in order, %", xlim=(48, 102), ylim=(40, 102))
-    axes.legend(frameon=False, loc="lower right")
-    figure.savefig(file, metadata={"Date": None})
-
-
 def main() -> None:
     """Search with every strategy and seed on every space, and look up what was found."""
     options = parsed()
@@ -198,11 +176,11 @@ def main() -> None:
             for n, value in random[place].items():
                 print(f"best of {n} random members, each trained in full: {value:.2f} %")
     print_worst(tables)
-    groups = print_reliability(rows)
-    if options.figure and groups:
-        count = sum(pairs for pairs, _, _ in groups)
-        draw_reliability(groups, f"{count:,} pairs of judged members", options.figure)
-    finish("quality", quick=options.quick, tables=tables, random=random, reliability=groups)
+    sure = calibration(rows)
+    print_calibration(sure)
+    if options.figure:
+        draw_calibration(sure, options.figure)
+    finish("quality", quick=options.quick, tables=tables, random=random, calibration=sure)
 
 
 if __name__ == "__main__":

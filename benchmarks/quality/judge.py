@@ -11,10 +11,9 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cache
-from itertools import combinations
-from math import comb, hypot
+from math import comb
 from pathlib import Path
-from statistics import NormalDist, fmean, stdev
+from statistics import fmean, stdev
 from typing import Any, Final
 
 import torch
@@ -77,7 +76,9 @@ class Job:
 def run(job: Job) -> Row:
     """Search as the command line does; what was found, what it cost, what it is worth.
 
-    ``standings`` are of judged members in the table: accuracy, loss that is believed, its error.
+    ``standings`` are of judged members in the table: accuracy, loss that is believed, its error,
+    the chance to be within 1 % of the best's. ``options`` are of options: the chance that the best
+    member has it, and whether that of the table does.
     """
     torch.set_num_threads(1)
     space, key = SPACES[job.space], job.key
@@ -97,7 +98,11 @@ def run(job: Job) -> Row:
         names = ("gates.jsonl", "members.jsonl", "history.jsonl")
         gates, members, history = (logged(out / name) for name in names)
     member = frozenset(row["group"] for row in gates if row["removed_by"] in (None, "dead"))
-    worths = [(space.worth(frozenset(m["member"])), m["loss"], m["error"]) for m in members]
+    best = space.best(limit)
+    chances = {row["group"]: row["chance"] for row in gates} if members else {}
+    worths = [
+        (space.worth(frozenset(m["member"])), m["loss"], m["error"], m["close"]) for m in members
+    ]
     return key | {
         "member": space.member_name(member),
         "test": space.train(member, job.device, job.quick),
@@ -107,6 +112,7 @@ def run(job: Job) -> Row:
         "seconds": result["seconds"],
         "seconds_training": history[-1]["seconds_training"],
         "standings": [row for row in worths if row[0] is not None],
+        "options": [(chance, group in best) for group, chance in chances.items()],
     }
 
 
@@ -149,26 +155,6 @@ def best_of_random(accuracies: Sequence[float], n: int) -> float:
     order = sorted(accuracies, reverse=True)
     total = comb(len(order), n)
     return sum(comb(len(order) - 1 - k, n - 1) / total * best for k, best in enumerate(order))
-
-
-def reliability(rows: Sequence[Row]) -> list[tuple[int, float, float]]:
-    """How sure searches are of the order of two judged members, and how often they are right.
-
-    Of tenths of what is said: the number of pairs, the mean said, the share that is true. Errors
-    are taken to be independent.
-    """
-    pairs: dict[int, list[tuple[float, float]]] = defaultdict(list)
-    for row in rows:
-        for (worth, loss, error), (its_worth, other, its_error) in combinations(
-            row["standings"], 2
-        ):
-            sure = NormalDist().cdf(abs(other - loss) / max(hypot(error, its_error), 1e-12))
-            right = 0.5 if worth == its_worth else float((loss < other) == (worth > its_worth))
-            pairs[min(int(10 * sure), 9)].append((sure, right))
-    return [
-        (len(group), fmean(said for said, _ in group), fmean(true for _, true in group))
-        for _, group in sorted(pairs.items())
-    ]
 
 
 def summary(rows: Sequence[Row], accuracies: Sequence[float]) -> Mapping[str, Row]:

@@ -53,6 +53,19 @@ class JudgedSpace(ABC):
     def member_name(self, member: Member) -> str:
         """Its name in the table."""
 
+    @abstractmethod
+    def member(self, name: str) -> Member:
+        """That of a name in the table."""
+
+    def best(self, limit: int | None) -> Member:
+        """The member of the table with the highest accuracy inside a limit."""
+        inside = {
+            name: accuracy
+            for name, (accuracy, flops) in self.table().items()
+            if limit is None or flops <= limit
+        }
+        return self.member(max(inside, key=lambda name: inside[name]))
+
     def worth(self, member: Member) -> float | None:
         """The accuracy of a member; None where the table has it not."""
         accuracy, _ = self.table().get(self.member_name(member), (None, 0))
@@ -131,6 +144,10 @@ class TrainedSpace(JudgedSpace):
     def member_name(self, member: Member) -> str:
         """The number of the candidate of each searched edge."""
         return name_of(self.compiled, member)
+
+    def member(self, name: str) -> Member:
+        """That of a name in the table."""
+        return member_of(self.compiled, name)
 
 
 class SmallCell(TrainedSpace):
@@ -237,15 +254,22 @@ class Macro(JudgedSpace):
 
     def member_name(self, member: Member) -> str:
         """Of each layer, 0 identity, 1 or 2."""
-        space = member_space(self.compiled.graph)
         digits = []
-        for connection in space.connections:
-            options = list(connection.options)
-            if space.droppable(connection):
-                options.insert(0, "")  # only the residual is left
+        for options in self._layers:
             kept = [n for n, option in enumerate(options) if option in member]
             digits.append(str(kept[0] if kept else 0))
         return "".join(digits)
+
+    def member(self, name: str) -> Member:
+        """That of a name in the table."""
+        chosen = (options[int(digit)] for digit, options in zip(name, self._layers, strict=True))
+        return frozenset(option for option in chosen if option)
+
+    @cached_property
+    def _layers(self) -> list[list[str]]:
+        """Of each layer its options; an empty one first where the residual alone may be left."""
+        space = member_space(self.compiled.graph)
+        return [[*([""] if space.droppable(c) else []), *c.options] for c in space.connections]
 
 
 SPACES: dict[str, JudgedSpace] = {
