@@ -121,6 +121,21 @@ class Pieces(Subject):
         """The same: nothing else goes with them."""
         return self.sums(values)
 
+    @property
+    def sizes(self) -> Rows:
+        """How many weights each group has."""
+        return self.sums({name: torch.ones(g.shape) for name, (_, g) in self.numbers.items()})
+
+    def pull(self, alive: Tensor) -> dict[Strand, float]:
+        """By the weights that live in a tensor over their mean: a small one loses less of its own.
+
+        So do scores `of_the_rest`, and for the same reason.
+        """
+        living, sizes = self.split(alive), self.sizes
+        counts = {s: float((sizes[s] * living[s]).sum()) for s in self.strands}
+        mean = sum(counts.values()) / max(1, len(counts))
+        return {s: count / max(1.0, mean) for s, count in counts.items()}
+
     def spread(self, rows: Mapping[Strand, Tensor]) -> dict[str, Tensor]:
         """Of each weight, the number of its group."""
         return {
@@ -128,6 +143,26 @@ class Pieces(Subject):
             for name, (strand, groups) in self.numbers.items()
             if strand in rows
         }
+
+
+def of_the_rest(pieces: Pieces, amounts: Mapping[Strand, Tensor]) -> Rows:
+    """Amounts of groups as shares of what is left of their tensor once smaller ones went, a weight.
+
+    The last group of a tensor has a share of 1, so that none is emptied while another has much to
+    spare (Lee et al., ICLR 2021, who have single weights).
+
+    Args:
+        pieces: the groups.
+        amounts: of each, 0 or more: squares of weights, or of what the loss changes by.
+    """
+    result, sizes = {}, pieces.sizes
+    for strand, row in amounts.items():
+        amount, size = row.double(), sizes[strand].to(row).double().clamp_min(1)
+        order = (amount / size).argsort(descending=True, stable=True)
+        rest = torch.empty_like(amount)
+        rest[order] = amount[order].cumsum(0)
+        result[strand] = amount / rest.clamp_min(torch.finfo(rest.dtype).tiny) / size
+    return result
 
 
 @frozen

@@ -10,16 +10,22 @@ from torch import Tensor, nn
 
 from bayesnas.compiler.slices.ties import Strand
 from bayesnas.runtime.weights.choice import Scores
+from bayesnas.runtime.weights.families import Pieces, of_the_rest
 from bayesnas.runtime.weights.subject import Subject, by_mean, group_sums
 
 SCALING: Final = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
 
 
 def magnitude(subject: Subject) -> Scores:
-    """Root mean square of all that goes with a channel, in units of its strand's mean."""
+    """Root mean square of all that goes with a channel, in units of its strand's mean.
+
+    Of groups within tensors, squares as shares `of_the_rest`.
+    """
     with torch.no_grad():
         weights = dict(subject.module.named_parameters())
         squares = subject.all_sums({name: w.detach() ** 2 for name, w in weights.items()})
+        if isinstance(subject, Pieces):
+            return of_the_rest(subject, squares)
         counts = subject.all_sums({name: torch.ones_like(w) for name, w in weights.items()})
     return by_mean({s: (squares[s] / counts[s].clamp(min=1)).sqrt() for s in subject.strands})
 
@@ -28,7 +34,8 @@ def taylor(subject: Subject) -> Scores:
     """What the loss changes by to first order without a group, in units of its strand's mean.
 
     A channel is taken out where it is read, as by a gate (Molchanov et al. 2019); of the changes
-    on several batches it is the root of the sum of squares.
+    on several batches it is the root of the sum of squares; of groups within tensors, that sum as
+    shares `of_the_rest`.
     """
     weights = dict(subject.module.named_parameters())
     totals: dict[Strand, Tensor] = {}
@@ -39,6 +46,8 @@ def taylor(subject: Subject) -> Scores:
             products = {name: w * grad for (name, w), grad in pairs if grad is not None}
             for strand, row in subject.sums(products).items():
                 totals[strand] = totals.get(strand, torch.zeros_like(row)) + row**2
+    if isinstance(subject, Pieces):
+        return of_the_rest(subject, totals)
     return by_mean({strand: row.sqrt() for strand, row in totals.items()})
 
 

@@ -55,6 +55,11 @@ class Subject:
         """Of each parameter with groups, their numbers where they are, to broadcast."""
         return spread(self, rows)
 
+    def pull(self, alive: Tensor) -> dict[Strand, float]:
+        """How hard groups of each strand are shrunk, those alive [C] given: all alike."""
+        del alive
+        return dict.fromkeys(self.strands, 1.0)
+
     def rows(self, value: float = 0.0) -> Rows:
         """A number for each channel, in the type and on the device of the weights."""
         some = next(self.module.parameters())

@@ -13,8 +13,9 @@ of large numbers. omega_g ||w_g|| is how many of the weights the data determine 
 
 What is done otherwise, since the appendix of the paper is not to be had:
 
-- The likelihood is that of all N examples: H_i is N times the curvature of the mean loss, over the
-  strength of the penalty.
+- The likelihood is that of all N examples, or of 1 / lambda_w if that is said: H_i is so many times
+  the curvature of the mean loss. A penalty that grows by its course is no weaker likelihood: there
+  omega_g nears sqrt(sum_i H_i), and what the data need most would go first.
 - Weight decay is a prior as well, lambda of (16), and its curvature N lambda belongs to H_i: else a
   group that the data do not feel has H = 0, so omega = 0 and gamma without bound, and what is
   useless would never go.
@@ -104,7 +105,7 @@ class BayesNas(GroupLasso):
 
     def weights(self) -> Tensor:
         """An update: curvature, then gamma and omega that agree; omega by its strand's mean."""
-        subject, n = self.subject, self.problem.examples / self.strength
+        subject, n = self.subject, 1 / (self.problem.lambda_w or 1 / self.problem.examples)
         estimate = ESTIMATORS[self.problem.curvature]
         curvature = estimate(
             subject.module, self.problem.task, self.problem.batches(), subject.generator

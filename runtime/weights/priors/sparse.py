@@ -107,7 +107,8 @@ class Sparse(Prior):
     def _shrunk(self, norms: Tensor, rate: float) -> Tensor:
         """Factors of the groups: thresholds are in units of the strand's mean square at first."""
         split, first = self.subject.split, self.subject.split(self.first)
-        units = {s: row.square().mean().expand_as(row) for s, row in first.items()}
+        pull = self.subject.pull(norms > 0)
+        units = {s: (pull[s] * row.square().mean()).expand_as(row) for s, row in first.items()}
         thresholds = rate * self.strength * self.omega * self.subject.joined(units)
         most = 1 + 2 * len(norms) // self.problem.steps  # groups that may go at once
         ratios = (thresholds / norms.clamp_min(TINY))[norms > 0].sort(descending=True).values

@@ -22,8 +22,10 @@ from bayesnas.runtime.weights.families import (
     Prices,
     Weighing,
     masks,
+    of_the_rest,
     pieces_of,
 )
+from bayesnas.runtime.weights.importance import IMPORTANCES
 from bayesnas.runtime.weights.priors.registry import PRIORS, check_importance
 from bayesnas.runtime.weights.removal import state_paths
 from bayesnas.runtime.weights.subject import Subject
@@ -150,3 +152,53 @@ def test_operations_without_weights_of_their_own_cost_too() -> None:
     prices = Prices.of(compiled.graph, weights, state_paths(compiled))
     assert prices.cost({n: weights[n].numel() for n in prices.uses}) == graph_cost(compiled.graph)
     assert prices.cost(dict.fromkeys(prices.uses, 0)).flops == 8 * 50 * 12
+
+
+def test_amounts_are_shares_of_what_is_left_of_a_tensor() -> None:
+    """By a loop: of the groups that are as large or larger by weight, over its own weights."""
+    subject, _ = pieces("block")
+    generator = torch.Generator().manual_seed(1)
+    amounts = {s: torch.rand(s.size, generator=generator) for s in subject.strands}
+    found = of_the_rest(subject, amounts)
+    for strand in subject.strands:
+        sizes = subject.sizes[strand].tolist()
+        row = amounts[strand].double().tolist()
+        each = [amount / size for amount, size in zip(row, sizes, strict=True)]
+        for k, amount in enumerate(row):
+            rest = sum(other for other, one in zip(row, each, strict=True) if one >= each[k])
+            assert float(found[strand][k]) == pytest.approx(amount / rest / sizes[k])
+        assert max(s * x for s, x in zip(sizes, found[strand].tolist(), strict=True)) == 1
+    nothing = {s: torch.zeros(s.size) for s in subject.strands}
+    assert not any(row.any() for row in of_the_rest(subject, nothing).values())
+
+
+def test_a_small_tensor_is_not_emptied_while_a_large_one_has_much_to_spare() -> None:
+    subject, prices = pieces("weight")
+    weights = dict(subject.module.named_parameters())
+    with torch.no_grad():
+        for weight in weights.values():
+            weight.fill_(1.0)
+    present = {name: torch.ones_like(weights[name]) for name in prices.uses}
+    counts = {name: int(mask.sum()) for name, mask in present.items()}
+    limit = prices.rest + sum(counts.values()) // 2
+    budgets = [BudgetConstraint("parameters", limit)]
+    weighing = Weighing(subject, prices, present)
+    stays = weighing.fitting(IMPORTANCES["magnitude"](subject), budgets)
+    left = {name: int(mask.sum()) for name, mask in masks(subject, stays).items()}
+    least = min(counts, key=lambda name: counts[name])
+    assert left[least] == counts[least]
+    assert max(left.values()) - min(left.values()) < max(counts.values()) - min(counts.values())
+
+
+def test_tensors_are_pulled_by_the_weights_that_live_in_them() -> None:
+    subject, _ = pieces("kernel")
+    alive = torch.ones(subject.size, dtype=torch.bool)
+    first, second, *_ = subject.strands
+    subject.split(alive)[first][1:] = False
+    pull = subject.pull(alive)
+    sizes = subject.sizes
+    living = {s: float(sizes[s][0] if s is first else sizes[s].sum()) for s in subject.strands}
+    assert sum(pull.values()) == pytest.approx(len(pull))
+    assert pull[second] / pull[first] == pytest.approx(living[second] / living[first])
+    plain = Subject(subject.module, (), (first, second))
+    assert plain.pull(torch.ones(plain.size)) == {first: 1, second: 1}

@@ -97,6 +97,19 @@ def test_what_the_data_do_not_feel_has_a_penalty_by_weight_decay_alone() -> None
     assert (determined[[0, 2, 3, 4]] > 0).all()
 
 
+def test_a_stronger_penalty_is_no_weaker_likelihood() -> None:
+    """omega is that of all examples however far the course has driven the strength; or as told."""
+    _, _, given = problem()
+    prior = BayesNas(evolve(given, curvature="exact"))
+    omega = prior.weights()
+    prior.strength = 1e5
+    torch.testing.assert_close(prior.weights(), omega)
+    told = BayesNas(evolve(given, curvature="exact", lambda_w=1 / EXAMPLES))
+    torch.testing.assert_close(told.weights(), omega)
+    weaker = BayesNas(evolve(given, curvature="exact", lambda_w=100 / EXAMPLES))
+    assert not torch.allclose(weaker.weights(), omega)
+
+
 def test_gamma_of_a_channel_follows_from_those_before_and_behind_it() -> None:
     """(8) by a loop, in units of the living channels of each strand."""
     _, slices, given = problem()
