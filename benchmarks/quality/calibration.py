@@ -76,8 +76,8 @@ def options(rows: Sequence[Row]) -> Iterator[Said]:
 
 
 STATEMENTS: Final[Mapping[str, Callable[[Sequence[Row]], Iterator[Said]]]] = {
-    "one of two judged members is better": orders,
-    "a judged member is within 1 % of the best's loss": closeness,
+    "the better of two judged members": orders,
+    "within 1 % of the best's loss": closeness,
     "the best member has the option": options,
 }
 
