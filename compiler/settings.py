@@ -136,7 +136,7 @@ class TrainSettings:
     rate_decay: float = _number(
         0.97, 1e-6, 1, "factor of the rate: an epoch of `exponential`, a step of `steps`"
     )
-    rate_steps: str = _epochs("epochs after which `steps` lowers the rate")
+    rate_steps: str = _epochs("epochs after which `steps` lowers the rate, such as 30,60")
     warmup_epochs: int = _number(0, 0, 100_000, "in which the learning rate rises to its highest")
     momentum: float = _number(0.9, 0, 0.999, "of SGD; of AdamW the first beta")
     nesterov: str = _word("yes", ("yes", "no"), "the form of SGD's momentum")
