@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final, TypeVar
 
-from attrs import field, fields_dict, frozen
+from attrs import evolve, field, fields_dict, frozen
 
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span, quote, suggest
 
@@ -66,7 +66,7 @@ PRECISIONS = ("float32", "bfloat16")
 POLICIES = ("none", "trivial", "rand")
 CLASS_WEIGHTS = ("none", "balanced")
 RESULTS = ("scratch", "shared")
-EPOCHS: Final = r"\d+( *, *\d+)*"  # epochs, as text
+EPOCHS: Final = r"[0-9]{1,6}( *, *[0-9]{1,6})*"  # as text
 
 
 def _number(default: float, least: float, most: float, about: str) -> Any:
@@ -238,6 +238,13 @@ def epochs_of(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in text.split(",") if number)
 
 
+def shortened(settings: TrainSettings, epochs: int) -> TrainSettings:
+    """Those of a part of a training, whose rate falls at the same shares of its epochs."""
+    share = epochs / settings.epochs
+    steps = (max(1, round(step * share)) for step in epochs_of(settings.rate_steps))
+    return evolve(settings, epochs=epochs, rate_steps=", ".join(map(str, steps)))
+
+
 def _rise(numbers: Sequence[int]) -> bool:
     """Whether each number is above the one before it, the first above 0."""
     return all(a < b for a, b in pairwise((0, *numbers)))
@@ -266,9 +273,9 @@ def check_training(settings: TrainSettings) -> None:
     }
     remedies = {
         "`keep = best`": "hold examples out to judge by: `holdout = 0.1`",
-        "`rate_decay`": "write `schedule = exponential`",
+        "`rate_decay`": "write `schedule = exponential`, or `steps`",
         "`rate_steps`": "write `schedule = steps`",
-        "`schedule = steps`": 'say when: `rate_steps = "30, 60"`',
+        "`schedule = steps`": 'say when and how far: `rate_steps = "30, 60"`, `rate_decay = 0.1`',
     }
     found = [
         Diagnostic("D232", f"{name} does nothing here", help=remedies[name])

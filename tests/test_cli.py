@@ -597,7 +597,10 @@ def test_wrong_options(
     assert snapshot(here) == before
 
 
-@pytest.mark.parametrize("value", ["60,30", "30,30", "0", "-3", "1.5", "3 5", "often"])
+LONG = "1," + "9" * 5000
+
+
+@pytest.mark.parametrize("value", ["60,30", "30,30", "0", "-3", "1.5", "3 5", "often", LONG])
 def test_wrong_epochs_of_a_schedule(value: str, here: Path, run: Run, data: Path) -> None:
     write_tiny(here)
     before = snapshot(here)

@@ -113,7 +113,7 @@ class Pieces(Subject):
         result = self.rows()
         for name, (strand, groups) in self.numbers.items():
             if name in values:
-                at = groups.flatten().to(values[name].device)
+                at = groups.flatten().to(result[strand].device)
                 result[strand].index_add_(0, at, values[name].flatten().to(result[strand]))
         return result
 
@@ -148,8 +148,9 @@ class Pieces(Subject):
 def of_the_rest(pieces: Pieces, amounts: Mapping[Strand, Tensor]) -> Rows:
     """Amounts of groups as shares of what is left of their tensor once smaller ones went, a weight.
 
-    The last group of a tensor has a share of 1, so that none is emptied while another has much to
-    spare (Lee et al., ICLR 2021, who have single weights).
+    The fewer groups a tensor has left the higher are their shares, up to 1 of the last one, over
+    its weights: of groups of one size none is emptied while another tensor has much to spare (Lee
+    et al., ICLR 2021, who have single weights).
 
     Args:
         pieces: the groups.

@@ -6,7 +6,9 @@ those of what reads what it makes (BayesNAS, Zhou et al., ICML 2019):
     gamma = (1 / s + 1 / sum of s before + 1 / sum of s behind)^-1       (8)
 
 Groups of channels have their strands before and behind them, all channels of each. Groups within
-single tensors have the groups that make or read the channels they lie on.
+single tensors have the groups that make or read the channels they lie on. There a depthwise
+convolution is one more that makes its channel, though it stands behind the others, and the groups
+of a grouped one share their channels.
 """
 
 from __future__ import annotations

@@ -6,12 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from support import compile_text
 
 from bayesnas.commands.arguments import RECIPES
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.recipes import recipe_settings
-from bayesnas.compiler.settings import TrainSettings, check_training, layered, make_settings
+from bayesnas.compiler.settings import (
+    TrainSettings,
+    check_training,
+    epochs_of,
+    layered,
+    make_settings,
+    shortened,
+)
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.dsl.loader import packaged_recipes
 
@@ -183,3 +191,10 @@ def test_so_does_that_of_a_spec(block: str, left: dict[str, Any], tmp_path: Path
     path.write_text('import "recipes/pgnas_resnet50.nas"\n' + NET + f"train {{ {block} }}\n")
     found = compile_spec(path).settings("train")
     assert {name: v for name, v in found.items() if name.startswith("rate_")} == left
+
+
+def test_the_rate_of_a_part_of_a_training_falls_at_the_same_shares() -> None:
+    settings = make_settings(TrainSettings, recipe_settings("pgnas_densenet121"))
+    assert epochs_of(shortened(settings, 90).rate_steps) == (45, 70, 80)
+    assert epochs_of(shortened(settings, 1).rate_steps) == (1, 1, 1)
+    assert shortened(TrainSettings(), 7) == evolve(TrainSettings(), epochs=7)

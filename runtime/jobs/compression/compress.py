@@ -14,7 +14,7 @@ from torch import nn
 from bayesnas.compiler.artifacts.figure import write_figure
 from bayesnas.compiler.graph.cost import Cost, graph_cost
 from bayesnas.compiler.graph.model import BudgetConstraint
-from bayesnas.compiler.settings import TrainSettings, layered, make_settings
+from bayesnas.compiler.settings import TrainSettings, layered, make_settings, shortened
 from bayesnas.compiler.slices.figure import WIDTHS, draw_widths
 from bayesnas.compiler.slices.layers import Layer
 from bayesnas.compiler.space.latencies import Whole
@@ -158,6 +158,9 @@ def _begun(
     run = TrainedRun.open(folder)
     data, options = _with_data(run, options)
     settings = make_settings(TrainSettings, layered(run.training, values))
+    if "rate_steps" not in values and "epochs" in values:
+        whole = int(run.training.get("epochs", TrainSettings().epochs))
+        settings = shortened(evolve(settings, epochs=whole), settings.epochs)
     if settings.class_weights == "balanced":  # channels are judged by what is learned
         data = evolve(data, task=data.task.balanced(data.train.targets))
     return _Work(run, wanted, settings, options, data.to(pick_device(options.device)), clock).go()
@@ -231,12 +234,12 @@ class _Work:
         self.before = graph_cost(run.compiled.graph)
         parts = wanted.steps * (2 if self.learns else 1)
         each = max(1, settings.epochs // parts)
-        self.settings = evolve(settings, epochs=each)
+        self.settings = shortened(settings, each)
         # Of weights that are kept otherwise none would be exactly zero.
         self.judging = evolve(self.settings, average=0.0, keep="last")
         if wanted.importance == DRAWN:
             self.judging = evolve(self.judging, holdout=settings.holdout or HOLDOUT)
-        self.rest = evolve(settings, epochs=max(1, settings.epochs - (parts - 1) * each))
+        self.rest = shortened(settings, max(1, settings.epochs - (parts - 1) * each))
         self.clock: Clock | None = None  # of the removal at hand
         self.layers: dict[str, Layer] = {}
         self.told: list[dict[str, Any]] = []

@@ -317,7 +317,7 @@ def test_settings(
         (
             {"rate_decay": 0.9},
             "`rate_decay` does nothing here",
-            "write `schedule = exponential`",
+            "write `schedule = exponential`, or `steps`",
         ),
         (
             {"rate_steps": "3"},
@@ -327,7 +327,7 @@ def test_settings(
         (
             {"schedule": "steps"},
             "`schedule = steps` does nothing here",
-            'say when: `rate_steps = "30, 60"`',
+            'say when and how far: `rate_steps = "30, 60"`, `rate_decay = 0.1`',
         ),
     ],
     ids=["keep", "rate_decay", "rate_steps", "steps"],

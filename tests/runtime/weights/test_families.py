@@ -8,6 +8,7 @@ from itertools import product
 
 import pytest
 import torch
+from attrs import evolve
 from support import compile_text
 
 from bayesnas.compiler.graph.cost import graph_cost
@@ -200,5 +201,7 @@ def test_tensors_are_pulled_by_the_weights_that_live_in_them() -> None:
     living = {s: float(sizes[s][0] if s is first else sizes[s].sum()) for s in subject.strands}
     assert sum(pull.values()) == pytest.approx(len(pull))
     assert pull[second] / pull[first] == pytest.approx(living[second] / living[first])
+    elsewhere = evolve(subject, module=subject.module.to("meta"))  # as on a GPU
+    assert elsewhere.sizes[first].device.type == "meta"
     plain = Subject(subject.module, (), (first, second))
     assert plain.pull(torch.ones(plain.size)) == {first: 1, second: 1}
