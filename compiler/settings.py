@@ -264,22 +264,33 @@ def check_training(settings: TrainSettings) -> None:
     Raises:
         DiagnosticError: D232.
     """
-    idle = {
-        "`keep = best`": settings.keep == "best" and not settings.holdout,
-        "`rate_decay`": settings.rate_decay != TrainSettings().rate_decay
-        and settings.schedule not in ("exponential", "steps"),
-        "`rate_steps`": bool(settings.rate_steps) and settings.schedule != "steps",
-        "`schedule = steps`": settings.schedule == "steps" and not settings.rate_steps,
-    }
-    remedies = {
-        "`keep = best`": "hold examples out to judge by: `holdout = 0.1`",
-        "`rate_decay`": "write `schedule = exponential`, or `steps`",
-        "`rate_steps`": "write `schedule = steps`",
-        "`schedule = steps`": 'say when and how far: `rate_steps = "30, 60"`, `rate_decay = 0.1`',
-    }
+    schedule = settings.schedule
+    decayed = settings.rate_decay != TrainSettings().rate_decay
+    idle = (
+        (
+            "`keep = best`",
+            settings.keep == "best" and not settings.holdout,
+            "hold examples out to judge by: `holdout = 0.1`",
+        ),
+        (
+            "`rate_decay`",
+            decayed and schedule not in ("exponential", "steps"),
+            "write `schedule = exponential`, or `steps`",
+        ),
+        (
+            "`rate_steps`",
+            settings.rate_steps and schedule != "steps",
+            "write `schedule = steps`",
+        ),
+        (
+            "`schedule = steps`",
+            schedule == "steps" and not settings.rate_steps,
+            'say when and how far: `rate_steps = "30, 60"`, `rate_decay = 0.1`',
+        ),
+    )
     found = [
-        Diagnostic("D232", f"{name} does nothing here", help=remedies[name])
-        for name, nothing in idle.items()
+        Diagnostic("D232", f"{name} does nothing here", help=remedy)
+        for name, nothing, remedy in idle
         if nothing
     ]
     if found:

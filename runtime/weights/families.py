@@ -19,6 +19,7 @@ Those after the first two end in masks: weights that are zero, in a network as l
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from math import prod
 from typing import Final
 
@@ -121,15 +122,31 @@ class Pieces(Subject):
         """The same: nothing else goes with them."""
         return self.sums(values)
 
-    @property
+    @cached_property
     def sizes(self) -> Rows:
         """How many weights each group has."""
         return self.sums({name: torch.ones(g.shape) for name, (_, g) in self.numbers.items()})
 
+    def compared(self, squares: Mapping[Strand, Tensor]) -> Rows:
+        """As shares of what is left of their tensor once smaller groups went, a weight.
+
+        The fewer groups a tensor has left the higher are their shares, up to 1 of the last one,
+        over its weights: of groups of one size none is emptied while another tensor has much to
+        spare (Lee et al., ICLR 2021, who have single weights).
+        """
+        result = {}
+        for strand, row in squares.items():
+            square, size = row.double(), self.sizes[strand].to(row).double().clamp_min(1)
+            order = (square / size).argsort(descending=True, stable=True)
+            rest = torch.empty_like(square)
+            rest[order] = square[order].cumsum(0)
+            result[strand] = square / rest.clamp_min(torch.finfo(rest.dtype).tiny) / size
+        return result
+
     def pull(self, alive: Tensor) -> dict[Strand, float]:
         """By the weights that live in a tensor over their mean: a small one loses less of its own.
 
-        So do scores `of_the_rest`, and for the same reason.
+        So do scores, `compared`, and for the same reason.
         """
         living, sizes = self.split(alive), self.sizes
         counts = {s: float((sizes[s] * living[s]).sum()) for s in self.strands}
@@ -143,27 +160,6 @@ class Pieces(Subject):
             for name, (strand, groups) in self.numbers.items()
             if strand in rows
         }
-
-
-def of_the_rest(pieces: Pieces, amounts: Mapping[Strand, Tensor]) -> Rows:
-    """Amounts of groups as shares of what is left of their tensor once smaller ones went, a weight.
-
-    The fewer groups a tensor has left the higher are their shares, up to 1 of the last one, over
-    its weights: of groups of one size none is emptied while another tensor has much to spare (Lee
-    et al., ICLR 2021, who have single weights).
-
-    Args:
-        pieces: the groups.
-        amounts: of each, 0 or more: squares of weights, or of what the loss changes by.
-    """
-    result, sizes = {}, pieces.sizes
-    for strand, row in amounts.items():
-        amount, size = row.double(), sizes[strand].to(row).double().clamp_min(1)
-        order = (amount / size).argsort(descending=True, stable=True)
-        rest = torch.empty_like(amount)
-        rest[order] = amount[order].cumsum(0)
-        result[strand] = amount / rest.clamp_min(torch.finfo(rest.dtype).tiny) / size
-    return result
 
 
 @frozen

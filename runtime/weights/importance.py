@@ -10,32 +10,24 @@ from torch import Tensor, nn
 
 from bayesnas.compiler.slices.ties import Strand
 from bayesnas.runtime.weights.choice import Scores
-from bayesnas.runtime.weights.families import Pieces, of_the_rest
-from bayesnas.runtime.weights.subject import Subject, by_mean, group_sums
+from bayesnas.runtime.weights.subject import Subject, group_sums
 
 SCALING: Final = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
 
 
 def magnitude(subject: Subject) -> Scores:
-    """Root mean square of all that goes with a channel, in units of its strand's mean.
-
-    Of groups within tensors, squares as shares `of_the_rest`.
-    """
+    """The size of all that goes with a channel, or of a group, as its subject compares them."""
     with torch.no_grad():
         weights = dict(subject.module.named_parameters())
         squares = subject.all_sums({name: w.detach() ** 2 for name, w in weights.items()})
-        if isinstance(subject, Pieces):
-            return of_the_rest(subject, squares)
-        counts = subject.all_sums({name: torch.ones_like(w) for name, w in weights.items()})
-    return by_mean({s: (squares[s] / counts[s].clamp(min=1)).sqrt() for s in subject.strands})
+    return subject.compared(squares)
 
 
 def taylor(subject: Subject) -> Scores:
-    """What the loss changes by to first order without a group, in units of its strand's mean.
+    """What the loss changes by to first order without a group, as its subject compares them.
 
     A channel is taken out where it is read, as by a gate (Molchanov et al. 2019); of the changes
-    on several batches it is the root of the sum of squares; of groups within tensors, that sum as
-    shares `of_the_rest`.
+    on several batches the sum of squares is taken.
     """
     weights = dict(subject.module.named_parameters())
     totals: dict[Strand, Tensor] = {}
@@ -46,9 +38,7 @@ def taylor(subject: Subject) -> Scores:
             products = {name: w * grad for (name, w), grad in pairs if grad is not None}
             for strand, row in subject.sums(products).items():
                 totals[strand] = totals.get(strand, torch.zeros_like(row)) + row**2
-    if isinstance(subject, Pieces):
-        return of_the_rest(subject, totals)
-    return by_mean({strand: row.sqrt() for strand, row in totals.items()})
+    return subject.compared(totals)
 
 
 def norm_scale(subject: Subject) -> Scores:

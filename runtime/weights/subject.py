@@ -55,6 +55,13 @@ class Subject:
         """Of each parameter with groups, their numbers where they are, to broadcast."""
         return spread(self, rows)
 
+    def compared(self, squares: Mapping[Strand, Tensor]) -> Rows:
+        """Scores of groups of all strands by sums of squares: their roots over the strand's mean.
+
+        All groups of a strand have as many weights, so that means of squares say the same.
+        """
+        return by_mean({strand: row.sqrt() for strand, row in squares.items()})
+
     def pull(self, alive: Tensor) -> dict[Strand, float]:
         """How hard groups of each strand are shrunk, those alive [C] given: all alike."""
         del alive

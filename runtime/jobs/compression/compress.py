@@ -158,8 +158,8 @@ def _begun(
     run = TrainedRun.open(folder)
     data, options = _with_data(run, options)
     settings = make_settings(TrainSettings, layered(run.training, values))
-    if "rate_steps" not in values and "epochs" in values:
-        whole = int(run.training.get("epochs", TrainSettings().epochs))
+    if "rate_steps" not in values:  # those of the run are of its own epochs
+        whole = make_settings(TrainSettings, run.training).epochs
         settings = shortened(evolve(settings, epochs=whole), settings.epochs)
     if settings.class_weights == "balanced":  # channels are judged by what is learned
         data = evolve(data, task=data.task.balanced(data.train.targets))

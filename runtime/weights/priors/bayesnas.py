@@ -105,7 +105,8 @@ class BayesNas(GroupLasso):
 
     def weights(self) -> Tensor:
         """An update: curvature, then gamma and omega that agree; omega by its strand's mean."""
-        subject, n = self.subject, 1 / (self.problem.lambda_w or 1 / self.problem.examples)
+        subject, lambda_w = self.subject, self.problem.lambda_w
+        n = 1 / lambda_w if lambda_w else self.problem.examples
         estimate = ESTIMATORS[self.problem.curvature]
         curvature = estimate(
             subject.module, self.problem.task, self.problem.batches(), subject.generator

@@ -23,7 +23,6 @@ from bayesnas.runtime.weights.families import (
     Prices,
     Weighing,
     masks,
-    of_the_rest,
     pieces_of,
 )
 from bayesnas.runtime.weights.importance import IMPORTANCES
@@ -160,7 +159,7 @@ def test_amounts_are_shares_of_what_is_left_of_a_tensor() -> None:
     subject, _ = pieces("block")
     generator = torch.Generator().manual_seed(1)
     amounts = {s: torch.rand(s.size, generator=generator) for s in subject.strands}
-    found = of_the_rest(subject, amounts)
+    found = subject.compared(amounts)
     for strand in subject.strands:
         sizes = subject.sizes[strand].tolist()
         row = amounts[strand].double().tolist()
@@ -170,7 +169,7 @@ def test_amounts_are_shares_of_what_is_left_of_a_tensor() -> None:
             assert float(found[strand][k]) == pytest.approx(amount / rest / sizes[k])
         assert max(s * x for s, x in zip(sizes, found[strand].tolist(), strict=True)) == 1
     nothing = {s: torch.zeros(s.size) for s in subject.strands}
-    assert not any(row.any() for row in of_the_rest(subject, nothing).values())
+    assert not any(row.any() for row in subject.compared(nothing).values())
 
 
 def test_a_small_tensor_is_not_emptied_while_a_large_one_has_much_to_spare() -> None:
