@@ -5,9 +5,9 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from numbers import Integral, Number
+from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from attrs import evolve, field, frozen
 
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from bayesnas.runtime.runs.events import Listener
     from bayesnas.runtime.runs.record import RunOptions
 
+Setting: TypeAlias = "bool | int | float | str | Sequence[int]"  # of a search or a training
 Settings = TypeVar("Settings", SearchSettings, TrainSettings)
 _Key = TypeVar("_Key", bound=str)
 _Value = TypeVar("_Value")
@@ -144,7 +145,7 @@ def search(
     stream: bool = False,
     workers: int | None = None,
     listeners: Iterable[Listener] = (),
-    **settings: int | float | str,
+    **settings: Setting,
 ) -> Found:
     """Search a space for a network.
 
@@ -174,7 +175,8 @@ def search(
         workers: processes that decode image files; by default a core each.
         listeners: are called with an `Event` at the beginning, for every row of history.jsonl, and
             at the end.
-        settings: of the search, over those of the spec: ``strategy="random", epochs=1``.
+        settings: of the search, over those of the spec: ``strategy="random", epochs=1``; `yes` and
+            `no` may be True and False.
 
     Raises:
         DiagnosticError: a setting, the data or the folder is wrong, or the search has failed.
@@ -193,7 +195,7 @@ def search(
     compiled = compiled.priced(table)
     options = _options(data, out, seed, device, resume, force, read, listeners)
     with _temporary(options.out, out is None):
-        chosen = _settings(SearchSettings, compiled, settings)
+        chosen = _settings(SearchSettings, compiled, _plain(settings))
         result = run(Space(compiled, None, budgets, table), chosen, options)
     return Found(options.out, result, compile(options.out / "pruned.nas"))
 
@@ -219,7 +221,7 @@ def train(
     workers: int | None = None,
     recipe: str | Path | None = None,
     listeners: Iterable[Listener] = (),
-    **settings: int | float | str,
+    **settings: Setting,
 ) -> Trained:
     """Train a network from scratch and score it on the test part.
 
@@ -247,7 +249,7 @@ def train(
         recipe: settings over those of the spec, by a recipe's name or file: ``"quick"``.
         listeners: are called with an `Event` at the beginning, for every row of history.jsonl, and
             at the end.
-        settings: over both: ``epochs=10``.
+        settings: over both: ``epochs=10, nesterov=False, rate_steps=(30, 60)``.
 
     Raises:
         DiagnosticError: a setting, the data or the folder is wrong, or the training has failed.
@@ -262,7 +264,7 @@ def train(
     given = _given(resize, download, data_root, fit, target, level, stream, workers)
     read = _reading(data, given, standardise)
     options = _options(data, out, seed, device, resume, force, read, listeners)
-    values = layered(recipe_settings(str(recipe)) if recipe else {}, settings)
+    values = layered(recipe_settings(str(recipe)) if recipe else {}, _plain(settings))
     with _temporary(options.out, out is None):
         result = run(compiled, _settings(TrainSettings, compiled, values), options)
     return Trained(options.out, result, load_network(options.out))
@@ -378,9 +380,17 @@ def _options(
     return RunOptions(data, folder, int(seed), str(device), resume, force, read, tuple(listeners))
 
 
-def _plain(value: int | float | str) -> int | float | str:
-    """A number of NumPy's, which is none of Python's and no JSON, as one of those."""
-    return value.item() if isinstance(value, Number) and hasattr(value, "item") else value
+def _plain(settings: Mapping[str, Setting]) -> dict[str, int | float | str]:
+    """As a spec has them: `yes` for True, "30, 60" for (30, 60), numbers of NumPy's as Python's."""
+
+    def plain(value: Any) -> Any:
+        if hasattr(value, "dtype") and hasattr(value, "item"):
+            value = value.item()
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        return ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+    return {name: plain(value) for name, value in settings.items()}
 
 
 @contextmanager
@@ -400,7 +410,6 @@ def _settings(
 ) -> Settings:
     """The spec's settings with those given over them."""
     kind = "search" if cls is SearchSettings else "train"
-    given = {name: _plain(value) for name, value in given.items()}
     for name, value in given.items():
         check_setting(kind, name, value, None)
     settings = make_settings(cls, completed(layered(compiled.settings(kind), given)))

@@ -217,6 +217,17 @@ def test_numbers_of_numpy_and_devices_of_torch() -> None:
     assert (settings("run")["seed"], settings("run")["settings"]["draws"]) == (3, 2)
 
 
+def test_settings_as_python_has_them() -> None:
+    found = bayesnas.search(compile_text(ROWS), "npz:rows.npz", **LARGEST)
+    steps = {"schedule": "steps", "rate_decay": 0.1, "rate_steps": (1, 2)}
+    bayesnas.train(found, "npz:rows.npz", "run", epochs=3, nesterov=False, **steps)  # type: ignore[arg-type]
+    written = settings("run")["settings"]
+    assert (written["nesterov"], written["rate_steps"]) == ("no", "1, 2")
+    with pytest.raises(DiagnosticError) as caught:
+        bayesnas.train(found, "npz:rows.npz", "other", epochs=True)
+    assert caught.value.diagnostics[0].message == "invalid value `yes` of `epochs`"
+
+
 def test_a_folder_and_a_find_are_specs() -> None:
     found = bayesnas.search(compile_text(ROWS), "npz:rows.npz", "run", **LARGEST)
     again = bayesnas.compile("run")

@@ -10,12 +10,13 @@ from types import TracebackType
 from typing import Any, Final
 
 import torch
+from attrs import asdict
 from filelock import FileLock
 
 from bayesnas.compiler.objectives import Objective, read_objective
 from bayesnas.compiler.operations.plugins import loaded_plugins
 from bayesnas.compiler.pipeline import Compiled, compile_spec
-from bayesnas.compiler.settings import SearchSettings, TrainSettings
+from bayesnas.compiler.settings import OPTIONS, SearchSettings, TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.dsl.files import write_bytes, write_text
 from bayesnas.runtime.network.together.ranks import world
@@ -182,10 +183,7 @@ class Run:
             DiagnosticError: D414, naming what differs.
         """
         settings = _settings(self.out)
-        begun, record = (  # what changes no result may differ
-            {**one, "settings": {**one.get("settings", {}), "recompute": ""}}
-            for one in ({"objectives": {}, **settings}, record)
-        )
+        begun, record = _comparable({"objectives": {}, **settings}), _comparable(record)
         names = [*record, *(n for n in _STARTS if n in begun.keys() - record.keys())]
         differ = [n for n in names if n not in _MAY_DIFFER and begun.get(n) != record.get(n)]
         if differ:
@@ -331,6 +329,16 @@ def _settings(out: Path) -> dict[str, Any]:
 def _objectives(settings: Mapping[str, Any]) -> list[Objective]:
     """What the outputs of a run learn, by its settings."""
     return [read_objective(f"{port} = {t}") for port, t in settings.get("objectives", {}).items()]
+
+
+def _comparable(record: Mapping[str, Any]) -> dict[str, Any]:
+    """All that makes a run, but for what changes no result.
+
+    Settings that are newer than the run had no other value than their default.
+    """
+    kind = OPTIONS.get(record.get("command", ""))
+    defaults = asdict(kind()) if kind else {}
+    return {**record, "settings": {**defaults, **record.get("settings", {}), "recompute": ""}}
 
 
 def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

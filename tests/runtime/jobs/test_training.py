@@ -493,6 +493,21 @@ def test_another_training_is_not_resumed(
     assert snapshot(done[0]) == before
 
 
+def test_a_training_of_an_older_bayesnas_is_resumed_where_settings_have_come_since(
+    space: Compiled, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    result = run(space, folder, out, epochs=1)
+    record = json.loads((out / "settings.json").read_text("utf-8"))
+    del record["settings"]["rotate"]
+    (out / "settings.json").write_text(json.dumps(sealed(record)), "utf-8")
+    with pytest.raises(DiagnosticError) as caught:
+        run(space, folder, out, epochs=1, resume=True, rotate=5)
+    assert refusal(caught) == ("D414", f"the run in `{out}` differs in its settings", 2)
+    assert caught.value.diagnostics[0].notes[-1] == "`rotate`: 0.0, now 5.0"
+    assert run(space, folder, out, epochs=1, resume=True) == result
+
+
 def test_a_training_is_not_resumed_for_another_test_part(space: Compiled, tmp_path: Path) -> None:
     data, out = striped(tmp_path / "images", train=6, test=2), tmp_path / "out"
     run(space, data, out, epochs=1)
