@@ -10,7 +10,7 @@ from attrs import evolve
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.graph.walks import looked_up
 from bayesnas.compiler.pipeline import Compiled
-from bayesnas.compiler.settings import SearchSettings, TrainSettings, check_training
+from bayesnas.compiler.settings import SearchSettings, TrainSettings, check_training, epochs_of
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_all, quote
 from bayesnas.runtime.data.augmentation import Extra, augmentation_note
 from bayesnas.runtime.data.census import Census
@@ -114,6 +114,11 @@ def course_notes(settings: TrainSettings, graph: Graph) -> tuple[str, ...]:
             f"`warmup_epochs = {settings.warmup_epochs}` are all epochs there are, "
             f"{settings.epochs}: the learning rate rises to the end and never falls; "
             "`warmup_epochs = 0` leaves the rise out"
+        )
+    if late := [step for step in epochs_of(settings.rate_steps) if step >= settings.epochs]:
+        notes.append(
+            f"the learning rate does not fall after {' and '.join(map(str, late))} epochs, as "
+            f"`rate_steps` says: there are {settings.epochs}"
         )
     return (*notes,)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from attrs import evolve
 from support import compile_text, graph_of
 
 from bayesnas.compiler.graph.model import Graph
@@ -46,6 +47,16 @@ def test_drop_path_without_sums(plain: Graph) -> None:
 def test_a_warm_up_that_takes_all_epochs(plain: Graph) -> None:
     (note,) = course_notes(TrainSettings(epochs=2, warmup_epochs=2), plain)
     assert note.startswith("`warmup_epochs = 2` are all epochs there are, 2: ")
+
+
+def test_steps_of_the_rate_that_never_come(plain: Graph) -> None:
+    """A recipe of 90 epochs, shortened."""
+    settings = TrainSettings(epochs=31, schedule="steps", rate_steps="30, 60, 80")
+    (note,) = course_notes(settings, plain)
+    assert note == (
+        "the learning rate does not fall after 60 and 80 epochs, as `rate_steps` says: there are 31"
+    )
+    assert course_notes(evolve(settings, epochs=81), plain) == ()
 
 
 @pytest.mark.parametrize(
