@@ -204,8 +204,9 @@ def unlearned(
     constant = f"{task.quality_text(chance.quality)}, that of one answer for all examples"
     remedy = "train longer (`warmup_epochs`, `epochs`), or with another `learning_rate`"
     if max(qualities) <= chance.quality:
+        moved = "rose above" if task.scale > 0 else "fell below"
         return (
-            f"held-out {task.metric} never rose above {constant}: nothing was learned, and what "
+            f"held-out {task.metric} never {moved} {constant}: nothing was learned, and what "
             f"was found is arbitrary; {remedy}"
         )
     error = _by_chance(task, qualities[-1], chance, count)
@@ -213,7 +214,7 @@ def unlearned(
         return ""
     return (
         f"held-out {task.metric} ended at {task.quality_text(qualities[-1])}, "
-        f"{_not_clearly_above(task, chance, error, 'examples')}: the shared weights have learned "
+        f"{_not_clearly_better(task, chance, error, 'examples')}: the shared weights have learned "
         f"little to choose by; {remedy}"
     )
 
@@ -227,10 +228,11 @@ def _by_chance(task: Task, quality: float, chance: Score, count: int) -> float |
     return error if error and quality <= chance.quality + error else None
 
 
-def _not_clearly_above(task: Task, chance: Score, error: float, examples: str) -> str:
+def _not_clearly_better(task: Task, chance: Score, error: float, examples: str) -> str:
+    beyond = "above" if task.scale > 0 else "below"
     return (
-        f"not clearly above {task.quality_text(chance.quality)}, that of one answer for all "
-        f"{examples} (chance alone moves it by {task.quality_text(error)})"
+        f"not clearly {beyond} {task.quality_text(chance.quality)}, that of one answer for all "
+        f"{examples} (chance alone moves it by {task.quality_text(task.filed(error))})"
     )
 
 
@@ -247,5 +249,5 @@ def no_better(task: Task, score: Score, chance: Score | None, count: int, weight
     remedy = "train longer (`epochs`), or with another `learning_rate`"
     if not weighted and chance.quality * len(task.strata_names) > _LOPSIDED:
         remedy += ", or weigh rare classes more (`--option class_weights=balanced`)"
-    hardly = _not_clearly_above(task, chance, error, f"{count:,} examples")
+    hardly = _not_clearly_better(task, chance, error, f"{count:,} examples")
     return f"test {task.told(score)} is {hardly}: {remedy}"

@@ -24,6 +24,7 @@ from bayesnas.runtime.tasks.parts import (
 )
 from bayesnas.runtime.tasks.scores import Measures, Report, Score
 
+LARGEST: Final = 1e100  # a target, in its unit, and least of what it varies by: squares are finite
 _STRATA: Final = 10  # parts of equal size by the first target
 _LEAST: Final = 1e-3  # of a sigma that is estimated, in deviations of the targets
 _IN_A_STRATUM: Final = 5  # examples at least
@@ -85,6 +86,9 @@ class Regression(Task):
                 what = f"is {column[0]:g} in all examples"
                 remedy = "predict something that varies, and leave this out"
                 raise wrong(place, "D514", what, remedy)
+            if (most := np.ptp(column)) < 1 / LARGEST:
+                what = f"varies by {most:g} at most, which is too little to compute with"
+                raise wrong(place, "D514", what, "predict it in a smaller unit")
         called = tuple(names) or column_names(values.shape[1])
         unfitted = cls(called, (0.0,) * len(called), (1.0,) * len(called))
         return unfitted.fitted(torch.from_numpy(values))
@@ -325,4 +329,9 @@ def _numbers(array: Array, place: str) -> Array:
     if (bad := np.flatnonzero(~np.isfinite(values).all(axis=1))).size:
         what = f"has a number that is not finite in example {bad[0]} (counted from 0)"
         raise wrong(place, "D514", what, "leave out examples whose target is not known")
+    if (bad := np.flatnonzero((np.abs(values) > LARGEST).any(axis=1))).size:
+        row = values[bad[0]]
+        where = f"in example {bad[0]} (counted from 0)"
+        what = f"has {row[np.abs(row).argmax()]:g} {where}, which is too large"
+        raise wrong(place, "D514", what, "predict it in a larger unit")
     return values

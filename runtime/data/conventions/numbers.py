@@ -37,16 +37,30 @@ def numbers(place: str, array: Array) -> Array:
     if array.dtype != np.uint8:
         small = array.dtype.itemsize <= (4 if array.dtype.kind == "f" else 2)
         array = array.astype(np.float32 if small else np.float64)
-    with np.errstate(over="ignore"):  # networks compute in 32 bits
-        bad = ~np.isfinite(array.astype(np.float32)) if array.dtype != np.uint8 else array[:0]
-    if bad.any():
-        count = int(bad.sum())
-        first = int(np.flatnonzero(bad.reshape(len(bad), -1).any(axis=1))[0])
-        raise wrong(
-            place,
-            "D513",
-            f"has {count:,} numbers that are not finite" if count > 1 else "has a NaN or infinity",
-            "fill them in, or leave those examples out",
-            f"the first stands in example {first} (counted from 0)",
-        )
+    if array.dtype != np.uint8:
+        _check_range(place, array)
     return np.ascontiguousarray(array)
+
+
+def _check_range(place: str, array: Array) -> None:
+    """Refuse numbers that are not finite in 32 bits, in which networks compute.
+
+    Raises:
+        DiagnosticError: D513.
+    """
+    unknown = ~np.isfinite(array)
+    if unknown.any():
+        count = int(unknown.sum())
+        what = f"{count:,} numbers that are not finite" if count > 1 else "a NaN or infinity"
+        remedy = "fill them in, or leave those examples out"
+        raise wrong(place, "D513", f"has {what}", remedy, _first(unknown))
+    with np.errstate(over="ignore"):
+        large = ~np.isfinite(array.astype(np.float32))
+    if large.any():
+        what = f"has {array[large][0]:g}, which is too large for the 32 bits of a network's numbers"
+        raise wrong(place, "D513", what, "divide all by the same number", _first(large))
+
+
+def _first(bad: Array) -> str:
+    example = int(np.flatnonzero(bad.reshape(len(bad), -1).any(axis=1))[0])
+    return f"the first stands in example {example} (counted from 0)"

@@ -329,6 +329,12 @@ WRONG: dict[str, tuple[Arrays, str, str]] = {
                      "`y_test` in `F` has 1 numbers per example, `y` has 2"),
     "one number": (changed("y", lambda y: np.full(len(y), 0.5)), "D514",
                    "`y` in `F` is 0.5 in all examples"),
+    "a number too large": (changed("y", lambda y: np.where(np.arange(30) == 3, -1e300, y + 0.5)),
+                           "D514", "`y` in `F` has -1e+300 in example 3 (counted from 0), which is "
+                           "too large"),
+    "numbers too small": (changed("y", lambda y: (y + 0.5) * 1e-200), "D514",
+                          "`y` in `F` varies by 2e-200 at most, which is too little to compute "
+                          "with"),
     "soft labels": (changed("y", lambda y: 0.1 + 0.7 * np.eye(3)[y]), "D514",
                     "`y` in `F` has soft labels: shares of several classes"),
     "an empty column": (changed("y", lambda y: np.eye(4)[y]), "D514",
@@ -342,7 +348,8 @@ WRONG: dict[str, tuple[Arrays, str, str]] = {
     "infinity": (changed("x_test", put(-np.inf, 3)), "D513",
                  "`x_test` in `F` has 4 numbers that are not finite"),
     "too large": (changed("x", put(1e39, 5)), "D513",
-                  "`x` in `F` has 4 numbers that are not finite"),
+                  "`x` in `F` has 1e+39, which is too large for the 32 bits of a network's "
+                  "numbers"),
     "one part named": (changed("y", lambda y: np.array(["a", "b", "c"])[y]), "D514",
                        "`y_test` in `F` holds numbers, `y` texts"),
     "other names": ({**arrays(), "y": np.array(["a", "b", "c"])[arrays()["y"]],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from bayesnas.dsl.loader import load_text
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.examples import Part
 from bayesnas.runtime.data.loading import load_data
+from bayesnas.runtime.jobs.failures import unlearned
 from bayesnas.runtime.jobs.search import search as search_module
 from bayesnas.runtime.jobs.search.result import SearchResult
 from bayesnas.runtime.jobs.search.search import search
@@ -30,6 +32,7 @@ from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.strategies.bayesnas import penalised
 from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.tasks.classification import Classification
+from bayesnas.runtime.tasks.next_token import NextToken
 from bayesnas.runtime.tasks.scores import Score
 
 
@@ -467,6 +470,16 @@ def test_that_nothing_was_learned_is_said(
     err = capsys.readouterr().err
     assert ("that of one answer for all" in err) == bool(said)
     assert not said or f"note: held-out accuracy {said}" in err
+
+
+def test_a_perplexity_that_never_fell_is_said() -> None:
+    """What is better when less falls below."""
+    task = NextToken(("a", "b", "c", "d"))
+    rows = [task.entries("holdout", Score(math.log(p), -p)) for p in (5.0, 4.5)]
+    said = unlearned(task, Score(math.log(4), -4.0), rows, 100, weighted=False)
+    assert said.startswith("held-out perplexity never fell below 4.00, that of one answer for all")
+    better = [*rows, task.entries("holdout", Score(math.log(3), -3.0))]
+    assert unlearned(task, Score(math.log(4), -4.0), better, 100, weighted=False) == ""
 
 
 def test_a_minimum_that_was_missed_is_said_once(
