@@ -76,14 +76,19 @@ class Found:
         return self.compiled.loaded.source.text
 
     def network(self, seed: int = 0) -> nn.Module:
-        """The found network on the CPU with fresh weights, the same for the same seed."""
+        """The found network on the CPU with fresh weights, the same for the same seed.
+
+        Of several inputs it takes one tensor each, or those of a data set together:
+        ``network(data.test.inputs)``.
+        """
         import torch
 
         from bayesnas.runtime.network.kernels import layout
-        from bayesnas.runtime.network.modules import build
+        from bayesnas.runtime.network.modules import build, unbundling
 
         graph, origin = self.compiled.graph, self.compiled.loaded.source.name
-        return build(graph, origin, seed, layout=layout(graph, torch.device("cpu")))[0]
+        module, _ = build(graph, origin, seed, layout=layout(graph, torch.device("cpu")))
+        return unbundling(module, graph)
 
 
 @frozen
@@ -94,7 +99,8 @@ class Trained:
         folder: of the run; ``weights.pt`` and ``network.py`` lie there.
         result: its numbers.
         network: on the CPU, in evaluation mode; it takes inputs as the data have them: pixels as
-            uint8, or as floating point from 0 to 1; other numbers as they are.
+            uint8, or as floating point from 0 to 1; other numbers as they are. Of several inputs
+            it takes one tensor each, or those of a data set together.
     """
 
     folder: Path

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import bayesnas
 from bayesnas.cli import main
@@ -33,11 +35,13 @@ def test_every_step_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     write_flats()
     text = PAGE.read_text("utf-8")
     script, calls = re.findall(r"```py\n(.*?)```", text, re.DOTALL)
-    names = {"bayesnas": bayesnas}
+    names: dict[str, Any] = {"bayesnas": bayesnas}
     exec(compile(script, "scenes.py", "exec"), names)
     for line in re.findall(r"^ {4}bayesnas (.*)$", text, re.MULTILINE):
         words = shlex.split(line.partition("  #")[0])
         more = [word for option in FAST.get(words[0], ()) for word in ("--option", option)]
         assert main([*words, *more]) == 0, line
     exec(compile(calls.replace('* 2"}', '* 2"}, epochs=1'), "calls.py", "exec"), names)
+    one_by_one = names["trained"].network(*names["data"].test.inputs.ports.values())
+    torch.testing.assert_close((names["label"], names["mask"]), one_by_one)
     assert Path("scenes.onnx").exists()

@@ -44,14 +44,17 @@ def _check_names(
 ) -> None:
     """Refuse ports without data, and data without a port, among inputs or outputs."""
     if missing := [port for port in wanted if port not in given]:
-        has = f"it has {quote(given)}" if given else f"it has a single array of {kind}s"
+        notes: tuple[str, ...]
+        lacks, notes = f"no data for the {kind} {quote(missing)}", (f"it has {quote(given)}",)
+        if not given:
+            lacks, notes = f"a single array of {kind}s, the network has {quote(wanted)}", ()
         arrays = ", ".join(f"{port}=..." for port in wanted)
         raise DiagnosticError(
             Diagnostic(
                 "D520",
-                f"`{data.name}` has no data for the {kind} {quote(missing)}",
+                f"`{data.name}` has {lacks}",
                 span,
-                notes=(has,),
+                notes=notes,
                 help=f"name arrays by ports: `npz:FILE` of `numpy.savez(FILE, {arrays})`",
             )
         )

@@ -34,7 +34,7 @@ from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.network.device import pick_device
 from bayesnas.runtime.network.kernels import layout, layout_note
 from bayesnas.runtime.network.memory import TEST, AtOnce, Footprint
-from bayesnas.runtime.network.modules import build
+from bayesnas.runtime.network.modules import build, unbundling
 from bayesnas.runtime.network.training import non_finite, report_raw
 from bayesnas.runtime.runs.folder import Run
 from bayesnas.runtime.runs.ownership import FOUND, RESULT, WEIGHTS
@@ -309,12 +309,14 @@ def load_network(folder: str | Path, device: str = "cpu") -> nn.Module:
     """The trained network in a run's folder, in evaluation mode.
 
     It takes inputs as the data have them: pixels as uint8, or as floating point from 0 to 1; other
-    numbers as they are.
+    numbers as they are. Of several inputs it takes one tensor each, or those of a data set
+    together.
 
     Raises:
         DiagnosticError: D415 or D416 if there is no trained run in the folder.
     """
-    return TrainedRun.open(folder, device).network
+    trained = TrainedRun.open(folder, device)
+    return unbundling(trained.network, trained.compiled.graph)
 
 
 @plugins_named()

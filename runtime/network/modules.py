@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from bayesnas.compiler.emit.pytorch import Emitted, emit_torch
 from bayesnas.compiler.emit.schedule import schedule
 from bayesnas.compiler.graph.model import Graph
-from bayesnas.runtime.tasks.bundle import Inputs, tensors
+from bayesnas.runtime.tasks.bundle import Bundle, Inputs, tensors
 
 EMITTED: Final = "bayesnas_emitted"  # what networks call their module
 
@@ -57,6 +57,19 @@ def build(
     # Depthwise and dilated convolutions are several times faster channels last on a CPU;
     # it concerns kernels of two dimensions alone.
     return module.to(memory_format=layout), emitted
+
+
+def unbundling(module: nn.Module, graph: Graph) -> nn.Module:
+    """The network, which takes a `Bundle` for its inputs as well."""
+    ports = [graph.node(node).name for node in graph.root.inputs]
+
+    def unbundle(_module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(inputs) == 1 and isinstance(inputs[0], Bundle):
+            return tuple(inputs[0].ports[port] for port in ports)
+        return inputs
+
+    module.register_forward_pre_hook(unbundle)
+    return module
 
 
 def _contiguous(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

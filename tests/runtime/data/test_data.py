@@ -493,7 +493,7 @@ def test_cifar10_that_is_not_there(tmp_path: Path) -> None:
         (
             "network n(a: [1, 8, 8], b: [1, 8, 8]) -> (y: [1, 8, 8]) { {a, b} -> y }",
             "D520",
-            "`digits` has no data for the input `a` and `b`",
+            "`digits` has a single array of inputs, the network has `a` and `b`",
         ),
         (
             "network n(a: [1, 8, 8]) -> (y: [1, 8, 8]) { a -> y : relu }",
@@ -503,7 +503,7 @@ def test_cifar10_that_is_not_there(tmp_path: Path) -> None:
         (
             "network n(a: [1, 8, 8]) -> (y: [3], z: [3]) { a -> {y, z} : flatten >> linear(3) }",
             "D520",
-            "`digits` has no data for the output `y` and `z`",
+            "`digits` has a single array of outputs, the network has `y` and `z`",
         ),
     ],
 )
