@@ -94,9 +94,9 @@ def best_member(space: MemberSpace, values: Mapping[str, float], prices: Prices)
         prices: what the candidates cost.
     """
     weights = _weights(len(prices.budgets))
-    found = [m for w in weights if (m := _joint(space, values, prices, w))]
+    found = [m for w in weights if (m := _joint(space, values, prices, w)) is not None]
     if not found:  # the cheapest may fit, where sums of rounded prices do not
-        found = [m for w in weights if (m := _joint(space, {}, prices, w))]
+        found = [m for w in weights if (m := _joint(space, {}, prices, w)) is not None]
         random = Random(0)
         drawn = dict.fromkeys(space.draw(random) for _ in range(DRAWS))
         found += [member for member in drawn if prices.fit(member)]

@@ -30,6 +30,7 @@ from bayesnas.runtime.data.registry import Ports
 from bayesnas.runtime.jobs.deployed import AS_IT_IS, buffer_names, statistics_name
 from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.jobs.trained import TrainedRun
+from bayesnas.runtime.network.kernels import largest
 from bayesnas.runtime.network.modules import outputs_of
 from bayesnas.runtime.tasks.bundle import Inputs, bundled, mapped, tensors
 from bayesnas.runtime.tasks.interface import Units
@@ -76,7 +77,7 @@ def export(folder: Path, out: Path) -> Exported:
         subject = Subject.of(trained, mapped(shares, inputs)[:2])
         data, run = WRITERS[out.suffix](subject)
         batches = [inputs, *(inputs[k : k + 1] for k in range(len(inputs)))]
-        difference = max(_difference(subject.module, run, batch) for batch in batches)
+        difference = largest(_difference(subject.module, run, batch) for batch in batches)
     check_difference(difference)
     write_bytes(out, data)
     return Exported(out, difference, examples)
@@ -225,7 +226,7 @@ def _difference(module: nn.Module, run: Run, inputs: Inputs) -> float:
     with torch.no_grad():
         expected = outputs_of(module(*tensors(inputs)))
     found = outputs_of(run(*map(shares, tensors(inputs))))
-    return max(
+    return largest(
         float((y - right).abs().max() / right.abs().max().clamp_min(1e-12))
         for y, right in zip(found, expected, strict=True)
     )

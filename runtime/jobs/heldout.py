@@ -61,9 +61,8 @@ class HeldOut:
         if self.part is None or not due:
             return {}
         score = evaluate(learner.judged, self.data, self.part, self.at_once)
-        if self.settings.keep == "best" and (
-            self.best is None or score.quality >= self.best["quality"]
-        ):
+        best = -math.inf if self.best is None else self.best["quality"]
+        if self.settings.keep == "best" and score.quality >= best:  # which a NaN is not
             weights = {name: z.clone() for name, z in learner.kept.state_dict().items()}
             self.best = {"quality": score.quality, "epoch": epoch, "model": weights}
         return self.data.task.entries("holdout", score)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import faulthandler
 import json
+import math
 import os
 import platform
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from hashlib import sha256
@@ -225,9 +226,15 @@ def main(threads: int, table: Sequence[tuple[int, ...]]) -> None:
 def faults(table: Sequence[Kernel]) -> Iterator[str]:
     """The kernels that are wrong channels last, each in words."""
     for kernel in table:
-        wrong = max(error for size in _SIZES for error in _errors(kernel, size))
+        wrong = largest(error for size in _SIZES for error in _errors(kernel, size))
         if not wrong < TOLERANCE:
-            yield f"wrong by {wrong:.1%}: {kernel}"
+            amount = "NaN" if math.isnan(wrong) else f"{wrong:.1%}"
+            yield f"wrong by {amount}: {kernel}"
+
+
+def largest(errors: Iterable[float]) -> float:
+    """The largest of some; NaN if any is, which Python's `max` would lose."""
+    return float(torch.tensor([*errors], dtype=torch.float64).max())
 
 
 def _errors(kernel: Kernel, size: tuple[int, int, int]) -> Iterator[float]:

@@ -60,7 +60,7 @@ def build(
 
 
 def unbundling(module: nn.Module, graph: Graph) -> nn.Module:
-    """The network, which takes a `Bundle` for its inputs as well."""
+    """The network, which takes a `Bundle` for its inputs as well, where it has several."""
     ports = [graph.node(node).name for node in graph.root.inputs]
 
     def unbundle(_module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -68,7 +68,8 @@ def unbundling(module: nn.Module, graph: Graph) -> nn.Module:
             return tuple(inputs[0].ports[port] for port in ports)
         return inputs
 
-    module.register_forward_pre_hook(unbundle)
+    if len(ports) > 1:
+        module.register_forward_pre_hook(unbundle)
     return module
 
 

@@ -6,6 +6,7 @@ what goes. After the last update what is left meets the space's constraints.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from random import Random
@@ -302,8 +303,8 @@ class Strategy(ABC):
         """
         best = next(iter(members))
         if len(members) > 1:
-            scores = {member: self.net.judge(self.life.living(member)) for member in members}
-            best = min(scores, key=lambda member: (scores[member].loss, sorted(member)))
+            losses = {m: self.net.judge(self.life.living(m)).loss for m in members}
+            best = min(losses, key=lambda m: (math.isnan(losses[m]), losses[m], sorted(m)))
         return self.keep_only(best, "judged")
 
     def keep_only(self, member: Member, reason: str) -> Removal:

@@ -110,13 +110,15 @@ class Rises:
     Args:
         curvature: of the mean loss in the gates, H_cc [C].
         surgery: on the network as it is.
-        unknown: channels of strands that nothing in the subject reads [C], bool: of those that may
-            go each counts as the mean of the others.
+        unknown: channels of strands that nothing in the subject reads [C], bool: each counts as the
+            mean of the others that are left.
+        alive: which channels have not gone [C], bool.
     """
 
     curvature: Tensor
     surgery: Surgery
     unknown: Tensor
+    alive: Tensor
 
     @classmethod
     def of(
@@ -143,14 +145,20 @@ class Rises:
         surgery.remove((~alive).nonzero()[:, 0].tolist())
         read = {strand for rows in parts.values() for strand in rows}
         unknown = {s: torch.full((s.size,), s not in read) for s in subject.strands}
-        return cls(total, surgery, subject.joined(unknown).bool())
+        return cls(total, surgery, subject.joined(unknown).bool(), alive.clone())
 
     def now(self) -> Tensor:
         """In nats [C]."""
         rises = (self.curvature / 2 * self.surgery.shares()).clamp_min(TINY)
-        if self.unknown.all() or not self.unknown.any():
+        known = self.alive & ~self.unknown
+        if not known.any() or not self.unknown.any():
             return rises
-        return torch.where(self.unknown, rises[~self.unknown].mean(), rises)
+        return torch.where(self.unknown, rises[known].mean(), rises)
+
+    def remove(self, channel: int) -> None:
+        """Go on without a channel, by its number among those of all strands."""
+        self.alive[channel] = False
+        self.surgery.remove([channel])
 
 
 class Turns:
@@ -196,7 +204,7 @@ class Turns:
                 if channel is None:
                     return
                 self._take(channel, float(now[channel]))
-                rises.surgery.remove([channel])
+                rises.remove(channel)
                 excess = self._excess(self.counts)
 
     def _next(self, rises: Tensor, savings: list[float]) -> int | None:

@@ -179,7 +179,7 @@ class Removal:
 
         graph = self.compiled.graph
         judged = [Mask(loss(kept), kept_cost(graph, self.slices, kept), kept) for kept in different]
-        return sorted(judged, key=lambda mask: mask.loss)
+        return sorted(judged, key=lambda mask: (math.isnan(mask.loss), mask.loss))
 
     def _found(
         self,

@@ -5,6 +5,8 @@ A channel that has gone reads zero everywhere, and is held there: the weights ar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from attrs import evolve, frozen
 from torch import Tensor
@@ -14,6 +16,9 @@ from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.slices.counts import Kept
 from bayesnas.compiler.slices.groups import Slices, coupled_slices
 from bayesnas.compiler.slices.pace import Pace
+from bayesnas.compiler.slices.survival import Places, surviving
+from bayesnas.compiler.slices.ties import Channels as Axis
+from bayesnas.compiler.slices.ties import Run, Strand
 from bayesnas.compiler.space.choices import Member
 from bayesnas.compiler.space.members import prune_to
 from bayesnas.runtime.supernet.supernet import Supernet
@@ -50,10 +55,15 @@ class Channels:
         """What is left of the supernet with these operations."""
         graph = prune_to(self.net.graph, groups)
         slices = self.slices(graph)
-        shapes = {name: weight.shape for name, weight in self.net.module.named_parameters()}
-        tensors = sliced_at(self.paths, slices)
-        sliced = tuple(one for one in tensors if _fits(one, shapes.get(one.name)))
-        subject = Subject(self.net.module, sliced, slices.removable, generator=self.generator)
+        weights, left = dict(self.net.module.named_parameters()), surviving(self.net.graph, graph)
+        places = {f"{self.paths[place]}.{name}": axes for (place, name), axes in left.items()}
+        sliced = (
+            _whole(one, weights[one.name].shape, places.get(one.name, ()))
+            for one in sliced_at(self.paths, slices)
+            if one.name in weights
+        )
+        tensors = tuple(one for one in sliced if one is not None)
+        subject = Subject(self.net.module, tensors, slices.removable, generator=self.generator)
         return View(graph, slices, subject)
 
     def slices(self, graph: Graph) -> Slices:
@@ -79,7 +89,7 @@ class Channels:
 
         Args:
             view: what is left.
-            kept: channels that stay, or come back.
+            kept: channels that stay; what has gone is held at zero for good.
             layers: of the supernet as it is; without, nothing takes over.
         """
         if layers is not None:
@@ -97,9 +107,41 @@ class Channels:
             weights[name].mul_(mask)
 
 
-def _fits(sliced: Sliced, shape: torch.Size | None) -> bool:
-    """Whether a tensor has the channels that its axes say: a buffer, or a part, has not."""
-    if shape is None:
-        return False
-    pairs = zip(sliced.axes, shape, strict=False)
-    return all(not axis or sum(map(len, axis)) == size for axis, size in pairs)
+def _whole(sliced: Sliced, shape: torch.Size, places: Sequence[Places]) -> Sliced | None:
+    """A tensor of the supernet, of which a part is left: the rest are channels of no strand.
+
+    Args:
+        sliced: what lies along the axes of what is left.
+        shape: of the tensor.
+        places: along the axes, of what is left; nothing where all of it is.
+
+    Returns:
+        None if other channels lie between those of a run.
+    """
+    axes = list(sliced.axes)
+    for k, (axis, size) in enumerate(zip(sliced.axes, shape, strict=False)):
+        if axis and sum(map(len, axis)) != size:
+            if k >= len(places) or (padded := _padded(axis, size, places[k])) is None:
+                return None
+            axes[k] = padded
+    return evolve(sliced, axes=tuple(axes))
+
+
+def _padded(axis: Axis, size: int, places: Places) -> Axis | None:
+    """Runs at these places of an axis of so many, and runs of no strand between them."""
+    runs, end, taken = list[Run](), 0, 0
+
+    def fill(until: int, stretch: int) -> None:
+        if until > end:
+            even = stretch if (until - end) % stretch == 0 else 1
+            runs.append(Run(Strand((until - end) // even), even))
+
+    for run in axis:
+        own = places[taken : taken + len(run)]
+        if len(own) < len(run) or own[-1] - own[0] + 1 != len(run):
+            return None
+        fill(own[0], run.stretch)
+        runs.append(run)
+        end, taken = own[-1] + 1, taken + len(run)
+    fill(size, axis[-1].stretch)
+    return tuple(runs)

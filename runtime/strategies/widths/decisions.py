@@ -344,5 +344,5 @@ def _late(scores: Tensor, count: int) -> Tensor:
 
     Strands of the highest mean score come first, and each less soon with every channel it gets.
     """
-    mean = scores.mean().clamp(TINY, 1 / TINY)
+    mean = scores.mean().clamp(TINY, 1 / TINY) if len(scores) else TINY
     return -(torch.arange(count).to(scores) + 1) / mean

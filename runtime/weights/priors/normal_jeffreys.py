@@ -107,7 +107,8 @@ class VariationalDropout(_Rising):
         super().__init__(problem, START)
         assert isinstance(self.subject, Pieces), "of single weights"
         weights = dict(self.subject.module.named_parameters())
-        self.weights = {name: weights[name] for name in self.subject.numbers}
+        self.numbers = self.subject.numbers
+        self.weights = {name: weights[name] for name in self.numbers}
         with torch.no_grad():
             self.logits.sub_(self.log_alpha() - START)
         self._inside = False
@@ -134,7 +135,8 @@ class VariationalDropout(_Rising):
         if self._inside or not layer.training:
             return None
         own = {n: torch.zeros_like(w) for n, w in layer.named_parameters()}
-        own[parameter] = self.subject.spread(self.subject.split(self.logits.exp()))[name]
+        strand, groups = self.numbers[name]
+        own[parameter] = self.subject.split(self.logits)[strand].exp()[groups.to(outputs.device)]
         self._inside = True
         try:
             variance = functional_call(layer, own, tuple(z.square() for z in inputs))

@@ -218,6 +218,36 @@ def test_dropping_counts_its_value() -> None:
     assert (len(keeps), drops) == (len(free), frozenset())
 
 
+EDGES = [f"    x ~> h[{k}] : conv(3) | conv(1) | max_pool(3)" for k in range(4)]
+DROPPABLE = "\n".join(["    node h[4]", "    x -> h : skip", *EDGES, "    y = sum(h)"])
+
+
+@settings(max_examples=25)
+@given(st.data())
+def test_all_may_be_dropped(data: st.DataObject) -> None:
+    """The member of no candidates at all is one like the others."""
+    found = enumerated(network(DROPPABLE))
+    losses = st.integers(-9, 0 if data.draw(st.booleans()) else 2)
+    values = {option: float(data.draw(losses)) for option in sorted(found.space.candidates())}
+    member = best_member(found.space, values, found.prices())
+    assert member is not None
+    best = max(worth(found.space, values, m) for m in found.space.members())
+    assert worth(found.space, values, member) == best
+
+
+def test_a_budget_that_fits_the_member_of_no_candidates_alone() -> None:
+    found = enumerated(network(DROPPABLE))
+    budget = BudgetConstraint("parameters", found.fixed("parameters"))
+    values = dict.fromkeys(found.space.candidates(), 1.0)
+    pools = {option for option in found.space.candidates() if "pool" in option}
+    member = best_member(found.space, values, found.prices(budget))
+    assert member is not None
+    assert member <= pools  # which cost nothing
+    flops = BudgetConstraint("flops", found.fixed("flops"))
+    member = best_member(found.space, dict.fromkeys(values, -1.0), found.prices(budget, flops))
+    assert member == frozenset()
+
+
 @additive
 def test_unlimited_nothing_has_a_price(text: str) -> None:
     found = enumerated(text)

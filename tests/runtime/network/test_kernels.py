@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from bayesnas.runtime.network.kernels import (
     fault_of,
     faults,
     find_fault,
+    largest,
     layout,
     layout_note,
 )
@@ -84,6 +86,28 @@ class Shifted(Kernel):
 def test_a_wrong_gradient_is_found() -> None:
     wrong = Shifted(4, 8, 3, 2)
     assert list(faults([*TABLE[:2], wrong])) == [f"wrong by 10.0%: {wrong}"]
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_of_errors_a_nan_is_the_largest(place: int) -> None:
+    errors = [1e-9, 0.5, 1e-7]
+    assert largest(errors) == 0.5
+    errors[place] = math.nan
+    assert math.isnan(largest(errors))
+
+
+class Undefined(Kernel):
+    """A kernel whose gradient in the weight is no number."""
+
+    def __call__(self, z: Tensor, weight: Tensor) -> Tensor:
+        if weight.dtype == torch.float32:
+            weight = weight + (0 * weight).sqrt()
+        return super().__call__(z, weight)
+
+
+def test_a_gradient_that_is_no_number_is_found() -> None:
+    wrong = Undefined(4, 8, 3, 2)
+    assert list(faults([*TABLE[:2], wrong])) == [f"wrong by NaN: {wrong}"]
 
 
 @pytest.mark.parametrize(

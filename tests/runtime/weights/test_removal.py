@@ -185,9 +185,13 @@ def test_what_belongs_to_no_layer_passes_through() -> None:
     module = module_of(emit_torch(compiled.graph, "spec.nas", statistics="float64"))
     slices = coupled_slices(compiled.graph)
     kept = {slices.removable[0]: [0]}
-    narrowed = narrow(compiled, module.state_dict(), slices, kept)
+    numbers = torch.arange(1.0, 5.0, dtype=torch.float64).view(4, 1, 1)
+    state = {**module.state_dict(), "input_mean": numbers, "input_std": 2 * numbers}
+    narrowed = narrow(compiled, state, slices, kept)
     again = module_of(emit_torch(narrowed.compiled.graph, "spec.nas", statistics="float64"))
     again.load_state_dict(narrowed.state)
+    assert torch.equal(again.get_buffer("input_mean"), numbers)
+    assert torch.equal(again.get_buffer("input_std"), 2 * numbers)
 
 
 @pytest.mark.parametrize("name", TEXTS)

@@ -18,7 +18,7 @@ from bayesnas.runtime.weights.readers import RIDGE, ridged
 from bayesnas.runtime.weights.reconstruction import Reconstruction
 from bayesnas.runtime.weights.removal import masked, sliced_tensors
 from bayesnas.runtime.weights.subject import Subject
-from bayesnas.runtime.weights.turns import Trial, Turns, dues, evidence, over
+from bayesnas.runtime.weights.turns import Rises, Trial, Turns, dues, evidence, over
 
 TEXT = """\
 network net(x: [INPUTS]) -> (y: [1]) {
@@ -194,3 +194,28 @@ def test_costs_fall_by_equal_shares() -> None:
     ratios = [after / before for before, after in pairwise(costs)]
     assert ratios == pytest.approx([0.5**0.5] * 6)
     assert costs[-1] == 0.125
+
+
+def test_what_nothing_reads_counts_as_the_mean_of_what_is_left() -> None:
+    """It gets no cheaper when others go."""
+    compiled = compile_text(
+        "network net(x: [5]) -> (y: [2]) { x -> y : linear(4) >> linear(3) >> linear(2) }"
+    )
+    slices = coupled_slices(compiled.graph)
+    module, _ = build(compiled.graph, "net.nas", 0)
+    module.double().eval()
+    *read, _ = [one for one in sliced_tensors(compiled, slices) if one.name.endswith("weight")]
+    subject = Subject(module, (*read,), slices.removable)
+    inputs = torch.randn(32, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    task = Regression(("a", "b"), (0.0, 0.0), (1.0, 1.0))
+    layers = Reconstruction.of(module, subject.sliced, [inputs])
+    alive = torch.ones(subject.size, dtype=torch.bool)
+    rises = Rises.of(subject, task, [(inputs, torch.zeros(32, 2))], layers, alive)
+    unknown = rises.unknown
+    assert unknown.sum() == 3
+    for channel in (~unknown).nonzero()[:3, 0].tolist():
+        now = rises.now()
+        assert torch.equal(now[unknown], now[~unknown & rises.alive].mean().expand(3))
+        rises.remove(channel)
+    now = rises.now()
+    assert torch.equal(now[unknown], now[~unknown][-1:].expand(3))
