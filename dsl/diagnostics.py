@@ -95,6 +95,14 @@ class DiagnosticError(Exception):
         return render_all(self.diagnostics)
 
 
+def mistake(
+    code: str, message: str, span: Span | None, remedy: str, note: str = ""
+) -> DiagnosticError:
+    """One diagnostic, to be raised."""
+    notes = (note,) if note else ()
+    return DiagnosticError(Diagnostic(code, message, span, notes=notes, help=remedy))
+
+
 @define
 class Findings:
     """Diagnostics that are collected; at `MAX_FOUND` they are raised, as nobody reads more."""

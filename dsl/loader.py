@@ -12,7 +12,15 @@ from typing import TypeVar
 from attrs import evolve, frozen
 
 from bayesnas.dsl import tree
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span, nearest, quote
+from bayesnas.dsl.diagnostics import (
+    Diagnostic,
+    DiagnosticError,
+    Source,
+    Span,
+    mistake,
+    nearest,
+    quote,
+)
 from bayesnas.dsl.parsing.parser import check_length, parse
 
 MAX_BYTES = 1_000_000
@@ -225,7 +233,7 @@ class _Loader:
     def _import(self, statement: tree.Import, base: PurePosixPath, trail: tuple[str, ...]) -> None:
         path = PurePosixPath(statement.path)
         if path.is_absolute() or ".." in path.parts or "\\" in statement.path or not path.parts:
-            raise _import_error(
+            raise mistake(
                 "D110",
                 f"invalid import path `{statement.path}`",
                 statement.span,
@@ -234,7 +242,7 @@ class _Loader:
         name, source = self._locate(path, base, statement.span)
         if source.name in trail:
             circle = " -> ".join((*trail[trail.index(source.name) :], source.name))
-            raise _import_error(
+            raise mistake(
                 "D112",
                 f"`{statement.path}` imports itself",
                 statement.span,
@@ -253,7 +261,7 @@ class _Loader:
         local = self.folder / relative
         if os.path.isfile(local):  # noqa: PTH113 - likewise
             if not local.resolve().is_relative_to(self.folder.resolve()):
-                raise _import_error(
+                raise mistake(
                     "D110",
                     f"`{path}` leads out of the spec's folder through a link",
                     span,
@@ -265,7 +273,7 @@ class _Loader:
         packaged = files("bayesnas.dsl").joinpath("library", *path.parts)
         if os.path.isfile(str(packaged)):  # noqa: PTH113
             return str(path), Source(f"<library>/{path}", packaged.read_text(encoding="utf-8"))
-        raise _import_error(
+        raise mistake(
             "D111",
             f"nothing to import at `{path}`",
             span,
@@ -281,10 +289,3 @@ def _at(span: Span, action: Callable[[], T]) -> T:
         return action()
     except DiagnosticError as error:
         raise DiagnosticError(*(evolve(d, span=span) for d in error.diagnostics)) from None
-
-
-def _import_error(
-    code: str, message: str, span: Span, remedy: str, note: str = ""
-) -> DiagnosticError:
-    notes = (note,) if note else ()
-    return DiagnosticError(Diagnostic(code, message, span, notes=notes, help=remedy))

@@ -61,8 +61,8 @@ def unify(
 ) -> Family:
     """Numbers that vary become parameters; those that vary together become one.
 
-    ``known`` names columns of numbers that are already called something; ``taken`` are names that
-    mean something else where the parameters stand. Numbers whose hint is in ``sizes`` become
+    ``names_of`` names columns of numbers that are already called something; ``taken`` are names
+    that mean something else where the parameters stand. Numbers whose hint is in ``sizes`` become
     parameters even where they do not vary; where that says so, the first of the hint becomes one of
     its own.
     """

@@ -7,12 +7,12 @@ from collections.abc import Set as AbstractSet
 
 from attrs import frozen
 
-from bayesnas.compiler.expand.scopes import Motiflike, Scope, Selection, Unrolled, total, wrong
+from bayesnas.compiler.expand.scopes import Motiflike, Scope, Selection, Unrolled, total
 from bayesnas.compiler.program.definitions import OperationLike, Program
 from bayesnas.compiler.program.evaluate import LARGEST, evaluate
 from bayesnas.compiler.program.names import check_call, wrong_count
 from bayesnas.dsl import tree
-from bayesnas.dsl.diagnostics import DiagnosticError, quote, suggest
+from bayesnas.dsl.diagnostics import DiagnosticError, mistake, quote, suggest
 
 
 @frozen
@@ -78,7 +78,7 @@ def _stateless(motif: tree.Motif, states: int, call: tree.MotifCall) -> Diagnost
     ports = quote(p.name for p in motif.inputs[-states:])
     outputs = quote(p.name for p in motif.outputs)
     count = f"{len(motif.outputs)} output{'s' if len(motif.outputs) > 1 else ''}"
-    return wrong(
+    return mistake(
         "D238",
         f"a scan of `{motif.name}` begins with {states} states, and it has {count}",
         call.span,
@@ -136,7 +136,7 @@ def arguments(
 def _passed(program: Program, name: str, call: tree.MotifCall) -> tree.Motif:
     if name not in program.motifs:
         remedy = suggest(name, program.motifs, "pass the name of a motif")
-        raise wrong("D211", f"unknown motif `{name}`", call.span, remedy)
+        raise mistake("D211", f"unknown motif `{name}`", call.span, remedy)
     return program.motifs[name]
 
 
@@ -150,7 +150,7 @@ def reductions_of(statement: tree.Chain, length: int, values: Mapping[str, int])
     for expression in statement.reductions:
         index = evaluate(expression, values)
         if not 0 <= index < length:
-            raise wrong(
+            raise mistake(
                 "D223",
                 f"reduction at {index} of a chain of {length}",
                 expression.span,
@@ -214,10 +214,10 @@ def network_values(network: tree.Network, given: Mapping[str, int]) -> dict[str,
             has = f"its parameters are {quote(sorted(names))}" if names else "it has none"
             message = f"network `{network.name}` has no parameter `{name}`"
             remedy = suggest(name, names, "leave the `--set` out")
-            raise wrong("D410", message, network.span, remedy, has)
+            raise mistake("D410", message, network.span, remedy, has)
     for parameter in parameters:
         if parameter.name not in given and parameter.default is None:
             message = f"parameter `{parameter.name}` of network `{network.name}` has no value"
             remedy = f"give it one with `--set {parameter.name}=...`, or a default here"
-            raise wrong("D411", message, parameter.span, remedy)
+            raise mistake("D411", message, parameter.span, remedy)
     return complete(network, given)

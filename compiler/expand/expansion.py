@@ -22,7 +22,6 @@ from bayesnas.compiler.expand.scopes import (
     element,
     number_literal,
     total,
-    wrong,
 )
 from bayesnas.compiler.expand.walk import Named, Walk
 from bayesnas.compiler.graph.model import (
@@ -37,7 +36,7 @@ from bayesnas.compiler.graph.model import (
 from bayesnas.compiler.program.definitions import Program
 from bayesnas.compiler.program.evaluate import evaluate
 from bayesnas.dsl import tree
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, mistake
 
 
 def expand(program: Program, network: tree.Network, values: Mapping[str, int]) -> Graph:
@@ -109,7 +108,7 @@ class _Expander(Walk[Place]):
             identifier = scope.identifier(name)
             if identifier in scope.defined:
                 remedy = "define it once; more edges arrive with `->`"
-                raise wrong("D208", f"`{name}` is defined twice", target.reference.span, remedy)
+                raise mistake("D208", f"`{name}` is defined twice", target.reference.span, remedy)
             scope.defined.add(identifier)
             node = self.parts.nodes[identifier]
             self.parts.nodes[identifier] = evolve(node, merge=merge)  # type: ignore[arg-type]
@@ -170,7 +169,7 @@ class _Expander(Walk[Place]):
         if port.shape is not None:
             shape = tuple(evaluate(size, scope.values) for size in port.shape)
             if len(shape) not in (1, 2, 3) or min(shape) < 1:
-                raise wrong(
+                raise mistake(
                     "D222",
                     f"invalid shape {list(shape)} of `{port.name}`",
                     port.span,

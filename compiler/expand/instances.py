@@ -6,9 +6,10 @@ from attrs import evolve
 
 from bayesnas.compiler.expand.calls import Row
 from bayesnas.compiler.expand.parts import Place
-from bayesnas.compiler.expand.scopes import symbols, wrong
+from bayesnas.compiler.expand.scopes import symbols
 from bayesnas.compiler.program.evaluate import evaluate, substitute
 from bayesnas.dsl import tree
+from bayesnas.dsl.diagnostics import mistake
 
 
 def group_of(place: Place, row: Row, k: int, local: str) -> str:
@@ -74,7 +75,7 @@ def check_alike(row: Row, first: Row) -> None:
         differ = f"`{name}` is `{first.motifs[name].name}` and `{row.motifs[name].name}`"
     else:
         return
-    raise wrong(
+    raise mistake(
         "D229",
         f"shared instances of `{row.motif.name}` differ: {differ}",
         row.call.span,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from attrs import define, field
 
 from bayesnas.compiler.expand.calls import Row
-from bayesnas.compiler.expand.scopes import Scope, Selection, wrong
+from bayesnas.compiler.expand.scopes import Scope, Selection
 from bayesnas.compiler.graph.model import (
     BudgetConstraint,
     Edge,
@@ -24,7 +24,7 @@ from bayesnas.compiler.graph.model import (
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.compiler.program.limits import MAX_SIZE
 from bayesnas.dsl import tree
-from bayesnas.dsl.diagnostics import Span
+from bayesnas.dsl.diagnostics import Span, mistake
 
 
 @define
@@ -83,7 +83,7 @@ class Parts:
         self.size += count
         if self.size > 3 * MAX_SIZE:
             message = f"the spec expands past {MAX_SIZE:,} nodes, edges and turns of loops"
-            raise wrong("D224", message, span, "choose smaller sizes, or fewer instances")
+            raise mistake("D224", message, span, "choose smaller sizes, or fewer instances")
 
     def node(
         self,
@@ -101,7 +101,7 @@ class Parts:
         identifier = place.identifier(local)
         if identifier in self.nodes:
             where = self.nodes[identifier].span
-            raise wrong(
+            raise mistake(
                 "D208",
                 f"`{local}` is defined twice",
                 span,

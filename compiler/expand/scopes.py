@@ -10,7 +10,7 @@ from typing_extensions import assert_never
 
 from bayesnas.compiler.program.evaluate import evaluate
 from bayesnas.dsl import tree
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Span
+from bayesnas.dsl.diagnostics import Span, mistake
 
 Motiflike: TypeAlias = tree.Motif | tree.Network
 Connecting: TypeAlias = tree.Merge | tree.Transform | tree.Connect
@@ -146,7 +146,7 @@ def bundle_of(scope: Scope, statement: Connecting, unrolled: Unrolled) -> Bundle
 
 def _bound(index: int, reference: tree.Reference, most: int) -> int:
     if not 0 <= index <= most:
-        raise wrong(
+        raise mistake(
             "D223",
             f"index {index} of `{reference.name}` is out of range",
             reference.span,
@@ -174,11 +174,3 @@ def symbols(unrolled: Unrolled) -> dict[str, tree.Expression]:
     """Numbers for the loop variables around a statement."""
     span = unrolled.statement.span
     return {name: number_literal(value, span) for name, value in unrolled.loops.items()}
-
-
-def wrong(
-    code: str, message: str, span: Span | None, remedy: str, note: str = ""
-) -> DiagnosticError:
-    """One diagnostic, to be raised."""
-    notes = (note,) if note else ()
-    return DiagnosticError(Diagnostic(code, message, span, notes=notes, help=remedy))

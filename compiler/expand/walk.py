@@ -14,12 +14,12 @@ from typing import Generic, TypeAlias, TypeVar
 from typing_extensions import assert_never
 
 from bayesnas.compiler.expand.calls import Row, row_of
-from bayesnas.compiler.expand.scopes import Bundle, Scope, Selection, Unrolled, bundle_of, wrong
+from bayesnas.compiler.expand.scopes import Bundle, Scope, Selection, Unrolled, bundle_of
 from bayesnas.compiler.program.definitions import Program
 from bayesnas.compiler.program.evaluate import evaluate
 from bayesnas.compiler.program.limits import MAX_DEPTH, too_deep
 from bayesnas.dsl import tree
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, mistake
 
 Named: TypeAlias = tree.Declared | tree.Reference
 S = TypeVar("S", bound=Scope)
@@ -172,7 +172,7 @@ class Walk(ABC, Generic[S]):
         size = evaluate(node.size, values)
         if size < 0:
             message = f"`{node.name}` would have {size:,} nodes"
-            raise wrong("D222", message, node.span, "choose a size of 0 or more")
+            raise mistake("D222", message, node.span, "choose a size of 0 or more")
         self.make(scope, statement, node, range(size))
         scope.lists[node.name] = scope.lists.get(node.name, 0) + size
         return size
@@ -190,7 +190,7 @@ class Walk(ABC, Generic[S]):
         length = evaluate(chain.length, values)
         if length < 1:
             message = f"a chain of {length} motifs"
-            raise wrong("D222", message, chain.length.span, "chain 1 motif or more")
+            raise mistake("D222", message, chain.length.span, "chain 1 motif or more")
         for target in chain.targets:
             self.make(scope, chain, target, range(length))
             scope.lists[target.name] = length
@@ -218,7 +218,7 @@ class Walk(ABC, Generic[S]):
         count = evaluate(statement.count, values)
         if count < 1:
             message = f"`retain {count}` would leave nothing"
-            raise wrong("D222", message, statement.count.span, "retain 1 edge or more")
+            raise mistake("D222", message, statement.count.span, "retain 1 edge or more")
         self.retain(scope, statement, scope.lookups(statement.targets, values), count)
 
     def _budget(self, statement: tree.Budget, values: Mapping[str, int]) -> None:
@@ -227,7 +227,7 @@ class Walk(ABC, Generic[S]):
         if most < 1:
             timed = statement.cost == "latency"
             message = f"a budget of {'no' if timed else most} {statement.cost}"
-            raise wrong("D222", message, limit.span, f"allow {'1 us' if timed else '1'} or more")
+            raise mistake("D222", message, limit.span, f"allow {'1 us' if timed else '1'} or more")
         self.budget(statement, most)
 
     def _call(self, scope: S, unrolled: Unrolled, call: tree.MotifCall) -> None:

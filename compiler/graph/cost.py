@@ -66,6 +66,11 @@ def budgets_text(budgets: Iterable[BudgetConstraint]) -> str:
     return " and ".join(f"{b.cost} <= {cost_text(b.cost, b.limit)}" for b in budgets)
 
 
+def unmet_budgets(cost: Cost, budgets: Iterable[BudgetConstraint]) -> list[BudgetConstraint]:
+    """Those that a network of this cost does not meet."""
+    return [budget for budget in budgets if cost.of(budget.cost) > budget.limit]
+
+
 def edge_cost(edge: Edge) -> Cost:
     """Cost of one operation of a graph whose shapes are known."""
     return _total(edge.operation.stages)

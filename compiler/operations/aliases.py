@@ -80,7 +80,7 @@ def operation_help(name: str, names: Collection[str], otherwise: str) -> str:
 
 
 def parameter_of(name: str, names: Collection[str]) -> str | None:
-    """The parameter among ``known`` that an unknown one stands for elsewhere."""
+    """The parameter among ``names`` that an unknown one stands for elsewhere."""
     alias = _PARAMETER_OF.get(_plain(name))
     return alias if alias in names else None
 

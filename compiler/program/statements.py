@@ -181,7 +181,7 @@ class BodyChecker:
         motifs: set[str],
         names: set[str],
     ) -> None:
-        """Values of a motif's parameters: expressions, or names of motifs in ``known``.
+        """Values of a motif's parameters: expressions, or names of ``motifs``.
 
         Where the motif itself is a parameter (None), a name of either kind may be given.
         """

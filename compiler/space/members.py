@@ -16,6 +16,7 @@ from bayesnas.compiler.graph.cost import (
     graph_cost,
     network_costs,
     sum_of,
+    unmet_budgets,
 )
 from bayesnas.compiler.graph.model import BudgetConstraint, CostName, Graph
 from bayesnas.compiler.graph.prune import prune_graph
@@ -61,11 +62,6 @@ def dead_groups(graph: Graph, kept: Collection[str]) -> list[str]:
 def least_note(graph: Graph) -> str:
     """The least that is known to be had of each cost, for who asks for less."""
     return f"the smallest member found has {costs_text(reach(graph).smallest)}"
-
-
-def exceeds(cost: Cost, budget: BudgetConstraint) -> bool:
-    """Whether a network costs more than the budget allows."""
-    return cost.of(budget.cost) > budget.limit
 
 
 def group_costs(graph: Graph, name: CostName) -> dict[str, int]:
@@ -322,7 +318,7 @@ def check_budgets(graph: Graph) -> None:
     if not known:
         return
     extremes = reach(graph)
-    refused = [budget for budget in known if exceeds(extremes.smallest, budget)]
+    refused = unmet_budgets(extremes.smallest, known)
     if extremes.exact and refused:
         raise DiagnosticError(*(_out_of_reach(budget, extremes) for budget in refused))
 

@@ -9,7 +9,7 @@ from random import Random
 import numpy as np
 from attrs import evolve, frozen
 
-from bayesnas.compiler.graph.cost import Cost, graph_cost, network_costs
+from bayesnas.compiler.graph.cost import Cost, graph_cost, network_costs, unmet_budgets
 from bayesnas.compiler.graph.model import BudgetConstraint, Graph
 from bayesnas.compiler.space.choices import (
     Member,
@@ -19,7 +19,7 @@ from bayesnas.compiler.space.choices import (
     member_space,
 )
 from bayesnas.compiler.space.latencies import check_priced
-from bayesnas.compiler.space.members import Life, exceeds, prune_to
+from bayesnas.compiler.space.members import Life, prune_to
 
 BINS = 2000  # steps in which `best_member` counts a budget
 TRIES = 8  # tighter budgets it tries where costs do not add up
@@ -76,7 +76,7 @@ class Prices:
         if not self.budgets:
             return True
         cost = graph_cost(prune_to(self.graph, member))
-        return not any(exceeds(cost, budget) for budget in self.budgets)
+        return not unmet_budgets(cost, self.budgets)
 
 
 def best_member(space: MemberSpace, values: Mapping[str, float], prices: Prices) -> Member | None:

@@ -157,7 +157,7 @@ def tested_on(data: Data) -> dict[str, str]:
     return {"test_hash": data.test.fingerprint()}
 
 
-def parted(
+def training_split(
     data: Data, settings: TrainSettings, generator: torch.Generator
 ) -> tuple[Examples, Examples | None]:
     """The examples that train, and those held out, if any; first of what a run's seed draws."""
@@ -199,7 +199,7 @@ class _Training:
         self.learner = Learner(module, emitted, graph, settings, options.compiling)
         self.generator = torch.Generator().manual_seed(options.seed)
         torch.manual_seed(options.seed)  # for dropout
-        fit, held = parted(data, settings, self.generator)
+        fit, held = training_split(data, settings, self.generator)
         self.held = HeldOut(data, held, settings, at_once.forward(TEST))
         size, extra = settings.batch_size, Extra.of(settings)
         make_batches = Streams if self.carrying else Batches

@@ -37,7 +37,6 @@ NUMBER: Final[Schema] = {"type": "number"}  # finite
 ANY_NUMBER: Final[Schema] = {"type": "float"}
 DURATION: Final[Schema] = {"type": "number", "minimum": 0}
 COUNT: Final[Schema] = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
-OBJECT: Final[Schema] = {"type": "object"}
 NAMES: Final[Schema] = {"type": "array", "items": TEXT}
 
 

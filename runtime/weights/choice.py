@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 from attrs import frozen
 from torch import Tensor
 
-from bayesnas.compiler.graph.cost import Cost, cost_text
+from bayesnas.compiler.graph.cost import Cost, cost_text, unmet_budgets
 from bayesnas.compiler.graph.model import BudgetConstraint, CostName, Graph
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.slices.counts import Kept, kept_cost
@@ -130,15 +130,9 @@ def within(
     Raises:
         DiagnosticError: D609 (status 1) if the limits do not let it become as small.
     """
-    missed = missed_by(kept_cost(graph, slices, ranking.kept(0)), budgets)
-    if missed is not None:
-        raise DiagnosticError(_unmet(graph, slices, ranking, missed), status=1)
+    for budget in unmet_budgets(kept_cost(graph, slices, ranking.kept(0)), budgets):
+        raise DiagnosticError(_unmet(graph, slices, ranking, budget), status=1)
     return fitting(graph, slices, ranking, budgets, most)
-
-
-def missed_by(cost: Cost, budgets: Sequence[BudgetConstraint]) -> BudgetConstraint | None:
-    """The first of the budgets that are not met, if any."""
-    return next((b for b in budgets if cost.of(b.cost) > b.limit), None)
 
 
 def fitting(
@@ -151,7 +145,7 @@ def fitting(
     """What `within` gives where it is certain that the budgets can be met."""
 
     def fits(counts: Mapping[Strand, int]) -> bool:
-        return missed_by(kept_cost(graph, slices, ranking.best(counts)), budgets) is None
+        return not unmet_budgets(kept_cost(graph, slices, ranking.best(counts)), budgets)
 
     count = len(ranking.channels)
     enough, beyond = 0, 1 + (count if most is None else min(most, count))

@@ -126,9 +126,9 @@ def of_readers(
             for name, rows in sums.items():
                 part = parts.setdefault(name, {})
                 for strand, row in rows.items():
-                    exact = row.double().cpu()
-                    whole[strand] += exact
-                    part[strand] = part.get(strand, 0) + exact.square()
+                    wide = row.double().cpu()
+                    whole[strand] += wide
+                    part[strand] = part.get(strand, 0) + wide.square()
             total += subject.joined(whole).square()
             count += len(inputs)
     means = {name: {s: r / count for s, r in rows.items()} for name, rows in parts.items()}

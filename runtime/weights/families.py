@@ -27,7 +27,7 @@ import torch
 from attrs import field, frozen
 from torch import Tensor
 
-from bayesnas.compiler.graph.cost import Cost
+from bayesnas.compiler.graph.cost import Cost, unmet_budgets
 from bayesnas.compiler.graph.model import BudgetConstraint, Graph
 from bayesnas.compiler.graph.scans import turns
 from bayesnas.compiler.graph.walks import primitives_of
@@ -35,7 +35,7 @@ from bayesnas.compiler.operations.primitives import PRIMITIVES
 from bayesnas.compiler.slices.groups import Place
 from bayesnas.compiler.slices.ties import Strand
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote, suggest
-from bayesnas.runtime.weights.choice import Scores, missed_by, raised
+from bayesnas.runtime.weights.choice import Scores, raised
 from bayesnas.runtime.weights.subject import Rows, Subject, Values
 
 STRUCTURED: Final = ("channel", "filter")
@@ -282,9 +282,8 @@ class Weighing:
         first = {s: torch.zeros(s.size, dtype=torch.bool) for s in pieces.strands}
         for strand, row in first.items():
             row[scores[strand].argmax()] = True
-        missed = missed_by(self.cost(first), budgets)
-        if missed is not None:
-            raise DiagnosticError(_unmet(missed, self.cost(first), pieces.keep), status=1)
+        for budget in unmet_budgets(self.cost(first), budgets):
+            raise DiagnosticError(_unmet(budget, self.cost(first), pieces.keep), status=1)
         sizes = pieces.joined(pieces.sums(self.present)).double()
         uses = pieces.joined(
             pieces.sums({n: w * self.prices.uses[n] for n, w in self.present.items()})
@@ -295,8 +294,7 @@ class Weighing:
         count = len(order)
         for budget in budgets:
             each = uses if budget.cost == "flops" else sizes
-            least: int = getattr(none, budget.cost)
-            total = least + each[order].cumsum(0)
+            total = none.of(budget.cost) + each[order].cumsum(0)
             count = min(count, int((total <= budget.limit + 0.5).sum()))
         stay = torch.zeros(len(order), dtype=torch.bool)
         stay[order[:count]] = True
@@ -306,7 +304,7 @@ class Weighing:
 
 def _unmet(budget: BudgetConstraint, least: Cost, layers: Sequence[str]) -> Diagnostic:
     what = "parameters" if budget.cost == "parameters" else "FLOPs"
-    number: int = getattr(least, budget.cost)
+    number = least.of(budget.cost)
     note = f"with one group of each weight tensor, and all that is in no group, it has {number:,}"
     message = f"no mask leaves at most {budget.limit:,} {what}"
     return Diagnostic("D609", message, notes=(note,), help=raised(layers))

@@ -29,7 +29,7 @@ class Judge:
     """What judges groups of weights, and what bounds its choice.
 
     Args:
-        importance: a name of `IMPORTANCES` or `PRIORS`.
+        importance: a name of `IMPORTANCES`, `PRIORS` or `TURNS`.
         limits: of channels.
         budgets: what the smaller network may cost.
         seed: of what is drawn.
@@ -163,8 +163,7 @@ class Bounds:
         budgets = [b for b in due if self.whole.of(b.cost) > b.limit] or due
 
         def share(budget: BudgetConstraint) -> float:
-            now: int = getattr(cost, budget.cost)
-            first: int = getattr(self.whole, budget.cost)
+            now, first = cost.of(budget.cost), self.whole.of(budget.cost)
             return (now - budget.limit) / max(1, first - budget.limit)
 
         return over(map(share, budgets)) if budgets else 1.0

@@ -30,7 +30,7 @@ from bayesnas.runtime.jobs.compression.pacing import Clock
 from bayesnas.runtime.jobs.compression.removal import Removal
 from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.jobs.start import Start
-from bayesnas.runtime.jobs.train import TrainResult, parted, train
+from bayesnas.runtime.jobs.train import TrainResult, train, training_split
 from bayesnas.runtime.jobs.trained import TrainedRun, own_weights
 from bayesnas.runtime.network.device import pick_device
 from bayesnas.runtime.runs.ownership import (
@@ -307,7 +307,7 @@ class _Work:
         start = Start(removal.bounds.state, self._made(number), self._times(), {}, prior)
         train(removal.compiled, self.judging, of_part(self.options, out), start)
         generator = torch.Generator().manual_seed(self.options.seed)
-        parts = parted(self.data, self.judging, generator)
+        parts = training_split(self.data, self.judging, generator)
         return removal.judged(priors[0], own_weights(TrainedRun.open(out)), parts)
 
     def _train(self, cut: Cut, removed: Score, number: int, out: Path, last: bool) -> TrainResult:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from attrs import evolve, frozen
 
+from bayesnas.compiler.graph.cost import unmet_budgets
 from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import SearchSettings, searches_widths
@@ -22,7 +23,6 @@ from bayesnas.runtime.jobs.compression.pacing import Clock
 from bayesnas.runtime.runs.ownership import LATENCIES
 from bayesnas.runtime.runs.seals import text_hash
 from bayesnas.runtime.strategies.widths.costs import least_member, too_small
-from bayesnas.runtime.weights.choice import missed_by
 
 
 @frozen
@@ -136,7 +136,7 @@ def priced(
     slices = space.clock.slices if space.clock else coupled_slices(space.wanted.graph)
     least = least_member(members, prices, slices, prices.budgets)
     assert least is not None, "a space without members has been refused"
-    if missed_by(least[1], prices.budgets):
+    if unmet_budgets(least[1], prices.budgets):
         raise too_small(prices.budgets, least[1], status=2)
     return space, prices
 

@@ -42,7 +42,7 @@ class Timer(Protocol):
 
 def share_of(cost: Cost, budgets: Sequence[BudgetConstraint]) -> float:
     """Of the budget that it takes most of."""
-    return max((getattr(cost, b.cost) / max(1, b.limit) for b in budgets), default=0.0)
+    return max((cost.of(b.cost) / max(1, b.limit) for b in budgets), default=0.0)
 
 
 def least_member(

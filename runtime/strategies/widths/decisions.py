@@ -19,7 +19,7 @@ import torch
 from attrs import evolve, frozen
 from torch import Tensor
 
-from bayesnas.compiler.graph.cost import Cost
+from bayesnas.compiler.graph.cost import Cost, unmet_budgets
 from bayesnas.compiler.graph.model import BudgetConstraint, Graph
 from bayesnas.compiler.slices.counts import Kept, kept_cost, kept_costs
 from bayesnas.compiler.slices.groups import sources_of
@@ -41,7 +41,7 @@ from bayesnas.runtime.strategies.bayesnas.updates import entropy
 from bayesnas.runtime.strategies.widths.channels import Channels, View
 from bayesnas.runtime.strategies.widths.costs import Timer, least_member, share_of, too_small
 from bayesnas.runtime.supernet.supernet import Supernet
-from bayesnas.runtime.weights.choice import Limits, Ranking, fitting, missed_by
+from bayesnas.runtime.weights.choice import Limits, Ranking, fitting
 from bayesnas.runtime.weights.curvature import gradient_of_channels
 from bayesnas.runtime.weights.gated import believed
 from bayesnas.runtime.weights.neighbours import StrandNeighbours
@@ -139,7 +139,7 @@ class Widths:
     def possible(self, space: MemberSpace) -> bool:
         """Whether there is a member, and one that meets the budgets at some widths."""
         least = least_member(space, self.prices, self.slices, self.budgets)
-        return least is not None and not missed_by(least[1], self.budgets)
+        return least is not None and not unmet_budgets(least[1], self.budgets)
 
     def settle(self, groups: Member, gates: Tensor) -> None:
         """The channels of what stays, each for itself where it was tied before.
@@ -255,7 +255,7 @@ class Widths:
         cost = kept_cost(prune_to(self.net.graph, best), view.slices, kept)
 
         def limit(budget: BudgetConstraint) -> int:
-            now: int = getattr(cost, budget.cost)
+            now = cost.of(budget.cost)
             share = min(1.0, budget.limit / max(1, now))
             return max(budget.limit, int(now * share ** (1 / rounds_left)))
 
@@ -278,7 +278,7 @@ class Widths:
         narrowest = {strand: channels[:1] for strand, channels in kept.items()}
         for member in self._members(space, worth, prices):
             cost = kept_cost(prune_to(self.net.graph, member), view.slices, narrowest)
-            if not missed_by(cost, budgets):
+            if not unmet_budgets(cost, budgets):
                 return member
         raise too_small(self.budgets, self._least(space)[1])
 
