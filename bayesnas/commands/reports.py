@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -171,10 +172,26 @@ def _name(prediction: Prediction) -> str:
     return f"{prediction.file}{where}"
 
 
-def prediction_rows(prediction: Prediction) -> Iterator[Sequence[Any]]:
-    """Rows for CSV: file, example (0 for an image), rank from 1, answer."""
-    for rank, answer in enumerate(prediction.answers, 1):
-        yield (str(prediction.file), prediction.example or 0, rank, *answer)
+def _of_several(task: Task) -> bool:
+    from bayesnas.runtime.tasks.several import Several
+
+    return isinstance(task, Several)
+
+
+def prediction_header(task: Task) -> Sequence[str]:
+    """The columns of `prediction_rows`."""
+    output = ("output",) if _of_several(task) else ()
+    return ("file", "example", *output, "rank", *task.answer_columns)
+
+
+def prediction_rows(prediction: Prediction, task: Task) -> Iterator[Sequence[Any]]:
+    """Rows for CSV: file, example (0 for an image), output if of several, rank from 1, answer."""
+    ranks: Counter[str] = Counter()
+    for name, number in prediction.answers:
+        output, _, answer = name.partition(": ") if _of_several(task) else ("", "", name)
+        ranks[output] += 1
+        place = [str(prediction.file), prediction.example or 0, *([output] if output else [])]
+        yield (*place, ranks[output], answer, number)
 
 
 def csv_text(rows: Iterable[Sequence[Any]]) -> str:

@@ -343,6 +343,8 @@ def _keyword(situation: _Situation) -> Diagnostic | None:
     word = situation.token.text
     if word not in KEYWORDS or "NAME" not in situation.accepted:
         return None
+    if situation.gap[1] != situation.token.start and AT_A_STATEMENT not in situation.accepted:
+        return None  # it begins a line, and something is missing at the end of the one before
     message = f"`{word}` is a keyword and cannot be a name"
     return _diagnostic(situation, message, f"choose another name, such as `{word}_1`")
 

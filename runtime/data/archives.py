@@ -131,4 +131,6 @@ def member(place: str, file: Mapping[str, Array], key: str) -> Array:
 def reason_of(error: Exception) -> str:
     """What an error of another library says, as a note."""
     text = (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__
+    if "allow_pickle" in text:  # what numpy says of all that it does not know
+        return "it does not begin as such a file does"
     return text[:1].lower() + text[1:]

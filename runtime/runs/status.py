@@ -100,9 +100,8 @@ def status_of(out: Path) -> Status:
         state = "at work"
     elif result:
         state = "finished"
-    return Status(
-        state, settings["command"], pace, time.time() - said, rows[-1] if rows else {}, result
-    )
+    command = "compress" if settings.get("compression") else settings["command"]
+    return Status(state, command, pace, time.time() - said, rows[-1] if rows else {}, result)
 
 
 def runs_below(folder: Path) -> list[Path]:

@@ -20,6 +20,7 @@ from bayesnas.commands.arguments import (
 )
 from bayesnas.commands.reports import (
     csv_text,
+    prediction_header,
     prediction_line,
     prediction_rows,
     report_csv,
@@ -151,7 +152,7 @@ def _say_predictions(
 
     faults = []
     if csv:
-        put(csv_text([("file", "example", "rank", *task.answer_columns)]))
+        put(csv_text([prediction_header(task)]))
     for outcome in outcomes:
         if isinstance(outcome, Fault):
             faults.append(outcome)
@@ -159,7 +160,7 @@ def _say_predictions(
         if folder is not None:
             folder.write(outcome)
         if csv:
-            put(csv_text(prediction_rows(outcome)))
+            put(csv_text(prediction_rows(outcome, task)))
         else:
             say(prediction_line(outcome, task))
     return faults

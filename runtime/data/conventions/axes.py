@@ -50,10 +50,10 @@ def rearrangement(own: Shape, wanted: Shape) -> Rearrangement | None:
     if len(own) > 1 and (own[-1], *own[:-1]) == wanted:
         return Rearrangement((axes[-1], *axes[:-1]), "the channels stand last, and are moved first")
     if len(wanted) > 1 and (1, *own) == wanted:
-        return Rearrangement((None, *axes), "they are taken as a single channel")
+        return Rearrangement((None, *axes), "each is taken as a single channel")
     if len(wanted) == 1 and tuple(size for size in own if size != 1) == wanted:
         kept = tuple(axis for axis in axes if own[axis] != 1)
-        return Rearrangement(kept, "they are taken as vectors")
+        return Rearrangement(kept, "each is taken as a vector")
     return None
 
 

@@ -93,10 +93,12 @@ def _none_to_train(root: Path) -> DiagnosticError:
     if not root.is_dir():
         remedy = "name the folder that holds `train/CLASS/*.png`, or the class folders"
         return no_folder(root, remedy)
-    remedy = "lay out `PATH/train/CLASS/*.png` and `PATH/test/CLASS/*.png`"
+    remedy = "lay out `PATH/train/CLASS/*.png` and `PATH/test/CLASS/*.png`, or class folders alone"
     if _images_beside(root):
         remedy = f"put images into a folder for each class: `{root / 'CLASS'}/*.png`"
-    return DiagnosticError(Diagnostic("D502", f"no folder `{root / 'train'}`", help=remedy))
+    empty = not any(root.iterdir())
+    message = f"`{root}` is empty" if empty else f"no folder `{root / 'train'}`"
+    return DiagnosticError(Diagnostic("D502", message, help=remedy))
 
 
 def _images_beside(root: Path) -> bool:

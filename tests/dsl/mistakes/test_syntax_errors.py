@@ -403,6 +403,16 @@ STATEMENTS = {
         "missing value before `)`",
         "a value is a whole number, a parameter, or an expression of them",
     ),
+    "x = a :§\n  node h": (
+        "D101",
+        "missing operation before the end of the line",
+        "an operation is written like `conv(3)` or `relu`",
+    ),
+    "retain 1 into§\n  node h": (
+        "D101",
+        "missing name before the end of the line",
+        "a name is letters (a to z), digits and `_`, begins with no digit, and is no keyword",
+    ),
     "a -> c : conv((1 + 2)\n§}": ("D103", "`}` does not close `(`", "write `)` first"),
     "a ~> c : conv(3)§, skip": ("D101", "a comma between operations", OPERATIONS),
     "x = a : b §: c": ("D101", "a second `:` in one statement", OPERATIONS),

@@ -119,9 +119,20 @@ def test_a_training_and_all_that_comes_of_it(capsys: pytest.CaptureFixture[str])
     run("predict", "run", "new.npz")
     first = capsys.readouterr().out.splitlines()[0]
     assert first.startswith("new.npz[0]: label: 0 ")
+    run("predict", "run", "new.npz", "--csv", "--top", "2")
+    header, *rows = [line.split(",") for line in capsys.readouterr().out.splitlines()]
+    assert header == ["file", "example", "output", "rank", "answer", "value"]
+    assert [row[:4] for row in rows[:4]] == [
+        ["new.npz", "0", output, rank] for output in ("label", "mask") for rank in "12"
+    ]
     check_exports()
     run("compress", "run", "-o", "half", "--budget", "parameters=80%", "--importance", "taylor")
     assert set(read("half/result.json")["outputs"]) == {"label", "mask"}
+    capsys.readouterr()
+    run("status", "run", "half")
+    told = capsys.readouterr().out.splitlines()
+    assert "run: train, finished" in told
+    assert "half: compress, finished" in told
 
 
 def check_exports() -> None:

@@ -18,7 +18,6 @@ from bayesnas.runtime.jobs.train import TrainResult, train
 from bayesnas.runtime.network.learning import learner
 from bayesnas.runtime.runs.folder import Run
 from bayesnas.runtime.runs.ownership import check_out, lock
-from bayesnas.runtime.runs.reading import OBJECT
 from bayesnas.runtime.runs.record import RunOptions
 
 SETTINGS = TrainSettings(epochs=2, batch_size=16)
@@ -150,12 +149,12 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
 ) -> None:
     for name in ("checkpoint.pt", "checkpoint.previous.pt"):
         (tmp_path / name).write_bytes((done[0] / "checkpoint.pt").read_bytes())
-    whole = Run(tmp_path).checkpoint(OBJECT)
+    whole = Run(tmp_path).checkpoint({"type": "object"})
     data = bytearray((tmp_path / "checkpoint.pt").read_bytes())
     middle = len(data) // 2
     data[middle : middle + 512] = bytes(512)  # a sector
     (tmp_path / "checkpoint.pt").write_bytes(data)
-    again = Run(tmp_path).checkpoint(OBJECT)
+    again = Run(tmp_path).checkpoint({"type": "object"})
     assert whole is not None
     assert again is not None
     assert again["epoch"] == whole["epoch"]
