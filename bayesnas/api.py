@@ -394,9 +394,11 @@ def _plain(settings: Mapping[str, Setting]) -> dict[str, int | float | str]:
             value = value.item()
         if isinstance(value, bool):
             return "yes" if value else "no"
-        return ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+        return value
 
-    return {name: plain(value) for name, value in settings.items()}
+    epochs = settings.get("rate_steps")
+    more = {"rate_steps": ", ".join(map(str, epochs))} if isinstance(epochs, list | tuple) else {}
+    return {name: plain(value) for name, value in settings.items()} | more
 
 
 @contextmanager

@@ -74,7 +74,7 @@ def check_free(
     other: str = "choose another name with `-o`",
     forcing: str = "`--force`",
 ) -> None:
-    """Refuse the name of a file that exists, unless forced, and that of a folder.
+    """Refuse the name of a file that exists, unless forced, and one that is or lies in no folder.
 
     ``other`` is what to do besides, ``forcing`` how to ask for it.
 
@@ -84,6 +84,7 @@ def check_free(
     if file.is_dir():
         remedy = f"name a file, such as one in it: `{file / 'NAME'}`"
         raise DiagnosticError(Diagnostic("D413", f"`{file}` is a folder", help=remedy))
+    _check_no_file(file.parent)
     if file.exists() and not force:
         remedy = f"{other}, or pass {forcing} to replace it"
         raise DiagnosticError(Diagnostic("D413", f"`{file}` exists", help=remedy))
@@ -99,8 +100,14 @@ def check_empty(
     Raises:
         DiagnosticError: D413.
     """
-    if folder.exists() and not folder.is_dir():
-        message = f"`{folder}` is a file"
-        raise DiagnosticError(Diagnostic("D413", message, help="name a folder with `-o`"))
+    _check_no_file(folder)
     if not force and folder.is_dir() and any(folder.iterdir()):
         raise DiagnosticError(Diagnostic("D413", f"`{folder}` is not empty", help=remedy))
+
+
+def _check_no_file(folder: Path) -> None:
+    """Refuse a folder that cannot be made, since it, or one that it is to lie in, is a file."""
+    place = next((path for path in (folder, *folder.parents) if path.exists()), None)
+    if place is not None and not place.is_dir():
+        message = f"`{place}` is a file"
+        raise DiagnosticError(Diagnostic("D413", message, help="name a folder with `-o`"))
