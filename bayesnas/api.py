@@ -2,43 +2,31 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
-from bayesnas.commands.values import (
-    check_seed,
-    parse_budgets,
-    parse_objectives,
-    read_latencies,
+from bayesnas.arguments import (
+    Setting,
+    by_name,
+    plain_settings,
+    reading_of,
+    reading_options,
+    run_options,
+    settings_over,
+    temporary,
+    with_objectives,
 )
+from bayesnas.commands.values import parse_budgets, read_latencies
 from bayesnas.compiler.graph.model import CostName
 from bayesnas.compiler.pipeline import Compiled, compile_spec
-from bayesnas.compiler.settings import (
-    SearchSettings,
-    TrainSettings,
-    check_setting,
-    check_use,
-    completed,
-    layered,
-    make_settings,
-)
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
+from bayesnas.compiler.settings import SearchSettings, TrainSettings, layered
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.dsl.files import check_free
-from bayesnas.runtime.data.registry import (
-    ROOT,
-    DataOptions,
-    Fit,
-    Level,
-    Standardise,
-    unreadable,
-)
-from bayesnas.runtime.data.registry import check_use as check_reading
+from bayesnas.runtime.data.registry import Fit, Level, Standardise, unreadable
 from bayesnas.runtime.runs.ownership import spec_file
 
 if TYPE_CHECKING:
@@ -48,12 +36,6 @@ if TYPE_CHECKING:
     from bayesnas.runtime.jobs.search.result import SearchResult
     from bayesnas.runtime.jobs.train import TrainResult
     from bayesnas.runtime.runs.events import Listener
-    from bayesnas.runtime.runs.record import RunOptions
-
-Setting: TypeAlias = "bool | int | float | str | Sequence[int]"  # of a search or a training
-Settings = TypeVar("Settings", SearchSettings, TrainSettings)
-_Key = TypeVar("_Key", bound=str)
-_Value = TypeVar("_Value")
 
 
 @frozen
@@ -190,18 +172,18 @@ def search(
     from bayesnas.runtime.jobs.search.search import search as run
     from bayesnas.runtime.jobs.search.space import Space
 
-    compiled = _learning(space if isinstance(space, Compiled) else compile(space), objective)
-    limits = _table("budget", budget, '{"flops": "60M"}')
+    compiled = with_objectives(space if isinstance(space, Compiled) else compile(space), objective)
+    limits = by_name("budget", budget, '{"flops": "60M"}')
     budgets = parse_budgets([f"{cost}={limit}" for cost, limit in limits.items()])
-    given = _given(resize, download, data_root, fit, target, level, stream, workers)
-    read = _reading(data, given, standardise)
+    given = reading_options(resize, download, data_root, fit, target, level, stream, workers)
+    read = reading_of(data, given, standardise)
     if not isinstance(latencies, str | Path | None):
         raise unreadable("latencies", latencies, "give the file that `bayesnas measure` wrote")
     table = read_latencies(None if latencies is None else Path(latencies))
     compiled = compiled.priced(table)
-    options = _options(data, out, seed, device, resume, force, read, listeners)
-    with _temporary(options.out, out is None):
-        chosen = _settings(SearchSettings, compiled, _plain(settings))
+    options = run_options(data, out, seed, device, resume, force, read, listeners)
+    with temporary(options.out, out is None):
+        chosen = settings_over(SearchSettings, compiled, plain_settings(settings))
         result = run(Space(compiled, None, budgets, table), chosen, options)
     return Found(options.out, result, compile(options.out / "pruned.nas"))
 
@@ -266,13 +248,14 @@ def train(
 
     if isinstance(network, Found):
         network = network.compiled
-    compiled = _learning(network if isinstance(network, Compiled) else compile(network), objective)
-    given = _given(resize, download, data_root, fit, target, level, stream, workers)
-    read = _reading(data, given, standardise)
-    options = _options(data, out, seed, device, resume, force, read, listeners)
-    values = layered(recipe_settings(str(recipe)) if recipe else {}, _plain(settings))
-    with _temporary(options.out, out is None):
-        result = run(compiled, _settings(TrainSettings, compiled, values), options)
+    compiled = network if isinstance(network, Compiled) else compile(network)
+    compiled = with_objectives(compiled, objective)
+    given = reading_options(resize, download, data_root, fit, target, level, stream, workers)
+    read = reading_of(data, given, standardise)
+    options = run_options(data, out, seed, device, resume, force, read, listeners)
+    values = layered(recipe_settings(str(recipe)) if recipe else {}, plain_settings(settings))
+    with temporary(options.out, out is None):
+        result = run(compiled, settings_over(TrainSettings, compiled, values), options)
     return Trained(options.out, result, load_network(options.out))
 
 
@@ -305,122 +288,3 @@ def report(
         check_free(page, force, "choose another name", "`force=True`")
     write_report(folders, page)
     return page
-
-
-def _table(name: str, value: Mapping[_Key, _Value] | None, example: str) -> Mapping[_Key, _Value]:
-    """An argument that gives values by name; empty where it is left out."""
-    if value is not None and not isinstance(value, Mapping):
-        raise unreadable(name, value, f"give a dictionary, such as `{example}`")
-    return value or {}
-
-
-def _learning(compiled: Compiled, objective: Mapping[str, str] | None) -> Compiled:
-    """With other objectives, where some are given."""
-    chosen = _table("objective", objective, '{"logits": "classification"}')
-    if not chosen:
-        return compiled
-    return compiled.learning(parse_objectives(f"{o} = {t}" for o, t in chosen.items()))
-
-
-def _given(
-    resize: bool,
-    download: bool,
-    data_root: str | Path | None,
-    fit: Fit | None,
-    target: str | Sequence[str],
-    level: Level,
-    stream: bool,
-    workers: int | None,
-) -> DataOptions:
-    """What is said of reading the data, but for `standardise`."""
-    root = ROOT if data_root is None else Path(data_root)
-    return DataOptions(
-        resize, download, root, fit, target=target, level=level, stream=stream, workers=workers
-    )
-
-
-def _reading(data: Data | str, given: DataOptions, standardise: Standardise | None) -> DataOptions:
-    """How the data is read; what is not said of ``standardise`` is as the data set says.
-
-    Raises:
-        DiagnosticError: D418 (an unknown word), D423 (something does nothing for such data), D501
-            (it is no data).
-    """
-    from bayesnas.runtime.data.loading import check_data
-
-    check_data(data)
-    own = None if isinstance(data, str) else data.reading
-    if standardise is None:
-        standardise = "auto" if own is None else own.standardise
-    options = evolve(given, standardise=standardise)
-    if isinstance(data, str):
-        check_reading(data, options)
-    else:
-        remedy = "leave it out: it is for data by its name, as in `folder:PATH`"
-        where = f"with `{data.name}`, which is in memory"
-        check_idle([option for of in options.given.values() for option in of], where, remedy)
-    return options
-
-
-def _options(
-    data: Data | str,
-    out: str | Path | None,
-    seed: int,
-    device: str,
-    resume: bool,
-    force: bool,
-    read: DataOptions,
-    listeners: Iterable[Listener],
-) -> RunOptions:
-    from bayesnas.runtime.runs.record import RunOptions
-
-    check_seed(seed)
-    if not isinstance(listeners, Iterable):
-        raise unreadable("listeners", listeners, "give a list of functions")
-    if resume and out is None:
-        remedy = "name the folder of the run that is to be gone on with: `out=`"
-        raise DiagnosticError(Diagnostic("D414", "nothing to resume without a folder", help=remedy))
-    folder = Path(tempfile.mkdtemp(prefix="bayesnas-")) if out is None else Path(out)
-    if not isinstance(data, str) and data.reading is not None:
-        data = evolve(data, reading=evolve(data.reading, standardise=read.standardise))
-    return RunOptions(data, folder, int(seed), str(device), resume, force, read, tuple(listeners))
-
-
-def _plain(settings: Mapping[str, Setting]) -> dict[str, int | float | str]:
-    """As a spec has them: `yes` for True, "30, 60" for (30, 60), numbers of NumPy's as Python's."""
-
-    def plain(value: Any) -> Any:
-        if hasattr(value, "dtype") and hasattr(value, "item"):
-            value = value.item()
-        if isinstance(value, bool):
-            return "yes" if value else "no"
-        return value
-
-    epochs = settings.get("rate_steps")
-    more = {"rate_steps": ", ".join(map(str, epochs))} if isinstance(epochs, list | tuple) else {}
-    return {name: plain(value) for name, value in settings.items()} | more
-
-
-@contextmanager
-def _temporary(folder: Path, is_temporary: bool) -> Iterator[None]:
-    """A temporary folder goes with a run that was refused before it wrote anything."""
-    try:
-        yield
-    except BaseException:
-        if is_temporary:
-            with suppress(OSError):  # it holds something
-                folder.rmdir()
-        raise
-
-
-def _settings(
-    cls: type[Settings], compiled: Compiled, given: Mapping[str, int | float | str]
-) -> Settings:
-    """The spec's settings with those given over them."""
-    kind = "search" if cls is SearchSettings else "train"
-    for name, value in given.items():
-        check_setting(kind, name, value, None)
-    settings = make_settings(cls, completed(layered(compiled.settings(kind), given)))
-    if isinstance(settings, SearchSettings):
-        check_use(given, (settings.strategy,))
-    return settings
