@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import keyword
 import re
 import sys
 import traceback
@@ -15,16 +14,23 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from math import prod
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from attrs import frozen
 
 from bayesnas.compiler.operations.coupling import Coupling
 from bayesnas.compiler.operations.coupling import channelwise as by_channel
 from bayesnas.compiler.operations.layers import Layer, Texts
+from bayesnas.compiler.operations.plugin_checks import (
+    Ends,
+    wrong_class,
+    wrong_name,
+    wrong_norm,
+    wrong_parameters,
+    wrong_traits,
+)
 from bayesnas.compiler.operations.primitives import (
     PRIMITIVES,
-    SAME,
     Arguments,
     Domain,
     Primitive,
@@ -32,10 +38,8 @@ from bayesnas.compiler.operations.primitives import (
     ShapeError,
 )
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.dsl.words import KEYWORDS
 
 Module = TypeVar("Module", bound=type)
-Ends: TypeAlias = tuple[int | None, int | None]
 
 _ANY_COUNT: Final = (0, None)
 _EMITTED: Final = ("network", "supernet")  # modules that runs write, and that import plugins
@@ -112,17 +116,17 @@ def primitive(
         ends = {**dict.fromkeys(defaults, _ANY_COUNT), **(domains or {})}
         forms = [form for form in (in_place, fast) if form is not None]
         reason = (
-            _wrong_name(name, cls)
-            or _wrong_class(cls, cls, *forms)
-            or _wrong_parameters(defaults, ends)
-            or _wrong_traits(
+            wrong_name(name, cls)
+            or wrong_class(cls, cls, *forms)
+            or wrong_parameters(defaults, ends)
+            or wrong_traits(
                 pure=pure,
                 channelwise=channelwise,
                 normalises=normalises,
                 overwritable=overwritable,
                 indices=False if indices is None else indices,
             )
-            or (_wrong_norm(cls, *forms) if normalises else "")
+            or (wrong_norm(cls, *forms) if normalises else "")
         )
         if reason:
             message = f"cannot register `{name}`: {reason}"
@@ -214,74 +218,6 @@ def plugin_source(name: str) -> str:
     """The text of a loaded module's file; empty where it has none."""
     file = getattr(sys.modules.get(name), "__file__", None)
     return Path(file).read_text("utf-8", "surrogateescape") if file else ""
-
-
-def _wrong_name(name: str, cls: type) -> str:
-    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is None or name in KEYWORDS:
-        return f"`{name}` cannot be a name"
-    if name in PRIMITIVES and PRIMITIVES[name].module != cls.__module__:
-        return f"there is a primitive `{name}` already"
-    return ""
-
-
-def _wrong_class(owner: type, *classes: type) -> str:
-    for cls in classes:
-        if cls.__qualname__ != cls.__name__:
-            return f"`{cls.__qualname__}` does not stand at the top of its module"
-        if cls.__module__ != owner.__module__:  # the one module that emitted source imports
-            return f"`{cls.__qualname__}` does not stand in `{owner.__module__}`"
-    return ""
-
-
-def _wrong_parameters(defaults: Mapping[str, int | None], ends: Mapping[str, Ends]) -> str:
-    for name, default in defaults.items():
-        # `channels` is what the class gets first.
-        if not name.isidentifier() or name in KEYWORDS or keyword.iskeyword(name):
-            return f"`{name}` cannot be a parameter's name"
-        if name == "channels":
-            return "the parameter `channels` is given by the input"
-        if default is not None and type(default) is not int:
-            return f"the default of `{name}` is no whole number"
-    for name, pair in ends.items():
-        if name not in defaults:
-            return f"`{name}` of `domains` is no parameter"
-        if not _is_range(pair):
-            return f"the domain of `{name}` is no pair of whole numbers, least and most"
-        default = defaults[name]
-        if default is None or (name == "width" and default == SAME):
-            continue
-        if Domain(*pair).remedy(default):
-            return f"the default of `{name}` lies outside its domain"
-    return ""
-
-
-def _wrong_traits(**traits: object) -> str:
-    for name, trait in traits.items():
-        if type(trait) is not bool:  # the text "no" would be taken for a yes
-            return f"`{name}` is neither True nor False"
-    return ""
-
-
-def _is_range(pair: object) -> bool:
-    if not isinstance(pair, tuple) or len(pair) != 2:
-        return False
-    if any(end is not None and type(end) is not int for end in pair):
-        return False
-    least, most = pair
-    return least is None or most is None or least <= most
-
-
-def _wrong_norm(*classes: type) -> str:
-    from torch import nn  # a plugin's module has imported it already
-
-    for cls in classes:
-        norms = [norm for norm in (nn.BatchNorm1d, nn.BatchNorm2d) if issubclass(cls, norm)]
-        if not any(getattr(cls, "forward", None) is norm.forward for norm in norms):
-            return (
-                f"`{cls.__name__}` does not normalise: it is no nn.BatchNorm1d or nn.BatchNorm2d "
-                "with their own forward pass"
-            )
-    return ""
 
 
 def _layer(cls: type) -> Layer:
