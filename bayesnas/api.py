@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +12,13 @@ from bayesnas.arguments import (
     Setting,
     by_name,
     plain_settings,
+    proxy_of,
     reading_of,
     reading_options,
     run_options,
     settings_over,
     temporary,
+    whole_numbers,
     with_objectives,
 )
 from bayesnas.commands.values import parse_budgets, read_latencies
@@ -104,11 +105,7 @@ def compile(spec: str | Path, network: str | None = None, **parameters: int) -> 
     """
     if not isinstance(spec, str | Path):
         raise unreadable("spec", spec, "give a spec's file or name, or the folder of a search")
-    for name, value in parameters.items():
-        if not isinstance(value, Integral) or isinstance(value, bool):
-            raise unreadable(name, value, "give a whole number")
-    values = {name: int(value) for name, value in parameters.items()}
-    return compile_spec(spec_file(spec), values, network)
+    return compile_spec(spec_file(spec), whole_numbers(parameters), network)
 
 
 def search(
@@ -120,6 +117,7 @@ def search(
     device: str = "auto",
     budget: Mapping[CostName, int | str] | None = None,
     latencies: str | Path | None = None,
+    proxy: Mapping[str, int] | None = None,
     objective: Mapping[str, str] | None = None,
     resume: bool = False,
     force: bool = False,
@@ -146,6 +144,8 @@ def search(
         budget: what the found network may cost, by ``"parameters"`` and ``"flops"``: a number, or a
             text such as ``"60M"``; by ``"latency"``: a text such as ``"5 ms"``.
         latencies: a table of them, which `bayesnas measure` wrote, for a budget of latency.
+        proxy: parameters of a smaller network with the same choices that is searched in place of
+            it: ``{"width": 8}``.
         objective: what outputs learn, by their names: ``{"depth": "regression * 0.1"}``; by default
             what the spec says, or what the data suggest.
         resume: go on with the run in ``out``.
@@ -180,11 +180,12 @@ def search(
     if not isinstance(latencies, str | Path | None):
         raise unreadable("latencies", latencies, "give the file that `bayesnas measure` wrote")
     table = read_latencies(None if latencies is None else Path(latencies))
+    smaller = proxy_of(compiled, proxy)
     compiled = compiled.priced(table)
     options = run_options(data, out, seed, device, resume, force, read, listeners)
     with temporary(options.out, out is None):
         chosen = settings_over(SearchSettings, compiled, plain_settings(settings))
-        result = run(Space(compiled, None, budgets, table), chosen, options)
+        result = run(Space(compiled, smaller, budgets, table), chosen, options)
     return Found(options.out, result, compile(options.out / "pruned.nas"))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -56,6 +57,34 @@ def with_objectives(compiled: Compiled, objective: Mapping[str, str] | None) -> 
     if not chosen:
         return compiled
     return compiled.learning(parse_objectives(f"{o} = {t}" for o, t in chosen.items()))
+
+
+def proxy_of(compiled: Compiled, proxy: Mapping[str, int] | None) -> Compiled | None:
+    """The network at other values of its parameters, if some are given.
+
+    Raises:
+        DiagnosticError: D418 (no whole number), D423 (they are its own); what compiling raises.
+    """
+    values = whole_numbers(by_name("proxy", proxy, '{"width": 8}'))
+    if not values:
+        return None
+    smaller = compiled.at(values)
+    if smaller.graph.root.parameters == compiled.graph.root.parameters:
+        remedy = "leave it out, or give a parameter another value than the network has"
+        check_idle(["proxy"], "with the network's own values", remedy)
+    return smaller
+
+
+def whole_numbers(parameters: Mapping[str, int]) -> dict[str, int]:
+    """Values of a network's parameters.
+
+    Raises:
+        DiagnosticError: D418 (no whole number).
+    """
+    for name, value in parameters.items():
+        if not isinstance(value, Integral) or isinstance(value, bool):
+            raise unreadable(name, value, "give a whole number")
+    return {name: int(value) for name, value in parameters.items()}
 
 
 def reading_options(

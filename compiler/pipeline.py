@@ -53,6 +53,16 @@ class Compiled:
         """Entries of the spec's ``search`` or ``train`` block."""
         return {entry.name: entry.value for entry in self.program.settings[kind]}
 
+    def at(self, values: Mapping[str, int]) -> Compiled:
+        """The same at other values of some of its parameters.
+
+        Raises:
+            DiagnosticError: whatever is wrong with the spec at these values.
+        """
+        every, name = {**self.values, **values}, self.network.name
+        compiled = compile_resolved(self.loaded, self.program, every, name)
+        return compiled.learning(self.training.objectives)
+
     def learning(self, objectives: Sequence[Objective]) -> Compiled:
         """The same with these objectives of its outputs over those of the spec.
 

@@ -217,6 +217,21 @@ def test_numbers_of_numpy_and_devices_of_torch() -> None:
     assert (settings("run")["seed"], settings("run")["settings"]["draws"]) == (3, 2)
 
 
+def test_a_proxy_is_searched_in_place_of_the_network() -> None:
+    text = (
+        "network net(row: [3]; width = 4) -> (logits: [2]) { "
+        "row ~> logits : linear(2) | linear(width) >> linear(2) }"
+    )
+    space = compile_text(text)
+    found = bayesnas.search(space, "npz:rows.npz", "run", proxy={"width": 2}, **LARGEST)
+    assert "width = 4" in found.spec
+    assert settings("run")["proxy"] == {"width": 2}
+    for proxy, code in (({"width": 4}, "D423"), ({"width": 1.5}, "D418"), (["width"], "D418")):
+        with pytest.raises(DiagnosticError) as caught:
+            bayesnas.search(space, "npz:rows.npz", proxy=proxy, **LARGEST)  # type: ignore[arg-type]
+        assert [d.code for d in caught.value.diagnostics] == [code]
+
+
 def test_settings_as_python_has_them() -> None:
     found = bayesnas.search(compile_text(ROWS), "npz:rows.npz", **LARGEST)
     steps = {"schedule": "steps", "rate_decay": 0.1, "rate_steps": (1, 2)}

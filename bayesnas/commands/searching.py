@@ -153,8 +153,7 @@ def space_of(options: argparse.Namespace) -> Space:
     wanted = given_spec(options, values).learning(objectives)
     proxy = None
     if options.proxy:
-        smaller = values | parse_values(options.proxy, "--proxy")
-        proxy = given_spec(options, smaller).learning(objectives)
+        proxy = wanted.at(parse_values(options.proxy, "--proxy"))
         if proxy.graph.root.parameters == wanted.graph.root.parameters:
             remedy = "leave it out, or give a parameter another value than the network has"
             check_idle(["--proxy"], "with the network's own values", remedy)
