@@ -569,6 +569,18 @@ class TestWrongData:
 # -------------------------------------------------------------------------------------- options
 
 
+def test_the_epochs_that_are_wanted_are_a_setting(here: Path, run: Run) -> None:
+    write_tiny(here)
+    data = striped(here / "data")
+    quick = [f"--option={one}" for one in ("rounds=1", "draws=2", "curvature_examples=16")]
+    search = work("search", "tiny.nas", f"folder:{data}")
+    assert run(*search, "--wanted-epochs", 70, *quick).status == 0
+    settings = json.loads((here / "run/settings.json").read_text("utf-8"))["settings"]
+    assert (settings["wanted_epochs"], settings["rounds"]) == (70, 1)
+    ended = run(*search, "--force", "--strategy", "random", "--wanted-epochs", 70)
+    assert_refused(ended, "D232", "`random` does not use the setting `wanted_epochs`")
+
+
 @pytest.mark.parametrize(
     ("text", "code", "message"),
     [

@@ -68,6 +68,16 @@ def add_strategy(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="search the widths of layers as well: `--option compress=yes`",
     )
+    parser.add_argument(
+        "--wanted-epochs",
+        metavar="N",
+        dest="option",
+        action="append",
+        default=[],
+        type="wanted_epochs={}".format,
+        help="how long the result will be trained: `--option wanted_epochs=N`; default as the "
+        "`train` block says",
+    )
 
 
 def add_space(parser: argparse.ArgumentParser) -> None:
