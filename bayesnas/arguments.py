@@ -194,5 +194,7 @@ def settings_over(
         check_setting(kind, name, value, None)
     settings = make_settings(cls, completed(layered(compiled.settings(kind), given)))
     if isinstance(settings, SearchSettings):
-        check_use(given, (settings.strategy,))
+        usual = SearchSettings()  # what a script spells out may do nothing
+        asked = [name for name in given if getattr(settings, name) != getattr(usual, name)]
+        check_use(asked, (settings.strategy,))
     return settings

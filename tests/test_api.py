@@ -233,7 +233,7 @@ def test_a_proxy_is_searched_in_place_of_the_network() -> None:
 
 
 def test_settings_as_python_has_them() -> None:
-    found = bayesnas.search(compile_text(ROWS), "npz:rows.npz", **LARGEST)
+    found = bayesnas.search(compile_text(ROWS), "npz:rows.npz", compress=False, **LARGEST)
     steps = {"schedule": "steps", "rate_decay": 0.1, "rate_steps": (1, 2)}
     bayesnas.train(found, "npz:rows.npz", "run", epochs=3, nesterov=False, **steps)  # type: ignore[arg-type]
     written = settings("run")["settings"]
