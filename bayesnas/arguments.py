@@ -160,17 +160,17 @@ def run_options(
 
 def plain_settings(settings: Mapping[str, Setting]) -> dict[str, int | float | str]:
     """As a spec has them: `yes` for True, "30, 60" for (30, 60), numbers of NumPy's as Python's."""
-
-    def plain(value: Any) -> Any:
-        if hasattr(value, "dtype") and hasattr(value, "item"):
-            value = value.item()
-        if isinstance(value, bool):
-            return "yes" if value else "no"
-        return value
-
-    epochs = settings.get("rate_steps")
-    more = {"rate_steps": ", ".join(map(str, epochs))} if isinstance(epochs, list | tuple) else {}
-    return {name: plain(value) for name, value in settings.items()} | more
+    plain: dict[str, Any] = {}
+    for name, value in settings.items():
+        number: Any = value
+        if hasattr(number, "tolist"):  # of NumPy's or torch's, which are no JSON
+            number = number.tolist()
+        if isinstance(number, bool):
+            number = "yes" if number else "no"
+        if name == "rate_steps" and isinstance(number, Sequence) and not isinstance(number, str):
+            number = ", ".join(map(str, number))
+        plain[name] = number
+    return plain
 
 
 @contextmanager

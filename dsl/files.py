@@ -74,7 +74,7 @@ def check_free(
     other: str = "choose another name with `-o`",
     forcing: str = "`--force`",
 ) -> None:
-    """Refuse the name of a file that exists, unless forced, and one that is or lies in no folder.
+    """Refuse the name of a file that exists, unless forced, of a folder, or of one below a file.
 
     ``other`` is what to do besides, ``forcing`` how to ask for it.
 
@@ -109,5 +109,5 @@ def _check_no_file(folder: Path) -> None:
     """Refuse a folder that cannot be made, since it, or one that it is to lie in, is a file."""
     place = next((path for path in (folder, *folder.parents) if path.exists()), None)
     if place is not None and not place.is_dir():
-        message = f"`{place}` is a file"
-        raise DiagnosticError(Diagnostic("D413", message, help="name a folder with `-o`"))
+        remedy = "choose a place that is no file, nor below one"
+        raise DiagnosticError(Diagnostic("D413", f"`{place}` is a file", help=remedy))

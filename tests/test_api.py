@@ -238,9 +238,13 @@ def test_settings_as_python_has_them() -> None:
     bayesnas.train(found, "npz:rows.npz", "run", epochs=3, nesterov=False, **steps)  # type: ignore[arg-type]
     written = settings("run")["settings"]
     assert (written["nesterov"], written["rate_steps"]) == ("no", "1, 2")
-    with pytest.raises(DiagnosticError) as caught:
-        bayesnas.train(found, "npz:rows.npz", "other", epochs=True)
-    assert caught.value.diagnostics[0].message == "invalid value `yes` of `epochs`"
+    for steps["rate_steps"] in ([1, 2], range(1, 3), np.array([1, 2]), torch.tensor([1, 2])):
+        bayesnas.train(found, "npz:rows.npz", "run", epochs=3, force=True, **steps)  # type: ignore[arg-type]
+        assert settings("run")["settings"]["rate_steps"] == "1, 2"
+    for epochs, shown in ((True, "yes"), (np.array([1, 2]), "[1, 2]")):
+        with pytest.raises(DiagnosticError) as caught:
+            bayesnas.train(found, "npz:rows.npz", "other", epochs=epochs)  # type: ignore[arg-type]
+        assert caught.value.diagnostics[0].message == f"invalid value `{shown}` of `epochs`"
 
 
 def test_a_folder_and_a_find_are_specs() -> None:

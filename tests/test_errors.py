@@ -349,8 +349,15 @@ def decoding_that_dies() -> None:
     raise error
 
 
+def machine_that_refuses() -> None:
+    found = cli._work_failed(PermissionError(13, "Permission denied", "runs/search"))
+    assert found is not None
+    raise DiagnosticError(found)
+
+
 PROVOKED: dict[str, Callable[..., None]] = {
     "D404": tree_of_another_format,
+    "D419": machine_that_refuses,
     "D421": graphviz_that_fails,
     "D436": packages_that_are_missing,
     "D437": export_that_differs,

@@ -101,8 +101,13 @@ class _Walk:
         if rule is None:
             return range(left.output_shape[0])
         coupling = rule(whole.input_shape, dict(whole.arguments))
-        sizes = rule(left.input_shape, dict(left.arguments)).sizes
-        stay = _left(coupling, sizes, places)
+        own = rule(left.input_shape, dict(left.arguments))
+        if own.sizes.keys() != coupling.sizes.keys():  # groups of one channel, where they had more
+            for name, axes in own.tensors.items():
+                stays = (_along(axis, own.sizes, _all(own.sizes)) or range(1) for axis in axes)
+                self.tensors[place, name] = tuple(stays)
+            return range(left.output_shape[0])
+        stay = _left(coupling, own.sizes, places)
         for name, axes in coupling.tensors.items():
             self.tensors[place, name] = tuple(_along(axis, coupling.sizes, stay) for axis in axes)
         return _along(coupling.target, coupling.sizes, stay)
@@ -125,6 +130,10 @@ def _left(coupling: Coupling, sizes: Mapping[str, int], places: Places) -> dict[
             stay = [p for p in places if p < size]
         result[name] = stay if len(stay) == sizes[name] else range(sizes[name])
     return result
+
+
+def _all(sizes: Mapping[str, int]) -> dict[str, Places]:
+    return {name: range(size) for name, size in sizes.items()}
 
 
 def _along(axis: Axis, sizes: Mapping[str, int], stay: Mapping[str, Places]) -> Places:

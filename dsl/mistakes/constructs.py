@@ -18,9 +18,10 @@ from bayesnas.dsl.mistakes.rules import (
     Rule,
 )
 
+_BEGINNINGS = "import|op|choice|motif|network|search|train|learn"
 _FILE = (
     Rule(
-        r"\bimport § (?P<here>[^\W\d]\w*([ ][./-][ ]\w+)*)",
+        rf"\bimport § (?!({_BEGINNINGS})\b)(?P<here>[^\W\d]\w*([ ][./-][ ]\w+)*)",
         "the path of an import stands in quotes",
         'write `import "<here>"`, with the file\'s ending',
     ),

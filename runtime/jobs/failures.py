@@ -203,7 +203,7 @@ def unlearned(
     qualities = [task.score_of("holdout", row).quality for row in history]
     constant = f"{task.quality_text(chance.quality)}, that of one answer for all examples"
     remedy = "train longer (`warmup_epochs`, `epochs`), or with another `learning_rate`"
-    if max(qualities) <= chance.quality:
+    if not any(quality > chance.quality for quality in qualities):
         moved = "rose above" if task.scale > 0 else "fell below"
         return (
             f"held-out {task.metric} never {moved} {constant}: nothing was learned, and what "

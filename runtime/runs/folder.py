@@ -19,6 +19,7 @@ from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import OPTIONS, SearchSettings, TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.dsl.files import write_bytes, write_text
+from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.network.together.ranks import world
 from bayesnas.runtime.runs.ownership import (
     CHECKPOINT,
@@ -183,7 +184,7 @@ class Run:
             DiagnosticError: D414, naming what differs.
         """
         settings = _settings(self.out)
-        begun, record = _comparable({"objectives": {}, **settings}), _comparable(record)
+        begun, record = _comparable(settings), _comparable(record)
         names = [*record, *(n for n in _STARTS if n in begun.keys() - record.keys())]
         differ = [n for n in names if n not in _MAY_DIFFER and begun.get(n) != record.get(n)]
         if differ:
@@ -334,11 +335,12 @@ def _objectives(settings: Mapping[str, Any]) -> list[Objective]:
 def _comparable(record: Mapping[str, Any]) -> dict[str, Any]:
     """All that makes a run, but for what changes no result.
 
-    Settings that are newer than the run had no other value than their default.
+    Settings, and ways to read data, that are newer than the run had their defaults.
     """
     kind = OPTIONS.get(record.get("command", ""))
     defaults = asdict(kind()) if kind else {}
-    return {**record, "settings": {**defaults, **record.get("settings", {}), "recompute": ""}}
+    settings = {**defaults, **record.get("settings", {}), "recompute": ""}
+    return {"objectives": {}, **DataOptions().record(), **record, "settings": settings}
 
 
 def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -69,7 +69,10 @@ def _places(
     for sliced in sliced_at(paths, slices):
         stay = [kept_places(axis, kept) for axis in sliced.axes]
         if before := result.get(sliced.name):
-            stay = [[whole[k] for k in own] for whole, own in zip(before, stay, strict=True)]
+            stay = [
+                [whole[k] for k in own] if axis else [*whole]
+                for axis, whole, own in zip(sliced.axes, before, stay, strict=True)
+            ]
         result[sliced.name] = (*stay,)
     return result
 

@@ -13,7 +13,7 @@ of a grouped one share their channels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import inf
 from typing import Final, Protocol
 
@@ -51,10 +51,12 @@ class StrandNeighbours:
     Args:
         subject: whose channels they are.
         sources: of each strand, those that make it; none, or one that is no subject's, is alive.
+        unknown: strands of which nothing is known: they are alive as well.
     """
 
     subject: Subject
     sources: Mapping[Strand, Sequence[Strand]] = field(factory=dict)
+    unknown: Collection[Strand] = ()
 
     def before(self, s: Tensor) -> Tensor:
         """Over all channels that a channel's filter reads."""
@@ -70,7 +72,7 @@ class StrandNeighbours:
 
     def _over(self, s: Tensor, others: Mapping[Strand, Sequence[Strand]]) -> Tensor:
         rows = self.subject.split(s)
-        totals = {strand: float(row.sum()) for strand, row in rows.items()}
+        totals = {s: float(row.sum()) for s, row in rows.items() if s not in self.unknown}
 
         def total(strands: Sequence[Strand]) -> float:
             return sum(totals.get(strand, inf) for strand in strands) if strands else inf

@@ -96,7 +96,7 @@ def _none_to_train(root: Path) -> DiagnosticError:
     remedy = "lay out `PATH/train/CLASS/*.png` and `PATH/test/CLASS/*.png`, or class folders alone"
     if _images_beside(root):
         remedy = f"put images into a folder for each class: `{root / 'CLASS'}/*.png`"
-    empty = not any(root.iterdir())
+    empty = all(path.name.startswith(".") for path in root.iterdir())
     message = f"`{root}` is empty" if empty else f"no folder `{root / 'train'}`"
     return DiagnosticError(Diagnostic("D502", message, help=remedy))
 

@@ -110,20 +110,24 @@ class Channels:
 def _whole(sliced: Sliced, shape: torch.Size, places: Sequence[Places]) -> Sliced | None:
     """A tensor of the supernet, of which a part is left: the rest are channels of no strand.
 
+    What it makes is asked of nobody, since a gate stands where a channel is read: where other
+    channels lie between those, they are of no strand either.
+
     Args:
         sliced: what lies along the axes of what is left.
         shape: of the tensor.
         places: along the axes, of what is left; nothing where all of it is.
 
     Returns:
-        None if other channels lie between those of a run.
+        None if other channels lie between those of a run that it reads.
     """
     axes = list(sliced.axes)
     for k, (axis, size) in enumerate(zip(sliced.axes, shape, strict=False)):
         if axis and sum(map(len, axis)) != size:
-            if k >= len(places) or (padded := _padded(axis, size, places[k])) is None:
+            padded = _padded(axis, size, places[k]) if k < len(places) else None
+            if padded is None and k != sliced.maker:
                 return None
-            axes[k] = padded
+            axes[k] = padded or (Run(Strand(size)),)
     return evolve(sliced, axes=tuple(axes))
 
 

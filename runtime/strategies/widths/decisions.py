@@ -63,12 +63,14 @@ class Look:
         layers: of the supernet, and what comes into them.
         rises: of the loss without each channel that is there.
         gamma: of all channels.
+        unknown: those of which nothing in the subject says anything.
     """
 
     alive: Rows
     layers: Reconstruction
     rises: Rises
     gamma: Rows
+    unknown: Rows
 
     @property
     def kept(self) -> Kept:
@@ -215,17 +217,22 @@ class Widths:
         g = gradient_of_channels(subject, net.data.task, batches, gates)
         few = net.passes(part, AT_ONCE)
         rises = Rises.of(subject, net.data.task, few, layers, there, gates)
-        neighbours = StrandNeighbours(subject, sources_of(view.slices))
+        unknown = subject.split(rises.unknown)
+        unread = {strand for strand, row in unknown.items() if row.all()}
+        neighbours = StrandNeighbours(subject, sources_of(view.slices), unread)
         belief = believed((g, rises.curvature), there, neighbours, self.lambda_w)
         rows = (rises.now().tolist(), belief.gamma.tolist(), belief.error.tolist())
         self.rows = [
             {"score": loss, "gamma": gamma, "gamma_error": error}
             for loss, gamma, error in zip(*rows, strict=True)
         ]
-        return Look(alive, layers, rises, subject.split(belief.gamma))
+        return Look(alive, layers, rises, subject.split(belief.gamma), unknown)
 
     def _by_entropy(self, look: Look) -> Kept:
-        """Without those of no positive entropy, the smallest gamma first, as many as may go."""
+        """Without those of no positive entropy, the smallest gamma first, as many as may go.
+
+        Of those that are unknown none goes.
+        """
         kept, gamma = look.kept, look.gamma
         living = {s: len(channels) for s, channels in kept.items()}
         most = math.floor(self.net.settings.prune_fraction * sum(living.values()))
@@ -233,7 +240,7 @@ class Widths:
             (float(gamma[s][k]), n, s, k)
             for n, (s, channels) in enumerate(kept.items())
             for k in channels
-            if entropy(gamma[s][k]) <= 0
+            if entropy(gamma[s][k]) <= 0 and not look.unknown[s][k]
         ]
         gone: set[tuple[Strand, int]] = set()
         for _, _, strand, k in sorted(low, key=lambda row: row[:2]):

@@ -10,6 +10,8 @@ import torch
 from support import graph_of
 
 from bayesnas.compiler.graph.model import Graph
+from bayesnas.compiler.slices.survival import surviving
+from bayesnas.compiler.space.members import prune_to
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.strategies.widths.channels import Channels
 from bayesnas.runtime.strategies.widths.decisions import _late
@@ -64,6 +66,60 @@ def test_what_reads_a_concatenation_that_lost_a_part_says_which_channels_matter(
     assert weight[:, [at + 1, at + 4]].all()
     assert torch.equal(weight[:, rest], before[:, rest])  # what is lost takes nothing over
     assert channels.kept(view)[part] == [1, 4]
+
+
+GAPS = """\
+network net(x: [4, 8, 8]) -> (y: [2]) {
+    node g
+    a = x : conv(3, 8)
+    b = x : conv(3, 8)
+    x ~> g : conv(3, 6) | conv(1, 6)
+    c = concat(a, g, b)
+    c -> y : conv(3) >> bn >> relu >> conv(1, 4) >> global_avg_pool >> linear(2)
+}
+"""
+
+
+def test_a_gap_in_what_is_made_leaves_its_reader_a_say() -> None:
+    """Of what is made with a gap nothing says anything; it stays, where there is no budget."""
+    graph = graph_of(GAPS)
+    module, channels = channels_of(graph)
+    view = channels.view(frozenset(group for group in graph.groups() if "->g" not in group))
+    weights = dict(module.named_parameters())
+    [name] = [n for n, w in weights.items() if w.shape == (22, 22, 3, 3)]
+    columns = weights[name].detach().abs().sum(dim=(0, 2, 3))
+    rows = reading_sums(view.subject, {name: weights[name].detach().abs()})[name]
+    assert sorted(s.size for s in rows) == [8, 8]
+    first, last = (s for s in view.subject.strands if s in rows)
+    torch.testing.assert_close(rows[first], columns[:8])
+    torch.testing.assert_close(rows[last], columns[14:])
+    read = {s for row in reading_sums(view.subject, weights).values() for s in row}
+    assert [s.size for s in view.subject.strands if s not in read] == [16]
+
+
+GROUPED = """\
+network net(x: [4, 8, 8]) -> (y: [2]) {
+    node g, h
+    x ~> g : conv(3, 4)
+    x ~> h : conv(3, 4)
+    c = concat(g, h)
+    c -> y : conv(3, 8, groups = 4) >> relu >> conv(1, 4) >> global_avg_pool >> linear(2)
+}
+"""
+
+
+def test_groups_of_one_channel_where_they_had_more() -> None:
+    """They are others: the first weights of each group stand for them."""
+    graph = graph_of(GROUPED)
+    left = frozenset(group for group in graph.groups() if "->g" not in group)
+    places = surviving(graph, prune_to(graph, left))
+    [(rows, columns, *_)] = [
+        axes for (place, _), axes in places.items() if place[0].startswith("c->y") and not place[1]
+    ]
+    assert [*rows] == [*range(8)]
+    assert [*columns] == [0]
+    _, channels = channels_of(graph)
+    assert channels.view(left).subject.strands
 
 
 def test_channels_that_come_back_last_have_scores_even_of_a_strand_without_living_ones() -> None:

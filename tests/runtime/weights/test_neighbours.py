@@ -115,6 +115,8 @@ def test_of_channels() -> None:
     assert neighbours.before(s).tolist() == [inf, inf, 3, 3, 3, 5]
     assert neighbours.behind(s).tolist() == [6, 6, 4, 4, 4, inf]
     assert StrandNeighbours(subject).before(s).tolist() == [inf] * 6
+    unknown = StrandNeighbours(subject, sources, {second})
+    assert unknown.before(s).tolist() == [inf, inf, 3, 3, 3, inf]
 
 
 def test_both_are_on_or_nothing_is() -> None:
