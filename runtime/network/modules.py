@@ -69,7 +69,7 @@ def unbundling(module: nn.Module, graph: Graph) -> nn.Module:
         return inputs
 
     if len(ports) > 1:
-        module.register_forward_pre_hook(unbundle)
+        module.register_forward_pre_hook(unbundle, prepend=True)  # before what wants tensors
     return module
 
 
