@@ -33,11 +33,15 @@ Level: TypeAlias = Literal["character", "word"]
 LEVELS: Final[tuple[Level, ...]] = get_args(Level)
 ROOT: Final = Path("data")
 MOST_WORKERS: Final = 256
+_SHOWN: Final = 60  # characters of a value in a message
 
 
 def unreadable(name: str, value: object, remedy: str) -> DiagnosticError:
     """D418: an argument called ``name`` does not take a value."""
-    return DiagnosticError(Diagnostic("D418", f"cannot read `{name} = {value!r}`", help=remedy))
+    shown = " ".join(repr(value).split())
+    if len(shown) > _SHOWN:
+        shown = f"{shown[:_SHOWN]}..."
+    return DiagnosticError(Diagnostic("D418", f"cannot read `{name} = {shown}`", help=remedy))
 
 
 def check_word(name: str, value: object, words: Collection[object]) -> None:
