@@ -164,7 +164,7 @@ def test_images_with_masks_have_a_network_that_ends_in_a_map(
     ("data", "message"),
     [
         ("pictures", "error[D501]: unknown data `pictures`"),
-        ("folder:empty", "error[D502]: no folder `empty/train`"),
+        ("folder:empty", "error[D502]: `empty` is empty"),
         ("folder:pairs", "error[D503]: no images in `pairs/train/images`"),
         ("texts", "help: write `folder:texts`"),
         ("folder:texts", "error[D503]: no images in `texts`"),

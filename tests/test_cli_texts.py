@@ -204,7 +204,9 @@ def test_an_output_where_nothing_can_be_written(
     Path("spec.nas").write_text(SPACE, encoding="utf-8")
     Path("shut").mkdir()
     Path("shut").chmod(0o500)
-    for folder in ("spec.nas", *(["shut"] if os.geteuid() else [])):
-        assert main([command, "spec.nas", "-o", f"{folder}/out{ending}"]) == 1
+    assert main([command, "spec.nas", "-o", f"spec.nas/out{ending}"]) == 2
+    assert "error[D413]: `spec.nas` is a file\n" in capsys.readouterr().err
+    if os.geteuid():
+        assert main([command, "spec.nas", "-o", f"shut/out{ending}"]) == 1
         assert "error[D419]: cannot read or write `" in capsys.readouterr().err
     assert sorted(path.name for path in Path().rglob("*")) == ["shut", "spec.nas"]
