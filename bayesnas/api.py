@@ -12,7 +12,6 @@ from bayesnas.arguments import (
     Setting,
     by_name,
     plain_settings,
-    proxy_of,
     reading_of,
     reading_options,
     run_options,
@@ -21,7 +20,7 @@ from bayesnas.arguments import (
     whole_numbers,
     with_objectives,
 )
-from bayesnas.commands.values import parse_budgets, read_latencies
+from bayesnas.commands.values import parse_budgets, proxy_at, read_latencies
 from bayesnas.compiler.graph.model import CostName
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, layered
@@ -180,7 +179,8 @@ def search(
     if not isinstance(latencies, str | Path | None):
         raise unreadable("latencies", latencies, "give the file that `bayesnas measure` wrote")
     table = read_latencies(None if latencies is None else Path(latencies))
-    smaller = proxy_of(compiled, proxy)
+    values = whole_numbers(by_name("proxy", proxy, '{"width": 8}'))
+    smaller = proxy_at(compiled, values, "proxy")
     compiled = compiled.priced(table)
     options = run_options(data, out, seed, device, resume, force, read, listeners)
     with temporary(options.out, out is None):

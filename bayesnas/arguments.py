@@ -59,22 +59,6 @@ def with_objectives(compiled: Compiled, objective: Mapping[str, str] | None) -> 
     return compiled.learning(parse_objectives(f"{o} = {t}" for o, t in chosen.items()))
 
 
-def proxy_of(compiled: Compiled, proxy: Mapping[str, int] | None) -> Compiled | None:
-    """The network at other values of its parameters, if some are given.
-
-    Raises:
-        DiagnosticError: D418 (no whole number), D423 (they are its own); what compiling raises.
-    """
-    values = whole_numbers(by_name("proxy", proxy, '{"width": 8}'))
-    if not values:
-        return None
-    smaller = compiled.at(values)
-    if smaller.graph.root.parameters == compiled.graph.root.parameters:
-        remedy = "leave it out, or give a parameter another value than the network has"
-        check_idle(["proxy"], "with the network's own values", remedy)
-    return smaller
-
-
 def whole_numbers(parameters: Mapping[str, int]) -> dict[str, int]:
     """Values of a network's parameters.
 

@@ -19,6 +19,7 @@ from attrs import define, field, frozen
 from bayesnas.dsl.terminal import visible
 
 MAX_FOUND = 100  # diagnostics in one go
+LONGEST = 60  # characters of what a message repeats
 _LONGEST_LINE = 400  # characters of a line that is shown whole
 _AROUND = 100  # characters shown before and after a place on one that is not
 _LONGEST_LIST = 40  # names in a sentence
@@ -93,6 +94,12 @@ class DiagnosticError(Exception):
 
     def __str__(self) -> str:
         return render_all(self.diagnostics)
+
+
+def shorten(text: str) -> str:
+    """A text on one line, for a message: its beginning where it is long."""
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
 def mistake(

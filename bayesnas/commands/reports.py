@@ -187,8 +187,9 @@ def prediction_header(task: Task) -> Sequence[str]:
 def prediction_rows(prediction: Prediction, task: Task) -> Iterator[Sequence[Any]]:
     """Rows for CSV: file, example (0 for an image), output if of several, rank from 1, answer."""
     ranks: Counter[str] = Counter()
+    several = _of_several(task)
     for name, number in prediction.answers:
-        output, _, answer = name.partition(": ") if _of_several(task) else ("", "", name)
+        output, _, answer = name.partition(": ") if several else ("", "", name)
         ranks[output] += 1
         place = [str(prediction.file), prediction.example or 0, *([output] if output else [])]
         yield (*place, ranks[output], answer, number)

@@ -31,6 +31,7 @@ from bayesnas.commands.values import (
     parse_seed,
     parse_sweeps,
     parse_values,
+    proxy_at,
     read_latencies,
     split_words,
 )
@@ -161,12 +162,7 @@ def space_of(options: argparse.Namespace) -> Space:
     values = parse_values(options.set)
     objectives = parse_objectives(options.objective)
     wanted = given_spec(options, values).learning(objectives)
-    proxy = None
-    if options.proxy:
-        proxy = wanted.at(parse_values(options.proxy, "--proxy"))
-        if proxy.graph.root.parameters == wanted.graph.root.parameters:
-            remedy = "leave it out, or give a parameter another value than the network has"
-            check_idle(["--proxy"], "with the network's own values", remedy)
+    proxy = proxy_at(wanted, parse_values(options.proxy, "--proxy"), "--proxy")
     table = read_latencies(options.latencies)
     return Space(wanted.priced(table), proxy, parse_budgets(options.budget), table)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -44,6 +44,21 @@ def parse_values(texts: Sequence[str], option: str = "--set") -> dict[str, int]:
                 )
             )
     return values
+
+
+def proxy_at(wanted: Compiled, values: Mapping[str, int], option: str) -> Compiled | None:
+    """The network at other values of its parameters, to be searched instead, if some are given.
+
+    Raises:
+        DiagnosticError: D423 (the values of ``option`` are its own); what compiling raises.
+    """
+    if not values:
+        return None
+    smaller = wanted.at(values)
+    if smaller.graph.root.parameters == wanted.graph.root.parameters:
+        remedy = "leave it out, or give a parameter another value than the network has"
+        check_idle([option], "with the network's own values", remedy)
+    return smaller
 
 
 def parse_budgets(texts: Sequence[str]) -> tuple[BudgetConstraint, ...]:

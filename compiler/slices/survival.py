@@ -103,8 +103,9 @@ class _Walk:
         coupling = rule(whole.input_shape, dict(whole.arguments))
         own = rule(left.input_shape, dict(left.arguments))
         if own.sizes.keys() != coupling.sizes.keys():  # groups of one channel, where they had more
+            every = {name: range(size) for name, size in own.sizes.items()}
             for name, axes in own.tensors.items():
-                stays = (_along(axis, own.sizes, _all(own.sizes)) or range(1) for axis in axes)
+                stays = (_along(axis, own.sizes, every) or range(1) for axis in axes)
                 self.tensors[place, name] = tuple(stays)
             return range(left.output_shape[0])
         stay = _left(coupling, own.sizes, places)
@@ -130,10 +131,6 @@ def _left(coupling: Coupling, sizes: Mapping[str, int], places: Places) -> dict[
             stay = [p for p in places if p < size]
         result[name] = stay if len(stay) == sizes[name] else range(sizes[name])
     return result
-
-
-def _all(sizes: Mapping[str, int]) -> dict[str, Places]:
-    return {name: range(size) for name, size in sizes.items()}
 
 
 def _along(axis: Axis, sizes: Mapping[str, int], stay: Mapping[str, Places]) -> Places:

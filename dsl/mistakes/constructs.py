@@ -10,6 +10,7 @@ from bayesnas.dsl.mistakes.rules import (
     BOTH,
     CHAIN,
     CONDITION,
+    DEFINITIONS,
     LOOP,
     MOTIF,
     NAME,
@@ -18,10 +19,9 @@ from bayesnas.dsl.mistakes.rules import (
     Rule,
 )
 
-_BEGINNINGS = "import|op|choice|motif|network|search|train|learn"
 _FILE = (
     Rule(
-        rf"\bimport § (?!({_BEGINNINGS})\b)(?P<here>[^\W\d]\w*([ ][./-][ ]\w+)*)",
+        rf"\bimport § (?!({'|'.join(DEFINITIONS)})\b)(?P<here>[^\W\d]\w*([ ][./-][ ]\w+)*)",
         "the path of an import stands in quotes",
         'write `import "<here>"`, with the file\'s ending',
     ),

@@ -9,12 +9,21 @@ from itertools import islice
 from attrs import evolve, frozen
 from lark import Lark, UnexpectedInput
 
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span, nearest
+from bayesnas.dsl.diagnostics import (
+    LONGEST,
+    Diagnostic,
+    DiagnosticError,
+    Source,
+    Span,
+    nearest,
+    shorten,
+)
 from bayesnas.dsl.mistakes.constructs import CONSTRUCT_RULES
 from bayesnas.dsl.mistakes.habits import HABIT_RULES
 from bayesnas.dsl.mistakes.rules import (
     AT_A_STATEMENT,
     AT_THE_TOP,
+    DEFINITIONS,
     FILE,
     MISSING,
     STATEMENT,
@@ -27,13 +36,11 @@ from bayesnas.dsl.words import KEYWORDS
 
 MAX_NESTING = 100
 RULES = (*HABIT_RULES, *TOKEN_RULES, *CONSTRUCT_RULES)
-_DEFINITIONS = ("import", "op", "choice", "motif", "network", "search", "train", "learn")
 _STATEMENTS = ("node", "for", "if", "retain", "budget")
 _OPENING = {"(": ")", "{": "}", "[": "]"}
 _CLOSING = {closing: opening for opening, closing in _OPENING.items()}
 _WINDOW = 60  # tokens on each side of the error that rules see
 _NEAR = 4000  # characters on each side of the error that are read at all
-_LONGEST = 60  # characters of a spec repeated in a message
 # More lenient than the grammar's terminals: it also reads what other languages write.
 _TOKEN = re.compile(
     r"""(?P<skip>\#[^\n]*|[ \t\r\n\f]+)
@@ -160,7 +167,7 @@ class _Situation:
         """The refused token as a sentence names it."""
         if self.token.text == "<end>":
             return "the end of the file"
-        return f"`{_shorten(self.token.text)}`"
+        return f"`{shorten(self.token.text)}`"
 
     @property
     def gap(self) -> tuple[str, int, int]:
@@ -186,7 +193,7 @@ class _Situation:
         for number, token in enumerate(self.tokens):
             before = self.tokens[number - 1].end if number else token.start
             space = "\n" if "\n" in self.source.text[before : token.start] else " "
-            text = token.text[:_LONGEST].replace("§", "?") if token.text[0] != '"' else '""'
+            text = token.text[:LONGEST].replace("§", "?") if token.text[0] != '"' else '""'
             piece = space + ("§ " if number == self.at else "") + text
             starts.append(length + len(piece) - len(text))
             length += len(piece)
@@ -235,7 +242,7 @@ def explain(
 def _with_note(brackets: Diagnostic, situation: _Situation, refused: Span) -> Diagnostic:
     """A brace that is never closed is best looked for before the next definition."""
     word = situation.token.text
-    if word not in _DEFINITIONS or not brackets.message.startswith("missing"):
+    if word not in DEFINITIONS or not brackets.message.startswith("missing"):
         return brackets
     return evolve(brackets, notes=(f"`{word}` at {refused} still stands inside it",))
 
@@ -291,7 +298,7 @@ def _by_match(
     places = {name: _stretch(situation, match.span(name), starts) for name in texts}
     text = situation.source.text
     groups = {
-        name: _shorten(text[slice(*place)] if place else texts[name])
+        name: shorten(text[slice(*place)] if place else texts[name])
         for name, place in places.items()
     }
     next_found, *gap = situation.gap
@@ -321,11 +328,6 @@ def _stretch(
     return situation.tokens[inside[0]].start, situation.tokens[inside[-1]].end
 
 
-def _shorten(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
-
-
 def _capital(situation: _Situation) -> Diagnostic | None:
     """``Motif m(a)``: a keyword with capitals, refused at once or with what follows it."""
     here = situation.at
@@ -353,7 +355,7 @@ def _beginning(situation: _Situation) -> Diagnostic | None:
     """Where a definition or a statement may begin, and neither does."""
     token, found = situation.token, situation.found
     if AT_THE_TOP in situation.accepted:
-        word = nearest(token.text, _DEFINITIONS)
+        word = nearest(token.text, DEFINITIONS)
         remedy = f"did you mean `{word}`?" if word else FILE
         return _diagnostic(situation, f"{found} begins no definition", remedy)
     if AT_A_STATEMENT in situation.accepted:

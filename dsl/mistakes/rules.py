@@ -56,6 +56,7 @@ OPERATIONS = "`>>` puts one operation after the other, `|` separates candidates"
 NAME = "a name is letters (a to z), digits and `_`, begins with no digit, and is no keyword"
 TEXT = "texts stand in double quotes"
 CONDITION = "write `if k == 1 { ... } else { ... }`"
+DEFINITIONS = ("import", "op", "choice", "motif", "network", "search", "train", "learn")
 AT_THE_TOP = "import"  # what may begin a definition
 AT_A_STATEMENT = "node"  # what may begin a statement
 AFTER_AN_OPERATION = ">>"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, cast
 from attrs import Attribute, field, frozen
 
 from bayesnas.compiler.operations.plugins import note_plugin
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, idle_option, quote
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, idle_option, quote, shorten
 
 if TYPE_CHECKING:
     import torch
@@ -33,15 +33,12 @@ Level: TypeAlias = Literal["character", "word"]
 LEVELS: Final[tuple[Level, ...]] = get_args(Level)
 ROOT: Final = Path("data")
 MOST_WORKERS: Final = 256
-_SHOWN: Final = 60  # characters of a value in a message
 
 
 def unreadable(name: str, value: object, remedy: str) -> DiagnosticError:
     """D418: an argument called ``name`` does not take a value."""
-    shown = " ".join(repr(value).split())
-    if len(shown) > _SHOWN:
-        shown = f"{shown[:_SHOWN]}..."
-    return DiagnosticError(Diagnostic("D418", f"cannot read `{name} = {shown}`", help=remedy))
+    message = f"cannot read `{name} = {shorten(repr(value))}`"
+    return DiagnosticError(Diagnostic("D418", message, help=remedy))
 
 
 def check_word(name: str, value: object, words: Collection[object]) -> None:

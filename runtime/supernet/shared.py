@@ -13,10 +13,10 @@ from bayesnas.compiler.emit.pytorch import Emitted
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.slices.counts import Kept, kept_places
 from bayesnas.compiler.slices.groups import Slices
-from bayesnas.compiler.slices.survival import Places, surviving
+from bayesnas.compiler.slices.survival import Places
 from bayesnas.compiler.space.members import prune_to
 from bayesnas.runtime.supernet.supernet import Supernet
-from bayesnas.runtime.weights.removal import sliced_at
+from bayesnas.runtime.weights.removal import sliced_at, surviving_at
 
 State: TypeAlias = Mapping[str, Tensor]
 Ends: TypeAlias = tuple[str, str]
@@ -61,8 +61,7 @@ def _places(
 ) -> dict[str, tuple[Places, ...]]:
     """Of tensors of the supernet, what a member has along each axis; nothing is all of it."""
     paths = module_paths(net.graph, net.emitted.operations)
-    left = surviving(net.graph, prune_to(net.graph, member))
-    result = {f"{paths[place]}.{name}": axes for (place, name), axes in left.items()}
+    result = surviving_at(paths, net.graph, prune_to(net.graph, member))
     if channels is None:
         return result
     slices, kept = channels

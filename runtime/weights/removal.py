@@ -12,11 +12,13 @@ from torch import Tensor
 
 from bayesnas.compiler.emit.paths import module_paths
 from bayesnas.compiler.emit.pytorch import emit_torch
+from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.graph.walks import primitives_of
 from bayesnas.compiler.pipeline import Compiled, compile_loaded
 from bayesnas.compiler.slices.counts import Kept, kept_places
 from bayesnas.compiler.slices.groups import Place, Slices
 from bayesnas.compiler.slices.narrowing import narrowed_spec
+from bayesnas.compiler.slices.survival import Places, surviving
 from bayesnas.compiler.slices.ties import Channels
 from bayesnas.dsl.diagnostics import Source
 from bayesnas.dsl.loader import load_text
@@ -75,6 +77,14 @@ def sliced_at(paths: Mapping[Place, str], slices: Slices) -> Iterator[Sliced]:
     for tensor in slices.tensors:
         name = f"{paths[tensor.place]}.{tensor.name}"
         yield Sliced(name, tensor.axes, tensor.place, tensor.maker)
+
+
+def surviving_at(
+    paths: Mapping[Place, str], supernet: Graph, member: Graph
+) -> dict[str, tuple[Places, ...]]:
+    """Of a supernet's tensors by name, the places that a member has, as `surviving` says."""
+    left = surviving(supernet, member)
+    return {f"{paths[place]}.{name}": axes for (place, name), axes in left.items()}
 
 
 def narrow(compiled: Compiled, state: State, slices: Slices, kept: Kept) -> Narrowed:

@@ -16,14 +16,14 @@ from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.slices.counts import Kept
 from bayesnas.compiler.slices.groups import Slices, coupled_slices
 from bayesnas.compiler.slices.pace import Pace
-from bayesnas.compiler.slices.survival import Places, surviving
+from bayesnas.compiler.slices.survival import Places
 from bayesnas.compiler.slices.ties import Channels as Axis
 from bayesnas.compiler.slices.ties import Run, Strand
 from bayesnas.compiler.space.choices import Member
 from bayesnas.compiler.space.members import prune_to
 from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.weights.reconstruction import Reconstruction
-from bayesnas.runtime.weights.removal import Sliced, sliced_at
+from bayesnas.runtime.weights.removal import Sliced, sliced_at, surviving_at
 from bayesnas.runtime.weights.subject import Rows, Subject, group_sums, kept_of, rows_of, spread
 
 
@@ -55,8 +55,8 @@ class Channels:
         """What is left of the supernet with these operations."""
         graph = prune_to(self.net.graph, groups)
         slices = self.slices(graph)
-        weights, left = dict(self.net.module.named_parameters()), surviving(self.net.graph, graph)
-        places = {f"{self.paths[place]}.{name}": axes for (place, name), axes in left.items()}
+        weights = dict(self.net.module.named_parameters())
+        places = surviving_at(self.paths, self.net.graph, graph)
         sliced = (
             _whole(one, weights[one.name].shape, places.get(one.name, ()))
             for one in sliced_at(self.paths, slices)
