@@ -66,6 +66,7 @@ PRECISIONS = ("float32", "bfloat16")
 POLICIES = ("none", "trivial", "rand")
 CLASS_WEIGHTS = ("none", "balanced")
 RESULTS = ("scratch", "shared")
+COMPRESSED_RESULTS = ("trained", "shared")
 EPOCHS: Final = r"[0-9]{1,6}( *, *[0-9]{1,6})*"  # as text
 
 
@@ -179,6 +180,9 @@ class CompressSettings(TrainSettings):
     )
     curvature: str = _word(
         "sampled", WEIGHT_CURVATURES, "how `bayesnas` takes that of the loss in each weight"
+    )
+    result: str = _word(
+        "trained", COMPRESSED_RESULTS, "shared: nothing is trained on after the removal"
     )
 
 

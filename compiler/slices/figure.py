@@ -15,7 +15,10 @@ KEPT, GONE = "#3b6ea5", "#dfe5ec"
 
 
 def draw_widths(layers: Sequence[Layer]) -> str:
-    """Bars of all layers in the DOT language, the removed part pale, in the order given."""
+    """Bars of all layers in the DOT language, the removed part pale, in the order given.
+
+    Where weights are masked, the dark part is as much of the channels left as of weights not zero.
+    """
     widest = max((layer.channels for layer in layers), default=1)
     rows = "\n".join(_row(layer, LENGTH / widest) for layer in layers)
     rows = rows or "<tr><td>no layer has a width</td></tr>"
@@ -27,13 +30,14 @@ def draw_widths(layers: Sequence[Layer]) -> str:
 
 
 def _row(layer: Layer, point: float) -> str:
-    gone = layer.channels - layer.channels_kept
+    kept = layer.channels_kept * layer.density
+    masked = "" if layer.weights is None else f", {layer.density:.0%} of their weights"
     rest = LENGTH - layer.channels * point  # invisible, so that all bars begin in one line
     bars = "".join(
         f'<td fixedsize="true" width="{round(length)}" height="{HEIGHT}"{color}></td>'
         for length, color in (
-            (layer.channels_kept * point, f' bgcolor="{KEPT}"'),
-            (gone * point, f' bgcolor="{GONE}"'),
+            (kept * point, f' bgcolor="{KEPT}"'),
+            ((layer.channels - kept) * point, f' bgcolor="{GONE}"'),
             (rest, ""),
         )
         if length >= 1
@@ -41,5 +45,6 @@ def _row(layer: Layer, point: float) -> str:
     bar = f'<table border="0" cellspacing="0" cellpadding="0"><tr>{bars}</tr></table>'
     return (
         f'<tr><td align="right">{escape(layer.layer)} </td><td align="left">{bar}</td>'
-        f'<td align="left"> {layer.channels_kept:,} of {layer.channels:,}</td></tr>'
+        f'<td align="left"> {layer.channels_kept:,} of {layer.channels:,}{masked}'
+        "</td></tr>"
     )

@@ -32,6 +32,13 @@ class Layer:
         """Of its connections from channel to channel, what is left."""
         return self.inputs_kept * self.channels_kept / max(1, self.inputs * self.channels)
 
+    @property
+    def density(self) -> float:
+        """Of the weights that it has left, the share that is not zero."""
+        if self.weights is None or self.nonzero is None:
+            return 1.0
+        return self.nonzero / max(1, self.weights)
+
     def record(self) -> dict[str, str | int | float]:
         """A row of ``layers.jsonl``."""
         plain = asdict(self, filter=lambda _, value: value is not None)

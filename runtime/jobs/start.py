@@ -28,6 +28,7 @@ class Start:
         texts: files that tell of it, by name.
         told: what ``result.json`` says of it.
         prior: makes what the channels of the network are held to while they are judged.
+        trains: False where the weights are the result as they are.
     """
 
     state: Mapping[str, Tensor] = field(repr=False)
@@ -35,6 +36,7 @@ class Start:
     texts: Mapping[str, str]
     told: Mapping[str, Any]
     prior: Callable[[nn.Module, Data, TrainSettings], Prior] | None = None
+    trains: bool = True
 
 
 def start_from(folder: Path, compiled: Compiled) -> Start:

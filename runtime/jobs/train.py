@@ -218,7 +218,8 @@ class _Training:
     def fit(self) -> TrainResult:
         if (state := self.run.checkpoint(self._schema(), self.device)) is not None:
             self._restore(state)
-        epochs, per_epoch = self.settings.epochs, len(self.batches)
+        trains = self.start is None or self.start.trains
+        epochs, per_epoch = self.settings.epochs if trains else 0, len(self.batches)
         self._tell("begin", asdict(self.settings))
         with run_progress(
             self.run.out, epochs * per_epoch, "train", self.settings.batch_size, self.device

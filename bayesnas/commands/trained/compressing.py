@@ -123,17 +123,18 @@ def _compress(options: argparse.Namespace) -> int:
         own.draws,
         own.lambda_w,
         own.curvature,
+        own.result,
     )
     training = {name: value for name, value in values.items() if name in fields_dict(TrainSettings)}
     run = run_options(options, options.out, options.seed, options.resume, options.force)
     result = compress(_untrained(options) or Path(options.spec), wanted, training, run)
-    _say_compressed(result, options.out)
+    _say_compressed(result, options.out, wanted.shared)
     say_report([options.out], options.out)
     return 0
 
 
-def _say_compressed(result: CompressResult, out: Path) -> None:
-    """What went, what that saved, and how good the network is after."""
+def _say_compressed(result: CompressResult, out: Path, shared: bool) -> None:
+    """What went, what that saved, and how good the network is after; ``shared``: not trained on."""
     say(*columns(("layer", "inputs", "kept", "channels", "kept", "share"), [
         (layer.layer, *map(str, (layer.inputs, layer.inputs_kept)),
          *map(str, (layer.channels, layer.channels_kept)), f"{layer.share:.0%}")
@@ -151,10 +152,13 @@ def _say_compressed(result: CompressResult, out: Path) -> None:
             "FLOPs if zeros were skipped, which they are not"
         )
     task, trained = result.trained.task, result.trained
-    say(
-        f"test {task.told(result.removed)} after the removal, "
-        f"{task.told(trained.test)} of {trained.test_examples:,} examples after training on"
-    )
+    removed, count = task.told(result.removed), f"of {trained.test_examples:,} examples"
+    if shared:
+        say(f"test {removed} {count} after the removal")
+    else:
+        say(
+            f"test {removed} after the removal, {task.told(trained.test)} {count} after training on"
+        )
     say(f"weights: {out / 'weights.pt'}; {out / 'compressed.nas'}; {result.figure}")
 
 

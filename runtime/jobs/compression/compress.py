@@ -19,7 +19,7 @@ from bayesnas.compiler.slices.figure import WIDTHS, draw_widths
 from bayesnas.compiler.slices.layers import Layer
 from bayesnas.compiler.space.latencies import Whole
 from bayesnas.compiler.space.latency_file import latencies_json, read_latencies
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.splits import HOLDOUT
@@ -72,6 +72,7 @@ class Compression:
         draws: masks that are judged on held-out examples, where the importance draws some; 0: 24.
         lambda_w: how strong the penalty of `bayesnas` is; 0: as the budgets ask.
         curvature: how `bayesnas` takes that of the loss in each weight, one of `WEIGHT_CURVATURES`.
+        result: ``shared``: nothing is trained on after the last removal, and all epochs judge.
     """
 
     budgets: tuple[BudgetConstraint | Share, ...]
@@ -82,6 +83,22 @@ class Compression:
     draws: int = 0
     lambda_w: float = 0.0
     curvature: str = "sampled"
+    result: str = "trained"
+
+    @property
+    def learns(self) -> bool:
+        """Whether channels are judged by what a training says of them."""
+        return self.importance in PRIORS
+
+    @property
+    def shared(self) -> bool:
+        """Whether what stays keeps its weights in the end."""
+        return self.result == "shared"
+
+    @property
+    def trainings(self) -> int:
+        """In how many parts epochs are spent: those that judge, those that train on."""
+        return self.steps * (self.learns + 1) - self.shared
 
     @property
     def timed(self) -> bool:
@@ -133,6 +150,10 @@ def compress(
     wanted = evolve(wanted, importance=wanted.importance or usual_importance(wanted.families))
     check_importance(wanted.importance, wanted.families)
     check_learning(wanted.importance, asdict(wanted, recurse=False), len(wanted.budgets))
+    if not wanted.trainings:
+        idle = [f"--option {name}" for name in values]
+        remedy = "leave it out: nothing is trained"
+        check_idle(idle, f"with `{wanted.importance}` and `result = shared`", remedy)
     families, draws = ordered(wanted.families), wanted.draws or DRAWS
     wanted = evolve(wanted, families=families, draws=draws)
     _check_timed(wanted)
@@ -230,22 +251,15 @@ class _Work:
     ) -> None:
         self.run, self.wanted, self.options, self.data = run, wanted, options, data
         self.measured = measured  # of this network, before it was trained
-        self.learns = wanted.importance in PRIORS
+        self.whole = settings  # of all parts together
+        self.part = 0  # trainings that have ended
         self.before = graph_cost(run.compiled.graph)
-        parts = wanted.steps * (2 if self.learns else 1)
-        each = max(1, settings.epochs // parts)
-        self.settings = shortened(settings, each)
-        # Of weights that are kept otherwise none would be exactly zero.
-        self.judging = evolve(self.settings, average=0.0, keep="last")
-        if wanted.importance == DRAWN:
-            self.judging = evolve(self.judging, holdout=settings.holdout or HOLDOUT)
-        self.rest = shortened(settings, max(1, settings.epochs - (parts - 1) * each))
         self.clock: Clock | None = None  # of the removal at hand
         self.layers: dict[str, Layer] = {}
         self.told: list[dict[str, Any]] = []
 
     def go(self) -> CompressResult:
-        if self.options.force and (self.learns or self.wanted.steps > 1):
+        if self.options.force and (self.wanted.learns or self.wanted.steps > 1):
             set_aside(self.options.out)  # now: what goes on with the steps is not to meet it
         run, wanted, limits = self.run, self.wanted, self.wanted.limits
         own = (wanted.families, wanted.draws, wanted.lambda_w, wanted.curvature)
@@ -258,7 +272,7 @@ class _Work:
             judge = Judge(wanted.importance, limits, due, self.options.seed, *own)
             removal = Removal.of(run, judge, self.data, self.clock)
             removal.bounds.check()  # that the budget cannot be met is said at once
-            cut = self._judged(removal, number) if self.learns else removal.judged()
+            cut = self._judged(removal, number) if wanted.learns else removal.judged()
             self.layers = cut.layers(self.layers)
             removed = cut.score(self.data, run.at_once)
             trained = self._train(cut, removed, number, self._out(number), last)
@@ -266,6 +280,15 @@ class _Work:
                 limits = evolve(limits, layers=cut.layers_kept())
                 run = TrainedRun.open(self._out(number))
         return self._result(cut, removed, trained)
+
+    def _settings(self) -> TrainSettings:
+        """Those of the next training: each has as many epochs, the last one what is left."""
+        whole, parts = self.whole.epochs, max(1, self.wanted.trainings)
+        each = max(1, whole // parts)
+        self.part += 1
+        return shortened(
+            self.whole, each if self.part < parts else max(1, whole - (parts - 1) * each)
+        )
 
     def _out(self, number: int) -> Path:
         """Where what is left after a removal is trained."""
@@ -304,10 +327,14 @@ class _Work:
             return priors[0]
 
         out = self._place(f"{number}_judged")
+        # Of weights that are kept otherwise none would be exactly zero.
+        settings = evolve(self._settings(), average=0.0, keep="last")
+        if self.wanted.importance == DRAWN:
+            settings = evolve(settings, holdout=settings.holdout or HOLDOUT)
         start = Start(removal.bounds.state, self._made(number), self._times(), {}, prior)
-        train(removal.compiled, self.judging, of_part(self.options, out), start)
+        train(removal.compiled, settings, of_part(self.options, out), start)
         generator = torch.Generator().manual_seed(self.options.seed)
-        parts = training_split(self.data, self.judging, generator)
+        parts = training_split(self.data, settings, generator)
         return removal.judged(priors[0], own_weights(TrainedRun.open(out)), parts)
 
     def _train(self, cut: Cut, removed: Score, number: int, out: Path, last: bool) -> TrainResult:
@@ -333,8 +360,9 @@ class _Work:
             },
             {"compression": told},
             _held(cut) if cut.masked else None,
+            trains := not (last and self.wanted.shared),
         )
-        settings = self.rest if last else self.settings
+        settings = self._settings() if trains else self.whole
         result = train(cut.narrowed.compiled, settings, of_part(self.options, out), start)
         entries = {
             f"trained_{n}": v for n, v in self.data.task.entries("test", result.test).items()
@@ -358,6 +386,7 @@ class _Work:
                 **({"draws": wanted.draws} if wanted.importance == DRAWN else {}),
                 **({"lambda_w": wanted.lambda_w} if wanted.lambda_w else {}),
                 **({} if wanted.curvature == "sampled" else {"curvature": wanted.curvature}),
+                **({"result": wanted.result} if wanted.shared else {}),
             }
         }
 

@@ -34,7 +34,7 @@ from bayesnas.runtime.weights.priors.registry import PRIORS
 from bayesnas.runtime.weights.priors.several import Several, parts_of
 from bayesnas.runtime.weights.reconstruction import Reconstruction, unread
 from bayesnas.runtime.weights.removal import masked, narrow, sliced_tensors
-from bayesnas.runtime.weights.subject import Subject, rows_of
+from bayesnas.runtime.weights.subject import Rows, Subject, rows_of
 from bayesnas.runtime.weights.turns import TURNS, Trial
 
 EXAMPLES = 1024  # of the training part, that gradients are taken on
@@ -105,6 +105,7 @@ class Removal:
         priors = [None] * len(self.judge.families) if prior is None else parts_of(prior)
         found, stay, masks_judged = list[Found](), dict[str, Tensor](), list[Mask]()
         kept: Kept = {}
+        dead = {} if prior is None else prior.dead()
         for number, (family, part) in enumerate(zip(self.judge.families, priors, strict=True)):
             due = self.judge.due(number + 1, self.bounds.whole)
             group = self._found(family, part, state, due)
@@ -115,8 +116,12 @@ class Removal:
                 for name, mask in masks(group.subject, group.stays).items():
                     stay[name] = mask * stay.get(name, 1.0)
             else:
-                most = None if due or part is None else part.living()
-                kept = self.bounds.kept(_without(group.scores, kept), due, most)
+                scores = _dead_last(_without(group.scores, kept), dead)
+                most = _living(scores, dead) if due or part is None else part.living()
+                kept = self.bounds.kept(scores, due, most)
+                odds = None if due or part is None else part.likeliest()
+                if odds is not None:
+                    [kept] = self.bounds.masks([odds], due)
                 if part is not None and parts is not None:
                     drawn = self.bounds.masks(part.samples(self.judge.draws), due)
                     masks_judged = self.masks_judged([kept, *drawn], state, *parts)
@@ -243,6 +248,21 @@ def _without(scores: Scores, kept: Kept) -> Scores:
     """Scores by which what has gone does not come back."""
     stays = rows_of(scores, kept)
     return {s: torch.where(stays[s], row.cpu(), -torch.inf) for s, row in scores.items()}
+
+
+def _dead_last(scores: Scores, dead: Rows) -> Scores:
+    """Scores by which dead channels stay only where limits ask for them; others have 0 or more."""
+    return {
+        s: torch.where(dead[s].cpu() & (row > -torch.inf), -1.0, row) if s in dead else row
+        for s, row in scores.items()
+    }
+
+
+def _living(scores: Scores, dead: Rows) -> int | None:
+    """How many channels neither went nor are dead; None where none can be dead."""
+    if not dead:
+        return None
+    return sum(int(((row > -torch.inf) & ~dead[s].cpu()).sum()) for s, row in scores.items())
 
 
 def _prior(removal: Removal, module: nn.Module, data: Data, settings: TrainSettings) -> Prior:

@@ -44,9 +44,13 @@ class Dropout(ChannelNoise):
         """The odds to stay, 1 / alpha of Gaussian dropout, in units of their strand's mean."""
         return by_mean(self.subject.split(torch.exp(-self.logits.detach())))
 
+    def likeliest(self) -> Scores:
+        """A channel stays if it is rather not dropped."""
+        return self.subject.split(-self.logits.detach().cpu().double())
+
     def samples(self, count: int) -> Iterator[Scores]:
         """Hard masks, a channel in each with its probability to stay."""
-        odds = -self.logits.detach().cpu().double()
+        odds = self.subject.joined(self.likeliest())
         for noise in logistic(count, len(odds), self.subject.generator):
             yield self.subject.split(odds + noise)
 

@@ -81,6 +81,18 @@ class Prior(ABC):
         """How many channels it has left; None where it removes none itself."""
         return None
 
+    def dead(self) -> Rows:
+        """Which channels nothing makes any more, bool, of strands that have some.
+
+        All weights that make them are zero and would stay so: behind an activation they have no
+        gradient.
+        """
+        return {}
+
+    def likeliest(self) -> Scores | None:
+        """Log odds of channels; those above 0 are the likeliest mask. None as for `samples`."""
+        return None
+
     def samples(self, count: int) -> Iterable[Scores]:
         """Log odds of channels with the noise of a hard mask, which keeps those above 0.
 

@@ -57,7 +57,7 @@ def check_learning(name: str, settings: Mapping[str, Any], budgets: int) -> None
 
     Raises:
         DiagnosticError: D231 (a value), D423 (it does nothing), D418 (there is neither a budget nor
-            a strength).
+            a strength, and no masks are drawn).
     """
     usual = fields_dict(CompressSettings)
     for setting, user in _USERS.items():
@@ -65,9 +65,12 @@ def check_learning(name: str, settings: Mapping[str, Any], budgets: int) -> None
         if settings[setting] != usual[setting].default and name != user:
             remedy = f"leave it out, or judge by `--importance {user}`"
             check_idle([f"--option {setting}"], f"with `{name}`", remedy)
-    if not budgets and not settings["lambda_w"]:
+    if not budgets and not settings["lambda_w"] and name != DRAWN:
         message = "nothing says how small the network is to be"
-        remedy = f"add `--budget flops=50%`, or `--importance {STRONG} --option lambda_w=1`"
+        remedy = (
+            f"add `--budget flops=50%`, `--importance {STRONG} --option lambda_w=1`, or "
+            f"`--importance {DRAWN}`, which draws masks of any size"
+        )
         raise DiagnosticError(Diagnostic("D418", message, help=remedy))
 
 

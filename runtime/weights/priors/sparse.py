@@ -122,6 +122,10 @@ class Sparse(Prior):
         """Those that are not zero."""
         return int((self.norms > 0).sum())
 
+    def dead(self) -> Rows:
+        """Filters that are zero; what reads a channel learns again."""
+        return {} if self.subject.readers else self.subject.split(self.norms == 0)
+
     def _alive(self) -> Kept:
         return kept_of(self.subject.split(self.norms))
 

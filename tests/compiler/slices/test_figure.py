@@ -22,3 +22,11 @@ def test_bars_are_as_long_as_layers_are_wide() -> None:
 
 def test_nothing_to_draw() -> None:
     assert "<tr><td>no layer has a width</td></tr>" in draw_widths([])
+
+
+def test_masked_weights_show_as_the_share_that_is_left() -> None:
+    layer = Layer("a.0", "conv", 8, 8, 16, 16, weights=400, nonzero=100)
+    dot = draw_widths([layer])
+    assert f'width="{LENGTH // 4}" height="12" bgcolor="{KEPT}"' in dot
+    assert f'width="{LENGTH - LENGTH // 4}" height="12" bgcolor="{GONE}"' in dot
+    assert "16 of 16, 25% of their weights" in dot

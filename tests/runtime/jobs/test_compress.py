@@ -152,6 +152,59 @@ def test_families_of_weights(
     assert all(row["norm"] > 0 or row["gamma"] == 0 for row in slices if "gamma" in row)
 
 
+@pytest.mark.parametrize("name", ["bayesnas", "group_lasso"])
+def test_no_channel_stays_that_nothing_makes(name: str, whole: Path, tmp_path: Path) -> None:
+    """Penalties of several families add; a filter at zero would never learn again."""
+    wanted = Compression((Share("parameters", 40),), name, families=("channel", "filter"))
+    compress(whole, wanted, {"epochs": 12}, RunOptions("", tmp_path / "out", 2, "cpu"))
+    state = torch.load(tmp_path / "out" / "weights.pt", weights_only=True)
+    rows = [row for row in lines(tmp_path / "out" / "slices.jsonl") if row["family"] == "filter"]
+    assert any(row["norm"] == 0 for row in rows)
+    assert not any(row["kept"] for row in rows if row["norm"] == 0)
+    for layer in ("stem.0", "a.0", "a.3"):
+        assert bool((state[f"{layer}.weight"].flatten(1) != 0).any(dim=1).all())
+
+
+@pytest.mark.parametrize(("name", "steps"), [("evidence", 1), ("taylor", 2), ("pgnas", 1)])
+def test_weights_may_be_the_result_as_they_are(
+    name: str, steps: int, whole: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    wanted = Compression((Share("flops", 50),), name, steps=steps, result="shared")
+    values = {} if name == "evidence" else {"epochs": 3}
+    result = compress(whole, wanted, values, RunOptions("", out, 2, "cpu"))
+    assert result.after.flops <= result.before.flops // 2
+    assert (out / "history.jsonl").read_text("utf-8") == ""
+    score = evaluate_run(RunOptions("", out, device="cpu"))[0].score
+    assert score == result.trained.test
+    assert score.loss == pytest.approx(result.removed.loss, rel=1e-5)
+    for step in [] if name == "evidence" else [*(out / "steps").iterdir()]:
+        assert len(lines(step / "history.jsonl")) == 3  # all epochs are of the only training
+    again = compress(whole, wanted, values, RunOptions("", out, 2, "cpu", resume=True))
+    assert again.trained.test == score
+    assert compressed(out, tmp_path / "quarter").after.flops <= result.after.flops // 2
+
+
+def test_settings_of_a_training_where_there_is_none(whole: Path, tmp_path: Path) -> None:
+    wanted = evolve(HALF, result="shared")
+    with pytest.raises(DiagnosticError, match="`--option epochs` does nothing with `evidence`"):
+        compress(whole, wanted, {"epochs": 3}, RunOptions("", tmp_path / "out", 2, "cpu"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_masks_are_drawn_of_any_size_where_no_budget_is(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    compressed(whole, out, Compression((), "pgnas", result="shared"))
+    rows = lines(out / "slices.jsonl")
+    about = json.loads((out / "result.json").read_text("utf-8"))["compression"]
+    assert about["removed"]["flops"] <= about["before"]["flops"]
+    if "masks" in about:  # there was more than one, and the best was taken
+        losses = [mask["loss"] for mask in about["masks"]]
+        assert losses == sorted(losses)
+    else:
+        assert all(row["kept"] == (row["drop"] < 0.5) for row in rows)
+
+
 def test_a_masked_compression_goes_on_where_it_stopped(whole: Path, tmp_path: Path) -> None:
     wanted = Compression((Share("parameters", 30),), "bayesnas", families=("filter", "weight"))
     first = compressed(whole, tmp_path / "whole", wanted)

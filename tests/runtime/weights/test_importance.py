@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from attrs import evolve
 from coupled import TEXTS
 from living import inputs_of, module_of, with_known_weights
 from support import compile_text, network
@@ -54,6 +55,17 @@ def test_the_largest_weights_are_kept_first() -> None:
     assert (int(scores.argmin()), int(scores.argmax())) == (3, 1)
     assert float(scores.min()) == 0
     torch.testing.assert_close(scores.mean(), torch.ones((), dtype=torch.float64))
+
+
+def test_the_size_of_a_filter_is_that_of_what_makes_it() -> None:
+    _, _, subject = subject_of(network("x -> y : conv(3, 5) >> bn >> conv(1, 4)"))
+    filters = evolve(subject, readers=False)
+    before = magnitude(filters)
+    with torch.no_grad():
+        subject.module.y[2].weight[:, 1] *= 100  # type: ignore[union-attr, index]
+    [scores], [same] = magnitude(filters).values(), before.values()
+    torch.testing.assert_close(scores, same)
+    assert int(next(iter(magnitude(subject).values())).argmax()) == 1
 
 
 def test_taylor_is_the_derivative_in_a_gate() -> None:
