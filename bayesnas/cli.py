@@ -153,7 +153,3 @@ def _work_failed(error: BaseException) -> Diagnostic | None:
         if (ended := died(error)) is not None:
             return ended.diagnostics[0]
     return None
-
-
-if __name__ == "__main__":
-    sys.exit(main())

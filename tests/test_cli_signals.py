@@ -108,7 +108,7 @@ def test_what_leaves_nothing_advises_nothing(
 
 def test_a_process_that_is_terminated(tmp_path: Path) -> None:
     """From outside, while it works: status 1 and one sentence."""
-    command = [sys.executable, "-m", "bayesnas.cli", "train", "tiny.nas", "--data", "folder:data"]
+    command = [sys.executable, "-m", "bayesnas", "train", "tiny.nas", "--data", "folder:data"]
     command += ["-o", "run", "--device", "cpu", "--option", "epochs=100000"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         while not (tmp_path / "run" / "checkpoint.pt").is_file():

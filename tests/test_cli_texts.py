@@ -158,7 +158,7 @@ def test_compare_on_a_terminal_of_ascii(monkeypatch: pytest.MonkeyPatch) -> None
 
 def in_ascii(*arguments: str) -> subprocess.CompletedProcess[bytes]:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
-    command = [sys.executable, "-m", "bayesnas.cli", *arguments]
+    command = [sys.executable, "-m", "bayesnas", *arguments]
     return subprocess.run(command, env=environment, capture_output=True, check=False)
 
 

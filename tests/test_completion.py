@@ -36,7 +36,7 @@ def test_words_are_completed(typed: str, offered: set[str], tmp_path: Path) -> N
         "COMP_POINT": str(len(typed)),
     }
     subprocess.run(
-        [sys.executable, "-P", "-m", "bayesnas.cli"], env=environment, cwd=tmp_path, check=False
+        [sys.executable, "-P", "-m", "bayesnas"], env=environment, cwd=tmp_path, check=False
     )
     words = {word.strip() for word in file.read_text("utf-8").split("\n") if word.strip()}
     assert offered <= words

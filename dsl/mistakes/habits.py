@@ -110,7 +110,7 @@ _ARGUMENTS = (
         AFTER_AN_OPERATION,
     ),
     Rule(
-        r"budget \w+ <= (§ )?(?P<here>\d+(\.\d+)?( §)? ?"
+        r"budget \w+ <= (§ )?(?!\d+(\.\d+)?( §)? ?[mu]s\b)(?P<here>\d+(\.\d+)?( §)? ?"
         r"(n[sS]|[mM]i?l?l?i?[sS]e?c?\w*|[uµμ]s\w*|[sS]ec\w*|min\w*))",
         "`<here>` is no time",
         "a time is written in `us`, `ms` or `s`: `5 ms`",

@@ -26,7 +26,7 @@ Settings = TypeVar("Settings", SearchSettings, TrainSettings)
 
 AUTO_MOST: Final = 256  # examples of a batch that is chosen, unless more are asked for
 AUTO_STEPS: Final = 20  # of an epoch, that it leaves at least
-_ROOM: Final = 0.9  # of what is free, that it may take
+_ROOM: Final = 0.75  # of what is free, that a step may take by its shapes, which tell 0.84 of it
 _SMALL: Final = 32  # examples of a batch that is not rounded
 _EVEN: Final = 8
 _WORTH: Final = 0.9  # of what a step takes, that recomputing has to fall below to be advised
@@ -98,7 +98,7 @@ class Demand:
 
     def _fitting(self, footprint: Footprint, most: int) -> int:
         """The largest batch that should fit, ``most`` at most; 0 where none does."""
-        return most if self.free is None else min(most, footprint.fitting(self.free))
+        return most if self.free is None else min(most, footprint.fitting(int(_ROOM * self.free)))
 
 
 def size(count: int) -> str:
@@ -139,8 +139,7 @@ def _chosen(
     usual = max(settings.batch_size, min(AUTO_MOST, examples // AUTO_STEPS))
     most, ranks = min(batch.most or usual, examples), world().size
     demand = Demand.of(graph, settings, pick_device(options.device))
-    room = None if demand.free is None else int(_ROOM * demand.free)
-    fits = evolve(demand, free=room, batch_size=math.ceil(most / ranks)).affordable
+    fits = evolve(demand, batch_size=math.ceil(most / ranks)).affordable
     count = _round(min(most, ranks * fits))
     takes = size(demand.footprint.step_bytes(math.ceil(count / ranks)))
     told = "nothing says what is free" if demand.free is None else f"{size(demand.free)} are free"

@@ -659,6 +659,8 @@ DEFINITIONS = {
     "§hello": ("D101", "`hello` begins no definition", FILE),
     "§x = a": ("D101", "a statement outside any motif", MOTIF),
     "§node x": ("D101", "a statement outside any motif", MOTIF),
+    "§budget latency <= 5 ms": ("D101", "a statement outside any motif", MOTIF),
+    "§budget latency <= 20us": ("D101", "a statement outside any motif", MOTIF),
     "§a -> b": ("D101", "a statement outside any motif", MOTIF),
     "§{a, b} -> c": ("D101", "a statement outside any motif", MOTIF),
     "§for k in 0..4 { }": ("D101", "a statement outside any motif", MOTIF),

@@ -181,7 +181,7 @@ def test_a_ray_that_runs_is_joined(here: Path) -> None:
         command = [
             sys.executable,
             "-m",
-            "bayesnas.cli",
+            "bayesnas",
             "compare",
             "net.nas",
             "--data",

@@ -49,7 +49,7 @@ def test_what_does_not_fit_is_said_with_figures() -> None:
 @pytest.mark.parametrize(
     ("batch_size", "free", "remedy"),
     [
-        (16, 2 * GIB, "pass `--option batch_size=4` (about 2.0 GiB)"),
+        (16, 2 * GIB, "pass `--option batch_size=2` (about 1.5 GiB)"),  # room for what shapes miss
         (16, 64 * GIB, "pass `--option batch_size=8` (about 3.0 GiB)"),  # the estimate was wrong
         (16, None, "pass `--option batch_size=8` (about 3.0 GiB)"),
         (16, GIB, "make the network narrower or its images smaller: no smaller batch would do"),
@@ -68,7 +68,7 @@ def test_remedies(batch_size: int, free: int | None, remedy: str) -> None:
             "pass `--option batch_size=8` (about 3.0 GiB) or "
             "`--option recompute=yes` (about 2.0 GiB)",
         ),
-        (17 * GIB // 16, "pass `--option recompute=yes --option batch_size=1` (about 1.1 GiB)"),
+        (17 * GIB // 12 + 1, "pass `--option recompute=yes --option batch_size=1` (about 1.1 GiB)"),
         (GIB, "make the network narrower or its images smaller: no smaller batch would do"),
     ],
 )
@@ -122,7 +122,7 @@ def test_other_failures_pass() -> None:
 
 def room_for(examples: int) -> int:
     """Free bytes into which a batch of so many examples of the digits' cells fits, and no more."""
-    return int(Footprint.of(DIGITS.graph).step_bytes(examples) / 0.9) + 1
+    return int(Footprint.of(DIGITS.graph).step_bytes(examples) / 0.75) + 1
 
 
 @pytest.mark.parametrize(
