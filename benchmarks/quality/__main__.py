@@ -6,7 +6,7 @@
 All spaces, strategies and budgets take about 20 hours on 2 cores. What was searched stays in
 build/benchmarks/ and is not searched again by the same code, so an interrupted run goes on;
 `--unfinished` prints what there is. `--quick` judges two strategies with one seed on a small number
-of images (a minute on 2 cores) and is no measure of quality.
+of images (about five minutes on 2 cores) and is no measure of quality.
 
 Every strategy has the same supernet, data and training steps; `darts`, of which a step takes two
 batches, has half of them, and `largest` none. Budgets are FLOPs of the found network: none, half or

@@ -111,11 +111,12 @@ class Selection:
             cost = graph_cost(prune_to(self.graph, standing.member))
             rows.append(standing.record() | cost.record())
         self.run.write_lines(MEMBERS, rows)
-        runners_up = dict(zip(RUNNERS_UP, self.strategy.runners_up(), strict=False))
-        for name, member in runners_up.items():
+        runners_up = self.strategy.runners_up()
+        written = dict(zip(RUNNERS_UP, runners_up, strict=False))
+        for name, member in written.items():
             text = self._spec_of(member - {*dead_groups(self.graph, member)})
             self.run.write_text(name, text)
-        say_note(_undecided(standings[0], runners_up))
+        say_note(_undecided(standings[0], len(runners_up), written))
 
     def _write_widths(self) -> None:
         """Write what was decided of channels."""
@@ -161,11 +162,15 @@ class Selection:
         )
 
 
-def _undecided(best: Standing, names: Collection[str]) -> str:
-    """What the posterior says of the network that stays, and of those it does not tell from it."""
+def _undecided(best: Standing, count: int, names: Collection[str]) -> str:
+    """What the posterior says of the network that stays, and of those it does not tell from it.
+
+    ``names`` are the files of the best of these ``count``.
+    """
     chance = "less than 1%" if best.close < 0.01 else f"{best.close:.0%}"
     text = f"by the posterior the chance that its loss is within 1 % of the best's is {chance}"
     if not names:
         return text
-    others = "another" if len(names) == 1 else f"{len(names)} others"
-    return f"{text}; the data do not decide between it and {others}: {quote(names)}"
+    others = "another" if count == 1 else f"{count} others"
+    best = "" if count == len(names) else f", the best of them {'is' if len(names) == 1 else 'are'}"
+    return f"{text}; the data do not decide between it and {others}{best or ':'} {quote(names)}"

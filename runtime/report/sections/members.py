@@ -60,6 +60,7 @@ def member_section(run: RunFiles, members: Sequence[Row]) -> Section:
     best = members[0]
     facts = (
         ("members judged", f"{len(members)}"),
+        ("chance that the best of all was judged", _percent(sum(m["best"] for m in members))),
         ("chance that the found one is the best of all", _percent(best["best"])),
         ("chance that it is within 1 % of the best's loss", _percent(best["close"])),
     )
@@ -112,7 +113,9 @@ def _runners_up(members: Sequence[Row], files: Sequence[str]) -> Numbers:
         (name, m["parameters"], m["flops"], m["loss"], m["error"], m["better"])
         for name, m in zip(files, others, strict=False)
     ]
+    more = f", nor {len(others) - len(rows)} others" if len(others) > len(rows) else ""
     about = (
-        "The data do not decide between the found network and these: each is a spec to be trained."
+        f"The data do not decide between the found network and these{more}: each is a spec to be "
+        "trained."
     )
     return Numbers("Runners-up", about, Table.of("runners_up", columns, rows))

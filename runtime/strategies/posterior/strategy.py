@@ -20,6 +20,7 @@ from torch import Tensor
 from bayesnas.compiler.space.choices import Member
 from bayesnas.compiler.space.draws import random_member
 from bayesnas.compiler.space.prices import best_member
+from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.reading import (
     NUMBER,
     Schema,
@@ -134,6 +135,11 @@ class Posterior(Strategy):
         """Judge members, any first, then those that draws say are best; finalists on more."""
         most = min(max(FEWEST, self.draws), len(reference))
         terms = Terms.of(self._spare(), most, len(self.net.held_part), len(self.net.fit_part))
+        if terms.members < min(self.settings.draws, most):
+            say_note(
+                f"{terms.members} of {self.settings.draws} members are judged: more would take "
+                "more images than the search has trained on; train it for longer"
+            )
         sample = self.net.sample(self.net.held_part, terms.examples + terms.others)
         count, pool = terms.members, list(reference)
         judged = Judgements(examples=max(1, terms.others) / terms.examples)

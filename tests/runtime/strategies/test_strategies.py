@@ -272,7 +272,8 @@ def test_what_is_believed_of_members_is_written(
         assert not limits or row["parameters"] <= LIMIT
         assert row["best"] <= row["close"]
         assert row["error"] > 0
-    undecided = [row for row in rows[1:] if row["better"] >= 0.25][:3]
+    all_undecided = [row for row in rows[1:] if row["better"] >= 0.25]
+    undecided = all_undecided[:3]
     specs = sorted(path.name for path in out.glob("runner_up_*.nas"))
     assert specs == [f"runner_up_{n}.nas" for n in range(1, len(undecided) + 1)]
     for name, row in zip(specs, undecided, strict=True):
@@ -280,6 +281,9 @@ def test_what_is_believed_of_members_is_written(
     said = capsys.readouterr().err
     assert "by the posterior the chance that its loss is within 1 % of the best's is" in said
     assert all(f"`{name}`" in said for name in specs)
+    count = len(all_undecided)
+    assert (f"between it and {count} others" in said) == (count > 1)
+    assert ("the best of them are" in said) == (count > 3)
 
 
 @pytest.mark.usefixtures("_at_hand")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from attrs import evolve
 from support import compile_text
 from torch import Tensor
 
@@ -83,6 +84,13 @@ motif cell(x) -> (y) {
 }
 """ + HEAD.replace("HEAD", "global_avg_pool")
 
+ONE = """
+motif cell(x) -> (y) {
+    x ~> y : skip >> bn(affine = 0) | max_pool(3) >> bn(affine = 0)
+        | conv(3) >> bn(affine = 0) >> relu
+    retain 1 into y
+}
+""" + HEAD.replace("HEAD", "global_avg_pool")
 DEAR = """
 motif cell(x) -> (y) {
     x ~> y : skip >> bn(affine = 0) | max_pool(5) >> conv(5) >> bn(affine = 0)
@@ -92,23 +100,25 @@ motif cell(x) -> (y) {
 """ + HEAD.replace("HEAD", "global_avg_pool")
 
 
+USUAL = SearchSettings(
+    strategy="posterior", warmup_epochs=2, rounds=4, batch_size=32, draws=12, learning_rate=0.05,
+    curvature_examples=128, augment="none",
+)  # fmt: skip
+
+
 def found(
     text: str,
     data: Data,
     out: Path,
     monkeypatch: pytest.MonkeyPatch,
     seed: int,
-    epochs: float = 1,
+    **settings: float | str,
 ) -> str:
     """The spec that a search ends with."""
     monkeypatch.setattr("bayesnas.compiler.artifacts.figure.has_dot", lambda: False)
     monkeypatch.setattr(search_module, "load_data", lambda *_, **__: data)
-    settings = SearchSettings(
-        strategy="posterior", warmup_epochs=2, rounds=4, epochs=epochs, batch_size=32, draws=12,
-        learning_rate=0.05, curvature_examples=128, augment="none",
-    )  # fmt: skip
     options = RunOptions("planted", out, seed=seed, device="cpu")
-    search(Space(compile_text(text)), settings, options)
+    search(Space(compile_text(text)), evolve(USUAL, **settings), options)
     return (out / "pruned.nas").read_text("utf-8")
 
 
@@ -141,6 +151,27 @@ def test_a_convolution_that_is_best_stays_beside_one_that_costs_more(
     assert "conv(5)" not in spec
 
 
+def test_what_learns_fast_does_not_take_the_place_of_what_wins_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After one slow pass nothing has seen the stripes yet, and an identity has the least loss.
+
+    So whoever judges by that alone collapses.
+    """
+
+    def kept(strategy: str, **settings: float) -> list[bool]:
+        short = {"warmup_epochs": 0.5, "rounds": 2, "epochs": 0.25, "learning_rate": 0.003}
+        specs = [
+            found(ONE, pattern(0.1), tmp_path / f"{strategy}_{seed}", monkeypatch, seed,
+                  strategy=strategy, **short, **settings)
+            for seed in (3, 4, 5)
+        ]  # fmt: skip
+        return ["conv(3)" in spec for spec in specs]
+
+    assert all(kept("posterior", wanted_epochs=600))
+    assert not any(kept("random"))
+
+
 def test_no_more_images_are_judged_than_trained_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,3 +179,12 @@ def test_no_more_images_are_judged_than_trained_on(
     result = json.loads((tmp_path / "o" / "result.json").read_text("utf-8"))
     assert result["images_evaluated"] <= result["images_trained"]
     assert result["images_evaluated"] > 0.9 * result["images_trained"]
+
+
+def test_fewer_are_judged_than_were_asked_for_with_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found(CELL, pattern(0.1, 400), tmp_path / "o", monkeypatch, 0, warmup_epochs=1, draws=200)
+    members = (tmp_path / "o" / "members.jsonl").read_text("utf-8").splitlines()
+    assert len(members) < 200
+    assert f"note: {len(members)} of 200 members are judged: more would" in capsys.readouterr().err
