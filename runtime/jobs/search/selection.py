@@ -172,5 +172,5 @@ def _undecided(best: Standing, count: int, names: Collection[str]) -> str:
     if not names:
         return text
     others = "another" if count == 1 else f"{count} others"
-    best = "" if count == len(names) else f", the best of them {'is' if len(names) == 1 else 'are'}"
-    return f"{text}; the data do not decide between it and {others}{best or ':'} {quote(names)}"
+    link = ":" if count == len(names) else ", the best of them are"
+    return f"{text}; the data do not decide between it and {others}{link} {quote(names)}"
