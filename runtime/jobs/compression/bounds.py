@@ -109,8 +109,14 @@ class Bounds:
         Where no weight may be masked, every budget is refused.
 
         Raises:
-            DiagnosticError: D609.
+            DiagnosticError: D609 (status 2).
         """
+        try:
+            self._check()
+        except DiagnosticError as error:
+            raise DiagnosticError(*error.diagnostics) from None
+
+    def _check(self) -> None:
         for number, family in enumerate(self.judge.families):
             due = self.judge.due(number + 1, self.whole)
             module = module_of(self.compiled, self.state, torch.device("cpu"))

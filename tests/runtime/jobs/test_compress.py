@@ -348,6 +348,7 @@ def refusal(whole: Path, out: Path, wanted: Compression, **more: bool) -> Diagno
     before = snapshot(out.parent)
     with pytest.raises(DiagnosticError) as caught:
         compressed(whole, out, wanted, **more)
+    assert caught.value.status == 2
     assert snapshot(out.parent) == before
     [diagnostic] = caught.value.diagnostics
     assert_style(diagnostic)
@@ -360,8 +361,12 @@ def test_a_budget_that_cannot_be_met(whole: Path, tmp_path: Path) -> None:
     assert (diagnostic.code, diagnostic.help) == ("D609", "raise the budget")
 
 
-def test_a_budget_is_refused_before_channels_are_judged(whole: Path, tmp_path: Path) -> None:
-    wanted = Compression((BudgetConstraint("parameters", 3),), "bayesnas")
+@pytest.mark.parametrize(("importance", "steps"), [("bayesnas", 1), ("magnitude", 3)])
+def test_a_budget_is_refused_before_any_work(
+    importance: str, steps: int, whole: Path, tmp_path: Path
+) -> None:
+    """That of the last step as well: each saves the same share."""
+    wanted = Compression((BudgetConstraint("parameters", 3),), importance, steps=steps)
     assert refusal(whole, tmp_path / "out", wanted).code == "D609"
 
 
