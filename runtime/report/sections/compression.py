@@ -39,18 +39,22 @@ def _steps(run: RunFiles) -> list[Numbers]:
     told = run.result.get("compression")
     if not told:
         return []
-    steps = {
-        "before": told["before"],
-        "after the removal": told["removed"],
-        "trained on": run.result,
-    }
+    steps = [("before", told["before"])]
+    for number, step in enumerate(told.get("steps", ()), start=1):
+        trained = {
+            k.removeprefix("trained_"): v for k, v in step.items() if k.startswith("trained_")
+        }
+        steps += [(f"{number}: after the removal", step), (f"{number}: trained on", step | trained)]
+    steps.append(("after the removal", told["removed"]))
+    if run.rows["history.jsonl"]:  # not where weights are the result as they are
+        steps.append(("trained on", run.result))
     metrics = metric_names(run.result, "test")
     rows = [
         (
             *(name, step["parameters"], step["flops"]),
             *(metric_told(m, step[f"test_{m}"]) if f"test_{m}" in step else "" for m in metrics),
         )
-        for name, step in steps.items()
+        for name, step in steps
     ]
     columns = ("step", "parameters", "FLOPs", *(f"test {worded(m)}" for m in metrics))
     about = "What the network cost and was worth on the test part, step by step."

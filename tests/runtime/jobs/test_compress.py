@@ -182,6 +182,10 @@ def test_weights_may_be_the_result_as_they_are(
         assert len(lines(step / "history.jsonl")) == 3  # all epochs are of the only training
     again = compress(whole, wanted, values, RunOptions("", out, 2, "cpu", resume=True))
     assert again.trained.test == score
+    write_report([out], tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert page.count(">trained on<") == 0  # in the table of steps
+    assert page.count(">1: trained on<") == steps - 1
     assert compressed(out, tmp_path / "quarter").after.flops <= result.after.flops // 2
 
 
