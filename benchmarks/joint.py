@@ -37,7 +37,8 @@ from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
-from bayesnas.runtime.jobs.compression.compress import Compression, compress
+from bayesnas.runtime.jobs.compression.compress import compress
+from bayesnas.runtime.jobs.compression.wanted import Compression
 from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.search.space import Space
 from bayesnas.runtime.jobs.train import train

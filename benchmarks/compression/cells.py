@@ -20,7 +20,8 @@ from tqdm import tqdm
 from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.runtime.data.dataset import Batches, Data
-from bayesnas.runtime.jobs.compression.compress import Compression, compress
+from bayesnas.runtime.jobs.compression.compress import compress
+from bayesnas.runtime.jobs.compression.wanted import Compression
 from bayesnas.runtime.jobs.trained import TrainedRun, own_weights
 from bayesnas.runtime.network.device import pick_device
 from bayesnas.runtime.network.kernels import layout

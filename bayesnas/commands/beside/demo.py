@@ -96,7 +96,8 @@ def _trained_row(
 
 def _compressed_row(name: str, run: RunOptions, out: Path) -> tuple[str, ...]:
     """Compress what was trained in ``out/train`` to half of its FLOPs; its row of the table."""
-    from bayesnas.runtime.jobs.compression.compress import Compression, compress
+    from bayesnas.runtime.jobs.compression.compress import compress
+    from bayesnas.runtime.jobs.compression.wanted import Compression
     from bayesnas.runtime.weights.choice import Share
 
     half = Compression((Share("flops", 50),))

@@ -101,7 +101,8 @@ def _add_compress(parser: argparse.ArgumentParser) -> None:
 
 
 def _compress(options: argparse.Namespace) -> int:
-    from bayesnas.runtime.jobs.compression.compress import Compression, compress
+    from bayesnas.runtime.jobs.compression.compress import compress
+    from bayesnas.runtime.jobs.compression.wanted import Compression
     from bayesnas.runtime.weights.choice import Limits
 
     for name in ("--least", "--round-to", "--steps"):

@@ -1,6 +1,7 @@
 # How DARTS trains what it found on ImageNet (train_imagenet.py): 14 cells of 48 channels. Its
-# auxiliary head, of weight 0.4, is part of the network: networks/darts_imagenet.nas. Images are brought to the network's size before
-# crops are cut out of them; there they are cut out of the whole image.
+# auxiliary head, of weight 0.4, is part of the network: networks/darts_imagenet.nas. Images are
+# brought to the network's size before crops are cut out of them; there they are cut out of the
+# whole image.
 train {
     epochs = 250
     batch_size = 128

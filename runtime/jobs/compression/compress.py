@@ -5,21 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
-from attrs import asdict, evolve, field, frozen
+from attrs import asdict, evolve, frozen
 from torch import nn
 
 from bayesnas.compiler.artifacts.figure import write_figure
 from bayesnas.compiler.graph.cost import Cost, graph_cost
-from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.settings import TrainSettings, layered, make_settings, shortened
 from bayesnas.compiler.slices.figure import WIDTHS, draw_widths
 from bayesnas.compiler.slices.layers import Layer
 from bayesnas.compiler.space.latencies import Whole
 from bayesnas.compiler.space.latency_file import latencies_json, read_latencies
-from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_idle
 from bayesnas.runtime.data.dataset import Data
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.splits import HOLDOUT
@@ -28,6 +26,7 @@ from bayesnas.runtime.jobs.compression.cut import Cut, Sparsity
 from bayesnas.runtime.jobs.compression.first import Untrained, first_run, of_part
 from bayesnas.runtime.jobs.compression.pacing import Clock
 from bayesnas.runtime.jobs.compression.removal import Removal
+from bayesnas.runtime.jobs.compression.wanted import Compression
 from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.jobs.start import Start
 from bayesnas.runtime.jobs.train import TrainResult, train, training_split
@@ -44,66 +43,12 @@ from bayesnas.runtime.runs.ownership import (
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.tasks.scores import Score
-from bayesnas.runtime.weights.choice import Limits, Share
-from bayesnas.runtime.weights.families import MASKED, ordered
+from bayesnas.runtime.weights.choice import Limits
 from bayesnas.runtime.weights.priors.interface import Prior
 from bayesnas.runtime.weights.priors.registry import (
     DRAWN,
-    PRIORS,
-    check_importance,
-    check_learning,
-    usual_importance,
 )
 from bayesnas.runtime.weights.priors.several import Held
-
-DRAWS: Final = 24
-
-
-@frozen
-class Compression:
-    """What is asked of a compression.
-
-    Args:
-        budgets: what the smaller network may cost, as amounts or as shares.
-        importance: a name of `IMPORTANCES`, `TURNS` or `PRIORS`; empty is `usual_importance`.
-        limits: what stays whatever the scores say.
-        families: names of `FAMILIES`, whose groups go.
-        steps: removals, each followed by its share of the training; 1 or more.
-        draws: masks that are judged on held-out examples, where the importance draws some; 0: 24.
-        lambda_w: how strong the penalty of `bayesnas` is; 0: as the budgets ask.
-        curvature: how `bayesnas` takes that of the loss in each weight, one of `WEIGHT_CURVATURES`.
-        result: ``shared``: nothing is trained on after the last removal, and all epochs judge.
-    """
-
-    budgets: tuple[BudgetConstraint | Share, ...]
-    importance: str = ""
-    limits: Limits = field(factory=Limits)
-    steps: int = 1
-    families: tuple[str, ...] = ("channel",)
-    draws: int = 0
-    lambda_w: float = 0.0
-    curvature: str = "sampled"
-    result: str = "trained"
-
-    @property
-    def learns(self) -> bool:
-        """Whether channels are judged by what a training says of them."""
-        return self.importance in PRIORS
-
-    @property
-    def shared(self) -> bool:
-        """Whether what stays keeps its weights in the end."""
-        return self.result == "shared"
-
-    @property
-    def trainings(self) -> int:
-        """In how many parts epochs are spent: those that judge, those that train on."""
-        return self.steps * (self.learns + 1) - self.shared
-
-    @property
-    def timed(self) -> bool:
-        """Whether a budget is of latency."""
-        return any(budget.cost == "latency" for budget in self.budgets)
 
 
 @frozen
@@ -147,16 +92,7 @@ def compress(
             D506 (data or its options), D607 (a supernet), D608 (no such layer), D609 (the budget
             cannot be met), D610 (no such importance), and what `train` raises.
     """
-    wanted = evolve(wanted, importance=wanted.importance or usual_importance(wanted.families))
-    check_importance(wanted.importance, wanted.families)
-    check_learning(wanted.importance, asdict(wanted, recurse=False), len(wanted.budgets))
-    if not wanted.trainings:
-        idle = [f"--option {name}" for name in values]
-        remedy = "leave it out: nothing is trained"
-        check_idle(idle, f"with `{wanted.importance}` and `result = shared`", remedy)
-    families, draws = ordered(wanted.families), wanted.draws or DRAWS
-    wanted = evolve(wanted, families=families, draws=draws)
-    _check_timed(wanted)
+    wanted = wanted.checked(values)
     given = [network] if isinstance(network, Path) else options.inputs(network.compiled)
     check_out(options.out, options.resume, options.force, given)
     try:
@@ -206,19 +142,6 @@ def _first(
     if options.force:
         set_aside(options.out)
     return network.train(options), clock
-
-
-def _check_timed(wanted: Compression) -> None:
-    """Refuse to make a network faster by masks, which no kernel skips.
-
-    Raises:
-        DiagnosticError: D609.
-    """
-    masks = [family for family in wanted.families if family in MASKED]
-    if masks and wanted.timed:
-        message = f"no mask makes a network faster, and `{masks[0]}` ends in one"
-        remedy = "bound `flops` or `parameters`, or remove channels: `--family channel`"
-        raise DiagnosticError(Diagnostic("D609", message, help=remedy))
 
 
 def _with_data(run: TrainedRun, options: RunOptions) -> tuple[Data, RunOptions]:

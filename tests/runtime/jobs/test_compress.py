@@ -24,13 +24,10 @@ from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.dataset import plain_batches
 from bayesnas.runtime.jobs.compression.bounds import Judge, step_budgets
-from bayesnas.runtime.jobs.compression.compress import (
-    Compression,
-    CompressResult,
-    compress,
-)
+from bayesnas.runtime.jobs.compression.compress import CompressResult, compress
 from bayesnas.runtime.jobs.compression.cut import module_of
 from bayesnas.runtime.jobs.compression.removal import EXAMPLES, Removal
+from bayesnas.runtime.jobs.compression.wanted import Compression
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.jobs.trained import TrainedRun, evaluate_run, own_weights
 from bayesnas.runtime.network.modules import build, predict

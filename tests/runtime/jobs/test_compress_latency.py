@@ -23,8 +23,9 @@ from bayesnas.compiler.slices.narrowing import narrowed_graph
 from bayesnas.compiler.space.latencies import Measured, works_of
 from bayesnas.compiler.space.latency_file import read_latencies
 from bayesnas.dsl.diagnostics import DiagnosticError
-from bayesnas.runtime.jobs.compression.compress import Compression, CompressResult, compress
+from bayesnas.runtime.jobs.compression.compress import CompressResult, compress
 from bayesnas.runtime.jobs.compression.pacing import SHARES, Clock
+from bayesnas.runtime.jobs.compression.wanted import Compression
 from bayesnas.runtime.jobs.costs import latency
 from bayesnas.runtime.network.modules import build
 from bayesnas.runtime.runs.record import RunOptions

@@ -16,8 +16,9 @@ from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.pipeline import compile_spec
 from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.jobs.compression.compress import Compression, compress
+from bayesnas.runtime.jobs.compression.compress import compress
 from bayesnas.runtime.jobs.compression.first import Untrained
+from bayesnas.runtime.jobs.compression.wanted import Compression
 from bayesnas.runtime.jobs.costs import latency
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.report.files import RunFiles

@@ -20,7 +20,8 @@ from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_setti
 from bayesnas.compiler.slices.counts import kept_cost
 from bayesnas.compiler.space.choices import member_space
 from bayesnas.dsl.diagnostics import DiagnosticError
-from bayesnas.runtime.jobs.compression.compress import Compression, compress
+from bayesnas.runtime.jobs.compression.compress import compress
+from bayesnas.runtime.jobs.compression.wanted import Compression
 from bayesnas.runtime.jobs.search.result import SearchResult
 from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.search.space import Space
