@@ -153,3 +153,7 @@ def _work_failed(error: BaseException) -> Diagnostic | None:
         if (ended := died(error)) is not None:
             return ended.diagnostics[0]
     return None
+
+
+if __name__ == "__main__":  # as torchrun was told to start it until there was `bayesnas.__main__`
+    sys.exit(main())
