@@ -14,6 +14,7 @@ from bayesnas.runtime.report.blocks import Code, Numbers, Section, Table
 from bayesnas.runtime.report.colours import coloured
 from bayesnas.runtime.report.files import ComparisonFiles, RunFiles
 from bayesnas.runtime.runs.ownership import LATENCIES, RESULT, STEPS, TRAINED
+from bayesnas.runtime.weights.priors.registry import PRIORS
 
 _LINE: Final = 90  # characters of a command that stand on one
 
@@ -31,7 +32,8 @@ def command_of(run: RunFiles) -> str:
     words += _told(run)
     if settings.get("weights"):  # a hash is known, not where they were
         words += ["--weights", "RUN"]
-    words += _options(run.compiled, kind, settings.get("settings", {}), "--option")
+    if not _untrained(settings.get("compression")):
+        words += _options(run.compiled, kind, settings.get("settings", {}), "--option")
     return shlex.join(words)
 
 
@@ -134,7 +136,7 @@ def _compression(record: Any) -> Iterator[str]:
         yield from ("--family", ",".join(families))
     limits = record.get("limits", {})
     counts = {"steps": record.get("steps", 1), "least": 1, "round_to": 1, **limits}
-    for name in ("draws", "lambda_w", "curvature"):
+    for name in ("draws", "lambda_w", "curvature", "result"):
         if name in record:
             yield from ("--option", f"{name}={record[name]}")
     for name in ("steps", "least", "round_to"):
@@ -142,6 +144,13 @@ def _compression(record: Any) -> Iterator[str]:
             yield from (f"--{name.replace('_', '-')}", str(counts[name]))
     for layer in limits.get("layers", ()):
         yield from ("--keep", layer)
+
+
+def _untrained(record: Any) -> bool:
+    """Whether a compression trained nothing, so that settings of trainings are refused."""
+    if not isinstance(record, dict) or record.get("result") != "shared":
+        return False
+    return record.get("steps", 1) == 1 and record.get("importance") not in PRIORS
 
 
 def _budget(cost: str, limit: int) -> str:

@@ -135,10 +135,11 @@ class Posterior(Strategy):
         """Judge members, any first, then those that draws say are best; finalists on more."""
         most = min(max(FEWEST, self.draws), len(reference))
         terms = Terms.of(self._spare(), most, len(self.net.held_part), len(self.net.fit_part))
-        if terms.members < min(self.settings.draws, most):
+        asked = min(self.settings.draws, most)
+        if terms.members < asked:
             say_note(
-                f"{terms.members} of {self.settings.draws} members are judged: more would take "
-                "more images than the search has trained on; train it for longer"
+                f"{terms.members} of {asked} members are judged: more would take more images "
+                "than the search has trained on; train it for longer"
             )
         sample = self.net.sample(self.net.held_part, terms.examples + terms.others)
         count, pool = terms.members, list(reference)

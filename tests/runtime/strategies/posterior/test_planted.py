@@ -187,4 +187,6 @@ def test_fewer_are_judged_than_were_asked_for_with_a_word(
     found(CELL, pattern(0.1, 400), tmp_path / "o", monkeypatch, 0, warmup_epochs=1, draws=200)
     members = (tmp_path / "o" / "members.jsonl").read_text("utf-8").splitlines()
     assert len(members) < 200
-    assert f"note: {len(members)} of 200 members are judged: more would" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"note: {len(members)} of " in said
+    assert " members are judged: more would" in said
