@@ -16,14 +16,10 @@ SCALING: Final = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
 
 
 def magnitude(subject: Subject) -> Scores:
-    """The size of all that goes with a channel, of a filter, or of a group within a tensor.
-
-    As its subject compares them.
-    """
-    sums = subject.all_sums if subject.readers else subject.sums
+    """The size of all that a group stands for, `Subject.all_sums`, as its subject compares them."""
     with torch.no_grad():
         weights = dict(subject.module.named_parameters())
-        squares = sums({name: w.detach() ** 2 for name, w in weights.items()})
+        squares = subject.all_sums({name: w.detach() ** 2 for name, w in weights.items()})
     return subject.compared(squares)
 
 

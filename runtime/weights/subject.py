@@ -48,8 +48,11 @@ class Subject:
         return group_sums(self, values, self.readers)
 
     def all_sums(self, values: Values) -> Rows:
-        """The same over all that goes with a channel, what makes it and what reads it."""
-        return group_sums(self, values)
+        """The same over all that goes with a channel, what makes it and what reads it.
+
+        A filter is what makes it alone.
+        """
+        return group_sums(self, values, None if self.readers else False)
 
     def spread(self, rows: Mapping[Strand, Tensor]) -> dict[str, Tensor]:
         """Of each parameter with groups, their numbers where they are, to broadcast."""

@@ -45,9 +45,7 @@ from bayesnas.runtime.runs.record import RunOptions
 from bayesnas.runtime.tasks.scores import Score
 from bayesnas.runtime.weights.choice import Limits
 from bayesnas.runtime.weights.priors.interface import Prior
-from bayesnas.runtime.weights.priors.registry import (
-    DRAWN,
-)
+from bayesnas.runtime.weights.priors.registry import DRAWN
 from bayesnas.runtime.weights.priors.several import Held
 
 
@@ -88,9 +86,9 @@ def compress(
         options: of the new run; without data, those of the finished training are taken.
 
     Raises:
-        DiagnosticError: D413, D414 (the new run's folder), D415, D416 (no trained run), D418, D423,
-            D506 (data or its options), D607 (a supernet), D608 (no such layer), D609 (the budget
-            cannot be met), D610 (no such importance), and what `train` raises.
+        DiagnosticError: D413, D414 (the new run's folder), D415, D416 (no trained run), D506 (data
+            or its options), D607 (a supernet), D608 (no such layer), D609 (the budget cannot be
+            met), and what `Compression.checked` and `train` raise.
     """
     wanted = wanted.checked(values)
     given = [network] if isinstance(network, Path) else options.inputs(network.compiled)

@@ -117,11 +117,7 @@ class Removal:
                     stay[name] = mask * stay.get(name, 1.0)
             else:
                 scores = _dead_last(_without(group.scores, kept), dead)
-                most = _living(scores, dead) if due or part is None else part.living()
-                kept = self.bounds.kept(scores, due, most)
-                odds = None if due or part is None else part.likeliest()
-                if odds is not None:
-                    [kept] = self.bounds.masks([odds], due)
+                kept = self._kept(scores, part, dead, due)
                 if part is not None and parts is not None:
                     drawn = self.bounds.masks(part.samples(self.judge.draws), due)
                     masks_judged = self.masks_judged([kept, *drawn], state, *parts)
@@ -134,6 +130,16 @@ class Removal:
         told = [(mask.loss, mask.cost) for mask in masks_judged]
         keep = self.judge.limits.layers
         return Cut(self.compiled, self.slices, found, kept, narrowed, keep, told)
+
+    def _kept(
+        self, scores: Scores, part: Prior | None, dead: Rows, due: Sequence[BudgetConstraint]
+    ) -> Kept:
+        """Channels that stay by these scores; without a budget, what the prior leaves."""
+        if due or part is None:
+            return self.bounds.kept(scores, due, _living(scores, dead))
+        if (odds := part.likeliest()) is not None:
+            return next(self.bounds.masks([odds], due))
+        return self.bounds.kept(scores, due, part.living())
 
     def _taken_over(
         self, state: Mapping[str, Tensor], kept: Kept, stay: Mapping[str, Tensor]

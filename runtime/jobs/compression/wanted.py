@@ -15,6 +15,7 @@ from bayesnas.runtime.weights.priors.registry import (
     PRIORS,
     check_importance,
     check_learning,
+    trainings,
     usual_importance,
 )
 
@@ -60,7 +61,7 @@ class Compression:
     @property
     def trainings(self) -> int:
         """In how many parts epochs are spent: those that judge, those that train on."""
-        return self.steps * (self.learns + 1) - self.shared
+        return trainings(self.importance, self.steps, self.result)
 
     @property
     def timed(self) -> bool:

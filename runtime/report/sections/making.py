@@ -14,7 +14,7 @@ from bayesnas.runtime.report.blocks import Code, Numbers, Section, Table
 from bayesnas.runtime.report.colours import coloured
 from bayesnas.runtime.report.files import ComparisonFiles, RunFiles
 from bayesnas.runtime.runs.ownership import LATENCIES, RESULT, STEPS, TRAINED
-from bayesnas.runtime.weights.priors.registry import PRIORS
+from bayesnas.runtime.weights.priors.registry import trainings
 
 _LINE: Final = 90  # characters of a command that stand on one
 
@@ -148,9 +148,10 @@ def _compression(record: Any) -> Iterator[str]:
 
 def _untrained(record: Any) -> bool:
     """Whether a compression trained nothing, so that settings of trainings are refused."""
-    if not isinstance(record, dict) or record.get("result") != "shared":
+    if not isinstance(record, dict):
         return False
-    return record.get("steps", 1) == 1 and record.get("importance") not in PRIORS
+    told = (record.get("importance", ""), record.get("steps", 1), record.get("result", "trained"))
+    return not trainings(*told)
 
 
 def _budget(cost: str, limit: int) -> str:

@@ -42,6 +42,17 @@ _JUDGED: Final = {
 }
 
 
+def trainings(name: str, steps: int, result: str) -> int:
+    """In how many parts a compression spends its epochs: those that judge, those that train on.
+
+    Args:
+        name: of an importance.
+        steps: removals.
+        result: of `CompressSettings`; ``shared``: nothing is trained on after the last one.
+    """
+    return steps * ((name in PRIORS) + 1) - (result == "shared")
+
+
 def usual_importance(families: Sequence[str]) -> str:
     """What judges groups of these families where nothing is named."""
     return "evidence" if set(families) == {"channel"} else "magnitude"
