@@ -24,6 +24,7 @@ from bayesnas.runtime.jobs.trained import TrainedRun, own_weights
 from bayesnas.runtime.network.modules import predict
 from bayesnas.runtime.network.normalisation import renew
 from bayesnas.runtime.network.training import evaluate
+from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.weights.choice import Scores
 from bayesnas.runtime.weights.families import STRUCTURED, Pieces, Weighing, masks
@@ -105,7 +106,9 @@ class Removal:
         priors = [None] * len(self.judge.families) if prior is None else parts_of(prior)
         found, stay, masks_judged = list[Found](), dict[str, Tensor](), list[Mask]()
         kept: Kept = {}
-        dead = {} if prior is None else prior.dead()
+        lost = self._lost(priors)
+        if not self.judge.budgets:
+            _say_emptied(lost)
         for number, (family, part) in enumerate(zip(self.judge.families, priors, strict=True)):
             due = self.judge.due(number + 1, self.bounds.whole)
             group = self._found(family, part, state, due)
@@ -116,8 +119,8 @@ class Removal:
                 for name, mask in masks(group.subject, group.stays).items():
                     stay[name] = mask * stay.get(name, 1.0)
             else:
-                scores = _dead_last(_without(group.scores, kept), dead)
-                kept = self._kept(scores, part, dead, due)
+                scores = _without(group.scores, kept)
+                kept = self._kept(scores, part, lost, due)
                 if part is not None and parts is not None:
                     drawn = self.bounds.masks(part.samples(self.judge.draws), due)
                     masks_judged = self.masks_judged([kept, *drawn], state, *parts)
@@ -131,15 +134,29 @@ class Removal:
         keep = self.judge.limits.layers
         return Cut(self.compiled, self.slices, found, kept, narrowed, keep, told)
 
+    def _lost(self, priors: Sequence[Prior | None]) -> Rows:
+        """Which channels no room in a budget brings back, bool, of strands that have some.
+
+        What reads a channel learns again; a filter at zero has no gradient behind an activation.
+        Without a budget there is no room, and what any prior has made zero goes.
+        """
+        lost: Rows = {}
+        for part in priors:
+            if part is None or isinstance(part.subject, Pieces):
+                continue
+            if not (self.judge.budgets and part.subject.readers):
+                for strand, row in part.zeros().items():
+                    lost[strand] = lost[strand] | row.cpu() if strand in lost else row.cpu()
+        return lost
+
     def _kept(
-        self, scores: Scores, part: Prior | None, dead: Rows, due: Sequence[BudgetConstraint]
+        self, scores: Scores, part: Prior | None, lost: Rows, due: Sequence[BudgetConstraint]
     ) -> Kept:
         """Channels that stay by these scores; without a budget, what the prior leaves."""
-        if due or part is None:
-            return self.bounds.kept(scores, due, _living(scores, dead))
-        if (odds := part.likeliest()) is not None:
+        odds = None if due or part is None else part.likeliest()
+        if odds is not None:
             return next(self.bounds.masks([odds], due))
-        return self.bounds.kept(scores, due, part.living())
+        return self.bounds.kept(_last(scores, lost), due, _others(scores, lost))
 
     def _taken_over(
         self, state: Mapping[str, Tensor], kept: Kept, stay: Mapping[str, Tensor]
@@ -256,19 +273,29 @@ def _without(scores: Scores, kept: Kept) -> Scores:
     return {s: torch.where(stays[s], row.cpu(), -torch.inf) for s, row in scores.items()}
 
 
-def _dead_last(scores: Scores, dead: Rows) -> Scores:
-    """Scores by which dead channels stay only where limits ask for them; others have 0 or more."""
+def _say_emptied(lost: Rows) -> None:
+    emptied = sum(bool(row.all()) for row in lost.values())
+    if emptied:
+        say_note(
+            f"the penalty left nothing of {emptied} of {len(lost)} strands, of which limits keep "
+            "the last to go: lower `lambda_w`, or give it a budget instead"
+        )
+
+
+def _last(scores: Scores, lost: Rows) -> Scores:
+    """Scores by which those stay only where limits ask for them, behind all others."""
+    top = max((float(row.max()) for row in scores.values() if len(row)), default=0.0)
     return {
-        s: torch.where(dead[s].cpu() & (row > -torch.inf), -1.0, row) if s in dead else row
+        s: torch.where(lost[s], row - 1 - top, row) if s in lost else row
         for s, row in scores.items()
     }
 
 
-def _living(scores: Scores, dead: Rows) -> int | None:
-    """How many channels neither went nor are dead; None where none can be dead."""
-    if not dead:
+def _others(scores: Scores, lost: Rows) -> int | None:
+    """How many channels neither went before nor are lost; None where none can be lost."""
+    if not lost:
         return None
-    return sum(int(((row > -torch.inf) & ~dead[s].cpu()).sum()) for s, row in scores.items())
+    return sum(int(((row > -torch.inf) & ~lost[s]).sum()) for s, row in scores.items())
 
 
 def _prior(removal: Removal, module: nn.Module, data: Data, settings: TrainSettings) -> Prior:

@@ -77,16 +77,8 @@ class Prior(ABC):
     def scores(self) -> Scores:
         """How much each channel matters, after the training."""
 
-    def living(self) -> int | None:
-        """How many channels it has left; None where it removes none itself."""
-        return None
-
-    def dead(self) -> Rows:
-        """Which channels nothing makes any more, bool, of strands that have some.
-
-        All weights that make them are zero and would stay so: behind an activation they have no
-        gradient.
-        """
+    def zeros(self) -> Rows:
+        """Which groups it has made zero, bool [groups] a strand; none where it makes none zero."""
         return {}
 
     def likeliest(self) -> Scores | None:

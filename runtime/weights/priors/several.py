@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from bayesnas.runtime.runs.reading import Schema, record
 from bayesnas.runtime.weights.choice import Scores
 from bayesnas.runtime.weights.priors.interface import Prior
-from bayesnas.runtime.weights.subject import Rows
 
 
 class Several(Prior):
@@ -34,14 +33,6 @@ class Several(Prior):
     def scores(self) -> Scores:
         """Of all groups."""
         return {strand: row for part in self.parts for strand, row in part.scores().items()}
-
-    def dead(self) -> Rows:
-        """Those that are dead by any."""
-        rows: Rows = {}
-        for part in self.parts:
-            for strand, row in part.dead().items():
-                rows[strand] = row | rows[strand] if strand in rows else row
-        return rows
 
     def state(self) -> dict[str, Any]:
         """By the number of each."""

@@ -118,13 +118,9 @@ class Sparse(Prior):
         factors = {s: shrunk(row, rows[s]) for s, row in split(norms).items()}
         return self.subject.joined(factors)
 
-    def living(self) -> int:
-        """Those that are not zero."""
-        return int((self.norms > 0).sum())
-
-    def dead(self) -> Rows:
-        """Filters that are zero; what reads a channel learns again."""
-        return {} if self.subject.readers else self.subject.split(self.norms == 0)
+    def zeros(self) -> Rows:
+        """Those without a norm."""
+        return self.subject.split(self.norms == 0)
 
     def _alive(self) -> Kept:
         return kept_of(self.subject.split(self.norms))

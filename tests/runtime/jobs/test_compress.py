@@ -512,6 +512,34 @@ def test_without_a_budget_what_is_zero_goes_and_costs_nothing(whole: Path, tmp_p
     assert "--option lambda_w=500" in (tmp_path / "page.html").read_text("utf-8")
 
 
+def test_without_a_budget_what_any_family_made_zero_goes(whole: Path, tmp_path: Path) -> None:
+    families = ("channel", "filter")
+    wanted = Compression((), "bayesnas", families=families, lambda_w=20.0)
+    result = compress(whole, wanted, {"epochs": 12}, RunOptions("", tmp_path / "out", 2, "cpu"))
+    judged = json.loads(
+        (tmp_path / "out" / "steps" / "1_judged" / "result.json").read_text("utf-8")
+    )
+    assert result.removed.loss < 1.001 * judged["test_loss"]  # its statistics are new
+    rows = lines(tmp_path / "out" / "slices.jsonl")
+    norms = {
+        family: [row["norm"] for row in rows if row["family"] == family] for family in families
+    }
+    kept = [row["kept"] for row in rows if row["family"] == "filter"]
+    both = [min(pair) > 0 for pair in zip(*norms.values(), strict=True)]
+    assert kept == both
+    readers = [norm > 0 for norm in norms["channel"]]
+    assert not all(readers)
+    assert readers != both  # some are zero by one family alone
+
+
+def test_a_penalty_that_leaves_nothing_says_so(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = Compression((), "bayesnas", families=("channel", "filter"), lambda_w=600.0)
+    compress(whole, wanted, {"epochs": 12}, RunOptions("", tmp_path / "out", 2, "cpu"))
+    assert "the penalty left nothing of" in capsys.readouterr().err
+
+
 def test_the_command_offers_every_importance() -> None:
     assert set(IMPORTANCES) == {*importance.IMPORTANCES, *TURNS, *PRIORS}
 
