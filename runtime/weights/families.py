@@ -272,19 +272,23 @@ class Weighing:
             }
         )
 
-    def fitting(self, scores: Scores, budgets: Sequence[BudgetConstraint]) -> Rows:
+    def fitting(
+        self, scores: Scores, budgets: Sequence[BudgetConstraint], strict: bool = True
+    ) -> Rows:
         """As many groups of the highest scores as fit, one of each tensor at least.
 
         Raises:
-            DiagnosticError: D609 (status 1) if those are too many.
+            DiagnosticError: D609 (status 1) if those are too many, and it is to be strict.
         """
         pieces = self.pieces
+        left = pieces.sums(self.present)
         first = {s: torch.zeros(s.size, dtype=torch.bool) for s in pieces.strands}
-        for strand, row in first.items():
-            row[scores[strand].argmax()] = True
-        for budget in unmet_budgets(self.cost(first), budgets):
-            raise DiagnosticError(_unmet(budget, self.cost(first), pieces.keep), status=1)
-        sizes = pieces.joined(pieces.sums(self.present)).double()
+        for strand, row in first.items():  # of what has not gone yet
+            row[torch.where(left[strand].cpu() > 0, scores[strand].cpu(), -torch.inf).argmax()] = 1
+        if strict:
+            for budget in unmet_budgets(self.cost(first), budgets):
+                raise DiagnosticError(_unmet(budget, self.cost(first), pieces.keep), status=1)
+        sizes = pieces.joined(left).double()
         uses = pieces.joined(
             pieces.sums({n: w * self.prices.uses[n] for n, w in self.present.items()})
         ).double()
@@ -295,7 +299,7 @@ class Weighing:
         for budget in budgets:
             each = uses if budget.cost == "flops" else sizes
             total = none.of(budget.cost) + each[order].cumsum(0)
-            count = min(count, int((total <= budget.limit + 0.5).sum()))
+            count = min(count, max(len(first), int((total <= budget.limit + 0.5).sum())))
         stay = torch.zeros(len(order), dtype=torch.bool)
         stay[order[:count]] = True
         stay &= sizes.cpu() > 0  # what has gone already costs nothing, and does not stay

@@ -18,9 +18,16 @@ from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.runtime.jobs.compression.cut import module_of
 from bayesnas.runtime.jobs.compression.pacing import Clock
 from bayesnas.runtime.weights.choice import Limits, Ranking, Scores, Share, free_strands, within
-from bayesnas.runtime.weights.families import STRUCTURED, Pieces, Prices, Weighing, pieces_of
+from bayesnas.runtime.weights.families import (
+    STRUCTURED,
+    Pieces,
+    Prices,
+    Weighing,
+    masks,
+    pieces_of,
+)
 from bayesnas.runtime.weights.removal import masked, sliced_tensors, state_paths
-from bayesnas.runtime.weights.subject import Subject, rows_of
+from bayesnas.runtime.weights.subject import Rows, Subject, rows_of
 from bayesnas.runtime.weights.turns import over
 
 
@@ -48,10 +55,6 @@ class Judge:
     draws: int = 0
     lambda_w: float = 0.0
     curvature: str = "sampled"
-
-    def due(self, number: int, whole: Cost) -> tuple[BudgetConstraint, ...]:
-        """Budgets once so many of the families have had their turn."""
-        return _on_the_way(whole, self.budgets, number / len(self.families))
 
 
 class Bounds:
@@ -81,6 +84,29 @@ class Bounds:
         self.weights = {name: w for name, w in state.items() if name in parameters}
         self.prices = Prices.of(compiled.graph, self.weights, self.paths)
 
+    def due(self, number: int, narrowest: bool = False) -> tuple[BudgetConstraint, ...]:
+        """Budgets once so many of the families have had their turn.
+
+        Until the last of them limits may leave more: the rest is for those that follow.
+
+        Args:
+            number: of families, 1 or more.
+            narrowest: whether each is to go as far as the budgets ask, not by its share alone.
+        """
+        families = self.judge.families
+        last = number == len(families)
+        way = 1.0 if last or narrowest else number / len(families)
+        due = _on_the_way(self.whole, self.judge.budgets, way)
+        if last:
+            return due
+        least = kept_cost(self.compiled.graph, self.slices, self.least())
+        return tuple(evolve(b, limit=max(b.limit, least.of(b.cost))) for b in due)
+
+    def least(self) -> Kept:
+        """Channels that limits keep, whichever they are."""
+        ones = {s: torch.ones(s.size) for s in self.strands}
+        return Ranking(ones, self.judge.limits).kept(0)
+
     def kept(
         self, scores: Scores, budgets: Sequence[BudgetConstraint], most: int | None = None
     ) -> Kept:
@@ -103,7 +129,7 @@ class Bounds:
         ranking = Ranking(scores, self.judge.limits)
         return within(self.compiled.graph, self.slices, ranking, budgets, most)
 
-    def check(self) -> None:
+    def check(self, budgets: Sequence[BudgetConstraint]) -> None:
         """Refuse a budget that cannot be met, before anything is judged, or trained.
 
         Where no weight may be masked, every budget is refused.
@@ -112,23 +138,29 @@ class Bounds:
             DiagnosticError: D609 (status 2).
         """
         try:
-            self._check()
+            self._check(budgets)
         except DiagnosticError as error:
             raise DiagnosticError(*error.diagnostics) from None
 
-    def _check(self) -> None:
-        for number, family in enumerate(self.judge.families):
-            due = self.judge.due(number + 1, self.whole)
-            module = module_of(self.compiled, self.state, torch.device("cpu"))
+    def _check(self, budgets: Sequence[BudgetConstraint]) -> None:
+        """All that may go at its least, family by family."""
+        module = module_of(self.compiled, self.state, torch.device("cpu"))
+        kept: Kept = {}
+        stay = dict[str, Tensor]()
+        for number, family in enumerate(self.judge.families, 1):
+            last = number == len(self.judge.families)
             subject = self.subject(module, torch.Generator(), family)
-            if isinstance(subject, Pieces) and not subject.strands:
-                raise DiagnosticError(self._nothing(family))
             ones = {s: torch.ones(s.size) for s in subject.strands}
-            if not isinstance(subject, Pieces):
-                self._chosen(ones, due)
-            elif len(self.judge.families) == 1:
-                weighing = Weighing(subject, self.prices, self.present(self.state, {}, {}))
-                weighing.fitting(ones, due)
+            if isinstance(subject, Pieces):
+                if not subject.strands:
+                    raise DiagnosticError(self._nothing(family))
+                weighing = self.weighing(subject, self.state, kept, stay)
+                stays = weighing.fitting(ones, budgets, strict=last)
+                stay = passed(subject, stays, stay)
+            elif last:
+                self._chosen(ones, budgets)
+            else:
+                kept = self.least()
 
     def _nothing(self, family: str) -> Diagnostic:
         message = f"nothing of `{self.compiled.network.name}` may go, by the family `{family}`"
@@ -137,7 +169,13 @@ class Bounds:
         remedy = "keep fewer layers" if layers else "train another network"
         return Diagnostic("D609", message, notes=(note,), help=remedy)
 
-    def present(
+    def weighing(
+        self, pieces: Pieces, state: Mapping[str, Tensor], kept: Kept, stay: Mapping[str, Tensor]
+    ) -> Weighing:
+        """What groups cost once these channels and these weights alone are left."""
+        return Weighing(pieces, self.left(kept), self._present(state, kept, stay))
+
+    def _present(
         self, state: Mapping[str, Tensor], kept: Kept, stay: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         """Of each weight tensor, 1 where a weight is left."""
@@ -165,7 +203,7 @@ class Bounds:
 
         Without budgets it is never small enough.
         """
-        due = self.judge.due(1, self.whole)
+        due = self.due(1)
         budgets = [b for b in due if self.whole.of(b.cost) > b.limit] or due
 
         def share(budget: BudgetConstraint) -> float:
@@ -178,7 +216,7 @@ class Bounds:
         """What a network of some groups of a subject costs."""
         if not isinstance(subject, Pieces):
             return lambda kept: kept_cost(self.compiled.graph, self.slices, kept)
-        weighing = Weighing(subject, self.prices, self.present(self.state, {}, {}))
+        weighing = self.weighing(subject, self.state, {}, {})
         return lambda kept: weighing.cost(rows_of(subject.strands, kept))
 
     def subject(
@@ -195,6 +233,12 @@ class Bounds:
         if family in STRUCTURED:
             return subject
         return pieces_of(family, subject, self.prices.uses, self.judge.limits.layers)
+
+
+def passed(pieces: Pieces, stays: Rows, stay: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Masks of weights, 1 where they stay, with those of another family [groups] on top."""
+    mine = masks(pieces, stays)
+    return {**stay, **{name: mask * stay.get(name, 1.0) for name, mask in mine.items()}}
 
 
 def step_budgets(

@@ -191,12 +191,9 @@ class _Work:
                 self.before = evolve(self.before, latency=self.clock.takes({}))
             due = step_budgets(self.before, wanted.budgets, wanted.steps)[number - 1]
             judge = Judge(wanted.importance, limits, due, self.options.seed, *own)
-            if number == 1:  # that the budget cannot be met is said at once, not in the last step
-                last_due = step_budgets(self.before, wanted.budgets, 1)[0]
-                Removal.of(
-                    run, evolve(judge, budgets=last_due), self.data, self.clock
-                ).bounds.check()
             removal = Removal.of(run, judge, self.data, self.clock)
+            if number == 1:  # that the budget cannot be met is said at once, not in the last step
+                removal.bounds.check(step_budgets(self.before, wanted.budgets, 1)[0])
             cut = self._judged(removal, number) if wanted.learns else removal.judged()
             self.layers = cut.layers(self.layers)
             removed = cut.score(self.data, run.at_once)

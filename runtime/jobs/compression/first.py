@@ -40,7 +40,7 @@ class Untrained:
         """
         module, _ = build(self.compiled.graph, self.compiled.loaded.source.name, 0)
         parameters = {name for name, _ in module.named_parameters()}
-        Bounds(self.compiled, judge, module.state_dict(), parameters, clock).check()
+        Bounds(self.compiled, judge, module.state_dict(), parameters, clock).check(judge.budgets)
 
     def train(self, options: RunOptions) -> Path:
         """The folder of its training, a step of the compression; one that has begun goes on.

@@ -15,9 +15,10 @@ from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.compiler.slices.counts import Kept, kept_cost
 from bayesnas.compiler.slices.groups import sources_of
+from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.data.dataset import Data, plain_batches
 from bayesnas.runtime.data.examples import Examples
-from bayesnas.runtime.jobs.compression.bounds import Bounds, Judge
+from bayesnas.runtime.jobs.compression.bounds import Bounds, Judge, passed
 from bayesnas.runtime.jobs.compression.cut import Cut, Found, module_of
 from bayesnas.runtime.jobs.compression.pacing import Clock
 from bayesnas.runtime.jobs.trained import TrainedRun, own_weights
@@ -27,7 +28,7 @@ from bayesnas.runtime.network.training import evaluate
 from bayesnas.runtime.runs.progress import say_note
 from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.weights.choice import Scores
-from bayesnas.runtime.weights.families import STRUCTURED, Pieces, Weighing, masks
+from bayesnas.runtime.weights.families import STRUCTURED, Pieces
 from bayesnas.runtime.weights.importance import IMPORTANCES
 from bayesnas.runtime.weights.neighbours import neighbours_of
 from bayesnas.runtime.weights.priors.interface import Prior, Problem, inputs_of
@@ -104,35 +105,61 @@ class Removal:
         """
         state = self.bounds.state if state is None else state
         priors = [None] * len(self.judge.families) if prior is None else parts_of(prior)
-        found, stay, masks_judged = list[Found](), dict[str, Tensor](), list[Mask]()
-        kept: Kept = {}
-        lost = self._lost(priors)
-        if not self.judge.budgets:
-            _say_emptied(lost)
-        for number, (family, part) in enumerate(zip(self.judge.families, priors, strict=True)):
-            due = self.judge.due(number + 1, self.bounds.whole)
-            group = self._found(family, part, state, due)
-            if isinstance(group.subject, Pieces):
-                present = self.bounds.present(state, kept, stay)
-                weighing = Weighing(group.subject, self.bounds.left(kept), present)
-                group.stays = weighing.fitting(group.scores, due)
-                for name, mask in masks(group.subject, group.stays).items():
-                    stay[name] = mask * stay.get(name, 1.0)
-            else:
-                scores = _without(group.scores, kept)
-                kept = self._kept(scores, part, lost, due)
-                if part is not None and parts is not None:
-                    drawn = self.bounds.masks(part.samples(self.judge.draws), due)
-                    masks_judged = self.masks_judged([kept, *drawn], state, *parts)
-                if masks_judged:
-                    kept = masks_judged[0].kept
+        families = self.judge.families
+        found = [self._found(f, part, state) for f, part in zip(families, priors, strict=True)]
+        try:
+            kept, stay = self._stays(found, priors, state)
+        except DiagnosticError:
+            if len(families) == 1 or families[-1] in STRUCTURED:
+                raise
+            # The last masks do not get so far where others have left so much.
+            kept, stay = self._stays(found, priors, state, narrowest=True)
+        judged = list[Mask]()
+        if priors[0] is not None and parts is not None:
+            samples = priors[0].samples(self.judge.draws)
+            drawn = self.bounds.masks(samples, self.bounds.due(1))
+            judged = self.masks_judged([kept, *drawn], state, *parts)
+            kept = judged[0].kept if judged else kept
+        for group in found:
+            if not isinstance(group.subject, Pieces):
                 group.stays = rows_of(group.subject.strands, kept)
-            found.append(group)
         state = self._taken_over(state, kept, stay)
         narrowed = narrow(self.compiled, state, self.slices, kept)
-        told = [(mask.loss, mask.cost) for mask in masks_judged]
+        told = [(mask.loss, mask.cost) for mask in judged]
         keep = self.judge.limits.layers
         return Cut(self.compiled, self.slices, found, kept, narrowed, keep, told)
+
+    def _stays(
+        self,
+        found: Sequence[Found],
+        priors: Sequence[Prior | None],
+        state: Mapping[str, Tensor],
+        narrowest: bool = False,
+    ) -> tuple[Kept, Mapping[str, Tensor]]:
+        """Channels that stay, and of weights that are masked 1 where they stay, by all families.
+
+        Args:
+            found: of each family; those that are masked are told which groups stay.
+            priors: of each, if it was trained under one.
+            state: the weights that there are.
+            narrowest: whether each family goes as far as the budgets ask, not by its share alone.
+
+        Raises:
+            DiagnosticError: D609 (the budget cannot be met).
+        """
+        kept: Kept = {}
+        stay = dict[str, Tensor]()
+        lost = self._lost(priors)
+        for number, (group, part) in enumerate(zip(found, priors, strict=True), 1):
+            due = self.bounds.due(number, narrowest)
+            if isinstance(group.subject, Pieces):
+                weighing = self.bounds.weighing(group.subject, state, kept, stay)
+                strict = number == len(found)
+                group.stays = weighing.fitting(group.scores, due, strict)
+                stay = passed(group.subject, group.stays, stay)
+            else:
+                kept = self._kept(_without(group.scores, kept), part, lost, due)
+        return kept, stay
 
     def _lost(self, priors: Sequence[Prior | None]) -> Rows:
         """Which channels no room in a budget brings back, bool, of strands that have some.
@@ -147,6 +174,8 @@ class Removal:
             if not (self.judge.budgets and part.subject.readers):
                 for strand, row in part.zeros().items():
                     lost[strand] = lost[strand] | row.cpu() if strand in lost else row.cpu()
+        if not self.judge.budgets:
+            _say_emptied(lost)
         return lost
 
     def _kept(
@@ -209,24 +238,18 @@ class Removal:
         judged = [Mask(loss(kept), kept_cost(graph, self.slices, kept), kept) for kept in different]
         return sorted(judged, key=lambda mask: (math.isnan(mask.loss), mask.loss))
 
-    def _found(
-        self,
-        family: str,
-        prior: Prior | None,
-        state: Mapping[str, Tensor],
-        due: Sequence[BudgetConstraint],
-    ) -> Found:
+    def _found(self, family: str, prior: Prior | None, state: Mapping[str, Tensor]) -> Found:
         if prior is not None:
             return Found(family, prior.subject, prior.scores(), dict(prior.columns()))
         subject, name = self._subject(state, family), self.judge.importance
         if name in TURNS:
-            return Found(family, subject, TURNS[name](self._trial(subject, due)), {})
+            return Found(family, subject, TURNS[name](self._trial(subject)), {})
         return Found(family, subject, IMPORTANCES[name](subject), {})
 
-    def _trial(self, subject: Subject, due: Sequence[BudgetConstraint]) -> Trial:
+    def _trial(self, subject: Subject) -> Trial:
         """A network whose channels go one after another, until it costs what is due."""
         part, cost = self._part(self.data).first(IN_TURNS), self.bounds.cost_of(subject)
-        module = subject.module
+        module, due = subject.module, self.bounds.due(1)
         whole = Reconstruction.of(module, subject.sliced, self._inputs(part))
         return Trial(
             subject,

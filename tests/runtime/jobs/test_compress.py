@@ -234,6 +234,31 @@ def test_a_masked_run_is_masked_again_within_its_budget(
     assert left <= result.before.parameters // 5
 
 
+@pytest.mark.parametrize(
+    ("families", "least", "steps", "percent"),
+    [
+        (("filter", "weight"), 4, 2, 12),  # by its share alone a filter goes below the least
+        (("filter", "row"), 1, 1, 5),  # no row is left of some tensor, whichever scored best
+        (("row", "column"), 1, 1, 3),  # by its share alone fewer rows than tensors would stay
+        (("shape", "kernel", "row"), 1, 2, 6),  # by their shares alone too many are left
+    ],
+)
+def test_several_families_share_a_budget_as_far_as_they_can(
+    families: tuple[str, ...], least: int, steps: int, percent: int, whole: Path, tmp_path: Path
+) -> None:
+    budget = Share("parameters", percent)
+    wanted = Compression((budget,), families=families, limits=Limits(least), steps=steps)
+    out = tmp_path / "out"
+    result = compressed(whole, out, wanted)
+    state = torch.load(out / "weights.pt", weights_only=True)
+    module, _ = build(compile_spec(out / "compressed.nas").graph, "net.nas", 0)
+    weights = [state[name] for name, _ in module.named_parameters()]
+    left = sum(int((w != 0).sum()) if w.dim() > 1 else w.numel() for w in weights)
+    assert left <= result.before.parameters * percent // 100
+    assert all(bool((w != 0).any()) for w in weights if w.dim() > 1)  # no tensor is emptied
+    assert all(layer.channels_kept >= min(least, layer.channels) for layer in result.layers)
+
+
 def test_several_steps_end_where_one_does(whole: Path, tmp_path: Path) -> None:
     limits = Limits(layers=("logits",))
     wanted = Compression((Share("flops", 40),), limits=limits, steps=2)
