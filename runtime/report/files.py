@@ -35,6 +35,7 @@ Made: TypeAlias = Literal["search", "train", "compress", "compare"]
 _ANY: Final[Schema] = {"type": ["number", "null", "string", "boolean", "object", "array"]}
 _GATE: Final = {"w": maybe(NUMBER), "gamma": maybe(NUMBER), "error": maybe(NUMBER)}
 _COST: Final = {"parameters": COUNT, "flops": COUNT}
+MASKED: Final = ("weights", "nonzero")  # of a layer, where weights are masked
 # Of the files that hold rows, by name.
 _ROWS: Final[Mapping[str, Schema]] = {
     "history.jsonl": open_record(
@@ -77,7 +78,9 @@ _ROWS: Final[Mapping[str, Schema]] = {
             "layer": TEXT,
             "operation": TEXT,
             **dict.fromkeys(("inputs", "inputs_kept", "channels", "channels_kept"), COUNT),
-        }
+            **dict.fromkeys(MASKED, COUNT),
+        },
+        optional=MASKED,
     ),
 }
 _CLASS: Final = open_record(

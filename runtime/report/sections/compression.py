@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from bayesnas.runtime.report.blocks import Block, Cell, Chart, Numbers, Section, Table
 from bayesnas.runtime.report.charts import bars
-from bayesnas.runtime.report.files import RunFiles
+from bayesnas.runtime.report.files import MASKED, RunFiles
 from bayesnas.runtime.report.metrics import metric_names, metric_told, worded
 
 _MOST: Final = 40  # layers that are drawn
@@ -15,23 +16,33 @@ _MOST: Final = 40  # layers that are drawn
 def compression(run: RunFiles) -> list[Section]:
     """Widths before and after, costs, and the score at each step."""
     layers = run.rows["layers.jsonl"]
-    columns = ("layer", "operation", "inputs", "inputs_kept", "channels", "channels_kept")
+    masked = bool(layers) and all(name in row for row in layers for name in MASKED)
+    counts = ("inputs", "inputs_kept", "channels", "channels_kept", *(MASKED if masked else ()))
+    columns = ("layer", "operation", *counts)
     table = Table.of("widths", columns, [[row[c] for c in columns] for row in layers])
     records: list[dict[str, Cell]] = [
-        {"layer": row["layer"], "width": width, "channels": row[key]}
+        {"layer": row["layer"], "width": width, "channels": number}
         for row in layers[:_MOST]
-        for width, key in (("before", "channels"), ("after", "channels_kept"))
+        for width, number in _bars(row, masked).items()
     ]
-    spec = bars(
-        records, "layer", "channels", title="Channels", by="width", domain=("before", "after")
-    )
+    domain = (*_bars(layers[0], masked),) if layers else ()
+    spec = bars(records, "layer", "channels", title="Channels", by="width", domain=domain)
     some = "" if len(layers) <= _MOST else f" The first {_MOST} of {len(layers)} are drawn."
     when = "in the space and in what was found"
     if run.made == "compress":
         when = "before and after the compression"
-    about = f"The channels that each layer puts out, {when}.{some}"
+    rest = " Unmasked is the share of a layer's weights that are not zero, in channels."
+    about = f"The channels that each layer puts out, {when}.{rest if masked else ''}{some}"
     blocks: tuple[Block, ...] = (*_steps(run), Chart("Widths", about, (spec,), table))
     return [Section("The widths" if run.made == "search" else "The compression", (), blocks)]
+
+
+def _bars(row: Mapping[str, Any], masked: bool) -> dict[str, float]:
+    """The channels of a layer before and after, and those of weights that are not zero."""
+    widths: dict[str, float] = {"before": row["channels"], "after": row["channels_kept"]}
+    if masked:
+        widths["unmasked"] = row["channels_kept"] * row["nonzero"] / max(1, row["weights"])
+    return widths
 
 
 def _steps(run: RunFiles) -> list[Numbers]:

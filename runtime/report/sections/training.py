@@ -47,7 +47,9 @@ def training_sections(run: RunFiles) -> list[Section]:
     if history:
         blocks.append(_curve(history))
     blocks.append(layer_costs({"network": run.compiled.graph}))
-    sections = [Section("The training", tuple(facts), tuple(blocks))]
+    trained = history or not result  # not where weights are a compression's result as they are
+    title = "The training" if trained else "The network"
+    sections = [Section(title, tuple(facts), tuple(blocks))]
     if run.made == "compress":
         sections += compression(run)
     answers: list[Block] = []

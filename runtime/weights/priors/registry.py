@@ -63,7 +63,7 @@ def check_learning(name: str, settings: Mapping[str, Any], budgets: int) -> None
 
     Args:
         name: of an importance.
-        settings: of `compress`, by name, at their defaults where nothing was said.
+        settings: of `compress`, by name, at their defaults where nothing was said; its families.
         budgets: how many there are.
 
     Raises:
@@ -71,6 +71,7 @@ def check_learning(name: str, settings: Mapping[str, Any], budgets: int) -> None
             a strength, and no masks are drawn).
     """
     usual = fields_dict(CompressSettings)
+    check_setting("compress", "result", settings["result"], None)
     for setting, user in _USERS.items():
         check_setting("compress", setting, settings[setting], None)
         if settings[setting] != usual[setting].default and name != user:
@@ -78,10 +79,10 @@ def check_learning(name: str, settings: Mapping[str, Any], budgets: int) -> None
             check_idle([f"--option {setting}"], f"with `{name}`", remedy)
     if not budgets and not settings["lambda_w"] and name != DRAWN:
         message = "nothing says how small the network is to be"
-        remedy = (
-            f"add `--budget flops=50%`, `--importance {STRONG} --option lambda_w=1`, or "
-            f"`--importance {DRAWN}`, which draws masks of any size"
-        )
+        ways = ["add `--budget flops=50%`", f"`--importance {STRONG} --option lambda_w=1`"]
+        if set(settings["families"]) == {_JUDGED[DRAWN]}:
+            ways.append(f"`--importance {DRAWN}`, which draws masks of any size")
+        remedy = f"{', '.join(ways[:-1])}, or {ways[-1]}"
         raise DiagnosticError(Diagnostic("D418", message, help=remedy))
 
 

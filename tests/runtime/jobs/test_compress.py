@@ -497,6 +497,11 @@ def test_a_strength_is_a_setting(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_result_that_there_is_not(whole: Path, tmp_path: Path) -> None:
+    diagnostic = refusal(whole, tmp_path / "out", evolve(HALF, result="share"))
+    assert (diagnostic.code, diagnostic.help) == ("D231", "did you mean `shared`?")
+
+
 def test_a_strength_is_of_one_importance(whole: Path, tmp_path: Path) -> None:
     wanted = Compression((Share("flops", 50),), "group_lasso", lambda_w=1.0)
     diagnostic = refusal(whole, tmp_path / "out", wanted)
@@ -581,3 +586,8 @@ def test_limits_of_channels_where_none_go(
     assert "error[D423]: `--option draws` does nothing with `evidence`" in (capsys.readouterr().err)
     assert main([*command, "--family", "rows"]) == 2
     assert "no family of weights `rows`" in capsys.readouterr().err
+    assert main([*command[:4], "--family", "filter"]) == 2
+    assert "pgnas" not in (said := capsys.readouterr().err)
+    assert "help: add `--budget flops=50%`, or `--importance bayesnas --option lambda_w=1`" in said
+    assert main(command[:4]) == 2
+    assert "or `--importance pgnas`, which draws masks of any size" in capsys.readouterr().err
