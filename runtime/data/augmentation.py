@@ -6,9 +6,10 @@ Shifts, mirrors and blanked squares are tensor code for a whole batch. What torc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import torch
 from attrs import frozen
@@ -23,9 +24,9 @@ _MEANINGS: Final = {
     "shift": "images are moved by up to an eighth",
     "shift_flip": "images are moved by up to an eighth and mirrored",
 }
-# What is done to maps; the number is what comes in at the border of those that are not mixed.
-_Move: TypeAlias = Callable[[Tensor, float | None], Tensor]
+_Move: TypeAlias = Callable[[Tensor, float], Tensor]  # of maps; what comes in at the border
 _OFF: Final = {"crop": 1, "policy": "none", "rotate": 0, "color_jitter": 0, "cutout": 0, "erase": 0}
+_PILLOW: Final = (1, 3)  # channels of its images of bytes
 HUE: Final = 0.5  # hue's share of `color_jitter`, as DARTS has it
 FEW: Final = 8 * 8  # pixels: fewer hardly show what an image is of
 
@@ -71,38 +72,40 @@ class Movement:
 
     Args:
         kind: images are shifted by up to an eighth or mirrored or both.
-        crop: least share of the area that is cut out and enlarged to the whole; 1: none.
-        generator: of shifts and mirrors; crops are drawn by PyTorch's own.
+        generator: of shifts and mirrors.
+        cuts: what was cut out of each image before, which maps that belong to it have yet to
+            follow.
     """
 
-    def __init__(self, kind: str, crop: float, generator: torch.Generator) -> None:
-        self.kind, self.crop, self.generator = kind, crop, generator
-        self.drawn: dict[torch.Size, list[_Move]] = {}
+    def __init__(self, kind: str, generator: torch.Generator, cuts: Cuts | None = None) -> None:
+        self.kind, self.generator, self.cuts = kind, generator, cuts
+        self.drawn: dict[torch.Size, _Move] = {}
 
     @property
     def still(self) -> bool:
         """Whether nothing moves."""
-        return self.kind == "none" and self.crop == 1
+        return self.kind == "none" and self.cuts is None
 
     def images(self, inputs: Inputs) -> Inputs:
         """Inputs, those that are images [N, C, H, W] moved."""
-        if self.still:
+        if self.kind == "none":
             return inputs
-        return _of_images(lambda images: self(images, None), inputs)
+        return _of_images(lambda images: self._moved(images, 0.0), inputs)
 
-    def __call__(self, maps: Tensor, fill: float | None) -> Tensor:
-        """Maps [N, C, H, W] moved as the images of their size.
+    def __call__(self, maps: Tensor, fill: float) -> Tensor:
+        """Maps [N, C, H, W] cut and moved as the images of their size.
 
-        ``fill`` is what comes in at the border of maps whose numbers may not be mixed; of images,
-        None, it is 0.
+        Their numbers are not mixed; ``fill`` is what comes in at the border.
         """
+        if self.cuts is not None:
+            maps = self.cuts.followed(maps)
+        return maps if self.kind == "none" else self._moved(maps, fill)
+
+    def _moved(self, maps: Tensor, fill: float) -> Tensor:
         size = maps.shape[2:]
         if size not in self.drawn:
-            moves = [] if self.kind == "none" else [_move(maps, self.kind, self.generator)]
-            self.drawn[size] = moves + ([] if self.crop == 1 else [_crop(maps, self.crop)])
-        for move in self.drawn[size]:
-            maps = move(maps, fill)
-        return maps
+            self.drawn[size] = _move(maps, self.kind, self.generator)
+        return self.drawn[size](maps, fill)
 
 
 def augmented(inputs: Inputs, kind: str, generator: torch.Generator) -> Inputs:
@@ -110,7 +113,7 @@ def augmented(inputs: Inputs, kind: str, generator: torch.Generator) -> Inputs:
 
     What is no image stays as it is; images of one size that belong together move together.
     """
-    return Movement(kind, 1.0, generator).images(inputs)
+    return Movement(kind, generator).images(inputs)
 
 
 def _of_images(change: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
@@ -136,30 +139,12 @@ def _move(images: Tensor, kind: str, generator: torch.Generator) -> _Move:
         columns = torch.where(mirrored, columns.flip(1), columns)
     examples = torch.arange(count, device=device)[:, None, None]
 
-    def move(images: Tensor, fill: float | None) -> Tensor:
+    def move(images: Tensor, fill: float) -> Tensor:
         around = (reach[1], reach[1], reach[0], reach[0])
-        padded = torch.nn.functional.pad(images, around, value=fill or 0)
+        padded = torch.nn.functional.pad(images, around, value=fill)
         # Advanced indices around the slice put the channels last.
         chosen = padded[examples, :, rows[:, :, None], columns[:, None, :]]
         return chosen.permute(0, 3, 1, 2)
-
-    return move
-
-
-def _crop(images: Tensor, least: float) -> _Move:
-    """Each image cut out by itself, and enlarged; numbers that may not be mixed are the nearest."""
-    from torchvision.transforms import v2
-
-    size = list(images.shape[2:])
-    cut = v2.RandomResizedCrop(size, scale=(least, 1.0), antialias=True)
-    windows = [cut.make_params([image]) for image in images]
-
-    def move(images: Tensor, fill: float | None) -> Tensor:
-        if fill is None:
-            pairs = zip(images, windows, strict=True)
-            cropped = v2.functional.resized_crop
-            return torch.stack([cropped(one, **w, size=size, antialias=True) for one, w in pairs])
-        return torch.stack([_nearest(one, **w) for one, w in zip(images, windows, strict=True)])
 
     return move
 
@@ -177,7 +162,9 @@ def _nearest(one: Tensor, top: int, left: int, height: int, width: int) -> Tenso
 class Extra:
     """More that a training may do to images; by default nothing.
 
-    Random numbers are PyTorch's own, whose state checkpoints hold.
+    What is done to each image by itself is drawn by a seed of its own: the same wherever it is
+    done, and in whatever order. Other random numbers are PyTorch's own, whose state checkpoints
+    hold.
 
     Args:
         crop: least share of the area that is cut out and enlarged to the whole; 1: none.
@@ -246,7 +233,7 @@ class Extra:
         asked = colours + shapes
         if asked and len(shape) != 3:
             raise _refused(asked, "change", f"images, examples of `{name}` are {shape}")
-        if colours and (images.dtype != torch.uint8 or shape[0] not in (1, 3)):
+        if colours and (images.dtype != torch.uint8 or shape[0] not in _PILLOW):
             what = f"{str(images.dtype).removeprefix('torch.')} in {shape[0]} channels"
             raise _refused(
                 colours,
@@ -278,16 +265,39 @@ class Extra:
             )
         return (*found,)
 
-    def recoloured(self, inputs: Inputs) -> Inputs:
-        """Inputs as the data have them, images [N, C, H, W] turned and recoloured."""
-        if not _transforms(self):
-            return inputs
-        return _of_images(lambda x: torch.stack([self._recoloured(image) for image in x]), inputs)
+    @property
+    def alone(self) -> bool:
+        """Whether something is done to each image by itself, as the data have it."""
+        return bool(self.crop != 1 or self._asked("policy", "rotate", "color_jitter"))
 
-    def _recoloured(self, image: Tensor) -> Tensor:
-        for transform in _transforms(self):
-            image = transform(image)
-        return image
+    def of_image(self, image: Tensor, size: Sequence[int], seed: int) -> Tensor:
+        """An image [C, H, W] cut, brought to a size, turned and recoloured.
+
+        Images of one example have one seed, so that those of one size are cut alike.
+        """
+        from torchvision.transforms.v2 import functional
+
+        with _drawing(seed):
+            if self.crop != 1:
+                window = _window(image, self.crop)
+                image = functional.resized_crop(image, **window, size=[*size], antialias=True)
+            transforms = _transforms(self)
+            # Pillow takes a third to two thirds of the time of tensor code.
+            pillow = transforms and image.dtype == torch.uint8 and image.shape[0] in _PILLOW
+            changed: Any = functional.to_pil_image(image) if pillow else image
+            for transform in transforms:
+                changed = transform(changed)
+            result: Tensor = functional.pil_to_tensor(changed) if pillow else changed
+        return result
+
+    def of_images(self, inputs: Inputs, seeds: Tensor) -> Inputs:
+        """Inputs with each image [N, C, H, W] changed by the seed [N] of its example."""
+
+        def changed(images: Tensor) -> Tensor:
+            pairs = zip(images.cpu(), seeds.tolist(), strict=True)
+            return torch.stack([self.of_image(x, x.shape[1:], s) for x, s in pairs]).to(images)
+
+        return _of_images(changed, inputs) if self.alone else inputs
 
     def blanked(self, inputs: Inputs) -> Inputs:
         """Inputs, normalised, images [N, C, H, W] with zeros in the square or rectangle."""
@@ -301,12 +311,59 @@ class Extra:
         return inputs
 
 
+@frozen
+class Cuts:
+    """What was cut out of the images of a batch.
+
+    Args:
+        crop: least share of the area that is cut out and enlarged to the whole.
+        seeds: of its examples, int64 [N].
+    """
+
+    crop: float
+    seeds: Tensor
+
+    def followed(self, maps: Tensor) -> Tensor:
+        """Maps [N, C, H, W] of the images' size, cut as these were, no numbers mixed."""
+        cut = []
+        for one, seed in zip(maps, self.seeds.tolist(), strict=True):
+            with _drawing(seed):
+                window = _window(one, self.crop)
+            cut.append(_nearest(one, **window))
+        return torch.stack(cut)
+
+
+@contextmanager
+def _drawing(seed: int) -> Iterator[None]:
+    """PyTorch's own numbers on the CPU begin at a seed, and go on as before afterwards."""
+    state = torch.default_generator.get_state()
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.default_generator.set_state(state)
+
+
+def _window(image: Tensor, least: float) -> dict[str, int]:
+    """What `RandomResizedCrop` cuts out of an image of this size."""
+    cut = _crop(least)
+    window: dict[str, int] = cut.make_params([image])
+    return window
+
+
 @cache
-def _transforms(extra: Extra) -> tuple[Callable[[Tensor], Tensor], ...]:
-    """torchvision's, for one image."""
+def _crop(least: float) -> Any:
     from torchvision.transforms import v2
 
-    chosen: list[Callable[[Tensor], Tensor]] = []
+    return v2.RandomResizedCrop(1, scale=(least, 1.0))
+
+
+@cache
+def _transforms(extra: Extra) -> tuple[Callable[[Any], Any], ...]:
+    """torchvision's, for one image, of Pillow or a tensor."""
+    from torchvision.transforms import v2
+
+    chosen: list[Callable[[Any], Any]] = []
     if extra.policy == "trivial":
         chosen.append(v2.TrivialAugmentWide())
     if extra.policy == "rand":

@@ -13,8 +13,8 @@ import torch
 from attrs import evolve, field, frozen
 from torch import Tensor
 
-from bayesnas.runtime.data.augmentation import Extra, Movement, settled_augment
-from bayesnas.runtime.data.examples import CHUNK, Examples, nothing, numbers
+from bayesnas.runtime.data.augmentation import Cuts, Extra, Movement, settled_augment
+from bayesnas.runtime.data.examples import CHUNK, Changing, Examples, nothing, numbers
 from bayesnas.runtime.data.registry import Ports, Standardise
 from bayesnas.runtime.tasks.bundle import Inputs, mapped, tensors
 from bayesnas.runtime.tasks.interface import Task
@@ -42,6 +42,7 @@ class Data:
     ``undivided`` examples are only to be judged: ``train`` and ``test`` are all there are.
     ``reading`` is there until axes and numbers are read for a network (`load_data`).
     ``columns`` are how those of a table have become inputs, by port, plain values for files.
+    ``refitted`` says that images lie in memory at the network's size, which is not their files'.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Data:
     reading: Reading | None = None
     undivided: bool = False
     columns: Mapping[str, Sequence[Mapping[str, Any]]] = field(factory=dict)
+    refitted: bool = False
 
     @classmethod
     def of(
@@ -189,18 +191,29 @@ class Batches:
                 self.order = self.generator.get_state()
                 positions = self._shuffled(self.generator)
             last = min(len(self), first + count - taken)
-            groups = [positions[n * self.size : (n + 1) * self.size] for n in range(first, last)]
-            for inputs, targets in self.part.batches(groups):
-                yield self._learned(inputs, targets)
+            places = [slice(n * self.size, (n + 1) * self.size) for n in range(first, last)]
+            groups = [positions[some] for some in places]
+            whole = self._seeds()
+            seeds = [whole[some] for some in places]
+            changing = Changing(self.extra, seeds) if self.extra.alone else None
+            batches = self.part.batches(groups, changing)
+            for (inputs, targets), own in zip(batches, seeds, strict=True):
+                yield self._learned(inputs, targets, own)
             taken += len(groups)
 
-    def _learned(self, inputs: Inputs, targets: Tensor) -> tuple[Inputs, Tensor]:
+    def _learned(self, inputs: Inputs, targets: Tensor, seeds: Tensor) -> tuple[Inputs, Tensor]:
         """What a network sees of some examples in training, and what it learns of them."""
-        movement = Movement(self.augment, self.extra.crop, self.generator)
-        images = self.extra.recoloured(movement.images(inputs))
+        cuts = None if self.extra.crop == 1 else Cuts(self.extra.crop, seeds)
+        movement = Movement(self.augment, self.generator, cuts)
+        images = movement.images(inputs)
         if not movement.still:
             targets = self.data.task.moved(targets, movement)
         return self.extra.blanked(self.data.normalize(images)), targets
+
+    def _seeds(self) -> Tensor:
+        """Of each place in the present pass, int64 [N]: what is drawn for one example alone."""
+        first = torch.randint(2**62, (), generator=self._before())
+        return first + torch.arange(len(self.part))
 
     def _before(self) -> torch.Generator:
         """The generator as it was when the order of the present pass was drawn."""

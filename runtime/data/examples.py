@@ -18,9 +18,18 @@ import torch
 from attrs import field, frozen
 from torch import Tensor
 
+from bayesnas.runtime.data.augmentation import Extra
 from bayesnas.runtime.tasks.bundle import Inputs, bundled, by_port, mapped, tensors
 
 CHUNK: Final = 256  # examples whose moments are taken at once
+
+
+@frozen
+class Changing:
+    """What is done to each image by itself, by the seeds int64 [M] of each batch."""
+
+    extra: Extra
+    seeds: Sequence[Tensor]
 
 
 class Examples(ABC):
@@ -41,10 +50,13 @@ class Examples(ABC):
         """The examples at these positions [M]."""
 
     @abstractmethod
-    def batches(self, positions: Sequence[Tensor]) -> Iterator[tuple[Inputs, Tensor]]:
+    def batches(
+        self, positions: Sequence[Tensor], changing: Changing | None = None
+    ) -> Iterator[tuple[Inputs, Tensor]]:
         """Inputs and targets batch by batch: those at the positions [M] of each.
 
-        A stream reads ahead of what is taken.
+        A stream reads ahead of what is taken, and changes images where it decodes them: cuts are
+        of whole images then, not of those that were brought to the network's size.
         """
 
     @abstractmethod
@@ -112,10 +124,15 @@ class Part(Examples):
         """The first examples, or all where there are fewer."""
         return Part(self.inputs[:count], self.targets[:count])
 
-    def batches(self, positions: Sequence[Tensor]) -> Iterator[tuple[Inputs, Tensor]]:
+    def batches(
+        self, positions: Sequence[Tensor], changing: Changing | None = None
+    ) -> Iterator[tuple[Inputs, Tensor]]:
         """Inputs and targets batch by batch: those at the positions [M] of each."""
-        for chosen in positions:
-            yield self.inputs[chosen], self.targets[chosen]
+        for number, chosen in enumerate(positions):
+            inputs = self.inputs[chosen]
+            if changing is not None:
+                inputs = changing.extra.of_images(inputs, changing.seeds[number])
+            yield inputs, self.targets[chosen]
 
     def in_order(self, size: int) -> Iterator[tuple[Inputs, Tensor]]:
         """Inputs and targets in batches of that size, not copied."""

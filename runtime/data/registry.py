@@ -88,7 +88,8 @@ class DataOptions:
         level: what a token of a text is.
         columns: how the columns of a table became inputs of the network that is asked, by port.
         stream: image files are read when they are needed, even if they fit into memory.
-        workers: processes that decode them; None: a core each. Neither changes any number.
+        workers: processes that decode them; None: a core each. Neither changes any number, but for
+            a training's `crop`, which a stream cuts out of whole files.
 
     Raises:
         DiagnosticError: D418 (a value that one of them does not take).

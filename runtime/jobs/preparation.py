@@ -98,7 +98,14 @@ def _check_training(settings: TrainSettings, data: Data, graph: Graph) -> None:
 
 def training_notes(settings: TrainSettings, graph: Graph, data: Data) -> tuple[str, ...]:
     """What settings of a training do not do, or do to examples that they were hardly made for."""
-    return (*course_notes(settings, graph), *Extra.of(settings).notes(data.train.example))
+    notes = (*course_notes(settings, graph), *Extra.of(settings).notes(data.train.example))
+    if settings.crop == 1 or not data.refitted:
+        return notes
+    return (
+        *notes,
+        "`crop` cuts out of images that were brought to the network's size; with `--stream` it "
+        "cuts out of them as they are in their files",
+    )
 
 
 def course_notes(settings: TrainSettings, graph: Graph) -> tuple[str, ...]:

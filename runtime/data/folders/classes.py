@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from attrs import evolve
 
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.runtime.data.dataset import Data
-from bayesnas.runtime.data.folders.images import ENDINGS
+from bayesnas.runtime.data.examples import Part
+from bayesnas.runtime.data.folders.images import ENDINGS, FITTED
 from bayesnas.runtime.data.folders.layout import Layout, litter
 from bayesnas.runtime.data.folders.listing import Files, Findings, Labelled, images_below
 from bayesnas.runtime.data.folders.reading import check_shape
@@ -42,7 +44,9 @@ def load(request: Request) -> Data:
     surveyed = survey(request, parts, findings)
     train, test = surveyed.parts
     note = "; ".join([*notes, *findings.texts(), *surveyed.notes])
-    return Data.of(request.name, Classification(layout.classes), train, test, "shift", note)
+    data = Data.of(request.name, Classification(layout.classes), train, test, "shift", note)
+    refitted = isinstance(train, Part) and bool(findings.remarks.keys() & {*FITTED.values()})
+    return evolve(data, refitted=refitted)
 
 
 def _to_judge(request: Request, root: Path, learned: Task) -> Data:

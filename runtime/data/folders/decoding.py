@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +24,8 @@ from torch.utils.data import DataLoader
 
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.data.examples import numbers
+from bayesnas.runtime.data.augmentation import Extra
+from bayesnas.runtime.data.examples import Changing, numbers
 from bayesnas.runtime.data.folders.images import ImageError, Picture
 from bayesnas.runtime.data.folders.reading import READERS, read_one
 from bayesnas.runtime.data.registry import DataOptions
@@ -34,6 +36,21 @@ MOST_PROCESSES: Final = 16
 _HEARD: Final = 0.2  # seconds, within which a death is heard of
 
 Run = Callable[[Callable[[int], Picture | ImageError], Iterable[int]], Iterable[Any]]
+
+
+@frozen(eq=False)
+class Wanted:
+    """A batch that is to be decoded.
+
+    Args:
+        places: of the images among the files, int64 [M].
+        extra: what is done to each, if anything.
+        seeds: by which, int64 [M].
+    """
+
+    places: Array
+    extra: Extra | None
+    seeds: Array
 
 
 @frozen(eq=False)
@@ -82,35 +99,41 @@ class Pictures:
         """Of the pixels."""
         return torch.float32 if self.deep else torch.uint8
 
-    def decoded(self, places: Array, run: Run = map) -> Decoded:
-        """The images at these places among the files, int64 [M]; ``run`` maps over them."""
+    def decoded(self, wanted: Wanted, run: Run = map) -> Decoded:
+        """A batch of images; ``run`` maps over their files."""
+        places, extra = wanted.places, wanted.extra
+        whole = extra is not None and extra.crop != 1  # windows are cut out of what is in the file
         images = torch.zeros(len(places), *self.shape, dtype=self.dtype)
         broken, odd = [], []
         sizes: set[Shape] = set()
         remarks: Counter[str] = Counter()
         deep = False
         named = [int(place) for place in places]
-        for image, place, read in zip(images, named, run(self._read, named), strict=True):
+        files = run(partial(self._read, whole), named)
+        for image, place, read, seed in zip(images, named, files, wanted.seeds, strict=True):
             if isinstance(read, ImageError):
                 broken.append((place, str(read)))
                 continue
             remarks.update(read.remarks)
-            shape = (*read.pixels.shape,)
+            pixels = numbers(read.pixels) if self.deep else read.pixels
+            if extra is not None:  # here, since threads share PyTorch's own random numbers
+                pixels = extra.of_image(pixels, self.shape[1:], int(seed))
+            shape = (*pixels.shape,)
             sizes.add(shape)
             if shape != self.shape:
                 odd.append((place, shape))
-            elif read.pixels.is_floating_point() and not self.deep:
+            elif pixels.is_floating_point() and not self.deep:
                 deep = True
             else:
-                image.copy_(numbers(read.pixels) if self.deep else read.pixels)
+                image.copy_(pixels)
         return Decoded(images, broken, odd, frozenset(sizes), remarks, deep)
 
-    def _read(self, place: int) -> Picture | ImageError:
-        return read_one(self.files[place], self.shape, self.options)
+    def _read(self, whole: bool, place: int) -> Picture | ImageError:
+        return read_one(self.files[place], self.shape, self.options, whole)
 
-    def __getitems__(self, places: Array) -> Decoded:
+    def __getitems__(self, wanted: Wanted) -> Decoded:
         """A batch, for `DataLoader`."""
-        return self.decoded(places)
+        return self.decoded(wanted)
 
 
 @frozen(eq=False)
@@ -136,7 +159,9 @@ class Decoding:
         weakref.finalize(decoding, _end, decoding.started, decoding.idle)
         return decoding
 
-    def batches(self, places: Sequence[Array]) -> Iterator[Decoded]:
+    def batches(
+        self, places: Sequence[Array], changing: Changing | None = None
+    ) -> Iterator[Decoded]:
         """Images at some places among the files, int64 [M] a batch, in order.
 
         A lone batch is not worth a process. Where batches are taken in the midst of others, as a
@@ -145,16 +170,20 @@ class Decoding:
         Raises:
             DiagnosticError: D617 (status 1; a process has died).
         """
+        wanted = [Wanted(some, None, np.zeros(len(some), np.int64)) for some in places]
+        if changing is not None:
+            pairs = zip(places, changing.seeds, strict=True)
+            wanted = [Wanted(some, changing.extra, seeds.numpy()) for some, seeds in pairs]
         if not self.workers or len(places) == 1:
             with ThreadPoolExecutor(READERS) as pool:
-                for some in places:
+                for some in wanted:
                     yield self.pictures.decoded(some, pool.map)
             return
         fresh = not self.idle
         loader = self._loader() if fresh else self.idle.pop()
         try:
             plan: Any = loader.batch_sampler
-            plan[:] = places
+            plan[:] = wanted
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # here too
                 batches = iter(loader)

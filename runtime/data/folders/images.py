@@ -69,7 +69,7 @@ def read_picture(path: Path, channels: int, size: tuple[int, int] | None, fit: F
     if size is not None:
         turned = (size[1], size[0])
         if image.size != turned:
-            remarks.append(_FITTED[fit])
+            remarks.append(FITTED[fit])
             image = _FITS[fit](image, turned)
     if image.mode == "F":
         grey = torch.from_numpy(np.array(image) / np.float32(_SIXTEEN))
@@ -217,7 +217,7 @@ _MAP_FITS: Final[Mapping[Fit, Callable[[Image.Image, tuple[int, int]], Image.Ima
     "pad": lambda image, size: ImageOps.pad(image, size, Image.Resampling.NEAREST, color=IGNORED),
     "crop": lambda image, size: ImageOps.fit(image, size, Image.Resampling.NEAREST),
 }
-_FITTED: Final[Mapping[Fit, str]] = {
+FITTED: Final[Mapping[Fit, str]] = {
     "squeeze": "squeezed to the spec's size",
     "pad": "padded with black to the spec's size",
     "crop": "cropped in the middle to the spec's size",

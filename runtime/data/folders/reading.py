@@ -64,10 +64,15 @@ class Reader:
         return read_one(path, self.shape, self.options)
 
 
-def read_one(path: Path, shape: Shape, options: DataOptions) -> Picture | ImageError:
-    """The picture in a file, of as many channels as the shape [C, H, W], or why there is none."""
+def read_one(
+    path: Path, shape: Shape, options: DataOptions, whole: bool = False
+) -> Picture | ImageError:
+    """The picture in a file, of as many channels as the shape [C, H, W], or why there is none.
+
+    ``whole`` leaves it of its own size.
+    """
     channels, height, width = shape
-    size = (height, width) if options.resizes else None
+    size = (height, width) if options.resizes and not whole else None
     try:
         return read_picture(path, channels, size, options.fit or FITS[0])
     except ImageError as error:

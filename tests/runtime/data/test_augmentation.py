@@ -9,7 +9,14 @@ import torch
 
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import DiagnosticError
-from bayesnas.runtime.data.augmentation import Extra, Movement, augmented, cut_out, settled_augment
+from bayesnas.runtime.data.augmentation import (
+    Cuts,
+    Extra,
+    Movement,
+    augmented,
+    cut_out,
+    settled_augment,
+)
 from bayesnas.runtime.network.learning.mixtures import check_mixtures, check_names
 from bayesnas.runtime.tasks.bundle import Bundle
 from bayesnas.runtime.tasks.outputs import Output
@@ -55,11 +62,14 @@ def test_a_cutout_is_one_square_an_image_and_clipped_at_the_border() -> None:
 def test_each_image_is_changed_by_itself(extra: Extra) -> None:
     """Given a batch, torchvision draws once for all of it."""
     torch.manual_seed(0)
-    same = IMAGES[:1].expand(16, -1, -1, -1)
-    moved = Movement("none", extra.crop, torch.Generator()).images(same)
-    changed = torch.as_tensor(extra.recoloured(moved))
+    state = torch.get_rng_state()
+    same, seeds = IMAGES[:1].expand(16, -1, -1, -1), torch.arange(16)
+    changed = torch.as_tensor(extra.of_images(same, seeds))
     assert (changed.shape, changed.dtype) == (same.shape, torch.uint8)
     assert len(torch.unique(changed.flatten(1), dim=0)) > 4
+    backwards = torch.as_tensor(extra.of_images(same, seeds.flip(0)))
+    assert torch.equal(backwards.flip(0), changed)  # its seed says how, not what came before
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_an_image_turns_about_its_middle_and_by_no_more_than_asked() -> None:
@@ -67,7 +77,7 @@ def test_an_image_turns_about_its_middle_and_by_no_more_than_asked() -> None:
     torch.manual_seed(0)
     bar = torch.zeros(200, 1, 65, 65)
     bar[:, :, 32, 32:] = 1
-    turned = torch.as_tensor(Extra(rotate=20).recoloured(bar))[:, 0]
+    turned = torch.as_tensor(Extra(rotate=20).of_images(bar, torch.arange(200)))[:, 0]
     down, right = torch.meshgrid(torch.arange(65) - 32.0, torch.arange(65) - 32.0, indexing="ij")
     angles = torch.rad2deg(
         torch.atan2((turned * down).sum(dim=(1, 2)), (turned * right).sum(dim=(1, 2)))
@@ -79,7 +89,8 @@ def test_an_image_turns_about_its_middle_and_by_no_more_than_asked() -> None:
 def test_nothing_unasked() -> None:
     extra, inputs = Extra.of(TrainSettings()), torch.rand(3, 2, 4, 4)
     assert extra == Extra()
-    assert extra.recoloured(IMAGES) is IMAGES
+    assert not extra.alone
+    assert extra.of_images(IMAGES, torch.arange(len(IMAGES))) is IMAGES
     assert extra.blanked(inputs) is inputs
     extra.check("d", torch.zeros(1, 5))
 
@@ -135,7 +146,9 @@ def test_images_that_belong_together_move_together_and_others_stay() -> None:
         assert torch.equal(row, rows)
 
 
-@pytest.mark.parametrize(("kind", "crop"), [("flip", 1.0), ("shift_flip", 1.0), ("none", 0.4)])
+@pytest.mark.parametrize(
+    ("kind", "crop"), [("flip", 1.0), ("shift_flip", 1.0), ("none", 0.4), ("flip", 0.4)]
+)
 def test_masks_and_maps_move_with_their_images(kind: str, crop: float) -> None:
     """An image that holds the labels themselves says where each should have gone."""
     torch.manual_seed(0)
@@ -147,8 +160,10 @@ def test_masks_and_maps_move_with_their_images(kind: str, crop: float) -> None:
     numbers = PixelRegression(size, (0.0,), (1.0,), 2.0)
     outputs = [("mask", classes, blocks), ("map", numbers, maps)]
     joint = Several(tuple(Output(p, t, 1.0, 48, t_.shape[1:], t_.dtype) for p, t, t_ in outputs))
-    movement = Movement(kind, crop, torch.Generator().manual_seed(0))
-    moved = torch.as_tensor(movement.images(images))
+    seeds = torch.arange(6)
+    cuts = None if crop == 1 else Cuts(crop, seeds)
+    movement = Movement(kind, torch.Generator().manual_seed(0), cuts)
+    moved = torch.as_tensor(movement.images(Extra(crop=crop).of_images(images, seeds)))
     assert not torch.equal(moved, images)
     targets = joint.moved(Several.joined([blocks, maps]), movement)
     mask, height = targets.view(6, 2, *size).unbind(dim=1)
@@ -183,6 +198,17 @@ def test_what_targets_lie_on_is_not_moved() -> None:
     Extra(crop=0.5, color_jitter=0.1).check("d", PIXELS, placed=True)
     with pytest.raises(DiagnosticError, match="`cutmix` puts rectangles of images into others"):
         check_mixtures("d", torch.zeros(1, 1, 8, 8), placed=True, cutmix=1.0)
+
+
+def test_images_of_an_example_are_cut_alike() -> None:
+    generator = torch.Generator().manual_seed(0)
+    left = torch.rand(5, 1, 16, 16, generator=generator)
+    given = Bundle({"left": left, "right": 2 * left})
+    found = Extra(crop=0.3).of_images(given, torch.arange(5))
+    assert isinstance(found, Bundle)
+    one, other = found.ports.values()
+    assert torch.allclose(2 * one, other)
+    assert not torch.allclose(one, left)
 
 
 def test_names_are_not_mixed() -> None:

@@ -6,7 +6,7 @@ import gc
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,20 @@ from living import TINY, striped
 from PIL import Image
 from support import compile_text
 from torch import Tensor
+from torchvision.transforms import v2
 
+from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import DiagnosticError
+from bayesnas.runtime.data.augmentation import Extra
 from bayesnas.runtime.data.dataset import Batches, Data, plain_batches, sameness_note
-from bayesnas.runtime.data.examples import Examples, Part
+from bayesnas.runtime.data.examples import Changing, Examples, Part
 from bayesnas.runtime.data.folders import survey
 from bayesnas.runtime.data.folders.decoding import Decoding
 from bayesnas.runtime.data.folders.stream import Stream
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.jobs.failures import explained
+from bayesnas.runtime.jobs.preparation import training_notes
 from bayesnas.runtime.runs.folder import Run
 
 GRAPH = compile_text(TINY).graph
@@ -109,12 +113,58 @@ def test_batches_are_those_of_memory_whatever_the_number_of_processes(
         assert_equal(y, b)
 
 
-def passes(data: Data, taken: int) -> tuple[list[tuple[object, Tensor]], Tensor]:
+def passes(
+    data: Data, taken: int, extra: Extra | None = None
+) -> tuple[list[tuple[object, Tensor]], Tensor]:
     """Eight batches of 13 of 48, less those taken, and what PyTorch draws afterwards."""
     torch.manual_seed(5)
     generator = torch.Generator().manual_seed(3)
-    batches = [*Batches(data, data.train, 13, "shift_flip", generator).series(8, taken)]
+    augment = "none" if extra else "shift_flip"
+    batches = [*Batches(data, data.train, 13, augment, generator, extra).series(8, taken)]
     return batches, torch.rand(3)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    "extra", [Extra(crop=0.5, color_jitter=0.4), Extra(policy="trivial", rotate=9)], ids=str
+)
+def test_images_are_changed_alike_wherever_they_are_decoded(
+    extra: Extra, workers: int, both: tuple[Data, Data], folder: Path
+) -> None:
+    """In memory and streamed, over passes and from the midst of one."""
+    streamed = load(folder, DataOptions(stream=True, workers=workers))
+    expected, state = passes(both[0], 0, extra)
+    found, streamed_state = passes(streamed, 0, extra)
+    assert torch.equal(state, streamed_state)
+    plain, _ = passes(both[0], 0)
+    for (x, _), (a, _), (raw, _) in zip(expected, found, plain, strict=True):
+        assert_equal(x, a)
+        assert not torch.equal(torch.as_tensor(x), torch.as_tensor(raw))
+    first, second = (torch.as_tensor(x) for x, _ in (expected[0], expected[4]))
+    assert not torch.equal(first, second)  # of two passes
+    for (x, _), (a, _) in zip(expected[2:4], passes(streamed, 2, extra)[0][:2], strict=True):
+        assert_equal(x, a)
+
+
+def test_streamed_crops_are_of_the_whole_image(tmp_path: Path) -> None:
+    """As torchvision cuts them out of what is in the files, though the network's size is less."""
+    noise = np.random.default_rng(0).integers(0, 256, (40, 64), dtype=np.uint8)
+    for name in ("train/a/1", "train/b/1", "train/c/1", "test/a/1"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise).save(tmp_path / f"{name}.png")
+    data = load(tmp_path, DataOptions(stream=True, workers=0, resize=True))
+    crops = TrainSettings(crop=0.05)
+    assert training_notes(crops, GRAPH, data) == Extra(crop=0.05).notes(data.train.example)
+    memory = load(tmp_path, DataOptions(resize=True))
+    [*_, note] = training_notes(crops, GRAPH, memory)
+    assert note.startswith("`crop` cuts out of images that were brought to the network's size")
+    assert not training_notes(TrainSettings(), GRAPH, memory)
+    changing = Changing(Extra(crop=0.05), [torch.arange(3) + 5])
+    [(images, _)] = data.train.batches([torch.arange(3)], changing)
+    cut = v2.RandomResizedCrop((8, 8), scale=(0.05, 1.0), antialias=True)
+    for seed, image in enumerate(torch.as_tensor(images), start=5):
+        torch.manual_seed(seed)
+        assert_equal(image, cut(torch.from_numpy(noise)[None]))
 
 
 def test_a_pass_within_a_pass(both: tuple[Data, Data]) -> None:
@@ -177,10 +227,10 @@ def test_a_long_reading_is_remembered(
         Image.fromarray(array).save(root / "train/rows/3.png")
     batches = Decoding.batches
 
-    def counted(self: Decoding, places: Sequence[Any]) -> Iterator[Any]:
+    def counted(self: Decoding, *asked: Any) -> Iterator[Any]:
         nonlocal readings
         readings += 1
-        return batches(self, places)
+        return batches(self, *asked)
 
     def read() -> tuple[int, Data]:
         """How many passes a loading makes, and what it loads."""
