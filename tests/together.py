@@ -25,6 +25,7 @@ from bayesnas import cli
 from bayesnas.compiler.emit.pytorch import Emitted
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
+from bayesnas.runtime.data.registry import DataOptions
 from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.network import modules
@@ -38,6 +39,7 @@ TRAININGS: Final[Mapping[str, Mapping[str, float | str]]] = {
     "train": {"average": 0.5, "drop_path": 0.3, "mixup": 0.4, "accumulate": 2, "holdout": 0.2},
     "resumed": {},
     "stopped": {},
+    "streamed": {"crop": 0.5},
 }
 SEARCHES: Final[Mapping[str, Mapping[str, float | str]]] = {
     "posterior": {},
@@ -45,12 +47,15 @@ SEARCHES: Final[Mapping[str, Mapping[str, float | str]]] = {
     "darts": {"recompute": "yes"},
     "pgnas": {},
 }
+IMAGES: Final = "images"  # the folder of those that are streamed
 UNWRITTEN: Final = "of process 1"  # where it would write a training, if it wrote
 STOP: Final = 5  # the step after which `stopped` is
 
 
 def training(space: Compiled, name: str, device: str = "cpu") -> Job:
     settings = make_settings(TrainSettings, {**space.settings("train"), **TRAININGS[name]})
+    if name == "streamed":
+        return lambda out, resume: train(space, settings, streamed(out, resume, device))
     return lambda out, resume: train(space, settings, options(out, resume, device))
 
 
@@ -63,6 +68,12 @@ def searching(space: Compiled, strategy: str, device: str = "cpu") -> Job:
 
 def options(out: Path, resume: bool, device: str) -> RunOptions:
     return RunOptions(images(61), out, seed=3, device=device, resume=resume)
+
+
+def streamed(out: Path, resume: bool, device: str) -> RunOptions:
+    """Of image files in a folder beside the run's, that a process decodes."""
+    data, read = f"folder:{out.parent / IMAGES}", DataOptions(stream=True, workers=1)
+    return RunOptions(data, out, seed=3, device=device, resume=resume, data_options=read)
 
 
 @contextmanager
@@ -116,6 +127,7 @@ def together(folder: Path) -> None:
         place = "train" if launch().rank == 0 else UNWRITTEN
         training(space, "train")(folder / place, False)
         training(space, "resumed")(folder / "resumed", True)  # one process has begun it
+        training(space, "streamed")(folder / "streamed", False)
         interrupted(training(space, "stopped"), folder / "stopped", which=1)
         training(space, "stopped")(folder / "stopped", True)
     data = images()

@@ -143,12 +143,19 @@ def _laid(inputs: Tensor) -> Tensor:
 # ----------------------------------------------------------------------------------------- batches
 
 
+def all_rows(count: int) -> slice:
+    """Of a batch of so many examples."""
+    return slice(count)
+
+
 class Batches:
     """Shuffled, augmented batches of normalised inputs and targets, pass after pass.
 
     The last batch of a pass is left out where it is a single example, which batch normalisation
     refuses. ``order`` is the state of the generator that the order of the present pass was drawn
     from: with it, an interrupted pass goes on in the same order, whatever else was drawn since.
+    ``rows`` tells of a batch of so many examples those that are needed here; what it gives in place
+    of the others does not matter.
     """
 
     def __init__(
@@ -159,8 +166,9 @@ class Batches:
         augment: str,
         generator: torch.Generator,
         extra: Extra | None = None,
+        rows: Callable[[int], slice] = all_rows,
     ) -> None:
-        self.data, self.part, self.generator = data, part, generator
+        self.data, self.part, self.generator, self.rows = data, part, generator, rows
         self.size = min(size, max(1, len(part)))
         self.augment = data.augment if augment == "auto" else augment
         self.extra = Extra() if extra is None else extra
@@ -195,8 +203,8 @@ class Batches:
             groups = [positions[some] for some in places]
             whole = self._seeds()
             seeds = [whole[some] for some in places]
-            changing = Changing(self.extra, seeds) if self.extra.alone else None
-            batches = self.part.batches(groups, changing)
+            rows = [self.rows(len(some)) for some in groups]
+            batches = self.part.batches(groups, Changing(self.extra, seeds, rows))
             for (inputs, targets), own in zip(batches, seeds, strict=True):
                 yield self._learned(inputs, targets, own)
             taken += len(groups)

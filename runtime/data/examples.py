@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from hashlib import sha256
 from typing import Final
 
@@ -26,10 +27,17 @@ CHUNK: Final = 256  # examples whose moments are taken at once
 
 @frozen
 class Changing:
-    """What is done to each image by itself, by the seeds int64 [M] of each batch."""
+    """What is done to each image by itself.
+
+    Args:
+        extra: what.
+        seeds: of each batch, by which it is drawn, int64 [M].
+        rows: of each batch, those that are needed; what others have does not matter.
+    """
 
     extra: Extra
     seeds: Sequence[Tensor]
+    rows: Sequence[slice]
 
 
 class Examples(ABC):
@@ -130,8 +138,11 @@ class Part(Examples):
         """Inputs and targets batch by batch: those at the positions [M] of each."""
         for number, chosen in enumerate(positions):
             inputs = self.inputs[chosen]
-            if changing is not None:
-                inputs = changing.extra.of_images(inputs, changing.seeds[number])
+            if changing is not None and changing.extra.alone:
+                rows = changing.rows[number]
+                seeds = changing.seeds[number][rows]
+                changed = changing.extra.of_images(inputs[rows], seeds)
+                inputs = mapped(partial(_put, rows), inputs, changed)
             yield inputs, self.targets[chosen]
 
     def in_order(self, size: int) -> Iterator[tuple[Inputs, Tensor]]:
@@ -166,6 +177,11 @@ class Part(Examples):
             digest.update(form(tensor.dtype, tuple(tensor.shape)))
             digest.update(raw(tensor))
         return digest.hexdigest()
+
+
+def _put(rows: slice, whole: Tensor, some: Tensor) -> Tensor:
+    whole[rows] = some
+    return whole
 
 
 def form(dtype: torch.dtype, shape: tuple[int, ...]) -> bytes:

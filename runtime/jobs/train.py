@@ -16,7 +16,7 @@ from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import check_idle
 from bayesnas.runtime.data.augmentation import Extra
-from bayesnas.runtime.data.dataset import Batches, Data, Streams
+from bayesnas.runtime.data.dataset import Batches, Data, Streams, all_rows
 from bayesnas.runtime.data.examples import Examples
 from bayesnas.runtime.data.loading import load_data
 from bayesnas.runtime.data.splits import held_counts, split
@@ -33,7 +33,7 @@ from bayesnas.runtime.network.learning.auxiliary import lasting_state
 from bayesnas.runtime.network.learning.learner import Learner
 from bayesnas.runtime.network.memory import TEST, AtOnce
 from bayesnas.runtime.network.modules import build
-from bayesnas.runtime.network.together.ranks import joined, world
+from bayesnas.runtime.network.together.ranks import joined, own_rows, world
 from bayesnas.runtime.network.training import (
     absurd,
     check_score,
@@ -204,7 +204,10 @@ class _Training:
         size, extra = settings.batch_size, Extra.of(settings)
         make_batches = Streams if self.carrying else Batches
         learned = evolve(data, task=data.task.smoothed(settings.label_smoothing))  # never judged by
-        self.batches = make_batches(learned, fit, size, settings.augment, self.generator, extra)
+        mixes = settings.mixup or settings.cutmix  # rows of one process with those of others
+        rows = all_rows if mixes else own_rows
+        draws = self.generator
+        self.batches = make_batches(learned, fit, size, settings.augment, draws, extra, rows)
         make = start.prior if start is not None else None
         self.prior = make(self.learner.module, data, settings) if make is not None else None
         self.learner.regulariser = self.prior

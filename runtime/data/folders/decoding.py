@@ -44,13 +44,15 @@ class Wanted:
 
     Args:
         places: of the images among the files, int64 [M].
-        extra: what is done to each, if anything.
+        extra: what is done to each.
         seeds: by which, int64 [M].
+        rows: of the batch, those that are needed.
     """
 
     places: Array
-    extra: Extra | None
+    extra: Extra
     seeds: Array
+    rows: slice
 
 
 @frozen(eq=False)
@@ -58,7 +60,7 @@ class Decoded:
     """A batch of images, and what was met in their files.
 
     Args:
-        images: [M, C, H, W], zeros where there is none.
+        images: [M, C, H, W], zeros where there is none, or none is needed.
         broken: places among the files, each with what is wrong.
         odd: places of images of another shape, and that.
         sizes: all shapes.
@@ -101,23 +103,24 @@ class Pictures:
 
     def decoded(self, wanted: Wanted, run: Run = map) -> Decoded:
         """A batch of images; ``run`` maps over their files."""
-        places, extra = wanted.places, wanted.extra
-        whole = extra is not None and extra.crop != 1  # windows are cut out of what is in the file
+        places, extra, rows = wanted.places, wanted.extra, wanted.rows
+        whole = extra.crop != 1  # windows are cut out of what is in the file
         images = torch.zeros(len(places), *self.shape, dtype=self.dtype)
         broken, odd = [], []
         sizes: set[Shape] = set()
         remarks: Counter[str] = Counter()
         deep = False
-        named = [int(place) for place in places]
+        named = [int(place) for place in places[rows]]
         files = run(partial(self._read, whole), named)
-        for image, place, read, seed in zip(images, named, files, wanted.seeds, strict=True):
+        seeds = wanted.seeds[rows].tolist()
+        for image, place, read, seed in zip(images[rows], named, files, seeds, strict=True):
             if isinstance(read, ImageError):
                 broken.append((place, str(read)))
                 continue
             remarks.update(read.remarks)
             pixels = numbers(read.pixels) if self.deep else read.pixels
-            if extra is not None:  # here, since threads share PyTorch's own random numbers
-                pixels = extra.of_image(pixels, self.shape[1:], int(seed))
+            if extra.alone:  # here, since threads share PyTorch's own random numbers
+                pixels = extra.of_image(pixels, self.shape[1:], seed)
             shape = (*pixels.shape,)
             sizes.add(shape)
             if shape != self.shape:
@@ -170,10 +173,10 @@ class Decoding:
         Raises:
             DiagnosticError: D617 (status 1; a process has died).
         """
-        wanted = [Wanted(some, None, np.zeros(len(some), np.int64)) for some in places]
+        wanted = [Wanted(some, Extra(), np.zeros(len(some)), slice(None)) for some in places]
         if changing is not None:
-            pairs = zip(places, changing.seeds, strict=True)
-            wanted = [Wanted(some, changing.extra, seeds.numpy()) for some, seeds in pairs]
+            each = zip(places, changing.seeds, changing.rows, strict=True)
+            wanted = [Wanted(some, changing.extra, s.numpy(), rows) for some, s, rows in each]
         if not self.workers or len(places) == 1:
             with ThreadPoolExecutor(READERS) as pool:
                 for some in wanted:

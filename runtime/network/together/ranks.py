@@ -313,6 +313,12 @@ _world = World()
 _joined = False
 
 
+def own_rows(count: int) -> slice:
+    """Of a batch of so many examples, those of this rank."""
+    share = world().share(count)
+    return slice(count) if share.rows is None else share.rows
+
+
 def world() -> World:
     """The ranks that work together now; this process alone where it was started so."""
     return _world

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from living import lines, without_seconds, write_tiny
+from living import lines, striped, without_seconds, write_tiny
 from together import (
+    IMAGES,
     SEARCHES,
     TRAININGS,
     UNWRITTEN,
@@ -36,6 +37,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of all runs of one process, with the spec."""
     folder = tmp_path_factory.mktemp("alone")
     space = compile_spec(write_tiny(folder))
+    striped(folder / IMAGES)
     with exactly():
         for name in SEARCHES:
             searching(space, name)(folder / name, False)
@@ -49,6 +51,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     """The same by two processes, and what they have said on stdout and stderr."""
     folder = tmp_path_factory.mktemp("both")
     space = compile_spec(write_tiny(folder))
+    striped(folder / IMAGES)
     with exactly():
         interrupted(training(space, "resumed"), folder / "resumed", which=0)
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

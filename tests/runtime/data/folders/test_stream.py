@@ -159,12 +159,25 @@ def test_streamed_crops_are_of_the_whole_image(tmp_path: Path) -> None:
     [*_, note] = training_notes(crops, GRAPH, memory)
     assert note.startswith("`crop` cuts out of images that were brought to the network's size")
     assert not training_notes(TrainSettings(), GRAPH, memory)
-    changing = Changing(Extra(crop=0.05), [torch.arange(3) + 5])
+    changing = Changing(Extra(crop=0.05), [torch.arange(3) + 5], [slice(3)])
     [(images, _)] = data.train.batches([torch.arange(3)], changing)
     cut = v2.RandomResizedCrop((8, 8), scale=(0.05, 1.0), antialias=True)
     for seed, image in enumerate(torch.as_tensor(images), start=5):
         torch.manual_seed(seed)
         assert_equal(image, cut(torch.from_numpy(noise)[None]))
+
+
+@pytest.mark.parametrize("extra", [Extra(), Extra(crop=0.5)], ids=["as they are", "crop"])
+def test_rows_that_are_needed_are_those_of_whole_batches(
+    extra: Extra, both: tuple[Data, Data]
+) -> None:
+    chosen, seeds = [torch.tensor([7, 0, 30, 4, 9])], [torch.arange(5)]
+    for data in both:
+        [(whole, targets)] = data.train.batches(chosen, Changing(extra, seeds, [slice(5)]))
+        [(some, same)] = data.train.batches(chosen, Changing(extra, seeds, [slice(1, 3)]))
+        assert_equal(some[1:3], whole[1:3])
+        assert_equal(same, targets)
+    assert not torch.as_tensor(some)[[0, 3, 4]].any()  # streamed: what is not needed is not read
 
 
 def test_a_pass_within_a_pass(both: tuple[Data, Data]) -> None:
