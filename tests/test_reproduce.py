@@ -92,11 +92,10 @@ def test_the_throughput_is_that_of_the_step_that_was_timed() -> None:
 
 
 def test_what_augmentation_takes_is_what_an_image_takes() -> None:
-    each, hours = (
-        number(text) for text in (r"about ([\d.]+) ms an image", r"(\d+) h for 250 epochs")
-    )
+    rate = number(r"gave (\d+)\s+images a second") / 2  # of a core
+    cores, hours = (number(text) for text in (r"(\d+) cores take", r"take (\d+) h for 250"))
     assert recipe_settings("darts_imagenet")["epochs"] == 250
-    assert hours == pytest.approx(250 * IMAGES["imagenet"] * each / 1000 / 3600, rel=0.01)
+    assert hours == pytest.approx(250 * IMAGES["imagenet"] / (rate * cores) / 3600, rel=0.01)
 
 
 def test_masks_of_shake_shake_leave_the_papers_shares() -> None:
