@@ -118,17 +118,18 @@ class Pictures:
                 broken.append((place, str(read)))
                 continue
             remarks.update(read.remarks)
+            if read.pixels.is_floating_point() and not self.deep:
+                deep = True
+                continue
             pixels = numbers(read.pixels) if self.deep else read.pixels
             if extra.alone:  # here, since threads share PyTorch's own random numbers
                 pixels = extra.of_image(pixels, self.shape[1:], seed)
             shape = (*pixels.shape,)
             sizes.add(shape)
-            if shape != self.shape:
-                odd.append((place, shape))
-            elif pixels.is_floating_point() and not self.deep:
-                deep = True
-            else:
+            if shape == self.shape:
                 image.copy_(pixels)
+            else:
+                odd.append((place, shape))
         return Decoded(images, broken, odd, frozenset(sizes), remarks, deep)
 
     def _read(self, whole: bool, place: int) -> Picture | ImageError:
