@@ -32,6 +32,8 @@ def draw_widths(layers: Sequence[Layer]) -> str:
 def _row(layer: Layer, point: float) -> str:
     kept = layer.channels_kept * layer.density
     masked = "" if layer.weights is None else f", {layer.density:.0%} of their weights"
+    if layer.thinned:
+        masked = f", {layer.share:.0%} of its connections{masked}"
     rest = LENGTH - layer.channels * point  # invisible, so that all bars begin in one line
     bars = "".join(
         f'<td fixedsize="true" width="{round(length)}" height="{HEIGHT}"{color}></td>'

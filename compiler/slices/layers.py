@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 
 from attrs import asdict, frozen
 
-from bayesnas.compiler.graph.model import Graph
+from bayesnas.compiler.graph.model import Graph, Stage
+from bayesnas.compiler.graph.walks import primitives_of
+from bayesnas.compiler.operations.primitives import PRIMITIVES
 from bayesnas.compiler.slices.counts import Kept, kept_count
-from bayesnas.compiler.slices.groups import Place, Slices
+from bayesnas.compiler.slices.groups import Place, Slices, Tensor
 
 
 @frozen
 class Layer:
     """What has become of a layer: channels that come in and go out, before and after.
 
-    Where weights are masked, how many it has left, and how many of those are not zero.
+    Its connections, from channel to channel, are those inside it as well, such as an attention's
+    keys and values. Where weights are masked, how many it has left, and how many of those are not
+    zero.
     """
 
     layer: str
@@ -24,13 +29,21 @@ class Layer:
     inputs_kept: int
     channels: int
     channels_kept: int
+    connections: int
+    connections_kept: int
     weights: int | None = None
     nonzero: int | None = None
 
     @property
     def share(self) -> float:
-        """Of its connections from channel to channel, what is left."""
-        return self.inputs_kept * self.channels_kept / max(1, self.inputs * self.channels)
+        """Of its connections, what is left."""
+        return self.connections_kept / max(1, self.connections)
+
+    @property
+    def thinned(self) -> bool:
+        """Whether less is left of it than its channels in and out tell."""
+        ends = self.inputs_kept * self.channels_kept
+        return self.share * self.inputs * self.channels < ends * (1 - 1e-9)
 
     @property
     def density(self) -> float:
@@ -57,6 +70,12 @@ def layers_of(
         paths: of its primitives' modules.
     """
     edges = {edge.id: edge for edge in graph.edges()}
+    weights: dict[Place, list[Tensor]] = {}
+    primitives = {name: [*primitives_of(edge.operation.stages)] for name, edge in edges.items()}
+    for tensor in slices.tensors:
+        name, number = tensor.place
+        if _is_weight(primitives[name][number], tensor):
+            weights.setdefault(tensor.place, []).append(tensor)
     return {
         paths[place]: Layer(
             paths[place],
@@ -65,7 +84,24 @@ def layers_of(
             kept_count(stage.source, kept),
             sum(map(len, stage.target)),
             kept_count(stage.target, kept),
+            sum(_connections(tensor, {}) for tensor in weights.get(place, ())),
+            sum(_connections(tensor, kept) for tensor in weights.get(place, ())),
         )
         for place, stage in slices.stages.items()
-        if stage.numbers
+        if stage.numbers or place in weights
     }
+
+
+def _is_weight(stage: Stage, tensor: Tensor) -> bool:
+    """Whether a tensor is what a layer computes its outputs with; scales and offsets are not."""
+    assert stage.input_shape is not None, "asked before shape inference"
+    assert stage.output_shape is not None, "asked before shape inference"
+    flops = PRIMITIVES[stage.primitive].flops
+    computes = flops(stage.input_shape, stage.output_shape, dict(stage.arguments)) > 0
+    counted = len(tensor.axes) > 1 or computes
+    return counted and tensor.name.rpartition(".")[2].startswith("weight")
+
+
+def _connections(tensor: Tensor, kept: Kept) -> int:
+    """From channel to channel, in a weight tensor."""
+    return prod(kept_count(axis, kept) for axis in tensor.axes if axis)

@@ -25,7 +25,6 @@ class Start:
     Args:
         state: parameters and buffers by name.
         made: how they came about, for ``settings.json``: a run is resumed only with the same.
-        texts: files that tell of it, by name.
         told: what ``result.json`` says of it.
         prior: makes what the channels of the network are held to while they are judged.
         trains: False where the weights are the result as they are.
@@ -33,7 +32,6 @@ class Start:
 
     state: Mapping[str, Tensor] = field(repr=False)
     made: Mapping[str, Any]
-    texts: Mapping[str, str]
     told: Mapping[str, Any]
     prior: Callable[[nn.Module, Data, TrainSettings], Prior] | None = None
     trains: bool = True
@@ -54,7 +52,7 @@ def start_from(folder: Path, compiled: Compiled) -> Start:
         message = f"the weights of the run in `{folder}` are of another network"
         remedy = "train the network of that run, with the same `--set`, or leave `--weights` out"
         raise DiagnosticError(Diagnostic("D618", message, notes=(reason,), help=remedy))
-    return Start(state, {"weights": run.record["weights_hash"]}, {}, {})
+    return Start(state, {"weights": run.record["weights_hash"]}, {})
 
 
 def _misfit(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], network: str) -> str | None:

@@ -96,12 +96,17 @@ class TrainResult:
 
 @plugins_named()
 def train(
-    compiled: Compiled, settings: TrainSettings, options: RunOptions, start: Start | None = None
+    compiled: Compiled,
+    settings: TrainSettings,
+    options: RunOptions,
+    start: Start | None = None,
+    texts: Mapping[str, str] | None = None,
 ) -> TrainResult:
     """Train a network from scratch, evaluate it on the test part, save it in a run's folder.
 
     A supernet is trained with every gate at 1. With a start, the training goes on from that.
-    Several processes of `torchrun` train together.
+    ``texts`` are files that the folder has besides, by name. Several processes of `torchrun` train
+    together.
 
     Raises:
         DiagnosticError: D423, D613 (compiled steps of several processes, or without a compiler);
@@ -115,7 +120,7 @@ def train(
             check_out(options.out, options.resume, options.force, options.inputs(compiled))
         if options.compiling:
             check_compiler(device)
-        return _train(compiled, settings, options, start, device)
+        return _train(compiled, settings, options, start, texts or {}, device)
 
 
 def _train(
@@ -123,6 +128,7 @@ def _train(
     settings: TrainSettings,
     options: RunOptions,
     start: Start | None,
+    texts: Mapping[str, str],
     device: torch.device,
 ) -> TrainResult:
     say_note(edited(Path(compiled.loaded.source.name)))
@@ -142,7 +148,7 @@ def _train(
         plugins_named(data),
     ):
         at_once = AtOnce(demand.footprint, settings.batch_size)
-        for name, text in (start.texts if start else {}).items():
+        for name, text in texts.items():
             run.write_text(name, text)
         return _Training(compiled, settings, options, data, run, device, at_once, start).fit()
 

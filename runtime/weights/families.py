@@ -70,7 +70,7 @@ FAMILIES: Final = (*STRUCTURED, *MASKED)
 
 
 def check_families(names: Sequence[str]) -> None:
-    """Refuse what is no family, and one that is named twice.
+    """Refuse what is no family.
 
     Raises:
         DiagnosticError: D614.
@@ -85,14 +85,12 @@ def check_families(names: Sequence[str]) -> None:
                     help=suggest(name, FAMILIES, "use some of them, as in `filter,shape`"),
                 )
             )
-        if names.count(name) > 1:
-            remedy = "name it once"
-            raise DiagnosticError(Diagnostic("D614", f"the family `{name}` twice", help=remedy))
 
 
 def ordered(families: Sequence[str]) -> tuple[str, ...]:
-    """Those whose groups are removed first, as they stand; then those that are masked."""
-    return (*(f for f in families if f in STRUCTURED), *(f for f in families if f in MASKED))
+    """Each once: those whose groups are removed, as they stand; then those that are masked."""
+    each = dict.fromkeys(families)
+    return (*(f for f in each if f in STRUCTURED), *(f for f in each if f in MASKED))
 
 
 @frozen

@@ -45,6 +45,7 @@ class Judge:
         draws: masks that are judged, where what was learned is a posterior over masks.
         lambda_w: how strong the penalty is, whatever is left; 0: as the budgets ask.
         curvature: how that in the weights is estimated, where the importance asks for it.
+        trains: whether what is left learns on afterwards.
     """
 
     importance: str
@@ -55,6 +56,7 @@ class Judge:
     draws: int = 0
     lambda_w: float = 0.0
     curvature: str = "sampled"
+    trains: bool = True
 
 
 class Bounds:

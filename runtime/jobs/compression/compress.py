@@ -139,7 +139,8 @@ def _first(
         network.check(judge, clock)
     if options.force:
         set_aside(options.out)
-    return network.train(options), clock
+    texts = {} if clock is None else {LATENCIES: latencies_json(clock.table)}
+    return network.train(options, texts), clock
 
 
 def _with_data(run: TrainedRun, options: RunOptions) -> tuple[Data, RunOptions]:
@@ -190,7 +191,8 @@ class _Work:
             if self.clock is not None and number == 1:
                 self.before = evolve(self.before, latency=self.clock.takes({}))
             due = step_budgets(self.before, wanted.budgets, wanted.steps)[number - 1]
-            judge = Judge(wanted.importance, limits, due, self.options.seed, *own)
+            trains = self._trains(number)
+            judge = Judge(wanted.importance, limits, due, self.options.seed, *own, trains)
             removal = Removal.of(run, judge, self.data, self.clock)
             if number == 1:  # that the budget cannot be met is said at once, not in the last step
                 removal.bounds.check(step_budgets(self.before, wanted.budgets, 1)[0])
@@ -202,6 +204,10 @@ class _Work:
                 limits = evolve(limits, layers=cut.layers_kept())
                 run = TrainedRun.open(self._out(number))
         return self._result(cut, removed, trained)
+
+    def _trains(self, number: int) -> bool:
+        """Whether what is left by a removal learns on."""
+        return not (self.wanted.shared and number == self.wanted.steps)
 
     def _settings(self) -> TrainSettings:
         """Those of the next training: each has as many epochs, the last one what is left."""
@@ -220,7 +226,9 @@ class _Work:
         """Times of the run's operations, where a budget asks; as they were where it is resumed."""
         if not self.wanted.timed:
             return None
-        files = [out / LATENCIES for out in (self._out(number), self._place(f"{number}_judged"))]
+        outs = [self._out(number), self._place(f"{number}_judged")]
+        outs += [first_run(self.options.out)] if number == 1 else []
+        files = [out / LATENCIES for out in outs]
         begun = [file for file in files if self.options.resume and file.is_file()]
         table = read_latencies(begun[0]) if begun else None
         if table is None and number == 1 and self.measured is not None:
@@ -253,8 +261,8 @@ class _Work:
         settings = evolve(self._settings(), average=0.0, keep="last")
         if self.wanted.importance == DRAWN:
             settings = evolve(settings, holdout=settings.holdout or HOLDOUT)
-        start = Start(removal.bounds.state, self._made(number), self._times(), {}, prior)
-        train(removal.compiled, settings, of_part(self.options, out), start)
+        start = Start(removal.bounds.state, self._made(number), {}, prior)
+        train(removal.compiled, settings, of_part(self.options, out), start, self._times())
         generator = torch.Generator().manual_seed(self.options.seed)
         parts = training_split(self.data, settings, generator)
         return removal.judged(priors[0], own_weights(TrainedRun.open(out)), parts)
@@ -274,18 +282,18 @@ class _Work:
         start = Start(
             cut.narrowed.state,
             self._made(number),
-            {
-                COMPRESSED: cut.narrowed.text,
-                "layers.jsonl": _lines(layer.record() for layer in self.layers.values()),
-                "slices.jsonl": _lines(cut.rows()),
-                **self._times(),
-            },
             {"compression": told},
             _held(cut) if cut.masked else None,
-            trains := not (last and self.wanted.shared),
+            trains := self._trains(number),
         )
+        texts = {
+            COMPRESSED: cut.narrowed.text,
+            "layers.jsonl": _lines(layer.record() for layer in self.layers.values()),
+            "slices.jsonl": _lines(cut.rows()),
+            **self._times(),
+        }
         settings = self._settings() if trains else self.whole
-        result = train(cut.narrowed.compiled, settings, of_part(self.options, out), start)
+        result = train(cut.narrowed.compiled, settings, of_part(self.options, out), start, texts)
         entries = {
             f"trained_{n}": v for n, v in self.data.task.entries("test", result.test).items()
         }

@@ -106,6 +106,7 @@ class Cut:
                 first,
                 inputs_kept=layer.inputs_kept,
                 channels_kept=layer.channels_kept,
+                connections_kept=layer.connections_kept,
                 weights=weights,
                 nonzero=nonzero,
             )

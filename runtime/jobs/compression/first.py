@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from attrs import evolve, frozen
@@ -42,17 +43,18 @@ class Untrained:
         parameters = {name for name, _ in module.named_parameters()}
         Bounds(self.compiled, judge, module.state_dict(), parameters, clock).check(judge.budgets)
 
-    def train(self, options: RunOptions) -> Path:
+    def train(self, options: RunOptions, texts: Mapping[str, str]) -> Path:
         """The folder of its training, a step of the compression; one that has begun goes on.
 
         Args:
             options: of the compression.
+            texts: files that its folder has besides, by name.
 
         Raises:
             DiagnosticError: what `train` raises.
         """
         out = first_run(options.out)
-        result = train(self.compiled, self.settings, of_part(options, out))
+        result = train(self.compiled, self.settings, of_part(options, out), texts=texts)
         say_note(f"before the removal: test {result.task.told(result.test)}")
         return out
 

@@ -15,7 +15,7 @@ from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.compiler.slices.counts import Kept, kept_cost
 from bayesnas.compiler.slices.groups import sources_of
-from bayesnas.dsl.diagnostics import DiagnosticError
+from bayesnas.dsl.diagnostics import DiagnosticError, quote
 from bayesnas.runtime.data.dataset import Data, plain_batches
 from bayesnas.runtime.data.examples import Examples
 from bayesnas.runtime.jobs.compression.bounds import Bounds, Judge, passed
@@ -127,7 +127,21 @@ class Removal:
         narrowed = narrow(self.compiled, state, self.slices, kept)
         told = [(mask.loss, mask.cost) for mask in judged]
         keep = self.judge.limits.layers
-        return Cut(self.compiled, self.slices, found, kept, narrowed, keep, told)
+        cut = Cut(self.compiled, self.slices, found, kept, narrowed, keep, told)
+        self._say_emptied(cut)
+        return cut
+
+    def _say_emptied(self, cut: Cut) -> None:
+        """A note where a layer has no weight left: what it makes tells nothing of its input."""
+        state, judge = cut.narrowed.state, self.judge
+        emptied = [name for name in cut.weights if not bool(state[name].any())]
+        ways = ["raise the budget"] if judge.budgets else []
+        ways += ["lower `lambda_w`"] if judge.lambda_w else []
+        ways += ["name fewer families"] if len(judge.families) > 1 else []
+        if emptied:
+            layers = dict.fromkeys(name.rpartition(".")[0] for name in emptied)
+            remedy = ", or ".join(ways)
+            say_note(f"no weight of {quote([*layers], 'and')} is left that is not zero: {remedy}")
 
     def _stays(
         self,
@@ -164,18 +178,17 @@ class Removal:
     def _lost(self, priors: Sequence[Prior | None]) -> Rows:
         """Which channels no room in a budget brings back, bool, of strands that have some.
 
-        What reads a channel learns again; a filter at zero has no gradient behind an activation.
-        Without a budget there is no room, and what any prior has made zero goes.
+        What reads a channel learns again, if anything does; a filter at zero has no gradient behind
+        an activation. Without a budget there is no room, and what any prior has made zero goes.
         """
         lost: Rows = {}
+        again = bool(self.judge.budgets) and self.judge.trains
         for part in priors:
             if part is None or isinstance(part.subject, Pieces):
                 continue
-            if not (self.judge.budgets and part.subject.readers):
+            if not (again and part.subject.readers):
                 for strand, row in part.zeros().items():
                     lost[strand] = lost[strand] | row.cpu() if strand in lost else row.cpu()
-        if not self.judge.budgets:
-            _say_emptied(lost)
         return lost
 
     def _kept(
@@ -294,15 +307,6 @@ def _without(scores: Scores, kept: Kept) -> Scores:
     """Scores by which what has gone does not come back."""
     stays = rows_of(scores, kept)
     return {s: torch.where(stays[s], row.cpu(), -torch.inf) for s, row in scores.items()}
-
-
-def _say_emptied(lost: Rows) -> None:
-    emptied = sum(bool(row.all()) for row in lost.values())
-    if emptied:
-        say_note(
-            f"the penalty left nothing of {emptied} of {len(lost)} strands, of which limits keep "
-            "the last to go: lower `lambda_w`, or give it a budget instead"
-        )
 
 
 def _last(scores: Scores, lost: Rows) -> Scores:

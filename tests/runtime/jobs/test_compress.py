@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from functools import partial
 from pathlib import Path
@@ -184,6 +185,19 @@ def test_weights_may_be_the_result_as_they_are(
     assert page.count(">trained on<") == 0  # in the table of steps
     assert page.count(">1: trained on<") == steps - 1
     assert compressed(out, tmp_path / "quarter").after.flops <= result.after.flops // 2
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_what_nothing_reads_stays_only_to_learn_again(
+    shared: bool, whole: Path, tmp_path: Path
+) -> None:
+    wanted = Compression((Share("flops", 90),), "group_lasso", lambda_w=0.0)
+    wanted = evolve(wanted, result="shared" if shared else "trained")
+    compress(whole, wanted, {"epochs": 12}, RunOptions("", tmp_path / "out", 2, "cpu"))
+    rows = lines(tmp_path / "out" / "slices.jsonl")
+    assert any(row["norm"] == 0 for row in rows)
+    kept = [row["norm"] > 0 for row in rows if row["kept"]]
+    assert all(kept) == shared
 
 
 def test_settings_of_a_training_where_there_is_none(whole: Path, tmp_path: Path) -> None:
@@ -567,7 +581,13 @@ def test_a_penalty_that_leaves_nothing_says_so(
 ) -> None:
     wanted = Compression((), "bayesnas", families=("channel", "filter"), lambda_w=600.0)
     compress(whole, wanted, {"epochs": 12}, RunOptions("", tmp_path / "out", 2, "cpu"))
-    assert "the penalty left nothing of" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "is left that is not zero: lower `lambda_w`, or name fewer families" in said
+    state = torch.load(tmp_path / "out" / "weights.pt", weights_only=True)
+    named = re.findall(r"`([\w.]+)`", next(line for line in said.splitlines() if "is left" in line))
+    emptied = [name for name in ("stem.0", "a.0", "a.3", "logits.3") if f"`{name}`" in said]
+    assert emptied == [name for name in named if name != "lambda_w"]
+    assert not any(bool(state[f"{name}.weight"].any()) for name in emptied)
 
 
 def test_the_command_offers_every_importance() -> None:

@@ -11,12 +11,14 @@ import pytest
 import torch
 from coupled import TEXTS
 from living import found_network, packaged, striped
+from stops import stopped_at_saves
 from support import assert_style, compile_text
 
 from bayesnas.cli import main
 from bayesnas.compiler.graph.cost import graph_cost
 from bayesnas.compiler.graph.model import BudgetConstraint
 from bayesnas.compiler.pipeline import Compiled, compile_spec
+from bayesnas.compiler.settings import TrainSettings, make_settings
 from bayesnas.compiler.slices.counts import kept_cost
 from bayesnas.compiler.slices.groups import coupled_slices
 from bayesnas.compiler.slices.narrowing import narrowed_graph
@@ -24,6 +26,7 @@ from bayesnas.compiler.space.latencies import Measured, works_of
 from bayesnas.compiler.space.latency_file import read_latencies
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.jobs.compression.compress import CompressResult, compress
+from bayesnas.runtime.jobs.compression.first import Untrained
 from bayesnas.runtime.jobs.compression.pacing import SHARES, Clock
 from bayesnas.runtime.jobs.compression.wanted import Compression
 from bayesnas.runtime.jobs.costs import latency
@@ -121,6 +124,23 @@ def test_a_network_is_made_as_fast(importance: str, whole: Path, tmp_path: Path)
     assert [row["member"] for row in told["latency"]] == ["before", "after"]
     assert told["latency"][1]["sum"] == took
     assert told["latency"][1]["error"] == pytest.approx(took / 7_000 - 1)
+
+
+def test_what_was_measured_before_a_first_training_decides_as_well(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = compile_spec(whole / "spec.nas")
+    network = Untrained(compiled, make_settings(TrainSettings, compiled.settings("train")))
+    wanted, out = Compression((Share("latency", 60),)), tmp_path / "out"
+    data = json.loads((whole / "settings.json").read_text("utf-8"))["data"]
+    with stopped_at_saves(1), pytest.raises(KeyboardInterrupt):
+        compress(network, wanted, {}, RunOptions(data, out, 2, "cpu"))
+    first = (out / "steps" / "trained" / "latencies.json").read_text("utf-8")
+    table = {row.rstrip(",") for row in first.splitlines() if "median" in row}
+    monkeypatch.setattr(latency, "turns", lambda calls, *_: dict.fromkeys(calls, Measured(9, 9, 9)))
+    compress(network, wanted, {}, RunOptions(data, out, 2, "cpu", resume=True))
+    second = (out / "latencies.json").read_text("utf-8")
+    assert table <= {row.rstrip(",") for row in second.splitlines()}
 
 
 def test_what_was_measured_decides_when_it_is_resumed(

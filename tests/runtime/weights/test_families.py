@@ -123,7 +123,6 @@ def test_what_is_kept_is_in_no_group_and_too_small_a_budget_is_refused() -> None
     ("importance", "families", "told"),
     [
         ("magnitude", ("kernal",), "no family of weights `kernal`"),
-        ("magnitude", ("row", "row"), "the family `row` twice"),
         (
             "pgnas",
             ("channel", "row"),
