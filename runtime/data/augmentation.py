@@ -1,7 +1,7 @@
-"""Augmentation: what is done to images before a network learns from them.
+"""Augmentation: what may be done to images, besides shifts and mirrors (`movement.py`).
 
-Shifts, mirrors and blanked squares are tensor code for a whole batch. What torchvision has
-(`transforms.v2`) is called an image at a time: given a batch, it draws once for all of it.
+Blanked squares are tensor code for a whole batch. What torchvision has (`transforms.v2`) is called
+an image at a time: given a batch, it draws once for all of it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import torch
 from attrs import frozen
@@ -19,143 +19,15 @@ from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
 from bayesnas.runtime.tasks.bundle import Inputs, mapped, tensors
 
-_MEANINGS: Final = {
-    "flip": "images are mirrored",
-    "shift": "images are moved by up to an eighth",
-    "shift_flip": "images are moved by up to an eighth and mirrored",
-}
-_Move: TypeAlias = Callable[[Tensor, float], Tensor]  # of maps; what comes in at the border
 _OFF: Final = {"crop": 1, "policy": "none", "rotate": 0, "color_jitter": 0, "cutout": 0, "erase": 0}
 _PILLOW: Final = (1, 3)  # channels of its images of bytes
 HUE: Final = 0.5  # hue's share of `color_jitter`, as DARTS has it
 FEW: Final = 8 * 8  # pixels: fewer hardly show what an image is of
 
 
-def settled_augment(
-    name: str, auto: str, augment: str, shapes: Sequence[tuple[int, ...]], placed: bool = False
-) -> str:
-    """What an ``augment`` setting means for a data set called ``name``, whose own is ``auto``.
-
-    ``shapes`` are those of one example of every input; ``placed`` says that targets lie on images
-    and cannot move with them, being of another size.
-
-    Raises:
-        DiagnosticError: D515 (it shifts or mirrors what is no image, or what targets lie on).
-    """
-    if augment == "auto":
-        return "none" if placed else auto
-    images = any(len(shape) == 3 for shape in shapes)
-    if augment != "none" and (placed or not images):
-        what, asked = "shifts" if "shift" in augment else "mirrors", f"augment = {augment}"
-        why = f"examples of `{name}` are {' and '.join(str(list(shape)) for shape in shapes)}"
-        if images:
-            why = f"targets of `{name}` lie on them and would stay"
-        raise DiagnosticError(
-            Diagnostic(
-                "D515",
-                f"`{asked}` {what} images, {why}",
-                help="leave `augment` out, or write `augment = none`",
-            )
-        )
-    return augment
-
-
-def augmentation_note(given: str, augment: str) -> str:
-    """What is done to images unasked: ``augment`` is what the setting ``given`` came to mean."""
-    if given != "auto" or augment == "none":
-        return ""
-    return f"augment = {augment}, unless told otherwise: {_MEANINGS[augment]}"
-
-
-class Movement:
-    """How the images of one batch are moved, drawn once for all maps of one size.
-
-    Args:
-        kind: images are shifted by up to an eighth or mirrored or both.
-        generator: of shifts and mirrors.
-        cuts: what was cut out of each image before, which maps that belong to it have yet to
-            follow.
-    """
-
-    def __init__(self, kind: str, generator: torch.Generator, cuts: Cuts | None = None) -> None:
-        self.kind, self.generator, self.cuts = kind, generator, cuts
-        self.drawn: dict[torch.Size, _Move] = {}
-
-    @property
-    def still(self) -> bool:
-        """Whether nothing moves."""
-        return self.kind == "none" and self.cuts is None
-
-    def images(self, inputs: Inputs) -> Inputs:
-        """Inputs, those that are images [N, C, H, W] moved."""
-        if self.kind == "none":
-            return inputs
-        return _of_images(lambda images: self._moved(images, 0.0), inputs)
-
-    def __call__(self, maps: Tensor, fill: float) -> Tensor:
-        """Maps [N, C, H, W] cut and moved as the images of their size.
-
-        Their numbers are not mixed; ``fill`` is what comes in at the border.
-        """
-        if self.cuts is not None:
-            maps = self.cuts.followed(maps)
-        return maps if self.kind == "none" else self._moved(maps, fill)
-
-    def _moved(self, maps: Tensor, fill: float) -> Tensor:
-        size = maps.shape[2:]
-        if size not in self.drawn:
-            self.drawn[size] = _move(maps, self.kind, self.generator)
-        return self.drawn[size](maps, fill)
-
-
-def augmented(inputs: Inputs, kind: str, generator: torch.Generator) -> Inputs:
-    """Images [N, C, H, W] shifted by up to an eighth or mirrored or both, as ``kind`` says.
-
-    What is no image stays as it is; images of one size that belong together move together.
-    """
-    return Movement(kind, generator).images(inputs)
-
-
-def _of_images(change: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
+def on_images(change: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
     """Inputs with those that are images [N, C, H, W] changed."""
     return mapped(lambda x: change(x) if x.dim() == 4 else x, inputs)
-
-
-def _move(images: Tensor, kind: str, generator: torch.Generator) -> _Move:
-    """What is done to these images and to others of their size that belong to them."""
-    if kind == "flip":
-        flipped = torch.rand(len(images), 1, 1, 1, generator=generator).to(images.device) < 0.5
-        return lambda images, _fill: torch.where(flipped, images.flip(3), images)
-    count, _, height, width = images.shape
-    device = images.device
-    reach = max(1, height // 8), max(1, width // 8)
-    down, right = (
-        torch.randint(0, 2 * r + 1, (count, 1), generator=generator).to(device) for r in reach
-    )
-    rows = down + torch.arange(height, device=device)
-    columns = right + torch.arange(width, device=device)
-    if kind == "shift_flip":
-        mirrored = torch.rand(count, 1, generator=generator).to(device) < 0.5
-        columns = torch.where(mirrored, columns.flip(1), columns)
-    examples = torch.arange(count, device=device)[:, None, None]
-
-    def move(images: Tensor, fill: float) -> Tensor:
-        around = (reach[1], reach[1], reach[0], reach[0])
-        padded = torch.nn.functional.pad(images, around, value=fill)
-        # Advanced indices around the slice put the channels last.
-        chosen = padded[examples, :, rows[:, :, None], columns[:, None, :]]
-        return chosen.permute(0, 3, 1, 2)
-
-    return move
-
-
-def _nearest(one: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
-    """A window of a map [C, H, W] enlarged to the whole, each place as the nearest one in it."""
-    rows, columns = (
-        first + (torch.arange(size, device=one.device) + 0.5).mul(part / size).long()
-        for first, part, size in ((top, height, one.shape[1]), (left, width, one.shape[2]))
-    )
-    return one[:, rows[:, None], columns]
 
 
 @frozen
@@ -277,9 +149,9 @@ class Extra:
         """
         from torchvision.transforms.v2 import functional
 
-        with _drawing(seed):
+        with drawing(seed):
             if self.crop != 1:
-                window = _window(image, self.crop)
+                window = window_of(image, self.crop)
                 image = functional.resized_crop(image, **window, size=[*size], antialias=True)
             transforms = _transforms(self)
             # Pillow takes a third to two thirds of the time of tensor code.
@@ -297,44 +169,22 @@ class Extra:
             pairs = zip(images.cpu(), seeds.tolist(), strict=True)
             return torch.stack([self.of_image(x, x.shape[1:], s) for x, s in pairs]).to(images)
 
-        return _of_images(changed, inputs) if self.alone else inputs
+        return on_images(changed, inputs) if self.alone else inputs
 
     def blanked(self, inputs: Inputs) -> Inputs:
         """Inputs, normalised, images [N, C, H, W] with zeros in the square or rectangle."""
         if self.cutout:
-            inputs = _of_images(lambda x: cut_out(x, self.cutout), inputs)
+            inputs = on_images(lambda x: cut_out(x, self.cutout), inputs)
         if self.erase:
             from torchvision.transforms import v2
 
             erasing = v2.RandomErasing(self.erase)
-            inputs = _of_images(lambda x: torch.stack([erasing(image) for image in x]), inputs)
+            inputs = on_images(lambda x: torch.stack([erasing(image) for image in x]), inputs)
         return inputs
 
 
-@frozen
-class Cuts:
-    """What was cut out of the images of a batch.
-
-    Args:
-        crop: least share of the area that is cut out and enlarged to the whole.
-        seeds: of its examples, int64 [N].
-    """
-
-    crop: float
-    seeds: Tensor
-
-    def followed(self, maps: Tensor) -> Tensor:
-        """Maps [N, C, H, W] of the images' size, cut as these were, no numbers mixed."""
-        cut = []
-        for one, seed in zip(maps, self.seeds.tolist(), strict=True):
-            with _drawing(seed):
-                window = _window(one, self.crop)
-            cut.append(_nearest(one, **window))
-        return torch.stack(cut)
-
-
 @contextmanager
-def _drawing(seed: int) -> Iterator[None]:
+def drawing(seed: int) -> Iterator[None]:
     """PyTorch's own numbers on the CPU begin at a seed, and go on as before afterwards."""
     state = torch.default_generator.get_state()
     torch.default_generator.manual_seed(seed)
@@ -344,7 +194,7 @@ def _drawing(seed: int) -> Iterator[None]:
         torch.default_generator.set_state(state)
 
 
-def _window(image: Tensor, least: float) -> dict[str, int]:
+def window_of(image: Tensor, least: float) -> dict[str, int]:
     """What `RandomResizedCrop` cuts out of an image of this size."""
     cut = _crop(least)
     window: dict[str, int] = cut.make_params([image])
