@@ -33,7 +33,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from bayesnas.compiler.pipeline import compile_spec
-from bayesnas.runtime.data.augmentation import Extra
+from bayesnas.runtime.data.augmentation.extra import Extra
 from bayesnas.runtime.data.dataset import Batches, Data
 from bayesnas.runtime.data.folders.decoding import default_workers
 from bayesnas.runtime.data.loading import load_data

@@ -13,9 +13,9 @@ import torch
 from attrs import evolve, field, frozen
 from torch import Tensor
 
-from bayesnas.runtime.data.augmentation import Extra
+from bayesnas.runtime.data.augmentation.extra import Extra
+from bayesnas.runtime.data.augmentation.movement import Cuts, Movement, settled_augment
 from bayesnas.runtime.data.examples import CHUNK, Changing, Examples, nothing, numbers
-from bayesnas.runtime.data.movement import Cuts, Movement, settled_augment
 from bayesnas.runtime.data.registry import Ports, Standardise
 from bayesnas.runtime.tasks.bundle import Inputs, mapped, tensors
 from bayesnas.runtime.tasks.interface import Task

@@ -19,7 +19,7 @@ import torch
 from attrs import field, frozen
 from torch import Tensor
 
-from bayesnas.runtime.data.augmentation import Extra
+from bayesnas.runtime.data.augmentation.extra import Extra
 from bayesnas.runtime.tasks.bundle import Inputs, bundled, by_port, mapped, tensors
 
 CHUNK: Final = 256  # examples whose moments are taken at once

@@ -12,10 +12,10 @@ from bayesnas.compiler.graph.walks import looked_up
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, check_training, epochs_of
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, check_all, quote
-from bayesnas.runtime.data.augmentation import Extra
+from bayesnas.runtime.data.augmentation.extra import Extra
+from bayesnas.runtime.data.augmentation.movement import augmentation_note
 from bayesnas.runtime.data.census import Census
 from bayesnas.runtime.data.dataset import Data, sameness_note
-from bayesnas.runtime.data.movement import augmentation_note
 from bayesnas.runtime.jobs.failures import plugins_named
 from bayesnas.runtime.network.carrying import check_carrying
 from bayesnas.runtime.network.causality import check_causal

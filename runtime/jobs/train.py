@@ -15,7 +15,7 @@ from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import check_idle
-from bayesnas.runtime.data.augmentation import Extra
+from bayesnas.runtime.data.augmentation.extra import Extra
 from bayesnas.runtime.data.dataset import Batches, Data, Streams, all_rows
 from bayesnas.runtime.data.examples import Examples
 from bayesnas.runtime.data.loading import load_data

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.data.augmentation import Extra
+from bayesnas.runtime.data.augmentation.extra import Extra
 from bayesnas.runtime.data.examples import Changing, numbers
 from bayesnas.runtime.data.folders.images import ImageError, Picture
 from bayesnas.runtime.data.folders.reading import READERS, read_one

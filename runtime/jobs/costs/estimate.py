@@ -21,7 +21,7 @@ from bayesnas.compiler.settings import SearchSettings, TrainSettings, searches_w
 from bayesnas.compiler.space.choices import Member
 from bayesnas.compiler.space.draws import no_member, random_member
 from bayesnas.compiler.space.prices import Prices
-from bayesnas.runtime.data.augmentation import Extra
+from bayesnas.runtime.data.augmentation.extra import Extra
 from bayesnas.runtime.data.dataset import Batches, Data
 from bayesnas.runtime.data.free_memory import Peak, free_memory
 from bayesnas.runtime.data.loading import load_data

@@ -9,8 +9,8 @@ import torch
 
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import DiagnosticError
-from bayesnas.runtime.data.augmentation import Extra, cut_out
-from bayesnas.runtime.data.movement import Cuts, Movement, augmented, settled_augment
+from bayesnas.runtime.data.augmentation.extra import Extra, cut_out
+from bayesnas.runtime.data.augmentation.movement import Cuts, Movement, augmented, settled_augment
 from bayesnas.runtime.network.learning.mixtures import check_mixtures, check_names
 from bayesnas.runtime.tasks.bundle import Bundle
 from bayesnas.runtime.tasks.outputs import Output

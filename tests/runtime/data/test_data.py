@@ -16,11 +16,11 @@ from torch import Tensor
 
 from bayesnas.compiler.graph.model import Graph
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
+from bayesnas.runtime.data.augmentation.movement import augmented
 from bayesnas.runtime.data.dataset import Batches, Data, plain_batches, sameness_note
 from bayesnas.runtime.data.examples import Part
 from bayesnas.runtime.data.folders import images as image_files
 from bayesnas.runtime.data.loading import load_data
-from bayesnas.runtime.data.movement import augmented
 from bayesnas.runtime.data.registry import DataOptions
 
 

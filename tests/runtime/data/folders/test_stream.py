@@ -21,7 +21,7 @@ from torchvision.transforms import v2
 
 from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import DiagnosticError
-from bayesnas.runtime.data.augmentation import Extra
+from bayesnas.runtime.data.augmentation.extra import Extra
 from bayesnas.runtime.data.dataset import Batches, Data, plain_batches, sameness_note
 from bayesnas.runtime.data.examples import Changing, Examples, Part
 from bayesnas.runtime.data.folders import survey

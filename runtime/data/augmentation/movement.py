@@ -10,7 +10,7 @@ from attrs import frozen
 from torch import Tensor
 
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
-from bayesnas.runtime.data.augmentation import drawing, on_images, window_of
+from bayesnas.runtime.data.augmentation.extra import drawing, on_images, window_of
 from bayesnas.runtime.tasks.bundle import Inputs
 
 _MEANINGS: Final = {

@@ -1,0 +1,1 @@
+"""What is done to images before a network learns from them."""
