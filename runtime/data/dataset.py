@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bayesnas.runtime.data.augmentation.extra import Extra
 from bayesnas.runtime.data.augmentation.movement import Cuts, Movement, settled_augment
-from bayesnas.runtime.data.examples import CHUNK, Changing, Examples, nothing, numbers
+from bayesnas.runtime.data.examples import CHUNK, Examples, Need, nothing, numbers
 from bayesnas.runtime.data.registry import Ports, Standardise
 from bayesnas.runtime.tasks.bundle import Inputs, mapped, tensors
 from bayesnas.runtime.tasks.interface import Task
@@ -205,7 +205,7 @@ class Batches:
             whole = self._seeds()
             seeds = [whole[some] for some in places]
             rows = [self.rows(len(some)) for some in groups]
-            batches = self.part.batches(groups, Changing(self.extra, seeds, rows))
+            batches = self.part.batches(groups, Need(rows, self.extra, seeds))
             for (inputs, targets), own in zip(batches, seeds, strict=True):
                 yield self._learned(inputs, targets, own)
             taken += len(groups)

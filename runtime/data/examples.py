@@ -26,18 +26,18 @@ CHUNK: Final = 256  # examples whose moments are taken at once
 
 
 @frozen
-class Changing:
-    """What is done to each image by itself.
+class Need:
+    """What is needed of some batches.
 
     Args:
-        extra: what.
-        seeds: of each batch, by which it is drawn, int64 [M].
-        rows: of each batch, those that are needed; what others have does not matter.
+        rows: of each batch; what others have does not matter.
+        extra: what is done to each image by itself.
+        seeds: of each batch, by which that is drawn, int64 [M]; none where nothing is drawn.
     """
 
-    extra: Extra
-    seeds: Sequence[Tensor]
     rows: Sequence[slice]
+    extra: Extra = field(factory=Extra)
+    seeds: Sequence[Tensor] = ()
 
 
 class Examples(ABC):
@@ -59,7 +59,7 @@ class Examples(ABC):
 
     @abstractmethod
     def batches(
-        self, positions: Sequence[Tensor], changing: Changing | None = None
+        self, positions: Sequence[Tensor], need: Need | None = None
     ) -> Iterator[tuple[Inputs, Tensor]]:
         """Inputs and targets batch by batch: those at the positions [M] of each.
 
@@ -111,10 +111,16 @@ class Examples(ABC):
         """The first examples, or all where there are fewer."""
         return self.subset(torch.arange(min(count, len(self)), device=self.targets.device))
 
-    def in_order(self, size: int) -> Iterator[tuple[Inputs, Tensor]]:
-        """Inputs and targets in batches of that size, the last one of what is left."""
+    def in_order(
+        self, size: int, rows: Callable[[int], slice] | None = None
+    ) -> Iterator[tuple[Inputs, Tensor]]:
+        """Inputs and targets in batches of that size, the last one of what is left.
+
+        ``rows`` tells which rows are needed of a batch of so many examples; None: all.
+        """
         places = torch.arange(len(self), device=self.targets.device)
-        return self.batches(torch.split(places, size) if len(self) else ())
+        groups = torch.split(places, size) if len(self) else ()
+        return self.batches(groups, Need([rows(len(some)) for some in groups]) if rows else None)
 
 
 @frozen
@@ -133,19 +139,22 @@ class Part(Examples):
         return Part(self.inputs[:count], self.targets[:count])
 
     def batches(
-        self, positions: Sequence[Tensor], changing: Changing | None = None
+        self, positions: Sequence[Tensor], need: Need | None = None
     ) -> Iterator[tuple[Inputs, Tensor]]:
         """Inputs and targets batch by batch: those at the positions [M] of each."""
         for number, chosen in enumerate(positions):
             inputs = self.inputs[chosen]
-            if changing is not None and changing.extra.alone:
-                rows = changing.rows[number]
-                seeds = changing.seeds[number][rows]
-                changed = changing.extra.of_images(inputs[rows], seeds)
+            if need is not None and need.extra.alone:
+                rows = need.rows[number]
+                changed = need.extra.of_images(inputs[rows], need.seeds[number][rows])
                 inputs = mapped(partial(_put, rows), inputs, changed)
             yield inputs, self.targets[chosen]
 
-    def in_order(self, size: int) -> Iterator[tuple[Inputs, Tensor]]:
+    def in_order(
+        self,
+        size: int,
+        rows: Callable[[int], slice] | None = None,  # noqa: ARG002
+    ) -> Iterator[tuple[Inputs, Tensor]]:
         """Inputs and targets in batches of that size, not copied."""
         for start in range(0, len(self), size):
             yield self.inputs[start : start + size], self.targets[start : start + size]

@@ -15,7 +15,7 @@ from bayesnas.runtime.data.examples import Examples
 from bayesnas.runtime.data.free_memory import release_memory
 from bayesnas.runtime.network.carrying import States, judged_rows
 from bayesnas.runtime.network.modules import predict
-from bayesnas.runtime.network.together.ranks import world
+from bayesnas.runtime.network.together.ranks import own_rows, world
 from bayesnas.runtime.tasks.bundle import Inputs
 from bayesnas.runtime.tasks.interface import Task
 from bayesnas.runtime.tasks.scores import Report, Score
@@ -154,7 +154,7 @@ def _judged(
     was_training, states = module.training, States.of(module)
     module.eval()
     release_memory(part.targets.device)
-    batches = part.in_order(at_once)
+    batches = part.in_order(at_once, own_rows)
     rows = 0
     if states.carriers:
         rows = judged_rows(len(part), at_once)

@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader
 from bayesnas.compiler.operations.primitives import Shape
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError
 from bayesnas.runtime.data.augmentation.extra import Extra
-from bayesnas.runtime.data.examples import Changing, numbers
+from bayesnas.runtime.data.examples import Need, numbers
 from bayesnas.runtime.data.folders.images import ImageError, Picture
 from bayesnas.runtime.data.folders.reading import READERS, read_one
 from bayesnas.runtime.data.registry import DataOptions
@@ -163,9 +163,7 @@ class Decoding:
         weakref.finalize(decoding, _end, decoding.started, decoding.idle)
         return decoding
 
-    def batches(
-        self, places: Sequence[Array], changing: Changing | None = None
-    ) -> Iterator[Decoded]:
+    def batches(self, places: Sequence[Array], need: Need | None = None) -> Iterator[Decoded]:
         """Images at some places among the files, int64 [M] a batch, in order.
 
         A lone batch is not worth a process. Where batches are taken in the midst of others, as a
@@ -174,10 +172,10 @@ class Decoding:
         Raises:
             DiagnosticError: D617 (status 1; a process has died).
         """
-        wanted = [Wanted(some, Extra(), np.zeros(len(some)), slice(None)) for some in places]
-        if changing is not None:
-            each = zip(places, changing.seeds, changing.rows, strict=True)
-            wanted = [Wanted(some, changing.extra, s.numpy(), rows) for some, s, rows in each]
+        need = need or Need([slice(None)] * len(places))
+        seeds = [some.numpy() for some in need.seeds] or [np.zeros(len(some)) for some in places]
+        each = zip(places, seeds, need.rows, strict=True)
+        wanted = [Wanted(some, need.extra, drawn, rows) for some, drawn, rows in each]
         if not self.workers or len(places) == 1:
             with ThreadPoolExecutor(READERS) as pool:
                 for some in wanted:

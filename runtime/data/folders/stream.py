@@ -9,7 +9,7 @@ import torch
 from attrs import evolve, field, frozen
 from torch import Tensor
 
-from bayesnas.runtime.data.examples import CHUNK, Changing, Examples, Part, form, moments, raw
+from bayesnas.runtime.data.examples import CHUNK, Examples, Need, Part, form, moments, raw
 from bayesnas.runtime.data.folders.decoding import Decoded, Decoding
 from bayesnas.runtime.data.folders.reading import other_size, unreadable
 from bayesnas.runtime.data.free_memory import fits
@@ -66,7 +66,7 @@ class Stream(Examples):
         return evolve(self, places=places, targets=self.targets[positions], summary=None)
 
     def batches(
-        self, positions: Sequence[Tensor], changing: Changing | None = None
+        self, positions: Sequence[Tensor], need: Need | None = None
     ) -> Iterator[tuple[Inputs, Tensor]]:
         """Inputs and targets batch by batch: those at the positions [M] of each.
 
@@ -75,7 +75,7 @@ class Stream(Examples):
                 process that decodes has died).
         """
         places = [self.places[chosen.cpu().numpy()] for chosen in positions]
-        batches = self.decoding.batches(places, changing)
+        batches = self.decoding.batches(places, need)
         for chosen, decoded in zip(positions, batches, strict=True):
             self._check(decoded)
             inputs: Inputs = decoded.images.to(self.targets.device, non_blocking=True)

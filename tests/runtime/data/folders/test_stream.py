@@ -23,7 +23,7 @@ from bayesnas.compiler.settings import TrainSettings
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.data.augmentation.extra import Extra
 from bayesnas.runtime.data.dataset import Batches, Data, plain_batches, sameness_note
-from bayesnas.runtime.data.examples import Changing, Examples, Part
+from bayesnas.runtime.data.examples import Examples, Need, Part
 from bayesnas.runtime.data.folders import survey
 from bayesnas.runtime.data.folders.decoding import Decoding
 from bayesnas.runtime.data.folders.stream import Stream
@@ -159,8 +159,8 @@ def test_streamed_crops_are_of_the_whole_image(tmp_path: Path) -> None:
     [*_, note] = training_notes(crops, GRAPH, memory)
     assert note.startswith("`crop` cuts out of images that were brought to the network's size")
     assert not training_notes(TrainSettings(), GRAPH, memory)
-    changing = Changing(Extra(crop=0.05), [torch.arange(3) + 5], [slice(3)])
-    [(images, _)] = data.train.batches([torch.arange(3)], changing)
+    need = Need([slice(3)], Extra(crop=0.05), [torch.arange(3) + 5])
+    [(images, _)] = data.train.batches([torch.arange(3)], need)
     cut = v2.RandomResizedCrop((8, 8), scale=(0.05, 1.0), antialias=True)
     for seed, image in enumerate(torch.as_tensor(images), start=5):
         torch.manual_seed(seed)
@@ -173,8 +173,8 @@ def test_rows_that_are_needed_are_those_of_whole_batches(
 ) -> None:
     chosen, seeds = [torch.tensor([7, 0, 30, 4, 9])], [torch.arange(5)]
     for data in both:
-        [(whole, targets)] = data.train.batches(chosen, Changing(extra, seeds, [slice(5)]))
-        [(some, same)] = data.train.batches(chosen, Changing(extra, seeds, [slice(1, 3)]))
+        [(whole, targets)] = data.train.batches(chosen, Need([slice(5)], extra, seeds))
+        [(some, same)] = data.train.batches(chosen, Need([slice(1, 3)], extra, seeds))
         assert_equal(some[1:3], whole[1:3])
         assert_equal(same, targets)
     assert not torch.as_tensor(some)[[0, 3, 4]].any()  # streamed: what is not needed is not read
