@@ -47,23 +47,24 @@ SEARCHES: Final[Mapping[str, Mapping[str, float | str]]] = {
     "darts": {"recompute": "yes"},
     "pgnas": {},
 }
-IMAGES: Final = "images"  # the folder of those that are streamed
+STREAMED: Final = ("streamed", "posterior", "pgnas")  # of image files
+IMAGES: Final = "images"  # their folder
 UNWRITTEN: Final = "of process 1"  # where it would write a training, if it wrote
 STOP: Final = 5  # the step after which `stopped` is
 
 
 def training(space: Compiled, name: str, device: str = "cpu") -> Job:
     settings = make_settings(TrainSettings, {**space.settings("train"), **TRAININGS[name]})
-    if name == "streamed":
-        return lambda out, resume: train(space, settings, streamed(out, resume, device))
-    return lambda out, resume: train(space, settings, options(out, resume, device))
+    where = streamed if name in STREAMED else options
+    return lambda out, resume: train(space, settings, where(out, resume, device))
 
 
 def searching(space: Compiled, strategy: str, device: str = "cpu") -> Job:
     given = {"strategy": strategy, "rounds": 2, "draws": 2, "batch_size": 16, "epochs": 0.5}
     values = {**space.settings("search"), **given, **SEARCHES[strategy]}
     settings = make_settings(SearchSettings, values)
-    return lambda out, resume: search(space, settings, options(out, resume, device))
+    where = streamed if strategy in STREAMED else options
+    return lambda out, resume: search(space, settings, where(out, resume, device))
 
 
 def options(out: Path, resume: bool, device: str) -> RunOptions:

@@ -166,7 +166,11 @@ class Strategy(ABC):
 
     @abstractmethod
     def step(self, inputs: Inputs, targets: Tensor, searching: bool) -> float:
-        """One training step; the loss. ``searching`` is False before the first round."""
+        """One training step; the loss. ``searching`` is False before the first round.
+
+        Where several processes work together, streamed inputs are those of this one's rows alone;
+        `Supernet.descend` takes these.
+        """
 
     def learn_part(self, inputs: Inputs, targets: Tensor) -> float:
         """A step in which a random part of the space learns; the loss."""

@@ -34,7 +34,7 @@ from bayesnas.runtime.network.normalisation import norms_of, renew
 from bayesnas.runtime.network.precision import precisely, wide
 from bayesnas.runtime.network.recompute import recompute_blocks
 from bayesnas.runtime.network.recording import Recording
-from bayesnas.runtime.network.together.ranks import Share, world
+from bayesnas.runtime.network.together.ranks import Share, own_rows, world
 from bayesnas.runtime.network.together.synchronised import parted
 from bayesnas.runtime.network.training import check_loss, diverged, evaluate, example_losses, sgd
 from bayesnas.runtime.runs.progress import say_note
@@ -98,9 +98,9 @@ class Supernet:
         torch.manual_seed(seed)  # for dropout
         self.fit_part, held = split(data.train, data.task, HOLDOUT, self.generator)
         self.held_part = held.at_hand()
-        self._batches = Batches(
-            data, self.fit_part, settings.batch_size, settings.augment, self.generator
-        )
+        size, draws = settings.batch_size, self.generator
+        fit, augment = self.fit_part, settings.augment
+        self._batches = Batches(data, fit, size, augment, draws, rows=own_rows)
         self.epoch_steps = math.ceil(len(self.fit_part) / settings.batch_size)
         shapes = [graph.node(node).shape or () for node in graph.root.outputs]
         self.outputs = sum(map(prod, shapes))
