@@ -43,7 +43,8 @@ class Data:
     ``undivided`` examples are only to be judged: ``train`` and ``test`` are all there are.
     ``reading`` is there until axes and numbers are read for a network (`load_data`).
     ``columns`` are how those of a table have become inputs, by port, plain values for files.
-    ``refitted`` says that images lie in memory at the network's size, which is not their files'.
+    ``refitted`` says that some images lie in memory at the network's size, which is not that of
+    their files.
     """
 
     name: str
@@ -205,8 +206,9 @@ class Batches:
             whole = self._seeds()
             seeds = [whole[some] for some in places]
             rows = [self.rows(len(some)) for some in groups]
-            batches = self.part.batches(groups, Need(rows, self.extra, seeds))
-            for (inputs, targets), own in zip(batches, seeds, strict=True):
+            need = Need(rows, self.extra, seeds)
+            # No name for what a stream reads ahead: an error here would keep it (see `Stream`).
+            for (inputs, targets), own in zip(self.part.batches(groups, need), seeds, strict=True):
                 yield self._learned(inputs, targets, own)
             taken += len(groups)
 

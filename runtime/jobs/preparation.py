@@ -104,8 +104,8 @@ def training_notes(settings: TrainSettings, graph: Graph, data: Data) -> tuple[s
         return notes
     return (
         *notes,
-        "`crop` cuts out of images that were brought to the network's size; with `--stream` it "
-        "cuts out of them as they are in their files",
+        "`crop` cuts out of images as they lie in memory, some of them brought to the network's "
+        "size; with `--stream` it cuts out of them as they are in their files",
     )
 
 

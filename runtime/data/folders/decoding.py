@@ -9,7 +9,7 @@ import time
 import warnings
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -163,7 +163,7 @@ class Decoding:
         weakref.finalize(decoding, _end, decoding.started, decoding.idle)
         return decoding
 
-    def batches(self, places: Sequence[Array], need: Need | None = None) -> Iterator[Decoded]:
+    def batches(self, places: Sequence[Array], need: Need | None = None) -> Generator[Decoded]:
         """Images at some places among the files, int64 [M] a batch, in order.
 
         A lone batch is not worth a process. Where batches are taken in the midst of others, as a

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from hashlib import sha256
 
 import torch
@@ -75,13 +76,15 @@ class Stream(Examples):
                 process that decodes has died).
         """
         places = [self.places[chosen.cpu().numpy()] for chosen in positions]
-        batches = self.decoding.batches(places, need)
-        for chosen, decoded in zip(positions, batches, strict=True):
-            self._check(decoded)
-            inputs: Inputs = decoded.images.to(self.targets.device, non_blocking=True)
-            for change in self.changes:
-                inputs = change(inputs)
-            yield inputs, self.targets[chosen]
+        # An error that is raised here keeps this frame, and with it what is not closed: processes
+        # that decode, for which Python would wait at its end.
+        with closing(self.decoding.batches(places, need)) as batches:
+            for chosen, decoded in zip(positions, batches, strict=True):
+                self._check(decoded)
+                inputs: Inputs = decoded.images.to(self.targets.device, non_blocking=True)
+                for change in self.changes:
+                    inputs = change(inputs)
+                yield inputs, self.targets[chosen]
 
     def _check(self, decoded: Decoded) -> None:
         files = self.decoding.pictures.files

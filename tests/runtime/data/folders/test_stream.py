@@ -9,6 +9,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -157,7 +158,7 @@ def test_streamed_crops_are_of_the_whole_image(tmp_path: Path) -> None:
     assert training_notes(crops, GRAPH, data) == Extra(crop=0.05).notes(data.train.example)
     memory = load(tmp_path, DataOptions(resize=True))
     [*_, note] = training_notes(crops, GRAPH, memory)
-    assert note.startswith("`crop` cuts out of images that were brought to the network's size")
+    assert note.startswith("`crop` cuts out of images as they lie in memory, some of them brought")
     assert not training_notes(TrainSettings(), GRAPH, memory)
     need = Need([slice(3)], Extra(crop=0.05), [torch.arange(3) + 5])
     [(images, _)] = data.train.batches([torch.arange(3)], need)
@@ -301,11 +302,30 @@ def test_a_file_that_changes_later(tmp_path: Path) -> None:
     broken.write_text("no image")
     batches = data.train.in_order(5)
     assert len(next(batches)[1]) == 5
+    before = {child.pid for child in multiprocessing.active_children()}
     with pytest.raises(DiagnosticError) as caught:
         list(batches)
+    # Whoever holds the error holds no process that decodes: Python would wait for it at its end.
+    assert isinstance(data.train, Stream)
+    assert not data.train.decoding.started
+    assert len(before - {child.pid for child in multiprocessing.active_children()}) == 2
     [said] = caught.value.diagnostics
     assert said.message == f"cannot read 2 images of `folder:{tmp_path}`"
     assert all(str(path) in note for path, note in zip((gone, broken), said.notes, strict=True))
+
+
+def test_an_error_in_the_midst_of_a_pass_keeps_no_processes(folder: Path) -> None:
+    """As of memory that runs out: where it is held, Python would wait for them at its end."""
+    data = load(folder)
+    batches = Batches(data, data.train, 5, "none", torch.Generator())
+    with (
+        mock.patch.object(Batches, "_learned", side_effect=[(None, None), MemoryError]),
+        pytest.raises(MemoryError) as caught,
+    ):
+        list(batches)
+    assert caught.value is not None
+    assert isinstance(data.train, Stream)
+    assert not data.train.decoding.started
 
 
 @pytest.fixture
