@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 
 from attrs import asdict, frozen
@@ -11,7 +11,8 @@ from bayesnas.compiler.graph.model import Graph, Stage
 from bayesnas.compiler.graph.walks import primitives_of
 from bayesnas.compiler.operations.primitives import PRIMITIVES
 from bayesnas.compiler.slices.counts import Kept, kept_count
-from bayesnas.compiler.slices.groups import Place, Slices, Tensor
+from bayesnas.compiler.slices.groups import Place, Slices, StageChannels, Tensor
+from bayesnas.compiler.slices.ties import Channels
 
 
 @frozen
@@ -76,17 +77,26 @@ def layers_of(
         name, number = tensor.place
         if _is_weight(primitives[name][number], tensor):
             weights.setdefault(tensor.place, []).append(tensor)
-    return {
-        paths[place]: Layer(
+
+    def layer(place: Place, stage: StageChannels) -> Layer:
+        # Without weights of its own, as those of a module that is used again, by its two ends.
+        axes = [tensor.axes for tensor in weights.get(place, ())] or [(stage.source, stage.target)]
+        counts = [
+            (kept_count(stage.source, some), kept_count(stage.target, some)) for some in ({}, kept)
+        ]
+        (inputs, channels), (inputs_kept, channels_kept) = counts
+        return Layer(
             paths[place],
             edges[place[0]].operation.label,
-            sum(map(len, stage.source)),
-            kept_count(stage.source, kept),
-            sum(map(len, stage.target)),
-            kept_count(stage.target, kept),
-            sum(_connections(tensor, {}) for tensor in weights.get(place, ())),
-            sum(_connections(tensor, kept) for tensor in weights.get(place, ())),
+            inputs,
+            inputs_kept,
+            channels,
+            channels_kept,
+            *(sum(_connections(each, some) for each in axes) for some in ({}, kept)),
         )
+
+    return {
+        paths[place]: layer(place, stage)
         for place, stage in slices.stages.items()
         if stage.numbers or place in weights
     }
@@ -102,6 +112,6 @@ def _is_weight(stage: Stage, tensor: Tensor) -> bool:
     return counted and tensor.name.rpartition(".")[2].startswith("weight")
 
 
-def _connections(tensor: Tensor, kept: Kept) -> int:
-    """From channel to channel, in a weight tensor."""
-    return prod(kept_count(axis, kept) for axis in tensor.axes if axis)
+def _connections(axes: Sequence[Channels], kept: Kept) -> int:
+    """From channel to channel, in a weight tensor with these axes."""
+    return prod(kept_count(axis, kept) for axis in axes if axis)

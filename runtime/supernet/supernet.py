@@ -98,9 +98,14 @@ class Supernet:
         torch.manual_seed(seed)  # for dropout
         self.fit_part, held = split(data.train, data.task, HOLDOUT, self.generator)
         self.held_part = held.at_hand()
-        size, draws = settings.batch_size, self.generator
-        fit, augment = self.fit_part, settings.augment
-        self._batches = Batches(data, fit, size, augment, draws, rows=own_rows)
+        self._batches = Batches(
+            data,
+            self.fit_part,
+            settings.batch_size,
+            settings.augment,
+            self.generator,
+            rows=own_rows,
+        )
         self.epoch_steps = math.ceil(len(self.fit_part) / settings.batch_size)
         shapes = [graph.node(node).shape or () for node in graph.root.outputs]
         self.outputs = sum(map(prod, shapes))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from attrs import evolve, frozen
@@ -101,13 +101,18 @@ class Bounds:
         due = _on_the_way(self.whole, self.judge.budgets, way)
         if last:
             return due
-        least = kept_cost(self.compiled.graph, self.slices, self.least())
-        return tuple(evolve(b, limit=max(b.limit, least.of(b.cost))) for b in due)
+        return tuple(evolve(b, limit=max(b.limit, self._least_cost.of(b.cost))) for b in due)
 
-    def least(self) -> Kept:
+    @cached_property
+    def _least(self) -> Kept:
         """Channels that limits keep, whichever they are."""
         ones = {s: torch.ones(s.size) for s in self.strands}
         return Ranking(ones, self.judge.limits).kept(0)
+
+    @cached_property
+    def _least_cost(self) -> Cost:
+        """What the network costs with these alone: asked for in steps of a training."""
+        return kept_cost(self.compiled.graph, self.slices, self._least)
 
     def kept(
         self, scores: Scores, budgets: Sequence[BudgetConstraint], most: int | None = None
@@ -162,7 +167,7 @@ class Bounds:
             elif last:
                 self._chosen(ones, budgets)
             else:
-                kept = self.least()
+                kept = self._least
 
     def _nothing(self, family: str) -> Diagnostic:
         message = f"nothing of `{self.compiled.network.name}` may go, by the family `{family}`"

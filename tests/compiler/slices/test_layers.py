@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import pytest
+from coupled import TEXTS
+from living import found_network, packaged
 from support import compile_text
 
 from bayesnas.compiler.slices.groups import coupled_slices
 from bayesnas.compiler.slices.layers import Layer, layers_of
 from bayesnas.runtime.weights.removal import state_paths
+
+
+@pytest.mark.parametrize("name", [*TEXTS, "siamese", "treecell_pyramidnet", "unet"])
+def test_a_layer_that_has_lost_nothing_is_whole(name: str) -> None:
+    """One without weights of its own as well: a module that is used again, a shortcut, a pad."""
+    compiled = compile_text(TEXTS[name]) if name in TEXTS else found_network(packaged(name))
+    slices = coupled_slices(compiled.graph)
+    layers = layers_of(compiled.graph, slices, {}, state_paths(compiled)).values()
+    assert all(layer.share == 1 for layer in layers if layer.inputs)
+    assert not any(layer.thinned for layer in layers)
 
 
 def halved(text: str) -> list[Layer]:
