@@ -70,8 +70,10 @@ _ROWS: Final[Mapping[str, Schema]] = {
         {
             "member": listed(TEXT),
             **dict.fromkeys(("judged", "loss", "error", "best", "close", "better"), NUMBER),
+            "biggest": FLAG,
             **_COST,
-        }
+        },
+        optional=("biggest",),
     ),
     "layers.jsonl": open_record(
         {

@@ -19,11 +19,12 @@ from bayesnas.compiler.graph.model import Graph
 from bayesnas.compiler.settings import SearchSettings, TrainSettings
 from bayesnas.compiler.space.choices import Member, MemberSpace, member_space
 from bayesnas.compiler.space.draws import no_member, random_member
-from bayesnas.compiler.space.members import Life
+from bayesnas.compiler.space.members import Life, group_costs
 from bayesnas.compiler.space.prices import Prices, best_member
 from bayesnas.runtime.runs.reading import (
     ANY_NUMBER,
     DURATION,
+    FLAG,
     NUMBER,
     PYTHON_STATE,
     Schema,
@@ -71,6 +72,7 @@ class Standing:
         best: chance to be the best of all that were thought of.
         close: chance to be within 1 % of the best's loss.
         better: chance to be better than the member that stays.
+        biggest: whether it is the biggest member inside the budgets.
     """
 
     member: Member
@@ -80,6 +82,7 @@ class Standing:
     best: float
     close: float
     better: float
+    biggest: bool = False
 
     def record(self) -> dict[str, Any]:
         """As checkpoints have it."""
@@ -95,7 +98,8 @@ class Standing:
         """Of a `record`, by that of the name of a group."""
         chances = dict.fromkeys(("best", "close", "better"), between(0, 1, "number"))
         losses = {"judged": NUMBER, "loss": NUMBER, "error": DURATION}
-        return record({"member": listed(groups), **losses, **chances})
+        entries = {"member": listed(groups), **losses, **chances, "biggest": FLAG}
+        return record(entries, optional=("biggest",))
 
 
 @frozen
@@ -271,10 +275,24 @@ class Strategy(ABC):
         Raises:
             DiagnosticError: D604 (status 1) if no member was found inside the budgets.
         """
+        return self.keep_only(self._best_by(values), reason)
+
+    def biggest(self) -> Member:
+        """The member of most parameters, or of most of what the budgets count, inside them.
+
+        Raises:
+            DiagnosticError: D604 (status 1) if no member was found inside the budgets.
+        """
+        prices = self.problem.prices
+        name = prices.budgets[0].cost if prices.budgets else "parameters"
+        return self._best_by(group_costs(prices.graph, name))
+
+    def _best_by(self, values: Mapping[str, float]) -> Member:
+        """The member of the largest sum of values inside the budgets; D604 if none was found."""
         member = best_member(self.space, values, self.problem.prices)
         if member is None:
             raise no_member(self.problem.prices)
-        return self.keep_only(member, reason)
+        return member
 
     def drawn_members(self, posterior: Gaussian) -> list[Member]:
         """Members of draws from what the groups are worth, as `draw_members` has it.

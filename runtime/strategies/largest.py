@@ -6,7 +6,6 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from bayesnas.compiler.space.members import group_costs
 from bayesnas.runtime.strategies.interface import Removal, Strategy
 from bayesnas.runtime.tasks.bundle import Inputs
 
@@ -21,7 +20,5 @@ class Largest(Strategy):
         raise AssertionError("the largest member needs no training")
 
     def update(self, number: int, rounds: int) -> Removal:  # noqa: ARG002
-        """The member of most parameters, or most of what the budgets count."""
-        prices = self.problem.prices
-        name = prices.budgets[0].cost if prices.budgets else "parameters"
-        return self.settle(group_costs(prices.graph, name), "largest")
+        """Everything else goes."""
+        return self.keep_only(self.biggest(), "largest")

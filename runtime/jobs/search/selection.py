@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,7 @@ class Selection:
         for name, member in written.items():
             text = self._spec_of(member - {*dead_groups(self.graph, member)})
             self.run.write_text(name, text)
-        say_note(_undecided(standings[0], len(runners_up), written))
+        say_note(_undecided(standings, len(runners_up), written))
 
     def _write_widths(self) -> None:
         """Write what was decided of channels."""
@@ -162,15 +162,22 @@ class Selection:
         )
 
 
-def _undecided(best: Standing, count: int, names: Collection[str]) -> str:
+def _undecided(standings: Sequence[Standing], count: int, names: Collection[str]) -> str:
     """What the posterior says of the network that stays, and of those it does not tell from it.
 
     ``names`` are the files of the best of these ``count``.
     """
-    chance = "less than 1%" if best.close < 0.01 else f"{best.close:.0%}"
-    text = f"by the posterior the chance that its loss is within 1 % of the best's is {chance}"
+    close = _chance(standings[0].close)
+    text = f"by the posterior the chance that its loss is within 1 % of the best's is {close}"
+    for standing in standings[1:]:
+        if standing.biggest:
+            text += f", that the biggest member is better {_chance(standing.better)}"
     if not names:
         return text
     others = "another" if count == 1 else f"{count} others"
     link = ":" if count == len(names) else ", the best of them are"
     return f"{text}; the data do not decide between it and {others}{link} {quote(names)}"
+
+
+def _chance(share: float) -> str:
+    return "less than 1%" if share < 0.01 else f"{share:.0%}"

@@ -58,11 +58,13 @@ def member_section(run: RunFiles, members: Sequence[Row]) -> Section:
     if others := run.runners_up:
         blocks.append(_runners_up(members, others))
     best = members[0]
+    bigger = [m["better"] for m in members[1:] if m.get("biggest")]
     facts = (
         ("members judged", f"{len(members)}"),
         ("chance that the best of all was judged", _percent(sum(m["best"] for m in members))),
         ("chance that the found one is the best of all", _percent(best["best"])),
         ("chance that it is within 1 % of the best's loss", _percent(best["close"])),
+        *(("chance that the biggest member is better", _percent(chance)) for chance in bigger),
     )
     return Section("Members", facts, tuple(blocks))
 
@@ -82,12 +84,13 @@ def _member_names(run: RunFiles, members: Sequence[Row]) -> list[str]:
             names.append(f"runner-up {undecided + 1}")
             left -= 1
         else:
-            names.append(f"member {place}")
+            names.append("biggest" if member.get("biggest") else f"member {place}")
     return names
 
 
 def _state(name: str) -> str:
-    return "judged" if name.startswith("member") else name.partition(" ")[0]
+    state = name.partition(" ")[0]
+    return state if state in ("found", "runner-up") else "judged"
 
 
 def _against_cost(table: Table, cost: str, title: str) -> Spec:

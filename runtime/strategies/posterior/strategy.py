@@ -2,15 +2,15 @@
 
 In the warm-up random parts of the space learn, then parts and single members by turns. After the
 last round come the derivatives at the mean of the gates and the losses of the steps, as `Sources`;
-members are judged by shared weights on held-out examples, some at random and then those that draws
-from the posterior say are best (Thompson, *Biometrika* 1933; Zhou et al., AAAI 2020). What stays is
-the judged member of the least mean of the posterior.
+members are judged by shared weights on held-out examples: the biggest, some at random, and then
+those that draws from the posterior say are best (Thompson, *Biometrika* 1933; Zhou et al., AAAI
+2020). What stays is the judged member of the least mean of the posterior.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import torch
@@ -45,7 +45,7 @@ REFERENCE: Final = 512  # random members that stand for the space
 ENUMERATED: Final = 4096  # members up to which all of a space are looked at
 GUIDED: Final = 64  # draws whose best members are looked at, where they are not all
 CLIMB: Final = 3  # times a draw's function is taken linear anew
-RANDOM: Final = 0.4  # share of the judged members that are any
+RANDOM: Final = 0.4  # share of the judged members that are any, but for the biggest
 BATCH: Final = 4  # members judged before the posterior is taken anew
 DRAWS: Final = 2000  # of the losses, for chances
 CLOSE: Final = 0.01  # of the loss: members that near to the best are as good
@@ -132,8 +132,9 @@ class Posterior(Strategy):
         return self.space.count() <= ENUMERATED and not self.problem.prices.budgets
 
     def _judge(self, sources: Sources, reference: list[Member]) -> tuple[Belief, Judgements]:
-        """Judge members, any first, then those that draws say are best; finalists on more."""
-        most = min(max(FEWEST, self.draws), len(reference))
+        """Judge the biggest, any, then those that draws say are best; finalists on more."""
+        pool = self.life.different([*reference, self.biggest()])
+        most = min(max(FEWEST, self.draws), len(pool))
         terms = Terms.of(self._spare(), most, len(self.net.held_part), len(self.net.fit_part))
         asked = min(self.settings.draws, most)
         if terms.members < asked:
@@ -142,7 +143,7 @@ class Posterior(Strategy):
                 "than the search has trained on; train it for longer"
             )
         sample = self.net.sample(self.net.held_part, terms.examples + terms.others)
-        count, pool = terms.members, list(reference)
+        count, biggest = terms.members, self._biggest_of(pool)
         judged = Judgements(examples=max(1, terms.others) / terms.examples)
 
         def believed(regression: Regression | None = None) -> Belief:
@@ -156,7 +157,8 @@ class Posterior(Strategy):
                 judged.first[member] = losses.reshape(-1, terms.parts).mean(dim=0)
             return believed()
 
-        belief = look_at(pool[: max(FEWEST, round(RANDOM * count))])
+        first = [biggest, *(member for member in pool if member != biggest)]
+        belief = look_at(first[: max(FEWEST, round(RANDOM * count))])
         while len(judged) < count:
             pool = self._widened(sources, belief, reference, judged)
             belief = believed(belief.regression)
@@ -174,6 +176,11 @@ class Posterior(Strategy):
                 judged.again[member] = losses.mean(dim=0, keepdim=True)
             belief = believed()
         return belief, judged
+
+    def _biggest_of(self, members: Iterable[Member]) -> Member:
+        """The member that is the same network as the biggest: one of these is."""
+        biggest = self.life.living(self.biggest())
+        return next(member for member in members if self.life.living(member) == biggest)
 
     def _widened(
         self,
@@ -209,7 +216,7 @@ class Posterior(Strategy):
         mean, held_out = belief.mean, dict(zip(judged, judged.losses.tolist(), strict=True))
         places = {member: n for n, member in enumerate(belief.members)}
         rows = [places[member] for member in _best(belief, judged)]
-        best = rows[0]
+        best, biggest = rows[0], self._biggest_of(judged)
         losses = belief.losses(DRAWS, self.net.generator)
         least = losses.min(dim=1, keepdim=True).values
         bests = losses.argmin(dim=1)
@@ -217,10 +224,13 @@ class Posterior(Strategy):
         close = (losses <= least + CLOSE * least.abs()).to(mean.dtype).mean(dim=0)
         better = (losses < losses[:, best : best + 1]).to(mean.dtype).mean(dim=0)
         error = losses.std(dim=0)
+        columns = {"loss": mean, "error": error, "best": chance, "close": close, "better": better}
         for n in rows:
             member = belief.members[n]
-            numbers = (float(v[n]) for v in (mean, error, chance, close, better))
-            self.standings.append(Standing(member, held_out[member], *numbers))
+            numbers = {name: float(column[n]) for name, column in columns.items()}
+            self.standings.append(
+                Standing(member, judged=held_out[member], biggest=member == biggest, **numbers)
+            )
         self._report(sources, belief, chance)
         return self.keep_only(belief.members[best], "posterior")
 
