@@ -27,7 +27,7 @@ from bayesnas.runtime.strategies.posterior.judgements import Judgements
 from bayesnas.runtime.strategies.posterior.regression import Regression, regress
 from bayesnas.runtime.strategies.posterior.sources import OPERATIONS, Sources
 
-DOUBLING: Final = 0.03  # of the loss, that twice the capacity gains with twice the images
+DOUBLING: Final = 0.05  # of the loss, that twice the capacity gains with twice the images
 WIDEST: Final = 1.0  # doublings that a deviation of capacity counts at most
 DOUBT: Final = 0.03  # of the loss, that shared weights do not tell
 SPREAD: Final = 0.5  # deviations of the members' losses that they do not tell either
