@@ -272,6 +272,8 @@ def test_what_is_believed_of_members_is_written(
         assert not limits or row["parameters"] <= LIMIT
         assert row["best"] <= row["close"]
         assert row["error"] > 0
+    (biggest,) = [row for row in rows if row["biggest"]]
+    assert biggest["parameters"] == max(map(cost, inside))
     all_undecided = [row for row in rows[1:] if row["better"] >= 0.25]
     undecided = all_undecided[:3]
     specs = sorted(path.name for path in out.glob("runner_up_*.nas"))
@@ -280,6 +282,9 @@ def test_what_is_believed_of_members_is_written(
         assert graph_cost(compile_spec(out / name).graph).parameters == row["parameters"]
     said = capsys.readouterr().err
     assert "by the posterior the chance that its loss is within 1 % of the best's is" in said
+    chance = "less than 1%" if biggest["better"] < 0.01 else f"{biggest['better']:.0%}"
+    told = f", that the biggest member is better {chance}"
+    assert (told in said) == (biggest is not rows[0])
     assert all(f"`{name}`" in said for name in specs)
     count = len(all_undecided)
     assert (f"between it and {count} others" in said) == (count > 1)
