@@ -149,7 +149,7 @@ def search(
             what the spec says, or what the data suggest.
         resume: go on with the run in ``out``.
         force: replace the run in ``out``.
-        resize: fit image files of ``"folder:PATH"`` to the network.
+        resize: fit image files of ``"folder:PATH"`` or ``"csv:FILE"`` to the network.
         fit: the same, and how: ``"squeeze"`` (the default), ``"pad"`` or ``"crop"``.
         standardise: whether inputs are brought to mean 0 and deviation 1: ``"yes"`` or ``"no"``;
             ``"auto"`` leaves whole numbers that an embedding looks up as they are. By default what
@@ -224,7 +224,7 @@ def train(
             what the spec says, or what the data suggest.
         resume: go on with the run in ``out``.
         force: replace the run in ``out``.
-        resize: fit image files of ``"folder:PATH"`` to the network.
+        resize: fit image files of ``"folder:PATH"`` or ``"csv:FILE"`` to the network.
         fit: the same, and how: ``"squeeze"`` (the default), ``"pad"`` or ``"crop"``.
         standardise: whether inputs are brought to mean 0 and deviation 1: ``"yes"`` or ``"no"``;
             ``"auto"`` leaves whole numbers that an embedding looks up as they are. By default what

@@ -61,6 +61,16 @@ def _processor() -> str:
         return platform.processor()
 
 
+def words(text: str) -> list[str]:
+    """A list with commas, of a command line."""
+    return [word for word in text.split(",") if word]
+
+
+def numbers(text: str) -> list[int]:
+    """A list of whole numbers with commas, of a command line."""
+    return [*map(int, words(text))]
+
+
 def seconds(call: Callable[[], Any], device: torch.device) -> float:
     """Of one call, to its very end."""
     start = time.perf_counter()

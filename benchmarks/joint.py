@@ -43,7 +43,17 @@ from bayesnas.runtime.jobs.search.search import search
 from bayesnas.runtime.jobs.search.space import Space
 from bayesnas.runtime.jobs.train import train
 from bayesnas.runtime.runs.record import RunOptions
-from benchmarks.common import BUILD, ROOT, append, cifar_slice, finish, logged, percent
+from benchmarks.common import (
+    BUILD,
+    ROOT,
+    append,
+    cifar_slice,
+    finish,
+    logged,
+    numbers,
+    percent,
+    words,
+)
 
 LOG: Final = BUILD / "joint.jsonl"
 STRATEGIES: Final = ("bayesnas",)  # `evidence` searches widths as well
@@ -168,14 +178,10 @@ def work(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 def main() -> None:
     """Measure, and print a table."""
-
-    def words(text: str) -> list[str]:
-        return [word for word in text.split(",") if word]
-
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true", help="digits, one seed, `joint` alone")
     parser.add_argument("--tasks", type=words, default=[*TASKS])
-    parser.add_argument("--seeds", type=lambda text: [*map(int, words(text))], default=[0, 1, 2])
+    parser.add_argument("--seeds", type=numbers, default=[0, 1, 2])
     parser.add_argument("--strategies", type=words, default=[*STRATEGIES])
     parser.add_argument("--methods", type=words, default=[*METHODS])
     options = parser.parse_args()

@@ -67,6 +67,12 @@ POLICIES = ("none", "trivial", "rand")
 CLASS_WEIGHTS = ("none", "balanced")
 RESULTS = ("scratch", "shared")
 COMPRESSED_RESULTS = ("trained", "shared")
+_ELSEWHERE: Final = {  # what others call settings
+    "lr": "learning_rate",
+    "wd": "weight_decay",
+    "bs": "batch_size",
+    "batch": "batch_size",
+}
 EPOCHS: Final = r"[0-9]{1,6}( *, *[0-9]{1,6})*"  # as text
 
 
@@ -212,7 +218,7 @@ def check_setting(kind: str, name: str, value: int | float | str, span: Span | N
                 f"unknown {kind} setting `{name}`",
                 span,
                 notes=(f"{kind} settings are {quote(settings)}",),
-                help=suggest(name, settings, "use one of the settings above"),
+                help=_meant(name, settings),
             )
         )
     meta = settings[name].metadata
@@ -247,6 +253,16 @@ def shortened(settings: TrainSettings, epochs: int) -> TrainSettings:
     share = epochs / settings.epochs
     steps = (max(1, round(step * share)) for step in epochs_of(settings.rate_steps))
     return evolve(settings, epochs=epochs, rate_steps=", ".join(map(str, steps)))
+
+
+def _meant(name: str, settings: Collection[str]) -> str:
+    """The help line for an unknown setting."""
+    if name == "seed":
+        return "a seed is no setting: give it on the command line, `--seed 1`"
+    alias = _ELSEWHERE.get(name)
+    if alias in settings:
+        return f"did you mean `{alias}`?"
+    return suggest(name, settings, "use one of the settings above")
 
 
 def _rise(numbers: Sequence[int]) -> bool:

@@ -225,8 +225,8 @@ def add_resize(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fit",
         choices=FITS,
-        help="the same, and how: the whole picture squeezed or padded, or its middle; "
-        f"default {FITS[0]}, or that of the training",
+        help="the same, and how: squeeze or pad the whole picture, or crop its middle; "
+        f"default {FITS[0]}, of a trained network that of its training",
     )
 
 

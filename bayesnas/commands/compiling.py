@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 # ----------------------------------------------------------------------------------------- compile
 
 
+def _add_given(parser: argparse.ArgumentParser) -> None:
+    """What is compiled or drawn."""
+    about = "a .nas file, a packaged spec, the folder of a search, or a graph.json"
+    add_spec(parser, "SPEC|GRAPH.json", about)
+
+
 def _add_compile(parser: argparse.ArgumentParser) -> None:
-    add_spec(
-        parser,
-        "SPEC|GRAPH.json",
-        "a .nas file, a packaged spec, the folder of a search, or a graph.json",
-    )
+    _add_given(parser)
     add_out_folder(parser, False, "folder to write; default build/<name of the spec>")
     parser.add_argument(
         "--emit",
@@ -93,6 +95,10 @@ def _write(
     texts: dict[str, str] = {}
     for name in sorted(emits, key=list(TARGETS).index):
         texts |= TARGETS[name].texts(compilation)
+    pictured = any(TARGETS[name].pictures for name in emits)
+    if not texts and not pictured:
+        message = f"`--emit {','.join(emits)}` has nothing to write: the spec has no choices"
+        raise DiagnosticError(Diagnostic("D418", message, help="leave `--emit` out"))
     for name, text in texts.items():
         write_text(out / name, text)
     written, advice = list(texts), None
@@ -162,10 +168,7 @@ CHECK = Command("check", "Check specs and report every error.", _add_check, _che
 
 
 def _add_render(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("spec", metavar="SPEC|GRAPH.json", help="a spec, or a compiled graph")
-    parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[])
-    parser.add_argument("--network", metavar="NAME")
-    add_plugin(parser)
+    _add_given(parser)
     parser.add_argument("--relays", action="store_true", help="draw the i' nodes of searched edges")
     add_out_file(parser, False, ".svg, .pdf, .png or .dot; default NAME.svg")
 

@@ -212,7 +212,7 @@ def parse_sweeps(texts: Sequence[str]) -> dict[str, list[int | float | str]]:
     for text in texts:
         name, equals, words = (part.strip() for part in text.partition("="))
         if not equals or not name or not words.strip(", "):
-            remedy = "write `--sweep NAME=A,B`, as in `--sweep lambda_w=0.005,0.01`"
+            remedy = "write `--sweep NAME=A,B`, as in `--sweep warmup_epochs=5,10`"
             raise DiagnosticError(Diagnostic("D418", f"cannot read `--sweep {text}`", help=remedy))
         given = [f"{name}={word}" for word in split_words(words, "--sweep", f"{name}=1,2")]
         settings = [make_settings(SearchSettings, parse_options("search", [one])) for one in given]

@@ -27,7 +27,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 from typing import Any, Final
 
-from benchmarks.common import finish, percent
+from benchmarks.common import finish, numbers, percent, words
 from benchmarks.compression import torch_pruning
 from benchmarks.compression.cells import Cell, Row, measured
 from benchmarks.compression.networks import NETWORKS, SLICES, USUAL
@@ -40,16 +40,6 @@ NORMALISED: Final = ("norm_scale", "batch norm")  # what they judge by, LeNets h
 RATIOS: Final = (2, 4, 8)
 
 Table = Mapping[str, Mapping[int, Sequence[Row]]]
-
-
-def words(text: str) -> list[str]:
-    """A list with commas."""
-    return [word for word in text.split(",") if word]
-
-
-def numbers(text: str) -> list[int]:
-    """A list of numbers with commas."""
-    return [*map(int, words(text))]
 
 
 def parsed() -> argparse.Namespace:

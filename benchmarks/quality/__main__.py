@@ -24,7 +24,7 @@ from typing import Any
 
 from bayesnas.compiler.settings import STRATEGIES
 from bayesnas.dsl.amounts import amount_value
-from benchmarks.common import finish, need
+from benchmarks.common import finish, need, numbers
 from benchmarks.quality.calibration import calibration, draw_calibration, print_calibration
 from benchmarks.quality.judge import Job, Row, best_of_random, run_all, summary
 from benchmarks.quality.spaces import SPACES
@@ -42,11 +42,6 @@ def words(known: Sequence[str], what: str) -> Any:
         return names
 
     return read
-
-
-def numbers(text: str) -> list[int]:
-    """Seeds of a command line."""
-    return [int(number) for number in text.split(",")]
 
 
 def limits(text: str) -> list[str]:

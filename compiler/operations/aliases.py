@@ -27,7 +27,14 @@ _OPERATIONS: Final = {
     "layer_scale": ("scale", "layerscale", "gain"),
     "max_pool": ("maxpool", "maxpool2d", "maxpooling", "maxpooling2d"),
     "avg_pool": ("avgpool", "avgpool2d", "averagepool", "averagepooling", "meanpool"),
-    "global_avg_pool": ("gap", "globalavgpool", "globalpool", "globalaveragepooling2d"),
+    "global_avg_pool": (
+        "gap",
+        "globalavgpool",
+        "globalpool",
+        "globalaveragepooling2d",
+        "adaptiveavgpool",
+        "adaptiveavgpool2d",
+    ),
     "linear": ("dense", "fc", "fullyconnected", "affine"),
     "silu": ("swish",),
     "hard_swish": ("hswish", "hardswish"),
@@ -42,6 +49,7 @@ _OPERATIONS: Final = {
 }
 _OPERATION_OF: Final = {alias: name for name, aliases in _OPERATIONS.items() for alias in aliases}
 _NOTHING: Final = ("none", "zero", "zeroize", "noop", "null", "drop")
+_LAST: Final = ("softmax", "logsoftmax")
 
 _PARAMETERS: Final = {
     "kernel": ("kernelsize", "k", "size", "ksize", "filtersize", "poolsize", "window"),
@@ -74,7 +82,12 @@ def _plain(name: str) -> str:
 def operation_help(name: str, names: Collection[str], otherwise: str) -> str:
     """The help line for an unknown operation."""
     if _plain(name) in _NOTHING:
-        return "leave it out: every operation of a searched edge can be pruned already"
+        return (
+            "leave it out: every operation of a searched edge can be pruned already, and a fixed "
+            "edge that carries nothing need not be written"
+        )
+    if _plain(name) in _LAST:
+        return "leave it out: the loss and `predict` take it themselves"
     alias = _OPERATION_OF.get(_plain(name))
     return f"did you mean `{alias}`?" if alias in names else suggest(name, names, otherwise)
 

@@ -218,7 +218,7 @@ def grouped_shape(name: str, shape: Shape, arguments: Arguments) -> Shape:
     if channels % groups:
         raise ShapeError(
             f"`{name}` cannot make {groups} groups of {channels} channels",
-            f"write `groups = {gcd(channels, groups)}`: it divides them",
+            f"write `groups = {_divisor(channels, groups)}`: it divides them",
         )
     return shape
 
@@ -257,11 +257,17 @@ def check_parts(name: str, shape: Shape, parameter: str, parts: int) -> int:
     if channels % parts:
         raise ShapeError(
             f"`{name}` cannot make {parts} equal parts of {channels} channels",
-            f"write `{parameter} = {gcd(channels, parts)}`: it divides them"
+            f"write `{parameter} = {_divisor(channels, parts)}`: it divides them"
             if parameter
             else f"give it a multiple of {parts}",
         )
     return channels // parts
+
+
+def _divisor(number: int, wanted: int) -> int:
+    """The divisor of a number that is nearest to what was wanted, of a prime itself; of 1, 1."""
+    divisors = [n for n in range(2, number + 1) if number % n == 0]
+    return min(divisors, key=lambda n: abs(n - wanted), default=1)
 
 
 def attention_shape(shape: Shape, arguments: Arguments) -> Shape:

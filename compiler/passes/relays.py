@@ -40,7 +40,7 @@ def insert_relays(graph: Graph) -> Graph:
             relay.id,
             first.scope,
             first.order,
-            identities.setdefault(source.shape, _identity(source.shape)),
+            identities.setdefault(source.shape, skip(source.shape)),
             span=first.span,
         )
         edges[identity.id] = identity
@@ -49,5 +49,6 @@ def insert_relays(graph: Graph) -> Graph:
     return graph.rebuild(nodes, edges.values())
 
 
-def _identity(shape: Shape | None) -> Operation:
+def skip(shape: Shape | None) -> Operation:
+    """`skip` of tensors of a shape."""
     return Operation("skip", "skip", (Stage("skip", (), None, shape, shape),))

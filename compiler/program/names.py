@@ -209,7 +209,9 @@ class Checker:
             self.error("D219", message, chain.span, "", remedy)
         candidates = {p.name for p in motif.parameters if isinstance(p, tree.Parameter)}
         if chain.reductions and not {"width", "stride"} <= candidates:
-            message = f"a reducing chain sets `width` and `stride`, which `{motif.name}` has not"
+            message = (
+                f"a reducing chain sets `width` and `stride`, which `{motif.name}` does not have"
+            )
             remedy = f"add the parameters `width` and `stride = 1` to `{motif.name}`"
             self.error("D219", message, chain.span, "", remedy)
 

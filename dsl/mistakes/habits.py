@@ -17,6 +17,7 @@ OPERATION_NAMES = (
     "highway", "matrix",
 )  # fmt: skip
 _OPERATION = rf"\b({'|'.join(OPERATION_NAMES)})\b"
+_MERGE = r"(?:sum|concat|product)"
 _TERM = r"[^\W\d]\w*( \( LINE \))?"
 _DEFINE = "operations are defined by `op f = ...`, motifs by `motif m(a) -> (b) { ... }`"
 _PARAMETER = "numbers are parameters: write `; <name> = <value>` in the header"
@@ -91,6 +92,12 @@ _ARGUMENTS = (
         AFTER_A_VALUE,
     ),
     Rule(
+        r"[:>|+] \w+ \( ([^()\n]*, )?(?P<here>(?P<name>[^\W\d]\w*) § : (?P<value>[\w.]+))",
+        "`:` before the value of a parameter",
+        "write `<name> = <value>`",
+        ")",
+    ),
+    Rule(
         rf"[:=|>] (?P<first>{_TERM})[ ](?P<here>if)[ ](?P<condition>[^\n{{:]+?)[ ]§ else"
         rf" (?P<second>{_TERM})",
         "`if` after an operation",
@@ -104,9 +111,9 @@ _ARGUMENTS = (
         AT_THE_TOP,
     ),
     Rule(
-        r"§ \* ",
+        rf"(?P<first>{_TERM}) § \* \w+",
         "`*` repeats no operation",
-        "write `skip >> skip`, or repeat a motif: `x = chain cell(a) times 6`",
+        "write `<first> >> <first>`, or repeat a motif: `x = chain cell(a) times 6`",
         AFTER_AN_OPERATION,
     ),
     Rule(
@@ -123,6 +130,27 @@ _ARGUMENTS = (
 )
 
 _STATEMENTS = (
+    Rule(
+        rf"(?P<target>REF) = (?P<merge>{_MERGE} \( LINE \)) § (:|>>) ",
+        "an operation behind a merge",
+        "name the merge, `m = <merge>`, and begin anew: `<target> = m : ...`",
+    ),
+    Rule(
+        rf"[:|>] § (?P<here>(?P<merge>{_MERGE})) \(",
+        "`<merge>` merges nodes and is no operation",
+        "`+` sums operations on one edge, as in `conv(3) + skip`; else name what each makes, "
+        "and write `x = <merge>(a, b)`",
+    ),
+    Rule(
+        r"\bnode (?P<target>REF) § =",
+        "`node` declares a node, and `=` defines one",
+        "leave `node` out: `<target> = a : conv(3)`",
+    ),
+    Rule(
+        rf"(?P<source>REF) (?P<arrow>ARROW) (?P<target>REF) § = (?P<operation>{_TERM})",
+        "`=` before an operation",
+        "write `<source> <arrow> <target> : <operation>`",
+    ),
     Rule(
         r"\n(?P<here>\[ (?P<sources>LINE) \]) § (?P<arrow>ARROW) (?P<target>REF|\{ LINE \})",
         "several sources stand in braces",

@@ -59,9 +59,9 @@ def _misfit(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], network: 
     """Where two states differ first; None if nowhere."""
     for name in (*wanted, *given):
         if name not in given:
-            return f"`{network}` has `{name}`, the run has not"
+            return f"`{network}` has `{name}`, the run does not"
         if name not in wanted:
-            return f"the run has `{name}`, `{network}` has not"
+            return f"the run has `{name}`, `{network}` does not"
         sizes = [" x ".join(map(str, state[name].shape)) for state in (given, wanted)]
         if sizes[0] != sizes[1]:
             return f"`{name}` is {sizes[0]} in the run, {sizes[1]} in `{network}`"

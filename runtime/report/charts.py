@@ -26,18 +26,15 @@ _HEIGHT: Final = 260
 def axis(
     name: str,
     title: str | None = None,
-    kind: Kind = "quantitative",
     *,
     zero: bool = False,
     log: bool = False,
     **more: Any,
 ) -> Spec:
     """A channel of a position; dots and brackets in names are taken as they are."""
-    channel: Spec = {"field": _field(name), "type": kind, "title": title or name}
-    if kind == "quantitative":
-        channel["scale"] = {"type": "log"} if log else {"zero": zero}
-        channel["axis"] = {"tickCount": 5}
-    return channel | more
+    scale = {"type": "log"} if log else {"zero": zero}
+    channel: Spec = {"field": _field(name), "type": "quantitative", "title": title or name}
+    return channel | {"scale": scale, "axis": {"tickCount": 5}} | more
 
 
 def colour(name: str, domain: Sequence[str], legend: bool = True) -> Spec:

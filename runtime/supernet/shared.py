@@ -18,7 +18,6 @@ from bayesnas.compiler.space.members import prune_to
 from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.weights.removal import sliced_at, surviving_at
 
-State: TypeAlias = Mapping[str, Tensor]
 Ends: TypeAlias = tuple[str, str]
 
 

@@ -51,7 +51,10 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
     _add_trained_run(parser)
     add_data(parser, required=False, default="that of the training, its test part")
     add_stream(parser)
-    _add_csv(parser, "print a row for each class, with the confusion matrix, or target as CSV")
+    _add_csv(
+        parser,
+        "print CSV: a row for each class with its row of the confusion matrix, or for each target",
+    )
     add_plugin(parser)
 
 

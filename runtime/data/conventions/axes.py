@@ -48,7 +48,9 @@ def rearrangement(own: Shape, wanted: Shape) -> Rearrangement | None:
         return None
     axes = tuple(range(len(own)))
     if len(own) > 1 and (own[-1], *own[:-1]) == wanted:
-        return Rearrangement((axes[-1], *axes[:-1]), "the channels stand last, and are moved first")
+        return Rearrangement(
+            (axes[-1], *axes[:-1]), "the channels stand last, and are moved to the front"
+        )
     if len(wanted) > 1 and (1, *own) == wanted:
         return Rearrangement((None, *axes), "each is taken as a single channel")
     if len(wanted) == 1 and tuple(size for size in own if size != 1) == wanted:
@@ -119,7 +121,8 @@ def remedy(port: str, own: Shape, wanted: Shape) -> str:
         return as_is
     if _colours_last(own) and own[0] != wanted[0]:
         last = [own[2], own[0], own[1]]
-        return f"declare `{port}: {last}`: the channels stand last, it seems, and are moved first"
+        seems = "the channels stand last, it seems, and are moved to the front"
+        return f"declare `{port}: {last}`: {seems}"
     if len(wanted) == 3 and wanted == (own[1], own[0], own[2]):
         return "move the channels first: save `np.moveaxis(x, 2, 1)`"
     if len(wanted) == 3 and own[0] == wanted[0] and own[1:] == wanted[:0:-1]:
@@ -152,10 +155,10 @@ def _of_planes(port: str, own: Shape, wanted: Shape) -> str:
         return f"declare `{port}: [1, {first}, {last}]`: they are taken as a single channel"
     as_is, moved = f"`{port}: {list(own)}`", f"`{port}: {[last, first]}`"
     if len(wanted) == 2 and last == wanted[0] != first:
-        return f"declare {moved}: the channels stand last, it seems, and are moved first"
+        return f"declare {moved}: the channels stand last, it seems, and are moved to the front"
     if len(wanted) == 2 and first == wanted[0] != last:
         return f"declare {as_is}"
     return (
         f"declare {as_is} if the first axis is the channels; if the last is, {moved}, "
-        "and it is moved first"
+        "and it is moved to the front"
     )

@@ -171,7 +171,7 @@ class Preparation:
         if not used:
             remedy = "give it columns to predict from"
             raise wrong(table.place, "D516", "has no column that tells anything", remedy)
-        numbered = len(used) == width and all(_is_texts(table.columns[n]) for n in used)
+        numbered = len(used) == width and all(is_texts(table.columns[n]) for n in used)
         prepared = cls(tuple(_prepared(n, table.columns[n], numbered) for n in used))
         return prepared, "; ".join(filter(None, (prepared._told(table), _told_left(left))))
 
@@ -241,7 +241,7 @@ def _of_record(about: Mapping[str, Any]) -> Numbers | Categories:
 
 
 def _prepared(name: str, column: Column, numbered: bool) -> Numbers | Categories:
-    if not _is_texts(column):
+    if not is_texts(column):
         gaps = np.isnan(column)
         return Numbers(name, float(np.median(column[~gaps])), bool(gaps.any()))
     found, counts = np.unique(column, return_counts=True)
@@ -249,20 +249,21 @@ def _prepared(name: str, column: Column, numbered: bool) -> Numbers | Categories
     return Categories(name, tuple(str(text) for text in found[most]), numbered)
 
 
-def _is_texts(column: Column) -> bool:
+def is_texts(column: Column) -> bool:
+    """Whether its entries are texts, not numbers."""
     return column.dtype.kind == "U"
 
 
 def _as_texts(column: Column) -> Sequence[str]:
     """Entries as categories are called: whole numbers without a point, what is missing as ""."""
-    if _is_texts(column):
+    if is_texts(column):
         return list(map(str, column))
     return ["" if np.isnan(x) else f"{x:.0f}" if x == np.floor(x) else str(x) for x in column]
 
 
 def _useless(column: Column) -> str:
     """Why a column tells nothing; empty where it may."""
-    if _is_texts(column):
+    if is_texts(column):
         distinct = len(np.unique(column))
         if distinct == len(column) > MOST:
             return "another text in every row"

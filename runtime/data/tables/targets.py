@@ -9,6 +9,7 @@ import numpy as np
 from attrs import frozen
 
 from bayesnas.dsl.diagnostics import Diagnostic, DiagnosticError, quote
+from bayesnas.runtime.data.tables.columns import is_texts
 from bayesnas.runtime.data.tables.files import Column, Table
 from bayesnas.runtime.tasks.classification import Classification
 from bayesnas.runtime.tasks.interface import Task
@@ -55,7 +56,7 @@ class Targets:
         if not names:
             raise _unnamed(table)
         columns = [table.column(name, _USE) for name in names]
-        present = [c != "" if _is_texts(c) else ~np.isnan(c) for c in columns]
+        present = [c != "" if is_texts(c) else ~np.isnan(c) for c in columns]
         rows = np.all(present, axis=0)
         if not rows.any():
             what = f"has no row with {quote(names)}"
@@ -65,7 +66,7 @@ class Targets:
         classes = known == "classification" or (not known and _are_classes(columns[0], outputs))
         if len(columns) == 1 and classes:
             return cls(tuple(names), _texts(columns[0], learned), rows)
-        texts = [name for name, c in zip(names, columns, strict=True) if _is_texts(c)]
+        texts = [name for name, c in zip(names, columns, strict=True) if is_texts(c)]
         if texts:
             what = f"has texts in {quote(texts)}, of which one alone is predicted as classes"
             if len(columns) == 1:
@@ -112,12 +113,8 @@ def _unnamed(table: Table) -> DiagnosticError:
     )
 
 
-def _is_texts(column: Column) -> bool:
-    return column.dtype.kind == "U"
-
-
 def _are_classes(column: Column, outputs: int) -> bool:
-    if _is_texts(column):
+    if is_texts(column):
         return True
     if not (column == np.floor(column)).all():
         return False
@@ -130,7 +127,7 @@ def _texts(column: Column, learned: Task | None) -> Array:
 
     Where the ``learned`` ones are all numbers, texts of one number are one class: `1`, `1.0`.
     """
-    if not _is_texts(column):
+    if not is_texts(column):
         return np.array([*map(_named, column)])
     known = learned.classes if isinstance(learned, Classification) else ()
     by_number = {_number(name): name for name in known}

@@ -20,9 +20,10 @@ from attrs import evolve, field, frozen
 from torch import Tensor
 
 from bayesnas.compiler.graph.cost import graph_cost
-from bayesnas.compiler.graph.model import Edge, Graph, Instance, Merge, Node, Operation, Stage
+from bayesnas.compiler.graph.model import Edge, Graph, Instance, Merge, Node
 from bayesnas.compiler.graph.walks import looked_up
 from bayesnas.compiler.operations.primitives import Shape
+from bayesnas.compiler.passes.relays import skip
 from bayesnas.compiler.pipeline import Compiled
 from bayesnas.compiler.space.choices import Member
 from bayesnas.compiler.space.draws import draw_member
@@ -268,7 +269,7 @@ class _Bench:
 def _alone(work: Work, edge: Edge | None) -> Graph:
     """The network of one operation, or of one merge."""
     text, inputs = work
-    operations = [_skip(shape) for shape in inputs] if edge is None else [edge.operation]
+    operations = [skip(shape) for shape in inputs] if edge is None else [edge.operation]
     ports = tuple(f"x{k}" for k in range(len(inputs)))
     merge, target = _merged(text, inputs) if edge is None else ("sum", output_shape(operations[0]))
     nodes = [Node(x, x, "", "input", shape=z) for x, z in zip(ports, inputs, strict=True)]
@@ -288,7 +289,3 @@ def _merged(text: str, inputs: Sequence[Shape]) -> tuple[Merge, Shape]:
     if merge == "concat":
         largest = (sum(shape[0] for shape in inputs), *largest[1:])
     return merge, largest
-
-
-def _skip(shape: Shape) -> Operation:
-    return Operation("skip", "skip", (Stage("skip", (), None, shape, shape),))

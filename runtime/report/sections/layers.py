@@ -15,7 +15,7 @@ _MOST: Final = 28  # bars that a figure shows one by one
 COSTS: Final = (("parameters", "parameters"), ("flops", "FLOPs (multiply-accumulates)"))
 
 
-def layer_costs(networks: Mapping[str, Graph], name: str = "layers") -> Chart:
+def layer_costs(networks: Mapping[str, Graph]) -> Chart:
     """Parameters and FLOPs of one network, or of several side by side, by parts of them.
 
     A part is a motif instance of the network itself or a connection beside these; where there are
@@ -29,7 +29,9 @@ def layer_costs(networks: Mapping[str, Graph], name: str = "layers") -> Chart:
             if price.parameters or price.flops:
                 place = (_part(edge), _layer(edge), edge.operation.label)
                 rows.append((network, *place, price.parameters, price.flops))
-    layers = Table.of(name, ("network", "part", "layer", "operation", "parameters", "flops"), rows)
+    layers = Table.of(
+        "layers", ("network", "part", "layer", "operation", "parameters", "flops"), rows
+    )
     few = len(networks) == 1 and len(rows) <= _MOST
     by = 2 if few else 1
     specs = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from bayesnas.compiler.graph.cost import cost_text
 from bayesnas.runtime.report.blocks import (
@@ -33,9 +33,6 @@ from bayesnas.runtime.report.sections.gates import gate_blocks
 from bayesnas.runtime.report.sections.layers import layer_costs
 from bayesnas.runtime.report.sections.members import member_section
 from bayesnas.runtime.runs.ownership import FOUND, MEMBERS
-
-_MANY: Final = 24  # connections that are drawn one by one
-_SMALL: Final = 130  # height of a small figure, in pixels
 
 
 def search_sections(run: RunFiles) -> list[Section]:

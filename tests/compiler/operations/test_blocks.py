@@ -265,7 +265,7 @@ def test_nothing_reads_what_comes_after_it(operation: str) -> None:
             "[4, 8]",
             "group_norm(3)",
             "`group_norm` cannot make 3 groups of 4 channels",
-            "write `groups = 1`: it divides them",
+            "write `groups = 2`: it divides them",
         ),
         (
             "[4]",
@@ -283,7 +283,7 @@ def test_nothing_reads_what_comes_after_it(operation: str) -> None:
             "[4]",
             "chunk(0, 6)",
             "`chunk` cannot make 6 equal parts of 4 channels",
-            "write `parts = 2`: it divides them",
+            "write `parts = 4`: it divides them",
         ),
     ],
 )

@@ -173,7 +173,7 @@ def assert_equal_slopes(one: Tensor, other: Tensor, sequence: Tensor) -> None:
             "[8]",
             "series(3)",
             "`series` cannot make 3 equal parts of 8 channels",
-            "write `length = 1`: it divides them",
+            "write `length = 2`: it divides them",
         ),
         (
             "[4, 8]",

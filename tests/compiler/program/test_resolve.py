@@ -116,7 +116,7 @@ INVALID = {
     ),
     TWO + network("§p = chain two(x, x) times 4 reduce at 2\np -> y"): (
         "D219",
-        "a reducing chain sets `width` and `stride`, which `two` has not",
+        "a reducing chain sets `width` and `stride`, which `two` does not have",
     ),
     # D217: flowing into an input
     network("§x = y : skip\nx -> y"): ("D217", "nothing can flow into `x`, an input"),
@@ -233,6 +233,26 @@ def test_what_a_diagnostic_tells(snippet: str, label: str, note: str | None, rem
 IMPORT = "import the file that defines it, define it, or name its `--plugin`"
 
 
+NOTHING = (
+    "leave it out: every operation of a searched edge can be pruned already, and a fixed edge that "
+    "carries nothing need not be written"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("lr", "did you mean `learning_rate`?"),
+        ("bs", "did you mean `batch_size`?"),
+        ("seed", "a seed is no setting: give it on the command line, `--seed 1`"),
+        ("epoch", "did you mean `epochs`?"),
+    ],
+)
+def test_settings_as_others_call_them(name: str, remedy: str) -> None:
+    [found] = refused(f"train {{ {name} = 1 }}", resolve_text)
+    assert (found.code, found.help) == ("D230", remedy)
+
+
 @pytest.mark.parametrize(
     ("operation", "remedy"),
     [
@@ -247,8 +267,11 @@ IMPORT = "import the file that defines it, define it, or name its `--plugin`"
         ("maxpool(3)", "did you mean `max_pool`?"),
         ("avgpool(3)", "did you mean `avg_pool`?"),
         ("swish", "did you mean `silu`?"),
-        ("none", "leave it out: every operation of a searched edge can be pruned already"),
-        ("Zero", "leave it out: every operation of a searched edge can be pruned already"),
+        ("none", NOTHING),
+        ("Zero", NOTHING),
+        ("adaptive_avg_pool(1)", "did you mean `global_avg_pool`?"),
+        ("softmax", "leave it out: the loss and `predict` take it themselves"),
+        ("log_softmax", "leave it out: the loss and `predict` take it themselves"),
         ("mixture(4)", IMPORT),
     ],
 )

@@ -879,6 +879,42 @@ HABITS = {
         "`if` after an operation",
         "write `if 1 then conv(3) else skip`",
     ),
+    "x = concat(a, b) §: conv(3)": (
+        "D101",
+        "an operation behind a merge",
+        "name the merge, `m = concat(a, b)`, and begin anew: `x = m : ...`",
+    ),
+    "x = sum(a, b) §>> relu": (
+        "D101",
+        "an operation behind a merge",
+        "name the merge, `m = sum(a, b)`, and begin anew: `x = m : ...`",
+    ),
+    "a -> c : §sum(conv(3), skip)": (
+        "D101",
+        "`sum` merges nodes and is no operation",
+        "`+` sums operations on one edge, as in `conv(3) + skip`; else name what each makes, "
+        "and write `x = sum(a, b)`",
+    ),
+    "node x §= a": (
+        "D101",
+        "`node` declares a node, and `=` defines one",
+        "leave `node` out: `x = a : conv(3)`",
+    ),
+    "a ~> c §= conv(3)": (
+        "D101",
+        "`=` before an operation",
+        "write `a ~> c : conv(3)`",
+    ),
+    "a -> c : conv(§kernel: 3)": (
+        "D101",
+        "`:` before the value of a parameter",
+        "write `kernel = 3`",
+    ),
+    "a -> c : conv(3) §* 2": (
+        "D101",
+        "`*` repeats no operation",
+        "write `conv(3) >> conv(3)`, or repeat a motif: `x = chain cell(a) times 6`",
+    ),
     "a -> c : skip §* 3": (
         "D101",
         "`*` repeats no operation",

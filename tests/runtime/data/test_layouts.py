@@ -112,7 +112,7 @@ def test_named_data_are_never_moved() -> None:
 
 REMEDIES: dict[tuple[Shape, Shape], str] = {
     ((32, 32, 3), (3, 64, 64)): "declare `x: [3, 32, 32]`: the channels stand last, it seems, "
-    "and are moved first",
+    "and are moved to the front",
     ((3, 32, 32), (1, 32, 32)): "declare `x: [3, 32, 32]`",
     ((28, 28), (3, 32, 32)): "declare `x: [1, 28, 28]`: they are taken as a single channel",
     ((784,), (1, 28, 28)): "save `x.reshape(-1, 1, 28, 28)`, or declare `x: [784]`",
@@ -214,7 +214,7 @@ def test_an_archive_of_others(tmp_path: Path) -> None:
         f"of `{path}`, `train_images` as `x`, `train_labels` as `y`, `test_images` as `x_test`, "
         f"`test_labels` as `y_test`; not used of `{path}`: `val_images`; `train_labels` and "
         f"`test_labels` are [N, 1]: one label per example; examples of `npz:{path}` are [9, 8, 3] "
-        "and the network takes [3, 9, 8]: the channels stand last, and are moved first"
+        "and the network takes [3, 9, 8]: the channels stand last, and are moved to the front"
     )
 
 

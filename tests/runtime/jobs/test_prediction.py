@@ -426,7 +426,7 @@ def test_what_is_done_to_arrays_is_said(home: Path, capsys: pytest.CaptureFixtur
     np.save("last.npy", x.transpose(0, 2, 3, 1))
     assert main(["predict", str(home / "run"), "first.npy", "last.npy"]) == 0
     ended = capsys.readouterr()
-    assert ended.err == "note: 1 file: the channels stand last, and are moved first\n"
+    assert ended.err == "note: 1 file: the channels stand last, and are moved to the front\n"
     rows = [line.partition(": ")[2] for line in ended.out.splitlines()]
     assert rows[:20] == rows[20:]
 
