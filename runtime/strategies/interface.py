@@ -275,24 +275,16 @@ class Strategy(ABC):
         Raises:
             DiagnosticError: D604 (status 1) if no member was found inside the budgets.
         """
-        return self.keep_only(self._best_by(values), reason)
-
-    def biggest(self) -> Member:
-        """The member of most parameters, or of most of what the budgets count, inside them.
-
-        Raises:
-            DiagnosticError: D604 (status 1) if no member was found inside the budgets.
-        """
-        prices = self.problem.prices
-        name = prices.budgets[0].cost if prices.budgets else "parameters"
-        return self._best_by(group_costs(prices.graph, name))
-
-    def _best_by(self, values: Mapping[str, float]) -> Member:
-        """The member of the largest sum of values inside the budgets; D604 if none was found."""
         member = best_member(self.space, values, self.problem.prices)
         if member is None:
             raise no_member(self.problem.prices)
-        return member
+        return self.keep_only(member, reason)
+
+    def sizes(self) -> dict[str, int]:
+        """Parameters of each group, or what the budgets count; the biggest member has the most."""
+        prices = self.problem.prices
+        name = prices.budgets[0].cost if prices.budgets else "parameters"
+        return group_costs(prices.graph, name)
 
     def drawn_members(self, posterior: Gaussian) -> list[Member]:
         """Members of draws from what the groups are worth, as `draw_members` has it.

@@ -21,4 +21,4 @@ class Largest(Strategy):
 
     def update(self, number: int, rounds: int) -> Removal:  # noqa: ARG002
         """Everything else goes."""
-        return self.keep_only(self.biggest(), "largest")
+        return self.settle(self.sizes(), "largest")

@@ -133,7 +133,8 @@ class Posterior(Strategy):
 
     def _judge(self, sources: Sources, reference: list[Member]) -> tuple[Belief, Judgements]:
         """Judge the biggest, any, then those that draws say are best; finalists on more."""
-        pool = self.life.different([*reference, self.biggest()])
+        biggest = best_member(self.space, self.sizes(), self.problem.prices)
+        pool = self.life.different([*reference, *([] if biggest is None else [biggest])])
         most = min(max(FEWEST, self.draws), len(pool))
         terms = Terms.of(self._spare(), most, len(self.net.held_part), len(self.net.fit_part))
         asked = min(self.settings.draws, most)
@@ -178,9 +179,9 @@ class Posterior(Strategy):
         return belief, judged
 
     def _biggest_of(self, members: Iterable[Member]) -> Member:
-        """The member that is the same network as the biggest: one of these is."""
-        biggest = self.life.living(self.biggest())
-        return next(member for member in members if self.life.living(member) == biggest)
+        """Of some members, the biggest."""
+        sizes = self.sizes()
+        return max(members, key=lambda m: sum(sizes[group] for group in self.life.living(m)))
 
     def _widened(
         self,
