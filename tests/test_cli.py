@@ -298,6 +298,14 @@ def test_a_network_without_search_is_no_supernet(here: Path, run: Run) -> None:
     assert names(here / "out") == ["network.py"]
 
 
+def test_there_is_no_gamma_without_choices(here: Path, run: Run) -> None:
+    (here / "plain.nas").write_text(body("x -> y : relu"))
+    before = snapshot(here)
+    said = "`--emit gamma` has nothing to write: the spec has no choices"
+    assert_refused(run("compile", "plain.nas", "-o", "out", "--emit", "gamma"), "D418", said)
+    assert snapshot(here) == before
+
+
 def test_emit_schedule_and_plain_source(here: Path, run: Run) -> None:
     write_tiny(here)
     emits = "schedule,slices,plain,torch"
