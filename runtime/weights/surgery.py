@@ -16,10 +16,11 @@ concatenation of what is summed elsewhere, goes at all of them: tr(Q_cc P_cc^-1)
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import copy
 from itertools import accumulate
 
 import torch
-from attrs import define
+from attrs import define, evolve
 from torch import Tensor
 
 from bayesnas.compiler.slices.ties import Strand
@@ -76,6 +77,10 @@ class _Layer:
             scale[strand] = torch.where(alone > 0, curvature[strand] / alone, 0.0)
         return cls(torch.linalg.inv(square), products, places, scale)
 
+    def copy(self) -> _Layer:
+        """One that goes on by itself."""
+        return evolve(self, precision=self.precision.clone(), products=self.products.clone())
+
     def missed(self, strand: Strand) -> Tensor:
         """The curvature in a gate on each channel of a strand, by the share that is missed [n]."""
         at = self.places[strand]
@@ -117,6 +122,7 @@ class Surgery:
         reconstruction: Reconstruction,
         ridge: float = RIDGE,
     ) -> None:
+        self.subject = subject
         self.channels = [(strand, k) for strand in subject.strands for k in range(strand.size)]
         zeros = torch.zeros(3, len(self.channels), dtype=torch.float64)
         self.whole, self.missed, otherwise = zeros
@@ -134,6 +140,15 @@ class Surgery:
                 for strand in layer.places:
                     self.layers[strand].append(layer)
         self._count(subject.strands)
+
+    def copy(self) -> Surgery:
+        """One that goes on by itself: what is removed from it stays in this one."""
+        other = copy(self)
+        other.missed = self.missed.clone()
+        other.rows = self.subject.split(other.missed)
+        copies = {id(one): one.copy() for layers in self.layers.values() for one in layers}
+        other.layers = {s: [copies[id(one)] for one in own] for s, own in self.layers.items()}
+        return other
 
     def shares(self) -> Tensor:
         """Of what is missed if nothing takes over, what is missed if all others do [C].

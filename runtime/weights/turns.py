@@ -20,7 +20,7 @@ from math import ceil, inf, log2
 from typing import Final
 
 import torch
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from torch import Tensor
 
 from bayesnas.compiler.slices.counts import Kept
@@ -146,6 +146,10 @@ class Rises:
         read = {strand for rows in parts.values() for strand in rows}
         unknown = {s: torch.full((s.size,), s not in read) for s in subject.strands}
         return cls(total, surgery, subject.joined(unknown).bool(), alive.clone())
+
+    def copy(self) -> Rises:
+        """Ones that go on by themselves: what goes of them stays in these."""
+        return evolve(self, surgery=self.surgery.copy(), alive=self.alive.clone())
 
     def now(self) -> Tensor:
         """In nats [C]."""

@@ -1,11 +1,10 @@
 """The widths of a supernet's layers, searched with its operations.
 
 A channel has a gate of value 1 where it is read (`runtime/weights/gated.py`), and the same updates
-as operations have. A budget counts what is left of both: channels of the member of the most
-evidence go in turn, as in `compress` (`runtime/weights/turns.py`), until it fits. Operations are
-paid for only where no widths make that member cheap enough: beside its substitutes none is worth
-much, and at the price of channels the cheapest would stay. Budgets of rounds fall by equal shares
-to what is wanted. Without a budget channels go by entropy, as operations do.
+as operations have. A budget counts what is left of both, and one evidence pays for both: that of a
+member is what its operations are worth, less what lasts of the rise of the loss once its channels
+have gone in turn, as in `compress` (`runtime/weights/turns.py`), until it fits. Budgets of rounds
+fall by equal shares to what is wanted. Without a budget channels go by entropy, as operations do.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from bayesnas.compiler.slices.layers import Layer
 from bayesnas.compiler.slices.ties import Strand
 from bayesnas.compiler.space.choices import Member, MemberSpace
 from bayesnas.compiler.space.members import dead_groups, prune_to
-from bayesnas.compiler.space.prices import Prices, best_member
+from bayesnas.compiler.space.prices import Prices, best_member, chosen
 from bayesnas.runtime.runs.reading import (
     ANY_NUMBER,
     COUNT,
@@ -51,6 +50,7 @@ from bayesnas.runtime.weights.turns import Rises, Turns, over
 
 AT_ONCE: Final = 4  # examples of a pass for the curvature: many small ones say more
 TINY: Final = 1e-12
+LASTING: Final = 0.1  # of what the loss rises by without channels, what training on leaves
 PRICES: Final = 24  # of operations that are tried after none, up to where nothing else counts
 
 
@@ -131,11 +131,8 @@ class Widths:
             self.channels.cut(view, self._by_entropy(look), look.layers)
             return None
         budgets = self._course(space, worth, view, look.kept, rounds_left)
-        member = self._member(space, worth, view, look.kept, budgets)
-        graph = prune_to(self.net.graph, member)
-        turns = self._turns(view, graph, look.alive, budgets)
-        turns.until(0, look.rises)
-        self.channels.cut(view, turns.kept(), look.layers)
+        member, kept = self._best(space, worth, view, look, budgets)
+        self.channels.cut(view, kept, look.layers)
         return member
 
     def possible(self, space: MemberSpace) -> bool:
@@ -268,26 +265,41 @@ class Widths:
 
         return tuple(evolve(budget, limit=limit(budget)) for budget in self.budgets)
 
-    def _member(
+    def _best(
         self,
         space: MemberSpace,
         worth: Mapping[str, float],
         view: View,
-        kept: Kept,
+        look: Look,
         budgets: Sequence[BudgetConstraint],
-    ) -> Member:
-        """The member of the most evidence that fits at some of the widths that are there."""
-        costs = kept_costs(view.graph, view.slices, kept)
+    ) -> tuple[Member, Kept]:
+        """The member and the channels that are inside the budgets with the most evidence.
+
+        Of operations that is what they are worth, of channels what the loss rises by without them,
+        as far as it lasts.
+        """
+        costs = kept_costs(view.graph, view.slices, look.kept)
         prices = {
             group: sum(share_of(costs[edge.id], budgets) for edge in edges)
             for group, edges in view.graph.groups().items()
         }
-        narrowest = {strand: channels[:1] for strand, channels in kept.items()}
-        for member in self._members(space, worth, prices):
-            cost = kept_cost(prune_to(self.net.graph, member), view.slices, narrowest)
-            if not unmet_budgets(cost, budgets):
-                return member
-        raise too_small(self.budgets, self._least(space)[1])
+        narrowest = {strand: channels[:1] for strand, channels in look.kept.items()}
+        best: tuple[Member, Kept] | None = None
+        most = -math.inf
+        for member in dict.fromkeys(self._members(space, worth, prices)):
+            evidence = sum(worth.get(option, 0.0) for option in chosen(space, member))
+            graph = prune_to(self.net.graph, member)
+            cost = kept_cost(graph, view.slices, narrowest)
+            if evidence <= most or unmet_budgets(cost, budgets):
+                continue
+            turns = self._turns(view, graph, look.alive, budgets)
+            turns.until(0, look.rises.copy())
+            evidence -= LASTING * turns.risen
+            if evidence > most:
+                best, most = (member, turns.kept()), evidence
+        if best is None:
+            raise too_small(self.budgets, self._least(space)[1])
+        return best
 
     def _members(
         self, space: MemberSpace, worth: Mapping[str, float], prices: Mapping[str, float]

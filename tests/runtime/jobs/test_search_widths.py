@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,14 @@ from stops import stopped_in_round
 from support import assert_style
 
 from bayesnas.cli import main
-from bayesnas.compiler.graph.cost import graph_cost
+from bayesnas.compiler.graph.cost import graph_cost, unmet_budgets
 from bayesnas.compiler.graph.model import BudgetConstraint, CostName
 from bayesnas.compiler.pipeline import Compiled, compile_spec
 from bayesnas.compiler.settings import SearchSettings, TrainSettings, make_settings
-from bayesnas.compiler.slices.counts import kept_cost
-from bayesnas.compiler.space.choices import member_space
+from bayesnas.compiler.slices.counts import Kept, kept_cost
+from bayesnas.compiler.space.choices import Member, MemberSpace, member_space
+from bayesnas.compiler.space.members import prune_to
+from bayesnas.compiler.space.prices import chosen
 from bayesnas.dsl.diagnostics import DiagnosticError
 from bayesnas.runtime.jobs.compression.compress import compress
 from bayesnas.runtime.jobs.compression.wanted import Compression
@@ -30,7 +33,9 @@ from bayesnas.runtime.jobs.trained import evaluate_run
 from bayesnas.runtime.network.modules import evaluating
 from bayesnas.runtime.report.page import write_report
 from bayesnas.runtime.runs.record import RunOptions
-from bayesnas.runtime.strategies.widths.decisions import Widths
+from bayesnas.runtime.strategies.widths import decisions
+from bayesnas.runtime.strategies.widths.channels import View
+from bayesnas.runtime.strategies.widths.decisions import Look, Widths
 from bayesnas.runtime.supernet.supernet import Supernet
 from bayesnas.runtime.weights.choice import Share
 
@@ -116,6 +121,44 @@ def test_that_no_channel_went_is_said(
     assert "note: no channel went: without a budget those go whose" in capsys.readouterr().err
     run(space, folder, tmp_path / "wide", {"flops": 10**9}, **more)
     assert "note: no channel went: what was found is inside the budget" in capsys.readouterr().err
+
+
+def test_operations_and_channels_are_weighed_by_one_evidence(
+    space: Compiled, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The more of a rise lasts, the less the loss rises, and the less operations are worth."""
+    best, rounds = Widths._best, list[list[tuple[float, float]]]()
+
+    def watched(
+        self: Widths,
+        space: MemberSpace,
+        worth: Mapping[str, float],
+        view: View,
+        look: Look,
+        budgets: Sequence[BudgetConstraint],
+    ) -> tuple[Member, Kept]:
+        found = []
+        for lasting in (1e9, decisions.LASTING, 0.0):
+            with monkeypatch.context() as patch:
+                patch.setattr(decisions, "LASTING", lasting)
+                member, kept = best(self, space, worth, view, look, budgets)
+            graph = prune_to(self.net.graph, member)
+            turns = self._turns(view, graph, look.alive, budgets)
+            turns.until(0, look.rises.copy())
+            assert turns.kept() == kept
+            assert not unmet_budgets(kept_cost(graph, view.slices, kept), budgets)
+            found.append((sum(worth.get(o, 0.0) for o in chosen(space, member)), turns.risen))
+        rounds.append(found)
+        return member, kept
+
+    monkeypatch.setattr(Widths, "_best", watched)
+    run(space, folder, tmp_path, {"flops": 6000})
+    for least, now, most in rounds:
+        assert least[0] <= now[0] <= most[0]
+        assert least[1] <= now[1] <= most[1]
+        share = decisions.LASTING
+        assert now[0] - share * now[1] >= max(e - share * r for e, r in (least, most)) - 1e-12
+    assert any(least != most for least, _, most in rounds)
 
 
 def test_several_operations_may_stay(space: Compiled, folder: Path, tmp_path: Path) -> None:

@@ -219,3 +219,16 @@ def test_what_nothing_reads_counts_as_the_mean_of_what_is_left() -> None:
         rises.remove(channel)
     now = rises.now()
     assert torch.equal(now[unknown], now[~unknown][-1:].expand(3))
+
+
+def test_what_goes_of_a_copy_stays_in_the_first() -> None:
+    generator = torch.Generator().manual_seed(3)
+    makers = torch.randn(5, 7, generator=generator, dtype=torch.float64)
+    readers = torch.randn(5, generator=generator, dtype=torch.float64)
+    rises = trial(makers, readers, 0.5).rises(torch.ones(5, dtype=torch.bool))
+    before, other = rises.now().clone(), rises.copy()
+    other.remove(2)
+    assert not torch.equal(other.now(), before)
+    assert torch.equal(rises.now(), before)
+    rises.remove(2)
+    assert torch.equal(rises.now(), other.now())
