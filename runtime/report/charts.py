@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from bayesnas.runtime.report.blocks import Cell, Table
 
 Spec: TypeAlias = dict[str, Any]
-Kind: TypeAlias = Literal["quantitative", "nominal", "ordinal"]
 
 COLOURS: Final = (
     *("#1f83c6", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#8c6d31"),

@@ -171,7 +171,7 @@ def _undecided(standings: Sequence[Standing], count: int, names: Collection[str]
     text = f"by the posterior the chance that its loss is within 1 % of the best's is {close}"
     for standing in standings[1:]:
         if standing.biggest:
-            text += f", that the biggest member is better {_chance(standing.better)}"
+            text += f", and that the biggest member is better is {_chance(standing.better)}"
     if not names:
         return text
     others = "another" if count == 1 else f"{count} others"

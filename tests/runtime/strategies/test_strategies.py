@@ -283,7 +283,7 @@ def test_what_is_believed_of_members_is_written(
     said = capsys.readouterr().err
     assert "by the posterior the chance that its loss is within 1 % of the best's is" in said
     chance = "less than 1%" if biggest["better"] < 0.01 else f"{biggest['better']:.0%}"
-    told = f", that the biggest member is better {chance}"
+    told = f", and that the biggest member is better is {chance}"
     assert (told in said) == (biggest is not rows[0])
     assert all(f"`{name}`" in said for name in specs)
     count = len(all_undecided)
