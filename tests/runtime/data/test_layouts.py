@@ -124,7 +124,7 @@ REMEDIES: dict[tuple[Shape, Shape], str] = {
     ((64, 8, 4), (64, 8, 8)): "declare `x: [64, 8, 4]` if that is channels, height and width; "
     "where the channels stand last, save `np.moveaxis(x, -1, 1)`",
     ((24, 6), (6, 30)): "declare `x: [6, 24]`: the channels stand last, it seems, and are moved "
-    "first",
+    "to the front",
     ((6, 24), (6, 30)): "declare `x: [6, 24]`",
     ((5,), (4,)): "declare `x: [5]`",
 }
